@@ -1,0 +1,147 @@
+"""The contract of a conditioner."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class Conditioner(nn.Module, ABC):
+    """A causal network: the parameters of feature i from features before i and from the context.
+
+    The context reaches the parameters of every feature, the first one's too. A conditioner works
+    on the features in the order in which they come; the transform around it decides that order.
+
+    Args:
+        features: number of features, D.
+        outputs: number of parameters per feature, P.
+        context: size of the context, 0 for none.
+    """
+
+    def __init__(self, features: int, outputs: int, context: int) -> None:
+        super().__init__()
+        self.features = features
+        self.outputs = outputs
+        self.context = context
+
+    @abstractmethod
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the parameters of all features in one pass.
+
+        Args:
+            z: features, shape (*batch, features).
+            context: shape broadcastable to (*batch, context), or None where none was declared.
+
+        Returns:
+            Parameters of shape (*batch, features, outputs), in the dtype of `z`.
+        """
+
+
+class Decoder(Protocol):
+    """Gives the parameters of one feature after another from cached state.
+
+    After the last feature, `z`, `params` and `hidden` hold all features [D, batch], all
+    parameters [D * P, batch] and whatever the way back needs, [units, batch].
+    """
+
+    z: Tensor
+    params: Tensor
+    hidden: Tensor
+
+    def parameters(self, feature: int) -> Tensor:
+        """Return the parameters of a feature, [P, batch], once all earlier ones are given."""
+        ...
+
+    def append(self, feature: int, z: Tensor) -> None:
+        """Give the value of a feature, [batch]."""
+        ...
+
+
+class Pullback(Protocol):
+    """The decoder in reverse: cotangents of parameters in, of features out, last one first.
+
+    After the first feature, `z`, `params` and `hidden` hold the cotangents of their namesakes.
+    """
+
+    z: Tensor
+    params: Tensor
+    hidden: Tensor
+
+    def cotangent(self, feature: int) -> Tensor:
+        """Return the cotangent of a feature, [batch], once all later parameters' are given."""
+        ...
+
+    def append(self, feature: int, params: Tensor) -> None:
+        """Give the cotangents of a feature's parameters, [P, batch]."""
+        ...
+
+
+class Plan(Protocol):
+    """How a sweep is made from plain tensors, so that it can be one opaque operator.
+
+    The tensors are an `offset`, [units, batch], which differs from one batch element to the next,
+    and `weights`, which all share. The plan itself holds none.
+    """
+
+    @property
+    def recipe(self) -> str:
+        """The plan as a string, for operators whose arguments are tensors and strings only."""
+        ...
+
+    @property
+    def hidden_units(self) -> int:
+        """The number of rows of a decoder's hidden state."""
+        ...
+
+    def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
+        """Return a decoder over the tensors."""
+        ...
+
+    def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
+        """Return the reverse of a decoder that has seen all features.
+
+        Args:
+            hidden: the decoder's.
+            weights: as in `decoder`.
+            cotangents: what reaches the features from elsewhere, [features, batch].
+        """
+        ...
+
+    def gradients(
+        self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Return the gradients of the offset and of each of the weights, None for a constant.
+
+        Args:
+            weights: as in `decoder`.
+            z: all features, [features, batch].
+            hidden: the decoder's.
+            deltas: cotangents of `hidden`.
+            params: cotangents of the parameters, [features * outputs, batch].
+        """
+        ...
+
+
+class CachedConditioner(Conditioner):
+    """A conditioner that can also be taken one feature at a time, in both directions."""
+
+    plan: Plan
+
+    @abstractmethod
+    def pack(
+        self, batch: Sequence[int], context: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the offset and the weights of a sweep, differentiable.
+
+        Args:
+            batch: the batch shape of the events; it becomes one dimension.
+            context: as in `forward`.
+        """
+
+    @classmethod
+    @abstractmethod
+    def plan_from(cls, recipe: str) -> Plan:
+        """Return the plan of which `recipe` is the string."""

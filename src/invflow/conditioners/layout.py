@@ -1,0 +1,133 @@
+"""Which unit of a MADE sees what: degrees, prefixes, masks and panels."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_left, bisect_right
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Panel(NamedTuple):
+    """The features first .. end - 1 and what belongs to them.
+
+    In each layer those are the features themselves, their outputs, and the hidden units of degree
+    first .. end - 1, which can be computed once feature `first` is the next to be known: a run
+    of units `bounds[layer]`, of which `sizes[layer]` belong to each of the features.
+    """
+
+    first: int
+    end: int
+    bounds: list[tuple[int, int]]
+    sizes: list[list[int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    r"""The structure of a MADE, without its weights.
+
+    Layer 0 holds the features, layers 1 .. L the hidden units, layer L + 1 the outputs. Every unit
+    has a *degree*, and a unit of degree m sees the units of degree <= m in the layer before it.
+    Feature d = 1 .. D has degree d as an input, and degree d - 1 as an output, so that it sees
+    strictly earlier features only. Hidden units are sorted by degree: what a unit sees is a prefix
+    of the layer before, and weight matrices are block lower triangular.
+
+    The hidden degrees are spread evenly over 1 .. D - 1, and over 0 .. D - 1 where there is a
+    context: a unit of degree 0 sees the context alone, and carries it to the first feature.
+    A layer with fewer units than degrees cannot carry every feature to the next one; the
+    outputs then also read the features directly.
+
+    Args:
+        features: D.
+        outputs: parameters per feature, P.
+        hidden: the widths of the hidden layers.
+        context: whether there is a context.
+        residual: whether each hidden layer after the first adds to the one before.
+        activation: its name.
+    """
+
+    features: int
+    outputs: int
+    hidden: tuple[int, ...]
+    context: bool
+    residual: bool
+    activation: str
+
+    @cached_property
+    def degrees(self) -> list[list[int]]:
+        """The degrees of the units of every layer, each list sorted."""
+        lowest, count = self._hidden_degrees
+        return [
+            list(range(1, self.features + 1)),
+            *([lowest + k * count // width for k in range(width)] for width in self.hidden),
+            [d for d in range(self.features) for _ in range(self.outputs)],
+        ]
+
+    @property
+    def _hidden_degrees(self) -> tuple[int, int]:
+        lowest = 0 if self.context or self.features == 1 else 1
+        return lowest, self.features - lowest
+
+    @cached_property
+    def direct(self) -> bool:
+        """Whether the outputs also read the features directly."""
+        return any(width < self._hidden_degrees[1] for width in self.hidden)
+
+    @cached_property
+    def blocks(self) -> list[tuple[int, int]]:
+        """The weight matrices, each as (layer, layer that it reads), in order of layers."""
+        outputs = len(self.hidden) + 1
+        chain = [(layer, layer - 1) for layer in range(1, outputs + 1)]
+        return [*chain, (outputs, 0)] if self.direct else chain
+
+    def adds_previous(self, layer: int) -> bool:
+        """Whether a layer adds the pre-activations of the one before (a residual connection)."""
+        return self.residual and 1 < layer <= len(self.hidden)
+
+    def mask(self, layer: int, source: int) -> Tensor:
+        """Return the 0/1 matrix of what `layer` sees of `source`, shape [units, source units]."""
+        rows = torch.tensor(self.degrees[layer])
+        columns = torch.tensor(self.degrees[source])
+        return (rows[:, None] >= columns).to(torch.get_default_dtype())
+
+    @cached_property
+    def row_panels(self) -> list[list[tuple[int, int, int]]]:
+        """Each of `blocks` cut into panels of rows (first, end, columns that any of them sees).
+
+        Multiplying each panel with its own prefix of columns skips the masked arithmetic; four
+        panels skip three eighths of it. Small matrices stay whole, as each product has its cost.
+        """
+        return [self._row_panels(self.degrees[layer], self.degrees[source]) for layer, source in self.blocks]
+
+    @staticmethod
+    def _row_panels(rows: list[int], columns: list[int]) -> list[tuple[int, int, int]]:
+        panels = 4 if min(len(rows), len(columns)) >= 512 else 1
+        cuts = [len(rows) * k // panels for k in range(panels + 1)]
+        return [(first, end, bisect_right(columns, rows[end - 1])) for first, end in pairwise(cuts)]
+
+    @cached_property
+    def panels(self) -> list[Panel]:
+        """The panels of features in which the sequential sweeps work.
+
+        Long panels spend more arithmetic inside them, short ones more calls; some eighty hidden
+        units a panel was measured best.
+        """
+        widest = max(self.hidden, default=1)
+        length = min(max(80 * self.features // widest, 8), 48)
+        return [
+            self._panel(first, min(first + length, self.features))
+            for first in range(0, self.features, length)
+        ]
+
+    def _panel(self, first: int, end: int) -> Panel:
+        bounds = [(first, end)]
+        sizes = [[1] * (end - first)]
+        for degrees in self.degrees[1:]:
+            cuts = [bisect_left(degrees, d) for d in range(first, end + 1)]
+            bounds.append((cuts[0], cuts[-1]))
+            sizes.append([b - a for a, b in pairwise(cuts)])
+        return Panel(first, end, bounds, sizes)

@@ -1,0 +1,147 @@
+"""MADE: a multilayer perceptron with masked weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invflow import _checks
+from invflow.conditioners import sweep
+from invflow.conditioners.activation import ACTIVATIONS
+from invflow.conditioners.base import CachedConditioner
+from invflow.conditioners.layout import Layout
+
+
+class MADE(CachedConditioner):
+    r"""A masked perceptron: one pass gives the parameters of all features.
+
+    $$a_1 = (M_1 \circ W_1) z + C c + b_1, \qquad a_l = (M_l \circ W_l)\, \phi(a_{l-1}) + b_l
+    \;[+\, a_{l-1}]$$
+
+    with activation $\phi$, masks $M_l$ that let a unit see only units of its own degree or lower
+    (see `Layout`), and the bracketed residual term where asked for and where widths allow.
+
+    Args:
+        features: number of features, D.
+        start: the value each parameter of a feature starts from; its length is P.
+        hidden_features: widths of the hidden layers; any number of them, none included.
+        context: size of the context, 0 for none.
+        activation: "relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "silu" or "gelu".
+        residual: add to each hidden layer the one before it (pre-activation residual blocks).
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` or a width below 1, a negative `context`, an unknown `activation`,
+            residual layers of different widths.
+
+    References:
+        Germain et al. 2015, arXiv 1502.03509; residual blocks: He et al. 2016, arXiv 1603.05027.
+
+    Example:
+        >>> import torch
+        >>> made = MADE(features=3, start=(0.0, 0.0), context=2)
+        >>> made(torch.randn(5, 3), torch.randn(5, 2)).shape
+        torch.Size([5, 3, 2])
+    """
+
+    def __init__(
+        self,
+        features: int,
+        start: Sequence[float],
+        hidden_features: Sequence[int] = (64, 64),
+        context: int = 0,
+        *,
+        activation: str = "elu",
+        residual: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        features = _checks.positive_integer("features", features)
+        context = _checks.positive_integer("context", context, minimum=0)
+        hidden = _checks.widths("hidden_features", hidden_features)
+        _checks.choice("activation", activation, ACTIVATIONS)
+        if residual and len(set(hidden)) > 1:
+            raise ValueError(
+                f"hidden_features must all be equal for residual=True, got {tuple(hidden)}"
+            )
+        super().__init__(features, len(start), context)
+        self.layout = Layout(features, len(start), hidden, context > 0, residual, activation)
+        self.plan = sweep.MADEPlan(self.layout)
+
+        units = [len(degrees) for degrees in self.layout.degrees]
+        self.weights = nn.ParameterList(
+            torch.empty(units[layer], units[source]) for layer, source in self.layout.blocks
+        )
+        self.biases = nn.ParameterList(torch.zeros(size) for size in units[1:])
+        self.context_weight = nn.Parameter(torch.empty(units[1], context)) if context else None
+        for i, (layer, source) in enumerate(self.layout.blocks):
+            self.register_buffer(f"mask_{i}", self.layout.mask(layer, source), persistent=False)
+        self._row_panels = self.layout.row_panels
+        self._initialise(start, generator)
+
+    @torch.no_grad()
+    def _initialise(self, start: Sequence[float], generator: torch.Generator | None) -> None:
+        """Orthogonal weights: hidden ones with a small gain, those of the outputs near zero."""
+        outputs = len(self.layout.hidden) + 1
+        for (layer, _), weight in zip(self.layout.blocks, self.weights, strict=True):
+            gain = 0.01 if layer == outputs else 0.7
+            nn.init.orthogonal_(weight, gain, generator)
+        if self.context_weight is not None:
+            gain = 0.7 if self.layout.hidden else 0.01
+            nn.init.orthogonal_(self.context_weight, gain, generator)
+        last = self.biases[-1]
+        last.copy_(torch.tensor(start, dtype=last.dtype).repeat(self.features))
+
+    def _offset(self, context: Tensor | None) -> Tensor:
+        """Return the first layer's pre-activations without its features, ([*batch,] units)."""
+        bias = self.biases[0]
+        if self.context_weight is None or context is None:
+            return bias
+        return F.linear(context, self.context_weight, bias)
+
+    def _product(self, block: int, values: Tensor, bias: Tensor | None) -> Tensor:
+        """Multiply with one masked matrix, each panel of its rows with the columns it sees."""
+        panels = self._row_panels[block]
+        rows = [end - first for first, end, _ in panels]
+        weights = self.weights[block].split(rows)
+        masks = self.get_buffer(f"mask_{block}").split(rows)
+        biases = bias.split(rows) if bias is not None else [None] * len(rows)
+        parts = [
+            F.linear(values[..., :seen], weight[:, :seen] * mask[:, :seen], part)
+            for (_, _, seen), weight, mask, part in zip(panels, weights, masks, biases, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        _checks.event("z", z, self.features, self.biases[0])
+        _checks.context(context, self.context, z, self.biases[0])
+        activation = ACTIVATIONS[self.layout.activation].function
+        offsets = [self._offset(context), *list(self.biases)[1:]]
+        values, rows = [z], z
+        for layer, offset in enumerate(offsets, start=1):
+            shared = offset if offset.ndim == 1 else None
+            before, rows = rows, self._product(layer - 1, values[layer - 1], shared)
+            if shared is None:
+                rows = rows + offset
+            if self.layout.adds_previous(layer):
+                rows = rows + before
+            if layer < len(offsets):
+                values.append(activation(rows))
+        if self.layout.direct:
+            rows = rows + self._product(len(offsets), z, None)
+        return rows.unflatten(-1, (self.features, self.outputs)).to(z.dtype)
+
+    def pack(
+        self, batch: Sequence[int], context: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        offset = self._offset(context).to(self.biases[0].dtype)
+        offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
+        masks = [self.get_buffer(f"mask_{block}") for block in range(len(self.weights))]
+        return offset, [*list(self.biases)[1:], *self.weights, *masks]
+
+    @classmethod
+    def plan_from(cls, recipe: str) -> sweep.MADEPlan:
+        return sweep.MADEPlan.from_recipe(recipe)

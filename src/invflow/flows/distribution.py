@@ -1,0 +1,136 @@
+"""A flow at a given context, as a torch distribution."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Distribution, constraints
+
+from invflow import _checks
+from invflow.flows.base import Base
+from invflow.transforms import Transform
+
+
+class FlowDistribution(Distribution):
+    r"""The distribution of x = f(z, c) for noise z: $\log q(x|c) = \log p(z) + \log|\det dz/dx|$.
+
+    Made by calling a `Flow`. Its mean, variance and entropy have no closed form; the methods
+    `estimate_mean`, `estimate_variance` and `estimate_entropy` give them by Monte Carlo.
+
+    Args:
+        transform: f.
+        base: the distribution of z.
+        context: c, shape (*batch, context), or None.
+        batch_shape: the batch shape, to which the context's broadcasts.
+        like: a tensor of the dtype and on the device of the samples.
+        validate_args: check what comes in, as torch distributions do; None for their default.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector  # pyright: ignore[reportAssignmentType]
+    has_rsample = True
+
+    def __init__(
+        self,
+        transform: Transform,
+        base: Base,
+        context: Tensor | None,
+        batch_shape: Size,
+        like: Tensor,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.transform = transform
+        self.base = base
+        self.context = context
+        self._like = like
+        super().__init__(batch_shape, Size([transform.features]), validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> FlowDistribution:
+        """Return the same distribution with a larger batch shape."""
+        batch_shape = Size(batch_shape)
+        context = self.context
+        if context is not None:
+            context = context.expand(*batch_shape, context.shape[-1])
+        else:
+            torch.broadcast_shapes(self.batch_shape, batch_shape)
+        return FlowDistribution(
+            self.transform, self.base, context, batch_shape, self._like, self._validate_args
+        )
+
+    def rsample(
+        self, sample_shape: Any = Size(), *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return reparameterised samples, shape (*sample_shape, *batch_shape, features)."""
+        return self.transform(self._noise(sample_shape, generator), self.context)[0]
+
+    def sample(
+        self, sample_shape: Any = Size(), *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return samples without a gradient, shape (*sample_shape, *batch_shape, features)."""
+        with torch.no_grad():
+            return self.rsample(sample_shape, generator=generator)
+
+    def rsample_and_log_prob(
+        self, sample_shape: Any = Size(), *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return samples and their log density, from one mapping of the noise.
+
+        Args:
+            sample_shape: how many, in front of the batch shape.
+            generator: random numbers; torch's own by default.
+
+        Returns:
+            x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension.
+        """
+        z = self._noise(sample_shape, generator)
+        x, ladj = self.transform(z, self.context)
+        return x, self.base.log_prob(z) - ladj
+
+    def _noise(self, sample_shape: Any, generator: torch.Generator | None) -> Tensor:
+        shape = Size(sample_shape) + self.batch_shape
+        dtype, device = self._like.dtype, self._like.device
+        return self.base.rsample(shape, dtype=dtype, device=device, generator=generator)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log density of `value` in nats.
+
+        Args:
+            value: shape (*any, *batch_shape, features).
+
+        Raises:
+            TypeError: not a tensor, or of another dtype than the flow's.
+            ValueError: wrong shape or device, or, with validation on, entries that are not finite.
+        """
+        _checks.event("value", value, self.event_shape[0], self._like)
+        batch = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        value = value.expand(*batch, -1)
+        if self._validate_args and not torch.compiler.is_compiling():
+            finite = torch.isfinite(value)
+            if not bool(finite.all()):
+                count = int((~finite).sum())
+                raise ValueError(
+                    f"value must be finite, got {count} entries that are NaN or infinite "
+                    f"among {value.numel()}"
+                )
+        z, ladj = self.transform.inverse(value, self.context)
+        return self.base.log_prob(z) + ladj
+
+    def estimate_mean(
+        self, samples: int = 1000, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a Monte Carlo estimate of the mean, shape (*batch_shape, features)."""
+        return self.rsample((samples,), generator=generator).mean(0)
+
+    def estimate_variance(
+        self, samples: int = 1000, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a Monte Carlo estimate of each feature's variance, (*batch_shape, features)."""
+        return self.rsample((samples,), generator=generator).var(0)
+
+    def estimate_entropy(
+        self, samples: int = 1000, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`."""
+        return -self.rsample_and_log_prob((samples,), generator=generator)[1].mean(0)

@@ -1,0 +1,17 @@
+"""Invertible maps of vectors."""
+
+from invflow.transforms.autoregressive import Autoregressive
+from invflow.transforms.base import Transform
+from invflow.transforms.compose import Compose, Inverse
+from invflow.transforms.elementwise import Elementwise
+from invflow.transforms.permutation import Permutation, orders
+
+__all__ = [
+    "Autoregressive",
+    "Compose",
+    "Elementwise",
+    "Inverse",
+    "Permutation",
+    "Transform",
+    "orders",
+]

@@ -1,0 +1,74 @@
+"""The contract of a transform."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from invflow import _checks
+
+
+class Transform(nn.Module, ABC):
+    """An invertible map of vectors, z -> x, that may depend on a context.
+
+    Calling a transform maps noise z to data x; `inverse` maps back. Both return the value and
+    its ladj, log|det d value/d input|, one number per batch element.
+
+    Args:
+        features: size of the vectors, D.
+        context: size of the context, 0 for none.
+    """
+
+    __call__: Callable[..., tuple[Tensor, Tensor]]
+
+    def __init__(self, features: int, context: int = 0) -> None:
+        super().__init__()
+        self.features = _checks.positive_integer("features", features)
+        self.context = _checks.positive_integer("context", context, minimum=0)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map noise to data.
+
+        Args:
+            z: shape (*batch, features).
+            context: broadcastable to (*batch, context), or None where none was declared.
+
+        Returns:
+            x, shaped like `z`, and log|det dx/dz|, of shape `batch`.
+
+        Raises:
+            TypeError: a tensor of the wrong dtype, or no tensor.
+            ValueError: wrong shape or device; a context missing, or given where none was declared.
+        """
+        self._check("z", z, context)
+        return self._forward(z, context)
+
+    def inverse(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to noise.
+
+        Args:
+            x: shape (*batch, features).
+            context: broadcastable to (*batch, context), or None where none was declared.
+
+        Returns:
+            z, shaped like `x`, and log|det dz/dx|, of shape `batch`.
+
+        Raises:
+            TypeError: a tensor of the wrong dtype, or no tensor.
+            ValueError: wrong shape or device; a context missing, or given where none was declared.
+        """
+        self._check("x", x, context)
+        return self._inverse(x, context)
+
+    def _check(self, name: str, value: Tensor, context: Tensor | None) -> None:
+        like = next(self.parameters(), None)
+        _checks.event(name, value, self.features, like)
+        _checks.context(context, self.context, value, like)
+
+    @abstractmethod
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+    @abstractmethod
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...

@@ -1,0 +1,93 @@
+"""One transform after another, and a transform backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from invflow.transforms.base import Transform
+
+
+class Compose(Transform):
+    r"""Several transforms in sequence: $x = (f_K \circ \dots \circ f_1)(z)$.
+
+    The log-determinants add up. Those transforms that declare a context all get the same one.
+
+    Args:
+        transforms: one or more, all over the same number of features.
+
+    Raises:
+        TypeError: something that is no transform.
+        ValueError: none at all, or sizes that differ.
+
+    Example:
+        >>> import torch
+        >>> swap = Permutation([1, 0])
+        >>> Compose([swap, swap])(torch.tensor([1.0, 2.0]))
+        (tensor([1., 2.]), tensor(0.))
+    """
+
+    def __init__(self, transforms: Sequence[Transform]) -> None:
+        parts = list(transforms)
+        if not parts:
+            raise ValueError("transforms must hold at least one transform, got none")
+        for i, part in enumerate(parts):
+            if not isinstance(part, Transform):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"transforms[{i}] must be a Transform, got {type(part).__name__}")
+            if part.features != parts[0].features:
+                raise ValueError(
+                    f"transforms must all be over {parts[0].features} features, "
+                    f"got {part.features} in transforms[{i}]"
+                )
+        contexts = {part.context for part in parts if part.context}
+        if len(contexts) > 1:
+            raise ValueError(f"transforms must share one context size, got {sorted(contexts)}")
+        super().__init__(parts[0].features, max(contexts, default=0))
+        self.transforms = nn.ModuleList(parts)
+
+    def _run(
+        self, value: Tensor, context: Tensor | None, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        parts = cast(Sequence[Transform], self.transforms)
+        total = value.new_zeros(value.shape[:-1])
+        for part in reversed(parts) if inverse else parts:
+            step = part.inverse if inverse else part
+            value, ladj = step(value, context if part.context else None)
+            total = total + ladj
+        return value, total
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._run(z, context, inverse=False)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self._run(x, context, inverse=True)
+
+
+class Inverse(Transform):
+    r"""A transform backwards: $x = f^{-1}(z)$, with the directions' costs swapped.
+
+    Args:
+        transform: f.
+
+    Raises:
+        TypeError: `transform` is no transform.
+
+    Example:
+        >>> import torch
+        >>> Inverse(Permutation([1, 2, 0]))(torch.tensor([1.0, 2.0, 3.0]))[0]
+        tensor([3., 1., 2.])
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        if not isinstance(transform, Transform):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
+        super().__init__(transform.features, transform.context)
+        self.transform = transform
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.transform.inverse(z, context)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return self.transform(x, context)

@@ -1,0 +1,70 @@
+"""Each feature by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invflow.transforms.base import Transform
+from invflow.univariate import Univariate, univariate as as_univariate
+
+
+class Elementwise(Transform):
+    r"""A univariate map per feature, whose parameters are learned, or linear in the context.
+
+    $$x_i = u(z_i; p_i), \qquad p = b + C c$$
+
+    With the affine map and a context this is the amortised Gaussian that a VAE's encoder starts
+    from; without one, a diagonal scale.
+
+    Args:
+        features: number of features, D.
+        univariate: the map of each feature, by name or as an object.
+        context: size of the context, 0 for none.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` below 1, a negative `context`, an unknown map.
+
+    Example:
+        >>> import torch
+        >>> transform = Elementwise(features=3, context=2)
+        >>> x, ladj = transform(torch.randn(5, 3), torch.randn(5, 2))
+        >>> x.shape, ladj.shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+
+    def __init__(
+        self,
+        features: int,
+        univariate: str | Mapping[str, Any] | Univariate = "affine",
+        *,
+        context: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(features, context)
+        self.univariate = as_univariate(univariate)
+        start = torch.tensor(self.univariate.start)
+        self.bias = nn.Parameter(start.repeat(features))
+        self.weight = nn.Parameter(torch.empty(len(self.bias), context)) if context else None
+        if self.weight is not None:
+            nn.init.orthogonal_(self.weight, 0.01, generator)
+
+    def _params(self, context: Tensor | None, like: Tensor) -> Tensor:
+        params = self.bias
+        if self.weight is not None and context is not None:
+            params = F.linear(context, self.weight, self.bias)
+        return params.unflatten(-1, (self.features, -1)).to(like.dtype)
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x, ladj = self.univariate.forward(z, self._params(context, z))
+        return x, ladj.expand_as(z).sum(-1)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        z, ladj = self.univariate.inverse(x, self._params(context, x))
+        return z, ladj.expand_as(x).sum(-1)

@@ -1,0 +1,30 @@
+"""The inverse of an autoregressive transform by one pass per feature: the textbook reference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invflow.conditioners import Conditioner
+from invflow.univariate import Univariate
+
+
+def solve(
+    conditioner: Conditioner, univariate: Univariate, x: Tensor, context: Tensor | None
+) -> Tensor:
+    """Return the z that an autoregressive transform maps to `x`, differentiable any number of times.
+
+    Pass d gives feature d from the features before it; those after it are still zero.
+    Plain autograd keeps the graph of all passes.
+
+    Args:
+        conditioner: gives the parameters.
+        univariate: the map of each feature.
+        x: data, (*batch, features).
+        context: as the conditioner wants it.
+    """
+    z = torch.zeros_like(x)
+    for d in range(conditioner.features):
+        solved, _ = univariate.inverse(x, conditioner(z, context))
+        z = torch.cat([z[..., :d], solved[..., d : d + 1], z[..., d + 1 :]], -1)
+    return z

@@ -1,0 +1,70 @@
+"""Orders of the features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.transforms.base import Transform
+
+ORDERS = ("reverse", "random", "same")
+
+
+def orders(
+    how: str, features: int, count: int, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """Return the orders in which `count` autoregressive transforms take the features.
+
+    Args:
+        how: "same" for 0 .. D - 1 every time, "reverse" for the reverse of it every other time,
+            "random" for a new random order after the first.
+        features: number of features, D.
+        count: number of orders.
+        generator: random numbers; torch's own by default.
+
+    Raises:
+        ValueError: an unknown `how`.
+
+    Example:
+        >>> [order.tolist() for order in orders("reverse", 3, 3)]
+        [[0, 1, 2], [2, 1, 0], [0, 1, 2]]
+    """
+    _checks.choice("order", how, ORDERS)
+    straight = torch.arange(features)
+    if how == "random":
+        return [straight] + [
+            torch.randperm(features, generator=generator) for _ in range(count - 1)
+        ]
+    return [straight.flip(0) if how == "reverse" and k % 2 else straight for k in range(count)]
+
+
+class Permutation(Transform):
+    r"""The features in another order: $x_i = z_{\text{order}_i}$, with log-determinant zero.
+
+    Args:
+        order: a permutation of 0 .. D - 1.
+
+    Raises:
+        TypeError: `order` does not hold integers.
+        ValueError: `order` is no permutation.
+
+    Example:
+        >>> import torch
+        >>> Permutation([2, 0, 1])(torch.tensor([1.0, 2.0, 3.0]))
+        (tensor([3., 1., 2.]), tensor(0.))
+    """
+
+    order: Tensor
+
+    def __init__(self, order: Sequence[int] | Tensor) -> None:
+        super().__init__(len(order))
+        self.register_buffer("order", _checks.permutation("order", order, len(order)))
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z.index_select(-1, self.order), z.new_zeros(z.shape[:-1])
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return x.index_select(-1, self.order.argsort()), x.new_zeros(x.shape[:-1])
