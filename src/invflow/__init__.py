@@ -1,3 +1,11 @@
-"""Normalizing flows built around the inverse autoregressive flow."""
+"""Normalizing flows built around the inverse autoregressive flow.
 
-__version__ = "0.1.0"
+>>> import torch, invflow
+>>> flow = invflow.IAF(features=4, context=2)
+>>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
+"""
+
+from invflow._version import __version__
+from invflow.flows import IAF, MAF, Flow
+
+__all__ = ["IAF", "MAF", "Flow", "__version__"]

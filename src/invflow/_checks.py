@@ -27,7 +27,7 @@ def widths(name: str, value: Any) -> tuple[int, ...]:
     """Return `value` as a tuple of layer widths, each at least 1 (an empty one means no layer)."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
-    return tuple(positive_integer(f"{name}[{i}]", width) for i, width in enumerate(value))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return tuple(positive_integer(f"{name}[{i}]", width) for i, width in enumerate(value))
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> str:
@@ -63,9 +63,7 @@ def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) ->
     if like is None:
         return
     if value.device != like.device:
-        raise ValueError(
-            f"{name} must be on the module's device {like.device}, got {value.device}"
-        )
+        raise ValueError(f"{name} must be on the module's device {like.device}, got {value.device}")
     if value.dtype != like.dtype and not torch.is_autocast_enabled(value.device.type):
         raise TypeError(f"{name} must have the module's dtype {like.dtype}, got {value.dtype}")
 

@@ -131,9 +131,7 @@ class CachedConditioner(Conditioner):
     plan: Plan
 
     @abstractmethod
-    def pack(
-        self, batch: Sequence[int], context: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Return the offset and the weights of a sweep, differentiable.
 
         Args:

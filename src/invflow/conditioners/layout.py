@@ -101,7 +101,10 @@ class Layout:
         Multiplying each panel with its own prefix of columns skips the masked arithmetic; four
         panels skip three eighths of it. Small matrices stay whole, as each product has its cost.
         """
-        return [self._row_panels(self.degrees[layer], self.degrees[source]) for layer, source in self.blocks]
+        return [
+            self._row_panels(self.degrees[layer], self.degrees[source])
+            for layer, source in self.blocks
+        ]
 
     @staticmethod
     def _row_panels(rows: list[int], columns: list[int]) -> list[tuple[int, int, int]]:

@@ -134,9 +134,7 @@ class MADE(CachedConditioner):
             rows = rows + self._product(len(offsets), z, None)
         return rows.unflatten(-1, (self.features, self.outputs)).to(z.dtype)
 
-    def pack(
-        self, batch: Sequence[int], context: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         offset = self._offset(context).to(self.biases[0].dtype)
         offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
         masks = [self.get_buffer(f"mask_{block}") for block in range(len(self.weights))]

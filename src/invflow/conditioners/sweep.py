@@ -12,8 +12,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +50,7 @@ class _Read(NamedTuple):
     inside: tuple[Tensor, Tensor]
 
 
-def _block(
-    weight: Tensor, mask: Tensor, rows: tuple[int, int], columns: tuple[int, int]
-) -> Tensor:
+def _block(weight: Tensor, mask: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
     """Return a masked block of a matrix. Left of it and above nothing, below it all is visible."""
     where = slice(*rows), slice(*columns)
     return weight[where] * mask[where]
@@ -131,9 +129,7 @@ class Decoder:
             rest = [values[lo:hi] for values in self._values[layer : layer + 1]]
             if self._layout.adds_previous(layer):
                 rest.append(self._layers[layer - 1][lo:hi])
-            self._hidden.append(
-                (panel.sizes[layer], _open(rows, panel.sizes[layer], reads, rest))
-            )
+            self._hidden.append((panel.sizes[layer], _open(rows, panel.sizes[layer], reads, rest)))
         _, self._outputs = self._hidden.pop()
         self._z_rows = self.z[panel.first : panel.end].unbind(0)
         self._first, self._end = panel.first, panel.end
@@ -243,7 +239,7 @@ class MADEPlan:
 
     layout: Layout
 
-    @cached_property
+    @property
     def recipe(self) -> str:
         return json.dumps(dataclasses.asdict(self.layout), sort_keys=True)
 
@@ -251,8 +247,9 @@ class MADEPlan:
     @lru_cache(maxsize=256)
     def from_recipe(recipe: str) -> MADEPlan:
         """Return the plan of which `recipe` is the string: a pure function of it, hence cached."""
-        fields = json.loads(recipe)
-        return MADEPlan(Layout(**{**fields, "hidden": tuple(fields["hidden"])}))
+        fields: dict[str, Any] = json.loads(recipe)
+        fields["hidden"] = tuple(fields["hidden"])
+        return MADEPlan(Layout(**fields))
 
     @property
     def hidden_units(self) -> int:

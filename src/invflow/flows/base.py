@@ -63,9 +63,7 @@ class StandardNormal(Base):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        return torch.randn(
-            *shape, self.features, dtype=dtype, device=device, generator=generator
-        )
+        return torch.randn(*shape, self.features, dtype=dtype, device=device, generator=generator)
 
     def log_prob(self, z: Tensor) -> Tensor:
         constant = 0.5 * self.features * math.log(2 * math.pi)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -28,8 +29,9 @@ class FlowDistribution(Distribution):
         validate_args: check what comes in, as torch distributions do; None for their default.
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {}
-    support = constraints.real_vector  # pyright: ignore[reportAssignmentType]
+    # torch declares these as properties, and sets them as plain attributes, as here.
+    arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
+    support = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
     has_rsample = True
 
     def __init__(
@@ -44,8 +46,13 @@ class FlowDistribution(Distribution):
         self.transform = transform
         self.base = base
         self.context = context
-        self._like = like
+        self.like = like
         super().__init__(batch_shape, Size([transform.features]), validate_args=validate_args)
+
+    @property
+    def validate_args(self) -> bool:
+        """Whether values are checked."""
+        return self._validate_args
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> FlowDistribution:
         """Return the same distribution with a larger batch shape."""
@@ -56,24 +63,24 @@ class FlowDistribution(Distribution):
         else:
             torch.broadcast_shapes(self.batch_shape, batch_shape)
         return FlowDistribution(
-            self.transform, self.base, context, batch_shape, self._like, self._validate_args
+            self.transform, self.base, context, batch_shape, self.like, self.validate_args
         )
 
     def rsample(
-        self, sample_shape: Any = Size(), *, generator: torch.Generator | None = None
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return reparameterised samples, shape (*sample_shape, *batch_shape, features)."""
         return self.transform(self._noise(sample_shape, generator), self.context)[0]
 
     def sample(
-        self, sample_shape: Any = Size(), *, generator: torch.Generator | None = None
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return samples without a gradient, shape (*sample_shape, *batch_shape, features)."""
         with torch.no_grad():
             return self.rsample(sample_shape, generator=generator)
 
     def rsample_and_log_prob(
-        self, sample_shape: Any = Size(), *, generator: torch.Generator | None = None
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return samples and their log density, from one mapping of the noise.
 
@@ -88,9 +95,9 @@ class FlowDistribution(Distribution):
         x, ladj = self.transform(z, self.context)
         return x, self.base.log_prob(z) - ladj
 
-    def _noise(self, sample_shape: Any, generator: torch.Generator | None) -> Tensor:
+    def _noise(self, sample_shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
         shape = Size(sample_shape) + self.batch_shape
-        dtype, device = self._like.dtype, self._like.device
+        dtype, device = self.like.dtype, self.like.device
         return self.base.rsample(shape, dtype=dtype, device=device, generator=generator)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -103,10 +110,10 @@ class FlowDistribution(Distribution):
             TypeError: not a tensor, or of another dtype than the flow's.
             ValueError: wrong shape or device, or, with validation on, entries that are not finite.
         """
-        _checks.event("value", value, self.event_shape[0], self._like)
+        _checks.event("value", value, self.event_shape[0], self.like)
         batch = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(*batch, -1)
-        if self._validate_args and not torch.compiler.is_compiling():
+        if self.validate_args and not torch.compiler.is_compiling():
             finite = torch.isfinite(value)
             if not bool(finite.all()):
                 count = int((~finite).sum())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Size, Tensor, nn
@@ -14,6 +14,8 @@ from invflow.flows import saving
 from invflow.flows.base import Base, StandardNormal
 from invflow.flows.distribution import FlowDistribution
 from invflow.transforms import Transform
+
+FlowT = TypeVar("FlowT", bound="Flow")
 
 
 class Flow(nn.Module):
@@ -39,12 +41,17 @@ class Flow(nn.Module):
         True
     """
 
+    #: The name under which the flow is saved, and the arguments that rebuild it. Flows put together
+    #: by hand have none, and are saved by their `state_dict`.
+    name: ClassVar[str | None] = None
+    config: dict[str, Any]
+
     def __init__(self, transform: Transform, base: Base | None = None) -> None:
         super().__init__()
-        if not isinstance(transform, Transform):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(transform, Transform):
             raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
         base = StandardNormal(transform.features) if base is None else base
-        if not isinstance(base, Base):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(base, Base):
             raise TypeError(f"base must be a Base, got {type(base).__name__}")
         if base.features != transform.features:
             raise ValueError(
@@ -82,3 +89,58 @@ class Flow(nn.Module):
         return FlowDistribution(
             self.transform, self.base, context, batch_shape, like, validate_args
         )
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
+
+        Args:
+            directory: made if it does not exist.
+
+        Raises:
+            ValueError: a flow without a name, or with a part that has none.
+        """
+        if self.name is None:
+            raise ValueError(
+                f"flow: a {type(self).__name__} put together by hand has no configuration to save; "
+                "save its state_dict() instead"
+            )
+        if not isinstance(self.config["conditioner"], str):
+            raise ValueError(
+                "conditioner: only a flow whose conditioner was given by name can be saved, "
+                f"got {self.config['conditioner']!r}"
+            )
+        saving.write(Path(directory), self.name, self.config, self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
+        """Return the flow that `save_pretrained` has written. No code from the files is run.
+
+        Args:
+            directory: where it was saved.
+            device: where to put it.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated, foreign or newer than this version, or holds another
+                kind of flow than the class asked for.
+        """
+        path = Path(directory)
+        name, config, state = saving.read(path)
+        kinds = {str(kind.name): kind for kind in _descendants(cls) if kind.name is not None}
+        if name not in kinds:
+            raise ValueError(
+                f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
+            )
+        try:
+            flow = kinds[name](**config)
+            dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
+            flow.to(dtype=dtype).load_state_dict(state)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
+        return flow.to(device=device)
+
+
+def _descendants(cls: type[FlowT]) -> Iterator[type[FlowT]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from _descendants(child)

@@ -11,18 +11,20 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-import invflow
 from invflow import _files
+from invflow._version import __version__
 
 FORMAT = 1
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
 
-def write(directory: Path, name: str, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+def write(
+    directory: Path, name: str, config: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> None:
     """Write a model's name, configuration and tensors; each file appears whole or not at all."""
     text = json.dumps(
-        {"format": FORMAT, "invflow": invflow.__version__, "model": name, "config": dict(config)},
+        {"format": FORMAT, "invflow": __version__, "model": name, "config": dict(config)},
         indent=2,
     )
     tensors = {key: value.detach().contiguous() for key, value in state.items()}
@@ -53,7 +55,7 @@ def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
     if content["format"] != FORMAT:
         raise ValueError(
             f"{path} has format {content['format']!r}, written by invflow "
-            f"{content.get('invflow', '?')}; this is invflow {invflow.__version__}, "
+            f"{content.get('invflow', '?')}; this is invflow {__version__}, "
             f"which reads format {FORMAT}"
         )
     return content["model"], content["config"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from invflow import _checks
 from invflow.conditioners import CachedConditioner, Conditioner
 from invflow.transforms import cached, fixed_point, passes
 from invflow.transforms.base import Transform
-from invflow.univariate import Univariate, univariate as as_univariate
+from invflow.univariate import Univariate
+from invflow.univariate import univariate as as_univariate
 
 INVERSES = ("auto", "cached", "fixed_point", "passes")
 
@@ -55,7 +55,8 @@ class Autoregressive(Transform):
     Example:
         >>> import torch
         >>> from invflow.conditioners import MADE
-        >>> transform = Autoregressive(MADE(features=3, start=(0.0, 0.0)), "affine", order=[2, 0, 1])
+        >>> made = MADE(features=3, start=(0.0, 0.0))
+        >>> transform = Autoregressive(made, "affine", order=[2, 0, 1])
         >>> z = torch.randn(5, 3)
         >>> x, ladj = transform(z)
         >>> x.shape, ladj.shape
@@ -73,7 +74,7 @@ class Autoregressive(Transform):
         inverse: str = "auto",
         tolerance: float | None = None,
     ) -> None:
-        if not isinstance(conditioner, Conditioner):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(conditioner, Conditioner):
             raise TypeError(f"conditioner must be a Conditioner, got {type(conditioner).__name__}")
         super().__init__(conditioner.features, conditioner.context)
         self.conditioner = conditioner
@@ -95,8 +96,6 @@ class Autoregressive(Transform):
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
-        if positions is not None and positions.tolist() == list(range(self.features)):
-            positions = None
         self.register_buffer("order", positions)
 
     def _ordered(self, values: Tensor) -> Tensor:
@@ -119,9 +118,7 @@ class Autoregressive(Transform):
                 z, ladj = self._sweep(x, context)
                 return self._restored(z), ladj
             case "fixed_point":
-                z = fixed_point.solve(
-                    self.conditioner, self.univariate, x, context, self.tolerance
-                )
+                z = fixed_point.solve(self.conditioner, self.univariate, x, context, self.tolerance)
             case _:
                 z = passes.solve(self.conditioner, self.univariate, x, context)
         _, ladj = self.univariate.forward(z, self.conditioner(z, context))

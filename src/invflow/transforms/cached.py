@@ -44,13 +44,11 @@ class Method:
 
 
 def method(conditioner: Conditioner, univariate: Univariate) -> Method | None:
-    """Return how the cached inverse of this pair works, None where the conditioner has no decoder."""
+    """Return how the cached inverse of this pair works, None for want of a decoder."""
     for name, kind in CONDITIONERS.items():
         if kind is type(conditioner) and isinstance(conditioner, CachedConditioner):
             plan = conditioner.plan
-            return Method(
-                name, plan, univariate, plan.recipe, univariates.to_recipe(univariate)
-            )
+            return Method(name, plan, univariate, plan.recipe, univariates.to_recipe(univariate))
     return None
 
 

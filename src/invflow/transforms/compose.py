@@ -24,6 +24,7 @@ class Compose(Transform):
 
     Example:
         >>> import torch
+        >>> from invflow.transforms import Permutation
         >>> swap = Permutation([1, 0])
         >>> Compose([swap, swap])(torch.tensor([1.0, 2.0]))
         (tensor([1., 2.]), tensor(0.))
@@ -34,7 +35,7 @@ class Compose(Transform):
         if not parts:
             raise ValueError("transforms must hold at least one transform, got none")
         for i, part in enumerate(parts):
-            if not isinstance(part, Transform):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(part, Transform):
                 raise TypeError(f"transforms[{i}] must be a Transform, got {type(part).__name__}")
             if part.features != parts[0].features:
                 raise ValueError(
@@ -47,9 +48,7 @@ class Compose(Transform):
         super().__init__(parts[0].features, max(contexts, default=0))
         self.transforms = nn.ModuleList(parts)
 
-    def _run(
-        self, value: Tensor, context: Tensor | None, inverse: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = cast(Sequence[Transform], self.transforms)
         total = value.new_zeros(value.shape[:-1])
         for part in reversed(parts) if inverse else parts:
@@ -76,12 +75,13 @@ class Inverse(Transform):
 
     Example:
         >>> import torch
+        >>> from invflow.transforms import Permutation
         >>> Inverse(Permutation([1, 2, 0]))(torch.tensor([1.0, 2.0, 3.0]))[0]
         tensor([3., 1., 2.])
     """
 
     def __init__(self, transform: Transform) -> None:
-        if not isinstance(transform, Transform):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(transform, Transform):
             raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
         super().__init__(transform.features, transform.context)
         self.transform = transform

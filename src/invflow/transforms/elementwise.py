@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow.transforms.base import Transform
-from invflow.univariate import Univariate, univariate as as_univariate
+from invflow.univariate import Univariate
+from invflow.univariate import univariate as as_univariate
 
 
 class Elementwise(Transform):

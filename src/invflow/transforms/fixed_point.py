@@ -121,10 +121,15 @@ class _Solve(Function):
 class _Pull(Function):
     @staticmethod
     def forward(step: _Step, g: Tensor, z: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        _, pull_z = vjp(lambda z: step(z, *tensors), z)
+        def of_z(z: Tensor) -> Tensor:
+            return step(z, *tensors)
+
+        def of_tensors(*tensors: Tensor) -> Tensor:
+            return step(z, *tensors)
+
+        pull_z = vjp(of_z, z)[1]
         w = step.iterate(lambda w: g + pull_z(w)[0], g)
-        _, pull = vjp(lambda *tensors: step(z, *tensors), *tensors)
-        return pull(w)
+        return vjp(of_tensors, *tensors)[1](w)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -12,7 +12,7 @@ from invflow.univariate import Univariate
 def solve(
     conditioner: Conditioner, univariate: Univariate, x: Tensor, context: Tensor | None
 ) -> Tensor:
-    """Return the z that an autoregressive transform maps to `x`, differentiable any number of times.
+    """Return the z that an autoregressive transform maps to `x`, with all its derivatives.
 
     Pass d gives feature d from the features before it; those after it are still zero.
     Plain autograd keeps the graph of all passes.

@@ -15,30 +15,32 @@ ORDERS = ("reverse", "random", "same")
 
 def orders(
     how: str, features: int, count: int, generator: torch.Generator | None = None
-) -> list[Tensor]:
+) -> list[Tensor | None]:
     """Return the orders in which `count` autoregressive transforms take the features.
 
     Args:
-        how: "same" for 0 .. D - 1 every time, "reverse" for the reverse of it every other time,
-            "random" for a new random order after the first.
+        how: "same" to take them as they come every time, "reverse" for the reverse of it every
+            other time, "random" for a new random order each time after the first.
         features: number of features, D.
         count: number of orders.
         generator: random numbers; torch's own by default.
+
+    Returns:
+        Permutations of 0 .. D - 1, None for the features as they come.
 
     Raises:
         ValueError: an unknown `how`.
 
     Example:
-        >>> [order.tolist() for order in orders("reverse", 3, 3)]
-        [[0, 1, 2], [2, 1, 0], [0, 1, 2]]
+        >>> orders("reverse", 3, 3)
+        [None, tensor([2, 1, 0]), None]
     """
     _checks.choice("order", how, ORDERS)
-    straight = torch.arange(features)
     if how == "random":
-        return [straight] + [
-            torch.randperm(features, generator=generator) for _ in range(count - 1)
-        ]
-    return [straight.flip(0) if how == "reverse" and k % 2 else straight for k in range(count)]
+        rest = [torch.randperm(features, generator=generator) for _ in range(count - 1)]
+        return [None, *rest]
+    backwards = torch.arange(features).flip(0)
+    return [backwards if how == "reverse" and k % 2 else None for k in range(count)]
 
 
 class Permutation(Transform):

@@ -43,7 +43,7 @@ def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
         return what
     if isinstance(what, str):
         return UNIVARIATES[_checks.choice("univariate", what, UNIVARIATES)]()
-    if isinstance(what, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(what, Mapping):
         fields = dict(what)
         return UNIVARIATES[_checks.choice("univariate", fields.pop("name", None), UNIVARIATES)](
             **fields

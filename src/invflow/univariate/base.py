@@ -43,8 +43,7 @@ class Univariate(ABC):
         def value(z: Tensor, params: Tensor) -> Tensor:
             return self.forward(z, params)[0]
 
-        x, pull = torch.func.vjp(value, z, params)  # pyright: ignore[reportUnknownMemberType]
-        return pull(torch.ones_like(x))
+        return torch.func.vjp(value, z, params)[1](torch.ones_like(z))
 
     def config(self) -> dict[str, Any]:
         """Return the fields that rebuild this map."""

@@ -1,0 +1,154 @@
+"""IAF and MAF: the same autoregressive transforms, forwards and backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+
+from invflow import _checks
+from invflow import univariate as univariates
+from invflow.conditioners import CONDITIONERS, Conditioner
+from invflow.flows.flow import Flow
+from invflow.transforms import Autoregressive, Compose, Inverse, Transform, orders
+from invflow.univariate import Univariate
+
+
+class _AutoregressiveFlow(Flow):
+    def __init__(
+        self,
+        features: int,
+        context: int = 0,
+        transforms: int = 3,
+        hidden_features: Sequence[int] = (64, 64),
+        *,
+        univariate: str | Mapping[str, Any] | Univariate = "affine",
+        conditioner: str | Callable[..., Conditioner] = "made",
+        order: str = "reverse",
+        inverse: str = "auto",
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        features = _checks.positive_integer("features", features)
+        transforms = _checks.positive_integer("transforms", transforms)
+        each = univariates.univariate(univariate)
+        build = (
+            CONDITIONERS[_checks.choice("conditioner", conditioner, CONDITIONERS)]
+            if isinstance(conditioner, str)
+            else conditioner
+        )
+        parts = [
+            Autoregressive(
+                cast(Callable[..., Conditioner], build)(
+                    features, each.start, hidden_features, context, generator=generator, **options
+                ),
+                each,
+                order=positions,
+                inverse=inverse,
+            )
+            for positions in orders(order, features, transforms, generator)
+        ]
+        super().__init__(self._directed(Compose(parts)))
+        self.config = {
+            "features": features,
+            "context": context,
+            "transforms": transforms,
+            "hidden_features": list(hidden_features),
+            "univariate": univariates.describe(each),
+            "conditioner": conditioner,
+            "order": order,
+            "inverse": inverse,
+            **options,
+        }
+
+    @staticmethod
+    def _directed(transform: Transform) -> Transform:
+        raise NotImplementedError
+
+
+class IAF(_AutoregressiveFlow):
+    r"""Inverse autoregressive flow: samples, and their density, in one pass.
+
+    $$x = f_K \circ \dots \circ f_1(z), \qquad (f_k(z))_i = u(z_i;\, P_k(z_{<i}, c))$$
+
+    Both directions cost about one network pass per transform; the one-pass direction, z -> x,
+    is the one without a loop over features.
+
+    Args:
+        features: number of features, D.
+        context: size of the context, 0 for none.
+        transforms: number of autoregressive transforms, K.
+        hidden_features: widths of the conditioner's hidden layers.
+        univariate: the map of each feature: "affine", "gated", a mapping with a "name" and
+            fields, or an object.
+        conditioner: "made", or a callable that builds a conditioner from (features, start,
+            hidden_features, context, generator=..., **options).
+        order: how transforms take the features: "reverse" (alternating), "random" or "same".
+        inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
+        generator: random numbers for the initial weights; torch's own by default.
+        **options: further arguments of the conditioner, such as `activation` and `residual`.
+
+    Raises:
+        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
+        ValueError: a size out of range, or an unknown name.
+
+    References:
+        Kingma et al. 2016, arXiv 1606.04934.
+
+    Example:
+        >>> import torch
+        >>> flow = IAF(features=4, context=2)
+        >>> q = flow(torch.randn(5, 2))
+        >>> x, log_q = q.rsample_and_log_prob((10,))
+        >>> x.shape, log_q.shape
+        (torch.Size([10, 5, 4]), torch.Size([10, 5]))
+        >>> torch.allclose(q.log_prob(x), log_q, atol=1e-4)
+        True
+    """
+
+    name: ClassVar[str | None] = "iaf"
+
+    @staticmethod
+    def _directed(transform: Transform) -> Transform:
+        return transform
+
+
+class MAF(_AutoregressiveFlow):
+    r"""Masked autoregressive flow: the density of given data in one pass.
+
+    The inverse of the transform of an `IAF` with the same arguments:
+
+    $$z = f_K \circ \dots \circ f_1(x), \qquad \log q(x) = \log p(z) + \log|\det dz/dx|$$
+
+    Args:
+        features: number of features, D.
+        context: size of the context, 0 for none.
+        transforms: number of autoregressive transforms, K.
+        hidden_features: widths of the conditioner's hidden layers.
+        univariate: as for `IAF`.
+        conditioner: as for `IAF`.
+        order: as for `IAF`.
+        inverse: how to sample; see `Autoregressive`.
+        generator: random numbers for the initial weights; torch's own by default.
+        **options: further arguments of the conditioner.
+
+    Raises:
+        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
+        ValueError: a size out of range, or an unknown name.
+
+    References:
+        Papamakarios et al. 2017, arXiv 1705.07057.
+
+    Example:
+        >>> import torch
+        >>> flow = MAF(features=4)
+        >>> flow().log_prob(torch.randn(5, 4)).shape
+        torch.Size([5])
+    """
+
+    name: ClassVar[str | None] = "maf"
+
+    @staticmethod
+    def _directed(transform: Transform) -> Transform:
+        return Inverse(transform)
