@@ -47,7 +47,7 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
         raise ValueError(
             f"{name} must be a permutation of 0 .. {features - 1}, got {order.tolist()}"
         )
-    return order.to(torch.long)
+    return order.to(torch.long, copy=True)
 
 
 def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) -> None:

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Size, Tensor, nn
 
-from invflow import _checks
-from invflow.flows import saving
+from invflow import _checks, _saving
 from invflow.flows.base import Base, StandardNormal
 from invflow.flows.distribution import FlowDistribution
 from invflow.transforms import Transform
@@ -109,7 +108,9 @@ class Flow(nn.Module):
                 "conditioner: only a flow whose conditioner was given by name can be saved, "
                 f"got {self.config['conditioner']!r}"
             )
-        saving.write(Path(directory), self.name, self.config, self.state_dict())
+        path = Path(directory)
+        _saving.write_tensors(path / _saving.TENSORS, self.state_dict())
+        _saving.write_config(path, self.name, self.config)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
@@ -125,7 +126,8 @@ class Flow(nn.Module):
                 kind of flow than the class asked for.
         """
         path = Path(directory)
-        name, config, state = saving.read(path)
+        name, config = _saving.read_config(path)
+        state, _ = _saving.read_tensors(path / _saving.TENSORS)
         kinds = {str(kind.name): kind for kind in _descendants(cls) if kind.name is not None}
         if name not in kinds:
             raise ValueError(

@@ -1,0 +1,32 @@
+# Two commands: `make run` does the main job, `make test` runs lint, types, tests and doctests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test format bench clean
+
+run: $(INSTALLED)
+	$(BIN)/invflow vae digits --overwrite
+
+test: $(INSTALLED)
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/pyright
+	$(BIN)/pytest -q -n 2 -m "not slow and not gpu"
+
+format: $(INSTALLED)
+	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/directions.py
+
+clean:
+	rm -rf $(VENV)
+
+# The environment is made anew only when what it is made from has changed.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
+	touch $@

@@ -1,0 +1,79 @@
+"""Models on disk: `config.json` and `model.safetensors`, and nothing that runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from invflow import _files
+from invflow._version import __version__
+
+FORMAT = 1
+CONFIG = "config.json"
+TENSORS = "model.safetensors"
+
+
+def write_config(directory: Path, model: str, config: Mapping[str, Any], **more: Any) -> None:
+    """Write what rebuilds a model, and what else is worth knowing of it."""
+    content = {"format": FORMAT, "invflow": __version__, "model": model, "config": dict(config)}
+    _files.write_text(directory / CONFIG, json.dumps({**content, **more}, indent=2) + "\n")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors, and strings beside them, as a safetensors file."""
+    # Clones, because safetensors refuses tensors that share memory.
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with _files.replacing(path) as temporary:
+        safetensors.torch.save_file(whole, temporary, dict(metadata or {}))
+
+
+def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
+    """Return a model's name and configuration.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is truncated, of another kind, or of a newer format.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
+    if not isinstance(content, dict) or not {"format", "model", "config"} <= content.keys():
+        raise ValueError(f"{path} was not written by invflow: it lacks format, model or config")
+    if content["format"] != FORMAT:
+        raise ValueError(
+            f"{path} has format {content['format']!r}, written by invflow "
+            f"{content.get('invflow', '?')}; this is invflow {__version__}, "
+            f"which reads format {FORMAT}"
+        )
+    if not isinstance(content["config"], dict):
+        raise ValueError(f"{path} was not written by invflow: its config is no mapping")
+    return str(content["model"]), content["config"]
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, and the strings beside them.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is truncated or of another kind.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error

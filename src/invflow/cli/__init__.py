@@ -1,0 +1,21 @@
+"""The `invflow` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one line on stderr and a non-zero exit status."""
+    try:
+        from invflow.cli.app import app
+    except ImportError as error:
+        sys.exit(
+            f'invflow: the command line needs its extras: pip install "invflow[all]" ({error})'
+        )
+    try:
+        app()
+    except (OSError, ValueError, TypeError, ImportError, FloatingPointError) as error:
+        sys.exit(f"invflow: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        sys.exit("invflow: interrupted; the same command goes on from the last checkpoint")

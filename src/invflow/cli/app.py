@@ -1,0 +1,33 @@
+"""The subcommands."""
+
+from __future__ import annotations
+
+import typer
+
+import invflow
+from invflow.cli import sample, score, vae
+
+app = typer.Typer(
+    name="invflow",
+    help="Normalizing flows built around the inverse autoregressive flow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("vae")(vae.command)
+app.command("sample")(sample.command)
+app.command("score")(score.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"invflow {invflow.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None: ...

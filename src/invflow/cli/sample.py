@@ -1,0 +1,47 @@
+"""`invflow sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from invflow import _files, report
+from invflow.cli import terminal
+from invflow.vae import experiment
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Directory of a finished run.", metavar="RUN")],
+    count: Annotated[int, typer.Option("--count", "-n", help="How many images.", min=1)] = 64,
+    posterior: Annotated[
+        str | None, typer.Option(help="Which of the run's models [default: the last].")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .npz file, or a .png picture [default: RUN/samples.npz].", metavar="FILE"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
+) -> None:
+    """Draw images from a trained model.
+
+    An .npz file gets them as `images`, grey levels (count, height, width).
+    """
+    path = out or run / "samples.npz"
+    if path.suffix not in (".npz", ".png"):
+        raise ValueError(f"--out must end in .npz or .png, got {path}")
+    finished = experiment.load(run)
+    model = finished.model(posterior)
+    generator = torch.Generator().manual_seed(seed)
+    images = model.sample(count, generator).reshape(count, *finished.shape)
+    with _files.replacing(path) as temporary:
+        if path.suffix == ".png":
+            report.sheet(images, model.levels).savefig(temporary, dpi=150, bbox_inches="tight")
+        else:
+            np.savez_compressed(temporary, images=images.numpy().astype(np.uint8))
+    terminal.say(f"{count} images: {path}")

@@ -1,0 +1,56 @@
+"""`invflow score`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invflow import _files
+from invflow.cli import terminal
+from invflow.vae import data, evaluation, experiment
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Directory of a finished run.", metavar="RUN")],
+    images: Annotated[
+        str,
+        typer.Argument(
+            help="digits or mnist for their test images, or an .npz file.", metavar="DATA"
+        ),
+    ],
+    posterior: Annotated[
+        str | None, typer.Option(help="Which of the run's models [default: the last].")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Importance samples per image.", min=1)] = 500,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file [default: RUN/scores.csv].", metavar="FILE")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
+) -> None:
+    """Score images under a trained model: bound and log-likelihood of each, in nats.
+
+    Writes a CSV file with a line per image, and shows the means.
+    """
+    finished = experiment.load(run)
+    model = finished.model(posterior)
+    levels = data.scorable(images, model.levels, finished.shape)
+    scores = evaluation.score(model, levels, samples=samples, seed=seed)
+    columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *columns])
+    values = (column.tolist() for column in columns.values())
+    writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
+    path = out or run / "scores.csv"
+    _files.write_text(path, text.getvalue())
+    means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
+    terminal.table(
+        f"{len(levels)} images, nats per image",
+        ("score", "mean", "standard error"),
+        [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()],
+    )
+    terminal.say(f"Scores: {path}")

@@ -1,0 +1,52 @@
+"""What the commands show: progress bars, tables, lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+_console = Console(highlight=False)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
+    """Show a progress bar; give the function that moves it: (done, how it goes)."""
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[line]}"),
+    )
+    with Progress(*columns, console=_console) as bar:
+        task = bar.add_task(what, total=total, line="")
+        yield lambda done, line: bar.update(task, completed=done, line=line)
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Show a table, the first column to the left and numbers to the right."""
+    grid = Table(title=title, title_justify="left")
+    for i, name in enumerate(head):
+        grid.add_column(name, justify="right" if i else "left")
+    for row in rows:
+        grid.add_row(*row)
+    _console.print(grid)
+
+
+def say(line: str) -> None:
+    """Show a line."""
+    _console.print(line, soft_wrap=True, markup=False)

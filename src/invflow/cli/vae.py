@@ -1,0 +1,88 @@
+"""`invflow vae`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+
+from invflow import report
+from invflow.cli import terminal
+from invflow.vae import experiment
+from invflow.vae.config import Config
+
+
+def command(
+    images: Annotated[
+        Literal["digits", "mnist"], typer.Argument(help="The images to learn.", show_default=True)
+    ] = "digits",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn the images of this file instead: train_images and test_images, "
+            "or one array (count, height, width).",
+            metavar="FILE.npz",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run [default: that of the images].")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.", metavar="DIR")] = Path("runs"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew if the run exists.")
+    ] = False,
+    posterior: Annotated[
+        list[str] | None,
+        typer.Option(help="diagonal or iaf; give it again to compare [default: both]."),
+    ] = None,
+    likelihood: Annotated[
+        Literal["auto", "bernoulli", "logistic"],
+        typer.Option(help="Of a pixel; auto takes what suits the grey levels."),
+    ] = "auto",
+    latents: Annotated[int | None, typer.Option(help="Latent features.")] = None,
+    flow_steps: Annotated[int | None, typer.Option(help="IAF steps.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per update.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's, at the start.")] = None,
+    importance_samples: Annotated[
+        int | None, typer.Option(help="Draws per image for the log-likelihood.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(help="cpu, cuda or auto.", metavar="NAME")
+    ] = None,
+) -> None:
+    """Train VAEs with different posteriors side by side, and report how they compare.
+
+    Writes RUNS/NAME/ with the models, checkpoints, metrics and report.html. A run that was
+    stopped goes on where it was when the same command is given again.
+    """
+    given: dict[str, Any] = {
+        "data": images,
+        "file": str(data) if data is not None else None,
+        "likelihood": likelihood,
+        "posteriors": tuple(posterior) if posterior else None,
+        "latents": latents,
+        "flow_steps": flow_steps,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "importance_samples": importance_samples,
+        "seed": seed,
+        "accelerator": accelerator,
+    }
+    try:
+        config = Config(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
+    directory = runs / (name or (data.stem if data is not None else images))
+    with terminal.progress("training", config.steps) as told:
+        results = experiment.train(config, directory, overwrite=overwrite, report=told)
+    run = experiment.load(directory)
+    report.write(run, results, experiment.load_images(config).test)
+    terminal.table("Test images, nats per image", report.COLUMNS, report.rows(results))
+    terminal.say(f"Report: {directory / 'report.html'}")

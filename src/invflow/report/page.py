@@ -1,0 +1,101 @@
+"""One self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invflow import _files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+  :root { color-scheme: light dark; --line: #8884; --soft: #8882; }
+  body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2.5rem auto;
+         padding: 0 1.25rem; }
+  h1 { font-size: 1.7rem; margin-bottom: .2rem; }
+  h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
+  p.lead { margin-top: 0; opacity: .75; }
+  table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
+  th, td { padding: .35rem .9rem .35rem 0; text-align: right;
+           border-bottom: 1px solid var(--line); }
+  th:first-child, td:first-child { text-align: left; }
+  figure { margin: .8rem 0; }
+  figure img { max-width: 100%; background: #fff; border-radius: 6px; padding: .5rem;
+               box-sizing: border-box; }
+  figcaption { opacity: .75; font-size: .93rem; }
+  pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto;
+        font-size: .85rem; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+<p class="lead">{{ lead }}</p>
+{% for section in sections %}
+<h2>{{ section.title }}</h2>
+{% if section.table %}
+<table>
+<tr>{% for cell in section.table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in section.table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% endif %}
+{% if section.picture %}
+<figure><img alt="{{ section.title }}" src="data:image/png;base64,{{ section.picture }}"></figure>
+{% endif %}
+{% if section.text %}<p>{{ section.text }}</p>{% endif %}
+{% if section.code %}<pre>{{ section.code }}</pre>{% endif %}
+{% endfor %}
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: a title, and what stands under it.
+
+    Attributes:
+        title: the heading.
+        table: rows of cells, the first being the head.
+        picture: a PNG, base64-encoded.
+        text: a paragraph.
+        code: preformatted text.
+    """
+
+    title: str
+    table: Sequence[Sequence[str]] = ()
+    picture: str = ""
+    text: str = ""
+    code: str = ""
+
+
+def encoded(figure: Figure) -> str:
+    """Return a figure as a base64-encoded PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
+    """Write a page, whole or not at all.
+
+    Raises:
+        ImportError: Jinja is not installed.
+    """
+    try:
+        from jinja2 import Environment
+    except ImportError as error:
+        raise ImportError('reports need Jinja: pip install "invflow[report]"') from error
+    template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
+    _files.write_text(path, template.render(title=title, lead=lead, sections=sections))

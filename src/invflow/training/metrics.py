@@ -1,0 +1,82 @@
+"""What was measured, step by step: `metrics.csv` and TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from invflow import _files
+
+Row = dict[str, Any]
+FILE = "metrics.csv"
+
+
+class Metrics:
+    """Rows of measurements: a step, a model, the part of the data, and numbers by name.
+
+    Args:
+        directory: of the run; gets `metrics.csv` and TensorBoard events.
+        done: steps that a continued run has behind it; later rows of the file are dropped.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+
+    def __init__(self, directory: Path, done: int = 0) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError(
+                'training needs TensorBoard: pip install "invflow[training]"'
+            ) from error
+        self._path = directory / FILE
+        self.rows = [row for row in read(directory) if row["step"] <= done]
+        self._events = SummaryWriter(str(directory), purge_step=done + 1 if done else None)
+
+    def add(self, step: int, model: str, split: str, **values: float) -> None:
+        """Record one model's measurements on one part of the data."""
+        self.rows.append({"step": step, "model": model, "split": split, **values})
+        for name, value in values.items():
+            self._events.add_scalar(f"{name}/{split}/{model}", value, step)
+
+    def write(self) -> None:
+        """Bring what is on disk up to date."""
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        _files.write_text(self._path, text.getvalue())
+        self._events.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._events.close()
+
+
+def read(directory: Path) -> list[Row]:
+    """Return the rows of a run's `metrics.csv`, numbers as numbers; none if there is no file."""
+    path = directory / FILE
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{k: _number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

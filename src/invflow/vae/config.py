@@ -1,0 +1,53 @@
+"""Everything that a VAE run depends on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Config(BaseModel):
+    """The settings of a run; together with the versions, all that repeats it.
+
+    Attributes:
+        data: "digits" or "mnist".
+        file: an `.npz` file of images, instead of `data`.
+        likelihood: "auto", "bernoulli" or "logistic".
+        posteriors: those to train side by side.
+        latents: number of latent features.
+        hidden: widths of the hidden layers of encoder and, reversed, decoder.
+        context: size of the encoder's output.
+        flow_steps: number of flow steps.
+        flow_hidden: widths of the hidden layers of each step's network.
+        steps: number of updates.
+        batch_size: images per update.
+        learning_rate: Adam's at the start.
+        weight_decay: AdamW's.
+        seed: of everything random.
+        evaluate_every: steps between evaluations and checkpoints.
+        importance_samples: for the log-likelihood of the test images.
+        accelerator: "cpu", "cuda" or "auto".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Literal["digits", "mnist"] = "digits"
+    file: str | None = None
+    likelihood: Literal["auto", "bernoulli", "logistic"] = "auto"
+    posteriors: Annotated[tuple[str, ...], Field(min_length=1)] = ("diagonal", "iaf")
+    latents: Count = 16
+    hidden: tuple[Count, ...] = (256, 256)
+    context: Count = 64
+    flow_steps: Count = 4
+    flow_hidden: tuple[Count, ...] = (128,)
+    steps: Count = 6000
+    batch_size: Count = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    seed: Annotated[int, Field(ge=0)] = 0
+    evaluate_every: Count = 200
+    importance_samples: Count = 500
+    accelerator: str = "cpu"

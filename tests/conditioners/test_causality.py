@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from invflow.conditioners import MADE
+from invflow.transforms import Autoregressive
+from tests.conditioners.causality import assert_reached_by_context, assert_strictly_causal
+from tests.helpers import AUTOREGRESSIVE, CONDITIONERS, context_for, perturbed, randn
+
+
+@pytest.mark.parametrize("name", CONDITIONERS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_parameters_see_all_earlier_features_and_the_whole_context(name: str, seed: int) -> None:
+    conditioner = perturbed(CONDITIONERS[name]((0.0, 0.0)), seed=seed + 10)
+    z, context = randn(conditioner.features, seed=seed), context_for(conditioner, seed=seed + 5)
+    by_z = torch.func.jacrev(lambda z: conditioner(z, context))(z)
+    assert_strictly_causal(by_z)
+    if context is not None:
+        by_context = torch.func.jacrev(lambda context: conditioner(z, context))(context)
+        assert_reached_by_context(by_context)
+
+
+@pytest.mark.parametrize("name", AUTOREGRESSIVE)
+def test_transform_is_triangular_in_its_order(name: str) -> None:
+    transform: Autoregressive = AUTOREGRESSIVE[name]()
+    z, context = randn(transform.features), context_for(transform)
+    jacobian = torch.func.jacrev(lambda z: transform(z, context)[0])(z)
+    order = torch.arange(transform.features) if transform.order is None else transform.order
+    jacobian = jacobian[order][:, order]
+    assert (jacobian.diagonal() > 0).all()
+    assert_strictly_causal((jacobian - jacobian.diagonal().diag()).unsqueeze(1))
+    if context is not None:
+        by_context = torch.func.jacrev(lambda context: transform(z, context)[0])(context)
+        assert_reached_by_context(by_context.unsqueeze(1))
+
+
+def _made() -> MADE:
+    return perturbed(MADE(4, (0.0, 0.0), (8, 8), context=2, activation="tanh"))
+
+
+def test_check_catches_a_mask_with_the_diagonal() -> None:
+    made = _made()
+    degrees = made.layout.degrees
+    rows, columns = torch.tensor(degrees[-1]), torch.tensor(degrees[-2])
+    made.get_buffer("mask_2").copy_(rows[:, None] + 1 >= columns)
+    with pytest.raises(AssertionError, match="not before their own"):
+        assert_strictly_causal(torch.func.jacrev(made)(randn(4), randn(2)))
+
+
+def test_check_catches_a_missing_feature() -> None:
+    made = _made()
+    made.get_buffer("mask_0")[:, 1] = 0
+    with pytest.raises(AssertionError, match="miss earlier features"):
+        assert_strictly_causal(torch.func.jacrev(made)(randn(4), randn(2)))
+
+
+def test_check_catches_a_context_that_misses_the_first_feature() -> None:
+    made = _made()
+    with torch.no_grad():
+        made.get_parameter("context_weight")[[d == 0 for d in made.layout.degrees[1]]] = 0
+    with pytest.raises(AssertionError, match="miss entries of the context"):
+        assert_reached_by_context(torch.func.jacrev(made, 1)(randn(4), randn(2)))

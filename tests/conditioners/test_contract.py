@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from invflow.conditioners import CONDITIONERS as KINDS
+from invflow.conditioners import CachedConditioner, Conditioner
+from tests.helpers import BATCHES, CONDITIONERS, assert_close, context_for, perturbed, randn
+
+START = (0.3, -0.2, 0.1)
+conditioners = pytest.mark.parametrize("name", CONDITIONERS)
+
+
+def _conditioner(name: str) -> Conditioner:
+    return perturbed(CONDITIONERS[name](START))
+
+
+def test_table_holds_every_conditioner() -> None:
+    assert {type(build(START)) for build in CONDITIONERS.values()} == set(KINDS.values())
+
+
+@conditioners
+def test_starts_near_the_start(name: str) -> None:
+    conditioner = CONDITIONERS[name](START)
+    context = context_for(conditioner, 5)
+    params = conditioner(
+        randn(5, conditioner.features).float(), None if context is None else context.float()
+    )
+    assert (params - torch.tensor(START)).abs().max() < 0.3
+
+
+@conditioners
+@pytest.mark.parametrize("batch", BATCHES, ids=str)
+def test_one_batch_element_at_a_time(name: str, batch: tuple[int, ...]) -> None:
+    conditioner = _conditioner(name)
+    z, context = randn(*batch, conditioner.features), context_for(conditioner, *batch)
+    params = conditioner(z, context)
+    assert params.shape == (*batch, conditioner.features, len(START))
+    last = tuple(size - 1 for size in batch)
+    one = conditioner(z[last], None if context is None else context[last])
+    assert_close(params[last], one, 1e-12)
+
+
+@conditioners
+def test_decoder_gives_what_forward_gives(name: str) -> None:
+    conditioner = _conditioner(name)
+    if not isinstance(conditioner, CachedConditioner):
+        pytest.skip("has no decoder")
+    batch = (2, 3)
+    z, context = randn(*batch, conditioner.features), context_for(conditioner, *batch)
+    columns = z.flatten(0, 1).t()
+    with torch.no_grad():
+        offset, weights = conditioner.pack(batch, context)
+        decoder = conditioner.plan.decoder(offset, weights)
+        for feature in range(conditioner.features):
+            before = decoder.parameters(feature).clone()
+            decoder.append(feature, columns[feature])
+            assert_close(before, conditioner(z, context)[..., feature, :].flatten(0, 1).t(), 1e-12)
+    assert_close(decoder.z, columns)
+
+
+@conditioners
+def test_plan_is_rebuilt_from_its_recipe(name: str) -> None:
+    conditioner = _conditioner(name)
+    if not isinstance(conditioner, CachedConditioner):
+        pytest.skip("has no decoder")
+    plan = type(conditioner).plan_from(conditioner.plan.recipe)
+    assert plan == conditioner.plan

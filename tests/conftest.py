@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import settings
+
+# The same examples every time, and nothing written to disk.
+settings.register_profile("invflow", derandomize=True, database=None, deadline=None)
+settings.load_profile("invflow")
+
+# Tests are small, and pytest-xdist runs one worker per core.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

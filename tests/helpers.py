@@ -1,0 +1,242 @@
+"""Tables of everything that the generic tests run on, and what they share.
+
+A new univariate map, conditioner, transform or flow gets every generic test by one line here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from invflow import IAF, MAF, Flow
+from invflow.conditioners import MADE, Conditioner
+from invflow.transforms import Autoregressive, Compose, Elementwise, Inverse, Permutation, Transform
+from invflow.univariate import Affine, Gated, Univariate
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+BATCHES = [(), (5,), (2, 3)]
+INVERSES = ["cached", "fixed_point", "passes"]
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=generator(seed), dtype=dtype)
+
+
+@torch.no_grad()
+def perturbed(module: ModuleT, seed: int = 1, scale: float = 0.7) -> ModuleT:
+    """Return the module in float64, away from where it starts."""
+    module = module.double()
+    source = generator(seed)
+    for parameter in module.parameters():
+        fan_in = parameter.shape[-1] if parameter.ndim > 1 else 4
+        noise = torch.randn(parameter.shape, generator=source, dtype=torch.float64)
+        parameter.add_(scale / math.sqrt(max(fan_in, 1)) * noise)
+    return module
+
+
+#: Maps of one feature, at two settings of each.
+UNIVARIATES: dict[str, Univariate] = {
+    "affine": Affine(),
+    "gated": Gated(),
+    "tight": Affine(bound=0.4),
+    "ajar": Gated(gate=-0.5),
+}
+
+
+def made(features: int, hidden: Sequence[int], **options: object) -> Callable[..., Conditioner]:
+    def build(start: Sequence[float]) -> Conditioner:
+        settings = {"activation": "tanh", **options, "generator": generator(5)}
+        return MADE(features, start, hidden, **settings)
+
+    return build
+
+
+#: Conditioners, each built from the values that the parameters of a feature start from.
+CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
+    "made-1": made(1, (4,)),
+    "made-1-two-layers": made(1, (3, 2)),
+    "made-1-context": made(1, (4, 4), context=2),
+    "made-1-context-no-hidden": made(1, (), context=2),
+    "made-2": made(2, (5,)),
+    "made-2-narrow-context": made(2, (1,), context=1),
+    "made-2-narrow-two-layers-context": made(2, (1, 1), context=1, activation="softplus"),
+    "made-3-no-hidden": made(3, ()),
+    "made-3-context-no-hidden": made(3, (), context=2),
+    "made-3-three-layers-residual": made(3, (7, 7, 7), residual=True),
+    "made-3-context": made(3, (9, 6), context=2, activation="elu"),
+    "made-8-wide": made(8, (32,), activation="gelu"),
+    "made-8-narrow": made(8, (3, 3)),
+    "made-8-narrow-three-layers-context": made(8, (5, 2, 5), context=3, activation="silu"),
+    "made-8-narrow-residual-context": made(8, (5, 5, 5), context=3, residual=True),
+    "made-8-row-panels": made(8, (512, 512), context=1),
+    "made-65": made(65, (80,)),
+    "made-65-narrow-residual-context": made(65, (16, 16), context=3, residual=True),
+    "made-65-row-panels": made(65, (520, 512), context=2),
+}
+
+
+def order(how: str, features: int) -> list[int] | None:
+    if how == "same":
+        return None
+    if how == "reverse":
+        return list(range(features))[::-1]
+    return torch.randperm(features, generator=generator(3)).tolist()
+
+
+def step(conditioner: str, univariate: str, how: str) -> Callable[..., Autoregressive]:
+    def build(inverse: str = "auto") -> Autoregressive:
+        map = UNIVARIATES[univariate]
+        network = CONDITIONERS[conditioner](map.start)
+        positions = order(how, network.features)
+        return perturbed(Autoregressive(network, map, order=positions, inverse=inverse))
+
+    return build
+
+
+# Four maps and three orders take turns over the conditioners, so that all twelve pairs occur.
+_TURNS = [
+    *zip(CONDITIONERS, cycle(UNIVARIATES), cycle(["random", "reverse", "same"]), strict=False),
+    *(("made-3-context", name, "random") for name in UNIVARIATES),
+]
+
+#: Autoregressive transforms, each built with the inverse asked for.
+AUTOREGRESSIVE: dict[str, Callable[..., Autoregressive]] = {
+    "-".join(turn): step(*turn) for turn in _TURNS
+}
+
+
+def _step(name: str) -> Autoregressive:
+    return next(build for key, build in AUTOREGRESSIVE.items() if key.startswith(name + "-"))()
+
+
+#: All transforms, perturbed and in float64.
+TRANSFORMS: dict[str, Callable[[], Transform]] = {
+    **AUTOREGRESSIVE,
+    "permutation-1": lambda: Permutation([0]),
+    "permutation-8": lambda: Permutation(order("random", 8) or []),
+    "elementwise-1": lambda: perturbed(Elementwise(1, generator=generator(2))),
+    "elementwise-8-context": lambda: perturbed(
+        Elementwise(8, "gated", context=3, generator=generator(2))
+    ),
+    "inverse-1": lambda: Inverse(_step("made-1")),
+    "inverse-3-context": lambda: Inverse(_step("made-3-context")),
+    "inverse-65": lambda: Inverse(_step("made-65")),
+    "compose-1": lambda: Compose([_step("made-1"), _step("made-1-context")]),
+    "compose-3-mixed": lambda: Compose(
+        [
+            _step("made-3-no-hidden"),
+            perturbed(Elementwise(3, "gated", context=2, generator=generator(2))),
+            Permutation([1, 2, 0]),
+            Inverse(_step("made-3-context")),
+        ]
+    ),
+}
+
+#: The transforms on which tests can afford many calls.
+SMALL = {
+    name: build for name, build in TRANSFORMS.items() if "65" not in name and "panels" not in name
+}
+
+
+def flow(kind: type[Flow], *sizes: object, **options: object) -> Callable[[], Flow]:
+    return lambda: perturbed(kind(*sizes, generator=generator(2), **options))
+
+
+#: Flows, perturbed and in float64: features, context, transforms, hidden_features.
+FLOWS: dict[str, Callable[[], Flow]] = {
+    "iaf-1": flow(IAF, 1, 0, 1, (4,)),
+    "iaf-1-context": flow(IAF, 1, 2, 4, ()),
+    "iaf-2": flow(IAF, 2, 0, 4, (8, 8), order="random"),
+    "iaf-3-gated-context": flow(IAF, 3, 2, 4, (6,), univariate="gated"),
+    "iaf-8-fixed-point": flow(IAF, 8, 0, 4, (16, 16), inverse="fixed_point"),
+    "iaf-8-passes-context": flow(IAF, 8, 3, 1, (3, 3), inverse="passes"),
+    "iaf-65-context": flow(IAF, 65, 3, 4, (16, 16), order="random", residual=True),
+    "maf-1": flow(MAF, 1, 0, 4, (3, 2)),
+    "maf-2-context": flow(MAF, 2, 1, 4, (1,), order="same"),
+    "maf-8-residual": flow(MAF, 8, 0, 4, (5, 5, 5), residual=True),
+    "maf-65": flow(MAF, 65, 0, 1, (80,)),
+    "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
+}
+
+
+def context_for(
+    module: Transform | Conditioner | Flow, *batch: int, seed: int = 7
+) -> Tensor | None:
+    """Return a context of the declared size, None where none was declared."""
+    return randn(*batch, module.context, seed=seed) if module.context else None
+
+
+@dataclasses.dataclass(frozen=True)
+class SinhArcsinh(Univariate):
+    """A map of three parameters that is in no table: x = m + sinh(e^t arcsinh(z) + k)."""
+
+    skew: float = 0.2
+
+    @property
+    def start(self) -> tuple[float, ...]:
+        return (0.0, 0.0, self.skew)
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, tail, skew = params.unbind(-1)
+        tail = torch.tanh(tail)
+        inner = torch.exp(tail) * torch.asinh(z) + skew
+        ladj = tail + torch.log(torch.cosh(inner)) - 0.5 * torch.log1p(z.square())
+        return shift + torch.sinh(inner), ladj
+
+    def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        shift, tail, skew = params.unbind(-1)
+        z = torch.sinh((torch.asinh(x - shift) - skew) * torch.exp(-torch.tanh(tail)))
+        return z, -self.forward(z, params)[1]
+
+
+class Both(nn.Module):
+    """Both directions of a transform as one module's forward, for `functional_call`."""
+
+    def __init__(self, transform: Transform) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(
+        self, direction: str, value: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        run = self.transform if direction == "forward" else self.transform.inverse
+        return run(value, context)
+
+
+DIRECTIONS = ["forward", "inverse"]
+
+
+def directed(transform: Transform, direction: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    return transform if direction == "forward" else transform.inverse
+
+
+def gradients(
+    value: Tensor, ladj: Tensor, inputs: Iterable[Tensor], of: str = "both"
+) -> list[Tensor]:
+    """Return the gradients of a fixed random combination of the value, the ladj, or both."""
+    terms = {
+        "value": (value * randn(*value.shape, seed=21).to(value)).sum(),
+        "ladj": (ladj * randn(*ladj.shape, seed=22).to(ladj)).sum(),
+    }
+    loss = terms["value"] + terms["ladj"] if of == "both" else terms[of]
+    inputs = list(inputs)
+    found = torch.autograd.grad(loss, inputs, allow_unused=True)
+    return [
+        torch.zeros_like(tensor) if gradient is None else gradient
+        for tensor, gradient in zip(inputs, found, strict=True)
+    ]
+
+
+def assert_close(actual: object, expected: object, tolerance: float = 1e-9) -> None:
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)

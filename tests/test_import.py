@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+SCRIPT = """
+import hashlib, json, sys, warnings
+import numpy, torch, safetensors.torch
+
+def state():
+    return {
+        "dtype": str(torch.get_default_dtype()),
+        "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
+        "validation": torch.distributions.Distribution._validate_args,
+        "rng": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
+        "numpy": hashlib.sha256(numpy.random.get_state()[1].tobytes()).hexdigest(),
+        "grad": torch.is_grad_enabled(),
+        "anomaly": torch.is_anomaly_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "precision": torch.get_float32_matmul_precision(),
+        "device": str(torch.get_default_device()),
+        "printing": repr(torch._tensor_str.PRINT_OPTS),
+        "filters": repr(warnings.filters),
+        "hook": repr(sys.excepthook),
+    }
+
+before, modules = state(), set(sys.modules)
+import invflow
+print(json.dumps({
+    "before": before,
+    "after": state(),
+    "new": sorted({name.split(".")[0] for name in set(sys.modules) - modules}),
+}))
+"""
+
+
+def test_import_has_no_side_effects_and_carries_little() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["after"] == found["before"]
+    strangers = set(found["new"]) - sys.stdlib_module_names - {"invflow", "torch"}
+    assert not strangers, f"imported beside torch, numpy and safetensors: {strangers}"
+
+
+def test_public_names() -> None:
+    import invflow
+
+    assert set(invflow.__all__) == {"IAF", "MAF", "Flow", "__version__"}
+    assert all(hasattr(invflow, name) for name in invflow.__all__)

@@ -1,0 +1,51 @@
+"""Mixed precision on a CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.helpers import AUTOREGRESSIVE, DIRECTIONS, SMALL, context_for, directed, gradients, randn
+
+BF16 = {"rtol": 0.05, "atol": 0.05}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: torch.dtype) -> None:
+    transform = SMALL[name]().float()
+    run = directed(transform, direction)
+    value = randn(5, transform.features, dtype=torch.float32).to(dtype)
+    context = context_for(transform, 5)
+    context = None if context is None else context.to(dtype)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = run(value.requires_grad_(), context)
+    assert result[0].dtype == result[1].dtype == dtype
+    full = value.detach().float().requires_grad_()
+    expected = run(full, None if context is None else context.float())
+    torch.testing.assert_close(result, tuple(e.to(dtype) for e in expected), **BF16)
+    parameters = list(transform.parameters())
+    for actual, wanted in zip(
+        gradients(*result, [value, *parameters]),
+        gradients(*expected, [full, *parameters]),
+        strict=True,
+    ):
+        error = (actual.float() - wanted).norm()
+        assert error <= 0.06 * wanted.norm() + 0.02
+
+
+@pytest.mark.parametrize("inverse", ["cached", "fixed_point", "passes"])
+def test_every_inverse_runs_under_autocast(inverse: str) -> None:
+    transform = AUTOREGRESSIVE["made-3-context-gated-random"](inverse).float()
+    context = context_for(transform, 5).float()
+    z = randn(5, 3, dtype=torch.float32)
+    x, ladj = transform(z, context)
+    x = x.detach().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        back, back_ladj = transform.inverse(x, context)
+    assert back.dtype == back_ladj.dtype == torch.float32
+    torch.testing.assert_close((back, back_ladj), (z, -ladj), **BF16)
+    found = gradients(back, back_ladj, [x, *transform.parameters()])
+    assert all(torch.isfinite(gradient).all() for gradient in found)
+    assert all(gradient.any() for gradient in found)

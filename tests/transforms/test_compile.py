@@ -1,0 +1,110 @@
+"""Both directions as one graph of torch.compile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, fx
+
+from invflow.conditioners import MADE
+from invflow.transforms import Autoregressive, Transform
+from tests.helpers import (
+    DIRECTIONS,
+    TRANSFORMS,
+    assert_close,
+    context_for,
+    directed,
+    gradients,
+    perturbed,
+    randn,
+)
+
+NAMES = [
+    "made-1-affine-random",
+    "made-3-context-gated-random",
+    "made-65-narrow-residual-context-gated-same",
+    "elementwise-8-context",
+    "compose-3-mixed",
+]
+directions = pytest.mark.parametrize("direction", DIRECTIONS)
+# Torch's own remarks while it compiles.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def _inputs(transform: Transform, batch: int) -> tuple[Tensor, Tensor | None]:
+    return randn(batch, transform.features), context_for(transform, batch)
+
+
+def _check(
+    transform: Transform, direction: str, backend: str, batches: tuple[int, ...] = (5, 3, 4)
+) -> None:
+    """Compare for several batch sizes: from the second on, the batch is a symbol to the compiler."""
+    run = directed(transform, direction)
+    compiled = torch.compile(run, fullgraph=True, backend=backend)
+    for batch in batches:
+        value, context = _inputs(transform, batch)
+        inputs = [value.requires_grad_()]
+        if context is not None:
+            inputs.append(context.requires_grad_())
+        inputs += transform.parameters()
+        actual, expected = compiled(value, context), run(value, context)
+        assert_close(actual, expected)
+        assert_close(gradients(*actual, inputs), gradients(*expected, inputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@directions
+def test_compiled_equals_eager_with_gradients(name: str, direction: str) -> None:
+    _check(TRANSFORMS[name](), direction, "aot_eager")
+
+
+@directions
+def test_inductor(direction: str) -> None:
+    _check(TRANSFORMS["made-3-context-gated-random"](), direction, "inductor", batches=(5,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@directions
+def test_compiled_without_gradients(name: str, direction: str) -> None:
+    transform = TRANSFORMS[name]()
+    run = directed(transform, direction)
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    value, context = _inputs(transform, 5)
+    with torch.no_grad():
+        assert_close(compiled(value, context), run(value, context))
+    transform.requires_grad_(False)
+    assert_close(compiled(value, context), run(value, context))
+
+
+def _nodes(features: int, direction: str, differentiated: bool) -> int:
+    """Return the number of operations in the graphs that `torch.compile` makes of one direction."""
+    transform = perturbed(Autoregressive(MADE(features, (0.0, 0.0), (32,)), order=range(features)))
+    counts: list[int] = []
+
+    def backend(graph: fx.GraphModule, _: object) -> fx.GraphModule:
+        parts = (part for part in graph.modules() if isinstance(part, fx.GraphModule))
+        counts.append(sum(len(part.graph.nodes) for part in parts))
+        return graph
+
+    torch._dynamo.reset()
+    run = torch.compile(directed(transform, direction), fullgraph=True, backend=backend)
+    with torch.set_grad_enabled(differentiated):
+        run(randn(5, features))
+    assert len(counts) == 1
+    return counts[0]
+
+
+@directions
+@pytest.mark.parametrize("differentiated", [True, False], ids=["grad", "no-grad"])
+def test_graph_does_not_grow_with_the_features(direction: str, differentiated: bool) -> None:
+    small, large = (_nodes(features, direction, differentiated) for features in (4, 33))
+    assert small == large > 5

@@ -1,0 +1,178 @@
+"""Transforms under torch.func."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, jacrev, stack_module_state, vmap
+
+from invflow.transforms import Autoregressive
+from tests.helpers import (
+    AUTOREGRESSIVE,
+    DIRECTIONS,
+    INVERSES,
+    SMALL,
+    Both,
+    assert_close,
+    context_for,
+    directed,
+    perturbed,
+    randn,
+)
+
+transforms = pytest.mark.parametrize("name", SMALL)
+directions = pytest.mark.parametrize("direction", DIRECTIONS)
+inverses = pytest.mark.parametrize("inverse", INVERSES)
+NAME = "made-3-context-gated-random"
+
+
+def _scalar(result: tuple[Tensor, Tensor]) -> Tensor:
+    """Return a number that depends on all of a transform's result."""
+    value, ladj = result
+    return value.sin().sum() + ladj.square().sum()
+
+
+@transforms
+@directions
+def test_vmap_over_data(name: str, direction: str) -> None:
+    transform = SMALL[name]()
+    run = directed(transform, direction)
+    value, context = randn(4, 2, transform.features), context_for(transform, 2)
+    result = vmap(run, (0, None))(value, context)
+    whole = None if context is None else context.expand(4, 2, -1)
+    assert_close(result, run(value, whole), 1e-12)
+
+
+@transforms
+@directions
+def test_vmap_over_context(name: str, direction: str) -> None:
+    transform = SMALL[name]()
+    if not transform.context:
+        pytest.skip("declares no context")
+    run = directed(transform, direction)
+    value, context = randn(transform.features), context_for(transform, 4)
+    expected = run(value.expand(4, -1), context)
+    assert_close(vmap(run, (None, 0))(value, context), expected, 1e-12)
+    assert_close(vmap(run, (None, 1))(value, context.t()), expected, 1e-12)
+
+
+@transforms
+@directions
+def test_vmap_of_jacrev(name: str, direction: str) -> None:
+    transform = SMALL[name]()
+    run = directed(transform, direction)
+    value, context = randn(4, transform.features), context_for(transform, 4)
+    mapped = vmap(jacrev(run), (0, None if context is None else 0))(value, context)
+    for i in range(4):
+        one = None if context is None else context[i]
+        jacobian = torch.autograd.functional.jacobian(
+            lambda value, one=one: run(value, one), value[i]
+        )
+        assert_close((mapped[0][i], mapped[1][i]), jacobian)
+
+
+def test_vmap_within_vmap() -> None:
+    transform = AUTOREGRESSIVE[NAME]()
+    x, context = randn(4, 3, 3), randn(2, 2)
+    twice = vmap(vmap(transform.inverse, (0, None)), (None, 0))
+    expected = [transform.inverse(x[:, 0], one.expand(4, -1))[0] for one in context]
+    assert_close(twice(x[:, 0], context)[0], torch.stack(expected), 1e-12)
+
+
+@inverses
+def test_vmap_over_data_and_its_gradients(inverse: str) -> None:
+    transform = AUTOREGRESSIVE[NAME](inverse)
+    x, context = randn(4, 3), context_for(transform, 4)
+    run = grad(lambda x, context: _scalar(transform.inverse(x, context)), (0, 1))
+    looped = [run(x[i], context[i]) for i in range(4)]
+    expected = tuple(torch.stack(parts) for parts in zip(*looped, strict=True))
+    assert_close(vmap(run)(x, context), expected)
+
+
+@inverses
+@pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
+def test_gradient_through_vmap(inverse: str, frozen: bool) -> None:
+    """The map inside and the gradient outside, by torch.func and by autograd."""
+    transform = AUTOREGRESSIVE[NAME](inverse).requires_grad_(not frozen)
+    x, context = randn(4, 3), context_for(transform, 4)
+
+    def mapped(x: Tensor) -> Tensor:
+        return vmap(lambda x, context: _scalar(transform.inverse(x, context)))(x, context).sum()
+
+    leaf = x.clone().requires_grad_()
+    each = [_scalar(transform.inverse(leaf[i], context[i])) for i in range(4)]
+    (expected,) = torch.autograd.grad(torch.stack(each).sum(), leaf)
+    assert_close(grad(mapped)(x), expected)
+    assert_close(torch.autograd.grad(mapped(leaf), leaf)[0], expected)
+
+
+Stacked = tuple[Callable[..., Tensor], dict[str, Tensor], dict[str, Tensor], list[Both]]
+
+
+def _stacked(inverse: str, direction: str) -> Stacked:
+    modules = [Both(_member(inverse, seed)) for seed in range(3)]
+    parameters, buffers = stack_module_state(modules)
+
+    def run(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *args: Tensor) -> Tensor:
+        return _scalar(functional_call(modules[0], (parameters, buffers), (direction, *args)))
+
+    return run, parameters, buffers, modules
+
+
+def _member(inverse: str, seed: int) -> Autoregressive:
+    return perturbed(AUTOREGRESSIVE[NAME](inverse), seed=seed)
+
+
+@directions
+@inverses
+def test_vmap_over_stacked_parameters(direction: str, inverse: str) -> None:
+    run, parameters, buffers, modules = _stacked(inverse, direction)
+    x, context = randn(5, 3), context_for(modules[0].transform, 5)
+    results = vmap(run, (0, 0, None, None))(parameters, buffers, x, context)
+    expected = [_scalar(module(direction, x, context)) for module in modules]
+    assert_close(results, torch.stack(expected))
+
+
+@directions
+@inverses
+def test_gradients_of_an_ensemble(direction: str, inverse: str) -> None:
+    run, parameters, buffers, modules = _stacked(inverse, direction)
+    x, context = randn(3, 5, 3), context_for(modules[0].transform, 3, 5)
+    found = vmap(grad(run))(parameters, buffers, x, context)
+    for i, module in enumerate(modules):
+        names, tensors = zip(*module.named_parameters(), strict=True)
+        loss = _scalar(module(direction, x[i], context[i]))
+        expected = torch.autograd.grad(loss, tensors)
+        assert_close([found[name][i] for name in names], list(expected))
+
+
+@directions
+@inverses
+def test_gradients_per_sample(direction: str, inverse: str) -> None:
+    module = Both(AUTOREGRESSIVE[NAME](inverse))
+    x, context = randn(4, 3), context_for(module.transform, 4)
+
+    def run(parameters: dict[str, Tensor], x: Tensor, context: Tensor) -> Tensor:
+        return _scalar(functional_call(module, parameters, (direction, x, context)))
+
+    parameters = {key: value.detach() for key, value in module.named_parameters()}
+    found = vmap(grad(run), (None, 0, 0))(parameters, x, context)
+    for i in range(4):
+        loss = _scalar(module(direction, x[i], context[i]))
+        expected = torch.autograd.grad(loss, list(module.parameters()))
+        assert_close([value[i] for value in found.values()], list(expected))
+
+
+@inverses
+def test_jacobian_to_the_parameters(inverse: str) -> None:
+    module = Both(AUTOREGRESSIVE[NAME](inverse))
+    x, context = randn(3), context_for(module.transform)
+    parameters = {key: value.detach() for key, value in module.named_parameters()}
+    found = jacrev(lambda p: functional_call(module, p, ("inverse", x, context))[0])(parameters)
+    z, _ = module("inverse", x, context)
+    for i in range(3):
+        expected = torch.autograd.grad(z[i], list(module.parameters()), retain_graph=True)
+        assert_close([value[i] for value in found.values()], list(expected))

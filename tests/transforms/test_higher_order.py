@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.helpers import AUTOREGRESSIVE, context_for, randn
+
+NAME = "made-3-context-gated-random"
+
+
+@pytest.mark.parametrize("inverse", ["cached", "fixed_point"])
+@pytest.mark.parametrize("to", ["data", "context", "parameters"])
+def test_second_derivatives_are_refused_not_zero(inverse: str, to: str) -> None:
+    transform = AUTOREGRESSIVE[NAME](inverse)
+    x, context = randn(2, 3).requires_grad_(), context_for(transform, 2)
+    assert context is not None
+    context.requires_grad_()
+    tensors = {"data": [x], "context": [context], "parameters": list(transform.parameters())}[to]
+    z, ladj = transform.inverse(x, context)
+    firsts = torch.autograd.grad(z.square().sum() + ladj.sum(), tensors, create_graph=True)
+    for first in firsts:
+        with pytest.raises(RuntimeError, match=r'first derivatives only.*inverse="passes"'):
+            torch.autograd.grad(first.sum(), tensors, retain_graph=True, allow_unused=True)
+
+
+@pytest.mark.parametrize("inverse", ["cached", "fixed_point"])
+def test_second_derivatives_are_refused_by_torch_func(inverse: str) -> None:
+    transform = AUTOREGRESSIVE[NAME](inverse)
+    context = context_for(transform)
+
+    def energy(x: torch.Tensor) -> torch.Tensor:
+        z, ladj = transform.inverse(x, context)
+        return z.square().sum() + ladj
+
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.func.jacrev(torch.func.jacrev(energy))(randn(3))
+
+
+def test_passes_has_right_second_derivatives() -> None:
+    transform = AUTOREGRESSIVE[NAME]("passes")
+    x, context = randn(2, 3).requires_grad_(), context_for(transform, 2)
+    assert context is not None
+    context.requires_grad_()
+    assert torch.autograd.gradgradcheck(transform.inverse, (x, context))

@@ -1,0 +1,38 @@
+"""The sweeps as custom operators of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from invflow.conditioners import CachedConditioner
+from invflow.transforms import cached
+from tests.helpers import AUTOREGRESSIVE, context_for, randn
+
+TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in AUTOREGRESSIVE if "65" not in name and "panels" not in name]
+)
+def test_operators_keep_torchs_rules(name: str) -> None:
+    transform = AUTOREGRESSIVE[name]()
+    assert isinstance(transform.conditioner, CachedConditioner)
+    method = cached.method(transform.conditioner, transform.univariate)
+    assert method is not None
+    x, context = randn(transform.features, 4), context_for(transform, 4)
+    with torch.no_grad():
+        offset, weights = transform.conditioner.pack((4,), context)
+        weights = [weight.detach() for weight in weights]
+        offset = offset.detach()
+        names = method.kind, method.plan_recipe
+        arguments = (*names, method.univariate_recipe, x, offset, weights)
+        torch.library.opcheck(cached.decode, arguments, test_utils=TESTS)
+        z, params, hidden = cached.decode(*arguments)
+        rows = params.unflatten(0, (transform.features, transform.conditioner.outputs))
+        ratio = randn(*rows.shape, seed=1)
+        torch.library.opcheck(
+            cached.decode_pullback, (*names, z, rows, ratio, hidden, weights), test_utils=TESTS
+        )

@@ -1,0 +1,138 @@
+"""What the cached inverse costs: arithmetic and memory, not time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from invflow.conditioners import MADE
+from invflow.transforms import Autoregressive
+from tests.helpers import perturbed, randn
+
+BATCH = 16
+SIZES = [(64, (128,)), (64, (128, 128)), (100, (37, 37)), (65, (520, 512)), (8, (32,))]
+sizes = pytest.mark.parametrize(("features", "hidden"), SIZES, ids=str)
+
+
+class MultiplyAdds(TorchDispatchMode):
+    """Counts the multiply-adds of all matrix products that come by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__.rstrip("_")
+        if name in ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv"):
+            left, right = [a for a in args if isinstance(a, Tensor)][-2:]
+            self.count += left.numel() * (right.shape[-1] if right.ndim > 1 else 1)
+        return func(*args, **(kwargs or {}))
+
+
+def counted(run: Callable[[], Any]) -> tuple[Any, int]:
+    with MultiplyAdds() as mode, torch.no_grad():
+        result = run()
+    return result, mode.count
+
+
+def _made(features: int, hidden: tuple[int, ...]) -> MADE:
+    return perturbed(MADE(features, (0.0, 0.0), hidden, activation="tanh"))
+
+
+def _bounds(made: MADE) -> tuple[int, int]:
+    """Return the multiply-adds of the visible weights alone, and of all of them."""
+    masks = [made.layout.mask(*block) for block in made.layout.blocks]
+    visible = int(sum(mask.sum() for mask in masks))
+    return visible * BATCH, sum(mask.numel() for mask in masks) * BATCH
+
+
+@sizes
+def test_sweeps_cost_about_one_pass_each(features: int, hidden: tuple[int, ...]) -> None:
+    made = _made(features, hidden)
+    visible, dense = _bounds(made)
+    offset, weights = made.pack((BATCH,), None)
+    z = randn(features, BATCH)
+
+    def forwards() -> Any:
+        decoder = made.plan.decoder(offset, weights)
+        for feature in range(features):
+            decoder.parameters(feature)
+            decoder.append(feature, z[feature])
+        return decoder
+
+    decoder, count = counted(forwards)
+    assert visible <= count <= 1.1 * dense
+
+    cotangents = randn(features, made.outputs, BATCH)
+
+    def backwards() -> Any:
+        pullback = made.plan.pullback(decoder.hidden, weights, z)
+        for feature in reversed(range(features)):
+            pullback.cotangent(feature)
+            pullback.append(feature, cotangents[feature])
+        return pullback
+
+    pullback, count = counted(backwards)
+    assert visible <= count <= 1.1 * dense
+
+    def weight_gradients() -> Any:
+        arguments = (weights, decoder.z, decoder.hidden, pullback.hidden, pullback.params)
+        return made.plan.gradients(*arguments)
+
+    _, count = counted(weight_gradients)
+    assert visible <= count <= 1.1 * dense
+
+
+@pytest.mark.parametrize(("features", "hidden"), SIZES[:2], ids=str)
+def test_sweep_skips_most_of_what_masks_hide(features: int, hidden: tuple[int, ...]) -> None:
+    """Half is visible; the rest of what is done is the panels' overhead."""
+    made = _made(features, hidden)
+    _, dense = _bounds(made)
+    offset, weights = made.pack((BATCH,), None)
+
+    def run() -> None:
+        decoder = made.plan.decoder(offset, weights)
+        for feature in range(features):
+            decoder.parameters(feature)
+
+    assert counted(run)[1] <= 0.9 * dense
+
+
+def test_parallel_pass_is_at_most_dense() -> None:
+    made = _made(65, (520, 512))
+    visible, dense = _bounds(made)
+    _, count = counted(lambda: made(randn(BATCH, 65)))
+    assert visible <= count <= 0.8 * dense
+
+
+def _saved(run: Callable[[], Any]) -> int:
+    """Return the bytes that a call keeps for its backward pass, shared storage counted once."""
+    storages: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = run()
+    del result
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("batch", [16, 256])
+@pytest.mark.parametrize("hidden", [(128,), (128, 128)], ids=str)
+def test_inverse_saves_at_most_twice_what_forward_saves(
+    batch: int, hidden: tuple[int, ...]
+) -> None:
+    transform = Autoregressive(_made(64, hidden), inverse="cached")
+    value = randn(batch, 64).requires_grad_()
+    forward, inverse = _saved(lambda: transform(value)), _saved(lambda: transform.inverse(value))
+    activations = batch * (64 + sum(hidden)) * 8
+    assert activations <= inverse <= 2 * forward

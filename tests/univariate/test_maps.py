@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from invflow.univariate import Affine, Gated, Univariate
+from tests.helpers import UNIVARIATES, SinhArcsinh, assert_close, randn
+
+MAPS = {**UNIVARIATES, "sinh-arcsinh": SinhArcsinh()}
+maps = pytest.mark.parametrize("map", MAPS.values(), ids=MAPS)
+numbers = st.floats(-8, 8)
+
+
+def _point(map: Univariate, draw: st.DataObject) -> tuple[Tensor, Tensor]:
+    z = torch.tensor(draw.draw(numbers), dtype=torch.float64)
+    params = draw.draw(st.lists(numbers, min_size=map.parameters, max_size=map.parameters))
+    return z, torch.tensor(params, dtype=torch.float64)
+
+
+@maps
+@given(draw=st.data())
+def test_inverse_undoes_forward(map: Univariate, draw: st.DataObject) -> None:
+    z, params = _point(map, draw)
+    x, ladj = map.forward(z, params)
+    back, back_ladj = map.inverse(x, params)
+    # A slope s loses log10(1 / s) digits of z.
+    loss = torch.exp(-ladj).clamp(min=1) * x.abs().clamp(min=1)
+    assert (back - z).abs() <= 1e-13 * loss * (1 + z.abs())
+    assert_close(back_ladj, -ladj, 1e-10)
+
+
+@maps
+@given(draw=st.data())
+def test_forward_undoes_inverse(map: Univariate, draw: st.DataObject) -> None:
+    x, params = _point(map, draw)
+    z, ladj = map.inverse(x, params)
+    again, again_ladj = map.forward(z, params)
+    assert_close(again, x, 1e-10)
+    assert_close(again_ladj, -ladj, 1e-10)
+
+
+@maps
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@given(draw=st.data())
+def test_ladj_is_the_log_slope(map: Univariate, direction: str, draw: st.DataObject) -> None:
+    value, params = _point(map, draw)
+    run = getattr(map, direction)
+    slope = torch.func.grad(lambda value: run(value, params)[0])(value)
+    assert slope > 0
+    assert_close(run(value, params)[1], slope.log(), 1e-9)
+
+
+@maps
+@given(draw=st.data())
+def test_slopes_are_the_derivatives(map: Univariate, draw: st.DataObject) -> None:
+    z, params = _point(map, draw)
+    by_z, by_params = torch.func.jacrev(lambda z, p: map.forward(z, p)[0], (0, 1))(z, params)
+    assert_close(map.slopes(z, params), (by_z, by_params), 1e-12)
+
+
+@maps
+def test_any_shape(map: Univariate) -> None:
+    z, params = randn(2, 3, 4), randn(2, 3, 4, map.parameters, seed=1)
+    x, ladj = map.forward(z, params)
+    assert x.shape == ladj.shape == z.shape
+    one, one_ladj = map.forward(z[1, 2, 3], params[1, 2, 3])
+    assert_close((x[1, 2, 3], ladj[1, 2, 3]), (one, one_ladj), 1e-14)
+
+
+@maps
+def test_as_many_parameters_as_starts(map: Univariate) -> None:
+    assert map.parameters == len(map.start) > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("raw", [-math.inf, -1e30, -1e3, 1e3, 1e30, math.inf])
+def test_affine_log_scale_stays_in_its_bound(raw: float, dtype: torch.dtype) -> None:
+    params, one = torch.tensor([0.5, raw], dtype=dtype), torch.tensor(1.0, dtype=dtype)
+    for run in (Affine(bound=3.0).forward, Affine(bound=3.0).inverse):
+        value, ladj = run(one, params)
+        assert ladj.abs() <= 3.0
+        assert 0 < value.abs() < 100
+
+
+@given(raw=st.floats(-10, 10))
+def test_affine_log_scale_is_strictly_inside_and_increasing(raw: float) -> None:
+    params = torch.tensor([0.0, raw], dtype=torch.float64, requires_grad=True)
+    _, log_scale = Affine(bound=2.0).forward(torch.tensor(1.0, dtype=torch.float64), params)
+    assert log_scale.abs() < 2.0
+    assert torch.autograd.grad(log_scale, params)[0][1] > 0
+
+
+def test_affine_formula() -> None:
+    z, params = randn(20), randn(20, 2, seed=1)
+    mu, r = params.unbind(-1)
+    s = 5 * torch.tanh(r / 5)
+    assert_close(Affine().forward(z, params), (mu + s.exp() * z, s), 1e-14)
+
+
+def test_gated_is_the_papers_update() -> None:
+    z, params = randn(20), randn(20, 2, seed=1)
+    m, s = params.unbind(-1)
+    gate = 1 / (1 + torch.exp(-s))
+    x, ladj = Gated().forward(z, params)
+    assert_close(x, gate * z + (1 - gate) * m, 1e-14)
+    assert_close(ladj, gate.log(), 1e-13)
+    assert (ladj < 0).all()

@@ -1,0 +1,136 @@
+"""The bound and the importance-sampled likelihood, against a model that can be solved."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from invflow.vae import POSTERIORS, VAE, DiscretisedLogistic
+from invflow.vae.evaluation import score
+
+
+class Gaussian(DiscretisedLogistic):
+    """Pixels that are normal around the decoder's first output, with standard deviation 1/2."""
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        return torch.distributions.Normal(params[..., 0], 0.5).log_prob(x).sum(-1)
+
+
+def _linear_vae(posterior: str) -> VAE:
+    torch.manual_seed(0)
+    vae = VAE(5, 17, posterior=posterior, latents=2, hidden=(), context=3, flow_hidden=(8,))
+    vae.likelihood = Gaussian(17)
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return vae.double()
+
+
+def _exact(vae: VAE, x: Tensor) -> Tensor:
+    """Return log p(x) of the linear-Gaussian model: normal, with covariance W W' + I/4."""
+    layer = vae.decoder[0]
+    weight, bias = layer.weight[::2], layer.bias[::2]
+    covariance = weight @ weight.T + 0.25 * torch.eye(5, dtype=torch.float64)
+    return torch.distributions.MultivariateNormal(bias, covariance).log_prob(x)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_bounds_rise_to_the_exact_likelihood(posterior: str) -> None:
+    vae = _linear_vae(posterior)
+    x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    exact = _exact(vae, x)
+    noise = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        bound = torch.stack([vae.elbo(x, noise).bound for _ in range(2000)]).mean(0)
+    few = torch.stack([vae.log_likelihood(x, 5, noise) for _ in range(400)]).mean(0)
+    many = vae.log_likelihood(x, 100_000, noise)
+    assert (bound < few).all()
+    assert (few < exact).all()
+    torch.testing.assert_close(many, exact, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_parts_of_the_bound(posterior: str) -> None:
+    vae = _linear_vae(posterior)
+    x = torch.randn(6, 5, dtype=torch.float64)
+    bound, fit, kl = vae.elbo(x)
+    torch.testing.assert_close(bound, fit - kl)
+    assert bound.shape == (6,)
+
+
+def test_diagonal_kl_is_the_closed_form() -> None:
+    vae = _linear_vae("diagonal")
+    x = torch.randn(1, 5, dtype=torch.float64)
+    q = vae.encode(x)
+    draws = q.sample((200_000,), generator=torch.Generator().manual_seed(0))
+    normal = torch.distributions.Normal(draws.mean(0), draws.std(0))
+    closed = torch.distributions.kl_divergence(
+        normal, torch.distributions.Normal(torch.zeros_like(normal.loc), 1.0)
+    ).sum()
+    kl = (q.log_prob(draws) - vae.prior.log_prob(draws)).mean()
+    torch.testing.assert_close(kl, closed, atol=0.02, rtol=0)
+
+
+def test_likelihood_does_not_depend_on_chunks() -> None:
+    vae = _linear_vae("iaf")
+    x = torch.randn(7, 5, dtype=torch.float64)
+    exact = _exact(vae, x)
+    for chunk in (1000, 250_000):
+        value = vae.log_likelihood(x, 100_000, torch.Generator().manual_seed(0), chunk=chunk)
+        torch.testing.assert_close(value, exact, atol=0.1, rtol=0)
+
+
+def test_context_reaches_every_latent_of_the_posterior() -> None:
+    vae = _linear_vae("iaf")
+    x = torch.randn(5, dtype=torch.float64)
+
+    def drawn(x: Tensor) -> Tensor:
+        return vae.encode(x).rsample(generator=torch.Generator().manual_seed(0))
+
+    assert (torch.autograd.functional.jacobian(drawn, x) != 0).all()
+
+
+def test_score_repeats_itself() -> None:
+    torch.manual_seed(0)
+    vae = VAE(64, 17, posterior="iaf", latents=3)
+    levels = torch.randint(17, (4, 8, 8))
+    first, second = (score(vae, levels, samples=10, seed=3) for _ in range(2))
+    assert torch.equal(first.bound, second.bound)
+    assert torch.equal(first.log_likelihood, second.log_likelihood)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"pixels": 0}, ValueError, "pixels must be at least 1"),
+        ({"levels": 1}, ValueError, "levels must be at least 2"),
+        ({"levels": 17.0}, TypeError, "levels must be an integer"),
+        ({"likelihood": "poisson"}, ValueError, "likelihood must be one of"),
+        ({"posterior": "planar"}, ValueError, "posterior must be one of"),
+        ({"latents": 0}, ValueError, "latents must be at least 1"),
+        ({"hidden": (0,)}, ValueError, r"hidden\[0\] must be at least 1"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        VAE(**{"pixels": 64, "levels": 17, **arguments})  # type: ignore[arg-type]
+
+
+def test_bad_images() -> None:
+    vae = VAE(64, 17)
+    with pytest.raises(TypeError, match="x must have a floating-point dtype"):
+        vae.elbo(torch.zeros(3, 64, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"x must have shape \(\*batch, 64\)"):
+        vae.elbo(torch.zeros(3, 63))
+
+
+def test_log_likelihood_of_one_draw_is_the_bound() -> None:
+    vae = _linear_vae("iaf")
+    x = torch.randn(3, 5, dtype=torch.float64)
+    bound = vae.elbo(x, torch.Generator().manual_seed(5)).bound
+    single = vae.log_likelihood(x, 1, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(single, bound)
+    assert math.isfinite(float(single.sum()))
