@@ -87,7 +87,7 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     whole = _file(tmp_path, images=GREY).read_bytes()
     for content in (b"", b"garbage", whole[: len(whole) // 2]):
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(ValueError, match="not a readable .npz file"):
+        with pytest.raises(ValueError, match=r"not a readable \.npz file"):
             data.read(tmp_path / "bad.npz")
 
 

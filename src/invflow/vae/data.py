@@ -62,7 +62,7 @@ def load(name: str) -> Images:
     Example:
         >>> images = load("digits")
         >>> images.shape, images.levels, len(images.train), len(images.test)
-        ((8, 8), 17, 1437, 180)
+        ((8, 8), 17, 1439, 179)
     """
     return DATASETS[_checks.choice("data", name, DATASETS)]()
 

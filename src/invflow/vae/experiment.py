@@ -31,12 +31,25 @@ Report = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a posterior has reached on the test images, in nats per image, with standard errors."""
+    """What a posterior has reached on the test images, in nats per image.
+
+    Attributes:
+        bound: the evidence lower bound.
+        bound_error: its standard error over images.
+        log_likelihood: importance-sampled.
+        log_likelihood_error: its standard error over images.
+        gain: the log-likelihood less that of the run's first posterior, image by image.
+        gain_error: its standard error over images.
+        kl: of the posterior from the prior.
+        seconds: of training.
+    """
 
     bound: float
     bound_error: float
     log_likelihood: float
     log_likelihood_error: float
+    gain: float
+    gain_error: float
     kl: float
     seconds: float
 
@@ -133,7 +146,8 @@ def train(
         name: score(model, images.test, samples=config.importance_samples, seed=config.seed)
         for name, model in models.items()
     }
-    results = {name: _result(each, seconds[name]) for name, each in scores.items()}
+    first = scores[config.posteriors[0]]
+    results = {name: _result(each, first, seconds[name]) for name, each in scores.items()}
     state = {
         f"{name}.{key}": value
         for name, model in models.items()
@@ -207,10 +221,14 @@ def build(config: Config, about: Mapping[str, Any]) -> dict[str, VAE]:
     return models
 
 
-def _result(each: Score, seconds: float) -> Result:
-    bound, bound_error = mean_and_error(each.bound)
-    log_likelihood, error = mean_and_error(each.log_likelihood)
-    return Result(bound, bound_error, log_likelihood, error, float(each.kl.mean()), seconds)
+def _result(each: Score, first: Score, seconds: float) -> Result:
+    return Result(
+        *mean_and_error(each.bound),
+        *mean_and_error(each.log_likelihood),
+        *mean_and_error(each.log_likelihood - first.log_likelihood),
+        float(each.kl.mean()),
+        seconds,
+    )
 
 
 def _prepare(directory: Path, content: dict[str, Any], overwrite: bool) -> None:

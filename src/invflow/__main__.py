@@ -1,0 +1,5 @@
+"""`python -m invflow`."""
+
+from invflow.cli import main
+
+main()

@@ -1,0 +1,266 @@
+"""The command line, as a user meets it: results, help, and one clear line for what goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invflow import cli
+from invflow.cli.app import app
+
+SMALL = ["--steps", "40", "--importance-samples", "20", "--flow-steps", "2"]
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def invflow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["invflow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        code = exit.value.code
+        out, err = capsys.readouterr()
+        if isinstance(code, str):
+            return 1, out, err + code
+        return int(code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    app(["vae", "digits", "--runs", str(runs), *SMALL], standalone_mode=False)
+    return runs / "digits"
+
+
+def test_a_run_holds_what_the_design_says(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir() if "tfevents" not in path.name}
+    assert names == {
+        "checkpoints",
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+        "report.html",
+        "results.json",
+    }
+    page = (finished / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert "http" not in page
+    results = json.loads((finished / "results.json").read_text())["posteriors"]
+    assert list(results) == ["diagonal", "iaf"]
+
+
+def test_sample(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz", "c.png"):
+        code, out, _ = invflow("sample", finished, "-n", 5, "--out", tmp_path / name)
+        assert code == 0
+        assert name in out.replace("\n", "")
+    first, second = (np.load(tmp_path / name)["images"] for name in ("a.npz", "b.npz"))
+    assert first.shape == (5, 8, 8)
+    assert first.dtype == np.uint8
+    assert (first == second).all()
+    assert first.max() <= 16
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_score(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) -> None:
+    arguments = ("--samples", 20, "--posterior", "diagonal", "--out", tmp_path / "scores.csv")
+    code, out, _ = invflow("score", finished, "digits", *arguments)
+    assert code == 0
+    assert "log_likelihood" in out
+    rows = list(csv.DictReader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert len(rows) == 179
+    assert all(float(r["log_likelihood"]) > float(r["bound"]) - 30 for r in rows)
+
+
+def test_scores_of_samples(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) -> None:
+    assert invflow("sample", finished, "--out", tmp_path / "s.npz")[0] == 0
+    assert invflow("score", finished, tmp_path / "s.npz", "--samples", 5)[0] == 0
+    assert (finished / "scores.csv").read_text().count("\n") == 65
+
+
+def test_same_seed_same_run(
+    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+) -> None:
+    assert invflow("vae", "digits", "--runs", tmp_path, *SMALL)[0] == 0
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "digits" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(
+    invflow: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    arguments = ["vae", "digits", *SMALL[:1], "300", *SMALL[2:]]
+    command = [sys.executable, "-m", "invflow", *arguments, "--runs", str(tmp_path / "killed")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_one_thread()
+    )
+    while not list((tmp_path / "killed").glob("digits/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for name in ("killed", "whole"):
+        again = [sys.executable, "-m", "invflow", *arguments, "--runs", str(tmp_path / name)]
+        subprocess.run(again, check=True, capture_output=True, env=_one_thread())
+    files = [tmp_path / name / "digits" / "model.safetensors" for name in ("killed", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def _one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("command", [[], ["vae"], ["sample"], ["score"]])
+def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) -> None:
+    code, out, err = invflow(*command, "--help")
+    assert code == 0
+    assert "Usage" in out
+    assert not err
+
+
+GREY = np.random.default_rng(0).integers(0, 9, (40, 8, 8), dtype=np.uint8)
+
+
+def _nan(path: Path) -> None:
+    images = GREY / 8
+    images[:, :, 2] = np.nan
+    np.savez(path, images=images)
+
+
+def _unreadable(path: Path) -> None:
+    path.write_bytes(b"PK\x03\x04 not really")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "does not exist"),
+        (_unreadable, "is not a readable .npz file"),
+        (_nan, "must hold finite numbers, got 320 that are NaN or infinite"),
+        (lambda path: np.savez(path, images=GREY[:3]), "at least 10 images"),
+    ],
+)
+def test_bad_files_leave_an_existing_run_alone(
+    invflow: Callable[..., Outcome],
+    finished: Path,
+    tmp_path: Path,
+    make: Callable[[Path], None],
+    message: str,
+) -> None:
+    before = {path: path.read_bytes() for path in finished.glob("*.*")}
+    file = tmp_path / "images.npz"
+    make(file)
+    for arguments in (
+        ("vae", "--data", file, "--name", "digits", "--runs", finished.parent, "--overwrite"),
+        ("score", finished, file, "--out", tmp_path / "scores.csv"),
+    ):
+        if message.startswith("at least") and arguments[0] == "score":
+            continue
+        code, _, err = invflow(*arguments)
+        assert code != 0
+        assert message in err
+        assert err.count("\n") <= 1
+        assert "Traceback" not in err
+    assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_finished_and_foreign_directories_are_left_alone(
+    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+) -> None:
+    code, _, err = invflow("vae", "digits", "--runs", finished.parent, *SMALL)
+    assert code != 0
+    assert "holds a finished run" in err
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "thesis.tex").write_text("years of work")
+    code, _, err = invflow("vae", "digits", "--runs", tmp_path, "--overwrite", *SMALL)
+    assert code != 0
+    assert "is no VAE run" in err
+    assert (tmp_path / "digits" / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "results.json").unlink(), "unfinished run"),
+        (lambda run: (run / "model.safetensors").unlink(), "does not exist"),
+        (lambda run: (run / "config.json").unlink(), "does not exist"),
+        (lambda run: os.truncate(run / "model.safetensors", 5000), "not a whole safetensors file"),
+        (lambda run: os.truncate(run / "config.json", 50), "not a whole JSON file"),
+        (lambda run: (run / "config.json").write_text("[]"), "was not written by invflow"),
+        (
+            lambda run: (run / "config.json").write_text(
+                (run / "config.json").read_text().replace('"format": 1', '"format": 99')
+            ),
+            "has format 99",
+        ),
+    ],
+)
+def test_half_written_runs(
+    invflow: Callable[..., Outcome],
+    finished: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    message: str,
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.json", "model.safetensors", "results.json"):
+        (run / name).write_bytes((finished / name).read_bytes())
+    damage(run)
+    for arguments in (("sample", run), ("score", run, "digits")):
+        code, out, err = invflow(*arguments)
+        assert code != 0
+        assert message in err
+        assert not out
+        assert err.count("\n") <= 1
+    assert not (run / "samples.npz").exists()
+    assert not (run / "scores.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("vae", "digits", "--latents", 0), "--latents: Input should be greater than 0, got 0"),
+        (("vae", "digits", "--posterior", "planar"), "posterior must be one of"),
+        (("vae", "cifar"), "cifar"),
+        (("sample", "no-such-run"), "no-such-run does not exist"),
+        (("score", "no-such-run", "digits"), "no-such-run does not exist"),
+    ],
+)
+def test_bad_arguments(
+    invflow: Callable[..., Outcome], tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    runs = ("--runs", tmp_path) if arguments[0] == "vae" else ()
+    code, _, err = invflow(*arguments, *runs)
+    assert code != 0
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_cannot_go_to_another_kind_of_file(
+    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+) -> None:
+    code, _, err = invflow("sample", finished, "--out", tmp_path / "a.txt")
+    assert code != 0
+    assert "--out must end in .npz or .png" in err
+
+
+def test_unknown_posterior_of_a_run(invflow: Callable[..., Outcome], finished: Path) -> None:
+    code, _, err = invflow("sample", finished, "--posterior", "planar")
+    assert code != 0
+    assert "posterior must be one of 'diagonal', 'iaf', got 'planar'" in err
