@@ -31,7 +31,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import torch
@@ -220,7 +219,7 @@ def build(library: str, size: Size) -> tuple[Layer, Tensor, Tensor]:
     layer = LIBRARIES[library](size)
     with torch.no_grad():
         for parameter in layer.module.parameters():
-            parameter.add_(0.5 / parameter.shape[-1] ** 0.5 * torch.randn_like(parameter))
+            parameter.add_(torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
         z = torch.randn(size.batch, size.features)
         x, _ = layer.forward(z)
     return layer, z, x
@@ -365,7 +364,7 @@ def measure_memory(size: Size, threads: int) -> Memory | str:
         with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
             forward = pool.submit(_peak, size, "forward", threads).result()
             inverse = pool.submit(_peak, size, "inverse", threads).result()
-    except (BrokenProcessPool, RuntimeError, OSError) as error:
+    except Exception as error:
         return f"failed: {type(error).__name__}: {error}"
     return Memory(size, forward, inverse)
 

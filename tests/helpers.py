@@ -112,12 +112,17 @@ _TURNS = [
 
 #: Autoregressive transforms, each built with the inverse asked for.
 AUTOREGRESSIVE: dict[str, Callable[..., Autoregressive]] = {
-    "-".join(turn): step(*turn) for turn in _TURNS
+    "/".join(turn): step(*turn) for turn in _TURNS
 }
 
 
-def _step(name: str) -> Autoregressive:
-    return next(build for key, build in AUTOREGRESSIVE.items() if key.startswith(name + "-"))()
+def over(conditioner: str) -> str:
+    """Return the name of the first transform over a conditioner, whatever its turn gave it."""
+    return next(name for name in AUTOREGRESSIVE if name.startswith(conditioner + "/"))
+
+
+def _step(conditioner: str) -> Autoregressive:
+    return AUTOREGRESSIVE[over(conditioner)]()
 
 
 #: All transforms, perturbed and in float64.
@@ -150,7 +155,7 @@ SMALL = {
 
 
 def flow(kind: type[Flow], *sizes: object, **options: object) -> Callable[[], Flow]:
-    return lambda: perturbed(kind(*sizes, generator=generator(2), **options))
+    return lambda: perturbed(kind(*sizes, generator=generator(2), **options), scale=0.3)
 
 
 #: Flows, perturbed and in float64: features, context, transforms, hidden_features.

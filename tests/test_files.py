@@ -15,20 +15,24 @@ def test_text_is_written_with_its_directories(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["text.txt"]
 
 
+def _fail(path: Path) -> None:
+    with _files.replacing(path) as temporary:
+        temporary.write_text("new")
+        raise KeyError
+
+
 def test_failure_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     _files.write_text(path, "old")
-    with pytest.raises(KeyError), _files.replacing(path) as temporary:
-        temporary.write_text("new")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_failure_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), _files.replacing(tmp_path / "text.txt") as temporary:
-        temporary.write_text("new")
-        raise KeyError
+    with pytest.raises(KeyError):
+        _fail(tmp_path / "text.txt")
     assert not list(tmp_path.iterdir())
 
 

@@ -23,6 +23,17 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
     return value
 
 
+def number(name: str, value: Any) -> float:
+    """Return `value` if it is a number.
+
+    Raises:
+        TypeError: `value` is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
 def widths(name: str, value: Any) -> tuple[int, ...]:
     """Return `value` as a tuple of layer widths, each at least 1 (an empty one means no layer)."""
     if isinstance(value, str) or not isinstance(value, Iterable):
@@ -40,8 +51,14 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 
 def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tensor:
     """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1."""
-    order = torch.as_tensor(value)
-    if order.dtype.is_floating_point or order.dtype.is_complex or order.dtype == torch.bool:
+    try:
+        order = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be a sequence of integers, got {value!r}") from error
+    if order.ndim == 0:
+        raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
+    integers = not (order.dtype.is_floating_point or order.dtype.is_complex)
+    if len(order) and (not integers or order.dtype == torch.bool):
         raise TypeError(f"{name} must hold integers, got dtype {order.dtype}")
     if order.ndim != 1 or sorted(order.tolist()) != list(range(features)):
         raise ValueError(
@@ -90,8 +107,8 @@ def context(value: Tensor | None, size: int, batch: Tensor, like: Tensor | None 
     if size == 0:
         if value is not None:
             raise ValueError(
-                "context must be None, as none was declared (context=0), "
-                f"got shape {tuple(value.shape)}"
+                "context must be None, as none was declared (context=0), got a "
+                f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
             )
         return
     if value is None:

@@ -19,10 +19,23 @@ CONFIG = "config.json"
 TENSORS = "model.safetensors"
 
 
+def write(
+    directory: Path, model: str, config: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> None:
+    """Write a model: what rebuilds it, and its tensors. If one fails, neither is replaced."""
+    with _files.replacing(directory / CONFIG) as temporary:
+        temporary.write_text(_content(model, config), encoding="utf-8")
+        write_tensors(directory / TENSORS, state)
+
+
 def write_config(directory: Path, model: str, config: Mapping[str, Any], **more: Any) -> None:
     """Write what rebuilds a model, and what else is worth knowing of it."""
+    _files.write_text(directory / CONFIG, _content(model, config, **more))
+
+
+def _content(model: str, config: Mapping[str, Any], **more: Any) -> str:
     content = {"format": FORMAT, "invflow": __version__, "model": model, "config": dict(config)}
-    _files.write_text(directory / CONFIG, json.dumps({**content, **more}, indent=2) + "\n")
+    return json.dumps({**content, **more}, indent=2) + "\n"
 
 
 def write_tensors(

@@ -51,7 +51,9 @@ def _work(rank: int, directory: str) -> None:
             with torch.no_grad():
                 for parameter in loss.parameters():
                     parameter.add_(rank)  # Undone at the start, when the first process is copied.
-            nn.parallel.DistributedDataParallel(loss)(*_share(rank)).backward()
+            # Named, because gradients are no longer averaged once the wrapper is collected.
+            wrapped = nn.parallel.DistributedDataParallel(loss)
+            wrapped(*_share(rank)).backward()
             gradients = [parameter.grad for parameter in loss.parameters()]
             torch.save(gradients, f"{directory}/{job}-{rank}.pt")
     finally:

@@ -79,14 +79,14 @@ def test_moments_by_noise_by_density_and_by_samples(name: str) -> None:
     assert_close(by_noise, by_density, 1e-6)
     error = samples.std(0) / len(samples) ** 0.5
     assert ((samples.mean(0) - by_noise).abs() < 4.5 * error).all()
-    assert not torch.allclose(by_noise[:2], torch.zeros(2, dtype=torch.float64), atol=0.05)
+    assert not torch.allclose(by_noise[:2], torch.zeros(2, dtype=torch.float64), atol=0.01)
 
 
 @pytest.mark.parametrize("name", ["iaf", "maf"])
 def test_pathwise_gradient_is_the_gradient_of_the_expectation(name: str) -> None:
     """d/dtheta of E f(x): through samples x(z), and through the density q(x)."""
     flow = PLANE[name]()
-    points, area = _grid(points=250)
+    points, area = _grid(points=300)
     parameters = list(flow.parameters())
     noise = torch.exp(-0.5 * points.square().sum(-1)) / (2 * torch.pi)
     by_noise = (noise * flow.transform(points)[0].sin().sum(-1)).sum() * area
@@ -104,7 +104,9 @@ SETTINGS = {
 
 
 def _pair(settings: dict[str, object]) -> tuple[Flow, Flow]:
-    iaf, maf = (perturbed(kind(**settings, generator=generator(4))) for kind in (IAF, MAF))
+    iaf, maf = (
+        perturbed(kind(**settings, generator=generator(4)), scale=0.3) for kind in (IAF, MAF)
+    )
     return iaf, maf
 
 
@@ -121,7 +123,7 @@ def test_maf_is_the_inverse_of_iaf(settings: dict[str, object]) -> None:
 
 def test_maf_takes_the_state_of_an_iaf() -> None:
     iaf, maf = _pair(SETTINGS["plain"])
-    perturbed(iaf, seed=9)
-    maf.load_state_dict(iaf.state_dict())
+    perturbed(iaf, seed=9, scale=0.3)
+    maf.transform.transform.load_state_dict(iaf.transform.state_dict())
     x = iaf().sample((5,))
     assert_close(maf.transform(x), iaf.transform.inverse(x), 1e-12)

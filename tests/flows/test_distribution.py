@@ -30,12 +30,12 @@ def test_shapes(name: str, batch: tuple[int, ...]) -> None:
     assert q.event_shape == (flow.features,)
     assert q.has_rsample
     assert q.support is constraints.real_vector
+    assert q.support.check(q.sample((4,))).all()
     for sample_shape in [(), (4,), (2, 0, 3)]:
         x = q.sample(sample_shape)
         assert x.shape == (*sample_shape, *batch, flow.features)
         assert x.dtype == torch.float64
         assert q.log_prob(x).shape == (*sample_shape, *batch)
-        assert q.support.check(x).shape == (*sample_shape, *batch)
 
 
 @flows
@@ -45,9 +45,10 @@ def test_samples_have_gradients_or_not(name: str) -> None:
     assert q.rsample().requires_grad
     assert not q.sample().requires_grad
     x, log_q = q.rsample_and_log_prob()
-    found = torch.autograd.grad(x.sin().sum() + log_q.sum(), list(flow.parameters()))
-    # The masks of one feature hide every weight but those of the biases.
-    assert sum(bool(gradient.any()) for gradient in found) >= len(found) / 4
+    # Weights may all be hidden by their masks where D = 1, biases never are.
+    biases = [parameter for parameter in flow.parameters() if parameter.ndim == 1]
+    found = torch.autograd.grad(x.sin().sum() + log_q.sum(), biases)
+    assert all(gradient.any() for gradient in found)
 
 
 @flows
@@ -213,6 +214,8 @@ def test_log_prob_under_vmap(validate_args: bool | None) -> None:
     assert_close(mapped, flow().log_prob(x))
 
 
+# Torch's own remark while it compiles.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["iaf", "maf"])
 def test_compiled_density_and_samples(kind: str) -> None:
     module = FLOWS["iaf-3-gated-context" if kind == "iaf" else "maf-2-context"]()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from invflow import IAF, MAF, Flow, _files
+from invflow import IAF, MAF, Flow
 from invflow.transforms import Elementwise
 from invflow.univariate import Affine, Gated
 from tests.helpers import context_for, flow, randn
@@ -63,6 +64,19 @@ def test_files_are_a_configuration_and_tensors(name: str, tmp_path: Path) -> Non
     # Zip archives and pickles start otherwise.
     head = (tmp_path / "a" / "model" / "model.safetensors").read_bytes()[:9]
     assert head[8:] == b"{"
+
+
+def test_nothing_is_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("pickled")
+
+    for module, names in ((pickle, ("load", "loads", "dump", "dumps")), (torch, ("load", "save"))):
+        for name in names:
+            monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(pickle, "Pickler", refuse)
+    monkeypatch.setattr(pickle, "Unpickler", refuse)
+    SAVED["random"]().save_pretrained(tmp_path)
+    Flow.from_pretrained(tmp_path)
 
 
 def test_saved_again_after_loading_is_the_same(tmp_path: Path) -> None:
@@ -179,13 +193,13 @@ def test_wrong_class(tmp_path: Path) -> None:
         MAF.from_pretrained(tmp_path)
 
 
-def _fails(*arguments: Any) -> None:
+def _fails(*arguments: Any, **_: Any) -> None:
     for path in (a for a in arguments if isinstance(a, Path)):
         path.write_bytes(b"half")
     raise OSError("No space left on device")
 
 
-STEPS = {"tensors": (safetensors.torch, "save_file"), "configuration": (_files, "write_text")}
+STEPS = {"tensors": (safetensors.torch, "save_file"), "configuration": (Path, "write_text")}
 
 
 @pytest.mark.parametrize(("module", "function"), STEPS.values(), ids=STEPS)
@@ -194,10 +208,7 @@ def test_failure_on_the_way_leaves_the_old_files(
 ) -> None:
     SAVED["same"]().save_pretrained(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    if function == "write_text":
-        monkeypatch.setattr(module, function, lambda *_: _fails())
-    else:
-        monkeypatch.setattr(module, function, _fails)
+    monkeypatch.setattr(module, function, _fails)
     with pytest.raises(OSError, match="No space left"):
         SAVED["wide"]().save_pretrained(tmp_path)
     monkeypatch.undo()

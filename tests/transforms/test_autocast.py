@@ -37,7 +37,7 @@ def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: t
 
 @pytest.mark.parametrize("inverse", ["cached", "fixed_point", "passes"])
 def test_every_inverse_runs_under_autocast(inverse: str) -> None:
-    transform = AUTOREGRESSIVE["made-3-context-gated-random"](inverse).float()
+    transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse).float()
     context = context_for(transform, 5).float()
     z = randn(5, 3, dtype=torch.float32)
     x, ladj = transform(z, context)

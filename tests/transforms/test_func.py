@@ -26,7 +26,7 @@ from tests.helpers import (
 transforms = pytest.mark.parametrize("name", SMALL)
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
 inverses = pytest.mark.parametrize("inverse", INVERSES)
-NAME = "made-3-context-gated-random"
+NAME = "made-3-context/gated/random"
 
 
 def _scalar(result: tuple[Tensor, Tensor]) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 
 from tests.helpers import AUTOREGRESSIVE, context_for, randn
 
-NAME = "made-3-context-gated-random"
+NAME = "made-3-context/gated/random"
 
 
 @pytest.mark.parametrize("inverse", ["cached", "fixed_point"])

@@ -18,6 +18,7 @@ from tests.helpers import (
     context_for,
     gradients,
     made,
+    over,
     perturbed,
     randn,
 )
@@ -61,7 +62,7 @@ def test_values_and_gradients_agree(name: str, of: str) -> None:
 
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
 def test_values_and_gradients_agree_for_any_batch(batch: tuple[int, ...]) -> None:
-    name = "made-3-context-gated-random"
+    name = "made-3-context/gated/random"
     _agree({inverse: AUTOREGRESSIVE[name](inverse) for inverse in INVERSES}, batch, "both")
 
 
@@ -104,7 +105,7 @@ def test_inverse_undoes_forward(name: str, inverse: str) -> None:
 @inverses
 def test_gradient_to_some_of_the_inputs_only(inverse: str) -> None:
     """A posterior's parameters frozen, or its samples detached: the rest is as before."""
-    transform = AUTOREGRESSIVE["made-3-context-gated-random"](inverse)
+    transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse)
     x, context, tensors = _inputs(transform, (5,))
     everything = gradients(*transform.inverse(x, context), tensors)
     transform.requires_grad_(False)
@@ -125,7 +126,7 @@ def test_gradient_to_some_of_the_inputs_only(inverse: str) -> None:
 @inverses
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_stays_so_and_stays_alone(inverse: str, bad: float) -> None:
-    transform = AUTOREGRESSIVE["made-3-context-gated-random"](inverse)
+    transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse)
     x, context = randn(5, 3), context_for(transform, 5)
     clean_z, clean_ladj = transform.inverse(x, context)
     spoiled = x.clone()
@@ -136,11 +137,10 @@ def test_what_is_not_finite_stays_so_and_stays_alone(inverse: str, bad: float) -
     assert not torch.isfinite(z[2]).all()
 
 
-@pytest.mark.parametrize(("features", "expected"), [(8, "cached"), (65, "cached")])
-def test_auto_on_a_cpu_is_the_cached_sweep(features: int, expected: str) -> None:
-    name = "made-8-wide" if features == 8 else "made-65"
-    name = next(key for key in AUTOREGRESSIVE if key.startswith(f"{name}-"))
-    x = randn(5, features)
-    auto, named = (AUTOREGRESSIVE[name](inverse).inverse(x) for inverse in ("auto", expected))
+@pytest.mark.parametrize("conditioner", ["made-8-wide", "made-65"])
+def test_auto_on_a_cpu_is_the_cached_sweep(conditioner: str) -> None:
+    build = AUTOREGRESSIVE[over(conditioner)]
+    x = randn(5, build().features)
+    auto, named = (build(inverse).inverse(x) for inverse in ("auto", "cached"))
     assert torch.equal(auto[0], named[0])
     assert torch.equal(auto[1], named[1])

@@ -102,12 +102,17 @@ class MADE(CachedConditioner):
             return bias
         return F.linear(context, self.context_weight, bias)
 
+    def _mask(self, block: int) -> Tensor:
+        return getattr(self, f"mask_{block}")
+
     def _product(self, block: int, values: Tensor, bias: Tensor | None) -> Tensor:
         """Multiply with one masked matrix, each panel of its rows with the columns it sees."""
         panels = self._row_panels[block]
+        if len(panels) == 1:
+            return F.linear(values, self.weights[block] * self._mask(block), bias)
         rows = [end - first for first, end, _ in panels]
         weights = self.weights[block].split(rows)
-        masks = self.get_buffer(f"mask_{block}").split(rows)
+        masks = self._mask(block).split(rows)
         biases = bias.split(rows) if bias is not None else [None] * len(rows)
         parts = [
             F.linear(values[..., :seen], weight[:, :seen] * mask[:, :seen], part)
@@ -137,7 +142,7 @@ class MADE(CachedConditioner):
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         offset = self._offset(context).to(self.biases[0].dtype)
         offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
-        masks = [self.get_buffer(f"mask_{block}") for block in range(len(self.weights))]
+        masks = [self._mask(block) for block in range(len(self.weights))]
         return offset, [*list(self.biases)[1:], *self.weights, *masks]
 
     @classmethod

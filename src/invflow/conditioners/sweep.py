@@ -26,19 +26,18 @@ from invflow.conditioners.layout import Layout
 class _Rows(NamedTuple):
     """One layer's share of a panel, cut into the groups of rows that each feature completes.
 
-    Group i adds the products of `weights[k][i]` with all of `values[k]`, for every k; `rest`
-    holds further tensors, cut alike, for what is done next.
+    Group i adds the product of `weights[i]` and `values` for every pair (weights, values) of
+    `products`; `rest` holds further tensors, cut alike, for what is done next.
     """
 
     groups: Sequence[Tensor]
-    weights: list[Sequence[Tensor]]
-    values: list[Tensor]
+    products: list[tuple[Sequence[Tensor], Tensor]]
     rest: list[Sequence[Tensor]]
 
     def complete(self, i: int) -> Tensor:
         """Add to group i what comes from inside the panel."""
         rows = self.groups[i]
-        for weights, values in zip(self.weights, self.values, strict=True):
+        for weights, values in self.products:
             rows.addmm_(weights[i], values)
         return rows
 
@@ -50,22 +49,15 @@ class _Read(NamedTuple):
     inside: tuple[Tensor, Tensor]
 
 
-def _block(weight: Tensor, mask: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-    """Return a masked block of a matrix. Left of it and above nothing, below it all is visible."""
-    where = slice(*rows), slice(*columns)
-    return weight[where] * mask[where]
-
-
 def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Sequence[Tensor]) -> _Rows:
     """Bring into a panel's rows what lies beyond it, and cut them up."""
     for read in reads:
         if read.beyond[1].shape[0]:
             rows.addmm_(*read.beyond)
     return _Rows(
-        rows.split(sizes),
-        [read.inside[0].split(sizes) for read in reads],
-        [read.inside[1] for read in reads],
-        [other.split(sizes) for other in rest],
+        rows.split_with_sizes(sizes),
+        [(weights.split_with_sizes(sizes), values) for _, (weights, values) in reads],
+        [other.split_with_sizes(sizes) for other in rest],
     )
 
 
@@ -77,7 +69,6 @@ class Decoder:
         offset: pre-activations of the first layer without its features, [units, batch].
         biases: of the later layers, [units] each.
         weights: matrices in the order of `layout.blocks`.
-        masks: theirs.
 
     Attributes:
         z: the features given so far, [features, batch].
@@ -91,16 +82,16 @@ class Decoder:
         offset: Tensor,
         biases: Sequence[Tensor],
         weights: Sequence[Tensor],
-        masks: Sequence[Tensor],
     ) -> None:
         batch = offset.shape[1]
         self._layout = layout
         self._activation = ACTIVATIONS[layout.activation].function
         self._offsets = [offset, *(bias.unsqueeze(1) for bias in biases)]
-        self._blocks = list(zip(layout.blocks, weights, masks, strict=True))
+        self._blocks = list(zip(layout.blocks, weights, strict=True))
         self.hidden = offset.new_empty(sum(layout.hidden), batch)
         self.params = offset.new_empty(layout.features * layout.outputs, batch)
-        # Zeros, because a panel is multiplied whole, before its later rows are known.
+        # Zeros, because a panel is multiplied whole and without masks: what a group must not see
+        # is not known yet, and counts for nothing.
         self.z = offset.new_zeros(layout.features, batch)
         self._layers = [self.z, *self.hidden.split(list(layout.hidden)), self.params]
         self._values = [self.z, *(torch.zeros_like(rows) for rows in self._layers[1:-1])]
@@ -114,18 +105,18 @@ class Decoder:
             if layer == 0:
                 continue
             reads: list[_Read] = []
-            for (target, source), weight, mask in self._blocks:
+            for (target, source), weight in self._blocks:
                 if target == layer:
                     first, end = panel.bounds[source]
                     values = self._values[source]
                     reads.append(
                         _Read(
                             (weight[lo:hi, :first], values[:first]),
-                            (_block(weight, mask, (lo, hi), (first, end)), values[first:end]),
+                            (weight[lo:hi, first:end], values[first:end]),
                         )
                     )
             rows = self._layers[layer][lo:hi]
-            rows.copy_(self._offsets[layer - 1][lo:hi].expand_as(rows))
+            rows.copy_(self._offsets[layer - 1][lo:hi])
             rest = [values[lo:hi] for values in self._values[layer : layer + 1]]
             if self._layout.adds_previous(layer):
                 rest.append(self._layers[layer - 1][lo:hi])
@@ -182,7 +173,6 @@ class Pullback:
         self._slopes = slopes.split(list(layout.hidden))
         self._blocks = list(zip(layout.blocks, weights, masks, strict=True))
         self.z = cotangents.clone(memory_format=torch.contiguous_format)
-        # Zeros, because a panel is multiplied whole, before its earlier rows are known.
         self.hidden = torch.zeros_like(hidden)
         self.params = self.z.new_zeros(layout.features * layout.outputs, self.z.shape[1])
         self._layers = [self.z, *self.hidden.split(list(layout.hidden)), self.params]
@@ -198,7 +188,8 @@ class Pullback:
                 if source == layer:
                     first, end = panel.bounds[target]
                     deltas = self._layers[target]
-                    block = _block(weight, mask, (first, end), (lo, hi))
+                    # Masked, because rows that are not complete yet hold what came from beyond.
+                    block = weight[first:end, lo:hi] * mask[first:end, lo:hi]
                     reads.append(
                         _Read(
                             (weight[end:, lo:hi].t(), deltas[end:]),
@@ -260,7 +251,8 @@ class MADEPlan:
         return weights[:depth], weights[depth:-blocks], weights[-blocks:]
 
     def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
-        return Decoder(self.layout, offset, *self._unpack(weights))
+        biases, matrices, _ = self._unpack(weights)
+        return Decoder(self.layout, offset, biases, matrices)
 
     def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
         _, matrices, masks = self._unpack(weights)
@@ -279,10 +271,9 @@ class MADEPlan:
             layout.blocks, layout.row_panels, masks, strict=True
         ):
             parts = [
-                (layers[layer - 1][first:end] @ values[source][:seen].t()) * mask[first:end, :seen]
+                layers[layer - 1][first:end] @ values[source][:seen].t()
                 for first, end, seen in panels
             ]
-            columns = mask.shape[1]
-            padded = [F.pad(part, (0, columns - part.shape[1])) for part in parts]
-            gradients.append(padded[0] if len(padded) == 1 else torch.cat(padded))
+            padded = [F.pad(part, (0, mask.shape[1] - part.shape[1])) for part in parts]
+            gradients.append((padded[0] if len(padded) == 1 else torch.cat(padded)) * mask)
         return layers[0], [*gradients, *(None for _ in masks)]

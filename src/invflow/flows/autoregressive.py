@@ -32,16 +32,21 @@ class _AutoregressiveFlow(Flow):
     ) -> None:
         features = _checks.positive_integer("features", features)
         transforms = _checks.positive_integer("transforms", transforms)
+        hidden = _checks.widths("hidden_features", hidden_features)
         each = univariates.univariate(univariate)
         build = (
             CONDITIONERS[_checks.choice("conditioner", conditioner, CONDITIONERS)]
             if isinstance(conditioner, str)
             else conditioner
         )
+        if not callable(build):
+            raise TypeError(
+                f"conditioner must be a name or a callable, got {type(conditioner).__name__}"
+            )
         parts = [
             Autoregressive(
                 cast(Callable[..., Conditioner], build)(
-                    features, each.start, hidden_features, context, generator=generator, **options
+                    features, each.start, hidden, context, generator=generator, **options
                 ),
                 each,
                 order=positions,
@@ -54,7 +59,7 @@ class _AutoregressiveFlow(Flow):
             "features": features,
             "context": context,
             "transforms": transforms,
-            "hidden_features": list(hidden_features),
+            "hidden_features": list(hidden),
             "univariate": univariates.describe(each),
             "conditioner": conditioner,
             "order": order,

@@ -55,13 +55,19 @@ class FlowDistribution(Distribution):
         return self._validate_args
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> FlowDistribution:
-        """Return the same distribution with a larger batch shape."""
+        """Return the same distribution with a larger batch shape.
+
+        Raises:
+            ValueError: the batch shape does not broadcast to this one.
+        """
         batch_shape = Size(batch_shape)
+        if _broadcast("batch_shape", batch_shape, self.batch_shape) != batch_shape:
+            raise ValueError(
+                f"batch_shape must be at least {tuple(self.batch_shape)}, got {tuple(batch_shape)}"
+            )
         context = self.context
         if context is not None:
             context = context.expand(*batch_shape, context.shape[-1])
-        else:
-            torch.broadcast_shapes(self.batch_shape, batch_shape)
         return FlowDistribution(
             self.transform, self.base, context, batch_shape, self.like, self.validate_args
         )
@@ -111,16 +117,14 @@ class FlowDistribution(Distribution):
             ValueError: wrong shape or device, or, with validation on, entries that are not finite.
         """
         _checks.event("value", value, self.event_shape[0], self.like)
-        batch = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        batch = _broadcast("value", value.shape[:-1], self.batch_shape)
         value = value.expand(*batch, -1)
-        if self.validate_args and not torch.compiler.is_compiling():
-            finite = torch.isfinite(value)
-            if not bool(finite.all()):
-                count = int((~finite).sum())
-                raise ValueError(
-                    f"value must be finite, got {count} entries that are NaN or infinite "
-                    f"among {value.numel()}"
-                )
+        if self.validate_args and not _all_finite(value):
+            count = int((~torch.isfinite(value)).sum())
+            raise ValueError(
+                f"value must be finite, got {count} entries that are NaN or infinite "
+                f"among {value.numel()}"
+            )
         z, ladj = self.transform.inverse(value, self.context)
         return self.base.log_prob(z) + ladj
 
@@ -141,3 +145,24 @@ class FlowDistribution(Distribution):
     ) -> Tensor:
         """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`."""
         return -self.rsample_and_log_prob((samples,), generator=generator)[1].mean(0)
+
+
+def _all_finite(value: Tensor) -> bool:
+    """Whether no entry is NaN or infinite, as far as the values can be looked at."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(torch.isfinite(value).all())
+    except RuntimeError:  # under vmap
+        return True
+
+
+def _broadcast(name: str, shape: Size, batch_shape: Size) -> Size:
+    """Return the common shape of a batch shape that was given and the distribution's own."""
+    try:
+        return torch.broadcast_shapes(shape, batch_shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{name} of batch shape {tuple(shape)} must broadcast against "
+            f"the distribution's, {tuple(batch_shape)}"
+        ) from error

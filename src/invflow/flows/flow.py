@@ -83,7 +83,7 @@ class Flow(nn.Module):
             ValueError: a context missing, not wanted, of the wrong size or on another device.
         """
         like = next(self.parameters(), torch.empty(0))
-        batch_shape = Size() if context is None else context.shape[:-1]
+        batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()
         _checks.context(context, self.context, like.new_empty(*batch_shape, 1), like)
         return FlowDistribution(
             self.transform, self.base, context, batch_shape, like, validate_args
@@ -108,9 +108,7 @@ class Flow(nn.Module):
                 "conditioner: only a flow whose conditioner was given by name can be saved, "
                 f"got {self.config['conditioner']!r}"
             )
-        path = Path(directory)
-        _saving.write_tensors(path / _saving.TENSORS, self.state_dict())
-        _saving.write_config(path, self.name, self.config)
+        _saving.write(Path(directory), self.name, self.config, self.state_dict())
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:

@@ -92,7 +92,7 @@ class Autoregressive(Transform):
                 f'inverse="cached" needs a conditioner with a decoder, '
                 f"got {type(conditioner).__name__}"
             )
-        if tolerance is not None and not tolerance >= 0:
+        if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)

@@ -68,19 +68,20 @@ def solve(
         with respect to all tensors.
     """
     z, params, _ = _call(_Solve, method, x, offset, *weights)
-    return z, params.unflatten(0, (x.shape[0], -1))
+    return z, params.unflatten(0, (x.shape[0], method.univariate.parameters))
 
 
 def _call(
     function: type[_Solve | _Pull], method: Method, *tensors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Apply an autograd function; where nothing asks for a gradient, its operator alone.
+    """Apply an autograd function; its operator alone where compiled without a gradient.
 
     (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
     """
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return cast(Any, function).apply(method, *tensors)
-    return function.forward(method, *tensors)
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if torch.compiler.is_compiling() and not wanted:
+        return function.forward(method, *tensors)
+    return cast(Any, function).apply(method, *tensors)
 
 
 def _plan(kind: str, recipe: str) -> Plan:
@@ -153,10 +154,10 @@ class _Solve(Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         method: Method = ctx.method
         z, params, hidden, *weights = ctx.saved_tensors
-        shape = (z.shape[0], -1, z.shape[1])
-        u_z, u_p = method.univariate.slopes(z, params.reshape(shape).transpose(1, 2))
+        rows = (z.shape[0], method.univariate.parameters)
+        u_z, u_p = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
         ratio = -u_p.transpose(1, 2) / u_z.unsqueeze(1)
-        g_z, g_params = cotangents[0], cotangents[1].reshape(shape)
+        g_z, g_params = cotangents[0], cotangents[1].unflatten(0, rows)
         bar_z, bar_params, deltas = _call(_Pull, method, g_z, g_params, ratio, hidden, *weights)
         offset, gradients = method.plan.gradients(weights, z, hidden, deltas, bar_params)
         return None, bar_z / u_z, offset, *gradients

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Compose(Transform):
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
+        if not isinstance(transforms, Iterable):
+            raise TypeError(f"transforms must be a sequence, got {type(transforms).__name__}")
         parts = list(transforms)
         if not parts:
             raise ValueError("transforms must hold at least one transform, got none")

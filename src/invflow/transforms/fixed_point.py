@@ -23,6 +23,9 @@ from torch.func import functional_call, vjp
 from invflow.conditioners import Conditioner
 from invflow.univariate import Univariate
 
+#: Larger guesses than this do not come any closer; they only overflow.
+_LARGE = 1e4
+
 
 def solve(
     conditioner: Conditioner,
@@ -41,7 +44,7 @@ def solve(
         tolerance: stop when no feature moves by more than this times max(1, |feature|);
             None for eight units of rounding.
     """
-    state = dict(conditioner.named_parameters())
+    state = {**dict(conditioner.named_parameters()), **dict(conditioner.named_buffers())}
     limit = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
     step = _Step(conditioner, univariate, list(state), limit)
     contexts = () if context is None else (context,)
@@ -68,18 +71,10 @@ class _Step:
         params = functional_call(self.conditioner, values, (z, *context))
         return self.univariate.inverse(x, params)[0]
 
-    def iterate(self, update: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-        """Apply an update that is exact after one round per feature, until nothing moves."""
-        value = start
-        for _ in range(self.features):
-            # A feature that is not right yet may be anything; only as a number does it stay out
-            # of the features before it, whose masked weights for it are zero.
-            after = update(value).nan_to_num(0.0, 0.0, 0.0)
-            moved = (after - value).abs() - self.limit * after.abs().clamp(min=1)
-            value = after
-            if not bool((moved > 0).any()):
-                break
-        return value
+    def settled(self, before: Tensor, after: Tensor) -> bool:
+        """Whether no feature has moved by more than the limit."""
+        moved = (after - before).abs() - self.limit * after.abs().clamp(min=1)
+        return not bool((moved > 0).any())
 
 
 def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: Any) -> Any:
@@ -87,7 +82,7 @@ def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: An
     runs = [
         cast(Any, function).apply(
             *(
-                argument if dim is None else argument.select(dim, i)
+                argument.select(dim, i) if isinstance(dim, int) else argument
                 for argument, dim in zip(arguments, in_dims, strict=True)
             )
         )
@@ -101,7 +96,17 @@ def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: An
 class _Solve(Function):
     @staticmethod
     def forward(step: _Step, x: Tensor, *tensors: Tensor) -> Tensor:
-        return step.iterate(lambda z: step(z, x, *tensors), torch.zeros_like(x))
+        guess, z = torch.zeros_like(x), x
+        for exact in range(1, step.features + 1):
+            z = step(guess, x, *tensors)
+            # A feature that is not exact yet may be anything, but only as a moderate number does
+            # it stay out of the features before it, whose weights for it are zero.
+            rest = z[..., exact:].nan_to_num(0.0, 0.0, 0.0).clamp(-_LARGE, _LARGE)
+            following = torch.cat([z[..., :exact].nan_to_num(0.0, 0.0, 0.0), rest], -1)
+            if step.settled(guess, following):
+                break
+            guess = following
+        return z
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -110,8 +115,10 @@ class _Solve(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        wanted = ctx.needs_input_grad[1:]
         apply = cast(Callable[..., tuple[Tensor, ...]], _Pull.apply)
-        return None, *apply(ctx.step, cotangents[0], *ctx.saved_tensors)
+        gradients = iter(apply(ctx.step, wanted, cotangents[0], *ctx.saved_tensors))
+        return None, *(next(gradients) if needed else None for needed in wanted)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
@@ -120,16 +127,25 @@ class _Solve(Function):
 
 class _Pull(Function):
     @staticmethod
-    def forward(step: _Step, g: Tensor, z: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        step: _Step, wanted: tuple[bool, ...], g: Tensor, z: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         def of_z(z: Tensor) -> Tensor:
             return step(z, *tensors)
 
-        def of_tensors(*tensors: Tensor) -> Tensor:
-            return step(z, *tensors)
+        def of_wanted(*chosen: Tensor) -> Tensor:
+            rest = iter(chosen)
+            pairs = zip(tensors, wanted, strict=True)
+            return step(z, *(next(rest) if needed else tensor for tensor, needed in pairs))
 
         pull_z = vjp(of_z, z)[1]
-        w = step.iterate(lambda w: g + pull_z(w)[0], g)
-        return vjp(of_tensors, *tensors)[1](w)
+        w = g
+        for _ in range(step.features):
+            before, w = w, g + pull_z(w)[0]
+            if step.settled(before, w):
+                break
+        chosen = [tensor for tensor, needed in zip(tensors, wanted, strict=True) if needed]
+        return vjp(of_wanted, *chosen)[1](w)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

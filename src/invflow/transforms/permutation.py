@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import torch
 from torch import Tensor
@@ -62,8 +62,10 @@ class Permutation(Transform):
     order: Tensor
 
     def __init__(self, order: Sequence[int] | Tensor) -> None:
-        super().__init__(len(order))
-        self.register_buffer("order", _checks.permutation("order", order, len(order)))
+        features = len(order) if isinstance(order, Sized) else 0
+        positions = _checks.permutation("order", order, features)
+        super().__init__(features)
+        self.register_buffer("order", positions)
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.index_select(-1, self.order), z.new_zeros(z.shape[:-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invflow import _checks
 from invflow.univariate.base import Univariate
 
 
@@ -24,6 +25,7 @@ class Affine(Univariate):
         bound: b, the limit of the log-scale in nats, positive.
 
     Raises:
+        TypeError: `bound` is no number.
         ValueError: `bound` is not positive and finite.
 
     References:
@@ -39,7 +41,7 @@ class Affine(Univariate):
     bound: float = 5.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.bound) and self.bound > 0):
+        if not 0 < _checks.number("bound", self.bound) < math.inf:
             raise ValueError(f"bound must be positive and finite, got {self.bound!r}")
 
     @property

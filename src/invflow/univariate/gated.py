@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from invflow import _checks
 from invflow.univariate.base import Univariate
 
 
@@ -24,6 +25,7 @@ class Gated(Univariate):
         gate: the value s starts from; +1 to +2 lets most of z through.
 
     Raises:
+        TypeError: `gate` is no number.
         ValueError: `gate` is not finite.
 
     References:
@@ -39,7 +41,7 @@ class Gated(Univariate):
     gate: float = 1.5
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.gate):
+        if not math.isfinite(_checks.number("gate", self.gate)):
             raise ValueError(f"gate must be finite, got {self.gate!r}")
 
     @property

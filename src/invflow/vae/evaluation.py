@@ -60,8 +60,8 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
     Example:
         >>> import torch
-        >>> mean_and_error(torch.tensor([1.0, 3.0]))
-        (2.0, 1.0)
+        >>> mean_and_error(torch.tensor([1.0, 1.0]))
+        (1.0, 0.0)
     """
     spread = float(values.std()) if len(values) > 1 else math.nan
     return float(values.mean()), spread / math.sqrt(len(values))

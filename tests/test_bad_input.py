@@ -1,0 +1,407 @@
+"""Every wrong argument is refused by a message that names it, and says what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from invflow import IAF, MAF, Flow
+from invflow.conditioners import MADE
+from invflow.flows import StandardNormal
+from invflow.transforms import (
+    Autoregressive,
+    Compose,
+    Elementwise,
+    Inverse,
+    Permutation,
+    Transform,
+    orders,
+)
+from invflow.univariate import Affine, Gated, univariate
+from tests.helpers import SinhArcsinh
+
+Case = tuple[Callable[[], Any], type[Exception], str]
+
+X, C = torch.zeros(5, 3), torch.zeros(5, 2)
+
+TRANSFORMS: dict[str, Callable[[int], Transform]] = {
+    "autoregressive": lambda context: Autoregressive(MADE(3, (0.0, 0.0), context=context)),
+    "elementwise": lambda context: Elementwise(3, context=context),
+    "compose": lambda context: Compose([Permutation([2, 0, 1]), Elementwise(3, context=context)]),
+    "inverse": lambda context: Inverse(Elementwise(3, context=context)),
+}
+
+# What is given to a transform without a context, with what must be said of it. The value is called
+# z on the way forward, and x on the way back.
+VALUES: dict[str, tuple[Any, type[Exception], str]] = {
+    "too-many-features": (torch.zeros(5, 4), ValueError, r"shape \(\*batch, 3\).*got \(5, 4\)"),
+    "too-few-features": (torch.zeros(5, 2), ValueError, r"shape \(\*batch, 3\).*got \(5, 2\)"),
+    "one-feature": (torch.zeros(5, 1), ValueError, r"shape \(\*batch, 3\).*got \(5, 1\)"),
+    "zero-dim": (torch.tensor(1.0), ValueError, r"shape \(\*batch, 3\).*got \(\)"),
+    "integers": (torch.zeros(5, 3).long(), TypeError, "floating-point dtype, got torch.int64"),
+    "bool": (torch.zeros(5, 3).bool(), TypeError, "floating-point dtype, got torch.bool"),
+    "complex": (torch.zeros(5, 3) + 0j, TypeError, "floating-point dtype, got torch.complex64"),
+    "numpy": (np.zeros((5, 3), np.float32), TypeError, "torch.Tensor, got ndarray"),
+    "list": ([[0.0, 0.0, 0.0]], TypeError, "torch.Tensor, got list"),
+    "none": (None, TypeError, "torch.Tensor, got NoneType"),
+    "float64": (X.double(), TypeError, "dtype torch.float32, got torch.float64"),
+    "bfloat16": (X.bfloat16(), TypeError, "dtype torch.float32, got torch.bfloat16"),
+    "other-device": (X.to("meta"), ValueError, "device cpu, got meta"),
+}
+
+CONTEXTS: dict[str, tuple[Any, type[Exception], str]] = {
+    "missing": (None, ValueError, r"\(\*batch, 2\) is required, got None"),
+    "too-large": (torch.zeros(5, 3), ValueError, r"shape \(\*batch, 2\).*got \(5, 3\)"),
+    "too-small": (torch.zeros(5, 1), ValueError, r"shape \(\*batch, 2\).*got \(5, 1\)"),
+    "zero-dim": (torch.tensor(1.0), ValueError, r"shape \(\*batch, 2\).*got \(\)"),
+    "integers": (torch.zeros(5, 2).int(), TypeError, "floating-point dtype, got torch.int32"),
+    "numpy": (np.zeros((5, 2), np.float32), TypeError, "torch.Tensor, got ndarray"),
+    "list": ([[0.0, 0.0]], TypeError, "torch.Tensor, got list"),
+    "float64": (C.double(), TypeError, "dtype torch.float32, got torch.float64"),
+    "other-device": (C.to("meta"), ValueError, "device cpu, got meta"),
+}
+# Where there is a batch for the context to fit.
+BATCHED: dict[str, tuple[Any, type[Exception], str]] = {
+    "batch-too-large": (torch.zeros(7, 2), ValueError, r"broadcast to.*\(5,\).*got.*\(7,\)"),
+    "batch-too-small": (torch.zeros(4, 2), ValueError, r"broadcast to.*\(5,\).*got.*\(4,\)"),
+    "batch-too-deep": (torch.zeros(2, 5, 2), ValueError, r"broadcast to.*\(5,\).*got.*\(2, 5\)"),
+}
+UNWANTED: dict[str, tuple[Any, type[Exception], str]] = {
+    "tensor": (C, ValueError, r"none was declared \(context=0\), got.*\(5, 2\)"),
+    "empty": (torch.zeros(5, 0), ValueError, r"none was declared \(context=0\)"),
+    "list": ([[0.0, 0.0]], (TypeError, ValueError), "none was declared|must be None"),
+}
+
+transforms = pytest.mark.parametrize("build", TRANSFORMS.values(), ids=TRANSFORMS)
+
+
+def _cases(cases: dict[str, Any]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("bad", "error", "message"), cases.values(), ids=cases)
+
+
+@transforms
+@_cases(VALUES)
+def test_bad_value_for_a_transform(
+    build: Callable[[int], Transform], bad: Any, error: type[Exception], message: str
+) -> None:
+    transform = build(0)
+    for name, run in (("z", transform), ("x", transform.inverse)):
+        with pytest.raises(error, match=rf"^{name} .*{message}"):
+            run(bad)
+
+
+@transforms
+@_cases(CONTEXTS | BATCHED)
+def test_bad_context_for_a_transform(
+    build: Callable[[int], Transform], bad: Any, error: type[Exception], message: str
+) -> None:
+    transform = build(2)
+    for run in (transform, transform.inverse):
+        with pytest.raises(error, match=rf"^context .*{message}"):
+            run(X, bad)
+
+
+@transforms
+@_cases(UNWANTED)
+def test_unwanted_context_for_a_transform(
+    build: Callable[[int], Transform], bad: Any, error: type[Exception], message: str
+) -> None:
+    transform = build(0)
+    for run in (transform, transform.inverse):
+        with pytest.raises(error, match=rf"^context .*({message})"):
+            run(X, bad)
+
+
+@_cases(VALUES)
+@pytest.mark.parametrize("kind", [IAF, MAF])
+@pytest.mark.parametrize("validate", [True, False, None])
+def test_bad_value_for_log_prob(
+    kind: type[Flow], validate: bool | None, bad: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=rf"^value .*{message}"):
+        kind(3)(validate_args=validate).log_prob(bad)
+
+
+@_cases(CONTEXTS)
+def test_bad_context_for_a_flow(bad: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"^context .*{message}"):
+        IAF(3, 2)(bad)
+
+
+@_cases(UNWANTED)
+def test_unwanted_context_for_a_flow(bad: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"^context .*({message})"):
+        IAF(3)(bad)
+
+
+@_cases(VALUES)
+def test_bad_value_for_a_conditioner(bad: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"^z .*{message}"):
+        MADE(3, (0.0, 0.0))(bad)
+
+
+@_cases(CONTEXTS | BATCHED)
+def test_bad_context_for_a_conditioner(bad: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"^context .*{message}"):
+        MADE(3, (0.0, 0.0), context=2)(X, bad)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", [IAF, MAF])
+def test_values_that_are_not_finite(kind: type[Flow], bad: float) -> None:
+    flow, value = kind(3), X.clone()
+    value[1, 2] = bad
+    with pytest.raises(ValueError, match=r"value must be finite, got 1 .* among 15"):
+        flow(validate_args=True).log_prob(value)
+    log_q = flow(validate_args=False).log_prob(value)
+    assert not torch.isfinite(log_q[1])
+    assert torch.isfinite(log_q[[0, 2, 3, 4]]).all()
+
+
+def test_value_that_does_not_broadcast_against_the_batch() -> None:
+    q = IAF(3, 2)(C)
+    with pytest.raises(ValueError, match=r"value.*\(4,.*\(5,"):
+        q.log_prob(torch.zeros(4, 3))
+
+
+MADE_3 = MADE(3, (0.0, 0.0))
+
+ARGUMENTS: dict[str, Case] = {
+    "features-zero": (lambda: IAF(0), ValueError, "features must be at least 1, got 0"),
+    "features-negative": (lambda: MAF(-2), ValueError, "features must be at least 1, got -2"),
+    "features-float": (lambda: IAF(3.0), TypeError, "features must be an integer, got 3.0"),
+    "features-bool": (lambda: IAF(True), TypeError, "features must be an integer, got True"),
+    "features-none": (lambda: IAF(None), TypeError, "features must be an integer, got None"),
+    "features-text": (lambda: IAF("3"), TypeError, "features must be an integer, got '3'"),
+    "features-made": (lambda: MADE(0, (0.0,)), ValueError, "features must be at least 1, got 0"),
+    "features-elementwise": (lambda: Elementwise(0), ValueError, "features must be at least 1"),
+    "features-base": (lambda: StandardNormal(0), ValueError, "features must be at least 1"),
+    "context-negative": (lambda: IAF(3, -1), ValueError, "context must be at least 0, got -1"),
+    "context-float": (lambda: IAF(3, 2.0), TypeError, "context must be an integer, got 2.0"),
+    "context-bool": (lambda: MAF(3, True), TypeError, "context must be an integer, got True"),
+    "context-elementwise": (
+        lambda: Elementwise(3, context=-1),
+        ValueError,
+        "context must be at least 0, got -1",
+    ),
+    "transforms-zero": (lambda: IAF(3, 0, 0), ValueError, "transforms must be at least 1, got 0"),
+    "transforms-float": (lambda: IAF(3, 0, 1.5), TypeError, "transforms must be an integer"),
+    "width-zero": (
+        lambda: IAF(3, hidden_features=(8, 0)),
+        ValueError,
+        r"hidden_features\[1\] must be at least 1, got 0",
+    ),
+    "width-float": (
+        lambda: IAF(3, hidden_features=(8.0,)),
+        TypeError,
+        r"hidden_features\[0\] must be an integer, got 8.0",
+    ),
+    "width-bool": (
+        lambda: IAF(3, hidden_features=[True]),
+        TypeError,
+        r"hidden_features\[0\] must be an integer, got True",
+    ),
+    "widths-number": (
+        lambda: IAF(3, hidden_features=64),
+        TypeError,
+        "hidden_features must be a sequence of integers, got 64",
+    ),
+    "widths-text": (
+        lambda: IAF(3, hidden_features="64"),
+        TypeError,
+        "hidden_features must be a sequence of integers, got '64'",
+    ),
+    "widths-none": (
+        lambda: IAF(3, hidden_features=None),
+        TypeError,
+        "hidden_features must be a sequence of integers, got None",
+    ),
+    "residual-widths": (
+        lambda: IAF(3, hidden_features=(8, 9), residual=True),
+        ValueError,
+        r"hidden_features must all be equal for residual=True, got \(8, 9\)",
+    ),
+    "univariate-name": (
+        lambda: IAF(3, univariate="cubic"),
+        ValueError,
+        "univariate must be one of 'affine', 'gated'.*got 'cubic'",
+    ),
+    "univariate-mapping-name": (
+        lambda: IAF(3, univariate={"bound": 2.0}),
+        ValueError,
+        "univariate must be one of 'affine', 'gated'.*got None",
+    ),
+    "univariate-field": (
+        lambda: univariate({"name": "affine", "gate": 2.0}),
+        TypeError,
+        "gate",
+    ),
+    "univariate-type": (
+        lambda: Elementwise(3, 5),
+        TypeError,
+        "univariate must be a name, a mapping or a Univariate, got int",
+    ),
+    "univariate-class": (
+        lambda: IAF(3, univariate=Affine),
+        TypeError,
+        "univariate must be a name, a mapping or a Univariate",
+    ),
+    "univariate-unnamed": (
+        lambda: IAF(3, univariate=SinhArcsinh()),
+        ValueError,
+        "univariate: SinhArcsinh has no name yet",
+    ),
+    "bound-zero": (lambda: Affine(bound=0.0), ValueError, "bound must be positive and finite"),
+    "bound-infinite": (lambda: Affine(bound=float("inf")), ValueError, "bound must be positive"),
+    "bound-text": (lambda: Affine(bound="5"), TypeError, "bound"),
+    "gate-nan": (lambda: Gated(gate=float("nan")), ValueError, "gate must be finite, got nan"),
+    "gate-text": (lambda: Gated(gate="open"), TypeError, "gate"),
+    "conditioner-name": (
+        lambda: IAF(3, conditioner="rnn"),
+        ValueError,
+        "conditioner must be one of 'made'.*got 'rnn'",
+    ),
+    "conditioner-type": (lambda: IAF(3, conditioner=5), TypeError, "conditioner"),
+    "conditioner-made-of-nothing": (
+        lambda: IAF(3, conditioner=lambda *_, **__: None),
+        TypeError,
+        "conditioner must be a Conditioner, got NoneType",
+    ),
+    "conditioner-other-module": (
+        lambda: Autoregressive(torch.nn.Linear(3, 6)),
+        TypeError,
+        "conditioner must be a Conditioner, got Linear",
+    ),
+    "conditioner-outputs": (
+        lambda: Autoregressive(MADE(3, (0.0,))),
+        ValueError,
+        "conditioner must give 2 parameters per feature.*got 1",
+    ),
+    "option": (lambda: IAF(3, colour="red"), TypeError, "colour"),
+    "activation-name": (
+        lambda: IAF(3, activation="step"),
+        ValueError,
+        "activation must be one of .*'relu'.*got 'step'",
+    ),
+    "activation-function": (
+        lambda: IAF(3, activation=torch.tanh),
+        ValueError,
+        "activation must be one of .*'relu'",
+    ),
+    "order-name": (
+        lambda: IAF(3, order="sideways"),
+        ValueError,
+        "order must be one of 'random', 'reverse', 'same', got 'sideways'",
+    ),
+    "order-none": (lambda: orders(None, 3, 2), ValueError, "order must be one of"),
+    "order-repeats": (
+        lambda: Autoregressive(MADE_3, order=[0, 1, 1]),
+        ValueError,
+        r"order must be a permutation of 0 .. 2, got \[0, 1, 1\]",
+    ),
+    "order-from-one": (
+        lambda: Autoregressive(MADE_3, order=[1, 2, 3]),
+        ValueError,
+        "order must be a permutation of 0 .. 2",
+    ),
+    "order-short": (
+        lambda: Autoregressive(MADE_3, order=[1, 0]),
+        ValueError,
+        "order must be a permutation of 0 .. 2",
+    ),
+    "order-matrix": (
+        lambda: Autoregressive(MADE_3, order=torch.zeros(1, 3).long()),
+        ValueError,
+        "order must be a permutation of 0 .. 2",
+    ),
+    "order-float": (
+        lambda: Autoregressive(MADE_3, order=[0.0, 1.0, 2.0]),
+        TypeError,
+        "order must hold integers, got dtype torch.float32",
+    ),
+    "order-bool": (
+        lambda: Autoregressive(MADE(2, (0.0, 0.0)), order=[False, True]),
+        TypeError,
+        "order must hold integers, got dtype torch.bool",
+    ),
+    "order-text": (lambda: Autoregressive(MADE_3, order="reverse"), TypeError, "order"),
+    "order-number": (lambda: Permutation(3), TypeError, "order"),
+    "order-empty": (lambda: Permutation([]), ValueError, "order|features"),
+    "order-permutation": (lambda: Permutation([0, 2]), ValueError, "order must be a permutation"),
+    "order-permutation-float": (
+        lambda: Permutation(torch.tensor([1.0, 0.0])),
+        TypeError,
+        "order must hold integers, got dtype torch.float32",
+    ),
+    "inverse-name": (
+        lambda: IAF(3, inverse="newton"),
+        ValueError,
+        "inverse must be one of 'auto', 'cached', 'fixed_point', 'passes', got 'newton'",
+    ),
+    "tolerance-negative": (
+        lambda: Autoregressive(MADE_3, tolerance=-1.0),
+        ValueError,
+        "tolerance must be at least 0, got -1.0",
+    ),
+    "tolerance-nan": (
+        lambda: Autoregressive(MADE_3, tolerance=float("nan")),
+        ValueError,
+        "tolerance must be at least 0, got nan",
+    ),
+    "tolerance-text": (lambda: Autoregressive(MADE_3, tolerance="1e-3"), TypeError, "tolerance"),
+    "compose-nothing": (lambda: Compose([]), ValueError, "transforms must hold at least one"),
+    "compose-module": (
+        lambda: Compose([Elementwise(3), torch.nn.Linear(3, 3)]),
+        TypeError,
+        r"transforms\[1\] must be a Transform, got Linear",
+    ),
+    "compose-features": (
+        lambda: Compose([Elementwise(3), Elementwise(4)]),
+        ValueError,
+        r"transforms must all be over 3 features, got 4 in transforms\[1\]",
+    ),
+    "compose-contexts": (
+        lambda: Compose([Elementwise(3, context=1), Elementwise(3, context=2)]),
+        ValueError,
+        r"transforms must share one context size, got \[1, 2\]",
+    ),
+    "compose-one": (lambda: Compose(Elementwise(3)), TypeError, "transforms"),
+    "inverse-module": (
+        lambda: Inverse(torch.nn.Linear(3, 3)),
+        TypeError,
+        "transform must be a Transform, got Linear",
+    ),
+    "flow-module": (
+        lambda: Flow(torch.nn.Linear(3, 3)),
+        TypeError,
+        "transform must be a Transform, got Linear",
+    ),
+    "flow-base": (
+        lambda: Flow(Elementwise(3), torch.distributions.Normal(0, 1)),
+        TypeError,
+        "base must be a Base, got Normal",
+    ),
+    "flow-base-features": (
+        lambda: Flow(Elementwise(3), StandardNormal(2)),
+        ValueError,
+        "base must be over 3 features, got 2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("build", "error", "message"), ARGUMENTS.values(), ids=ARGUMENTS)
+def test_bad_argument(build: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        build()
+
+
+def test_dtype_may_differ_under_autocast_only() -> None:
+    flow = IAF(3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert flow.transform(X.bfloat16())[0].dtype == torch.bfloat16
+    with pytest.raises(TypeError, match="z must have the module's dtype"):
+        flow.transform(X.bfloat16())
