@@ -13,7 +13,8 @@ the turns, "ratio" is the ratio of the medians, and in brackets stand the quarti
 turn by turn. Memory is the peak of what PyTorch allocates during one step, above what there was
 before it, counted from the profiler's record of every allocation in a process of its own.
 
-    python benchmarks/directions.py [--quick] [--sizes 8/64/256,...] [--json FILE] [--threads N]
+    python benchmarks/directions.py [--quick] [--sizes 8/64/256,...] [--libraries invflow,...]
+                                   [--json FILE] [--threads N]
 """
 
 from __future__ import annotations
@@ -505,6 +506,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         default=list(TARGETS),
         help="D/width/batch, separated by commas",
     )
+    parser.add_argument(
+        "--libraries",
+        type=lambda text: text.split(","),
+        default=list(LIBRARIES),
+        help="of " + ", ".join(LIBRARIES) + ", separated by commas",
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
     return parser.parse_args(arguments)
@@ -520,7 +527,7 @@ def main(arguments: list[str]) -> None:
 
     cells: list[Cell] = []
     for size in options.sizes:
-        for library in LIBRARIES:
+        for library in options.libraries:
             print(f"measuring {library} at {size} ...", file=sys.stderr)
             cells.append(try_to_measure(library, size, effort))
     print(f"measuring memory at {MEMORY_SIZE} ...", file=sys.stderr)

@@ -13,7 +13,7 @@ from torch.distributions import (
     constraints,
 )
 
-from invflow import IAF
+from invflow import IAF, MAF, Flow
 from tests.helpers import BATCHES, FLOWS, assert_close, context_for, flow, generator, randn
 
 flows = pytest.mark.parametrize("name", FLOWS)
@@ -216,9 +216,9 @@ def test_log_prob_under_vmap(validate_args: bool | None) -> None:
 
 # Torch's own remark while it compiles.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("kind", ["iaf", "maf"])
-def test_compiled_density_and_samples(kind: str) -> None:
-    module = FLOWS["iaf-3-gated-context" if kind == "iaf" else "maf-2-context"]()
+@pytest.mark.parametrize("kind", [IAF, MAF])
+def test_compiled_density_and_samples(kind: type[Flow]) -> None:
+    module = flow(kind, 3, 2, 1, (6,))()
     torch._dynamo.reset()
 
     def run(context: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

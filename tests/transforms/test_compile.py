@@ -68,12 +68,12 @@ def test_compiled_equals_eager_with_gradients(name: str, direction: str) -> None
     _check(TRANSFORMS[name](), direction, "aot_eager")
 
 
-@directions
-def test_inductor(direction: str) -> None:
-    _check(TRANSFORMS["made-3-context/gated/random"](), direction, "inductor", batches=(5,))
+def test_inductor() -> None:
+    """The direction with operators of our own; one only, because compiling C++ takes its time."""
+    _check(TRANSFORMS["made-3-context/gated/random"](), "inverse", "inductor", batches=(5,))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES[:3])
 @directions
 def test_compiled_without_gradients(name: str, direction: str) -> None:
     transform = TRANSFORMS[name]()

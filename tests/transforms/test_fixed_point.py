@@ -111,3 +111,16 @@ def test_exact_where_iterates_on_the_way_overflow_in_a_hidden_layer(inverse: str
     back, ladj = transform.inverse(x)
     assert torch.equal(back, z)
     assert torch.equal(ladj, torch.zeros(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("inverse", ["cached", "passes", "fixed_point"])
+def test_exact_where_the_solution_itself_is_large(inverse: str) -> None:
+    """Data need not be near one: stopping early must not mistake a bound on guesses for rest."""
+    coupling = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.5, 0.25, 0.0, 0.125], dtype=torch.float64)
+    chain = _chain(coupling)
+    transform = Autoregressive(chain.conditioner, inverse=inverse)
+    for size in (1e3, 1e5, 1e8):
+        z = torch.tensor([1.0, 0, 0, 3 * size, -size, 2, 5 * size, 1], dtype=torch.float64)
+        back, ladj = transform.inverse(transform(z)[0])
+        assert_close(back / size, z / size, 1e-14)
+        assert ladj == 0

@@ -169,8 +169,8 @@ class Pullback:
         cotangents: Tensor,
     ) -> None:
         self._layout = layout
-        slopes = ACTIVATIONS[layout.activation].derivative(hidden)
-        self._slopes = slopes.split(list(layout.hidden))
+        self._derivative = ACTIVATIONS[layout.activation].derivative
+        self._before = hidden.split(list(layout.hidden))
         self._blocks = list(zip(layout.blocks, weights, masks, strict=True))
         self.z = cotangents.clone(memory_format=torch.contiguous_format)
         self.hidden = torch.zeros_like(hidden)
@@ -196,7 +196,8 @@ class Pullback:
                             (block.t(), deltas[first:end]),
                         )
                     )
-            rest = [slopes[lo:hi] for slopes in self._slopes[layer - 1 : layer] if layer]
+            before = self._before[layer - 1 : layer] if layer else ()
+            rest = [self._derivative(rows[lo:hi]) for rows in before]
             if self._layout.adds_previous(layer + 1):
                 rest.append(self._layers[layer + 1][lo:hi])
             rows = self._layers[layer][lo:hi]
@@ -264,16 +265,17 @@ class MADEPlan:
         layout = self.layout
         _, _, masks = self._unpack(weights)
         widths = list(layout.hidden)
-        values = [z, *ACTIVATIONS[layout.activation].function(hidden).split(widths)]
+        activation = ACTIVATIONS[layout.activation].function
+        before = hidden.split(widths)
         layers = [*deltas.split(widths), params]
         gradients: list[Tensor | None] = [layer.sum(1) for layer in layers[1:]]
         for (layer, source), panels, mask in zip(
             layout.blocks, layout.row_panels, masks, strict=True
         ):
+            values = activation(before[source - 1]) if source else z
             parts = [
-                layers[layer - 1][first:end] @ values[source][:seen].t()
-                for first, end, seen in panels
+                layers[layer - 1][first:end] @ values[:seen].t() for first, end, seen in panels
             ]
             padded = [F.pad(part, (0, mask.shape[1] - part.shape[1])) for part in parts]
-            gradients.append((padded[0] if len(padded) == 1 else torch.cat(padded)) * mask)
+            gradients.append((padded[0] if len(padded) == 1 else torch.cat(padded)).mul_(mask))
         return layers[0], [*gradients, *(None for _ in masks)]

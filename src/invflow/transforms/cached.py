@@ -156,9 +156,11 @@ class _Solve(Function):
         z, params, hidden, *weights = ctx.saved_tensors
         rows = (z.shape[0], method.univariate.parameters)
         u_z, u_p = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
-        ratio = -u_p.transpose(1, 2) / u_z.unsqueeze(1)
+        ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)
+        del u_p
         g_z, g_params = cotangents[0], cotangents[1].unflatten(0, rows)
         bar_z, bar_params, deltas = _call(_Pull, method, g_z, g_params, ratio, hidden, *weights)
+        del ratio
         offset, gradients = method.plan.gradients(weights, z, hidden, deltas, bar_params)
         return None, bar_z / u_z, offset, *gradients
 
