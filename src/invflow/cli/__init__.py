@@ -17,5 +17,3 @@ def main() -> None:
         app()
     except (OSError, ValueError, TypeError, ImportError, FloatingPointError) as error:
         sys.exit(f"invflow: {' '.join(str(error).split())}")
-    except KeyboardInterrupt:
-        sys.exit("invflow: interrupted; the same command goes on from the last checkpoint")

@@ -80,8 +80,13 @@ def command(
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
     directory = runs / (name or (data.stem if data is not None else images))
-    with terminal.progress("training", config.steps) as told:
-        results = experiment.train(config, directory, overwrite=overwrite, report=told)
+    try:
+        with terminal.progress("training", config.steps) as told:
+            results = experiment.train(config, directory, overwrite=overwrite, report=told)
+    except KeyboardInterrupt as error:
+        raise InterruptedError(
+            "interrupted; the same command, without --overwrite, goes on from the last checkpoint"
+        ) from error
     run = experiment.load(directory)
     report.write(run, results, experiment.load_images(config).test)
     terminal.table("Test images, nats per image", report.COLUMNS, report.rows(results))

@@ -118,7 +118,7 @@ class MADE(CachedConditioner):
             F.linear(values[..., :seen], weight[:, :seen] * mask[:, :seen], part)
             for (_, _, seen), weight, mask, part in zip(panels, weights, masks, biases, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return torch.cat(parts, -1)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         _checks.event("z", z, self.features, self.biases[0])

@@ -74,7 +74,7 @@ class _Step:
     def settled(self, before: Tensor, after: Tensor) -> bool:
         """Whether no feature has moved by more than the limit."""
         moved = (after - before).abs() - self.limit * after.abs().clamp(min=1)
-        return not bool((moved > 0).any())
+        return bool((moved <= 0).all())  # what is not finite has not settled
 
 
 def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: Any) -> Any:
@@ -101,11 +101,11 @@ class _Solve(Function):
             z = step(guess, x, *tensors)
             # A feature that is not exact yet may be anything, but only as a moderate number does
             # it stay out of the features before it, whose weights for it are zero.
-            rest = z[..., exact:].nan_to_num(0.0, 0.0, 0.0).clamp(-_LARGE, _LARGE)
-            following = torch.cat([z[..., :exact].nan_to_num(0.0, 0.0, 0.0), rest], -1)
-            if step.settled(guess, following):
+            if step.settled(guess, z):
                 break
-            guess = following
+            guess = z.nan_to_num(0.0, 0.0, 0.0)
+            rest = guess[..., exact:].clamp(-_LARGE, _LARGE)
+            guess = torch.cat([guess[..., :exact], rest], -1)
         return z
 
     @staticmethod
