@@ -15,7 +15,7 @@ run: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -q -n 2 -m "not slow and not gpu"
 
 format: $(INSTALLED)
