@@ -225,6 +225,11 @@ ARGUMENTS: dict[str, Case] = {
         ValueError,
         r"hidden_features must all be equal for residual=True, got \(8, 9\)",
     ),
+    "residual-text": (
+        lambda: IAF(3, residual="yes"),
+        TypeError,
+        "residual must be True or False, got 'yes'",
+    ),
     "univariate-name": (
         lambda: IAF(3, univariate="cubic"),
         ValueError,
@@ -266,6 +271,11 @@ ARGUMENTS: dict[str, Case] = {
         "conditioner must be one of 'made'.*got 'rnn'",
     ),
     "conditioner-type": (lambda: IAF(3, conditioner=5), TypeError, "conditioner"),
+    "conditioner-built": (
+        lambda: IAF(3, conditioner=MADE_3),
+        TypeError,
+        "conditioner must be a name, a class of conditioners or another callable.*got a MADE",
+    ),
     "conditioner-made-of-nothing": (
         lambda: IAF(3, conditioner=lambda *_, **__: None),
         TypeError,
@@ -298,6 +308,8 @@ ARGUMENTS: dict[str, Case] = {
         "order must be one of 'random', 'reverse', 'same', got 'sideways'",
     ),
     "order-none": (lambda: orders(None, 3, 2), ValueError, "order must be one of"),
+    "orders-none": (lambda: orders("random", 3, 0), ValueError, "count must be at least 1, got 0"),
+    "orders-features": (lambda: orders("random", 0, 2), ValueError, "features must be at least 1"),
     "order-repeats": (
         lambda: Autoregressive(MADE_3, order=[0, 1, 1]),
         ValueError,

@@ -34,6 +34,17 @@ def number(name: str, value: Any) -> float:
     return value
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False.
+
+    Raises:
+        TypeError: `value` is something else.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
 def widths(name: str, value: Any) -> tuple[int, ...]:
     """Return `value` as a tuple of layer widths, each at least 1 (an empty one means no layer)."""
     if isinstance(value, str) or not isinstance(value, Iterable):
@@ -97,8 +108,10 @@ def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -
     _tensor(name, value, features, "features", like)
 
 
-def context(value: Tensor | None, size: int, batch: Tensor, like: Tensor | None = None) -> None:
-    """Check a context against the declared `size` and the batch dimensions of `batch`.
+def context(
+    value: Tensor | None, size: int, batch_shape: torch.Size, like: Tensor | None = None
+) -> None:
+    """Check a context against the declared `size` and the batch shape it is to broadcast to.
 
     Raises:
         TypeError: not a tensor, or of another dtype.
@@ -114,13 +127,12 @@ def context(value: Tensor | None, size: int, batch: Tensor, like: Tensor | None 
     if value is None:
         raise ValueError(f"context of shape (*batch, {size}) is required, got None")
     _tensor("context", value, size, "the declared context size", like)
-    outer = batch.shape[:-1]
     try:
-        fits = torch.broadcast_shapes(value.shape[:-1], outer) == outer
+        fits = torch.broadcast_shapes(value.shape[:-1], batch_shape) == batch_shape
     except RuntimeError:
         fits = False
     if not fits:
         raise ValueError(
-            f"context must broadcast to the batch shape {tuple(outer)}, "
+            f"context must broadcast to the batch shape {tuple(batch_shape)}, "
             f"got batch shape {tuple(value.shape[:-1])}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,54 @@ def _one_thread() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def test_a_finished_run_is_reported_again(
+    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "digits")
+    (tmp_path / "digits" / "report.html").unlink()
+    before = _contents(tmp_path / "digits")
+    code, out, _ = invflow("vae", "digits", "--runs", tmp_path, *SMALL)
+    assert code == 0
+    assert "finished already" in out
+    assert "diagonal" in out
+    after = _contents(tmp_path / "digits")
+    assert after.pop("report.html")
+    assert after == before
+
+
+def _contents(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.glob("*.*")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--accelerator", "warp-drive"), "accelerator 'warp-drive' cannot be used"),
+        (("--posterior", "planar"), "posterior must be one of"),
+        (("--seed", 2**63), "--seed: Input should be less than"),
+        (("--learning-rate", "nan"), "--learning-rate: Input should be greater than 0"),
+    ],
+)
+def test_bad_settings_do_not_overwrite(
+    invflow: Callable[..., Outcome], finished: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    before = _contents(finished)
+    code, _, err = invflow(
+        "vae", "digits", "--runs", finished.parent, "--overwrite", *SMALL, *arguments
+    )
+    assert code != 0
+    assert message in err
+    assert "Traceback" not in err
+    assert _contents(finished) == before
+
+
+def test_the_likelihood_asked_for_is_taken(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+    arguments = ("--runs", tmp_path, *SMALL, "--likelihood", "bernoulli", "--posterior", "iaf")
+    assert invflow("vae", "digits", *arguments)[0] == 0
+    config = json.loads((tmp_path / "digits" / "config.json").read_text())["config"]
+    assert config["images"]["likelihood"] == "bernoulli"
+
+
 @pytest.mark.parametrize("command", [[], ["vae"], ["sample"], ["score"]])
 def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) -> None:
     code, out, err = invflow(*command, "--help")
@@ -161,7 +210,7 @@ def test_bad_files_leave_an_existing_run_alone(
     make: Callable[[Path], None],
     message: str,
 ) -> None:
-    before = {path: path.read_bytes() for path in finished.glob("*.*")}
+    before = _contents(finished)
     file = tmp_path / "images.npz"
     make(file)
     for arguments in (
@@ -175,16 +224,18 @@ def test_bad_files_leave_an_existing_run_alone(
         assert message in err
         assert err.count("\n") <= 1
         assert "Traceback" not in err
-    assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
+    assert _contents(finished) == before
     assert not (tmp_path / "scores.csv").exists()
 
 
 def test_finished_and_foreign_directories_are_left_alone(
     invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
 ) -> None:
-    code, _, err = invflow("vae", "digits", "--runs", finished.parent, *SMALL)
+    before = _contents(finished)
+    code, _, err = invflow("vae", "digits", "--runs", finished.parent, *SMALL, "--seed", 1)
     assert code != 0
-    assert "holds a finished run" in err
+    assert "holds a run with other settings" in err
+    assert _contents(finished) == before
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "thesis.tex").write_text("years of work")
     code, _, err = invflow("vae", "digits", "--runs", tmp_path, "--overwrite", *SMALL)
@@ -208,6 +259,14 @@ def test_finished_and_foreign_directories_are_left_alone(
             ),
             "has format 99",
         ),
+        (
+            lambda run: (run / "config.json").write_text(
+                (run / "config.json").read_text().replace('"shape"', '"form"')
+            ),
+            "has a configuration of another kind",
+        ),
+        (lambda run: (run / "results.json").write_text("{}"), "does not hold the results"),
+        (lambda run: os.truncate(run / "results.json", 50), "does not hold the results"),
     ],
 )
 def test_half_written_runs(
@@ -238,6 +297,7 @@ def test_half_written_runs(
         (("vae", "digits", "--latents", 0), "--latents: Input should be greater than 0, got 0"),
         (("vae", "digits", "--posterior", "planar"), "posterior must be one of"),
         (("vae", "cifar"), "cifar"),
+        (("sample", "no-such-run", "--seed", 2**63), "--seed"),
         (("sample", "no-such-run"), "no-such-run does not exist"),
         (("score", "no-such-run", "digits"), "no-such-run does not exist"),
     ],

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invflow import IAF, MAF, Flow
+from invflow.conditioners import MADE
 from invflow.transforms import Elementwise
 from invflow.univariate import Affine, Gated
 from tests.helpers import context_for, flow, randn
@@ -77,6 +78,20 @@ def test_nothing_is_pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(pickle, "Unpickler", refuse)
     SAVED["random"]().save_pretrained(tmp_path)
     Flow.from_pretrained(tmp_path)
+
+
+def test_loading_leaves_the_random_numbers_alone(tmp_path: Path) -> None:
+    SAVED["random"]().save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    Flow.from_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_conditioner_given_by_its_class_is_saved_by_its_name(tmp_path: Path) -> None:
+    flow = IAF(3, conditioner=MADE)
+    flow.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["conditioner"] == "made"
+    assert all(map(torch.equal, _numbers(IAF.from_pretrained(tmp_path)), _numbers(flow)))
 
 
 def test_saved_again_after_loading_is_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invflow.training import Settings, fit, metrics
+from invflow.training import Settings, fit, launch, metrics
 
 SETTINGS = Settings(
     steps=30,
@@ -38,6 +38,10 @@ def _evaluate(model: nn.Module) -> dict[str, float]:
     return {"loss": float((model(ROWS) - ROWS.sum(1, keepdim=True)).square().mean())}
 
 
+def _silent(step: int, line: str) -> None:
+    pass
+
+
 class KilledError(Exception):
     pass
 
@@ -52,7 +56,7 @@ def _fit(
         if step == kill_at:
             raise KilledError
 
-    fit(models, len(ROWS), _loss, _evaluate, settings, directory, report)
+    fit(launch(), models, len(ROWS), _loss, _evaluate, settings, directory, report)
 
 
 def _weights(models: dict[str, nn.Module]) -> list[Tensor]:
@@ -101,7 +105,7 @@ def test_the_best_state_is_kept(tmp_path: Path) -> None:
         return {"loss": next(values)}
 
     models = {"a": _models()["a"]}
-    fit(models, len(ROWS), _loss, evaluate, SETTINGS, tmp_path, lambda step, line: None)
+    fit(launch(), models, len(ROWS), _loss, evaluate, SETTINGS, tmp_path, _silent)
     assert torch.equal(models["a"].weight, seen[1])
     assert not torch.equal(seen[1], seen[2])
 
@@ -111,7 +115,21 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
         return model(ROWS[rows]).sum() * float("nan")
 
     with pytest.raises(FloatingPointError, match="the loss of a at step 1 is nan"):
-        fit(_models(), len(ROWS), loss, _evaluate, SETTINGS, tmp_path, lambda step, line: None)
+        fit(launch(), _models(), len(ROWS), loss, _evaluate, SETTINGS, tmp_path, _silent)
+
+
+def test_an_evaluation_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"loss": float("nan")}
+
+    with pytest.raises(FloatingPointError, match="the validation loss of a at step 10 is nan"):
+        fit(launch(), _models(), len(ROWS), _loss, evaluate, SETTINGS, tmp_path, _silent)
+
+
+@pytest.mark.parametrize("accelerator", ["warp-drive", "mps", ""])
+def test_accelerators_that_are_not_there(accelerator: str) -> None:
+    with pytest.raises(ValueError, match=f"accelerator '{accelerator}' cannot be used: "):
+        launch(accelerator)
 
 
 def test_damaged_checkpoints(tmp_path: Path) -> None:

@@ -83,6 +83,17 @@ def test_tolerance_trades_rounds_for_accuracy() -> None:
     assert errors[2] < 1e-12
 
 
+@pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
+def test_gradients_are_as_exact_for_cotangents_of_any_size(size: float) -> None:
+    made = perturbed(MADE(8, (0.0, 0.0), (16,), activation="tanh"))
+    x, found = randn(5, 8).requires_grad_(), {}
+    for inverse in ("passes", "fixed_point"):
+        z, ladj = Autoregressive(made, inverse=inverse).inverse(x)
+        loss = size * (z.sin().sum() + ladj.sum())
+        found[inverse] = [g / size for g in torch.autograd.grad(loss, [x, *made.parameters()])]
+    assert_close(found["fixed_point"], found["passes"], 1e-11)
+
+
 def test_exact_where_iterates_on_the_way_are_huge() -> None:
     """The garbage in features not yet right reaches 1e160; the solution itself is harmless."""
     transform = _chain(torch.tensor([1e40] * 4, dtype=torch.float64))

@@ -73,6 +73,7 @@ NAN = np.where(np.arange(60)[:, None, None] == 3, np.nan, GREY / 8)
         ({"images": GREY[:0]}, r"must hold images \(count, height, width\)"),
         ({"images": np.stack([GREY] * 3, -1)}, r"must hold images \(count, height, width\)"),
         ({"images": GREY.astype(str)}, "must hold numbers"),
+        ({"train": GREY / 8, "test": GREY}, "of one kind, got dtypes float64 and uint8"),
         ({"images": GREY.astype(object)}, "not a readable .npz file"),
     ],
 )
@@ -85,7 +86,11 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="does not exist"):
         data.read(tmp_path / "none.npz")
     whole = _file(tmp_path, images=GREY).read_bytes()
-    for content in (b"", b"garbage", whole[: len(whole) // 2]):
+    flipped = bytearray(whole)
+    flipped[90:300] = bytes(255 - byte for byte in flipped[90:300])
+    np.save(tmp_path / "array.npy", GREY)
+    single = (tmp_path / "array.npy").read_bytes()
+    for content in (b"", b"garbage", whole[: len(whole) // 2], bytes(flipped), single):
         (tmp_path / "bad.npz").write_bytes(content)
         with pytest.raises(ValueError, match=r"not a readable \.npz file"):
             data.read(tmp_path / "bad.npz")
@@ -98,6 +103,9 @@ def test_images_to_score_must_fit_the_model(tmp_path: Path) -> None:
         data.scorable(path, 9, (5, 4))
     with pytest.raises(ValueError, match=r"grey levels 0 \.\. 7, got up to 8"):
         data.scorable(path, 8, (4, 5))
+    with pytest.raises(ValueError, match=r"grey levels 0 \.\. 8 .* nothing but 0 and 1"):
+        data.scorable(str(_file(tmp_path, images=GREY > 4)), 9, (4, 5))
+    assert len(data.scorable(str(_file(tmp_path, images=GREY > 4)), 2, (4, 5))) == 60
 
 
 def test_shared_mnist() -> None:

@@ -111,6 +111,10 @@ def test_score_repeats_itself() -> None:
         ({"likelihood": "poisson"}, ValueError, "likelihood must be one of"),
         ({"posterior": "planar"}, ValueError, "posterior must be one of"),
         ({"latents": 0}, ValueError, "latents must be at least 1"),
+        ({"context": 0}, ValueError, "context must be at least 1"),
+        ({"context": 8.0}, TypeError, "context must be an integer"),
+        ({"flow_steps": 0}, ValueError, "flow_steps must be at least 1"),
+        ({"flow_steps": True}, TypeError, "flow_steps must be an integer"),
         ({"hidden": (0,)}, ValueError, r"hidden\[0\] must be at least 1"),
     ],
 )

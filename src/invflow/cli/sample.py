@@ -11,7 +11,7 @@ import typer
 
 from invflow import _files, report
 from invflow.cli import terminal
-from invflow.vae import experiment
+from invflow.vae import run as runs
 
 
 def command(
@@ -26,7 +26,7 @@ def command(
             help="An .npz file, or a .png picture [default: RUN/samples.npz].", metavar="FILE"
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Draw images from a trained model.
 
@@ -35,10 +35,10 @@ def command(
     path = out or run / "samples.npz"
     if path.suffix not in (".npz", ".png"):
         raise ValueError(f"--out must end in .npz or .png, got {path}")
-    finished = experiment.load(run)
+    finished = runs.load(run)
     model = finished.model(posterior)
     generator = torch.Generator().manual_seed(seed)
-    images = model.sample(count, generator).reshape(count, *finished.shape)
+    images = model.sample(count, generator).reshape(count, *finished.format.shape)
     with _files.replacing(path) as temporary:
         if path.suffix == ".png":
             report.sheet(images, model.levels).savefig(temporary, dpi=150, bbox_inches="tight")

@@ -11,7 +11,8 @@ import typer
 
 from invflow import _files
 from invflow.cli import terminal
-from invflow.vae import data, evaluation, experiment
+from invflow.vae import data, evaluation
+from invflow.vae import run as runs
 
 
 def command(
@@ -29,15 +30,15 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="CSV file [default: RUN/scores.csv].", metavar="FILE")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Score images under a trained model: bound and log-likelihood of each, in nats.
 
     Writes a CSV file with a line per image, and shows the means.
     """
-    finished = experiment.load(run)
+    finished = runs.load(run)
     model = finished.model(posterior)
-    levels = data.scorable(images, model.levels, finished.shape)
+    levels = data.scorable(images, model.levels, finished.format.shape)
     scores = evaluation.score(model, levels, samples=samples, seed=seed)
     columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
     text = io.StringIO()

@@ -21,8 +21,9 @@ def command(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Learn the images of this file instead: train_images and test_images, "
-            "or one array (count, height, width).",
+            help="Learn the images of this file instead: train_images and test_images, or one "
+            "array (count, height, width). Integers are grey levels, up to 17 or 256 of them; "
+            "floating-point numbers in [0, 1] are probabilities of white.",
             metavar="FILE.npz",
         ),
     ] = None,
@@ -57,7 +58,8 @@ def command(
     """Train VAEs with different posteriors side by side, and report how they compare.
 
     Writes RUNS/NAME/ with the models, checkpoints, metrics and report.html. A run that was
-    stopped goes on where it was when the same command is given again.
+    stopped goes on where it was when the same command is given again; one that is finished is
+    reported again, and not trained.
     """
     given: dict[str, Any] = {
         "data": images,
@@ -80,14 +82,14 @@ def command(
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
     directory = runs / (name or (data.stem if data is not None else images))
+    report.require()
     try:
         with terminal.progress("training", config.steps) as told:
-            results = experiment.train(config, directory, overwrite=overwrite, report=told)
+            run = experiment.train(config, directory, overwrite=overwrite, report=told)
+        report.write(run, experiment.load_images(config).test)
     except KeyboardInterrupt as error:
         raise InterruptedError(
-            "interrupted; the same command, without --overwrite, goes on from the last checkpoint"
+            "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    run = experiment.load(directory)
-    report.write(run, results, experiment.load_images(config).test)
-    terminal.table("Test images, nats per image", report.COLUMNS, report.rows(results))
+    terminal.table("Test images, nats per image", report.COLUMNS, report.rows(run.results))
     terminal.say(f"Report: {directory / 'report.html'}")

@@ -63,7 +63,7 @@ class MADE(CachedConditioner):
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         _checks.choice("activation", activation, ACTIVATIONS)
-        if residual and len(set(hidden)) > 1:
+        if _checks.boolean("residual", residual) and len(set(hidden)) > 1:
             raise ValueError(
                 f"hidden_features must all be equal for residual=True, got {tuple(hidden)}"
             )
@@ -122,7 +122,7 @@ class MADE(CachedConditioner):
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         _checks.event("z", z, self.features, self.biases[0])
-        _checks.context(context, self.context, z, self.biases[0])
+        _checks.context(context, self.context, z.shape[:-1], self.biases[0])
         activation = ACTIVATIONS[self.layout.activation].function
         offsets = [self._offset(context), *list(self.biases)[1:]]
         values, rows = [z], z

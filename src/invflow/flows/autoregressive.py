@@ -39,10 +39,12 @@ class _AutoregressiveFlow(Flow):
             if isinstance(conditioner, str)
             else conditioner
         )
-        if not callable(build):
+        if not callable(build) or isinstance(build, Conditioner):
             raise TypeError(
-                f"conditioner must be a name or a callable, got {type(conditioner).__name__}"
+                "conditioner must be a name, a class of conditioners or another callable that "
+                f"builds one for each transform, got a {type(conditioner).__name__}"
             )
+        names = [name for name, kind in CONDITIONERS.items() if kind is build]
         parts = [
             Autoregressive(
                 cast(Callable[..., Conditioner], build)(
@@ -61,7 +63,7 @@ class _AutoregressiveFlow(Flow):
             "transforms": transforms,
             "hidden_features": list(hidden),
             "univariate": univariates.describe(each),
-            "conditioner": conditioner,
+            "conditioner": names[0] if names else conditioner,
             "order": order,
             "inverse": inverse,
             **options,

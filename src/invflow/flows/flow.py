@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -82,9 +82,11 @@ class Flow(nn.Module):
             TypeError: a context of the wrong type or dtype.
             ValueError: a context missing, not wanted, of the wrong size or on another device.
         """
-        like = next(self.parameters(), torch.empty(0))
+        like = next(self.parameters(), None)
+        if like is None:
+            like = torch.empty(0)
         batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()
-        _checks.context(context, self.context, like.new_empty(*batch_shape, 1), like)
+        _checks.context(context, self.context, batch_shape, like)
         return FlowDistribution(
             self.transform, self.base, context, batch_shape, like, validate_args
         )
@@ -126,13 +128,16 @@ class Flow(nn.Module):
         path = Path(directory)
         name, config = _saving.read_config(path)
         state, _ = _saving.read_tensors(path / _saving.TENSORS)
-        kinds = {str(kind.name): kind for kind in _descendants(cls) if kind.name is not None}
+        kinds: dict[str, Callable[..., Self]] = {
+            str(kind.name): kind for kind in _descendants(cls) if kind.name is not None
+        }
         if name not in kinds:
             raise ValueError(
                 f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
         try:
-            flow = kinds[name](**config)
+            # Numbers of its own, because loading is no reason to advance the caller's.
+            flow = kinds[name](**config, generator=torch.Generator().manual_seed(0))
             dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
             flow.to(dtype=dtype).load_state_dict(state)
         except (TypeError, ValueError, RuntimeError) as error:

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,15 +88,25 @@ def encoded(figure: Figure) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def require() -> None:
+    """See that reports can be made, before the work that they are to report on.
+
+    Raises:
+        ImportError: matplotlib or Jinja is not installed.
+    """
+    missing = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f'reports need {" and ".join(missing)}: pip install "invflow[report]"')
+
+
 def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
     """Write a page, whole or not at all.
 
     Raises:
         ImportError: Jinja is not installed.
     """
-    try:
-        from jinja2 import Environment
-    except ImportError as error:
-        raise ImportError('reports need Jinja: pip install "invflow[report]"') from error
+    require()
+    from jinja2 import Environment
+
     template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
     _files.write_text(path, template.render(title=title, lead=lead, sections=sections))

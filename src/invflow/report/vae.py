@@ -13,8 +13,8 @@ from torch import Tensor
 
 from invflow.report import page
 from invflow.training import metrics
-from invflow.vae.experiment import Result, Run
 from invflow.vae.model import VAE
+from invflow.vae.run import Result, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,12 +39,11 @@ def rows(results: Mapping[str, Result]) -> list[tuple[str, ...]]:
     ]
 
 
-def write(run: Run, results: Mapping[str, Result], test: Tensor) -> None:
+def write(run: Run, test: Tensor) -> None:
     """Write `report.html` into the directory of a run.
 
     Args:
         run: a finished run.
-        results: its results.
         test: grey levels of test images, (count, height, width).
 
     Raises:
@@ -54,7 +53,7 @@ def write(run: Run, results: Mapping[str, Result], test: Tensor) -> None:
     sections = [
         page.Section(
             "Results",
-            table=[COLUMNS, *rows(results)],
+            table=[COLUMNS, *rows(run.results)],
             text=(
                 f"Nats per image over {len(test)} test images, ± standard error over images. "
                 f"Log-likelihoods are importance-sampled with {run.config.importance_samples} "
@@ -70,9 +69,11 @@ def write(run: Run, results: Mapping[str, Result], test: Tensor) -> None:
             text=(
                 "What the posterior of a test image looks like in two latent dimensions. "
                 "Filled: the approximate posterior q(z|x). Lines: the model's exact posterior "
-                "p(z|x), from draws resampled by their (truncated) importance weights. The two "
-                "dimensions are those most correlated under the exact posterior; each model has "
-                "latents of its own."
+                "p(z|x), as estimated by resampling draws from q with (truncated) importance "
+                "weights; ESS is the effective sample size of the weights in per cent, and where "
+                "it is small the lines are rough, and stay within reach of q. The two dimensions "
+                "are those most correlated under the exact posterior; each model has latents of "
+                "its own."
             ),
         ),
         page.Section(
@@ -89,7 +90,7 @@ def write(run: Run, results: Mapping[str, Result], test: Tensor) -> None:
     ]
     title = f"invflow: VAE on {run.config.file or run.config.data}"
     lead = (
-        f"{' and '.join(results)} posterior, {run.config.latents} latents, "
+        f"{' and '.join(run.results)} posterior, {run.config.latents} latents, "
         f"{run.config.steps} steps, seed {run.config.seed}"
     )
     page.write(run.directory / "report.html", title, lead, sections)
@@ -128,7 +129,7 @@ def samples(run: Run, generator: torch.Generator, count: int = 40) -> Figure:
     """Draw images from each model."""
     figure, axes = _figure(len(run.models), 1, (8.5, 1.25 * len(run.models)))
     for axis, (name, model) in zip(axes[:, 0], run.models.items(), strict=True):
-        images = model.sample(count, generator).reshape(count, *run.shape)
+        images = model.sample(count, generator).reshape(count, *run.format.shape)
         _show(axis, _grid(images, columns=20), model.levels, name)
     return figure
 
@@ -143,7 +144,7 @@ def reconstructions(run: Run, test: Tensor, generator: torch.Generator, count: i
         x = model.likelihood.observe(chosen.flatten(1), generator)
         z = model.encode(x).sample(generator=generator)
         with torch.no_grad():
-            mean = model.likelihood.mean(model.decode(z)).reshape(len(chosen), *run.shape)
+            mean = model.likelihood.mean(model.decode(z)).reshape(len(chosen), *run.format.shape)
         _show(axis, _grid(mean, columns=len(chosen)), levels, name)
     return figure
 
@@ -158,10 +159,10 @@ def posteriors(
         row[0].imshow(image.numpy(), cmap="gray_r")
         row[0].axis("off")
         for axis, (name, model) in zip(row[1:], run.models.items(), strict=True):
-            q, exact = _draws(model, image, draws, generator)
+            q, exact, effective = _draws(model, image, draws, generator)
             i, j = _most_correlated(exact)
             _densities(axis, q[:, [i, j]], exact[:, [i, j]])
-            axis.set_title(name, fontsize=10)
+            axis.set_title(f"{name}, ESS {100 * effective:.3g}%", fontsize=10)
             axis.set_xlabel(f"z{i}", fontsize=8)
             axis.set_ylabel(f"z{j}", fontsize=8)
     figure.tight_layout()
@@ -171,17 +172,22 @@ def posteriors(
 @torch.no_grad()
 def _draws(
     model: VAE, image: Tensor, count: int, generator: torch.Generator
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return draws from the approximate posterior, and importance-resampled ones."""
+) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """Return draws from the approximate posterior, importance-resampled ones, and their ESS.
+
+    The effective sample size is a fraction of the number of draws.
+    """
     x = model.likelihood.observe(image.reshape(1, -1), generator)
     z, log_q = model.encode(x).rsample_and_log_prob((count,), generator=generator)
-    fit = model.likelihood.log_prob(x, model.decode(z))
+    parts = z.split(2048)  # decoded images take much more memory than their latents
+    fit = torch.cat([model.likelihood.log_prob(x, model.decode(part)) for part in parts])
     weights = torch.softmax((fit + model.prior.log_prob(z) - log_q).squeeze(-1), 0)
+    effective = 1 / (count * float(weights.square().sum()))
     # Truncated importance sampling (Ionides 2008): no single draw makes a mode of its own.
     weights = weights.clamp(max=count**-0.5)
     again = torch.multinomial(weights, count, replacement=True, generator=generator)
     z = z.squeeze(1)
-    return z.numpy(), z[again].numpy()
+    return z.numpy(), z[again].numpy(), effective
 
 
 def _most_correlated(draws: NDArray[Any]) -> tuple[int, int]:
@@ -240,9 +246,8 @@ def _show(axis: Axes, picture: NDArray[Any], levels: int, title: str = "") -> No
 
 def _figure(rows: int, columns: int, size: Sequence[float]) -> tuple[Figure, NDArray[Any]]:
     """Return a figure that no window and no global state knows of, and its axes."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('reports need matplotlib: pip install "invflow[report]"') from error
+    page.require()
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(size[0], size[1]))
     return figure, figure.subplots(rows, columns, squeeze=False)

@@ -35,7 +35,6 @@ class Settings:
         clip: largest norm of a gradient.
         seed: of batches and noise.
         evaluate_every: steps between evaluations; each is followed by a checkpoint.
-        accelerator: "cpu", "cuda", "auto", ... as Lightning Fabric knows them.
     """
 
     steps: int
@@ -45,10 +44,10 @@ class Settings:
     clip: float
     seed: int
     evaluate_every: int
-    accelerator: str = "cpu"
 
 
 def fit(
+    fabric: Any,
     models: Mapping[str, nn.Module],
     rows: int,
     loss: Loss,
@@ -63,6 +62,7 @@ def fit(
     step alone: a run that was killed goes on from its last checkpoint to the same numbers.
 
     Args:
+        fabric: where to train, what `launch` gives.
         models: by name; trained in place.
         rows: number of rows of the training data.
         loss: what to minimise.
@@ -75,12 +75,11 @@ def fit(
         Seconds of training by model.
 
     Raises:
-        ImportError: Lightning Fabric or TensorBoard is not installed.
+        ImportError: TensorBoard is not installed.
         ValueError: a damaged checkpoint, or one of another run.
-        FloatingPointError: a loss that is not finite.
+        FloatingPointError: a loss that is not finite, in training or in evaluation.
     """
-    fabric = _fabric(settings)
-    learners = {name: _Learner(fabric, model, settings) for name, model in models.items()}
+    learners = {name: _Learner(name, fabric, model, settings) for name, model in models.items()}
     states: dict[str, Stateful] = {}
     for name, learner in learners.items():
         states |= {f"{name}.model": learner.model, f"{name}.optimizer": learner.optimizer}
@@ -92,12 +91,12 @@ def fit(
     report(done, "")
     with Metrics(directory, done) as metrics:
         for step, indices in _batches(rows, settings, done):
-            for name, learner in learners.items():
-                learner.update(name, step, indices.to(fabric.device), loss)
+            for learner in learners.values():
+                learner.update(step, indices.to(fabric.device), loss)
             if step % settings.evaluate_every == 0 or step == settings.steps:
                 for name, learner in learners.items():
                     metrics.add(step, name, "train", **learner.recent())
-                    metrics.add(step, name, "validation", **learner.evaluate(evaluate))
+                    metrics.add(step, name, "validation", **learner.evaluate(step, evaluate))
                 metrics.write()
                 extra = {name: learner.progress for name, learner in learners.items()}
                 checkpoints.save(step, states, extra)
@@ -110,10 +109,11 @@ def fit(
 class _Learner:
     """A model, its optimizer, and how far it has come."""
 
-    def __init__(self, fabric: Any, model: nn.Module, settings: Settings) -> None:
+    def __init__(self, name: str, fabric: Any, model: nn.Module, settings: Settings) -> None:
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.name = name
         self.fabric = fabric
         self.settings = settings
         self.model, self.optimizer = fabric.setup(model, optimizer)
@@ -126,7 +126,7 @@ class _Learner:
             "best_state": {},
         }
 
-    def update(self, name: str, step: int, indices: Tensor, loss: Loss) -> None:
+    def update(self, step: int, indices: Tensor, loss: Loss) -> None:
         """Take one step."""
         started = time.perf_counter()
         settings = self.settings
@@ -137,8 +137,7 @@ class _Learner:
         self.optimizer.zero_grad(set_to_none=True)
         value = loss(self.model, indices, noise)
         number = float(value.detach())
-        if not math.isfinite(number):
-            raise FloatingPointError(f"the loss of {name} at step {step} is {number}")
+        self._check(number, step, "loss")
         self.fabric.backward(value)
         self.fabric.clip_gradients(self.model, self.optimizer, max_norm=settings.clip)
         self.optimizer.step()
@@ -153,28 +152,21 @@ class _Learner:
         self.progress |= {"sum": 0.0, "count": 0}
         return {"loss": mean, "seconds": self.progress["seconds"]}
 
-    def evaluate(self, evaluate: Evaluate) -> Mapping[str, float]:
+    def evaluate(self, step: int, evaluate: Evaluate) -> Mapping[str, float]:
         """Measure the model, and remember its state if it is the best so far."""
         self.model.eval()
         with torch.no_grad():
             values = evaluate(self.model)
         self.model.train()
+        self._check(values["loss"], step, "validation loss")
         if values["loss"] < self.progress["best"]:
             state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             self.progress |= {"best": values["loss"], "best_state": state}
         return values
 
-
-def _fabric(settings: Settings) -> Any:
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise ImportError(
-            'training needs Lightning Fabric: pip install "invflow[training]"'
-        ) from error
-    fabric = Fabric(accelerator=settings.accelerator, devices=1)
-    fabric.launch()
-    return fabric
+    def _check(self, value: float, step: int, what: str) -> None:
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the {what} of {self.name} at step {step} is {value}")
 
 
 def _generator(device: torch.device | str, *seeds: int) -> torch.Generator:

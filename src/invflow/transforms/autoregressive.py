@@ -40,8 +40,8 @@ class Autoregressive(Transform):
         order: the features in the order in which they are taken, a permutation of 0 .. D - 1;
             None for the order in which they come.
         inverse: "auto", "cached", "fixed_point" or "passes".
-        tolerance: of "fixed_point": the change, relative to max(1, |z|), that counts as none;
-            None for rounding.
+        tolerance: of "fixed_point": the change, relative to max(1, |z|), that counts as none, and
+            for its gradient the change relative to the largest entry; None for rounding.
 
     Raises:
         TypeError: `conditioner` or `order` of the wrong type.

@@ -65,7 +65,7 @@ class Transform(nn.Module, ABC):
     def _check(self, name: str, value: Tensor, context: Tensor | None) -> None:
         like = next(self.parameters(), None)
         _checks.event(name, value, self.features, like)
-        _checks.context(context, self.context, value, like)
+        _checks.context(context, self.context, value.shape[:-1], like)
 
     @abstractmethod
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...

@@ -41,7 +41,8 @@ def solve(
         univariate: the map of each feature.
         x: data, (*batch, features).
         context: as the conditioner wants it.
-        tolerance: stop when no feature moves by more than this times max(1, |feature|);
+        tolerance: stop when no feature moves by more than this times max(1, |feature|), and on
+            the way back by more than this times the largest cotangent of the same vector;
             None for eight units of rounding.
     """
     state = {**dict(conditioner.named_parameters()), **dict(conditioner.named_buffers())}
@@ -71,10 +72,10 @@ class _Step:
         params = functional_call(self.conditioner, values, (z, *context))
         return self.univariate.inverse(x, params)[0]
 
-    def settled(self, before: Tensor, after: Tensor) -> bool:
-        """Whether no feature has moved by more than the limit."""
-        moved = (after - before).abs() - self.limit * after.abs().clamp(min=1)
-        return bool((moved <= 0).all())  # what is not finite has not settled
+    def settled(self, before: Tensor, after: Tensor, scale: Tensor) -> bool:
+        """Whether nothing has moved by more than the limit times `scale`."""
+        beyond = (after - before).abs() - self.limit * scale
+        return bool((beyond <= 0).all())  # what is not finite has not settled
 
 
 def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: Any) -> Any:
@@ -101,7 +102,7 @@ class _Solve(Function):
             z = step(guess, x, *tensors)
             # A feature that is not exact yet may be anything, but only as a moderate number does
             # it stay out of the features before it, whose weights for it are zero.
-            if step.settled(guess, z):
+            if step.settled(guess, z, z.abs().clamp(min=1)):
                 break
             guess = z.nan_to_num(0.0, 0.0, 0.0)
             rest = guess[..., exact:].clamp(-_LARGE, _LARGE)
@@ -142,7 +143,8 @@ class _Pull(Function):
         w = g
         for _ in range(step.features):
             before, w = w, g + pull_z(w)[0]
-            if step.settled(before, w):
+            # Relative to the cotangent itself, which may be of any size.
+            if step.settled(before, w, w.abs().amax(-1, keepdim=True)):
                 break
         chosen = [tensor for tensor, needed in zip(tensors, wanted, strict=True) if needed]
         return vjp(of_wanted, *chosen)[1](w)

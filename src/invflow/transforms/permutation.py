@@ -29,13 +29,16 @@ def orders(
         Permutations of 0 .. D - 1, None for the features as they come.
 
     Raises:
-        ValueError: an unknown `how`.
+        TypeError: a size that is no integer.
+        ValueError: an unknown `how`, or a size below 1.
 
     Example:
         >>> orders("reverse", 3, 3)
         [None, tensor([2, 1, 0]), None]
     """
     _checks.choice("order", how, ORDERS)
+    _checks.positive_integer("features", features)
+    _checks.positive_integer("count", count)
     if how == "random":
         rest = [torch.randperm(features, generator=generator) for _ in range(count - 1)]
         return [None, *rest]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+try:
+    from pydantic import BaseModel, ConfigDict, Field
+except ImportError as error:
+    raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -47,7 +50,23 @@ class Config(BaseModel):
     batch_size: Count = 128
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     evaluate_every: Count = 200
     importance_samples: Count = 500
     accelerator: str = "cpu"
+
+
+class Format(BaseModel):
+    """The images that a run's models are for.
+
+    Attributes:
+        shape: height and width.
+        levels: how many grey levels there are.
+        likelihood: "bernoulli" or "logistic".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[Count, Count]
+    levels: Annotated[int, Field(ge=2)]
+    likelihood: str

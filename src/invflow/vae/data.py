@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,8 @@ def read(path: Path, *, likelihood: str = "auto", name: str | None = None) -> Im
     The file holds either arrays for training and test, named train_images / test_images,
     x_train / x_test or train / test, or one array of images. Where there is no test array, a
     tenth of the images each is set aside for validation and test. Integers and booleans are grey
-    levels; floating-point numbers must lie in [0, 1], and are probabilities of white.
+    levels: up to 17 of them as many as there are, more than that 256. Floating-point numbers
+    must lie in [0, 1], and are probabilities of white.
 
     Args:
         path: the file.
@@ -109,17 +109,22 @@ def read(path: Path, *, likelihood: str = "auto", name: str | None = None) -> Im
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an `.npz` file; no images in it, or of different sizes; entries that are
-            NaN, infinite or out of range.
+        ValueError: not an `.npz` file; no images in it, or of different sizes or kinds; entries
+            that are NaN, infinite or out of range.
     """
     arrays = _arrays(path)
     train = next((arrays[key] for key in _TRAIN if key in arrays), None)
     test = next((arrays[key] for key in _TEST if key in arrays), None)
     if train is None:
         train = _only(path, arrays)
+    elif test is not None and _floating(train) != _floating(test):
+        raise ValueError(
+            f"{path} must hold training and test images of one kind, "
+            f"got dtypes {train.dtype} and {test.dtype}"
+        )
     parts = [_levels(path, part) for part in (train, test) if part is not None]
     binary = all(part.max(initial=0) <= 1 for part in parts)
-    floating = train.dtype.kind == "f"
+    floating = _floating(train)
     if likelihood == "auto":
         likelihood = "bernoulli" if binary or floating else "logistic"
     levels = 256 if floating else max(2, *(int(part.max(initial=0)) + 1 for part in parts))
@@ -139,7 +144,8 @@ def scorable(what: str, levels: int, shape: tuple[int, int]) -> Tensor:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: as `read`, or images of another shape or with more levels.
+        ValueError: as `read`, or images of another shape, with more levels, or in black and white
+            where the model knows grey.
     """
     if what in DATASETS:
         images = load(what).test
@@ -147,7 +153,13 @@ def scorable(what: str, levels: int, shape: tuple[int, int]) -> Tensor:
         path = Path(what)
         arrays = _arrays(path)
         test = next((arrays[key] for key in _TEST if key in arrays), None)
-        images = torch.from_numpy(_levels(path, _only(path, arrays) if test is None else test))
+        given = _only(path, arrays) if test is None else test
+        images = torch.from_numpy(_levels(path, given))
+        if levels > 2 and not _floating(given) and int(images.max()) <= 1:
+            raise ValueError(
+                f"{what} must hold grey levels 0 .. {levels - 1} as the model knows them, "
+                "got nothing but 0 and 1"
+            )
     if tuple(images.shape[1:]) != shape:
         raise ValueError(f"{what} must hold images of {shape}, got {tuple(images.shape[1:])}")
     if int(images.max()) >= levels:
@@ -174,8 +186,12 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged bytes end in errors of many kinds
         raise ValueError(f"{path} is not a readable .npz file: {error}") from error
+
+
+def _floating(images: NDArray[Any]) -> bool:
+    return images.dtype.kind == "f"
 
 
 def _listing(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -190,7 +206,7 @@ def _levels(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:
         raise ValueError(f"{path} must hold images (count, height, width), got {images.shape}")
     if images.dtype.kind not in "buif":
         raise ValueError(f"{path} must hold numbers, got dtype {images.dtype}")
-    if images.dtype.kind == "f":
+    if _floating(images):
         bad = ~np.isfinite(images)
         if bad.any():
             where = np.argwhere(bad)[0]

@@ -77,6 +77,7 @@ class VAE(nn.Module):
         self.levels = _checks.positive_integer("levels", levels, minimum=2)
         self.likelihood = LIKELIHOODS[_checks.choice("likelihood", likelihood, LIKELIHOODS)](levels)
         latents = _checks.positive_integer("latents", latents)
+        context = _checks.positive_integer("context", context)
         widths = _checks.widths("hidden", hidden)
         self.encoder = _perceptron([pixels, *widths, context])
         self.posterior = build_posterior(posterior, latents, context, flow_steps, flow_hidden)

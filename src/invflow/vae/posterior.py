@@ -47,6 +47,7 @@ def posterior(name: str, latents: int, context: int, steps: int, hidden: Sequenc
         hidden: widths of the hidden layers of each step's network.
 
     Raises:
+        TypeError: a size that is no integer.
         ValueError: an unknown name, or a size out of range.
 
     Example:
@@ -56,4 +57,6 @@ def posterior(name: str, latents: int, context: int, steps: int, hidden: Sequenc
         (torch.Size([3]), torch.Size([4]))
     """
     _checks.choice("posterior", name, POSTERIORS)
+    _checks.positive_integer("context", context)
+    _checks.positive_integer("flow_steps", steps)
     return Flow(Compose(POSTERIORS[name](latents, context, steps, hidden)))

@@ -1,0 +1,182 @@
+"""A run on disk: its directory, its settings, its trained models and their results."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from invflow import _checks, _files, _saving
+from invflow.vae.config import Config, Format
+from invflow.vae.model import VAE
+
+MODEL = "vae-run"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a posterior has reached on the test images, in nats per image.
+
+    Attributes:
+        bound: the evidence lower bound.
+        bound_error: its standard error over images.
+        log_likelihood: importance-sampled.
+        log_likelihood_error: its standard error over images.
+        gain: the log-likelihood less that of the run's first posterior, image by image.
+        gain_error: its standard error over images.
+        kl: of the posterior from the prior.
+        seconds: of training.
+    """
+
+    bound: float
+    bound_error: float
+    log_likelihood: float
+    log_likelihood_error: float
+    gain: float
+    gain_error: float
+    kl: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        directory: where it is.
+        config: its settings.
+        format: of its images.
+        models: the trained VAEs, by posterior.
+        results: what they have reached, by posterior.
+    """
+
+    directory: Path
+    config: Config
+    format: Format
+    models: Mapping[str, VAE]
+    results: Mapping[str, Result]
+
+    def model(self, posterior: str | None = None) -> VAE:
+        """Return the model with a posterior, the last one by default.
+
+        Raises:
+            ValueError: the run has none with this posterior.
+        """
+        name = posterior or list(self.models)[-1]
+        return self.models[_checks.choice("posterior", name, self.models)]
+
+
+def build(config: Config, format: Format) -> dict[str, VAE]:
+    """Return untrained models of a run, by posterior, all of them from the same seed."""
+    models: dict[str, VAE] = {}
+    for name in config.posteriors:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            models[name] = VAE(
+                math.prod(format.shape),
+                format.levels,
+                format.likelihood,
+                name,
+                config.latents,
+                config.hidden,
+                config.context,
+                config.flow_steps,
+                config.flow_hidden,
+            )
+    return models
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether the directory holds the results of a run, which are written last."""
+    return (directory / RESULTS).is_file()
+
+
+def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool) -> None:
+    """Make the directory of a run, or see that it holds the same run, to go on with.
+
+    Raises:
+        FileExistsError: it holds another run, or something else.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        try:
+            there = _settings(directory)
+        except (OSError, ValueError) as error:
+            raise FileExistsError(
+                f"{directory} exists and is no VAE run; choose another --name"
+            ) from error
+        if not overwrite:
+            if there != (config, format):
+                raise FileExistsError(
+                    f"{directory} holds a run with other settings; "
+                    "choose another --name, or --overwrite it"
+                )
+            return
+        shutil.rmtree(directory)
+    content = {"settings": config.model_dump(mode="json"), "images": format.model_dump(mode="json")}
+    versions = {name: version(name) for name in ("torch", "numpy", "safetensors")}
+    versions["python"] = platform.python_version()
+    _saving.write_config(directory, MODEL, content, versions=versions)
+
+
+def finish(directory: Path, models: Mapping[str, VAE], results: Mapping[str, Result]) -> None:
+    """Write the trained models and their results."""
+    state = {
+        f"{name}.{key}": value
+        for name, model in models.items()
+        for key, value in model.state_dict().items()
+    }
+    _saving.write_tensors(directory / _saving.TENSORS, state)
+    content = {"posteriors": {name: asdict(result) for name, result in results.items()}}
+    _files.write_text(directory / RESULTS, json.dumps(content, indent=2) + "\n")
+
+
+def load(directory: Path) -> Run:
+    """Return a finished run.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is unfinished, damaged, or of another kind.
+    """
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory} does not exist")
+    config, format = _settings(directory)
+    if not is_finished(directory):
+        raise ValueError(f"{directory} holds an unfinished run; `invflow vae` goes on with it")
+    state, _ = _saving.read_tensors(directory / _saving.TENSORS)
+    models = build(config, format)
+    try:
+        for name, model in models.items():
+            prefix = f"{name}."
+            part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            model.load_state_dict(part)
+            model.eval()
+    except RuntimeError as error:
+        raise ValueError(f"{directory} does not fit its configuration: {error}") from error
+    return Run(directory, config, format, models, _results(directory / RESULTS, config))
+
+
+def _results(path: Path, config: Config) -> dict[str, Result]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))["posteriors"]
+        return {name: Result(**content[name]) for name in config.posteriors}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
+
+
+def _settings(directory: Path) -> tuple[Config, Format]:
+    kind, content = _saving.read_config(directory)
+    if kind != MODEL:
+        raise ValueError(f"{directory} holds the model {kind!r}, expected a VAE run")
+    try:
+        return Config(**content["settings"]), Format(**content["images"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
