@@ -496,6 +496,13 @@ def _sizes(text: str) -> list[Size]:
     return [Size.parse(part) for part in text.split(",")]
 
 
+def _libraries(text: str) -> list[str]:
+    for name in (names := text.split(",")):
+        if name not in LIBRARIES:
+            raise argparse.ArgumentTypeError(f"expected {', '.join(LIBRARIES)}, got {name!r}")
+    return names
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -508,7 +515,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--libraries",
-        type=lambda text: text.split(","),
+        type=_libraries,
         default=list(LIBRARIES),
         help="of " + ", ".join(LIBRARIES) + ", separated by commas",
     )

@@ -36,6 +36,18 @@ def test_inverse_undoes_forward(map: Univariate, draw: st.DataObject) -> None:
 
 @maps
 @given(draw=st.data())
+def test_solver_is_the_inverse_and_leaves_its_arguments_alone(
+    map: Univariate, draw: st.DataObject
+) -> None:
+    x, params = _point(map, draw)
+    before = x.clone(), params.clone()
+    assert_close(map.solver(x)(x, params), map.inverse(x, params)[0], 1e-14)
+    assert torch.equal(x, before[0])
+    assert torch.equal(params, before[1])
+
+
+@maps
+@given(draw=st.data())
 def test_forward_undoes_inverse(map: Univariate, draw: st.DataObject) -> None:
     x, params = _point(map, draw)
     z, ladj = map.inverse(x, params)

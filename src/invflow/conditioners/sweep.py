@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from invflow.conditioners.activation import ACTIVATIONS
@@ -273,9 +272,13 @@ class MADEPlan:
             layout.blocks, layout.row_panels, masks, strict=True
         ):
             values = activation(before[source - 1]) if source else z
+            rows = layers[layer - 1]
             parts = [
-                layers[layer - 1][first:end] @ values[:seen].t() for first, end, seen in panels
+                (rows[first:end] @ values[:seen].t()).mul_(mask[first:end, :seen])
+                for first, end, seen in panels
             ]
-            padded = [F.pad(part, (0, mask.shape[1] - part.shape[1])) for part in parts]
-            gradients.append((padded[0] if len(padded) == 1 else torch.cat(padded)).mul_(mask))
+            gradient = parts[0].new_zeros(mask.shape)
+            for (first, end, seen), part in zip(panels, parts, strict=True):
+                gradient[first:end, :seen] = part
+            gradients.append(gradient)
         return layers[0], [*gradients, *(None for _ in masks)]

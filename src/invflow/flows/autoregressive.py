@@ -79,8 +79,8 @@ class IAF(_AutoregressiveFlow):
 
     $$x = f_K \circ \dots \circ f_1(z), \qquad (f_k(z))_i = u(z_i;\, P_k(z_{<i}, c))$$
 
-    Both directions cost about one network pass per transform; the one-pass direction, z -> x,
-    is the one without a loop over features.
+    Both directions do the arithmetic of about one network pass per transform; z -> x is the one
+    without a loop over features.
 
     Args:
         features: number of features, D.

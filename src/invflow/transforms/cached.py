@@ -94,10 +94,9 @@ def decode(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The forward sweep: z, parameters, and the decoder's hidden state."""
     decoder = _plan(kind, recipe).decoder(offset, weights)
-    inverse = univariates.from_recipe(univariate).inverse
+    solve = univariates.from_recipe(univariate).solver(x)
     for feature, row in enumerate(x.contiguous().unbind(0)):
-        params = decoder.parameters(feature)
-        decoder.append(feature, inverse(row, params.t())[0])
+        decoder.append(feature, solve(row, decoder.parameters(feature).t()))
     return decoder.z, decoder.params, decoder.hidden
 
 
@@ -149,18 +148,23 @@ class _Solve(Function):
         ctx.method, _, _, *weights = inputs
         ctx.save_for_backward(*output, *weights)
         ctx.mark_non_differentiable(output[2])
+        ctx.set_materialize_grads(False)  # or there were zeros as large as the hidden state
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         method: Method = ctx.method
         z, params, hidden, *weights = ctx.saved_tensors
         rows = (z.shape[0], method.univariate.parameters)
         u_z, u_p = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
         ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)
         del u_p
-        g_z, g_params = cotangents[0], cotangents[1].unflatten(0, rows)
-        bar_z, bar_params, deltas = _call(_Pull, method, g_z, g_params, ratio, hidden, *weights)
-        del ratio
+        g_z, g_params = (
+            torch.zeros_like(value) if cotangent is None else cotangent
+            for cotangent, value in zip(cotangents[:2], (z, params), strict=True)
+        )
+        pulled = _call(_Pull, method, g_z, g_params.unflatten(0, rows), ratio, hidden, *weights)
+        del ratio, g_params
+        bar_z, bar_params, deltas = pulled
         offset, gradients = method.plan.gradients(weights, z, hidden, deltas, bar_params)
         return None, bar_z / u_z, offset, *gradients
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,3 +58,12 @@ class Affine(Univariate):
         shift, raw = params.unbind(-1)
         ladj = torch.tanh(raw / self.bound) * -self.bound
         return (x - shift) * torch.exp(ladj), ladj
+
+    def solver(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        bound, minus = like.new_tensor(self.bound), like.new_tensor(-self.bound)
+
+        def solve(x: Tensor, params: Tensor) -> Tensor:
+            shift, raw = params.unbind(-1)
+            return (x - shift).mul_((raw / bound).tanh_().mul_(minus).exp_())
+
+        return solve

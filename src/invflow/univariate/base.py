@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,6 +37,13 @@ class Univariate(ABC):
     @abstractmethod
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Return z with u(z; params) = x and log|dz/dx|, both shaped like `x`."""
+
+    def solver(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return `inverse` without its ladj, to be called often on tensors of the kind of `like`.
+
+        A map may make its constants here, once, and then work in place.
+        """
+        return lambda x, params: self.inverse(x, params)[0]
 
     def slopes(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Return dx/dz, shaped like `z`, and dx/dparams, shaped like `params`."""
