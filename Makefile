@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Threads that spin while they wait slow each other down where other programs run beside them.
-export OMP_WAIT_POLICY ?= passive
-
 .PHONY: run test format bench clean
+
+# Threads that spin while they wait slow each other down where other programs run beside them.
+run test: export OMP_WAIT_POLICY ?= passive
 
 run: $(INSTALLED)
 	$(BIN)/invflow vae digits --overwrite

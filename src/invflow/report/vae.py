@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ("posterior", "test bound", "log-likelihood", "gain", "KL", "training time")
+COLUMNS = ("posterior", "test bound", "log-likelihood", "gain", "KL", "time")
 _COLOURS = ("#9467bd", "#1f77b4", "#2ca02c", "#d62728", "#ff7f0e")
 
 
@@ -55,11 +55,11 @@ def write(run: Run, test: Tensor) -> None:
             "Results",
             table=[COLUMNS, *rows(run.results)],
             text=(
-                f"Nats per image over {len(test)} test images, ± standard error over images. "
-                f"Log-likelihoods are importance-sampled with {run.config.importance_samples} "
-                "draws from the posterior, and so are still lower bounds on average. The gain is "
-                "the log-likelihood less that of the first row, compared image by image. "
-                "The models saw the same batches and the same noise."
+                f"Nats per image over {len(test)} test images, ± standard error over images; time "
+                "is that of training. Log-likelihoods are importance-sampled with "
+                f"{run.config.importance_samples} draws from the posterior, and so are still lower "
+                "bounds on average. The gain is the log-likelihood less that of the first row, "
+                "compared image by image. The models saw the same batches and the same noise."
             ),
         ),
         page.Section("Training", picture=page.encoded(curves(run))),
@@ -150,11 +150,11 @@ def reconstructions(run: Run, test: Tensor, generator: torch.Generator, count: i
 
 
 def posteriors(
-    run: Run, test: Tensor, generator: torch.Generator, count: int = 4, draws: int = 50_000
+    run: Run, test: Tensor, generator: torch.Generator, count: int = 3, draws: int = 50_000
 ) -> Figure:
     """Draw approximate and exact posteriors of a few test images in two latent dimensions."""
     chosen = test[:count]
-    figure, axes = _figure(len(chosen), len(run.models) + 1, (8.0, 2.5 * len(chosen)))
+    figure, axes = _figure(len(chosen), len(run.models) + 1, (8.0, 2.4 * len(chosen)))
     for row, image in zip(axes, chosen, strict=True):
         row[0].imshow(image.numpy(), cmap="gray_r")
         row[0].axis("off")
@@ -162,7 +162,7 @@ def posteriors(
             q, exact, effective = _draws(model, image, draws, generator)
             i, j = _most_correlated(exact)
             _densities(axis, q[:, [i, j]], exact[:, [i, j]])
-            axis.set_title(f"{name}, ESS {100 * effective:.3g}%", fontsize=10)
+            axis.set_title(f"{name}, ESS {100 * effective:.2g}%", fontsize=10)
             axis.set_xlabel(f"z{i}", fontsize=8)
             axis.set_ylabel(f"z{j}", fontsize=8)
     figure.tight_layout()
@@ -210,6 +210,7 @@ def _densities(axis: Axes, filled: NDArray[Any], lines: NDArray[Any]) -> None:
     axis.contourf(*middle, density[0], levels=_levels(density[0]), cmap="Blues")
     axis.contour(*middle, density[1], levels=_levels(density[1])[1:-1], colors="#c44", linewidths=1)
     axis.tick_params(labelsize=7)
+    axis.locator_params(nbins=5)
 
 
 def _levels(density: NDArray[Any]) -> list[float]:
