@@ -219,9 +219,10 @@ def test_bad_files_leave_an_existing_run_alone(
     ):
         if message.startswith("at least") and arguments[0] == "score":
             continue
-        code, _, err = invflow(*arguments)
+        code, out, err = invflow(*arguments)
         assert code != 0
         assert message in err
+        assert not out
         assert err.count("\n") <= 1
         assert "Traceback" not in err
     assert _contents(finished) == before

@@ -22,7 +22,7 @@ _console = Console(highlight=False)
 
 @contextmanager
 def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
-    """Show a progress bar; give the function that moves it: (done, how it goes)."""
+    """Give the function that moves a progress bar, shown once it moves: (done, how it goes)."""
     columns = (
         TextColumn(what),
         BarColumn(),
@@ -32,9 +32,18 @@ def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[line]}"),
     )
-    with Progress(*columns, console=_console) as bar:
-        task = bar.add_task(what, total=total, line="")
-        yield lambda done, line: bar.update(task, completed=done, line=line)
+    bar = Progress(*columns, console=_console)
+    task = bar.add_task(what, total=total, line="")
+
+    def move(done: int, line: str) -> None:
+        bar.start()
+        bar.update(task, completed=done, line=line)
+
+    try:
+        yield move
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -187,7 +187,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except Exception as error:  # damaged bytes end in errors of many kinds
-        raise ValueError(f"{path} is not a readable .npz file: {error}") from error
+        raise ValueError(f"{path} is not a readable .npz file") from error
 
 
 def _floating(images: NDArray[Any]) -> bool:
