@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from invflow.transforms.base import Transform
+from invflow.transforms.parameters import Parameters
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
@@ -50,17 +50,11 @@ class Elementwise(Transform):
     ) -> None:
         super().__init__(features, context)
         self.univariate = as_univariate(univariate)
-        start = torch.tensor(self.univariate.start)
-        self.bias = nn.Parameter(start.repeat(features))
-        self.weight = nn.Parameter(torch.empty(len(self.bias), context)) if context else None
-        if self.weight is not None:
-            nn.init.orthogonal_(self.weight, 0.01, generator)
+        start = torch.tensor(self.univariate.start).repeat(features)
+        self.given = Parameters(start, context, generator)
 
     def _params(self, context: Tensor | None, like: Tensor) -> Tensor:
-        params = self.bias
-        if self.weight is not None and context is not None:
-            params = F.linear(context, self.weight, self.bias)
-        return params.unflatten(-1, (self.features, -1)).to(like.dtype)
+        return self.given(context, like).unflatten(-1, (self.features, -1))
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         x, ladj = self.univariate.forward(z, self._params(context, z))
