@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invflow.conditioners import CachedConditioner
-from invflow.transforms import cached
+from invflow.transforms import cached, decode, reverse
 from tests.helpers import AUTOREGRESSIVE, context_for, randn
 
 TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
@@ -29,10 +29,10 @@ def test_operators_keep_torchs_rules(name: str) -> None:
         offset = offset.detach()
         names = method.kind, method.plan_recipe
         arguments = (*names, method.univariate_recipe, x, offset, weights)
-        torch.library.opcheck(cached.decode, arguments, test_utils=TESTS)
-        z, params, hidden = cached.decode(*arguments)
+        torch.library.opcheck(decode.decode, arguments, test_utils=TESTS)
+        z, params, hidden = decode.decode(*arguments)
         rows = params.unflatten(0, (transform.features, transform.conditioner.outputs))
         ratio = randn(*rows.shape, seed=1)
         torch.library.opcheck(
-            cached.decode_pullback, (*names, z, rows, ratio, hidden, weights), test_utils=TESTS
+            reverse.decode_pullback, (*names, z, rows, ratio, hidden, weights), test_utils=TESTS
         )

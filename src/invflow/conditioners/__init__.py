@@ -1,7 +1,15 @@
 """Causal networks: the parameters of each feature from the features before it."""
 
 from invflow.conditioners.activation import ACTIVATIONS, Activation
-from invflow.conditioners.base import CachedConditioner, Conditioner, Decoder, Plan, Pullback
+from invflow.conditioners.base import (
+    CachedConditioner,
+    Conditioner,
+    Decoder,
+    Plan,
+    Pullback,
+    RecordingDecoder,
+    ReversiblePlan,
+)
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.made import MADE
 
@@ -16,6 +24,8 @@ __all__ = [
     "Layout",
     "Plan",
     "Pullback",
+    "RecordingDecoder",
+    "ReversiblePlan",
 ]
 
 #: Every conditioner that can be named.

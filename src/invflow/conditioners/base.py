@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 
@@ -43,13 +44,24 @@ class Conditioner(nn.Module, ABC):
 class Decoder(Protocol):
     """Gives the parameters of one feature after another from cached state.
 
-    After the last feature, `z`, `params` and `hidden` hold all features [D, batch], all
-    parameters [D * P, batch] and whatever the way back needs, [units, batch].
+    After the last feature, `z`, `params` and `hidden` are all features [D, batch], all
+    parameters [D * P, batch] and what a `ReversiblePlan` needs for the way back, [units, batch].
     """
 
-    z: Tensor
-    params: Tensor
-    hidden: Tensor
+    @property
+    def z(self) -> Tensor:
+        """The features given so far."""
+        ...
+
+    @property
+    def params(self) -> Tensor:
+        """The parameters so far."""
+        ...
+
+    @property
+    def hidden(self) -> Tensor:
+        """What the way back needs."""
+        ...
 
     def parameters(self, feature: int) -> Tensor:
         """Return the parameters of a feature, [P, batch], once all earlier ones are given."""
@@ -58,6 +70,41 @@ class Decoder(Protocol):
     def append(self, feature: int, z: Tensor) -> None:
         """Give the value of a feature, [batch]."""
         ...
+
+
+class RecordingDecoder(ABC):
+    """A differentiable decoder: it keeps what it is given and what it gives, and changes nothing.
+
+    For conditioners without a reverse sweep of their own. A subclass gives `_parameters` and
+    `_append`, in operations that autograd and `torch.func` can differentiate.
+    """
+
+    def __init__(self, offset: Tensor) -> None:
+        self.hidden = offset.new_empty(0, offset.shape[1])
+        self._given: list[Tensor] = []
+        self._gave: list[Tensor] = []
+
+    @property
+    def z(self) -> Tensor:
+        return torch.stack(self._given)
+
+    @property
+    def params(self) -> Tensor:
+        return torch.cat(self._gave)
+
+    def parameters(self, feature: int) -> Tensor:
+        self._gave.append(self._parameters(feature))
+        return self._gave[-1]
+
+    def append(self, feature: int, z: Tensor) -> None:
+        self._given.append(z)
+        self._append(feature, z)
+
+    @abstractmethod
+    def _parameters(self, feature: int) -> Tensor: ...
+
+    @abstractmethod
+    def _append(self, feature: int, z: Tensor) -> None: ...
 
 
 class Pullback(Protocol):
@@ -79,27 +126,33 @@ class Pullback(Protocol):
         ...
 
 
-class Plan(Protocol):
+class Plan(ABC):
     """How a sweep is made from plain tensors, so that it can be one opaque operator.
 
     The tensors are an `offset`, [units, batch], which differs from one batch element to the next,
-    and `weights`, which all share. The plan itself holds none.
+    and `weights`, which all share. The plan itself holds none. The gradient of a sweep is taken
+    by differentiating the decoder.
     """
-
-    @property
-    def recipe(self) -> str:
-        """The plan as a string, for operators whose arguments are tensors and strings only."""
-        ...
 
     @property
     def hidden_units(self) -> int:
         """The number of rows of a decoder's hidden state."""
-        ...
+        return 0
 
+    @property
+    @abstractmethod
+    def recipe(self) -> str:
+        """The plan as a string, for operators whose arguments are tensors and strings only."""
+
+    @abstractmethod
     def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
         """Return a decoder over the tensors."""
-        ...
 
+
+class ReversiblePlan(Plan):
+    """A plan with a reverse sweep of its own, whose decoder need not be differentiable."""
+
+    @abstractmethod
     def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
         """Return the reverse of a decoder that has seen all features.
 
@@ -108,8 +161,8 @@ class Plan(Protocol):
             weights: as in `decoder`.
             cotangents: what reaches the features from elsewhere, [features, batch].
         """
-        ...
 
+    @abstractmethod
     def gradients(
         self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
@@ -122,7 +175,6 @@ class Plan(Protocol):
             deltas: cotangents of `hidden`.
             params: cotangents of the parameters, [features * outputs, batch].
         """
-        ...
 
 
 class CachedConditioner(Conditioner):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from invflow.conditioners.activation import ACTIVATIONS
+from invflow.conditioners.base import ReversiblePlan
 from invflow.conditioners.layout import Layout
 
 
@@ -225,7 +226,7 @@ class Pullback:
 
 
 @dataclasses.dataclass(frozen=True)
-class MADEPlan:
+class MADEPlan(ReversiblePlan):
     """The sweeps of a MADE over plain tensors: biases after the first, matrices, their masks."""
 
     layout: Layout
