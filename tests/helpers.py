@@ -16,7 +16,16 @@ from torch import Tensor, nn
 
 from invflow import IAF, MAF, Flow
 from invflow.conditioners import MADE, Conditioner
-from invflow.transforms import Autoregressive, Compose, Elementwise, Inverse, Permutation, Transform
+from invflow.flows import Gaussian
+from invflow.transforms import (
+    Autoregressive,
+    Compose,
+    Elementwise,
+    Inverse,
+    Permutation,
+    Transform,
+    UnitTriangular,
+)
 from invflow.univariate import Affine, Gated, Univariate
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -134,6 +143,11 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "elementwise-8-context": lambda: perturbed(
         Elementwise(8, "gated", context=3, generator=generator(2))
     ),
+    "unit-triangular-1": lambda: perturbed(UnitTriangular(1)),
+    "unit-triangular-8": lambda: perturbed(UnitTriangular(8)),
+    "unit-triangular-3-context": lambda: perturbed(
+        UnitTriangular(3, context=2, generator=generator(2))
+    ),
     "inverse-1": lambda: Inverse(_step("made-1")),
     "inverse-3-context": lambda: Inverse(_step("made-3-context")),
     "inverse-65": lambda: Inverse(_step("made-65")),
@@ -154,7 +168,7 @@ SMALL = {
 }
 
 
-def flow(kind: type[Flow], *sizes: object, **options: object) -> Callable[[], Flow]:
+def flow(kind: type[Flow], /, *sizes: object, **options: object) -> Callable[[], Flow]:
     return lambda: perturbed(kind(*sizes, generator=generator(2), **options), scale=0.3)
 
 
@@ -171,6 +185,11 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "maf-2-context": flow(MAF, 2, 1, 4, (1,), order="same"),
     "maf-8-residual": flow(MAF, 8, 0, 4, (5, 5, 5), residual=True),
     "maf-65": flow(MAF, 65, 0, 1, (80,)),
+    "iaf-3-student-t": flow(IAF, 3, 0, 2, (6,), base={"name": "student-t", "df": 3.0}),
+    "maf-2-logistic-context": flow(MAF, 2, 1, 2, (6,), base="logistic"),
+    "gaussian-1": flow(Gaussian, 1),
+    "gaussian-3-context": flow(Gaussian, 3, 2),
+    "gaussian-8-diagonal": flow(Gaussian, 8, kind="diagonal"),
     "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
 }
 

@@ -395,7 +395,7 @@ ARGUMENTS: dict[str, Case] = {
     "flow-base": (
         lambda: Flow(Elementwise(3), torch.distributions.Normal(0, 1)),
         TypeError,
-        "base must be a Base, got Normal",
+        "base must be a name, a mapping or a Base, got Normal",
     ),
     "flow-base-features": (
         lambda: Flow(Elementwise(3), StandardNormal(2)),

@@ -1,9 +1,45 @@
 """Flows: torch distributions made of a base and a transform."""
 
 from invflow.flows.autoregressive import IAF, MAF
-from invflow.flows.base import Base, StandardNormal
+from invflow.flows.base import Base
+from invflow.flows.bases import (
+    BASES,
+    DiagonalNormal,
+    FullNormal,
+    Logistic,
+    Mixture,
+    StandardNormal,
+    StudentT,
+    Uniform,
+    as_base,
+)
 from invflow.flows.distribution import FlowDistribution
 from invflow.flows.flow import Flow
+from invflow.flows.gaussian import Gaussian
+from invflow.flows.mixture import FlowMixture, MixtureDistribution
+from invflow.flows.named import build
+from invflow.flows.nested import FlowBase
 from invflow.flows.pyro import to_pyro
 
-__all__ = ["IAF", "MAF", "Base", "Flow", "FlowDistribution", "StandardNormal", "to_pyro"]
+__all__ = [
+    "BASES",
+    "IAF",
+    "MAF",
+    "Base",
+    "DiagonalNormal",
+    "Flow",
+    "FlowBase",
+    "FlowDistribution",
+    "FlowMixture",
+    "FullNormal",
+    "Gaussian",
+    "Logistic",
+    "Mixture",
+    "MixtureDistribution",
+    "StandardNormal",
+    "StudentT",
+    "Uniform",
+    "as_base",
+    "build",
+    "to_pyro",
+]

@@ -10,6 +10,8 @@ import torch
 from invflow import _checks
 from invflow import univariate as univariates
 from invflow.conditioners import CONDITIONERS, Conditioner
+from invflow.flows.base import Base
+from invflow.flows.bases import described
 from invflow.flows.flow import Flow
 from invflow.transforms import Autoregressive, Compose, Inverse, Transform, orders
 from invflow.univariate import Univariate
@@ -27,6 +29,7 @@ class _AutoregressiveFlow(Flow):
         conditioner: str | Callable[..., Conditioner] = "made",
         order: str = "reverse",
         inverse: str = "auto",
+        base: str | Mapping[str, Any] | Base = "normal",
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
@@ -56,7 +59,7 @@ class _AutoregressiveFlow(Flow):
             )
             for positions in orders(order, features, transforms, generator)
         ]
-        super().__init__(self._directed(Compose(parts)))
+        super().__init__(self._directed(Compose(parts)), base)
         self.config = {
             "features": features,
             "context": context,
@@ -66,6 +69,7 @@ class _AutoregressiveFlow(Flow):
             "conditioner": names[0] if names else conditioner,
             "order": order,
             "inverse": inverse,
+            "base": described(self.base),
             **options,
         }
 
@@ -93,6 +97,8 @@ class IAF(_AutoregressiveFlow):
             hidden_features, context, generator=..., **options).
         order: how transforms take the features: "reverse" (alternating), "random" or "same".
         inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
+        base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
+            arguments, or an object.
         generator: random numbers for the initial weights; torch's own by default.
         **options: further arguments of the conditioner, such as `activation` and `residual`.
 
@@ -137,6 +143,7 @@ class MAF(_AutoregressiveFlow):
         conditioner: as for `IAF`.
         order: as for `IAF`.
         inverse: how to sample; see `Autoregressive`.
+        base: as for `IAF`.
         generator: random numbers for the initial weights; torch's own by default.
         **options: further arguments of the conditioner.
 

@@ -1,10 +1,10 @@
-"""Where flows start from: distributions of noise."""
+"""The contract of a base: a distribution of noise."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ class Base(nn.Module, ABC):
         features: size of the vectors, D.
     """
 
+    #: Whether samples carry gradients to the base's own parameters.
+    has_rsample = True
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = _checks.positive_integer("features", features)
@@ -32,30 +35,13 @@ class Base(nn.Module, ABC):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return noise of shape (*shape, features)."""
+        """Return reparameterised noise of shape (*shape, features).
 
-    @abstractmethod
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return the log density of `z`, (*batch, features), in nats: shape `batch`."""
+        Raises:
+            NotImplementedError: `has_rsample` is False.
+        """
 
-
-class StandardNormal(Base):
-    r"""Independent normals: $\log p(z) = -\tfrac12 \sum_i z_i^2 - \tfrac{D}{2} \log 2\pi$.
-
-    Args:
-        features: size of the vectors, D.
-
-    Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
-
-    Example:
-        >>> import torch
-        >>> StandardNormal(2).log_prob(torch.zeros(2))
-        tensor(-1.8379)
-    """
-
-    def rsample(
+    def sample(
         self,
         shape: Sequence[int],
         *,
@@ -63,8 +49,14 @@ class StandardNormal(Base):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        return torch.randn(*shape, self.features, dtype=dtype, device=device, generator=generator)
+        """Return noise of shape (*shape, features), without a gradient."""
+        with torch.no_grad():
+            return self.rsample(shape, dtype=dtype, device=device, generator=generator)
 
+    @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
-        constant = 0.5 * self.features * math.log(2 * math.pi)
-        return -0.5 * z.square().sum(-1) - constant
+        """Return the log density of `z`, (*batch, features), in nats: shape `batch`."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments, apart from the number of features, that rebuild this base."""
+        return {}

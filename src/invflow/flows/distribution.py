@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -32,7 +32,6 @@ class FlowDistribution(Distribution):
     # torch declares these as properties, and sets them as plain attributes, as here.
     arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
     support = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
-    has_rsample = True
 
     def __init__(
         self,
@@ -47,6 +46,7 @@ class FlowDistribution(Distribution):
         self.base = base
         self.context = context
         self.like = like
+        self.has_rsample = base.has_rsample
         super().__init__(batch_shape, Size([transform.features]), validate_args=validate_args)
 
     @property
@@ -75,15 +75,21 @@ class FlowDistribution(Distribution):
     def rsample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return reparameterised samples, shape (*sample_shape, *batch_shape, features)."""
-        return self.transform(self._noise(sample_shape, generator), self.context)[0]
+        """Return reparameterised samples, shape (*sample_shape, *batch_shape, features).
+
+        Raises:
+            NotImplementedError: the base has none (`has_rsample`).
+        """
+        z = self._noise(self.base.rsample, sample_shape, generator)
+        return self.transform(z, self.context)[0]
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return samples without a gradient, shape (*sample_shape, *batch_shape, features)."""
         with torch.no_grad():
-            return self.rsample(sample_shape, generator=generator)
+            z = self._noise(self.base.sample, sample_shape, generator)
+            return self.transform(z, self.context)[0]
 
     def rsample_and_log_prob(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
@@ -97,14 +103,19 @@ class FlowDistribution(Distribution):
         Returns:
             x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension.
         """
-        z = self._noise(sample_shape, generator)
+        z = self._noise(self.base.rsample, sample_shape, generator)
         x, ladj = self.transform(z, self.context)
         return x, self.base.log_prob(z) - ladj
 
-    def _noise(self, sample_shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+    def _noise(
+        self,
+        draw: Callable[..., Tensor],
+        sample_shape: Sequence[int],
+        generator: torch.Generator | None,
+    ) -> Tensor:
         shape = Size(sample_shape) + self.batch_shape
         dtype, device = self.like.dtype, self.like.device
-        return self.base.rsample(shape, dtype=dtype, device=device, generator=generator)
+        return draw(shape, dtype=dtype, device=device, generator=generator)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of `value` in nats.

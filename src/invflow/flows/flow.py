@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Size, Tensor, nn
+from torch import Size, Tensor
 
-from invflow import _checks, _saving
-from invflow.flows.base import Base, StandardNormal
+from invflow import _checks
+from invflow.flows.base import Base
+from invflow.flows.bases import as_base
 from invflow.flows.distribution import FlowDistribution
+from invflow.flows.named import Named
 from invflow.transforms import Transform
 
-FlowT = TypeVar("FlowT", bound="Flow")
 
-
-class Flow(nn.Module):
+class Flow(Named):
     """A normalizing flow: call it, with a context where it has one, for a distribution.
 
     Args:
         transform: maps noise to data.
-        base: the distribution of the noise; a standard normal by default.
+        base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
+            arguments, or an object.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: a base over another number of features.
+        ValueError: an unknown base, or one over another number of features.
 
     Example:
         >>> import torch
@@ -40,24 +40,14 @@ class Flow(nn.Module):
         True
     """
 
-    #: The name under which the flow is saved, and the arguments that rebuild it. Flows put together
-    #: by hand have none, and are saved by their `state_dict`.
-    name: ClassVar[str | None] = None
-    config: dict[str, Any]
-
-    def __init__(self, transform: Transform, base: Base | None = None) -> None:
+    def __init__(
+        self, transform: Transform, base: str | Mapping[str, Any] | Base = "normal"
+    ) -> None:
         super().__init__()
         if not isinstance(transform, Transform):
             raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
-        base = StandardNormal(transform.features) if base is None else base
-        if not isinstance(base, Base):
-            raise TypeError(f"base must be a Base, got {type(base).__name__}")
-        if base.features != transform.features:
-            raise ValueError(
-                f"base must be over {transform.features} features, got {base.features}"
-            )
         self.transform = transform
-        self.base = base
+        self.base = as_base(base, transform.features)
 
     @property
     def features(self) -> int:
@@ -90,62 +80,3 @@ class Flow(nn.Module):
         return FlowDistribution(
             self.transform, self.base, context, batch_shape, like, validate_args
         )
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
-
-        Args:
-            directory: made if it does not exist.
-
-        Raises:
-            ValueError: a flow without a name, or with a part that has none.
-        """
-        if self.name is None:
-            raise ValueError(
-                f"flow: a {type(self).__name__} put together by hand has no configuration to save; "
-                "save its state_dict() instead"
-            )
-        if not isinstance(self.config["conditioner"], str):
-            raise ValueError(
-                "conditioner: only a flow whose conditioner was given by name can be saved, "
-                f"got {self.config['conditioner']!r}"
-            )
-        _saving.write(Path(directory), self.name, self.config, self.state_dict())
-
-    @classmethod
-    def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
-        """Return the flow that `save_pretrained` has written. No code from the files is run.
-
-        Args:
-            directory: where it was saved.
-            device: where to put it.
-
-        Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated, foreign or newer than this version, or holds another
-                kind of flow than the class asked for.
-        """
-        path = Path(directory)
-        name, config = _saving.read_config(path)
-        state, _ = _saving.read_tensors(path / _saving.TENSORS)
-        kinds: dict[str, Callable[..., Self]] = {
-            str(kind.name): kind for kind in _descendants(cls) if kind.name is not None
-        }
-        if name not in kinds:
-            raise ValueError(
-                f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
-            )
-        try:
-            # Numbers of its own, because loading is no reason to advance the caller's.
-            flow = kinds[name](**config, generator=torch.Generator().manual_seed(0))
-            dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
-            flow.to(dtype=dtype).load_state_dict(state)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
-        return flow.to(device=device)
-
-
-def _descendants(cls: type[FlowT]) -> Iterator[type[FlowT]]:
-    yield cls
-    for child in cls.__subclasses__():
-        yield from _descendants(child)

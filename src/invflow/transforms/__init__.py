@@ -5,6 +5,7 @@ from invflow.transforms.base import Transform
 from invflow.transforms.compose import Compose, Inverse
 from invflow.transforms.elementwise import Elementwise
 from invflow.transforms.permutation import Permutation, orders
+from invflow.transforms.triangular import UnitTriangular
 
 __all__ = [
     "Autoregressive",
@@ -13,5 +14,6 @@ __all__ = [
     "Inverse",
     "Permutation",
     "Transform",
+    "UnitTriangular",
     "orders",
 ]

@@ -1,0 +1,388 @@
+"""Bases with a closed form, and their names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invflow import _checks
+from invflow.flows.base import Base
+
+
+class StandardNormal(Base):
+    r"""Independent normals: $\log p(z) = -\tfrac12 \sum_i z_i^2 - \tfrac{D}{2} \log 2\pi$.
+
+    Args:
+        features: size of the vectors, D.
+
+    Raises:
+        TypeError: `features` is not an integer.
+        ValueError: `features` is below 1.
+
+    Example:
+        >>> import torch
+        >>> StandardNormal(2).log_prob(torch.zeros(2))
+        tensor(-1.8379)
+    """
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return torch.randn(*shape, self.features, dtype=dtype, device=device, generator=generator)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        constant = 0.5 * self.features * math.log(2 * math.pi)
+        return -0.5 * z.square().sum(-1) - constant
+
+
+class DiagonalNormal(Base):
+    r"""Independent normals with a learned mean and scale for each feature.
+
+    $$z_i = \mu_i + e^{s_i} \epsilon_i, \qquad \epsilon \sim N(0, I)$$
+
+    Starts as the standard normal.
+
+    Args:
+        features: size of the vectors, D.
+
+    Raises:
+        TypeError: `features` is not an integer.
+        ValueError: `features` is below 1.
+
+    Example:
+        >>> import torch
+        >>> DiagonalNormal(2).log_prob(torch.zeros(2)).item()
+        -1.8378770351409912
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.mean = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.noise = StandardNormal(features)
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        noise = self.noise.rsample(shape, dtype=dtype, device=device, generator=generator)
+        return torch.addcmul(self.mean, self.log_scale.exp(), noise)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        noise = (z - self.mean) * torch.exp(-self.log_scale)
+        return self.noise.log_prob(noise) - self.log_scale.sum()
+
+
+class FullNormal(Base):
+    r"""A normal with a learned mean and covariance: $z = \mu + L \epsilon$, L lower triangular.
+
+    The diagonal of L is the exponential of a parameter. Starts as the standard normal.
+
+    Args:
+        features: size of the vectors, D.
+
+    Raises:
+        TypeError: `features` is not an integer.
+        ValueError: `features` is below 1.
+
+    Example:
+        >>> import torch
+        >>> FullNormal(2).log_prob(torch.zeros(5, 2)).shape
+        torch.Size([5])
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.mean = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.lower = nn.Parameter(torch.zeros(features, features))
+        self.noise = StandardNormal(features)
+
+    def _factor(self) -> Tensor:
+        return self.lower.tril(-1) + torch.diag(self.log_scale.exp())
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        noise = self.noise.rsample(shape, dtype=dtype, device=device, generator=generator)
+        return self.mean + noise @ self._factor().mT
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        rows = (z - self.mean).reshape(-1, self.features)
+        noise = torch.linalg.solve_triangular(self._factor(), rows.mT, upper=False).mT
+        return self.noise.log_prob(noise.reshape(z.shape)) - self.log_scale.sum()
+
+
+class StudentT(Base):
+    r"""Independent Student's t variables: tails as heavy as one likes.
+
+    $$p(z_i) = \frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac{\nu}{2}) \sqrt{\nu \pi}}
+    \Big(1 + \frac{z_i^2}{\nu}\Big)^{-(\nu + 1) / 2}$$
+
+    Args:
+        features: size of the vectors, D.
+        df: degrees of freedom, nu, positive.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: `features` below 1, or `df` that is not positive and finite.
+
+    References:
+        Sampling: Bailey 1994, Mathematics of Computation 62, 779. As a base: Jaini et al. 2020,
+        arXiv 1907.04481.
+
+    Example:
+        >>> import torch
+        >>> StudentT(2, df=3.0).log_prob(torch.zeros(2))
+        tensor(-2.0018)
+    """
+
+    def __init__(self, features: int, df: float = 4.0) -> None:
+        super().__init__(features)
+        if not 0 < _checks.number("df", df) < math.inf:
+            raise ValueError(f"df must be positive and finite, got {df!r}")
+        self.df = df
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        radius, angle = torch.rand(
+            2, *shape, self.features, dtype=dtype, device=device, generator=generator
+        )
+        # 1 - u lies in (0, 1], where the power is finite.
+        square = self.df * torch.expm1(-2 / self.df * torch.log1p(-radius))
+        return square.sqrt() * torch.cos(2 * math.pi * angle)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        constant = (
+            math.lgamma((self.df + 1) / 2)
+            - math.lgamma(self.df / 2)
+            - 0.5 * math.log(self.df * math.pi)
+        )
+        logs = torch.log1p(z.square() / self.df)
+        return constant * self.features - (self.df + 1) / 2 * logs.sum(-1)
+
+    def config(self) -> dict[str, Any]:
+        return {"df": self.df}
+
+
+class Logistic(Base):
+    r"""Independent logistic variables: $p(z_i) = \sigma(z_i) \sigma(-z_i)$.
+
+    Args:
+        features: size of the vectors, D.
+
+    Raises:
+        TypeError: `features` is not an integer.
+        ValueError: `features` is below 1.
+
+    Example:
+        >>> import torch
+        >>> Logistic(1).log_prob(torch.zeros(1)).exp()
+        tensor(0.2500)
+    """
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        uniform = torch.rand(
+            *shape, self.features, dtype=dtype, device=device, generator=generator
+        ).clamp(min=torch.finfo(dtype).tiny)
+        return torch.log(uniform) - torch.log1p(-uniform)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return (nn.functional.logsigmoid(z) + nn.functional.logsigmoid(-z)).sum(-1)
+
+
+class Uniform(Base):
+    r"""Uniform on a box: $p(z) = (b - a)^{-D}$ for $a \le z_i < b$, zero outside.
+
+    Args:
+        features: size of the vectors, D.
+        low: a.
+        high: b.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: `features` below 1, or bounds that are not finite and in order.
+
+    Example:
+        >>> import torch
+        >>> Uniform(2, 0.0, 2.0).log_prob(torch.tensor([[1.0, 1.0], [1.0, 3.0]]))
+        tensor([-1.3863,    -inf])
+    """
+
+    def __init__(self, features: int, low: float = -1.0, high: float = 1.0) -> None:
+        super().__init__(features)
+        if not -math.inf < _checks.number("low", low) < _checks.number("high", high) < math.inf:
+            raise ValueError(f"low must be below high, both finite, got {low!r} and {high!r}")
+        self.low, self.high = low, high
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        uniform = torch.rand(*shape, self.features, dtype=dtype, device=device, generator=generator)
+        return self.low + (self.high - self.low) * uniform
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        inside = ((z >= self.low) & (z <= self.high)).all(-1)
+        density = z.new_full(inside.shape, -self.features * math.log(self.high - self.low))
+        return density.masked_fill(~inside, -math.inf)
+
+    def config(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high}
+
+
+class Mixture(Base):
+    r"""A mixture of bases with learned weights: $p(z) = \sum_k w_k p_k(z)$.
+
+    Its samples have no gradient: which component one comes from is a choice, not a function.
+
+    Args:
+        features: size of the vectors, D.
+        components: bases by name, as mappings, or as objects; two or more.
+
+    Raises:
+        TypeError: something that describes no base.
+        ValueError: `features` below 1, an unknown name, fewer than two components, or one over
+            another number of features.
+
+    Example:
+        >>> import torch
+        >>> mixture = Mixture(2, ["diagonal", {"name": "student-t", "df": 2.0}])
+        >>> mixture.log_prob(torch.zeros(5, 2)).shape
+        torch.Size([5])
+    """
+
+    has_rsample = False
+
+    def __init__(self, features: int, components: Sequence[str | Mapping[str, Any] | Base]) -> None:
+        super().__init__(features)
+        if len(components) < 2:
+            raise ValueError(f"components must be two or more, got {len(components)}")
+        self.components = nn.ModuleList(as_base(each, features) for each in components)
+        self.logits = nn.Parameter(torch.zeros(len(components)))
+
+    def _parts(self) -> list[Base]:
+        return [part for part in self.components if isinstance(part, Base)]
+
+    def rsample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+
+    @torch.no_grad()
+    def sample(
+        self,
+        shape: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        draws = [
+            part.sample(shape, dtype=dtype, device=device, generator=generator)
+            for part in self._parts()
+        ]
+        return chosen(torch.stack(draws), self.logits, generator)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        parts = torch.stack([part.log_prob(z) for part in self._parts()], -1)
+        return torch.logsumexp(parts + torch.log_softmax(self.logits, -1), -1)
+
+    def config(self) -> dict[str, Any]:
+        return {"components": [described(part) for part in self._parts()]}
+
+
+def chosen(draws: Tensor, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return for each vector one of its `draws`, (components, *shape, features), at random."""
+    count = math.prod(draws.shape[1:-1])
+    weights = torch.softmax(logits, -1)
+    which = torch.multinomial(weights, max(count, 1), replacement=True, generator=generator)
+    which = which[:count].reshape(1, *draws.shape[1:-1], 1)
+    return draws.take_along_dim(which, 0).squeeze(0)
+
+
+#: Every base that can be named. Add a class of your own here to use, save and load it.
+BASES: dict[str, Callable[..., Base]] = {
+    "normal": StandardNormal,
+    "diagonal": DiagonalNormal,
+    "full": FullNormal,
+    "student-t": StudentT,
+    "logistic": Logistic,
+    "uniform": Uniform,
+    "mixture": Mixture,
+}
+
+
+def as_base(what: str | Mapping[str, Any] | Base, features: int) -> Base:
+    """Return the base that `what` describes.
+
+    Args:
+        what: a name in `BASES`, a mapping with a "name" and the base's arguments, or a base.
+        features: number of features, D.
+
+    Raises:
+        TypeError: none of these, or arguments that the base does not have.
+        ValueError: an unknown name, or a base over another number of features.
+
+    Example:
+        >>> as_base({"name": "uniform", "low": 0.0, "high": 1.0}, features=3).features
+        3
+    """
+    if isinstance(what, str):
+        what = {"name": what}
+    if isinstance(what, Mapping):
+        fields = dict(what)
+        return BASES[_checks.choice("base", fields.pop("name", None), BASES)](features, **fields)
+    if not isinstance(what, Base):
+        raise TypeError(f"base must be a name, a mapping or a Base, got {type(what).__name__}")
+    if what.features != features:
+        raise ValueError(f"base must be over {features} features, got {what.features}")
+    return what
+
+
+def described(base: Base) -> dict[str, Any] | Base:
+    """Return the mapping from which `as_base` rebuilds a base; a base without a name itself."""
+    for name, kind in BASES.items():
+        if kind is type(base):
+            return {"name": name, **base.config()}
+    return base

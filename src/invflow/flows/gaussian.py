@@ -1,0 +1,67 @@
+"""The Gaussian, so that every comparison has its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from invflow import _checks
+from invflow.flows.base import Base
+from invflow.flows.bases import described
+from invflow.flows.flow import Flow
+from invflow.transforms import Compose, Elementwise, Transform, UnitTriangular
+
+KINDS = ("diagonal", "full")
+
+
+class Gaussian(Flow):
+    r"""A normal distribution with a learned mean and covariance, both linear in the context.
+
+    $$x = \mu(c) + \operatorname{diag}(e^{s(c)})\, U(c)\, z, \qquad z \sim N(0, I)$$
+
+    with U unit lower triangular for a full covariance, the identity for a diagonal one, and s
+    softly bounded (see `Affine`). Another base gives another elliptical family.
+
+    Args:
+        features: number of features, D.
+        context: size of the context, 0 for none.
+        kind: "full" or "diagonal".
+        base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
+            arguments, or an object.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: a size out of range, or an unknown name.
+
+    Example:
+        >>> import torch
+        >>> Gaussian(features=2)().log_prob(torch.zeros(2))
+        tensor(-1.8379, grad_fn=...)
+    """
+
+    name: ClassVar[str | None] = "gaussian"
+
+    def __init__(
+        self,
+        features: int,
+        context: int = 0,
+        *,
+        kind: str = "full",
+        base: str | Mapping[str, Any] | Base = "normal",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        _checks.choice("kind", kind, KINDS)
+        scales: Transform = Elementwise(features, "affine", context=context, generator=generator)
+        if kind == "full" and features > 1:
+            lower = UnitTriangular(features, context=context, generator=generator)
+            scales = Compose([lower, scales])
+        super().__init__(scales, base)
+        self.config = {
+            "features": features,
+            "context": context,
+            "kind": kind,
+            "base": described(self.base),
+        }

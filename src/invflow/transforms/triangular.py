@@ -1,0 +1,67 @@
+"""A linear map with a unit lower triangular matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invflow.transforms.base import Transform
+from invflow.transforms.parameters import Parameters
+
+
+class UnitTriangular(Transform):
+    r"""Each feature plus a linear combination of those before it; volume-preserving.
+
+    $$x = U z, \qquad U_{ii} = 1, \quad U_{ij} = 0 \text{ for } j > i, \qquad \log|\det U| = 0$$
+
+    The entries below the diagonal are learned, or linear in the context. Followed by an affine
+    `Elementwise` it makes a normal base a normal with a full covariance. Starts as the identity.
+
+    Args:
+        features: number of features, D.
+        context: size of the context, 0 for none.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` below 1, or a negative `context`.
+
+    References:
+        Kingma et al. 2016, arXiv 1606.04934, appendix A (linear IAF).
+
+    Example:
+        >>> import torch
+        >>> transform = UnitTriangular(features=3)
+        >>> transform(torch.tensor([1.0, 2.0, 3.0]))
+        (tensor([1., 2., 3.], grad_fn=...), tensor(0.))
+    """
+
+    _places: Tensor
+
+    def __init__(
+        self, features: int, *, context: int = 0, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(features, context)
+        rows, columns = torch.tril_indices(features, features, -1)
+        self.given = Parameters(torch.zeros(len(rows)), context, generator)
+        # Where each entry of U stands in (0, 1, the entries below the diagonal).
+        places = torch.eye(features, dtype=torch.long)
+        places[rows, columns] = torch.arange(len(rows)) + 2
+        self.register_buffer("_places", places, persistent=False)
+
+    def _matrix(self, context: Tensor | None, like: Tensor) -> Tensor:
+        below = self.given(context, like)
+        ends = like.new_tensor([0.0, 1.0]).expand(*below.shape[:-1], 2)
+        return torch.cat([ends, below], -1)[..., self._places]
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        x = (self._matrix(context, z) @ z.unsqueeze(-1)).squeeze(-1).to(z.dtype)
+        return x, z.new_zeros(z.shape[:-1])
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        # There are no triangular solves in half precision, which autocast may ask for.
+        column = x.unsqueeze(-1).to(self.given.bias.dtype)
+        matrix = self._matrix(context, column)
+        matrix = matrix.expand(*x.shape[:-1], *matrix.shape[-2:])
+        z = torch.linalg.solve_triangular(matrix, column, upper=False, unitriangular=True)
+        return z.squeeze(-1).to(x.dtype), x.new_zeros(x.shape[:-1])
