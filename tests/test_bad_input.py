@@ -230,6 +230,8 @@ ARGUMENTS: dict[str, Case] = {
         TypeError,
         "residual must be True or False, got 'yes'",
     ),
+    "skip-number": (lambda: IAF(3, skip=1), TypeError, "skip must be True or False, got 1"),
+    "norm-text": (lambda: IAF(3, norm="layer"), TypeError, "norm must be True or False"),
     "univariate-name": (
         lambda: IAF(3, univariate="cubic"),
         ValueError,

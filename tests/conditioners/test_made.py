@@ -18,7 +18,7 @@ def _dense(made: MADE, z: Tensor, context: Tensor | None) -> Tensor:
         weight * made.get_buffer(f"mask_{block}") for block, weight in enumerate(made.weights)
     ]
     for layer, bias in enumerate(made.biases, start=1):
-        before, values = rows, rows if layer == 1 else phi(rows)
+        before, values = rows, rows if layer == 1 else phi(_normalised(made, layer - 1, rows))
         rows = values @ matrices[layer - 1].t() + bias
         if layer == 1 and context is not None:
             rows = rows + context @ made.context_weight.t()
@@ -27,6 +27,19 @@ def _dense(made: MADE, z: Tensor, context: Tensor | None) -> Tensor:
     if layout.direct:
         rows = rows + z @ matrices[-1].t()
     return rows.unflatten(-1, (made.features, made.outputs))
+
+
+def _normalised(made: MADE, layer: int, rows: Tensor) -> Tensor:
+    """Normalise unit by unit, as the formula says."""
+    if not made.layout.norm:
+        return rows
+    degrees = made.layout.degrees[layer]
+    columns = []
+    for k, degree in enumerate(degrees):
+        seen = rows[..., [j for j, other in enumerate(degrees) if other <= degree]]
+        mean_square = (1 + seen.square().sum(-1)) / (1 + seen.shape[-1])
+        columns.append(made.gains[layer - 1][k] * rows[..., k] / mean_square.sqrt())
+    return torch.stack(columns, -1)
 
 
 @pytest.mark.parametrize("name", MADES)

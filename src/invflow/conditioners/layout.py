@@ -39,7 +39,7 @@ class Layout:
     The hidden degrees are spread evenly over 1 .. D - 1, and over 0 .. D - 1 where there is a
     context: a unit of degree 0 sees the context alone, and carries it to the first feature.
     A layer with fewer units than degrees cannot carry every feature to the next one; the
-    outputs then also read the features directly.
+    outputs then also read the features directly, as they do where asked to.
 
     Args:
         features: D.
@@ -48,6 +48,8 @@ class Layout:
         context: whether there is a context.
         residual: whether each hidden layer after the first adds to the one before.
         activation: its name.
+        skip: whether the outputs also read the features directly.
+        norm: whether hidden units are normalised.
     """
 
     features: int
@@ -56,6 +58,8 @@ class Layout:
     context: bool
     residual: bool
     activation: str
+    skip: bool = False
+    norm: bool = False
 
     @cached_property
     def degrees(self) -> list[list[int]]:
@@ -75,6 +79,10 @@ class Layout:
     @cached_property
     def direct(self) -> bool:
         """Whether the outputs also read the features directly."""
+        return bool(self.hidden) and (self.skip or self._narrow)
+
+    @property
+    def _narrow(self) -> bool:
         return any(width < self._hidden_degrees[1] for width in self.hidden)
 
     @cached_property
@@ -93,6 +101,11 @@ class Layout:
         rows = torch.tensor(self.degrees[layer])
         columns = torch.tensor(self.degrees[source])
         return (rows[:, None] >= columns).to(torch.get_default_dtype())
+
+    def ends(self, layer: int) -> Tensor:
+        """Return for each unit of a hidden layer the last unit of its degree."""
+        degrees = self.degrees[layer]
+        return torch.tensor([bisect_right(degrees, degree) - 1 for degree in degrees])
 
     @cached_property
     def row_panels(self) -> list[list[tuple[int, int, int]]]:

@@ -13,6 +13,7 @@ from invflow.conditioners import sweep
 from invflow.conditioners.activation import ACTIVATIONS
 from invflow.conditioners.base import CachedConditioner
 from invflow.conditioners.layout import Layout
+from invflow.conditioners.norm import normalised
 
 
 class MADE(CachedConditioner):
@@ -23,6 +24,8 @@ class MADE(CachedConditioner):
 
     with activation $\phi$, masks $M_l$ that let a unit see only units of its own degree or lower
     (see `Layout`), and the bracketed residual term where asked for and where widths allow.
+    With `norm`, $\phi$ is applied to $g\, a\, r$ instead of a, r being the inverse root mean square
+    over the units of the same degree or lower, which keeps causality, and g a learned gain.
 
     Args:
         features: number of features, D.
@@ -31,6 +34,9 @@ class MADE(CachedConditioner):
         context: size of the context, 0 for none.
         activation: "relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "silu" or "gelu".
         residual: add to each hidden layer the one before it (pre-activation residual blocks).
+        skip: let the outputs also read the features directly.
+        norm: normalise hidden pre-activations by the root mean square of those of their own degree
+            or lower.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -39,7 +45,8 @@ class MADE(CachedConditioner):
             residual layers of different widths.
 
     References:
-        Germain et al. 2015, arXiv 1502.03509; residual blocks: He et al. 2016, arXiv 1603.05027.
+        Germain et al. 2015, arXiv 1502.03509; residual blocks: He et al. 2016, arXiv 1603.05027;
+        norm: Zhang and Sennrich 2019, arXiv 1910.07467.
 
     Example:
         >>> import torch
@@ -57,6 +64,8 @@ class MADE(CachedConditioner):
         *,
         activation: str = "elu",
         residual: bool = False,
+        skip: bool = False,
+        norm: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
@@ -68,7 +77,11 @@ class MADE(CachedConditioner):
                 f"hidden_features must all be equal for residual=True, got {tuple(hidden)}"
             )
         super().__init__(features, len(start), context)
-        self.layout = Layout(features, len(start), hidden, context > 0, residual, activation)
+        _checks.boolean("skip", skip)
+        _checks.boolean("norm", norm)
+        self.layout = Layout(
+            features, len(start), hidden, context > 0, residual, activation, skip, norm
+        )
         self.plan = sweep.MADEPlan(self.layout)
 
         units = [len(degrees) for degrees in self.layout.degrees]
@@ -79,6 +92,10 @@ class MADE(CachedConditioner):
         self.context_weight = nn.Parameter(torch.empty(units[1], context)) if context else None
         for i, (layer, source) in enumerate(self.layout.blocks):
             self.register_buffer(f"mask_{i}", self.layout.mask(layer, source), persistent=False)
+        normed = range(1, len(hidden) + 1) if norm else ()
+        self.gains = nn.ParameterList(torch.ones(units[layer]) for layer in normed)
+        for layer in normed:
+            self.register_buffer(f"ends_{layer}", self.layout.ends(layer), persistent=False)
         self._row_panels = self.layout.row_panels
         self._initialise(start, generator)
 
@@ -134,16 +151,21 @@ class MADE(CachedConditioner):
             if self.layout.adds_previous(layer):
                 rows = rows + before
             if layer < len(offsets):
-                values.append(activation(rows))
+                values.append(activation(self._normalised(layer, rows)))
         if self.layout.direct:
             rows = rows + self._product(len(offsets), z, None)
         return rows.unflatten(-1, (self.features, self.outputs)).to(z.dtype)
+
+    def _normalised(self, layer: int, rows: Tensor) -> Tensor:
+        if not self.layout.norm:
+            return rows
+        return normalised(rows, self.gains[layer - 1], self.get_buffer(f"ends_{layer}"))
 
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         offset = self._offset(context).to(self.biases[0].dtype)
         offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
         masks = [self._mask(block) for block in range(len(self.weights))]
-        return offset, [*list(self.biases)[1:], *self.weights, *masks]
+        return offset, [*list(self.biases)[1:], *self.gains, *self.weights, *masks]
 
     @classmethod
     def plan_from(cls, recipe: str) -> sweep.MADEPlan:

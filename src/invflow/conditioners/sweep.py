@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,18 +21,19 @@ from torch import Tensor
 from invflow.conditioners.activation import ACTIVATIONS
 from invflow.conditioners.base import ReversiblePlan
 from invflow.conditioners.layout import Layout
+from invflow.conditioners.norm import PrefixNorm, PrefixNormPullback
 
 
 class _Rows(NamedTuple):
     """One layer's share of a panel, cut into the groups of rows that each feature completes.
 
     Group i adds the product of `weights[i]` and `values` for every pair (weights, values) of
-    `products`; `rest` holds further tensors, cut alike, for what is done next.
+    `products`; `rest` holds further tensors by name, cut alike, for what is done next.
     """
 
     groups: Sequence[Tensor]
     products: list[tuple[Sequence[Tensor], Tensor]]
-    rest: list[Sequence[Tensor]]
+    rest: dict[str, Sequence[Tensor]]
 
     def complete(self, i: int) -> Tensor:
         """Add to group i what comes from inside the panel."""
@@ -49,7 +50,7 @@ class _Read(NamedTuple):
     inside: tuple[Tensor, Tensor]
 
 
-def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Sequence[Tensor]) -> _Rows:
+def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str, Tensor]) -> _Rows:
     """Bring into a panel's rows what lies beyond it, and cut them up."""
     for read in reads:
         if read.beyond[1].shape[0]:
@@ -57,7 +58,7 @@ def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Sequence[Ten
     return _Rows(
         rows.split_with_sizes(sizes),
         [(weights.split_with_sizes(sizes), values) for _, (weights, values) in reads],
-        [other.split_with_sizes(sizes) for other in rest],
+        {name: other.split_with_sizes(sizes) for name, other in rest.items()},
     )
 
 
@@ -68,11 +69,13 @@ class Decoder:
         layout: the structure of the MADE.
         offset: pre-activations of the first layer without its features, [units, batch].
         biases: of the later layers, [units] each.
+        gains: of the normalised hidden layers, [units] each; none without `layout.norm`.
         weights: matrices in the order of `layout.blocks`.
 
     Attributes:
         z: the features given so far, [features, batch].
-        hidden: pre-activations of all hidden layers, one below the other.
+        hidden: pre-activations of all hidden layers, one below the other; below them, where they
+            are normalised, their scales.
         params: the outputs so far, [features * outputs, batch].
     """
 
@@ -81,6 +84,7 @@ class Decoder:
         layout: Layout,
         offset: Tensor,
         biases: Sequence[Tensor],
+        gains: Sequence[Tensor],
         weights: Sequence[Tensor],
     ) -> None:
         batch = offset.shape[1]
@@ -88,13 +92,16 @@ class Decoder:
         self._activation = ACTIVATIONS[layout.activation].function
         self._offsets = [offset, *(bias.unsqueeze(1) for bias in biases)]
         self._blocks = list(zip(layout.blocks, weights, strict=True))
-        self.hidden = offset.new_empty(sum(layout.hidden), batch)
+        self._gains = [gain.unsqueeze(1) for gain in gains]
+        self.hidden = offset.new_empty(_hidden_rows(layout), batch)
         self.params = offset.new_empty(layout.features * layout.outputs, batch)
         # Zeros, because a panel is multiplied whole and without masks: what a group must not see
         # is not known yet, and counts for nothing.
         self.z = offset.new_zeros(layout.features, batch)
-        self._layers = [self.z, *self.hidden.split(list(layout.hidden)), self.params]
-        self._values = [self.z, *(torch.zeros_like(rows) for rows in self._layers[1:-1])]
+        before, self._scales = _halves(layout, self.hidden)
+        self._layers = [self.z, *before, self.params]
+        self._values = [self.z, *(torch.zeros_like(rows) for rows in before)]
+        self._norms = [PrefixNorm(rows) for rows in self._scales]
         self._panels = iter(layout.panels)
         self._first = self._end = 0
 
@@ -117,9 +124,14 @@ class Decoder:
                     )
             rows = self._layers[layer][lo:hi]
             rows.copy_(self._offsets[layer - 1][lo:hi])
-            rest = [values[lo:hi] for values in self._values[layer : layer + 1]]
+            rest: dict[str, Tensor] = {}
+            if layer < len(self._values):
+                rest["values"] = self._values[layer][lo:hi]
+                if self._norms:
+                    rest["scale"] = self._scales[layer - 1][lo:hi]
+                    rest["gain"] = self._gains[layer - 1][lo:hi]
             if self._layout.adds_previous(layer):
-                rest.append(self._layers[layer - 1][lo:hi])
+                rest["previous"] = self._layers[layer - 1][lo:hi]
             self._hidden.append((panel.sizes[layer], _open(rows, panel.sizes[layer], reads, rest)))
         _, self._outputs = self._hidden.pop()
         self._z_rows = self.z[panel.first : panel.end].unbind(0)
@@ -130,13 +142,17 @@ class Decoder:
         if feature == self._end:
             self._open_panel()
         i = feature - self._first
-        for sizes, layer in self._hidden:
+        for k, (sizes, layer) in enumerate(self._hidden):
             if sizes[i]:
                 rows = layer.complete(i)
-                values, *previous = layer.rest
-                for before in previous:
-                    rows.add_(before[i])
-                values[i].copy_(self._activation(rows))
+                rest = layer.rest
+                if "previous" in rest:
+                    rows.add_(rest["previous"][i])
+                if self._norms:
+                    scale = self._norms[k].scale(rows)
+                    rest["scale"][i].copy_(scale)
+                    rows = rows * (rest["gain"][i] * scale)
+                rest["values"][i].copy_(self._activation(rows))
         return self._outputs.complete(i)
 
     def append(self, feature: int, z: Tensor) -> None:
@@ -149,14 +165,16 @@ class Pullback:
 
     Args:
         layout: the structure of the MADE.
-        hidden: the decoder's pre-activations.
+        hidden: the decoder's.
+        gains: its gains.
         weights: matrices in the order of `layout.blocks`.
         masks: theirs.
         cotangents: what reaches the features from elsewhere, [features, batch].
 
     Attributes:
         z: the completed cotangents of the features.
-        hidden: those of all hidden pre-activations, one layer below the other.
+        hidden: those of all hidden pre-activations, one layer below the other; below them, where
+            they are normalised, those of the normalised ones.
         params: those of the parameters.
     """
 
@@ -164,18 +182,22 @@ class Pullback:
         self,
         layout: Layout,
         hidden: Tensor,
+        gains: Sequence[Tensor],
         weights: Sequence[Tensor],
         masks: Sequence[Tensor],
         cotangents: Tensor,
     ) -> None:
         self._layout = layout
         self._derivative = ACTIVATIONS[layout.activation].derivative
-        self._before = hidden.split(list(layout.hidden))
+        self._before, self._scales = _halves(layout, hidden)
+        self._gains = [gain.unsqueeze(1) for gain in gains]
+        self._norms = [PrefixNormPullback(rows) for rows in self._scales]
         self._blocks = list(zip(layout.blocks, weights, masks, strict=True))
         self.z = cotangents.clone(memory_format=torch.contiguous_format)
         self.hidden = torch.zeros_like(hidden)
         self.params = self.z.new_zeros(layout.features * layout.outputs, self.z.shape[1])
-        self._layers = [self.z, *self.hidden.split(list(layout.hidden)), self.params]
+        deltas, self._normed = _halves(layout, self.hidden)
+        self._layers = [self.z, *deltas, self.params]
         self._panels = iter(reversed(layout.panels))
         self._first = layout.features
 
@@ -196,14 +218,22 @@ class Pullback:
                             (block.t(), deltas[first:end]),
                         )
                     )
-            before = self._before[layer - 1 : layer] if layer else ()
-            rest = [self._derivative(rows[lo:hi]) for rows in before]
+            rest: dict[str, Tensor] = {}
+            if 0 < layer <= len(self._before):
+                rows = self._before[layer - 1][lo:hi]
+                if self._norms:
+                    rest["before"] = rows
+                    rest["scale"] = self._scales[layer - 1][lo:hi]
+                    rest["gain"] = self._gains[layer - 1][lo:hi]
+                    rest["normed"] = self._normed[layer - 1][lo:hi]
+                    rows = rows * rest["scale"] * rest["gain"]
+                rest["slope"] = self._derivative(rows)
             if self._layout.adds_previous(layer + 1):
-                rest.append(self._layers[layer + 1][lo:hi])
+                rest["following"] = self._layers[layer + 1][lo:hi]
             rows = self._layers[layer][lo:hi]
             opened.append((panel.sizes[layer], _open(rows, panel.sizes[layer], reads, rest)))
         (_, self._features), *hidden, (_, self._outputs) = opened
-        self._hidden = hidden[::-1]
+        self._hidden = list(enumerate(hidden))[::-1]
         self._first = panel.first
 
     def cotangent(self, feature: int) -> Tensor:
@@ -216,18 +246,33 @@ class Pullback:
         """Give the cotangents of a feature's parameters, [outputs, batch]."""
         i = feature - self._first
         self._outputs.groups[i].copy_(params)
-        for sizes, layer in self._hidden:
+        for k, (sizes, layer) in self._hidden:
             if sizes[i]:
                 rows = layer.complete(i)
-                slopes, *following = layer.rest
-                rows.mul_(slopes[i])
-                for deltas in following:
-                    rows.add_(deltas[i])
+                rest = layer.rest
+                rows.mul_(rest["slope"][i])
+                if self._norms:
+                    rest["normed"][i].copy_(rows)
+                    scale = rest["scale"][i][0]
+                    self._norms[k].pull(rows, rest["before"][i], rest["gain"][i], scale)
+                if "following" in rest:
+                    rows.add_(rest["following"][i])
+
+
+def _hidden_rows(layout: Layout) -> int:
+    return sum(layout.hidden) * (2 if layout.norm else 1)
+
+
+def _halves(layout: Layout, hidden: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Cut a hidden state into its layers, and into their second halves where there are any."""
+    widths = list(layout.hidden)
+    layers = hidden.split(widths * 2 if layout.norm else widths)
+    return layers[: len(widths)], layers[len(widths) :]
 
 
 @dataclasses.dataclass(frozen=True)
 class MADEPlan(ReversiblePlan):
-    """The sweeps of a MADE over plain tensors: biases after the first, matrices, their masks."""
+    """The sweeps of a MADE over plain tensors: biases after the first, gains, matrices, masks."""
 
     layout: Layout
 
@@ -245,30 +290,36 @@ class MADEPlan(ReversiblePlan):
 
     @property
     def hidden_units(self) -> int:
-        return sum(self.layout.hidden)
+        return _hidden_rows(self.layout)
 
-    def _unpack(self, weights: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def _unpack(self, weights: list[Tensor]) -> list[list[Tensor]]:
         depth, blocks = len(self.layout.hidden), len(self.layout.blocks)
-        return weights[:depth], weights[depth:-blocks], weights[-blocks:]
+        biases, rest = weights[:depth], weights[depth:]
+        return [biases, rest[: -2 * blocks], rest[-2 * blocks : -blocks], rest[-blocks:]]
 
     def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
-        biases, matrices, _ = self._unpack(weights)
-        return Decoder(self.layout, offset, biases, matrices)
+        biases, gains, matrices, _ = self._unpack(weights)
+        return Decoder(self.layout, offset, biases, gains, matrices)
 
     def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
-        _, matrices, masks = self._unpack(weights)
-        return Pullback(self.layout, hidden, matrices, masks, cotangents)
+        _, gains, matrices, masks = self._unpack(weights)
+        return Pullback(self.layout, hidden, gains, matrices, masks, cotangents)
 
     def gradients(
         self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         layout = self.layout
-        _, _, masks = self._unpack(weights)
-        widths = list(layout.hidden)
+        _, gains, _, masks = self._unpack(weights)
         activation = ACTIVATIONS[layout.activation].function
-        before = hidden.split(widths)
-        layers = [*deltas.split(widths), params]
+        before, scales = _halves(layout, hidden)
+        inner, normed = _halves(layout, deltas)
+        layers = [*inner, params]
         gradients: list[Tensor | None] = [layer.sum(1) for layer in layers[1:]]
+        if layout.norm:
+            before = [rows * scale for rows, scale in zip(before, scales, strict=True)]
+            for rows, cotangents in zip(before, normed, strict=True):
+                gradients.append((rows * cotangents).sum(1))
+            before = [rows * gain.unsqueeze(1) for rows, gain in zip(before, gains, strict=True)]
         for (layer, source), panels, mask in zip(
             layout.blocks, layout.row_panels, masks, strict=True
         ):
