@@ -383,6 +383,11 @@ ARGUMENTS: dict[str, Case] = {
         ValueError,
         r"transforms must share one context size, got \[1, 2\]",
     ),
+    "checkpoint-text": (
+        lambda: IAF(3, checkpoint="yes"),
+        TypeError,
+        "checkpoint must be True or False, got 'yes'",
+    ),
     "compose-one": (lambda: Compose(Elementwise(3)), TypeError, "transforms"),
     "inverse-module": (
         lambda: Inverse(torch.nn.Linear(3, 3)),

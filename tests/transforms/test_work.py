@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from invflow.conditioners import MADE
 from invflow.transforms import Autoregressive
 from tests.helpers import perturbed, randn
+from tests.transforms.memory import kept_bytes
 
 BATCH = 16
 SIZES = [(64, (128,)), (64, (128, 128)), (100, (37, 37)), (65, (520, 512)), (8, (32,))]
@@ -111,21 +111,6 @@ def test_parallel_pass_is_at_most_dense() -> None:
     assert visible <= count <= 0.8 * dense
 
 
-def _saved(run: Callable[[], Any]) -> int:
-    """Return the bytes that a call keeps for its backward pass, shared storage counted once."""
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = run()
-    del result
-    return sum(storages.values())
-
-
 @pytest.mark.parametrize("batch", [16, 256])
 @pytest.mark.parametrize("hidden", [(128,), (128, 128)], ids=str)
 def test_inverse_saves_at_most_twice_what_forward_saves(
@@ -133,6 +118,9 @@ def test_inverse_saves_at_most_twice_what_forward_saves(
 ) -> None:
     transform = Autoregressive(_made(64, hidden), inverse="cached")
     value = randn(batch, 64).requires_grad_()
-    forward, inverse = _saved(lambda: transform(value)), _saved(lambda: transform.inverse(value))
+    forward, inverse = (
+        kept_bytes(lambda: transform(value)),
+        kept_bytes(lambda: transform.inverse(value)),
+    )
     activations = batch * (64 + sum(hidden)) * 8
     assert activations <= inverse <= 2 * forward

@@ -30,6 +30,7 @@ class _AutoregressiveFlow(Flow):
         order: str = "reverse",
         inverse: str = "auto",
         base: str | Mapping[str, Any] | Base = "normal",
+        checkpoint: bool = False,
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
@@ -59,7 +60,7 @@ class _AutoregressiveFlow(Flow):
             )
             for positions in orders(order, features, transforms, generator)
         ]
-        super().__init__(self._directed(Compose(parts)), base)
+        super().__init__(self._directed(Compose(parts, checkpoint=checkpoint)), base)
         self.config = {
             "features": features,
             "context": context,
@@ -70,6 +71,7 @@ class _AutoregressiveFlow(Flow):
             "order": order,
             "inverse": inverse,
             "base": described(self.base),
+            "checkpoint": checkpoint,
             **options,
         }
 
@@ -99,6 +101,7 @@ class IAF(_AutoregressiveFlow):
         inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
             arguments, or an object.
+        checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
         generator: random numbers for the initial weights; torch's own by default.
         **options: further arguments of the conditioner, such as `activation` and `residual`.
 
@@ -144,6 +147,7 @@ class MAF(_AutoregressiveFlow):
         order: as for `IAF`.
         inverse: how to sample; see `Autoregressive`.
         base: as for `IAF`.
+        checkpoint: as for `IAF`.
         generator: random numbers for the initial weights; torch's own by default.
         **options: further arguments of the conditioner.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from invflow import _checks
 from invflow.transforms.base import Transform
 
 
@@ -17,9 +20,12 @@ class Compose(Transform):
 
     Args:
         transforms: one or more, all over the same number of features.
+        checkpoint: keep only what goes in and out of each transform for the gradient, and compute
+            the rest again on the way back: the memory of one transform for one more pass. Not for
+            use under `torch.func`.
 
     Raises:
-        TypeError: something that is no transform.
+        TypeError: something that is no transform, or a `checkpoint` that is not True or False.
         ValueError: none at all, or sizes that differ.
 
     Example:
@@ -30,7 +36,7 @@ class Compose(Transform):
         (tensor([1., 2.]), tensor(0.))
     """
 
-    def __init__(self, transforms: Sequence[Transform]) -> None:
+    def __init__(self, transforms: Sequence[Transform], *, checkpoint: bool = False) -> None:
         if not isinstance(transforms, Iterable):
             raise TypeError(f"transforms must be a sequence, got {type(transforms).__name__}")
         parts = list(transforms)
@@ -49,13 +55,18 @@ class Compose(Transform):
             raise ValueError(f"transforms must share one context size, got {sorted(contexts)}")
         super().__init__(parts[0].features, max(contexts, default=0))
         self.transforms = nn.ModuleList(parts)
+        self.checkpoint = _checks.boolean("checkpoint", checkpoint)
 
     def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = cast(Sequence[Transform], self.transforms)
         total = value.new_zeros(value.shape[:-1])
         for part in reversed(parts) if inverse else parts:
             step = part.inverse if inverse else part
-            value, ladj = step(value, context if part.context else None)
+            arguments = value, context if part.context else None
+            if self.checkpoint and torch.is_grad_enabled():
+                value, ladj = checkpoint(step, *arguments, use_reentrant=False)
+            else:
+                value, ladj = step(*arguments)
             total = total + ladj
         return value, total
 
