@@ -27,6 +27,7 @@ from invflow.transforms.decode import (
     no_second_derivative,
     plan_of,
     selected,
+    unmixed,
 )
 
 
@@ -65,9 +66,10 @@ def replay(
             decoder.append(feature, solution + (row - value) / slope)
         return decoder.z, decoder.params
 
-    pull = torch.func.vjp(sweep, x, offset, *weights)[1]
-    # Clones, because an operator must not return its arguments.
-    return [gradient.clone() for gradient in pull(tuple(cotangents))]
+    with unmixed(x):
+        pull = torch.func.vjp(sweep, x, offset, *weights)[1]
+        # Clones, because an operator must not return its arguments.
+        return [gradient.clone() for gradient in pull(tuple(cotangents))]
 
 
 @replay.register_fake
