@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import IAF, MAF, Flow
-from invflow.conditioners import MADE, Conditioner
+from invflow.conditioners import LSTM, MADE, Attention, Conditioner
 from invflow.flows import Gaussian
 from invflow.transforms import (
     Autoregressive,
@@ -71,6 +71,16 @@ def made(features: int, hidden: Sequence[int], **options: object) -> Callable[..
     return build
 
 
+def network(
+    kind: type[Conditioner], *sizes: object, **options: object
+) -> Callable[..., Conditioner]:
+    def build(start: Sequence[float]) -> Conditioner:
+        features, hidden = sizes
+        return kind(features, start, hidden, **options, generator=generator(5))
+
+    return build
+
+
 #: Conditioners, each built from the values that the parameters of a feature start from.
 CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "made-1": made(1, (4,)),
@@ -97,6 +107,18 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "made-65": made(65, (80,)),
     "made-65-narrow-residual-context": made(65, (16, 16), context=3, residual=True),
     "made-65-row-panels": made(65, (520, 512), context=2),
+    "lstm-1": network(LSTM, 1, (4,)),
+    "lstm-1-context": network(LSTM, 1, (3, 2), context=2),
+    "lstm-3": network(LSTM, 3, (5,)),
+    "lstm-3-two-layers-context": network(LSTM, 3, (4, 3), context=1),
+    "lstm-8-three-layers": network(LSTM, 8, (5, 1, 4)),
+    "lstm-8-two-layers-context": network(LSTM, 8, (6, 4), context=3),
+    "attention-1": network(Attention, 1, (4,)),
+    "attention-1-context": network(Attention, 1, (6,), context=2, heads=2),
+    "attention-3": network(Attention, 3, (6,), heads=1),
+    "attention-3-two-blocks-context": network(Attention, 3, (8, 8), context=1, heads=2),
+    "attention-8-two-blocks": network(Attention, 8, (6, 6), heads=3),
+    "attention-8-context": network(Attention, 8, (8,), context=3),
 }
 
 
@@ -186,6 +208,10 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "iaf-8-fixed-point": flow(IAF, 8, 0, 4, (16, 16), inverse="fixed_point"),
     "iaf-8-passes-context": flow(IAF, 8, 3, 1, (3, 3), inverse="passes"),
     "iaf-65-context": flow(IAF, 65, 3, 4, (16, 16), order="random", residual=True),
+    "iaf-3-lstm-context": flow(IAF, 3, 2, 2, (5, 4), conditioner="lstm"),
+    "iaf-3-attention": flow(IAF, 3, 0, 2, (8,), conditioner="attention", order="random"),
+    "maf-8-lstm": flow(MAF, 8, 0, 2, (6,), conditioner="lstm"),
+    "maf-8-attention-context": flow(MAF, 8, 3, 2, (6, 6), conditioner="attention", heads=2),
     "maf-1": flow(MAF, 1, 0, 4, (3, 2)),
     "maf-2-context": flow(MAF, 2, 1, 4, (1,), order="same"),
     "maf-8-residual": flow(MAF, 8, 0, 4, (5, 5, 5), residual=True),

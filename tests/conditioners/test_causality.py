@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
-from invflow.conditioners import MADE
+from invflow.conditioners import LSTM, MADE, Attention, Conditioner
 from invflow.transforms import Autoregressive
 from tests.conditioners.causality import assert_reached_by_context, assert_strictly_causal
 from tests.helpers import AUTOREGRESSIVE, CONDITIONERS, context_for, perturbed, randn
@@ -61,3 +64,53 @@ def test_check_catches_a_context_that_misses_the_first_feature() -> None:
         made.get_parameter("context_weight")[[d == 0 for d in made.layout.degrees[1]]] = 0
     with pytest.raises(AssertionError, match="miss entries of the context"):
         assert_reached_by_context(torch.func.jacrev(made, 1)(randn(4), randn(2)))
+
+
+class UnshiftedLSTM(LSTM):
+    """Each step reads its own feature."""
+
+    def _inputs(self, z: Tensor) -> Tensor:
+        return z
+
+
+class UnshiftedAttention(Attention):
+    """Each token holds its own feature."""
+
+    def _before(self, z: Tensor) -> Tensor:
+        return z
+
+
+class AttentionToLater(Attention):
+    """Tokens see the one that follows them: the mask is one off."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.later = self.later.triu(2)
+
+
+@pytest.mark.parametrize("kind", [UnshiftedLSTM, UnshiftedAttention, AttentionToLater])
+def test_checks_catch_a_feature_that_sees_itself(kind: type[Conditioner]) -> None:
+    """By the Jacobian, and because the log-det is then not that of the map."""
+    broken = perturbed(kind(4, (0.0, 0.0), (8,)))
+    with pytest.raises(AssertionError, match="not before their own"):
+        assert_strictly_causal(torch.func.jacrev(broken)(randn(4)))
+    assert _log_det_error(broken) > 0.01
+    whole = kind.__bases__[0](4, (0.0, 0.0), (8,))
+    whole.load_state_dict(broken.state_dict())
+    assert _log_det_error(whole.double()) < 1e-12
+
+
+def _log_det_error(conditioner: Conditioner) -> float:
+    transform = Autoregressive(conditioner)
+    z = randn(4)
+    jacobian = torch.autograd.functional.jacobian(lambda z: transform(z)[0], z)
+    return (transform(z)[1] - torch.linalg.slogdet(jacobian)[1]).abs().item()
+
+
+@pytest.mark.parametrize("kind", [LSTM, Attention])
+def test_check_catches_a_context_that_is_dropped(kind: type[Conditioner]) -> None:
+    conditioner = perturbed(kind(4, (0.0, 0.0), (8,), context=2))
+    with torch.no_grad():
+        conditioner.get_parameter("context_weight")[:, 1] = 0
+    with pytest.raises(AssertionError, match="miss entries of the context"):
+        assert_reached_by_context(torch.func.jacrev(conditioner, 1)(randn(4), randn(2)))

@@ -60,6 +60,14 @@ def test_decoder_gives_what_forward_gives(name: str) -> None:
 
 
 @conditioners
+def test_same_generator_same_weights_and_torchs_own_is_untouched(name: str) -> None:
+    state = torch.get_rng_state()
+    first, second = (CONDITIONERS[name](START).state_dict() for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+@conditioners
 def test_plan_is_rebuilt_from_its_recipe(name: str) -> None:
     conditioner = _conditioner(name)
     if not isinstance(conditioner, CachedConditioner):

@@ -13,6 +13,8 @@ from tests.helpers import assert_close, flow, generator, randn
 
 PROCESSES = 2
 JOBS = ["log_prob", "rsample_and_log_prob"]
+CONDITIONERS = ["made", "lstm", "attention"]
+RUNS = [(conditioner, job) for conditioner in CONDITIONERS for job in JOBS]
 
 
 class Loss(nn.Module):
@@ -31,8 +33,8 @@ class Loss(nn.Module):
         return (log_q + y.square().sum(-1)).mean()
 
 
-def _loss(job: str) -> Loss:
-    return Loss(flow(IAF, 4, 2, 2, (8, 8), order="random")(), job)
+def _loss(conditioner: str, job: str) -> Loss:
+    return Loss(flow(IAF, 4, 2, 2, (8, 8), order="random", conditioner=conditioner)(), job)
 
 
 def _share(rank: int) -> tuple[Tensor, Tensor, int]:
@@ -46,8 +48,8 @@ def _work(rank: int, directory: str) -> None:
         "gloo", init_method=f"file://{directory}/meet", rank=rank, world_size=PROCESSES
     )
     try:
-        for job in JOBS:
-            loss = _loss(job)
+        for conditioner, job in RUNS:
+            loss = _loss(conditioner, job)
             with torch.no_grad():
                 for parameter in loss.parameters():
                     parameter.add_(rank)  # Undone at the start, when the first process is copied.
@@ -55,7 +57,7 @@ def _work(rank: int, directory: str) -> None:
             wrapped = nn.parallel.DistributedDataParallel(loss)
             wrapped(*_share(rank)).backward()
             gradients = [parameter.grad for parameter in loss.parameters()]
-            torch.save(gradients, f"{directory}/{job}-{rank}.pt")
+            torch.save(gradients, f"{directory}/{conditioner}-{job}-{rank}.pt")
     finally:
         dist.destroy_process_group()
 
@@ -63,10 +65,10 @@ def _work(rank: int, directory: str) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     mp.spawn(_work, (str(tmp_path),), nprocs=PROCESSES)
-    for job in JOBS:
-        loss = _loss(job)
+    for conditioner, job in RUNS:
+        loss = _loss(conditioner, job)
         total = sum(loss(*_share(rank)) for rank in range(PROCESSES)) / PROCESSES
         expected = list(torch.autograd.grad(total, list(loss.parameters())))
         assert all(gradient.any() for gradient in expected)
         for rank in range(PROCESSES):
-            assert_close(torch.load(tmp_path / f"{job}-{rank}.pt"), expected, 1e-10)
+            assert_close(torch.load(tmp_path / f"{conditioner}-{job}-{rank}.pt"), expected, 1e-10)

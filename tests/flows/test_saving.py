@@ -26,6 +26,8 @@ SAVED: dict[str, Callable[[], Flow]] = {
     "univariate-object": flow(IAF, 3, 1, 2, (8,), univariate=Gated(gate=3.0)),
     "options": flow(IAF, 3, 0, 2, (8, 8), activation="silu", residual=True, inverse="passes"),
     "norm": flow(IAF, 3, 2, 2, (8, 8), norm=True, skip=True),
+    "lstm": flow(IAF, 3, 2, 2, (8, 7), conditioner="lstm", order="random"),
+    "attention": flow(MAF, 3, 2, 2, (6, 6), conditioner="attention", heads=3),
     "one-feature": flow(IAF, 1, 0, 2, ()),
     "wide": flow(MAF, 65, 3, 2, (16, 16)),
     "float32": lambda: flow(IAF, 3, 0, 2, (8,))().float(),

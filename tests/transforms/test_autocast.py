@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers import AUTOREGRESSIVE, DIRECTIONS, SMALL, context_for, directed, gradients, randn
+from tests.helpers import (
+    AUTOREGRESSIVE,
+    DIRECTIONS,
+    SMALL,
+    context_for,
+    directed,
+    gradients,
+    over,
+    randn,
+)
 
 BF16 = {"rtol": 0.05, "atol": 0.05}
 
@@ -35,9 +44,17 @@ def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: t
         assert error <= 0.06 * wanted.norm() + 0.02
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "made-3-context/gated/random",
+        over("lstm-3-two-layers-context"),
+        over("attention-3-two-blocks-context"),
+    ],
+)
 @pytest.mark.parametrize("inverse", ["cached", "fixed_point", "passes"])
-def test_every_inverse_runs_under_autocast(inverse: str) -> None:
-    transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse).float()
+def test_every_inverse_runs_under_autocast(name: str, inverse: str) -> None:
+    transform = AUTOREGRESSIVE[name](inverse).float()
     context = context_for(transform, 5).float()
     z = randn(5, 3, dtype=torch.float32)
     x, ladj = transform(z, context)

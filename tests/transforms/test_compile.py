@@ -26,6 +26,8 @@ NAMES = [
     over("made-1"),
     "made-3-context/gated/random",
     over("made-65-narrow-residual-context"),
+    over("lstm-3-two-layers-context"),
+    over("attention-3-two-blocks-context"),
     "elementwise-8-context",
     "compose-3-mixed",
 ]
@@ -73,7 +75,7 @@ def test_inductor() -> None:
     _check(TRANSFORMS["made-3-context/gated/random"](), "inverse", "inductor", batches=(5,))
 
 
-@pytest.mark.parametrize("name", NAMES[:3])
+@pytest.mark.parametrize("name", NAMES[:5])
 @directions
 def test_compiled_without_gradients(name: str, direction: str) -> None:
     transform = TRANSFORMS[name]()

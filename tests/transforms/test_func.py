@@ -19,6 +19,7 @@ from tests.helpers import (
     assert_close,
     context_for,
     directed,
+    over,
     perturbed,
     randn,
 )
@@ -26,7 +27,12 @@ from tests.helpers import (
 transforms = pytest.mark.parametrize("name", SMALL)
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
 inverses = pytest.mark.parametrize("inverse", INVERSES)
-NAME = "made-3-context/gated/random"
+NAMES = [
+    "made-3-context/gated/random",
+    over("lstm-3-two-layers-context"),
+    over("attention-3-two-blocks-context"),
+]
+names = pytest.mark.parametrize("name", NAMES)
 
 
 def _scalar(result: tuple[Tensor, Tensor]) -> Tensor:
@@ -74,17 +80,19 @@ def test_vmap_of_jacrev(name: str, direction: str) -> None:
         assert_close((mapped[0][i], mapped[1][i]), jacobian)
 
 
-def test_vmap_within_vmap() -> None:
-    transform = AUTOREGRESSIVE[NAME]()
-    x, context = randn(4, 3, 3), randn(2, 2)
+@names
+def test_vmap_within_vmap(name: str) -> None:
+    transform = AUTOREGRESSIVE[name]()
+    x, context = randn(4, 3, 3), context_for(transform, 2)
     twice = vmap(vmap(transform.inverse, (0, None)), (None, 0))
     expected = [transform.inverse(x[:, 0], one.expand(4, -1))[0] for one in context]
     assert_close(twice(x[:, 0], context)[0], torch.stack(expected), 1e-12)
 
 
+@names
 @inverses
-def test_vmap_over_data_and_its_gradients(inverse: str) -> None:
-    transform = AUTOREGRESSIVE[NAME](inverse)
+def test_vmap_over_data_and_its_gradients(name: str, inverse: str) -> None:
+    transform = AUTOREGRESSIVE[name](inverse)
     x, context = randn(4, 3), context_for(transform, 4)
     run = grad(lambda x, context: _scalar(transform.inverse(x, context)), (0, 1))
     looped = [run(x[i], context[i]) for i in range(4)]
@@ -92,11 +100,12 @@ def test_vmap_over_data_and_its_gradients(inverse: str) -> None:
     assert_close(vmap(run)(x, context), expected)
 
 
+@names
 @inverses
 @pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
-def test_gradient_through_vmap(inverse: str, frozen: bool) -> None:
+def test_gradient_through_vmap(name: str, inverse: str, frozen: bool) -> None:
     """The map inside and the gradient outside, by torch.func and by autograd."""
-    transform = AUTOREGRESSIVE[NAME](inverse).requires_grad_(not frozen)
+    transform = AUTOREGRESSIVE[name](inverse).requires_grad_(not frozen)
     x, context = randn(4, 3), context_for(transform, 4)
 
     def mapped(x: Tensor) -> Tensor:
@@ -112,8 +121,8 @@ def test_gradient_through_vmap(inverse: str, frozen: bool) -> None:
 Stacked = tuple[Callable[..., Tensor], dict[str, Tensor], dict[str, Tensor], list[Both]]
 
 
-def _stacked(inverse: str, direction: str) -> Stacked:
-    modules = [Both(_member(inverse, seed)) for seed in range(3)]
+def _stacked(name: str, inverse: str, direction: str) -> Stacked:
+    modules = [Both(_member(name, inverse, seed)) for seed in range(3)]
     parameters, buffers = stack_module_state(modules)
 
     def run(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *args: Tensor) -> Tensor:
@@ -122,24 +131,26 @@ def _stacked(inverse: str, direction: str) -> Stacked:
     return run, parameters, buffers, modules
 
 
-def _member(inverse: str, seed: int) -> Autoregressive:
-    return perturbed(AUTOREGRESSIVE[NAME](inverse), seed=seed)
+def _member(name: str, inverse: str, seed: int) -> Autoregressive:
+    return perturbed(AUTOREGRESSIVE[name](inverse), seed=seed)
 
 
+@names
 @directions
 @inverses
-def test_vmap_over_stacked_parameters(direction: str, inverse: str) -> None:
-    run, parameters, buffers, modules = _stacked(inverse, direction)
+def test_vmap_over_stacked_parameters(name: str, direction: str, inverse: str) -> None:
+    run, parameters, buffers, modules = _stacked(name, inverse, direction)
     x, context = randn(5, 3), context_for(modules[0].transform, 5)
     results = vmap(run, (0, 0, None, None))(parameters, buffers, x, context)
     expected = [_scalar(module(direction, x, context)) for module in modules]
     assert_close(results, torch.stack(expected))
 
 
+@names
 @directions
 @inverses
-def test_gradients_of_an_ensemble(direction: str, inverse: str) -> None:
-    run, parameters, buffers, modules = _stacked(inverse, direction)
+def test_gradients_of_an_ensemble(name: str, direction: str, inverse: str) -> None:
+    run, parameters, buffers, modules = _stacked(name, inverse, direction)
     x, context = randn(3, 5, 3), context_for(modules[0].transform, 3, 5)
     found = vmap(grad(run))(parameters, buffers, x, context)
     for i, module in enumerate(modules):
@@ -149,10 +160,11 @@ def test_gradients_of_an_ensemble(direction: str, inverse: str) -> None:
         assert_close([found[name][i] for name in names], list(expected))
 
 
+@names
 @directions
 @inverses
-def test_gradients_per_sample(direction: str, inverse: str) -> None:
-    module = Both(AUTOREGRESSIVE[NAME](inverse))
+def test_gradients_per_sample(name: str, direction: str, inverse: str) -> None:
+    module = Both(AUTOREGRESSIVE[name](inverse))
     x, context = randn(4, 3), context_for(module.transform, 4)
 
     def run(parameters: dict[str, Tensor], x: Tensor, context: Tensor) -> Tensor:
@@ -166,9 +178,10 @@ def test_gradients_per_sample(direction: str, inverse: str) -> None:
         assert_close([value[i] for value in found.values()], list(expected))
 
 
+@names
 @inverses
-def test_jacobian_to_the_parameters(inverse: str) -> None:
-    module = Both(AUTOREGRESSIVE[NAME](inverse))
+def test_jacobian_to_the_parameters(name: str, inverse: str) -> None:
+    module = Both(AUTOREGRESSIVE[name](inverse))
     x, context = randn(3), context_for(module.transform)
     parameters = {key: value.detach() for key, value in module.named_parameters()}
     found = jacrev(lambda p: functional_call(module, p, ("inverse", x, context))[0])(parameters)

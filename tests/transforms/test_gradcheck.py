@@ -12,6 +12,10 @@ CONDITIONERS = [
     "made-1-context-no-hidden",
     "made-2-narrow-two-layers-context",
     "made-3-context",
+    "lstm-3",
+    "lstm-1-context",
+    "attention-1-context",
+    "attention-3",
 ]
 
 

@@ -3,15 +3,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers import AUTOREGRESSIVE, context_for, randn
+from tests.helpers import AUTOREGRESSIVE, context_for, over, randn
 
-NAME = "made-3-context/gated/random"
+NAMES = [
+    "made-3-context/gated/random",
+    over("lstm-3-two-layers-context"),
+    over("attention-3-two-blocks-context"),
+]
+names = pytest.mark.parametrize("name", NAMES)
 
 
+@names
 @pytest.mark.parametrize("inverse", ["cached", "fixed_point"])
 @pytest.mark.parametrize("to", ["data", "context", "parameters"])
-def test_second_derivatives_are_refused_not_zero(inverse: str, to: str) -> None:
-    transform = AUTOREGRESSIVE[NAME](inverse)
+def test_second_derivatives_are_refused_not_zero(name: str, inverse: str, to: str) -> None:
+    transform = AUTOREGRESSIVE[name](inverse)
     x, context = randn(2, 3).requires_grad_(), context_for(transform, 2)
     assert context is not None
     context.requires_grad_()
@@ -23,9 +29,10 @@ def test_second_derivatives_are_refused_not_zero(inverse: str, to: str) -> None:
             torch.autograd.grad(first.sum(), tensors, retain_graph=True, allow_unused=True)
 
 
+@names
 @pytest.mark.parametrize("inverse", ["cached", "fixed_point"])
-def test_second_derivatives_are_refused_by_torch_func(inverse: str) -> None:
-    transform = AUTOREGRESSIVE[NAME](inverse)
+def test_second_derivatives_are_refused_by_torch_func(name: str, inverse: str) -> None:
+    transform = AUTOREGRESSIVE[name](inverse)
     context = context_for(transform)
 
     def energy(x: torch.Tensor) -> torch.Tensor:
@@ -36,9 +43,19 @@ def test_second_derivatives_are_refused_by_torch_func(inverse: str) -> None:
         torch.func.jacrev(torch.func.jacrev(energy))(randn(3))
 
 
-def test_passes_has_right_second_derivatives() -> None:
-    transform = AUTOREGRESSIVE[NAME]("passes")
+@names
+def test_passes_has_right_second_derivatives(name: str) -> None:
+    transform = AUTOREGRESSIVE[name]("passes")
     x, context = randn(2, 3).requires_grad_(), context_for(transform, 2)
     assert context is not None
     context.requires_grad_()
     assert torch.autograd.gradgradcheck(transform.inverse, (x, context))
+
+
+@names
+def test_forward_has_right_second_derivatives(name: str) -> None:
+    transform = AUTOREGRESSIVE[name]()
+    z, context = randn(2, 3).requires_grad_(), context_for(transform, 2)
+    assert context is not None
+    context.requires_grad_()
+    assert torch.autograd.gradgradcheck(transform, (z, context))

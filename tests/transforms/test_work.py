@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from invflow.conditioners import MADE
+from invflow.conditioners import LSTM, MADE, Attention, CachedConditioner
 from invflow.transforms import Autoregressive
-from tests.helpers import perturbed, randn
+from tests.helpers import assert_close, context_for, perturbed, randn
 from tests.transforms.memory import kept_bytes
 
 BATCH = 16
@@ -124,3 +124,66 @@ def test_inverse_saves_at_most_twice_what_forward_saves(
     )
     activations = batch * (64 + sum(hidden)) * 8
     assert activations <= inverse <= 2 * forward
+
+
+#: Conditioners whose sweep is differentiated by `replay`, with the multiply-adds for each event
+#: that a sweep saves: causal attention is spared the tokens that the parallel mode masks.
+PLAYED: dict[str, tuple[Callable[[], CachedConditioner], int]] = {
+    "lstm-context": (lambda: LSTM(64, (0.0, 0.0), (32,), 1), 0),
+    "lstm-layers-context": (lambda: LSTM(33, (0.0, 0.0), (16, 24, 8), 3), 0),
+    "attention": (lambda: Attention(64, (0.0, 0.0), (32,)), 64 * 63 * 32),
+    "attention-blocks-context": (
+        lambda: Attention(33, (0.0, 0.0), (24, 24, 24), 3, heads=2),
+        3 * 33 * 32 * 24,
+    ),
+}
+played = pytest.mark.parametrize("name", PLAYED)
+
+
+def _two_modes(name: str) -> tuple[list[Tensor], Callable[[], Tensor], Callable[[], Tensor]]:
+    """Return z and all parameters, and both ways to the parameters of all features."""
+    conditioner = perturbed(PLAYED[name][0]())
+    z, context = randn(BATCH, conditioner.features), context_for(conditioner, BATCH)
+    z.requires_grad_()
+
+    def parallel() -> Tensor:
+        return conditioner(z, context)
+
+    def sweep() -> Tensor:
+        decoder = conditioner.plan.decoder(*conditioner.pack((BATCH,), context))
+        for feature, row in enumerate(z.unbind(-1)):
+            decoder.parameters(feature)
+            decoder.append(feature, row)
+        rows = decoder.params.unflatten(0, (conditioner.features, conditioner.outputs))
+        return rows.movedim(-1, 0)
+
+    return [z, *conditioner.parameters()], parallel, sweep
+
+
+@played
+def test_played_sweep_does_the_work_of_one_pass(name: str) -> None:
+    _, parallel, sweep = _two_modes(name)
+    (params, whole), (swept, count) = counted(parallel), counted(sweep)
+    assert_close(swept, params, 1e-12)
+    assert count == whole - BATCH * PLAYED[name][1] > 0.5 * whole
+
+
+@played
+def test_gradient_of_a_played_sweep_does_the_work_of_one(name: str) -> None:
+    inputs, parallel, sweep = _two_modes(name)
+    cotangents = randn(*parallel().shape, seed=1)
+
+    def with_gradient(run: Callable[[], Tensor]) -> tuple[int, tuple[Tensor, ...]]:
+        with MultiplyAdds() as mode:
+            gradients = torch.autograd.grad(run(), inputs, cotangents)
+        return mode.count, gradients
+
+    (whole, expected), (count, found) = with_gradient(parallel), with_gradient(sweep)
+    assert_close(found, expected, 1e-10)
+    assert 0.5 * whole < count <= whole
+
+
+@played
+def test_played_sweep_keeps_at_most_twice_what_a_pass_keeps(name: str) -> None:
+    _, parallel, sweep = _two_modes(name)
+    assert kept_bytes(sweep) <= 2 * kept_bytes(parallel)

@@ -1,6 +1,7 @@
 """Causal networks: the parameters of each feature from the features before it."""
 
 from invflow.conditioners.activation import ACTIVATIONS, Activation
+from invflow.conditioners.attention import Attention
 from invflow.conditioners.base import (
     CachedConditioner,
     Conditioner,
@@ -11,13 +12,16 @@ from invflow.conditioners.base import (
     ReversiblePlan,
 )
 from invflow.conditioners.layout import Layout
+from invflow.conditioners.lstm import LSTM
 from invflow.conditioners.made import MADE
 
 __all__ = [
     "ACTIVATIONS",
     "CONDITIONERS",
+    "LSTM",
     "MADE",
     "Activation",
+    "Attention",
     "CachedConditioner",
     "Conditioner",
     "Decoder",
@@ -29,4 +33,8 @@ __all__ = [
 ]
 
 #: Every conditioner that can be named.
-CONDITIONERS: dict[str, type[Conditioner]] = {"made": MADE}
+CONDITIONERS: dict[str, type[Conditioner]] = {
+    "made": MADE,
+    "lstm": LSTM,
+    "attention": Attention,
+}
