@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from invflow import IAF, MAF, Flow
-from invflow.conditioners import MADE
+from invflow.conditioners import CONDITIONERS, LSTM, MADE, Attention, Conditioner
 from invflow.flows import StandardNormal
 from invflow.transforms import (
     Autoregressive,
@@ -138,16 +138,25 @@ def test_unwanted_context_for_a_flow(bad: Any, error: type[Exception], message: 
         IAF(3)(bad)
 
 
+kinds = pytest.mark.parametrize("kind", CONDITIONERS.values(), ids=CONDITIONERS)
+
+
+@kinds
 @_cases(VALUES)
-def test_bad_value_for_a_conditioner(bad: Any, error: type[Exception], message: str) -> None:
+def test_bad_value_for_a_conditioner(
+    kind: Callable[..., Conditioner], bad: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=rf"^z .*{message}"):
-        MADE(3, (0.0, 0.0))(bad)
+        kind(3, (0.0, 0.0), (8,))(bad)
 
 
+@kinds
 @_cases(CONTEXTS | BATCHED)
-def test_bad_context_for_a_conditioner(bad: Any, error: type[Exception], message: str) -> None:
+def test_bad_context_for_a_conditioner(
+    kind: Callable[..., Conditioner], bad: Any, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=rf"^context .*{message}"):
-        MADE(3, (0.0, 0.0), context=2)(X, bad)
+        kind(3, (0.0, 0.0), (8,), 2)(X, bad)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -270,7 +279,51 @@ ARGUMENTS: dict[str, Case] = {
     "conditioner-name": (
         lambda: IAF(3, conditioner="rnn"),
         ValueError,
-        "conditioner must be one of 'made'.*got 'rnn'",
+        "conditioner must be one of .*'made'.*got 'rnn'",
+    ),
+    "lstm-features": (lambda: LSTM(0, (0.0,)), ValueError, "features must be at least 1, got 0"),
+    "lstm-context": (lambda: LSTM(3, (0.0,), (8,), -1), ValueError, "context must be at least 0"),
+    "lstm-no-layer": (
+        lambda: IAF(3, conditioner="lstm", hidden_features=()),
+        ValueError,
+        r"hidden_features must hold at least one width, got \(\)",
+    ),
+    "lstm-width": (lambda: LSTM(3, (0.0,), (8, 0)), ValueError, r"hidden_features\[1\] must be at"),
+    "lstm-option": (lambda: IAF(3, conditioner="lstm", heads=2), TypeError, "heads"),
+    "attention-features": (
+        lambda: Attention(2.0, (0.0,)),
+        TypeError,
+        "features must be an integer, got 2.0",
+    ),
+    "attention-no-block": (
+        lambda: IAF(3, conditioner="attention", hidden_features=()),
+        ValueError,
+        r"hidden_features must be one width or more, all equal, for attention, got \(\)",
+    ),
+    "attention-widths": (
+        lambda: Attention(3, (0.0,), (8, 4)),
+        ValueError,
+        r"hidden_features must be one width or more, all equal, for attention, got \(8, 4\)",
+    ),
+    "attention-narrow": (
+        lambda: Attention(3, (0.0,), (2,), heads=1),
+        ValueError,
+        r"hidden_features must be at least 3 for attention, got \(2,\)",
+    ),
+    "attention-heads": (
+        lambda: IAF(3, conditioner="attention", hidden_features=(8,), heads=3),
+        ValueError,
+        "heads must divide the width 8 of the blocks, got 3",
+    ),
+    "attention-heads-zero": (
+        lambda: Attention(3, (0.0,), (8,), heads=0),
+        ValueError,
+        "heads must be at least 1, got 0",
+    ),
+    "attention-heads-float": (
+        lambda: Attention(3, (0.0,), (8,), heads=2.0),
+        TypeError,
+        "heads must be an integer, got 2.0",
     ),
     "conditioner-type": (lambda: IAF(3, conditioner=5), TypeError, "conditioner"),
     "conditioner-built": (

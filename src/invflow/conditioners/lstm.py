@@ -15,20 +15,20 @@ from invflow import _checks
 from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
 
 
-def _cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the next h and c from the pre-activations of the gates, (*batch, 4 * width)."""
-    width = cell.shape[-1]
-    keep, write, show = torch.sigmoid(gates[..., : 3 * width]).split(width, -1)
-    cell = keep * cell + write * torch.tanh(gates[..., 3 * width :])
-    return show * torch.tanh(cell), cell
-
-
 class _Layer(NamedTuple):
     """What a layer multiplies its input and its last h with, and what it adds."""
 
     read: Tensor
     recur: Tensor
     bias: Tensor
+
+    def step(self, value: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next h and c, (n, width), from an input, (n, size), and the last ones."""
+        width = c.shape[1]
+        gates = torch.addmm(torch.addmm(self.bias, value, self.read.t()), h, self.recur.t())
+        forget, write, show = torch.sigmoid(gates[:, : 3 * width]).split(width, 1)
+        c = forget * c + write * torch.tanh(gates[:, 3 * width :])
+        return show * torch.tanh(c), c
 
 
 class _Start(NamedTuple):
@@ -83,9 +83,8 @@ class LSTMDecoder(RecordingDecoder):
     def _parameters(self, feature: int) -> Tensor:
         value = self._input
         states: list[tuple[Tensor, Tensor]] = []
-        for layer, (h, c) in zip(self._layers, self._states, strict=True):
-            gates = torch.addmm(torch.addmm(layer.bias, value, layer.read.t()), h, layer.recur.t())
-            states.append(_cell(gates, c))
+        for layer, state in zip(self._layers, self._states, strict=True):
+            states.append(layer.step(value, *state))
             value, _ = states[-1]
         self._states = states
         return torch.addmm(self._biases[feature], value, self._out.t()).t()
@@ -109,8 +108,8 @@ class LSTM(CachedConditioner):
     and the parameters of feature d are $V h^L_d + v_d$. Every $h^l_0$ and $m^l_0$ is learned, and
     linear in the context c where there is one: the context enters the state and every step.
 
-    All weights but $v$ are shared by the features, so that long vectors need no more of them. The
-    parallel mode is a loop over the features, too, of one product per layer.
+    All weights but $v$ are shared by the features, so that long vectors need no more of them. Both
+    directions are loops over the features, with the same arithmetic.
 
     Args:
         features: number of features, D.
@@ -183,11 +182,12 @@ class LSTM(CachedConditioner):
     def _weights(self) -> list[Tensor]:
         return [*self.reads, *self.recurs, *self.biases]
 
-    def _offset(self, context: Tensor | None) -> Tensor:
-        """Return what the context decides, ([*batch,] offsets), in the dtype of the weights."""
-        if self.context_weight is None or context is None:
-            return self.offset
-        return F.linear(context, self.context_weight, self.offset).to(self.offset.dtype)
+    def _offset(self, batch: Sequence[int], context: Tensor | None) -> Tensor:
+        """Return what the context decides for each event, in the dtype of the weights."""
+        offset = self.offset
+        if self.context_weight is not None and context is not None:
+            offset = F.linear(context, self.context_weight, offset).to(offset.dtype)
+        return offset.expand(*batch, -1).reshape(-1, offset.shape[-1])
 
     def _inputs(self, z: Tensor) -> Tensor:
         """Return what each step reads: the feature before its own."""
@@ -196,22 +196,23 @@ class LSTM(CachedConditioner):
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         _checks.event("z", z, self.features, self.offset)
         _checks.context(context, self.context, z.shape[:-1], self.offset)
-        start = _start(self.widths, self._offset(context))
-        # Steps come first here, so that each is a run of memory.
-        values = self._inputs(z).movedim(-1, 0).unsqueeze(-1)
+        start = _start(self.widths, self._offset(z.shape[:-1], context))
         layers = _layers(len(self.widths), self._weights(), start.gates)
+        # Each step's products by themselves: what all steps read, multiplied at once, does not
+        # fit a cache, and was measured slower.
+        values = self._inputs(z).reshape(-1, self.features, 1).unbind(1)
         for layer, (h, c) in zip(layers, start.states, strict=True):
             shown: list[Tensor] = []
-            for given in (F.linear(values, layer.read) + layer.bias).unbind(0):
-                h, c = _cell(given + F.linear(h, layer.recur), c)
+            for value in values:
+                h, c = layer.step(value, h, c)
                 shown.append(h)
-            values = torch.stack(shown)
-        return (F.linear(values, self.out).movedim(0, -2) + self.out_bias).to(z.dtype)
+            values = shown
+        params = F.linear(torch.stack(list(values), 1), self.out) + self.out_bias
+        return params.reshape(*z.shape, self.outputs).to(z.dtype)
 
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        offset = self._offset(context)
-        offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
-        return offset, [*self._weights(), self.token, self.out, self.out_bias]
+        weights = [*self._weights(), self.token, self.out, self.out_bias]
+        return self._offset(batch, context).t(), weights
 
     @classmethod
     def plan_from(cls, recipe: str) -> LSTMPlan:
