@@ -9,6 +9,7 @@ import torch
 from invflow import IAF, MAF, Flow
 from invflow.conditioners import MADE, Conditioner
 from invflow.transforms import Autoregressive, orders
+from invflow.univariate import UNIVARIATES
 from tests.helpers import assert_close, generator, randn
 
 WIDTHS: dict[str, Callable[[], Iterable[int]]] = {
@@ -85,7 +86,7 @@ def test_subclass_of_a_conditioner_is_not_taken_for_it() -> None:
 
 
 @pytest.mark.parametrize("kind", [IAF, MAF])
-@pytest.mark.parametrize("univariate", ["affine", "gated"])
+@pytest.mark.parametrize("univariate", UNIVARIATES)
 def test_new_flow_is_near_its_start(kind: type[Flow], univariate: str) -> None:
     """Close to the identity, or for the gate to a contraction: not far from the noise."""
     flow = kind(5, transforms=2, univariate=univariate, generator=generator(1)).double()

@@ -176,6 +176,11 @@ def test_perturbation_moves_every_transform_off_the_identity() -> None:
             assert (x - z).abs().max() > 0.05, name
             preserves_volume = not ladj.any()
             assert preserves_volume or ladj.abs().max() > 0.05, name
+        if any(True for _ in transform.parameters()):
+            z = randn(5, transform.features)
+            x, ladj = transform(z, context_for(transform, 5))
+            assert (x - z).abs().max() > 0.05, name
+            assert ladj.abs().max() > 0.05 or preserves_volume(transform), name
     module = torch.nn.Linear(3, 3)
     before = module.weight.clone()
     assert (perturbed(module).weight - before).abs().max() > 0.05

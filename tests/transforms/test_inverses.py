@@ -20,6 +20,7 @@ from tests.helpers import (
     made,
     over,
     perturbed,
+    preserves_volume,
     randn,
 )
 
@@ -57,6 +58,8 @@ def _agree(build: dict[str, Autoregressive], batch: tuple[int, ...], of: str) ->
 @transforms
 @pytest.mark.parametrize("of", ["both", "value", "ladj"])
 def test_values_and_gradients_agree(name: str, of: str) -> None:
+    if of == "ladj" and preserves_volume(AUTOREGRESSIVE[name]()):
+        pytest.skip("the log-det is the constant zero")
     _agree({inverse: AUTOREGRESSIVE[name](inverse) for inverse in INVERSES}, (5,), of)
 
 

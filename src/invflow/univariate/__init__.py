@@ -7,14 +7,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from invflow import _checks
+from invflow.univariate.additive import Additive
 from invflow.univariate.affine import Affine
 from invflow.univariate.base import Univariate
+from invflow.univariate.circular import CircularSpline
 from invflow.univariate.gated import Gated
+from invflow.univariate.spline import Spline
 
-__all__ = ["UNIVARIATES", "Affine", "Gated", "Univariate", "univariate"]
+__all__ = [
+    "UNIVARIATES",
+    "Additive",
+    "Affine",
+    "CircularSpline",
+    "Gated",
+    "Spline",
+    "Univariate",
+    "univariate",
+]
 
 #: Every map that can be named. Add a class of your own here to use, save and load it.
-UNIVARIATES: dict[str, type[Univariate]] = {"affine": Affine, "gated": Gated}
+UNIVARIATES: dict[str, type[Univariate]] = {
+    "affine": Affine,
+    "gated": Gated,
+    "additive": Additive,
+    "spline": Spline,
+    "circular": CircularSpline,
+}
 
 
 def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
