@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from invflow import IAF, MAF, Flow
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner
 from invflow.flows import Gaussian
+from invflow.conditioners import MADE, Conditioner
 from invflow.transforms import (
     Autoregressive,
     Compose,
@@ -27,6 +28,17 @@ from invflow.transforms import (
     UnitTriangular,
 )
 from invflow.univariate import Additive, Affine, CircularSpline, Gated, Spline, Univariate
+    Householder,
+    Inverse,
+    Permutation,
+    Permuted,
+    Planar,
+    Radial,
+    Reflected,
+    Sylvester,
+    Transform,
+)
+from invflow.univariate import Affine, Gated, Univariate
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -166,6 +178,10 @@ def _step(conditioner: str) -> Autoregressive:
     return AUTOREGRESSIVE[over(conditioner)]()
 
 
+def amortised(kind: Callable[..., Transform], *args: object, **options: int) -> Callable[..., Any]:
+    return lambda: perturbed(kind(*args, **options, generator=generator(2)))
+
+
 #: All transforms, perturbed and in float64.
 TRANSFORMS: dict[str, Callable[[], Transform]] = {
     **AUTOREGRESSIVE,
@@ -180,6 +196,24 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "unit-triangular-3-context": lambda: perturbed(
         UnitTriangular(3, context=2, generator=generator(2))
     ),
+    "planar-1": amortised(Planar, 1),
+    "planar-3-context": amortised(Planar, 3, context=2),
+    "planar-8": amortised(Planar, 8),
+    "radial-1-context": amortised(Radial, 1, context=2),
+    "radial-3": amortised(Radial, 3),
+    "radial-8-context": amortised(Radial, 8, context=3),
+    "householder-1": amortised(Householder, 1, 3),
+    "householder-3-context": amortised(Householder, 3, 2, context=2),
+    "householder-8": amortised(Householder, 8, 5),
+    "sylvester-orthogonal-1-context": amortised(Sylvester, 1, context=2),
+    "sylvester-orthogonal-3": amortised(Sylvester, 3, 2),
+    "sylvester-orthogonal-8-context": amortised(Sylvester, 8, 3, context=3),
+    "sylvester-householder-1": amortised(Sylvester, 1, 1, "householder"),
+    "sylvester-householder-3-context": amortised(Sylvester, 3, 2, Reflected(3), context=2),
+    "sylvester-householder-8": amortised(Sylvester, 8, 8, "householder"),
+    "sylvester-triangular-1": amortised(Sylvester, 1, 1, "triangular"),
+    "sylvester-triangular-3-context": amortised(Sylvester, 3, 3, "triangular", context=2),
+    "sylvester-triangular-8": amortised(Sylvester, 8, 5, Permuted(reverse=True)),
     "inverse-1": lambda: Inverse(_step("made-1")),
     "inverse-3-context": lambda: Inverse(_step("made-3-context")),
     "inverse-65": lambda: Inverse(_step("made-65")),

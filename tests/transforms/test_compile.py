@@ -30,6 +30,10 @@ NAMES = [
     over("attention-3-two-blocks-context"),
     "elementwise-8-context",
     "compose-3-mixed",
+    "planar-3-context",
+    "radial-8-context",
+    "householder-3-context",
+    "sylvester-orthogonal-8-context",
 ]
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
 # Torch's own remarks while it compiles.

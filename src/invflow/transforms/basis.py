@@ -1,0 +1,115 @@
+"""Orthonormal columns, made from parameters that are free."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.transforms.householder import pairs, reflect
+
+
+class Basis(ABC):
+    """A way to make a matrix Q, D x M, with orthonormal columns."""
+
+    @abstractmethod
+    def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
+        """Return what the parameters start from, of any shape."""
+
+    @abstractmethod
+    def columns(self, given: Tensor, features: int, columns: int) -> Tensor:
+        """Return Q, (*batch, D, M), for parameters shaped like `start` after any batch."""
+
+
+@dataclass(frozen=True)
+class Orthogonal(Basis):
+    """Q of the QR decomposition of a D x M matrix, with signs for which R's diagonal is positive.
+
+    With these Q is unique, and smooth in the matrix as long as that has rank M. (The paper iterates
+    towards orthonormal columns instead, which converges from matrices that are nearly so.)
+
+    Example:
+        >>> Orthogonal().columns(torch.tensor([[-3.0], [4.0]]), 2, 1)
+        tensor([[-0.6000],
+                [ 0.8000]])
+    """
+
+    def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
+        return torch.linalg.qr(torch.randn(features, columns, generator=generator)).Q
+
+    def columns(self, given: Tensor, features: int, columns: int) -> Tensor:
+        q, r = torch.linalg.qr(given)
+        signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(q.dtype)
+        return q * signs.unsqueeze(-2)
+
+
+@dataclass(frozen=True)
+class Reflected(Basis):
+    """The first M columns of a product of reflections.
+
+    As many as D reach every Q for M < D, and half of them, by the determinant, for M = D.
+
+    Args:
+        reflections: their number.
+
+    Raises:
+        TypeError: `reflections` is no integer.
+        ValueError: `reflections` is below 1.
+
+    Example:
+        >>> Reflected(1).columns(torch.tensor([[0.0, 3.0]]), 2, 2)
+        tensor([[ 1.,  0.],
+                [ 0., -1.]])
+    """
+
+    reflections: int = 8
+
+    def __post_init__(self) -> None:
+        _checks.positive_integer("reflections", self.reflections)
+
+    def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
+        return pairs(features, self.reflections, generator)
+
+    def columns(self, given: Tensor, features: int, columns: int) -> Tensor:
+        rows = torch.eye(columns, features, dtype=given.dtype, device=given.device)
+        return reflect(rows, given.unsqueeze(-3)).mT
+
+
+@dataclass(frozen=True)
+class Permuted(Basis):
+    """The first M columns of the identity, without parameters.
+
+    Args:
+        reverse: take the features from the last one on, as every other transform of a flow should.
+
+    Raises:
+        TypeError: `reverse` is not True or False.
+
+    Example:
+        >>> Permuted(reverse=True).columns(torch.zeros(0), 2, 1)
+        tensor([[0.],
+                [1.]])
+    """
+
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        _checks.boolean("reverse", self.reverse)
+
+    def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
+        return torch.zeros(0)
+
+    def columns(self, given: Tensor, features: int, columns: int) -> Tensor:
+        q = torch.eye(features, columns, dtype=given.dtype, device=given.device)
+        return q.flip(-2) if self.reverse else q
+
+
+#: Every basis that can be named.
+BASES: dict[str, type[Basis]] = {
+    "orthogonal": Orthogonal,
+    "householder": Reflected,
+    "triangular": Permuted,
+}

@@ -1,0 +1,88 @@
+"""Products of reflections."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from invflow import _checks
+from invflow.transforms.amortised import Amortised
+
+
+def reflect(z: Tensor, vectors: Tensor) -> Tensor:
+    """Reflect `z` in the plane across the first vector, then the second, and so on.
+
+    Args:
+        z: shape (*batch, D).
+        vectors: shape (*batch, H, D), of any length; one of length zero reflects nothing.
+
+    Example:
+        >>> reflect(torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 0.0], [0.0, -1.0]]))
+        tensor([-1., -2.])
+    """
+    for unit in F.normalize(vectors, dim=-1).unbind(-2):
+        z = z - 2 * unit * (unit * z).sum(-1, keepdim=True)
+    return z
+
+
+def pairs(features: int, reflections: int, generator: torch.Generator | None) -> Tensor:
+    """Return random vectors, each twice, so that their reflections cancel.
+
+    Args:
+        features: length of the vectors.
+        reflections: number of vectors; of an odd number the last one has no partner.
+        generator: random numbers; torch's own by default.
+    """
+    half = torch.randn((reflections + 1) // 2, features, generator=generator)
+    return half.repeat_interleave(2, 0)[:reflections]
+
+
+class Householder(Amortised):
+    r"""A product of reflections, with log-determinant zero.
+
+    $$x = H_T \cdots H_1 z, \qquad H_t = I - 2 \frac{v_t v_t^\top}{|v_t|^2}$$
+
+    with vectors $v_t$ that are learned, or linear in the context. The product is an orthogonal
+    matrix of determinant $(-1)^T$, and T = D reach all of these. The vectors start in pairs whose
+    reflections cancel, at the identity for an even T.
+
+    Args:
+        features: number of features, D.
+        reflections: their number, T.
+        context: size of the context, 0 for none.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: a size that is no integer.
+        ValueError: `features` or `reflections` below 1, a negative `context`.
+
+    References:
+        Tomczak and Welling 2016, arXiv 1611.09630.
+
+    Example:
+        >>> import torch
+        >>> transform = Householder(features=3, reflections=2, context=2)
+        >>> z, context = torch.randn(5, 3), torch.randn(5, 2)
+        >>> x, ladj = transform(z, context)
+        >>> torch.allclose(x.norm(dim=-1), z.norm(dim=-1)), ladj
+        (True, tensor([0., 0., 0., 0., 0.]))
+    """
+
+    def __init__(
+        self,
+        features: int,
+        reflections: int = 8,
+        *,
+        context: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(features, context)
+        _checks.positive_integer("reflections", reflections)
+        self._declare([pairs(features, reflections, generator)], generator)
+
+    def _map(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return reflect(z, tensors[0]), z.new_zeros(z.shape[:-1])
+
+    def _unmap(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return reflect(x, tensors[0].flip(-2)), x.new_zeros(x.shape[:-1])
