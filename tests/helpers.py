@@ -17,17 +17,10 @@ from torch import Tensor, nn
 from invflow import IAF, MAF, Flow
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner
 from invflow.flows import Gaussian
-from invflow.conditioners import MADE, Conditioner
 from invflow.transforms import (
     Autoregressive,
     Compose,
     Elementwise,
-    Inverse,
-    Permutation,
-    Transform,
-    UnitTriangular,
-)
-from invflow.univariate import Additive, Affine, CircularSpline, Gated, Spline, Univariate
     Householder,
     Inverse,
     Permutation,
@@ -37,8 +30,9 @@ from invflow.univariate import Additive, Affine, CircularSpline, Gated, Spline, 
     Reflected,
     Sylvester,
     Transform,
+    UnitTriangular,
 )
-from invflow.univariate import Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, CircularSpline, Gated, Spline, Univariate
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -266,6 +260,8 @@ FLOWS: dict[str, Callable[[], Flow]] = {
 
 def preserves_volume(transform: Transform) -> bool:
     """Whether the transform has no log-det that could be wrong, nor a gradient of it."""
+    if isinstance(transform, Householder | UnitTriangular):
+        return True
     return isinstance(getattr(transform, "univariate", None), Additive)
 
 

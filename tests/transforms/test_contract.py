@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from invflow.transforms import Householder, Inverse
+from invflow.transforms import Inverse
 from tests.helpers import (
     BATCHES,
     DIRECTIONS,
@@ -14,6 +14,7 @@ from tests.helpers import (
     context_for,
     directed,
     perturbed,
+    preserves_volume,
     randn,
 )
 
@@ -174,15 +175,7 @@ def test_perturbation_moves_every_transform_off_the_identity() -> None:
             z = randn(5, transform.features)
             x, ladj = transform(z, context_for(transform, 5))
             assert (x - z).abs().max() > 0.05, name
-            preserves_volume = not ladj.any()
-            assert preserves_volume or ladj.abs().max() > 0.05, name
-        if any(True for _ in transform.parameters()):
-            z = randn(5, transform.features)
-            x, ladj = transform(z, context_for(transform, 5))
-            assert (x - z).abs().max() > 0.05, name
             assert ladj.abs().max() > 0.05 or preserves_volume(transform), name
-            # An orthogonal matrix has no other log-determinant than zero.
-            assert ladj.abs().max() > 0.05 or isinstance(transform, Householder), name
     module = torch.nn.Linear(3, 3)
     before = module.weight.clone()
     assert (perturbed(module).weight - before).abs().max() > 0.05
