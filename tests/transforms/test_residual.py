@@ -261,11 +261,13 @@ def test_radial_at_its_centre(features: int, direction: str) -> None:
 
 
 def test_radial_where_the_branches_of_its_root_meet() -> None:
-    """At the start, alpha = kappa = 1, that is where the distance is 1."""
-    transform = given(Radial(2), torch.zeros(2), scalar(0.0), scalar(0.0))
-    x = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    jacobian = jacrev(lambda x: transform.inverse(x)[0])(x)
-    assert_close(jacobian, torch.eye(2, dtype=torch.float64))
+    """At a distance of alpha kappa after the map: neither branch may lose its derivative."""
+    transform = given(Radial(2), torch.zeros(2), scalar(0.0), scalar(1.2))
+    x = torch.cat([positive(scalar(1.2)), torch.zeros(1).double()])
+    z, _ = transform.inverse(x)
+    forward = jacrev(lambda z: transform(z)[0])(z)
+    inverse = jacrev(lambda x: transform.inverse(x)[0])(x)
+    assert_close(inverse @ forward, torch.eye(2, dtype=torch.float64))
 
 
 # Orthogonal matrices.
