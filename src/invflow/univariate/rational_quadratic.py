@@ -131,7 +131,7 @@ def _find(value: Tensor, edges: Tensor, knots: Knots) -> _Bin:
     below = (value.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1)
     ends = torch.stack([below, below + 1], -1)
     (x0, x1), (y0, y1), (slope0, slope1) = (
-        table.expand(*value.shape, -1).gather(-1, ends).unbind(-1) for table in knots
+        table.take_along_dim(ends, -1).unbind(-1) for table in knots
     )
     # Taken between knots as they are rounded, so that neighbouring bins meet.
     width, height = x1 - x0, y1 - y0
