@@ -21,7 +21,7 @@ from invflow.flows import Flow, build
 FLOWS = {
     "gaussian": {},
     "maf": {"transforms": 5, "hidden_features": (64, 64)},
-    "nsf": {"transforms": 3, "hidden_features": (64, 64), "low": -4.0, "high": 4.0},
+    "nsf": {"transforms": 3, "hidden_features": (64, 64)},
 }
 
 

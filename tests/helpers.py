@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from invflow import IAF, MAF, Flow
+from invflow import IAF, MAF, NSF, Flow, flows
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner
 from invflow.flows import Gaussian
 from invflow.transforms import (
@@ -251,6 +251,13 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "maf-65": flow(MAF, 65, 0, 1, (80,)),
     "iaf-3-student-t": flow(IAF, 3, 0, 2, (6,), base={"name": "student-t", "df": 3.0}),
     "maf-2-logistic-context": flow(MAF, 2, 1, 2, (6,), base="logistic"),
+    "nsf-3-context": flow(NSF, 3, 2, 2, (8,)),
+    "nsf-8": flow(NSF, 8, 0, 1, (16,), univariate={"name": "spline", "bins": 4}),
+    "planar-1-context": flow(flows.Planar, 1, 2, 3),
+    "planar-8": flow(flows.Planar, 8),
+    "radial-3-context": flow(flows.Radial, 3, 2),
+    "sylvester-3": flow(flows.Sylvester, 3, basis="triangular"),
+    "sylvester-8-context": flow(flows.Sylvester, 8, 2, 2, columns=3, basis="householder"),
     "gaussian-1": flow(Gaussian, 1),
     "gaussian-3-context": flow(Gaussian, 3, 2),
     "gaussian-8-diagonal": flow(Gaussian, 8, kind="diagonal"),

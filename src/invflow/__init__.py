@@ -6,6 +6,16 @@
 """
 
 from invflow._version import __version__
-from invflow.flows import IAF, MAF, Flow
+from invflow.flows import IAF, MAF, NSF, Flow, Gaussian, Planar, Radial, Sylvester
 
-__all__ = ["IAF", "MAF", "Flow", "__version__"]
+__all__ = [
+    "IAF",
+    "MAF",
+    "NSF",
+    "Flow",
+    "Gaussian",
+    "Planar",
+    "Radial",
+    "Sylvester",
+    "__version__",
+]

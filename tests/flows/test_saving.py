@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from invflow import IAF, MAF, Flow
+from invflow import IAF, MAF, NSF, Flow, flows
 from invflow.conditioners import MADE
 from invflow.transforms import Elementwise
 from invflow.univariate import Affine, Gated
@@ -28,6 +28,11 @@ SAVED: dict[str, Callable[[], Flow]] = {
     "norm": flow(IAF, 3, 2, 2, (8, 8), norm=True, skip=True),
     "lstm": flow(IAF, 3, 2, 2, (8, 7), conditioner="lstm", order="random"),
     "attention": flow(MAF, 3, 2, 2, (6, 6), conditioner="attention", heads=3),
+    "nsf": flow(NSF, 3, 1, 2, (8,), univariate={"name": "spline", "bins": 5}),
+    "planar": flow(flows.Planar, 3, 2, checkpoint=True),
+    "radial": flow(flows.Radial, 3),
+    "sylvester": flow(flows.Sylvester, 3, 2, columns=2, basis="triangular"),
+    "gaussian": flow(flows.Gaussian, 3, 2, kind="diagonal"),
     "one-feature": flow(IAF, 1, 0, 2, ()),
     "wide": flow(MAF, 65, 3, 2, (16, 16)),
     "float32": lambda: flow(IAF, 3, 0, 2, (8,))().float(),

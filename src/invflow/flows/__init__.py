@@ -1,6 +1,6 @@
 """Flows: torch distributions made of a base and a transform."""
 
-from invflow.flows.autoregressive import IAF, MAF
+from invflow.flows.autoregressive import IAF, MAF, NSF
 from invflow.flows.base import Base
 from invflow.flows.bases import (
     BASES,
@@ -20,11 +20,13 @@ from invflow.flows.mixture import FlowMixture, MixtureDistribution
 from invflow.flows.named import build
 from invflow.flows.nested import FlowBase
 from invflow.flows.pyro import to_pyro
+from invflow.flows.residual import Planar, Radial, Sylvester
 
 __all__ = [
     "BASES",
     "IAF",
     "MAF",
+    "NSF",
     "Base",
     "DiagonalNormal",
     "Flow",
@@ -36,8 +38,11 @@ __all__ = [
     "Logistic",
     "Mixture",
     "MixtureDistribution",
+    "Planar",
+    "Radial",
     "StandardNormal",
     "StudentT",
+    "Sylvester",
     "Uniform",
     "as_base",
     "build",

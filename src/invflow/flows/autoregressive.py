@@ -170,3 +170,50 @@ class MAF(_AutoregressiveFlow):
     @staticmethod
     def _directed(transform: Transform) -> Transform:
         return Inverse(transform)
+
+
+class NSF(_AutoregressiveFlow):
+    r"""Neural spline flow: a `MAF` whose maps are rational-quadratic splines.
+
+    Args:
+        features: number of features, D.
+        context: size of the context, 0 for none.
+        transforms: number of autoregressive transforms, K.
+        hidden_features: widths of the conditioner's hidden layers.
+        univariate: the map of each feature; for other splines than the default a mapping, such as
+            {"name": "spline", "bins": 16, "low": -4.0, "high": 4.0}, or an object.
+        **options: further arguments, as for `MAF`.
+
+    Raises:
+        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
+        ValueError: a size out of range, or an unknown name.
+
+    References:
+        Durkan et al. 2019, arXiv 1906.04032.
+
+    Example:
+        >>> import torch
+        >>> flow = NSF(features=4)
+        >>> flow().log_prob(torch.randn(5, 4)).shape
+        torch.Size([5])
+    """
+
+    name: ClassVar[str | None] = "nsf"
+
+    def __init__(
+        self,
+        features: int,
+        context: int = 0,
+        transforms: int = 3,
+        hidden_features: Sequence[int] = (64, 64),
+        *,
+        univariate: str | Mapping[str, Any] | Univariate = "spline",
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            features, context, transforms, hidden_features, univariate=univariate, **options
+        )
+
+    @staticmethod
+    def _directed(transform: Transform) -> Transform:
+        return Inverse(transform)
