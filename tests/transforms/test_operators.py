@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from invflow.conditioners import CachedConditioner
-from invflow.transforms import cached, decode, reverse
+from invflow.conditioners import CachedConditioner, ReversiblePlan
+from invflow.transforms import cached, decode, replay, reverse
 from tests.helpers import AUTOREGRESSIVE, context_for, randn
 
 TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
@@ -32,7 +32,12 @@ def test_operators_keep_torchs_rules(name: str) -> None:
         torch.library.opcheck(decode.decode, arguments, test_utils=TESTS)
         z, params, hidden = decode.decode(*arguments)
         rows = params.unflatten(0, (transform.features, transform.conditioner.outputs))
-        ratio = randn(*rows.shape, seed=1)
-        torch.library.opcheck(
-            reverse.decode_pullback, (*names, z, rows, ratio, hidden, weights), test_utils=TESTS
-        )
+        if isinstance(method.plan, ReversiblePlan):
+            ratio = randn(*rows.shape, seed=1)
+            arguments = (*names, z, rows, ratio, hidden, weights)
+            torch.library.opcheck(reverse.decode_pullback, arguments, test_utils=TESTS)
+        else:
+            slopes, _ = transform.univariate.slopes(z, rows.transpose(1, 2))
+            cotangents = [randn(*z.shape, seed=1), randn(*params.shape, seed=2)]
+            arguments = (*arguments[:4], z, slopes, offset, weights, cotangents)
+            torch.library.opcheck(replay.replay, arguments, test_utils=TESTS)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Plan, RecordingDecoder
 from invflow.transforms import Autoregressive
@@ -137,6 +138,28 @@ def test_compiles_without_a_break() -> None:
         if run is compiled:
             first = [value, ladj, *found]
     assert_close(first, [value, ladj, *found], 1e-11)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")
+def test_gradient_inside_what_is_compiled() -> None:
+    """Its first run is under a dispatch mode, with which torch checks operators."""
+    transform, x = _transform("cached", 0), randn(3, 5)
+
+    def run(x: Tensor) -> Tensor:
+        return torch.func.grad(lambda x: transform.inverse(x)[0].sin().sum())(x)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        assert_close(compiled(x), run(x), 1e-11)
+
+
+def test_gradient_under_a_dispatch_mode() -> None:
+    transform, x = _transform("cached", 0), randn(3, 5).requires_grad_()
+    expected = torch.autograd.grad(transform.inverse(x)[0].sin().sum(), x)
+    with FlopCounterMode(display=False):
+        found = torch.autograd.grad(transform.inverse(x)[0].sin().sum(), x)
+    assert_close(found, expected, 1e-12)
 
 
 def test_second_derivatives_are_refused() -> None:

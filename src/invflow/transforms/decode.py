@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
@@ -52,6 +53,11 @@ def call(function: type[Function], method: Method, *tensors: Tensor) -> Any:
     return cast(Any, function).apply(method, *tensors)
 
 
+def unmixed(like: Tensor) -> AbstractContextManager[object]:
+    """Leave autocast: a sweep is in the dtype of its tensors, each step rounding the next."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 @torch.library.custom_op("invflow::decode", mutates_args=())
 def decode(
     kind: str, recipe: str, univariate: str, x: Tensor, offset: Tensor, weights: list[Tensor]
@@ -59,8 +65,9 @@ def decode(
     """The forward sweep: z, parameters, and the decoder's hidden state."""
     decoder = plan_of(kind, recipe).decoder(offset, weights)
     solve = univariates.from_recipe(univariate).solver(x)
-    for feature, row in enumerate(x.contiguous().unbind(0)):
-        decoder.append(feature, solve(row, decoder.parameters(feature).t()))
+    with unmixed(x):
+        for feature, row in enumerate(x.contiguous().unbind(0)):
+            decoder.append(feature, solve(row, decoder.parameters(feature).t()))
     return decoder.z, decoder.params, decoder.hidden
 
 

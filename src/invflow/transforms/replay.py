@@ -12,6 +12,8 @@ pass forwards and one back, and the memory that of one pass.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,7 +29,25 @@ from invflow.transforms.decode import (
     no_second_derivative,
     plan_of,
     selected,
+    unmixed,
 )
+
+
+@contextmanager
+def _functional() -> Generator[None]:
+    """Let torch.func work inside an operator.
+
+    It does by itself, but not when the operator runs under a dispatch mode (torch's counter of
+    operations, the first run of a compiled graph), whose exclusions would hide it from its own.
+    """
+    keys = torch._C.DispatchKey  # pyright: ignore[reportPrivateUsage]
+    guard = torch._C._SetExcludeDispatchKeyGuard  # pyright: ignore[reportPrivateUsage]
+    with (
+        guard(keys.FuncTorchGradWrapper, False),
+        guard(keys.FuncTorchDynamicLayerFrontMode, False),
+        guard(keys.FuncTorchDynamicLayerBackMode, False),
+    ):
+        yield
 
 
 @torch.library.custom_op("invflow::replay", mutates_args=())
@@ -65,9 +85,11 @@ def replay(
             decoder.append(feature, solution + (row - value) / slope)
         return decoder.z, decoder.params
 
-    pull = torch.func.vjp(sweep, x, offset, *weights)[1]
-    # Clones, because an operator must not return its arguments.
-    return [gradient.clone() for gradient in pull(tuple(cotangents))]
+    with unmixed(x), _functional():
+        gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
+    # Clones, because an operator must not return its arguments, in the order of memory that the
+    # compiler is told.
+    return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 
 @replay.register_fake
@@ -82,7 +104,7 @@ def _(
     weights: list[Tensor],
     cotangents: list[Tensor],
 ) -> list[Tensor]:
-    return [torch.empty_like(tensor) for tensor in (x, offset, *weights)]
+    return [tensor.new_empty(tensor.shape) for tensor in (x, offset, *weights)]
 
 
 @replay.register_vmap
