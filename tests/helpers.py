@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import IAF, MAF, Flow
-from invflow.conditioners import MADE, Conditioner
+from invflow.conditioners import MADE, Conditioner, MaskedConvolution
 from invflow.transforms import Autoregressive, Compose, Elementwise, Inverse, Permutation, Transform
 from invflow.univariate import Affine, Gated, Univariate
 
@@ -62,6 +62,16 @@ def made(features: int, hidden: Sequence[int], **options: object) -> Callable[..
     return build
 
 
+def convolution(
+    shape: Sequence[int], hidden: Sequence[int], **options: object
+) -> Callable[..., Conditioner]:
+    def build(start: Sequence[float]) -> Conditioner:
+        settings = {"shape": shape, **options, "generator": generator(5)}
+        return MaskedConvolution(math.prod(shape), start, hidden, **settings)
+
+    return build
+
+
 #: Conditioners, each built from the values that the parameters of a feature start from.
 CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "made-1": made(1, (4,)),
@@ -83,6 +93,16 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "made-65": made(65, (80,)),
     "made-65-narrow-residual-context": made(65, (16, 16), context=3, residual=True),
     "made-65-row-panels": made(65, (520, 512), context=2),
+    "convolution-1": convolution((1, 1, 1), (3,)),
+    "convolution-1-context": convolution((1, 1, 1), (4, 3), context=2),
+    "convolution-1x2-context-no-hidden": convolution((2, 1, 2), (), context=2),
+    "convolution-1x1-kernel-1": convolution((3, 1, 1), (7,), kernel_size=1),
+    "convolution-1x1-narrow-context": convolution((3, 1, 1), (2, 1), context=1),
+    "convolution-2x2": convolution((1, 2, 2), (5, 4), activation="tanh"),
+    "convolution-2x2-context": convolution((2, 2, 2), (5, 4), context=8),
+    "convolution-2x2-narrow": convolution((3, 2, 2), (2, 2), activation="silu"),
+    "convolution-2x3-kernel-5-context": convolution((1, 2, 3), (4,), context=6, kernel_size=5),
+    "convolution-3x1": convolution((2, 3, 1), (4, 6, 3), activation="softplus"),
 }
 
 
@@ -171,6 +191,8 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "maf-2-context": flow(MAF, 2, 1, 4, (1,), order="same"),
     "maf-8-residual": flow(MAF, 8, 0, 4, (5, 5, 5), residual=True),
     "maf-65": flow(MAF, 65, 0, 1, (80,)),
+    "iaf-2x2-convolution": flow(IAF, 8, 8, 2, (6,), conditioner="convolution", shape=(2, 2, 2)),
+    "maf-1x3-convolution": flow(MAF, 6, 0, 2, (5, 4), conditioner="convolution", shape=[2, 1, 3]),
     "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
 }
 

@@ -25,6 +25,7 @@ SAVED: dict[str, Callable[[], Flow]] = {
     "univariate-mapping": flow(MAF, 3, 0, 2, (8,), univariate={"name": "gated", "gate": 0.5}),
     "univariate-object": flow(IAF, 3, 1, 2, (8,), univariate=Gated(gate=3.0)),
     "options": flow(IAF, 3, 0, 2, (8, 8), activation="silu", residual=True, inverse="passes"),
+    "convolution": flow(IAF, 12, 6, 2, (6, 5), conditioner="convolution", shape=(2, 2, 3)),
     "one-feature": flow(IAF, 1, 0, 2, ()),
     "wide": flow(MAF, 65, 3, 2, (16, 16)),
     "float32": lambda: flow(IAF, 3, 0, 2, (8,))().float(),

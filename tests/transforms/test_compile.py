@@ -26,6 +26,7 @@ NAMES = [
     over("made-1"),
     "made-3-context/gated/random",
     over("made-65-narrow-residual-context"),
+    over("convolution-2x2-context"),
     "elementwise-8-context",
     "compose-3-mixed",
 ]

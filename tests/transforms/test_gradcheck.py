@@ -12,6 +12,8 @@ CONDITIONERS = [
     "made-1-context-no-hidden",
     "made-2-narrow-two-layers-context",
     "made-3-context",
+    "convolution-2x2",
+    "convolution-1x2-context-no-hidden",
 ]
 
 

@@ -10,6 +10,7 @@ from invflow.conditioners.base import (
     RecordingDecoder,
     ReversiblePlan,
 )
+from invflow.conditioners.convolution import MaskedConvolution, raster_order
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.made import MADE
 
@@ -22,11 +23,16 @@ __all__ = [
     "Conditioner",
     "Decoder",
     "Layout",
+    "MaskedConvolution",
     "Plan",
     "Pullback",
     "RecordingDecoder",
     "ReversiblePlan",
+    "raster_order",
 ]
 
 #: Every conditioner that can be named.
-CONDITIONERS: dict[str, type[Conditioner]] = {"made": MADE}
+CONDITIONERS: dict[str, type[Conditioner]] = {
+    "made": MADE,
+    "convolution": MaskedConvolution,
+}

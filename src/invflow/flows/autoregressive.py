@@ -66,7 +66,8 @@ class _AutoregressiveFlow(Flow):
             "conditioner": names[0] if names else conditioner,
             "order": order,
             "inverse": inverse,
-            **options,
+            # As they are after saving and loading.
+            **{key: list(v) if isinstance(v, tuple) else v for key, v in options.items()},
         }
 
     @staticmethod
