@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import IAF, MAF, NSF, Flow, flows
-from invflow.conditioners import LSTM, MADE, Attention, Conditioner
+from invflow.conditioners import LSTM, MADE, Attention, Conditioner, MaskedConvolution
 from invflow.flows import Gaussian
 from invflow.transforms import (
     Autoregressive,
@@ -89,6 +89,14 @@ def network(
         features, hidden = sizes
         return kind(features, start, hidden, **options, generator=generator(5))
 
+
+def convolution(
+    shape: Sequence[int], hidden: Sequence[int], **options: object
+) -> Callable[..., Conditioner]:
+    def build(start: Sequence[float]) -> Conditioner:
+        settings = {"shape": shape, **options, "generator": generator(5)}
+        return MaskedConvolution(math.prod(shape), start, hidden, **settings)
+
     return build
 
 
@@ -130,6 +138,16 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "attention-3-two-blocks-context": network(Attention, 3, (8, 8), context=1, heads=2),
     "attention-8-two-blocks": network(Attention, 8, (6, 6), heads=3),
     "attention-8-context": network(Attention, 8, (8,), context=3),
+    "convolution-1": convolution((1, 1, 1), (3,)),
+    "convolution-1-context": convolution((1, 1, 1), (4, 3), context=2),
+    "convolution-1x2-context-no-hidden": convolution((2, 1, 2), (), context=2),
+    "convolution-1x1-kernel-1": convolution((3, 1, 1), (7,), kernel_size=1),
+    "convolution-1x1-narrow-context": convolution((3, 1, 1), (2, 1), context=1),
+    "convolution-2x2": convolution((1, 2, 2), (5, 4), activation="tanh"),
+    "convolution-2x2-context": convolution((2, 2, 2), (5, 4), context=8),
+    "convolution-2x2-narrow": convolution((3, 2, 2), (2, 2), activation="silu"),
+    "convolution-2x3-kernel-5-context": convolution((1, 2, 3), (4,), context=6, kernel_size=5),
+    "convolution-3x1": convolution((2, 3, 1), (4, 6, 3), activation="softplus"),
 }
 
 
@@ -261,6 +279,8 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "gaussian-1": flow(Gaussian, 1),
     "gaussian-3-context": flow(Gaussian, 3, 2),
     "gaussian-8-diagonal": flow(Gaussian, 8, kind="diagonal"),
+    "iaf-2x2-convolution": flow(IAF, 8, 8, 2, (6,), conditioner="convolution", shape=(2, 2, 2)),
+    "maf-1x3-convolution": flow(MAF, 6, 0, 2, (5, 4), conditioner="convolution", shape=[2, 1, 3]),
     "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
 }
 

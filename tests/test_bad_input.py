@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from invflow import IAF, MAF, Flow
-from invflow.conditioners import CONDITIONERS, LSTM, MADE, Attention, Conditioner
+from invflow.conditioners import (
+    CONDITIONERS,
+    LSTM,
+    MADE,
+    Attention,
+    Conditioner,
+    MaskedConvolution,
+    raster_order,
+)
 from invflow.flows import StandardNormal
 from invflow.transforms import (
     Autoregressive,
@@ -334,6 +342,62 @@ ARGUMENTS: dict[str, Case] = {
         lambda: Attention(3, (0.0,), (8,), heads=2.0),
         TypeError,
         "heads must be an integer, got 2.0",
+    ),
+    "convolution-no-shape": (lambda: IAF(4, conditioner="convolution"), TypeError, "shape"),
+    "convolution-shape-features": (
+        lambda: MaskedConvolution(4, (0.0,), shape=(2, 2, 2)),
+        ValueError,
+        r"shape must be of 4 features in all, got \(2, 2, 2\) of 8",
+    ),
+    "convolution-shape-vector": (
+        lambda: MaskedConvolution(4, (0.0,), shape=(4,)),
+        ValueError,
+        r"shape must be \(channels, height, width\), got \(4,\)",
+    ),
+    "convolution-shape-number": (
+        lambda: MaskedConvolution(4, (0.0,), shape=4),
+        TypeError,
+        "shape must be a sequence of integers, got 4",
+    ),
+    "convolution-shape-zero": (
+        lambda: raster_order((0, 2, 2)),
+        ValueError,
+        r"shape\[0\] must be at least 1, got 0",
+    ),
+    "convolution-shape-float": (
+        lambda: raster_order((1, 2.0, 2)),
+        TypeError,
+        r"shape\[1\] must be an integer, got 2.0",
+    ),
+    "convolution-context": (
+        lambda: MaskedConvolution(4, (0.0,), context=6, shape=(1, 2, 2)),
+        ValueError,
+        "context must be maps of 2 x 2, a multiple of 4, got 6",
+    ),
+    "convolution-kernel-even": (
+        lambda: MaskedConvolution(4, (0.0,), shape=(1, 2, 2), kernel_size=2),
+        ValueError,
+        "kernel_size must be odd, got 2",
+    ),
+    "convolution-kernel-zero": (
+        lambda: MaskedConvolution(4, (0.0,), shape=(1, 2, 2), kernel_size=0),
+        ValueError,
+        "kernel_size must be at least 1, got 0",
+    ),
+    "convolution-kernel-float": (
+        lambda: MaskedConvolution(4, (0.0,), shape=(1, 2, 2), kernel_size=3.0),
+        TypeError,
+        "kernel_size must be an integer, got 3.0",
+    ),
+    "convolution-width": (
+        lambda: MaskedConvolution(4, (0.0,), (8, 0), shape=(1, 2, 2)),
+        ValueError,
+        r"hidden_features\[1\] must be at least 1, got 0",
+    ),
+    "convolution-activation": (
+        lambda: MaskedConvolution(4, (0.0,), shape=(1, 2, 2), activation="step"),
+        ValueError,
+        "activation must be one of .*'relu'.*got 'step'",
     ),
     "conditioner-type": (lambda: IAF(3, conditioner=5), TypeError, "conditioner"),
     "conditioner-built": (

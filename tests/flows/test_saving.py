@@ -33,6 +33,7 @@ SAVED: dict[str, Callable[[], Flow]] = {
     "radial": flow(flows.Radial, 3),
     "sylvester": flow(flows.Sylvester, 3, 2, columns=2, basis="triangular"),
     "gaussian": flow(flows.Gaussian, 3, 2, kind="diagonal"),
+    "convolution": flow(IAF, 12, 6, 2, (6, 5), conditioner="convolution", shape=(2, 2, 3)),
     "one-feature": flow(IAF, 1, 0, 2, ()),
     "wide": flow(MAF, 65, 3, 2, (16, 16)),
     "float32": lambda: flow(IAF, 3, 0, 2, (8,))().float(),

@@ -28,6 +28,7 @@ NAMES = [
     over("made-65-narrow-residual-context"),
     over("lstm-3-two-layers-context"),
     over("attention-3-two-blocks-context"),
+    over("convolution-2x2-context"),
     "elementwise-8-context",
     "compose-3-mixed",
     "planar-3-context",

@@ -16,6 +16,8 @@ CONDITIONERS = [
     "lstm-1-context",
     "attention-1-context",
     "attention-3",
+    "convolution-2x2",
+    "convolution-1x2-context-no-hidden",
 ]
 
 

@@ -11,6 +11,7 @@ from invflow.conditioners.base import (
     RecordingDecoder,
     ReversiblePlan,
 )
+from invflow.conditioners.convolution import MaskedConvolution, raster_order
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.lstm import LSTM
 from invflow.conditioners.made import MADE
@@ -26,10 +27,12 @@ __all__ = [
     "Conditioner",
     "Decoder",
     "Layout",
+    "MaskedConvolution",
     "Plan",
     "Pullback",
     "RecordingDecoder",
     "ReversiblePlan",
+    "raster_order",
 ]
 
 #: Every conditioner that can be named.
@@ -37,4 +40,5 @@ CONDITIONERS: dict[str, type[Conditioner]] = {
     "made": MADE,
     "lstm": LSTM,
     "attention": Attention,
+    "convolution": MaskedConvolution,
 }

@@ -72,7 +72,8 @@ class _AutoregressiveFlow(Flow):
             "inverse": inverse,
             "base": described(self.base),
             "checkpoint": checkpoint,
-            **options,
+            # As they are after saving and loading.
+            **{key: list(v) if isinstance(v, tuple) else v for key, v in options.items()},
         }
 
     @staticmethod

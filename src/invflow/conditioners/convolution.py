@@ -1,0 +1,383 @@
+"""A masked convolutional network over maps, for latent variables that are images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import deque
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invflow import _checks
+from invflow.conditioners.activation import ACTIVATIONS
+from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
+from invflow.conditioners.layout import Layout
+
+
+def _map_shape(value: Any) -> tuple[int, int, int]:
+    shape = _checks.widths("shape", value)
+    if len(shape) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {shape}")
+    return shape
+
+
+def raster_order(shape: Sequence[int]) -> Tensor:
+    """Return the order in which a `MaskedConvolution` takes the entries of a map.
+
+    Pixel by pixel, row by row, and within a pixel channel by channel, as a permutation of the map's
+    entries as `torch.flatten` numbers them, which is channel by channel. With it as the `order` of
+    an `Autoregressive`, the vectors are flattened maps; its reverse, `.flip(0)`, takes the last
+    pixel first.
+
+    Args:
+        shape: of the map: channels, height, width.
+
+    Raises:
+        TypeError: `shape` is no sequence of integers.
+        ValueError: it does not hold three sizes of at least 1.
+
+    Example:
+        >>> raster_order((2, 1, 3))
+        tensor([0, 3, 1, 4, 2, 5])
+    """
+    channels, height, width = _map_shape(shape)
+    entries = torch.arange(channels * height * width)
+    return entries.reshape(channels, height, width).movedim(0, -1).flatten()
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvolutionPlan(Plan):
+    """A masked convolution over plain tensors.
+
+    Args:
+        layout: which unit of a pixel sees which of the same pixel: a MADE of its channels.
+        height: of the map.
+        width: of the map.
+        kernel_size: odd.
+    """
+
+    layout: Layout
+    height: int
+    width: int
+    kernel_size: int
+
+    @property
+    def recipe(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def from_recipe(recipe: str) -> ConvolutionPlan:
+        """Return the plan of which `recipe` is the string: a pure function of it, hence cached."""
+        fields: dict[str, Any] = json.loads(recipe)
+        layout = fields.pop("layout")
+        layout["hidden"] = tuple(layout["hidden"])
+        return ConvolutionPlan(Layout(**layout), **fields)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
+    def radius(self) -> int:
+        """How far a kernel reaches."""
+        return self.kernel_size // 2
+
+    @cached_property
+    def earlier(self) -> list[tuple[int, int]]:
+        """The steps (down, right) to the pixels before its own that a kernel reaches, in order."""
+        reach = range(-self.radius, self.radius + 1)
+        return [(y, x) for y in reach for x in reach if (y, x) < (0, 0)]
+
+    def inside(self, pixel: int) -> tuple[int, ...]:
+        """Return which of `earlier` do not leave the map from a pixel."""
+        row, column = divmod(pixel, self.width)
+        return tuple(
+            tap
+            for tap, (y, x) in enumerate(self.earlier)
+            if row + y >= 0 and 0 <= column + x < self.width
+        )
+
+    @cached_property
+    def sizes(self) -> list[list[int]]:
+        """How many units of each layer have degree 0, 1, .. channels - 1."""
+        degrees = range(self.layout.features)
+        return [[units.count(degree) for degree in degrees] for units in self.layout.degrees]
+
+    def mask(self, layer: int, source: int) -> Tensor:
+        """Return the 0/1 matrix of what `layer` sees of `source`, [units, taps * source units].
+
+        The earlier pixels are seen whole. The last tap is the pixel itself.
+        """
+        centre = self.layout.mask(layer, source)
+        return torch.cat([torch.ones_like(centre)] * len(self.earlier) + [centre], 1)
+
+    def decoder(self, offset: Tensor, weights: list[Tensor]) -> ConvolutionDecoder:
+        return ConvolutionDecoder(self, offset, weights)
+
+
+class _Read:
+    """A masked matrix, cut into what is multiplied at once.
+
+    Args:
+        source: the layer that it reads.
+        matrix: shape [units, taps * source units], zero where masked.
+        taps: how many pixels it reads, its own being the last.
+        rows: how many units there are of each degree.
+        seen: how many units of the source, at the same pixel, each degree sees.
+    """
+
+    def __init__(
+        self, source: int, matrix: Tensor, taps: int, rows: Sequence[int], seen: Sequence[int]
+    ) -> None:
+        self.source = source
+        self._nothing = matrix[:, :0]
+        *self._earlier, own = matrix.split(matrix.shape[1] // taps, 1)
+        self._joined: dict[tuple[int, ...], Tensor] = {}
+        self.own = [group[:, :n] for group, n in zip(own.split(list(rows)), seen, strict=True)]
+
+    def earlier(self, taps: tuple[int, ...]) -> Tensor:
+        """Return the columns of some of the earlier pixels, side by side."""
+        if taps not in self._joined:
+            self._joined[taps] = torch.cat([self._nothing, *(self._earlier[t] for t in taps)], 1)
+        return self._joined[taps]
+
+
+class ConvolutionDecoder(RecordingDecoder):
+    """Computes at each feature the units that have just become computable, at its pixel only.
+
+    When a pixel begins, one product for each layer brings in the earlier pixels; then, with each
+    of its channels, one more brings in the units of the pixel itself. What is kept of all layers
+    are the pixels that a kernel still reaches.
+
+    Args:
+        plan: the structure.
+        offset: the first layer's pre-activations without its features, [pixels * units, batch].
+        weights: biases of the later layers, then masked matrices in the order of `layout.blocks`.
+    """
+
+    def __init__(self, plan: ConvolutionPlan, offset: Tensor, weights: Sequence[Tensor]) -> None:
+        super().__init__(offset)
+        layout = plan.layout
+        depth = len(layout.hidden)
+        taps = len(plan.earlier) + 1
+        self._plan = plan
+        self._activation = ACTIVATIONS[layout.activation].function
+        self._offsets = offset.unflatten(0, (plan.height * plan.width, -1)).unbind(0)
+        self._biases = [bias.unsqueeze(1) for bias in weights[:depth]]
+        self._reads: list[list[_Read]] = [[] for _ in layout.degrees]
+        for (layer, source), matrix in zip(layout.blocks, weights[depth:], strict=True):
+            rows, seen = plan.sizes[layer], list(accumulate(plan.sizes[source]))
+            self._reads[layer].append(_Read(source, matrix, taps, rows, seen))
+        reach = plan.radius * (plan.width + 1)
+        self._kept: list[deque[Tensor]] = [deque(maxlen=reach) for _ in range(depth + 1)]
+        self._empty = offset[:0]
+
+    def _open(self, pixel: int) -> None:
+        """Begin a pixel with what all its units read of earlier ones."""
+        taps = self._plan.inside(pixel)
+        steps = [y * self._plan.width + x for y, x in (self._plan.earlier[t] for t in taps)]
+        around = [torch.cat([self._empty, *(kept[s] for s in steps)]) for kept in self._kept]
+        self._groups: list[Sequence[Tensor]] = []
+        for layer, reads in enumerate(self._reads[1:], start=1):
+            rows = self._offsets[pixel] if layer == 1 else self._biases[layer - 2]
+            for read in reads:
+                rows = torch.addmm(rows, read.earlier(taps), around[read.source])
+            self._groups.append(rows.split(self._plan.sizes[layer]))
+        self._values = [self._empty] * len(self._kept)
+
+    def _parameters(self, feature: int) -> Tensor:
+        pixel, channel = divmod(feature, self._plan.layout.features)
+        if channel == 0:
+            self._open(pixel)
+        rows = self._empty
+        for layer, groups in enumerate(self._groups, start=1):
+            rows = groups[channel]
+            for read in self._reads[layer]:
+                rows = torch.addmm(rows, read.own[channel], self._values[read.source])
+            if layer < len(self._values):
+                self._extend(layer, self._activation(rows))
+        return rows
+
+    def _append(self, feature: int, z: Tensor) -> None:
+        self._extend(0, z.unsqueeze(0))
+        if (feature + 1) % self._plan.layout.features == 0:
+            for kept, values in zip(self._kept, self._values, strict=True):
+                kept.append(values)
+
+    def _extend(self, layer: int, rows: Tensor) -> None:
+        self._values[layer] = torch.cat([self._values[layer], rows])
+
+
+class MaskedConvolution(CachedConditioner):
+    r"""A masked convolutional network: autoregressive over the pixels and channels of a map.
+
+    $$a_1 = (M_1 \circ W_1) * z + C * (c, \bar c) + b_1, \qquad
+    a_l = (M_l \circ W_l) * \phi(a_{l-1}) + b_l$$
+
+    with maps z of shape (channels, height, width), convolutions $*$ that keep height and width, and
+    an activation $\phi$. The features are a map's entries pixel by pixel, row by row, and within a
+    pixel channel by channel: `maps.movedim(-3, -1).flatten(-3)`. A transform with the order
+    `raster_order(shape)` takes flattened maps, `maps.flatten(-3)`, instead. (A flow by name takes
+    the vectors as they come, or backwards, which turns the map by half a turn; a random order
+    would make neighbours of strangers.)
+
+    *Masks.* A kernel sees all units of the earlier pixels in its k x k window: the rows above, and
+    the pixels to the left. At its own pixel the units of each layer are those of a MADE of the
+    channels (see `Layout`): hidden units have degrees 0 .. channels - 1, a unit of degree m sees
+    channels up to m and units of degree up to m, and the parameters of a channel see earlier
+    channels only. Hidden layers narrower than the number of channels cannot carry them all; the
+    outputs then also read z directly.
+
+    *What is seen.* A parameter depends on every earlier channel of its own pixel, and on all
+    channels of those earlier pixels that n convolutions (hidden layers and the output) of radius
+    r = (k - 1) / 2 reach: up to r n rows up, up to r n columns to the left, and to the *right* up
+    to r min(rows up, n) columns, because only a step upwards can go right. So there is a blind
+    spot: pixels above, but further to the right than r times the rows between, are not seen
+    however many the layers; steps that take the map backwards see from the other side. Everything
+    earlier is seen where r n is at least max(height, width) - 1, and height is 1 or r at least
+    width - 1.
+
+    *Context*: maps c of shape (context / (height width), height, width), flattened by torch, and
+    $\bar c$ the same maps turned by half a turn, because a transform that takes the features
+    backwards sees its own map so. A k x k convolution without a mask adds them to the first layer:
+    each parameter sees the context around its own pixel and, by way of the later layers, around
+    earlier ones.
+
+    Args:
+        features: number of features, D = channels height width.
+        start: the value each parameter of a feature starts from; its length is P.
+        hidden_features: number of maps in each hidden layer; any number of layers, none included.
+        context: size of the context, 0 for none; a multiple of height width.
+        shape: channels, height and width of the maps.
+        kernel_size: k, odd.
+        activation: a name of `ACTIVATIONS`.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: a size or width below 1, a shape of another number of features, an even
+            `kernel_size`, a context that is no maps, an unknown `activation`.
+
+    References:
+        Kingma et al. 2016, arXiv 1606.04934, appendix C; masks and blind spot: van den Oord et al.
+        2016, arXiv 1601.06759 and 1606.05328.
+
+    Example:
+        >>> import torch
+        >>> maps = torch.randn(5, 2, 3, 3)
+        >>> network = MaskedConvolution(18, (0.0, 0.0), (8, 8), context=9, shape=(2, 3, 3))
+        >>> network(maps.movedim(1, -1).flatten(1), torch.randn(5, 9)).shape
+        torch.Size([5, 18, 2])
+    """
+
+    def __init__(
+        self,
+        features: int,
+        start: Sequence[float],
+        hidden_features: Sequence[int] = (64, 64),
+        context: int = 0,
+        *,
+        shape: Sequence[int],
+        kernel_size: int = 3,
+        activation: str = "elu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        features = _checks.positive_integer("features", features)
+        context = _checks.positive_integer("context", context, minimum=0)
+        hidden = _checks.widths("hidden_features", hidden_features)
+        channels, height, width = _map_shape(shape)
+        if channels * height * width != features:
+            raise ValueError(
+                f"shape must be of {features} features in all, "
+                f"got {(channels, height, width)} of {channels * height * width}"
+            )
+        if context % (height * width):
+            raise ValueError(
+                f"context must be maps of {height} x {width}, a multiple of {height * width}, "
+                f"got {context}"
+            )
+        if _checks.positive_integer("kernel_size", kernel_size) % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        _checks.choice("activation", activation, ACTIVATIONS)
+        super().__init__(features, len(start), context)
+        # Degree 0 is always wanted: those units see the earlier pixels.
+        layout = Layout(channels, len(start), hidden, True, False, activation)
+        self.plan = self._plan = ConvolutionPlan(layout, height, width, kernel_size)
+
+        units = [len(degrees) for degrees in layout.degrees]
+        masks = [self._plan.mask(*block) for block in layout.blocks]
+        self.weights = nn.ParameterList(torch.empty(mask.shape) for mask in masks)
+        self.biases = nn.ParameterList(torch.zeros(size) for size in units[1:])
+        inputs = 2 * context // (height * width) * kernel_size**2
+        self.context_weight = nn.Parameter(torch.empty(units[1], inputs)) if context else None
+        for i, mask in enumerate(masks):
+            self.register_buffer(f"mask_{i}", mask, persistent=False)
+        self._initialise(start, generator)
+
+    @torch.no_grad()
+    def _initialise(self, start: Sequence[float], generator: torch.Generator | None) -> None:
+        """Orthogonal weights: hidden ones with a small gain, those of the outputs near zero."""
+        layout = self._plan.layout
+        for (layer, _), weight in zip(layout.blocks, self.weights, strict=True):
+            nn.init.orthogonal_(weight, 0.7 if layer <= len(layout.hidden) else 0.01, generator)
+        if self.context_weight is not None:
+            nn.init.orthogonal_(self.context_weight, 0.7 if layout.hidden else 0.01, generator)
+        last = self.biases[-1]
+        last.copy_(torch.tensor(start, dtype=last.dtype).repeat(layout.features))
+
+    def _masked(self, block: int) -> Tensor:
+        return self.weights[block] * getattr(self, f"mask_{block}")
+
+    def _convolution(self, block: int, values: Tensor) -> Tensor:
+        """Convolve with one masked matrix, whose taps are the first of a kernel, row by row."""
+        radius, taps = self._plan.radius, len(self._plan.earlier) + 1
+        kernel = self._masked(block).unflatten(1, (taps, -1)).movedim(1, -1)
+        kernel = F.pad(kernel, (0, radius)).unflatten(-1, (radius + 1, -1))
+        return F.conv2d(F.pad(values, (radius, radius, radius, 0)), kernel)
+
+    def _offset(self, context: Tensor | None) -> Tensor:
+        """Return the first layer without its features, ([*batch,] units, height, width).
+
+        Without a context, height and width are 1.
+        """
+        plan, bias = self._plan, self.biases[0]
+        if self.context_weight is None or context is None:
+            return bias[:, None, None]
+        maps = context.reshape(-1, self.context // (plan.height * plan.width), *plan.size)
+        both = torch.cat([maps, maps.flip(-2, -1)], 1)
+        kernel = self.context_weight.unflatten(1, (both.shape[1], plan.kernel_size, -1))
+        rows = F.conv2d(both, kernel, bias, padding=plan.radius)
+        return rows.reshape(*context.shape[:-1], *rows.shape[1:])
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        _checks.event("z", z, self.features, self.biases[0])
+        _checks.context(context, self.context, z.shape[:-1], self.biases[0])
+        layout, size = self._plan.layout, self._plan.size
+        activation = ACTIVATIONS[layout.activation].function
+        maps = z.reshape(-1, *size, layout.features).movedim(-1, 1)
+        rows = self._convolution(0, maps)
+        rows = rows.reshape(*z.shape[:-1], *rows.shape[1:]) + self._offset(context)
+        rows = rows.reshape(-1, *rows.shape[-3:])
+        for block, bias in enumerate(list(self.biases)[1:], start=1):
+            rows = self._convolution(block, activation(rows)) + bias[:, None, None]
+        if layout.direct:
+            rows = rows + self._convolution(len(self.biases), maps)
+        return rows.movedim(1, -1).reshape(*z.shape, self.outputs).to(z.dtype)
+
+    def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        offset = self._offset(context).to(self.biases[0].dtype)
+        offset = offset.expand(*batch, -1, *self._plan.size).movedim(-3, -1).flatten(-3)
+        matrices = [self._masked(block) for block in range(len(self.weights))]
+        return offset.reshape(-1, offset.shape[-1]).t(), [*list(self.biases)[1:], *matrices]
+
+    @classmethod
+    def plan_from(cls, recipe: str) -> ConvolutionPlan:
+        return ConvolutionPlan.from_recipe(recipe)
