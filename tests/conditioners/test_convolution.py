@@ -8,13 +8,23 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
 from invflow import IAF
 from invflow.conditioners import ACTIVATIONS, MaskedConvolution, raster_order
 from invflow.transforms import Autoregressive
 from tests.conditioners.causality import assert_strictly_causal
-from tests.helpers import assert_close, context_for, generator, gradients, perturbed, randn
+from tests.helpers import (
+    DIRECTIONS,
+    Both,
+    assert_close,
+    context_for,
+    generator,
+    gradients,
+    perturbed,
+    randn,
+)
 from tests.transforms.test_work import MultiplyAdds, counted
 
 Shape = tuple[int, int, int]
@@ -211,6 +221,24 @@ def test_gradients_of_the_cached_inverse_are_those_of_the_passes(name: str, of: 
     assert_close(found[0], found[1], 1e-9)
     # Agreement on nothing would be none.
     assert any(gradient.abs().max() > 1e-6 for gradient in found[1][2:])
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_gradients_of_an_ensemble_under_vmap(direction: str) -> None:
+    networks = [_network((2, 2, 3), (4,), context=6, generator=generator(i)) for i in range(3)]
+    modules = [Both(Autoregressive(network)) for network in networks]
+    x, context = randn(3, 5, 12), randn(3, 5, 6, seed=2)
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, context: Tensor) -> Tensor:
+        value, ladj = functional_call(modules[0], parameters, (direction, x, context))
+        return value.sin().sum() + ladj.square().sum()
+
+    parameters, _ = stack_module_state(modules)
+    found = vmap(grad(loss, (0, 1, 2)))(parameters, x, context)
+    for i, module in enumerate(modules):
+        expected = grad(loss, (0, 1, 2))(dict(module.named_parameters()), x[i], context[i])
+        assert_close([found[0][name][i] for name in expected[0]], [*expected[0].values()])
+        assert_close((found[1][i], found[2][i]), expected[1:])
 
 
 BATCH = 8
