@@ -96,8 +96,8 @@ class IAF(_AutoregressiveFlow):
         hidden_features: widths of the conditioner's hidden layers.
         univariate: the map of each feature: "affine", "gated", a mapping with a "name" and
             fields, or an object.
-        conditioner: "made", "lstm", "attention", or a callable that builds a conditioner from
-            (features, start, hidden_features, context, generator=..., **options).
+        conditioner: "made", "lstm", "attention", "convolution", or a callable that builds a
+            conditioner from (features, start, hidden_features, context, generator=..., **options).
         order: how transforms take the features: "reverse" (alternating), "random" or "same".
         inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
