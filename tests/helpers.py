@@ -61,15 +61,16 @@ def perturbed(module: ModuleT, seed: int = 1, scale: float = 0.7) -> ModuleT:
 
 
 #: Maps of one feature, at settings from which rounding keeps the digits that the tests ask for.
-#: The circle is wide enough that no test's values leave it: outside, a value is another's angle.
+#: The tests' normal draws stay inside the splines' intervals, where features before reach them,
+#: and all values on the circle, which is wide: outside, a value is another's angle.
 UNIVARIATES: dict[str, Univariate] = {
     "affine": Affine(),
     "gated": Gated(),
     "tight": Affine(bound=0.4),
     "ajar": Gated(gate=-0.5),
     "additive": Additive(),
-    "spline": Spline(bins=5, low=-3.0, high=3.0, smallest_bin=0.7, bound=0.5),
-    "spline-off-centre": Spline(bins=3, low=-1.5, high=2.5, smallest_bin=0.7, bound=0.5),
+    "spline": Spline(bins=5, smallest_bin=0.7, bound=0.5),
+    "spline-off-centre": Spline(bins=3, low=-4.5, high=6.0, smallest_bin=0.7, bound=0.5),
     "circular": CircularSpline(bins=4, low=-8.5, high=9.0, smallest_bin=0.7, bound=0.5),
 }
 
@@ -274,6 +275,7 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "iaf-3-attention": flow(IAF, 3, 0, 2, (8,), conditioner="attention", order="random"),
     "maf-8-lstm": flow(MAF, 8, 0, 2, (6,), conditioner="lstm"),
     "maf-8-attention-context": flow(MAF, 8, 3, 2, (6, 6), conditioner="attention", heads=2),
+    "iaf-3-spline-context": flow(IAF, 3, 2, 2, (6,), univariate="spline"),
     "maf-1": flow(MAF, 1, 0, 4, (3, 2)),
     "maf-2-context": flow(MAF, 2, 1, 4, (1,), order="same"),
     "maf-8-residual": flow(MAF, 8, 0, 4, (5, 5, 5), residual=True),

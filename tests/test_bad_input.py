@@ -35,7 +35,7 @@ from invflow.transforms import (
     Transform,
     orders,
 )
-from invflow.univariate import Affine, Gated, univariate
+from invflow.univariate import Affine, CircularSpline, Gated, Spline, univariate
 from tests.helpers import SinhArcsinh
 
 Case = tuple[Callable[[], Any], type[Exception], str]
@@ -301,6 +301,34 @@ ARGUMENTS: dict[str, Case] = {
     "bound-text": (lambda: Affine(bound="5"), TypeError, "bound"),
     "gate-nan": (lambda: Gated(gate=float("nan")), ValueError, "gate must be finite, got nan"),
     "gate-text": (lambda: Gated(gate="open"), TypeError, "gate"),
+    "bins-one": (lambda: Spline(bins=1), ValueError, "bins must be at least 2, got 1"),
+    "bins-float": (lambda: CircularSpline(bins=8.0), TypeError, "bins must be an integer, got 8.0"),
+    "low-text": (lambda: Spline(low="0"), TypeError, "low must be a number, got '0'"),
+    "high-infinite": (
+        lambda: CircularSpline(high=float("inf")),
+        ValueError,
+        "high must be finite, got inf",
+    ),
+    "low-above-high": (
+        lambda: Spline(low=2.0, high=2.0),
+        ValueError,
+        "low must be below high, got 2.0 and 2.0",
+    ),
+    "smallest-bin-one": (
+        lambda: Spline(smallest_bin=1),
+        ValueError,
+        "smallest_bin must be between 0 and 1, got 1",
+    ),
+    "smallest-bin-bool": (
+        lambda: CircularSpline(smallest_bin=True),
+        TypeError,
+        "smallest_bin must be a number, got True",
+    ),
+    "spline-bound-nan": (
+        lambda: Spline(bound=float("nan")),
+        ValueError,
+        "bound must be positive and finite, got nan",
+    ),
     "conditioner-name": (
         lambda: IAF(3, conditioner="rnn"),
         ValueError,

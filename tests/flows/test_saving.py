@@ -14,7 +14,7 @@ from torch import Tensor
 from invflow import IAF, MAF, NSF, Flow, flows
 from invflow.conditioners import MADE
 from invflow.transforms import Elementwise
-from invflow.univariate import Affine, Gated
+from invflow.univariate import Affine, CircularSpline, Gated
 from tests.helpers import context_for, flow, randn
 
 SAVED: dict[str, Callable[[], Flow]] = {
@@ -24,6 +24,7 @@ SAVED: dict[str, Callable[[], Flow]] = {
     "univariate-field": flow(IAF, 3, 0, 2, (8,), univariate=Affine(bound=2.5)),
     "univariate-mapping": flow(MAF, 3, 0, 2, (8,), univariate={"name": "gated", "gate": 0.5}),
     "univariate-object": flow(IAF, 3, 1, 2, (8,), univariate=Gated(gate=3.0)),
+    "univariate-circular": flow(IAF, 3, 0, 2, (8,), univariate=CircularSpline(bins=3)),
     "options": flow(IAF, 3, 0, 2, (8, 8), activation="silu", residual=True, inverse="passes"),
     "norm": flow(IAF, 3, 2, 2, (8, 8), norm=True, skip=True),
     "lstm": flow(IAF, 3, 2, 2, (8, 7), conditioner="lstm", order="random"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from invflow.univariate import Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import UNIVARIATES, SinhArcsinh, assert_close, randn
 
 MAPS = {**UNIVARIATES, "sinh-arcsinh": SinhArcsinh()}
@@ -84,6 +84,47 @@ def test_any_shape(map: Univariate) -> None:
     assert_close((x[1, 2, 3], ladj[1, 2, 3]), (one, one_ladj), 1e-14)
 
 
+directions = pytest.mark.parametrize("direction", ["forward", "inverse"])
+
+
+@maps
+@directions
+def test_parameters_broadcast(map: Univariate, direction: str) -> None:
+    value, params = randn(5, 3), randn(3, map.parameters, seed=1)
+    result, ladj = getattr(map, direction)(value, params)
+    whole = getattr(map, direction)(value, params.expand(5, 3, -1).contiguous())
+    assert_close((result, ladj.expand_as(result)), whole, 1e-14)
+
+
+@maps
+@directions
+def test_vmap(map: Univariate, direction: str) -> None:
+    run = getattr(map, direction)
+    value, params = randn(5, 3), randn(5, 3, map.parameters, seed=1)
+    assert_close(torch.func.vmap(run)(value, params), run(value, params), 1e-14)
+    mapped = torch.func.vmap(run, (None, 0))(value[0], params)
+    assert_close(mapped, run(value[:1].expand(5, -1), params), 1e-14)
+    slope = torch.func.vmap(torch.func.vmap(torch.func.grad(lambda *point: run(*point)[0])))
+    assert_close(slope(value, params).log(), run(value, params)[1])
+
+
+@pytest.mark.parametrize("map", {type(map): map for map in MAPS.values()}.values(), ids=repr)
+@directions
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")
+def test_compiled(map: Univariate, direction: str) -> None:
+    torch._dynamo.reset()
+    run = getattr(map, direction)
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    inputs = randn(5).requires_grad_(), randn(5, map.parameters, seed=1).requires_grad_()
+    actual, expected = compiled(*inputs), run(*inputs)
+    assert_close(actual, expected)
+    found, wanted = (
+        torch.autograd.grad(result.cos().sum() + ladj.sum(), inputs)
+        for result, ladj in (actual, expected)
+    )
+    assert_close(found, wanted)
+
+
 @maps
 def test_as_many_parameters_as_starts(map: Univariate) -> None:
     assert map.parameters == len(map.start) > 0
@@ -122,3 +163,9 @@ def test_gated_is_the_papers_update() -> None:
     assert_close(x, gate * z + (1 - gate) * m, 1e-14)
     assert_close(ladj, gate.log(), 1e-13)
     assert (ladj < 0).all()
+
+
+def test_additive_formula() -> None:
+    z, params = randn(20), randn(20, 1, seed=1)
+    assert_close(Additive().forward(z, params), (z + params[:, 0], torch.zeros(20).double()), 0)
+    assert_close(Additive().inverse(z, params), (z - params[:, 0], torch.zeros(20).double()), 0)

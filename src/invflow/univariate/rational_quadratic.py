@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -97,9 +96,12 @@ class RationalQuadratic(Univariate):
 
     def knot_positions(self, raw: Tensor) -> Tensor:
         """Return knots, [*batch, bins + 1], from one unconstrained number per bin."""
-        shares = torch.softmax(raw, -1) * (1 - self.smallest_bin) + self.smallest_bin / self.bins
-        inner = (shares[..., :-1].cumsum(-1) * 2 - 1) * self.half
-        return F.pad(F.pad(inner, (1, 0), value=-self.half), (0, 1), value=self.half)
+        # By hand, because torch's softmax takes five times as long for so few numbers.
+        powers = torch.exp(raw - raw.detach().amax(-1, keepdim=True))
+        shares = powers / powers.sum(-1, keepdim=True) * (1 - self.smallest_bin)
+        inner = ((shares + self.smallest_bin / self.bins)[..., :-1].cumsum(-1) * 2 - 1) * self.half
+        end = inner.new_full((), self.half).expand_as(inner[..., :1])
+        return torch.cat([-end, inner, end], -1)
 
     def knot_slopes(self, raw: Tensor) -> Tensor:
         """Return slopes, shaped like `raw`; zero stands for a slope of one."""
