@@ -276,6 +276,7 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "maf-8-lstm": flow(MAF, 8, 0, 2, (6,), conditioner="lstm"),
     "maf-8-attention-context": flow(MAF, 8, 3, 2, (6, 6), conditioner="attention", heads=2),
     "iaf-3-spline-context": flow(IAF, 3, 2, 2, (6,), univariate="spline"),
+    "iaf-2-circular": flow(IAF, 2, 0, 2, (6,), univariate="circular"),
     "maf-1": flow(MAF, 1, 0, 4, (3, 2)),
     "maf-2-context": flow(MAF, 2, 1, 4, (1,), order="same"),
     "maf-8-residual": flow(MAF, 8, 0, 4, (5, 5, 5), residual=True),

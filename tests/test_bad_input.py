@@ -296,6 +296,11 @@ ARGUMENTS: dict[str, Case] = {
         ValueError,
         "univariate: SinhArcsinh has no name yet",
     ),
+    "circular-base": (
+        lambda: IAF(3, univariate="circular", base="normal"),
+        ValueError,
+        "base must be {'name': 'uniform'.*got {'name': 'normal'}",
+    ),
     "bound-zero": (lambda: Affine(bound=0.0), ValueError, "bound must be positive and finite"),
     "bound-infinite": (lambda: Affine(bound=float("inf")), ValueError, "bound must be positive"),
     "bound-text": (lambda: Affine(bound="5"), TypeError, "bound"),
@@ -600,6 +605,8 @@ def test_bad_argument(build: Callable[[], Any], error: type[Exception], message:
 def test_dtype_may_differ_under_autocast_only() -> None:
     flow = IAF(3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
+        with pytest.raises(TypeError, match="z must have the module's dtype"):
+            flow.transform(X.double())
         assert flow.transform(X.bfloat16())[0].dtype == torch.bfloat16
     with pytest.raises(TypeError, match="z must have the module's dtype"):
         flow.transform(X.bfloat16())

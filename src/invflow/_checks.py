@@ -92,7 +92,10 @@ def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) ->
         return
     if value.device != like.device:
         raise ValueError(f"{name} must be on the module's device {like.device}, got {value.device}")
-    if value.dtype != like.dtype and not torch.is_autocast_enabled(value.device.type):
+    if value.dtype == like.dtype:
+        return
+    castable = torch.float64 not in (value.dtype, like.dtype)
+    if not (castable and torch.is_autocast_enabled(value.device.type)):
         raise TypeError(f"{name} must have the module's dtype {like.dtype}, got {value.dtype}")
 
 

@@ -13,8 +13,15 @@ from pathlib import Path
 def replacing(path: Path) -> Generator[Path]:
     """Give a temporary name beside `path`; rename it to `path` if the block ends well.
 
-    Whatever was at `path` before stays until then, and stays for good if the block fails.
+    Whatever was at `path` before stays until then, and stays for good if the block fails. A link
+    is followed.
+
+    Raises:
+        ValueError: there is something at `path` that is no regular file.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file that could be replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)

@@ -60,7 +60,7 @@ def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
         raise FileNotFoundError(f"{path} does not exist")
     try:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole JSON file: {error}") from error
     if not isinstance(content, dict) or not {"format", "model", "config"} <= content.keys():
         raise ValueError(f"{path} was not written by invflow: it lacks format, model or config")

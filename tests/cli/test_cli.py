@@ -150,7 +150,7 @@ def _contents(run: Path) -> dict[str, bytes]:
         (("--accelerator", "warp-drive"), "accelerator 'warp-drive' cannot be used"),
         (("--posterior", "planar"), "posterior must be one of"),
         (("--seed", 2**63), "--seed: Input should be less than"),
-        (("--learning-rate", "nan"), "--learning-rate: Input should be greater than 0"),
+        (("--learning-rate", "nan"), "--learning-rate: Input should be"),
     ],
 )
 def test_bad_settings_do_not_overwrite(
@@ -179,6 +179,43 @@ def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) ->
     assert code == 0
     assert "Usage" in out
     assert not err
+    words = " ".join(out.replace("│", " ").split())
+    for default in {"vae": ["that of the images", "both", "6000"], "sample": ["the last"]}.get(
+        "".join(command), []
+    ):
+        assert f"default: ({default})" in words
+
+
+def test_other_images_under_the_same_name(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+    file = tmp_path / "images.npz"
+    command = ("vae", "--data", file, "--runs", tmp_path, *SMALL, "--posterior", "diagonal")
+    np.savez(file, images=GREY)
+    assert invflow(*command)[0] == 0
+    np.savez(file, images=GREY[::-1])
+    code, _, err = invflow(*command)
+    assert code != 0
+    assert "other images" in err
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "../a"])
+def test_names_are_no_paths(invflow: Callable[..., Outcome], tmp_path: Path, name: str) -> None:
+    code, _, err = invflow("vae", "digits", "--runs", tmp_path, "--name", name)
+    assert code != 0
+    assert "--name must be the name of a directory" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_no_files_are_left_alone(
+    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.npz").mkdir()
+    code, _, err = invflow("sample", finished, "--out", tmp_path / "folder.npz")
+    assert code != 0
+    assert "no regular file" in err
+    (tmp_path / "link.npz").symlink_to(tmp_path / "target.npz")
+    assert invflow("sample", finished, "--out", tmp_path / "link.npz")[0] == 0
+    assert (tmp_path / "link.npz").is_symlink()
+    assert (tmp_path / "target.npz").is_file()
 
 
 GREY = np.random.default_rng(0).integers(0, 9, (40, 8, 8), dtype=np.uint8)
@@ -265,6 +302,13 @@ def test_finished_and_foreign_directories_are_left_alone(
                 (run / "config.json").read_text().replace('"shape"', '"form"')
             ),
             "has a configuration of another kind",
+        ),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "not a whole JSON file"),
+        (
+            lambda run: (run / "results.json").write_text(
+                (run / "results.json").read_text().replace('"bound": -', '"bound": "x", "kl": -')
+            ),
+            "does not hold the results",
         ),
         (lambda run: (run / "results.json").write_text("{}"), "does not hold the results"),
         (lambda run: os.truncate(run / "results.json", 50), "does not hold the results"),

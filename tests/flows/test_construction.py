@@ -8,6 +8,7 @@ import torch
 
 from invflow import IAF, MAF, Flow
 from invflow.conditioners import MADE, Conditioner
+from invflow.flows import build
 from invflow.transforms import Autoregressive, orders
 from invflow.univariate import UNIVARIATES
 from tests.helpers import assert_close, generator, randn
@@ -94,3 +95,12 @@ def test_new_flow_is_near_its_start(kind: type[Flow], univariate: str) -> None:
     x, _ = flow.transform(z)
     ratio = x / z
     assert ((ratio > 0.5) & (ratio < 1.7)).double().mean() > 0.85
+
+
+def test_a_subclass_does_not_take_over_its_parents_name() -> None:
+    class Mine(IAF):
+        def __init__(self, size: int) -> None:
+            super().__init__(features=size)
+
+    assert type(build("iaf", features=3)) is IAF
+    assert Mine(3).features == 3

@@ -23,7 +23,7 @@ IMAGES = torch.randint(17, (6, 4, 5), generator=torch.Generator().manual_seed(0)
 
 def _run(directory: Path, latents: int = 3) -> Run:
     config = Config(latents=latents, hidden=(8,), context=4, flow_steps=1, flow_hidden=(8,))
-    format = Format(shape=(4, 5), levels=17, likelihood="logistic")
+    format = Format(shape=(4, 5), levels=17, likelihood="logistic", digest="")
     models = build(config, format)
     return Run(directory, config, format, models, dict.fromkeys(models, RESULT))
 

@@ -189,3 +189,10 @@ def test_jacobian_to_the_parameters(name: str, inverse: str) -> None:
     for i in range(3):
         expected = torch.autograd.grad(z[i], list(module.parameters()), retain_graph=True)
         assert_close([value[i] for value in found.values()], list(expected))
+
+
+def test_vmap_over_nothing() -> None:
+    transform = AUTOREGRESSIVE["made-3-context/gated/random"]("cached")
+    context = randn(0, 2)
+    z, ladj = torch.func.vmap(transform.inverse)(randn(0, 3), context)
+    assert (z.shape, ladj.shape) == ((0, 3), (0,))

@@ -73,6 +73,10 @@ NAN = np.where(np.arange(60)[:, None, None] == 3, np.nan, GREY / 8)
         ({"images": GREY[:0]}, r"must hold images \(count, height, width\)"),
         ({"images": np.stack([GREY] * 3, -1)}, r"must hold images \(count, height, width\)"),
         ({"images": GREY.astype(str)}, "must hold numbers"),
+        (
+            {"train": GREY, "test": GREY.reshape(60, 2, 10)},
+            r"of one size, got \(4, 5\) and \(2, 10",
+        ),
         ({"train": GREY / 8, "test": GREY}, "of one kind, got dtypes float64 and uint8"),
         ({"images": GREY.astype(object)}, "not a readable .npz file"),
     ],

@@ -15,5 +15,6 @@ def main() -> None:
         )
     try:
         app()
-    except (OSError, ValueError, TypeError, ImportError, FloatingPointError) as error:
-        sys.exit(f"invflow: {' '.join(str(error).split())}")
+    except Exception as error:  # whatever it is, the user gets a line
+        lines = str(error).splitlines() or [type(error).__name__]
+        sys.exit(f"invflow: {lines[0]}")

@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Normalizing flows built around the inverse autoregressive flow.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 app.command("vae")(vae.command)

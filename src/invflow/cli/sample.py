@@ -18,12 +18,12 @@ def command(
     run: Annotated[Path, typer.Argument(help="Directory of a finished run.", metavar="RUN")],
     count: Annotated[int, typer.Option("--count", "-n", help="How many images.", min=1)] = 64,
     posterior: Annotated[
-        str | None, typer.Option(help="Which of the run's models [default: the last].")
+        str | None, typer.Option(help="Which of the run's models.", show_default="the last")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="An .npz file, or a .png picture [default: RUN/samples.npz].", metavar="FILE"
+            help="An .npz file, or a .png picture.", metavar="FILE", show_default="RUN/samples.npz"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0, max=2**63 - 1)] = 0,

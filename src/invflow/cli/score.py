@@ -24,11 +24,11 @@ def command(
         ),
     ],
     posterior: Annotated[
-        str | None, typer.Option(help="Which of the run's models [default: the last].")
+        str | None, typer.Option(help="Which of the run's models.", show_default="the last")
     ] = None,
     samples: Annotated[int, typer.Option(help="Importance samples per image.", min=1)] = 500,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file [default: RUN/scores.csv].", metavar="FILE")
+        Path | None, typer.Option(help="CSV file.", metavar="FILE", show_default="RUN/scores.csv")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0, max=2**63 - 1)] = 0,
 ) -> None:

@@ -14,6 +14,10 @@ from invflow.vae import experiment
 from invflow.vae.config import Config
 
 
+def _default(setting: str) -> str:
+    return str(Config.model_fields[setting].default)
+
+
 def command(
     images: Annotated[
         Literal["digits", "mnist"], typer.Argument(help="The images to learn.", show_default=True)
@@ -28,7 +32,8 @@ def command(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the run [default: that of the images].")
+        str | None,
+        typer.Option(help="Name of the run.", show_default="that of the images"),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.", metavar="DIR")] = Path("runs"),
     overwrite: Annotated[
@@ -36,23 +41,43 @@ def command(
     ] = False,
     posterior: Annotated[
         list[str] | None,
-        typer.Option(help="diagonal or iaf; give it again to compare [default: both]."),
+        typer.Option(help="diagonal or iaf; give it again to compare.", show_default="both"),
     ] = None,
     likelihood: Annotated[
         Literal["auto", "bernoulli", "logistic"],
         typer.Option(help="Of a pixel; auto takes what suits the grey levels."),
     ] = "auto",
-    latents: Annotated[int | None, typer.Option(help="Latent features.")] = None,
-    flow_steps: Annotated[int | None, typer.Option(help="IAF steps.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per update.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Adam's, at the start.")] = None,
-    importance_samples: Annotated[
-        int | None, typer.Option(help="Draws per image for the log-likelihood.")
+    latents: Annotated[
+        int | None, typer.Option(help="Latent features.", show_default=_default("latents"))
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    flow_steps: Annotated[
+        int | None, typer.Option(help="IAF steps.", show_default=_default("flow_steps"))
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Updates.", show_default=_default("steps"))
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per update.", show_default=_default("batch_size"))
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Adam's, at the start.", show_default=_default("learning_rate")),
+    ] = None,
+    importance_samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws per image for the log-likelihood.",
+            show_default=_default("importance_samples"),
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of everything random.", show_default=_default("seed"))
+    ] = None,
     accelerator: Annotated[
-        str | None, typer.Option(help="cpu, cuda or auto.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="cpu, cuda or auto.", metavar="NAME", show_default=_default("accelerator")
+        ),
     ] = None,
 ) -> None:
     """Train VAEs with different posteriors side by side, and report how they compare.
@@ -81,7 +106,10 @@ def command(
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
-    directory = runs / (name or (data.stem if data is not None else images))
+    name = name or (data.stem if data is not None else images)
+    if Path(name).name != name or name == "..":
+        raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
+    directory = runs / name
     report.require()
     try:
         with terminal.progress("training", config.steps) as told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
@@ -286,7 +287,7 @@ class Attention(CachedConditioner):
 
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         offset = self._offset(context)
-        offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
+        offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1]).t()
         blocks = [tensor for block in self._blocks() for tensor in block]
         return offset, [self.positions, self.embedding, *blocks, *self._head()]
 

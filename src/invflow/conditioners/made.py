@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -163,7 +164,7 @@ class MADE(CachedConditioner):
 
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         offset = self._offset(context).to(self.biases[0].dtype)
-        offset = offset.expand(*batch, -1).reshape(-1, offset.shape[-1]).t()
+        offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1]).t()
         masks = [self._mask(block) for block in range(len(self.weights))]
         return offset, [*list(self.biases)[1:], *self.gains, *self.weights, *masks]
 

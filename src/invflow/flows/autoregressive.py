@@ -29,7 +29,7 @@ class _AutoregressiveFlow(Flow):
         conditioner: str | Callable[..., Conditioner] = "made",
         order: str = "reverse",
         inverse: str = "auto",
-        base: str | Mapping[str, Any] | Base = "normal",
+        base: str | Mapping[str, Any] | Base | None = None,
         checkpoint: bool = False,
         generator: torch.Generator | None = None,
         **options: Any,
@@ -60,7 +60,10 @@ class _AutoregressiveFlow(Flow):
             )
             for positions in orders(order, features, transforms, generator)
         ]
-        super().__init__(self._directed(Compose(parts, checkpoint=checkpoint)), base)
+        suited = each.base if base is None else base
+        super().__init__(self._directed(Compose(parts, checkpoint=checkpoint)), suited)
+        if each.base["name"] != "normal" and described(self.base) != each.base:
+            raise ValueError(f"base must be {each.base} for {each!r}, got {described(self.base)}")
         self.config = {
             "features": features,
             "context": context,
@@ -94,14 +97,14 @@ class IAF(_AutoregressiveFlow):
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature: "affine", "gated", a mapping with a "name" and
-            fields, or an object.
+        univariate: the map of each feature: a name in `UNIVARIATES`, such as "affine" or "gated", a
+            mapping with a "name" and fields, or an object.
         conditioner: "made", "lstm", "attention", "convolution", or a callable that builds a
             conditioner from (features, start, hidden_features, context, generator=..., **options).
         order: how transforms take the features: "reverse" (alternating), "random" or "same".
         inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
-            arguments, or an object.
+            arguments, or an object; by default a standard normal, or what the map asks for.
         checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
         generator: random numbers for the initial weights; torch's own by default.
         **options: further arguments of the conditioner, such as `activation` and `residual`.

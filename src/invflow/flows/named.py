@@ -30,7 +30,9 @@ class Named(nn.Module):
     @classmethod
     def kinds(cls) -> dict[str, Callable[..., Self]]:
         """Return this class and those derived from it, by name."""
-        return {str(kind.name): kind for kind in _descendants(cls) if kind.name is not None}
+        return {
+            str(kind.name): kind for kind in _descendants(cls) if vars(kind).get("name") is not None
+        }
 
     def described(self) -> dict[str, Any]:
         """Return the name and the configuration, as `build` takes them.
@@ -90,7 +92,7 @@ class Named(nn.Module):
                 model = kinds[name](**config)
             dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
             model.to(dtype=dtype).load_state_dict(state)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
         return model.to(device=device)
 

@@ -65,12 +65,19 @@ class Metrics:
 
 
 def read(directory: Path) -> list[Row]:
-    """Return the rows of a run's `metrics.csv`, numbers as numbers; none if there is no file."""
+    """Return the rows of a run's `metrics.csv`, numbers as numbers; none if there is no file.
+
+    Raises:
+        ValueError: the file is of another kind.
+    """
     path = directory / FILE
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [{k: _number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
+        lines = list(csv.DictReader(file))
+    if not all({"step", "model", "split"} <= line.keys() and None not in line for line in lines):
+        raise ValueError(f"{path} does not hold the metrics of a run")
+    return [{k: _number(v) for k, v in line.items() if v} for line in lines]
 
 
 def _number(text: str) -> Any:

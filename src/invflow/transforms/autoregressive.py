@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -127,7 +128,7 @@ class Autoregressive(Transform):
     def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-1]
         offset, weights = cast(CachedConditioner, self.conditioner).pack(batch, context)
-        columns = x.reshape(-1, self.features).t().to(offset.dtype)
+        columns = x.reshape(math.prod(batch), self.features).t().to(offset.dtype)
         z, params = cached.solve(cast(cached.Method, self._cached), columns, offset, weights)
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)

@@ -122,7 +122,8 @@ def folded(
         ]
         return tuple(torch.stack(results) for results in zip(*runs, strict=True)), (0, 0, 0)
     results = operator(*strings, *(tensor.flatten(-2) for tensor in spread), weights)
-    return tuple(result.unflatten(-1, (size, -1)) for result in results), (1, 1, 1)
+    shape = spread[0].shape[-2:]
+    return tuple(result.unflatten(-1, shape) for result in results), (1, 1, 1)
 
 
 def selected(tensor: Tensor, dim: int | None, i: int) -> Tensor:

@@ -13,6 +13,7 @@ for $\theta$ the data, the context and the weights; w is found by the same itera
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -47,7 +48,7 @@ def solve(
     """
     state = {**dict(conditioner.named_parameters()), **dict(conditioner.named_buffers())}
     limit = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
-    step = _Step(conditioner, univariate, list(state), limit)
+    step = _Step(conditioner, univariate, list(state), limit, x.device.type)
     contexts = () if context is None else (context,)
     apply = cast(Callable[..., Tensor], _Solve.apply)
     return apply(step, x, *contexts, *state.values())
@@ -57,8 +58,20 @@ class _Step:
     """One round, z -> v(x; P(z, context)), as a pure function of tensors."""
 
     def __init__(
-        self, conditioner: Conditioner, univariate: Univariate, names: list[str], limit: float
+        self,
+        conditioner: Conditioner,
+        univariate: Univariate,
+        names: list[str],
+        limit: float,
+        device: str,
     ) -> None:
+        # The way back, which may come after autocast has ended, is in the precision of the way in.
+        self.autocast = partial(
+            torch.autocast,
+            device,
+            dtype=torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+        )
         self.conditioner = conditioner
         self.univariate = univariate
         self.names = names
@@ -69,8 +82,9 @@ class _Step:
         cut = len(tensors) - len(self.names)
         context, state = tensors[:cut], tensors[cut:]
         values = dict(zip(self.names, state, strict=True))
-        params = functional_call(self.conditioner, values, (z, *context))
-        return self.univariate.inverse(x, params)[0]
+        with self.autocast():
+            params = functional_call(self.conditioner, values, (z, *context))
+            return self.univariate.inverse(x, params)[0]
 
     def settled(self, before: Tensor, after: Tensor, scale: Tensor) -> bool:
         """Whether nothing has moved by more than the limit times `scale`."""

@@ -30,6 +30,11 @@ class Univariate(ABC):
         """How many parameters the map takes per feature."""
         return len(self.start)
 
+    @property
+    def base(self) -> dict[str, Any]:
+        """The distribution of noise that suits the map, as a name and its arguments."""
+        return {"name": "normal"}
+
     @abstractmethod
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Return x = u(z; params) and log|dx/dz|, both shaped like `z`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,6 +64,10 @@ class CircularSpline(RationalQuadratic):
     @property
     def start(self) -> tuple[float, ...]:
         return (0.0,) * (3 * self.bins + 1)
+
+    @property
+    def base(self) -> dict[str, Any]:
+        return {"name": "uniform", "low": self.low, "high": self.high}
 
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         wide, params = rational_quadratic.widened(z, params)

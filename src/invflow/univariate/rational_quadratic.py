@@ -132,13 +132,16 @@ def inverse(y: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
 def _find(value: Tensor, edges: Tensor, knots: Knots) -> _Bin:
     below = (value.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1)
     ends = torch.stack([below, below + 1], -1)
-    (x0, x1), (y0, y1), (slope0, slope1) = (
-        table.take_along_dim(ends, -1).unbind(-1) for table in knots
-    )
+    (x0, x1), (y0, y1), (slope0, slope1) = (_picked(table, ends).unbind(-1) for table in knots)
     # Taken between knots as they are rounded, so that neighbouring bins meet.
     width, height = x1 - x0, y1 - y0
     mean = height / width
     return _Bin(x0, y0, width, height, mean, slope0 / mean, slope1 / mean)
+
+
+def _picked(table: Tensor, places: Tensor) -> Tensor:
+    """Return the entries of a table in given places, where either may be without batch."""
+    return table[(None,) * (places.ndim - table.ndim)].take_along_dim(places, -1)
 
 
 def _parts(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]:

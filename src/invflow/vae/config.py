@@ -48,8 +48,8 @@ class Config(BaseModel):
     flow_hidden: tuple[Count, ...] = (128,)
     steps: Count = 6000
     batch_size: Count = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     evaluate_every: Count = 200
     importance_samples: Count = 500
@@ -63,6 +63,7 @@ class Format(BaseModel):
         shape: height and width.
         levels: how many grey levels there are.
         likelihood: "bernoulli" or "logistic".
+        digest: of the images themselves.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,3 +71,4 @@ class Format(BaseModel):
     shape: tuple[Count, Count]
     levels: Annotated[int, Field(ge=2)]
     likelihood: str
+    digest: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,14 @@ class Images:
     def shape(self) -> tuple[int, int]:
         """Height and width of an image."""
         return self.train.shape[1], self.train.shape[2]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all images, in hexadecimal."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            digest.update(part.numpy().tobytes())
+        return digest.hexdigest()
 
 
 def load(name: str) -> Images:
@@ -123,6 +132,11 @@ def read(path: Path, *, likelihood: str = "auto", name: str | None = None) -> Im
             f"got dtypes {train.dtype} and {test.dtype}"
         )
     parts = [_levels(path, part) for part in (train, test) if part is not None]
+    if parts[-1].shape[1:] != parts[0].shape[1:]:
+        raise ValueError(
+            f"{path} must hold training and test images of one size, "
+            f"got {parts[0].shape[1:]} and {parts[-1].shape[1:]}"
+        )
     binary = all(part.max(initial=0) <= 1 for part in parts)
     floating = _floating(train)
     if likelihood == "auto":

@@ -43,7 +43,12 @@ def train(
         FloatingPointError: the training diverges.
     """
     images = load_images(config)
-    format = Format(shape=images.shape, levels=images.levels, likelihood=images.likelihood)
+    format = Format(
+        shape=images.shape,
+        levels=images.levels,
+        likelihood=images.likelihood,
+        digest=images.digest,
+    )
     models = run.build(config, format)
     fabric = training.launch(config.accelerator)
     run.prepare(directory, config, format, overwrite=overwrite)

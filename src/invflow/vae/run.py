@@ -106,7 +106,8 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
     Raises:
         FileExistsError: it holds another run, or something else.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    aside = directory.with_name(f".{directory.name}.old")
+    if _is_taken(directory):
         try:
             there = _settings(directory)
         except (OSError, ValueError) as error:
@@ -116,15 +117,25 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
         if not overwrite:
             if there != (config, format):
                 raise FileExistsError(
-                    f"{directory} holds a run with other settings; "
+                    f"{directory} holds a run with other settings or other images; "
                     "choose another --name, or --overwrite it"
                 )
             return
-        shutil.rmtree(directory)
+        # Moved whole, so that a kill leaves no half of a run that nothing could go on with.
+        shutil.rmtree(aside, ignore_errors=True)
+        directory.rename(aside)
     content = {"settings": config.model_dump(mode="json"), "images": format.model_dump(mode="json")}
     versions = {name: version(name) for name in ("torch", "numpy", "safetensors")}
     versions["python"] = platform.python_version()
     _saving.write_config(directory, MODEL, content, versions=versions)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_taken(directory: Path) -> bool:
+    """Whether there is something at the path, other than temporary files that a kill has left."""
+    if not directory.is_dir():
+        return directory.exists()
+    return any(not path.name.startswith(".") for path in directory.iterdir())
 
 
 def finish(directory: Path, models: Mapping[str, VAE], results: Mapping[str, Result]) -> None:
@@ -152,14 +163,14 @@ def load(directory: Path) -> Run:
     if not is_finished(directory):
         raise ValueError(f"{directory} holds an unfinished run; `invflow vae` goes on with it")
     state, _ = _saving.read_tensors(directory / _saving.TENSORS)
-    models = build(config, format)
     try:
+        models = build(config, format)
         for name, model in models.items():
             prefix = f"{name}."
             part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             model.load_state_dict(part)
             model.eval()
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, OverflowError) as error:
         raise ValueError(f"{directory} does not fit its configuration: {error}") from error
     return Run(directory, config, format, models, _results(directory / RESULTS, config))
 
@@ -167,7 +178,11 @@ def load(directory: Path) -> Run:
 def _results(path: Path, config: Config) -> dict[str, Result]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))["posteriors"]
-        return {name: Result(**content[name]) for name in config.posteriors}
+        results = {name: Result(**content[name]) for name in config.posteriors}
+        for result in results.values():
+            for key, value in asdict(result).items():
+                _checks.number(key, value)
+        return results
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not hold the results of this run: {error}") from error
 
