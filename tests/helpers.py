@@ -13,10 +13,25 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import transform_to
 
 from invflow import IAF, MAF, Flow
 from invflow.conditioners import MADE, Conditioner
-from invflow.transforms import Autoregressive, Compose, Elementwise, Inverse, Permutation, Transform
+from invflow.transforms import (
+    ActNorm,
+    Autoregressive,
+    BatchNorm,
+    Compose,
+    Coupling,
+    Elementwise,
+    Inverse,
+    LULinear,
+    Permutation,
+    Rotation,
+    Sigmoid,
+    Softplus,
+    Transform,
+)
 from invflow.univariate import Affine, Gated, Univariate
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -125,6 +140,27 @@ def _step(conditioner: str) -> Autoregressive:
     return AUTOREGRESSIVE[over(conditioner)]()
 
 
+def coupling(features: int, univariate: str = "affine", **options: object) -> Coupling:
+    settings = {"hidden_features": (7, 5), "activation": "tanh", **options}
+    return perturbed(
+        Coupling(features, UNIVARIATES[univariate], generator=generator(5), **settings)
+    )
+
+
+def started(features: int) -> ActNorm:
+    """Return an `ActNorm` whose first call has been made."""
+    transform = ActNorm(features)
+    transform.inverse(randn(20, features, seed=4, dtype=torch.float32) * 2 + 1)
+    return perturbed(transform)
+
+
+def averaged(features: int) -> BatchNorm:
+    """Return a `BatchNorm` that has seen a batch, in evaluation mode."""
+    transform = perturbed(BatchNorm(features, momentum=0.6))
+    transform.inverse(randn(20, features, seed=4) * 2 + 1)
+    return transform.eval()
+
+
 #: All transforms, perturbed and in float64.
 TRANSFORMS: dict[str, Callable[[], Transform]] = {
     **AUTOREGRESSIVE,
@@ -134,6 +170,27 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "elementwise-8-context": lambda: perturbed(
         Elementwise(8, "gated", context=3, generator=generator(2))
     ),
+    "lu-1": lambda: perturbed(LULinear(1)),
+    "lu-3-random": lambda: perturbed(LULinear(3, "random", generator=generator(2))),
+    "lu-65-reverse": lambda: perturbed(LULinear(65, "reverse")),
+    "rotation-1": lambda: perturbed(Rotation(1)),
+    "rotation-8": lambda: perturbed(Rotation(8)),
+    "rotation-65": lambda: perturbed(Rotation(65)),
+    "actnorm-1": lambda: started(1),
+    "actnorm-8": lambda: started(8),
+    "batchnorm-1": lambda: averaged(1),
+    "batchnorm-8": lambda: averaged(8),
+    "coupling-2": lambda: coupling(2),
+    "coupling-3-context": lambda: coupling(3, "gated", context=2, mask="halves"),
+    "coupling-3-no-hidden-context": lambda: coupling(3, context=2, hidden_features=()),
+    "coupling-8-mask": lambda: coupling(8, mask=[i in (1, 4, 5) for i in range(8)]),
+    "coupling-65-context": lambda: coupling(65, "tight", context=3, activation="silu"),
+    "sigmoid-1": lambda: Sigmoid(1),
+    "sigmoid-8": lambda: Sigmoid(8, -2.0, 3.5),
+    "softplus-1": lambda: Softplus(1),
+    "softplus-8": lambda: Softplus(8, -1.5),
+    "inverse-sigmoid-3": lambda: Inverse(Sigmoid(3, 1.0, 2.0)),
+    "compose-3-bounded-context": lambda: Compose([coupling(3, context=2), Softplus(3)]),
     "inverse-1": lambda: Inverse(_step("made-1")),
     "inverse-3-context": lambda: Inverse(_step("made-3-context")),
     "inverse-65": lambda: Inverse(_step("made-65")),
@@ -180,6 +237,12 @@ def context_for(
 ) -> Tensor | None:
     """Return a context of the declared size, None where none was declared."""
     return randn(*batch, module.context, seed=seed) if module.context else None
+
+
+def values(transform: Transform, direction: str, *batch: int, seed: int = 0) -> Tensor:
+    """Return vectors that a direction of a transform takes: random ones inside its support."""
+    support = transform.domain if direction == "forward" else transform.codomain
+    return transform_to(support)(randn(*batch, transform.features, seed=seed))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers import AUTOREGRESSIVE, DIRECTIONS, SMALL, context_for, directed, gradients, randn
+from tests.helpers import (
+    AUTOREGRESSIVE,
+    DIRECTIONS,
+    SMALL,
+    context_for,
+    directed,
+    gradients,
+    randn,
+    values,
+)
 
 BF16 = {"rtol": 0.05, "atol": 0.05}
 
@@ -16,7 +25,7 @@ BF16 = {"rtol": 0.05, "atol": 0.05}
 def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: torch.dtype) -> None:
     transform = SMALL[name]().float()
     run = directed(transform, direction)
-    value = randn(5, transform.features, dtype=torch.float32).to(dtype)
+    value = values(transform, direction, 5).to(dtype)
     context = context_for(transform, 5)
     context = None if context is None else context.to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):

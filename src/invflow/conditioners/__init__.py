@@ -4,6 +4,7 @@ from invflow.conditioners.activation import ACTIVATIONS, Activation
 from invflow.conditioners.base import CachedConditioner, Conditioner, Decoder, Plan, Pullback
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.made import MADE
+from invflow.conditioners.perceptron import Perceptron
 
 __all__ = [
     "ACTIVATIONS",
@@ -14,6 +15,7 @@ __all__ = [
     "Conditioner",
     "Decoder",
     "Layout",
+    "Perceptron",
     "Plan",
     "Pullback",
 ]
