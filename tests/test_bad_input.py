@@ -10,15 +10,23 @@ import pytest
 import torch
 
 from invflow import IAF, MAF, Flow
-from invflow.conditioners import MADE
+from invflow.conditioners import MADE, Perceptron
 from invflow.flows import StandardNormal
 from invflow.transforms import (
+    ActNorm,
     Autoregressive,
+    BatchNorm,
     Compose,
+    Coupling,
     Elementwise,
     Inverse,
+    LULinear,
     Permutation,
+    Rotation,
+    Sigmoid,
+    Softplus,
     Transform,
+    masks,
     orders,
 )
 from invflow.univariate import Affine, Gated, univariate
@@ -33,6 +41,11 @@ TRANSFORMS: dict[str, Callable[[int], Transform]] = {
     "elementwise": lambda context: Elementwise(3, context=context),
     "compose": lambda context: Compose([Permutation([2, 0, 1]), Elementwise(3, context=context)]),
     "inverse": lambda context: Inverse(Elementwise(3, context=context)),
+    "coupling": lambda context: Coupling(3, context=context),
+    "linear": lambda context: Compose([LULinear(3), Elementwise(3, context=context)]),
+    "rotation": lambda context: Compose([Rotation(3), Elementwise(3, context=context)]),
+    "actnorm": lambda context: Compose([ActNorm(3), Elementwise(3, context=context)]),
+    "batchnorm": lambda context: Compose([BatchNorm(3), Elementwise(3, context=context)]),
 }
 
 # What is given to a transform without a context, with what must be said of it. The value is called
@@ -365,6 +378,125 @@ ARGUMENTS: dict[str, Case] = {
         "tolerance must be at least 0, got nan",
     ),
     "tolerance-text": (lambda: Autoregressive(MADE_3, tolerance="1e-3"), TypeError, "tolerance"),
+    "features-linear": (lambda: LULinear(0), ValueError, "features must be at least 1, got 0"),
+    "features-rotation": (lambda: Rotation(2.0), TypeError, "features must be an integer, got 2.0"),
+    "features-actnorm": (lambda: ActNorm(0), ValueError, "features must be at least 1, got 0"),
+    "features-batchnorm": (
+        lambda: BatchNorm(-1),
+        ValueError,
+        "features must be at least 1, got -1",
+    ),
+    "features-sigmoid": (lambda: Sigmoid(0), ValueError, "features must be at least 1, got 0"),
+    "features-softplus": (lambda: Softplus("3"), TypeError, "features must be an integer, got '3'"),
+    "features-coupling": (lambda: Coupling(0), ValueError, "features must be at least 1, got 0"),
+    "features-perceptron": (
+        lambda: Perceptron(0, (0.0,)),
+        ValueError,
+        "features must be at least 1",
+    ),
+    "context-perceptron": (
+        lambda: Perceptron(3, (0.0,), context=-1),
+        ValueError,
+        "context must be at least 0, got -1",
+    ),
+    "activation-perceptron": (
+        lambda: Coupling(3, activation="step"),
+        ValueError,
+        "activation must be one of .*'relu'.*got 'step'",
+    ),
+    "width-coupling": (
+        lambda: Coupling(3, hidden_features=(8, 0)),
+        ValueError,
+        r"hidden_features\[1\] must be at least 1, got 0",
+    ),
+    "coupling-one-feature": (
+        lambda: Coupling(1),
+        ValueError,
+        "features must be at least 2 for a coupling, one to stay and one to move, got 1",
+    ),
+    "coupling-one-feature-mask": (
+        lambda: Coupling(1, mask=[True]),
+        ValueError,
+        "features must be at least 2 for a coupling",
+    ),
+    "coupling-univariate": (
+        lambda: Coupling(3, "cubic"),
+        ValueError,
+        "univariate must be one of .*'affine'.*got 'cubic'",
+    ),
+    "mask-name": (
+        lambda: Coupling(3, mask="thirds"),
+        ValueError,
+        "mask must be one of 'alternating', 'halves', got 'thirds'",
+    ),
+    "mask-all": (
+        lambda: Coupling(3, mask=[True] * 3),
+        ValueError,
+        "mask must keep some features and move some, got one that keeps 3",
+    ),
+    "mask-none": (
+        lambda: Coupling(3, mask=[False] * 3),
+        ValueError,
+        "mask must keep some features and move some, got one that keeps 0",
+    ),
+    "mask-short": (
+        lambda: Coupling(3, mask=[True, False]),
+        ValueError,
+        r"mask must have shape \(3,\), got \(2,\)",
+    ),
+    "mask-matrix": (
+        lambda: Coupling(3, mask=torch.tensor([[True, False, True]])),
+        ValueError,
+        r"mask must have shape \(3,\), got \(1, 3\)",
+    ),
+    "mask-integers": (
+        lambda: Coupling(3, mask=[1, 0, 1]),
+        TypeError,
+        r"mask must be a name or hold booleans, got \[1, 0, 1\]",
+    ),
+    "mask-type": (lambda: Coupling(3, mask=None), TypeError, "mask must be a name or a sequence"),
+    "masks-name": (lambda: masks("thirds", 3, 2), ValueError, "mask must be one of"),
+    "masks-features": (lambda: masks("halves", 1, 2), ValueError, "features must be at least 2"),
+    "masks-count": (lambda: masks("halves", 3, 0), ValueError, "count must be at least 1, got 0"),
+    "linear-order-name": (
+        lambda: LULinear(3, "sideways"),
+        ValueError,
+        "order must be one of 'random', 'reverse', 'same', got 'sideways'",
+    ),
+    "linear-order-repeats": (
+        lambda: LULinear(3, [0, 0, 1]),
+        ValueError,
+        r"order must be a permutation of 0 .. 2, got \[0, 0, 1\]",
+    ),
+    "linear-order-float": (
+        lambda: LULinear(2, [0.0, 1.0]),
+        TypeError,
+        "order must hold integers, got dtype torch.float32",
+    ),
+    "epsilon-zero": (lambda: BatchNorm(3, epsilon=0.0), ValueError, "epsilon must be positive"),
+    "epsilon-nan": (lambda: BatchNorm(3, epsilon=float("nan")), ValueError, "epsilon must be"),
+    "epsilon-text": (lambda: BatchNorm(3, epsilon="1"), TypeError, "epsilon must be a number"),
+    "momentum-zero": (
+        lambda: BatchNorm(3, momentum=0.0),
+        ValueError,
+        "momentum must be above 0 and at most 1, got 0.0",
+    ),
+    "momentum-large": (lambda: BatchNorm(3, momentum=1.5), ValueError, "momentum.*got 1.5"),
+    "momentum-none": (lambda: BatchNorm(3, momentum=None), TypeError, "momentum must be a number"),
+    "low-infinite": (
+        lambda: Sigmoid(3, low=-float("inf")),
+        ValueError,
+        "low must be finite, got -inf",
+    ),
+    "high-nan": (lambda: Sigmoid(3, high=float("nan")), ValueError, "high must be finite, got nan"),
+    "high-text": (lambda: Sigmoid(3, high="1"), TypeError, "high must be a number, got '1'"),
+    "bounds-order": (
+        lambda: Sigmoid(3, low=1.0, high=1.0),
+        ValueError,
+        "high must be greater than low=1.0, got 1.0",
+    ),
+    "low-softplus": (lambda: Softplus(3, float("inf")), ValueError, "low must be finite, got inf"),
+    "low-text": (lambda: Softplus(3, low="0"), TypeError, "low must be a number, got '0'"),
     "compose-nothing": (lambda: Compose([]), ValueError, "transforms must hold at least one"),
     "compose-module": (
         lambda: Compose([Elementwise(3), torch.nn.Linear(3, 3)]),
