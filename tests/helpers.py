@@ -13,21 +13,29 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import transform_to
 
 from invflow import IAF, MAF, NSF, Flow, flows
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner, MaskedConvolution
 from invflow.flows import Gaussian
 from invflow.transforms import (
+    ActNorm,
     Autoregressive,
+    BatchNorm,
     Compose,
+    Coupling,
     Elementwise,
     Householder,
     Inverse,
+    LULinear,
     Permutation,
     Permuted,
     Planar,
     Radial,
     Reflected,
+    Rotation,
+    Sigmoid,
+    Softplus,
     Sylvester,
     Transform,
     UnitTriangular,
@@ -206,6 +214,27 @@ def amortised(kind: Callable[..., Transform], *args: object, **options: int) -> 
     return lambda: perturbed(kind(*args, **options, generator=generator(2)))
 
 
+def coupling(features: int, univariate: str = "affine", **options: object) -> Coupling:
+    settings = {"hidden_features": (7, 5), "activation": "tanh", **options}
+    return perturbed(
+        Coupling(features, UNIVARIATES[univariate], generator=generator(5), **settings)
+    )
+
+
+def started(features: int) -> ActNorm:
+    """Return an `ActNorm` whose first call has been made."""
+    transform = ActNorm(features)
+    transform.inverse(randn(20, features, seed=4, dtype=torch.float32) * 2 + 1)
+    return perturbed(transform)
+
+
+def averaged(features: int) -> BatchNorm:
+    """Return a `BatchNorm` that has seen a batch, in evaluation mode."""
+    transform = perturbed(BatchNorm(features, momentum=0.6))
+    transform.inverse(randn(20, features, seed=4) * 2 + 1)
+    return transform.eval()
+
+
 #: All transforms, perturbed and in float64.
 TRANSFORMS: dict[str, Callable[[], Transform]] = {
     **AUTOREGRESSIVE,
@@ -238,6 +267,27 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "sylvester-triangular-1": amortised(Sylvester, 1, 1, "triangular"),
     "sylvester-triangular-3-context": amortised(Sylvester, 3, 3, "triangular", context=2),
     "sylvester-triangular-8": amortised(Sylvester, 8, 5, Permuted(reverse=True)),
+    "lu-1": lambda: perturbed(LULinear(1)),
+    "lu-3-random": lambda: perturbed(LULinear(3, "random", generator=generator(2))),
+    "lu-65-reverse": lambda: perturbed(LULinear(65, "reverse")),
+    "rotation-1": lambda: perturbed(Rotation(1)),
+    "rotation-8": lambda: perturbed(Rotation(8)),
+    "rotation-65": lambda: perturbed(Rotation(65)),
+    "actnorm-1": lambda: started(1),
+    "actnorm-8": lambda: started(8),
+    "batchnorm-1": lambda: averaged(1),
+    "batchnorm-8": lambda: averaged(8),
+    "coupling-2": lambda: coupling(2),
+    "coupling-3-context": lambda: coupling(3, "gated", context=2, mask="halves"),
+    "coupling-3-no-hidden-context": lambda: coupling(3, context=2, hidden_features=()),
+    "coupling-8-mask": lambda: coupling(8, mask=[i in (1, 4, 5) for i in range(8)]),
+    "coupling-65-context": lambda: coupling(65, "tight", context=3, activation="silu"),
+    "sigmoid-1": lambda: Sigmoid(1),
+    "sigmoid-8": lambda: Sigmoid(8, -2.0, 3.5),
+    "softplus-1": lambda: Softplus(1),
+    "softplus-8": lambda: Softplus(8, -1.5),
+    "inverse-sigmoid-3": lambda: Inverse(Sigmoid(3, 1.0, 2.0)),
+    "compose-3-bounded-context": lambda: Compose([coupling(3, context=2), Softplus(3)]),
     "inverse-1": lambda: Inverse(_step("made-1")),
     "inverse-3-context": lambda: Inverse(_step("made-3-context")),
     "inverse-65": lambda: Inverse(_step("made-65")),
@@ -301,7 +351,7 @@ FLOWS: dict[str, Callable[[], Flow]] = {
 
 def preserves_volume(transform: Transform) -> bool:
     """Whether the transform has no log-det that could be wrong, nor a gradient of it."""
-    if isinstance(transform, Householder | UnitTriangular):
+    if isinstance(transform, Householder | Rotation | UnitTriangular):
         return True
     return isinstance(getattr(transform, "univariate", None), Additive)
 
@@ -311,6 +361,12 @@ def context_for(
 ) -> Tensor | None:
     """Return a context of the declared size, None where none was declared."""
     return randn(*batch, module.context, seed=seed) if module.context else None
+
+
+def values(transform: Transform, direction: str, *batch: int, seed: int = 0) -> Tensor:
+    """Return vectors that a direction of a transform takes: random ones inside its support."""
+    support = transform.domain if direction == "forward" else transform.codomain
+    return transform_to(support)(randn(*batch, transform.features, seed=seed))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tests.helpers import (
     gradients,
     over,
     randn,
+    values,
 )
 
 BF16 = {"rtol": 0.05, "atol": 0.05}
@@ -28,7 +29,7 @@ BF16 = {"rtol": 0.05, "atol": 0.05}
 def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: torch.dtype) -> None:
     transform = SMALL[name]().float()
     run = directed(transform, direction)
-    value = randn(5, transform.features, dtype=torch.float32).to(dtype)
+    value = values(transform, direction, 5).to(dtype)
     context = context_for(transform, 5)
     context = None if context is None else context.to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):

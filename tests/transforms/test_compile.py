@@ -20,6 +20,7 @@ from tests.helpers import (
     over,
     perturbed,
     randn,
+    values,
 )
 
 NAMES = [
@@ -35,6 +36,13 @@ NAMES = [
     "radial-8-context",
     "householder-3-context",
     "sylvester-orthogonal-8-context",
+    "lu-3-random",
+    "rotation-8",
+    "actnorm-8",
+    "batchnorm-8",
+    "coupling-3-context",
+    "sigmoid-8",
+    "softplus-8",
 ]
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
 # Torch's own remarks while it compiles.
@@ -48,8 +56,8 @@ def _fresh() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def _inputs(transform: Transform, batch: int) -> tuple[Tensor, Tensor | None]:
-    return randn(batch, transform.features), context_for(transform, batch)
+def _inputs(transform: Transform, direction: str, batch: int) -> tuple[Tensor, Tensor | None]:
+    return values(transform, direction, batch), context_for(transform, batch)
 
 
 def _check(
@@ -59,7 +67,7 @@ def _check(
     run = directed(transform, direction)
     compiled = torch.compile(run, fullgraph=True, backend=backend)
     for batch in batches:
-        value, context = _inputs(transform, batch)
+        value, context = _inputs(transform, direction, batch)
         inputs = [value.requires_grad_()]
         if context is not None:
             inputs.append(context.requires_grad_())
@@ -86,7 +94,7 @@ def test_compiled_without_gradients(name: str, direction: str) -> None:
     transform = TRANSFORMS[name]()
     run = directed(transform, direction)
     compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
-    value, context = _inputs(transform, 5)
+    value, context = _inputs(transform, direction, 5)
     with torch.no_grad():
         assert_close(compiled(value, context), run(value, context))
     transform.requires_grad_(False)

@@ -22,6 +22,7 @@ from tests.helpers import (
     over,
     perturbed,
     randn,
+    values,
 )
 
 transforms = pytest.mark.parametrize("name", SMALL)
@@ -46,7 +47,7 @@ def _scalar(result: tuple[Tensor, Tensor]) -> Tensor:
 def test_vmap_over_data(name: str, direction: str) -> None:
     transform = SMALL[name]()
     run = directed(transform, direction)
-    value, context = randn(4, 2, transform.features), context_for(transform, 2)
+    value, context = values(transform, direction, 4, 2), context_for(transform, 2)
     result = vmap(run, (0, None))(value, context)
     whole = None if context is None else context.expand(4, 2, -1)
     assert_close(result, run(value, whole), 1e-12)
@@ -59,7 +60,7 @@ def test_vmap_over_context(name: str, direction: str) -> None:
     if not transform.context:
         pytest.skip("declares no context")
     run = directed(transform, direction)
-    value, context = randn(transform.features), context_for(transform, 4)
+    value, context = values(transform, direction), context_for(transform, 4)
     expected = run(value.expand(4, -1), context)
     assert_close(vmap(run, (None, 0))(value, context), expected, 1e-12)
     assert_close(vmap(run, (None, 1))(value, context.t()), expected, 1e-12)
@@ -70,7 +71,7 @@ def test_vmap_over_context(name: str, direction: str) -> None:
 def test_vmap_of_jacrev(name: str, direction: str) -> None:
     transform = SMALL[name]()
     run = directed(transform, direction)
-    value, context = randn(4, transform.features), context_for(transform, 4)
+    value, context = values(transform, direction, 4), context_for(transform, 4)
     mapped = vmap(jacrev(run), (0, None if context is None else 0))(value, context)
     for i in range(4):
         one = None if context is None else context[i]

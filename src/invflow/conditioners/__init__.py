@@ -15,6 +15,7 @@ from invflow.conditioners.convolution import MaskedConvolution, raster_order
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.lstm import LSTM
 from invflow.conditioners.made import MADE
+from invflow.conditioners.perceptron import Perceptron
 
 __all__ = [
     "ACTIVATIONS",
@@ -28,6 +29,7 @@ __all__ = [
     "Decoder",
     "Layout",
     "MaskedConvolution",
+    "Perceptron",
     "Plan",
     "Pullback",
     "RecordingDecoder",

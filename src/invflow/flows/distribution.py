@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
 
 from invflow import _checks
 from invflow.flows.base import Base
@@ -29,9 +30,8 @@ class FlowDistribution(Distribution):
         validate_args: check what comes in, as torch distributions do; None for their default.
     """
 
-    # torch declares these as properties, and sets them as plain attributes, as here.
+    # torch declares this as a property, and sets it as a plain attribute, as here.
     arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
-    support = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     def __init__(
         self,
@@ -48,6 +48,11 @@ class FlowDistribution(Distribution):
         self.like = like
         self.has_rsample = base.has_rsample
         super().__init__(batch_shape, Size([transform.features]), validate_args=validate_args)
+
+    @property
+    def support(self) -> Constraint:
+        """Where samples lie: the transform's codomain."""
+        return self.transform.codomain
 
     @property
     def validate_args(self) -> bool:
@@ -125,19 +130,32 @@ class FlowDistribution(Distribution):
 
         Raises:
             TypeError: not a tensor, or of another dtype than the flow's.
-            ValueError: wrong shape or device, or, with validation on, entries that are not finite.
+            ValueError: wrong shape or device, or, with validation on, entries that are not finite
+                or vectors outside the support.
         """
         _checks.event("value", value, self.event_shape[0], self.like)
         batch = _broadcast("value", value.shape[:-1], self.batch_shape)
         value = value.expand(*batch, -1)
-        if self.validate_args and not _all_finite(value):
-            count = int((~torch.isfinite(value)).sum())
-            raise ValueError(
-                f"value must be finite, got {count} entries that are NaN or infinite "
-                f"among {value.numel()}"
-            )
+        if self.validate_args and not torch.compiler.is_compiling():
+            self._validate(value)
         z, ladj = self.transform.inverse(value, self.context)
         return self.base.log_prob(z) + ladj
+
+    def _validate(self, value: Tensor) -> None:
+        if value.numel() == 0:  # which torch's constraints cannot be asked about
+            return
+        finite = torch.isfinite(value)
+        if not _all(finite):
+            raise ValueError(
+                f"value must be finite, got {int((~finite).sum())} entries that are NaN or "
+                f"infinite among {value.numel()}"
+            )
+        inside = self.support.check(value)
+        if not _all(inside):
+            raise ValueError(
+                f"value must lie in the support, {self.support}, got {int((~inside).sum())} "
+                f"vectors outside it among {inside.numel()}"
+            )
 
     def estimate_mean(
         self, samples: int = 1000, *, generator: torch.Generator | None = None
@@ -158,12 +176,10 @@ class FlowDistribution(Distribution):
         return -self.rsample_and_log_prob((samples,), generator=generator)[1].mean(0)
 
 
-def _all_finite(value: Tensor) -> bool:
-    """Whether no entry is NaN or infinite, as far as the values can be looked at."""
-    if torch.compiler.is_compiling():
-        return True
+def _all(condition: Tensor) -> bool:
+    """Whether a condition holds everywhere, as far as the values can be looked at."""
     try:
-        return bool(torch.isfinite(value).all())
+        return bool(condition.all())
     except RuntimeError:  # under vmap
         return True
 

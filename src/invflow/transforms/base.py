@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
 
 from invflow import _checks
 
@@ -27,6 +29,16 @@ class Transform(nn.Module, ABC):
         super().__init__()
         self.features = _checks.positive_integer("features", features)
         self.context = _checks.positive_integer("context", context, minimum=0)
+
+    @property
+    def domain(self) -> Constraint:
+        """Where z may lie, as a constraint on vectors: anywhere, unless a transform says less."""
+        return constraints.real_vector
+
+    @property
+    def codomain(self) -> Constraint:
+        """Where x lies, as a constraint on vectors: anywhere, unless a transform says less."""
+        return constraints.real_vector
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map noise to data.

@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions.constraints import Constraint
 from torch.utils.checkpoint import checkpoint
 
 from invflow import _checks
@@ -17,6 +18,7 @@ class Compose(Transform):
     r"""Several transforms in sequence: $x = (f_K \circ \dots \circ f_1)(z)$.
 
     The log-determinants add up. Those transforms that declare a context all get the same one.
+    The domain is the first one's, the codomain the last one's.
 
     Args:
         transforms: one or more, all over the same number of features.
@@ -56,6 +58,14 @@ class Compose(Transform):
         super().__init__(parts[0].features, max(contexts, default=0))
         self.transforms = nn.ModuleList(parts)
         self.checkpoint = _checks.boolean("checkpoint", checkpoint)
+
+    @property
+    def domain(self) -> Constraint:
+        return cast(Transform, self.transforms[0]).domain
+
+    @property
+    def codomain(self) -> Constraint:
+        return cast(Transform, self.transforms[-1]).codomain
 
     def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = cast(Sequence[Transform], self.transforms)
@@ -98,6 +108,14 @@ class Inverse(Transform):
             raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
         super().__init__(transform.features, transform.context)
         self.transform = transform
+
+    @property
+    def domain(self) -> Constraint:
+        return self.transform.codomain
+
+    @property
+    def codomain(self) -> Constraint:
+        return self.transform.domain
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform.inverse(z, context)

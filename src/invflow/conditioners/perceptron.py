@@ -1,0 +1,88 @@
+"""A plain perceptron, for transforms that keep some features as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invflow import _checks
+from invflow.conditioners.activation import ACTIVATIONS
+
+
+class Perceptron(nn.Module):
+    r"""A multilayer perceptron of features and context, without masks.
+
+    $$a_1 = W_1 z + C c + b_1, \qquad a_l = W_l\, \phi(a_{l-1}) + b_l$$
+
+    The last layer's weights are small, so that the outputs start near where they are told to.
+
+    Args:
+        features: number of features that it reads.
+        start: the value each output starts from; its length is the number of outputs.
+        hidden_features: widths of the hidden layers; any number of them, none included.
+        context: size of the context, 0 for none.
+        activation: its name, as for `MADE`.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` or a width below 1, a negative `context`, an unknown `activation`.
+
+    Example:
+        >>> import torch
+        >>> perceptron = Perceptron(features=3, start=(0.0, 1.0), context=2)
+        >>> perceptron(torch.randn(5, 3), torch.randn(5, 2)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        features: int,
+        start: Sequence[float],
+        hidden_features: Sequence[int] = (64, 64),
+        context: int = 0,
+        *,
+        activation: str = "elu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        features = _checks.positive_integer("features", features)
+        context = _checks.positive_integer("context", context, minimum=0)
+        hidden = _checks.widths("hidden_features", hidden_features)
+        self.activation = _checks.choice("activation", activation, ACTIVATIONS)
+        units = (features, *hidden, len(start))
+        self.weights = nn.ParameterList(
+            torch.empty(after, before) for before, after in pairwise(units)
+        )
+        self.biases = nn.ParameterList(torch.zeros(size) for size in units[1:])
+        self.context_weight = nn.Parameter(torch.empty(units[1], context)) if context else None
+        self._initialise(start, generator)
+
+    @torch.no_grad()
+    def _initialise(self, start: Sequence[float], generator: torch.Generator | None) -> None:
+        *hidden, last = self.weights
+        for weight in hidden:
+            nn.init.orthogonal_(weight, 0.7, generator)
+        nn.init.orthogonal_(last, 0.01, generator)
+        if self.context_weight is not None:
+            nn.init.orthogonal_(self.context_weight, 0.7 if hidden else 0.01, generator)
+        self.biases[-1].copy_(torch.tensor(start))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the outputs, shape (*batch, outputs), in the dtype of `z`.
+
+        Args:
+            z: features, shape (*batch, features).
+            context: shape broadcastable to (*batch, context), or None where none was declared.
+        """
+        activation = ACTIVATIONS[self.activation].function
+        rows = F.linear(z, self.weights[0], self.biases[0])
+        if self.context_weight is not None and context is not None:
+            rows = rows + F.linear(context, self.context_weight)
+        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+            rows = F.linear(activation(rows), weight, bias)
+        return rows.to(z.dtype)

@@ -1,0 +1,96 @@
+"""Shift and scale that start from the data."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from invflow.transforms.base import Transform
+
+
+class ActNorm(Transform):
+    r"""A shift and a scale per feature, which start where the first batch comes out standardised.
+
+    $$x_i = \mu_i + e^{s_i} z_i, \qquad \log|\det dx/dz| = \sum_i s_i$$
+
+    The first call in training mode, in whichever direction, sets $\mu$ and $s$ so that its output
+    has mean zero and variance one in every feature; from then on they are ordinary parameters. A
+    feature that is constant in that batch, as every one is in a batch of one, says nothing of a
+    scale: it is centred, and keeps the scale it has. Until that call the transform is the identity.
+    Whether it has started is saved with the parameters, so that a loaded model does not start
+    again.
+
+    The first call may be compiled, but not made inside `torch.func` transforms, nor, if the
+    processes are to agree, inside DistributedDataParallel: make it before wrapping.
+
+    Args:
+        features: number of features, D.
+
+    Raises:
+        TypeError: `features` is not an integer.
+        ValueError: `features` is below 1.
+
+    References:
+        Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.1.
+
+    Example:
+        >>> import torch
+        >>> z, _ = ActNorm(1).inverse(torch.tensor([[3.0], [7.0]]))
+        >>> z.squeeze().tolist()
+        [-1.0, 1.0]
+    """
+
+    started: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.register_buffer("started", torch.tensor(False))
+        # The buffer is what is saved; this copy of it can be asked without looking at a tensor.
+        self._started = False
+        self.register_load_state_dict_post_hook(_recall)
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self._is_first(z):
+            mean, log_std = self._moments(z)
+            self._start(-mean * torch.exp(-log_std), -log_std)
+        x = self.shift + torch.exp(self.log_scale) * z
+        return x.to(z.dtype), self.log_scale.sum().to(z.dtype).expand(z.shape[:-1])
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self._is_first(x):
+            self._start(*self._moments(x))
+        z = (x - self.shift) * torch.exp(-self.log_scale)
+        return z.to(x.dtype), -self.log_scale.sum().to(x.dtype).expand(x.shape[:-1])
+
+    def _is_first(self, values: Tensor) -> bool:
+        return self.training and not self._started and values.numel() > 0
+
+    @torch.no_grad()
+    def _moments(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean and the logarithm of the standard deviation of every feature."""
+        rows = values.reshape(-1, self.features).to(self.shift.dtype)
+        std, mean = torch.std_mean(rows, 0, correction=0)
+        rounding = 8 * torch.finfo(rows.dtype).eps * rows.abs().amax(0)
+        return mean, torch.where(std > rounding, std, 1.0).log()
+
+    @torch.no_grad()
+    def _start(self, shift: Tensor, log_scale: Tensor) -> None:
+        try:
+            self.shift.copy_(shift)
+            self.log_scale.copy_(log_scale)
+        except RuntimeError as error:
+            raise RuntimeError(
+                "ActNorm cannot start inside a torch.func transform: "
+                "make its first call in training mode outside"
+            ) from error
+        self.started.fill_(True)
+        self._started = True
+
+
+def _recall(module: nn.Module, _: Any) -> None:
+    actnorm = cast(ActNorm, module)
+    actnorm._started = bool(actnorm.started)  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,92 @@
+"""Batch normalisation as an invertible map."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from invflow import _checks
+from invflow.transforms.base import Transform
+
+
+class BatchNorm(Transform):
+    r"""Batch normalisation of data on its way to noise.
+
+    $$z_i = \frac{x_i - m_i}{\sqrt{v_i + \epsilon}}\, e^{\gamma_i} + \beta_i, \qquad
+    \log|\det dz/dx| = \sum_i \gamma_i - \tfrac12 \log(v_i + \epsilon)$$
+
+    The inverse direction, x -> z, takes mean m and variance v from the batch in training mode, and
+    moves its running averages towards them; in evaluation mode it takes the running averages. In
+    both the log-determinant is that of the affine map with the m and v that were used, each event
+    by itself: that the batch's own statistics depend on the event is not part of it, though
+    gradients do flow through them.
+
+    The forward direction, z -> x, always uses the running averages, because the batch it is to undo
+    is not there. So the directions undo each other in evaluation mode, and in training mode only
+    as far as the batch is like the ones before it. For a flow that is trained through its samples,
+    `ActNorm` is the transform to take.
+
+    Args:
+        features: number of features, D.
+        epsilon: added to variances.
+        momentum: the weight of a new batch in the running averages.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` below 1, `epsilon` not positive, `momentum` outside (0, 1]; when
+            called in training mode from x to z, fewer than two events.
+
+    References:
+        Dinh et al. 2017, arXiv 1605.08803, appendix E; Papamakarios et al. 2017, arXiv 1705.07057
+        (appendix on batch normalization).
+
+    Example:
+        >>> import torch
+        >>> z, ladj = BatchNorm(1).inverse(torch.tensor([[3.0], [7.0]]))
+        >>> z.squeeze().detach(), ladj.detach()
+        (tensor([-1.0000,  1.0000]), tensor([-0.6931, -0.6931]))
+    """
+
+    running_mean: Tensor
+    running_variance: Tensor
+
+    def __init__(self, features: int, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(features)
+        if not _checks.number("epsilon", epsilon) > 0:
+            raise ValueError(f"epsilon must be positive, got {epsilon!r}")
+        if not 0 < _checks.number("momentum", momentum) <= 1:
+            raise ValueError(f"momentum must be above 0 and at most 1, got {momentum!r}")
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.shift = nn.Parameter(torch.zeros(features))
+        self.log_scale = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_variance", torch.ones(features))
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        mean, variance = self._running()
+        log_std = 0.5 * torch.log(variance + self.epsilon)
+        ladj = log_std - self.log_scale
+        x = (z - self.shift) * torch.exp(ladj) + mean
+        return x.to(z.dtype), ladj.sum().to(z.dtype).expand(z.shape[:-1])
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        mean, variance = self._of_batch(x) if self.training else self._running()
+        ladj = self.log_scale - 0.5 * torch.log(variance + self.epsilon)
+        z = (x - mean) * torch.exp(ladj) + self.shift
+        return z.to(x.dtype), ladj.sum().to(x.dtype).expand(x.shape[:-1])
+
+    def _running(self) -> tuple[Tensor, Tensor]:
+        # Copies: a later batch may move the averages before the gradient has been taken.
+        return self.running_mean.clone(), self.running_variance.clone()
+
+    def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = x.reshape(-1, self.features).to(self.running_mean.dtype)
+        count = len(rows)
+        if count < 2:
+            raise ValueError(f"x must hold at least 2 events in training mode, got {count}")
+        variance, mean = torch.var_mean(rows, 0, correction=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_variance.lerp_(variance * (count / (count - 1)), self.momentum)
+        return mean, variance

@@ -1,0 +1,119 @@
+"""Elementwise maps to bounded supports."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
+from torch.nn.functional import logsigmoid
+
+from invflow import _checks
+from invflow.transforms.base import Transform
+
+
+class Sigmoid(Transform):
+    r"""Onto an interval, feature by feature, with bounds $a$ and $b$.
+
+    $$x_i = a + (b - a)\, \sigma(z_i), \qquad
+    \log|\det dx/dz| = \sum_i \log(b - a) + \log\sigma(z_i) + \log\sigma(-z_i)$$
+
+    Numbers far out are rounded, but never to a bound itself: x stays a rounding unit inside, so
+    that its inverse is finite. On the way back a bound stands for that same number, and what is
+    outside the interval gives NaN.
+
+    Args:
+        features: number of features, D.
+        low: a.
+        high: b.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: `features` below 1, or bounds that are not finite or not in order.
+
+    Example:
+        >>> import torch
+        >>> Sigmoid(2, low=-1.0, high=3.0)(torch.zeros(2))
+        (tensor([1., 1.]), tensor(0.))
+    """
+
+    def __init__(self, features: int, low: float = 0.0, high: float = 1.0) -> None:
+        super().__init__(features)
+        self.low, self.high = _finite("low", low), _finite("high", high)
+        if not low < high:
+            raise ValueError(f"high must be greater than low={low!r}, got {high!r}")
+
+    @property
+    def codomain(self) -> Constraint:
+        return constraints.independent(constraints.interval(self.low, self.high), 1)
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        width = self.high - self.low
+        # From the nearer bound, to keep the digits of the distance to it.
+        x = torch.where(
+            z < 0, self.low + width * torch.sigmoid(z), self.high - width * torch.sigmoid(-z)
+        )
+        x = x.clamp(self.low + _unit(self.low, z.dtype), self.high - _unit(self.high, z.dtype))
+        ladj = math.log(width) + logsigmoid(z) + logsigmoid(-z)
+        return x, ladj.sum(-1)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        above_low = torch.where(x == self.low, _unit(self.low, x.dtype), x - self.low).log()
+        below_high = torch.where(x == self.high, _unit(self.high, x.dtype), self.high - x).log()
+        ladj = math.log(self.high - self.low) - above_low - below_high
+        return above_low - below_high, ladj.sum(-1)
+
+
+class Softplus(Transform):
+    r"""Onto a half line, feature by feature, with bound $a$.
+
+    $$x_i = a + \log(1 + e^{z_i}), \qquad \log|\det dx/dz| = \sum_i \log\sigma(z_i)$$
+
+    As for `Sigmoid`, x stays a rounding unit above the bound; on the way back the bound stands
+    for that same number, and what is below it gives NaN.
+
+    Args:
+        features: number of features, D.
+        low: a.
+
+    Raises:
+        TypeError: an argument that is no number.
+        ValueError: `features` below 1, or a bound that is not finite.
+
+    Example:
+        >>> import torch
+        >>> Softplus(1, low=2.0)(torch.zeros(1))
+        (tensor([2.6931]), tensor(-0.6931))
+    """
+
+    def __init__(self, features: int, low: float = 0.0) -> None:
+        super().__init__(features)
+        self.low = _finite("low", low)
+
+    @property
+    def codomain(self) -> Constraint:
+        return constraints.independent(constraints.greater_than(self.low), 1)
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        # torch's softplus cuts the exponential off at 20, which float64 can tell.
+        x = self.low - logsigmoid(-z)
+        return x.clamp(min=self.low + _unit(self.low, z.dtype)), logsigmoid(z).sum(-1)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        above = torch.where(x == self.low, _unit(self.low, x.dtype), x - self.low)
+        slope = torch.log(-torch.expm1(-above))
+        return above + slope, -slope.sum(-1)
+
+
+def _finite(name: str, value: float) -> float:
+    if not math.isfinite(_checks.number(name, value)):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return value
+
+
+def _unit(bound: float, dtype: torch.dtype) -> float:
+    """Return how far from a bound the nearest number is that is surely another one."""
+    limits = torch.finfo(dtype)
+    return max(abs(bound) * limits.eps, limits.tiny)

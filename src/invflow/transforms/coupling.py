@@ -1,0 +1,141 @@
+"""The coupling transform: some features stay, and say how the others move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.conditioners import Perceptron
+from invflow.transforms.base import Transform
+from invflow.univariate import Univariate
+from invflow.univariate import univariate as as_univariate
+
+MASKS = ("alternating", "halves")
+
+
+def masks(how: str, features: int, count: int) -> list[Tensor]:
+    """Return the masks of `count` couplings in a row: every other one keeps what the others move.
+
+    Args:
+        how: "alternating" to keep features 0, 2, 4, ... first, "halves" to keep the first half
+            first, the larger one.
+        features: number of features, D, at least 2.
+        count: number of masks.
+
+    Raises:
+        TypeError: a size that is no integer.
+        ValueError: an unknown `how`, or a size that is too small.
+
+    Example:
+        >>> masks("halves", 3, 2)
+        [tensor([ True,  True, False]), tensor([False, False,  True])]
+    """
+    _checks.choice("mask", how, MASKS)
+    _checks.positive_integer("features", features, minimum=2)
+    _checks.positive_integer("count", count)
+    places = torch.arange(features)
+    first = places % 2 == 0 if how == "alternating" else places < (features + 1) // 2
+    return [~first if k % 2 else first.clone() for k in range(count)]
+
+
+class Coupling(Transform):
+    r"""A univariate map of some features, whose parameters come from the others, which stay.
+
+    $$x_K = z_K, \qquad x_i = u(z_i;\, P_i(z_K, c)) \text{ for } i \notin K, \qquad
+    \log|\det dx/dz| = \sum_{i \notin K} \log|\partial u / \partial z_i|$$
+
+    with a perceptron P of the kept features K and the context. Both directions are one pass of it.
+
+    Args:
+        features: number of features, D, at least 2.
+        univariate: the map of each feature that moves, by name or as an object.
+        mask: which features stay: "alternating" (0, 2, 4, ...), "halves" (the first half), or D
+            booleans. `masks` gives those of several couplings in a row.
+        context: size of the context, 0 for none.
+        hidden_features: widths of the perceptron's hidden layers.
+        activation: the perceptron's, by name as for `MADE`.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` below 2, a size out of range, an unknown name, a mask of another
+            length or one that keeps no feature or every one.
+
+    References:
+        Dinh et al. 2015, arXiv 1410.8516; Dinh et al. 2017, arXiv 1605.08803, section 3.2.
+
+    Example:
+        >>> import torch
+        >>> coupling = Coupling(features=3, mask=[False, True, False], context=2)
+        >>> x, ladj = coupling(torch.randn(5, 3), torch.randn(5, 2))
+        >>> x.shape, ladj.shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+
+    order: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        univariate: str | Mapping[str, Any] | Univariate = "affine",
+        *,
+        mask: str | Sequence[bool] | Tensor = "alternating",
+        context: int = 0,
+        hidden_features: Sequence[int] = (64, 64),
+        activation: str = "elu",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(features, context)
+        if features < 2:
+            raise ValueError(
+                f"features must be at least 2 for a coupling, one to stay and one to move, "
+                f"got {features}"
+            )
+        self.univariate = as_univariate(univariate)
+        keep = masks(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
+        # What stays first, then what moves.
+        self.register_buffer("order", torch.argsort(~keep, stable=True))
+        self.kept = int(keep.sum())
+        start = self.univariate.start * (features - self.kept)
+        self.perceptron = Perceptron(
+            self.kept, start, hidden_features, context, activation=activation, generator=generator
+        )
+
+    def _split(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        ordered = values.index_select(-1, self.order)
+        return ordered[..., : self.kept], ordered[..., self.kept :]
+
+    def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
+        return torch.cat([kept, moved], -1).index_select(-1, self.order.argsort())
+
+    def _params(self, kept: Tensor, context: Tensor | None) -> Tensor:
+        return self.perceptron(kept, context).unflatten(-1, (-1, self.univariate.parameters))
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        kept, moved = self._split(z)
+        moved, ladj = self.univariate.forward(moved, self._params(kept, context))
+        return self._joined(kept, moved), ladj.sum(-1)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        kept, moved = self._split(x)
+        moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
+        return self._joined(kept, moved), ladj.sum(-1)
+
+
+def _mask(value: Sequence[bool] | Tensor, features: int) -> Tensor:
+    try:
+        mask = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"mask must be a name or a sequence of booleans, got {value!r}") from error
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must be a name or hold booleans, got {value!r}")
+    if mask.shape != (features,):
+        raise ValueError(f"mask must have shape ({features},), got {tuple(mask.shape)}")
+    if mask.all() or not mask.any():
+        kept = int(mask.sum())
+        raise ValueError(f"mask must keep some features and move some, got one that keeps {kept}")
+    return mask
