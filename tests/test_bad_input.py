@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -644,6 +645,7 @@ ARGUMENTS: dict[str, Case] = {
         "order must hold integers, got dtype torch.float32",
     ),
     "epsilon-zero": (lambda: BatchNorm(3, epsilon=0.0), ValueError, "epsilon must be positive"),
+    "epsilon-infinite": (lambda: BatchNorm(3, epsilon=math.inf), ValueError, "epsilon must be"),
     "epsilon-nan": (lambda: BatchNorm(3, epsilon=float("nan")), ValueError, "epsilon must be"),
     "epsilon-text": (lambda: BatchNorm(3, epsilon="1"), TypeError, "epsilon must be a number"),
     "momentum-zero": (

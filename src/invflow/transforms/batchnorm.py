@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +35,8 @@ class BatchNorm(Transform):
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: `features` below 1, `epsilon` not positive, `momentum` outside (0, 1]; when
-            called in training mode from x to z, fewer than two events.
+        ValueError: `features` below 1, `epsilon` not positive and finite, `momentum` not in (0, 1];
+            when called in training mode from x to z, fewer than two events.
 
     References:
         Dinh et al. 2017, arXiv 1605.08803, appendix E; Papamakarios et al. 2017, arXiv 1705.07057
@@ -52,8 +54,8 @@ class BatchNorm(Transform):
 
     def __init__(self, features: int, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(features)
-        if not _checks.number("epsilon", epsilon) > 0:
-            raise ValueError(f"epsilon must be positive, got {epsilon!r}")
+        if not 0 < _checks.number("epsilon", epsilon) < math.inf:
+            raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
         if not 0 < _checks.number("momentum", momentum) <= 1:
             raise ValueError(f"momentum must be above 0 and at most 1, got {momentum!r}")
         self.epsilon = epsilon
@@ -64,23 +66,20 @@ class BatchNorm(Transform):
         self.register_buffer("running_variance", torch.ones(features))
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, variance = self._running()
-        log_std = 0.5 * torch.log(variance + self.epsilon)
-        ladj = log_std - self.log_scale
-        x = (z - self.shift) * torch.exp(ladj) + mean
+        ladj = 0.5 * torch.log(self.running_variance + self.epsilon) - self.log_scale
+        x = (z - self.shift) * torch.exp(ladj) + self.running_mean
         return x.to(z.dtype), ladj.sum().to(z.dtype).expand(z.shape[:-1])
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, variance = self._of_batch(x) if self.training else self._running()
+        mean, variance = self.running_mean, self.running_variance
+        if self.training:
+            mean, variance = self._of_batch(x)
         ladj = self.log_scale - 0.5 * torch.log(variance + self.epsilon)
         z = (x - mean) * torch.exp(ladj) + self.shift
         return z.to(x.dtype), ladj.sum().to(x.dtype).expand(x.shape[:-1])
 
-    def _running(self) -> tuple[Tensor, Tensor]:
-        # Copies: a later batch may move the averages before the gradient has been taken.
-        return self.running_mean.clone(), self.running_variance.clone()
-
     def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the batch's mean and variance, and move the running averages towards them."""
         rows = x.reshape(-1, self.features).to(self.running_mean.dtype)
         count = len(rows)
         if count < 2:
