@@ -220,7 +220,7 @@ def build(library: str, size: Size) -> tuple[Layer, Tensor, Tensor]:
     layer = LIBRARIES[library](size)
     with torch.no_grad():
         for parameter in layer.module.parameters():
-            parameter.add_(torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
+            parameter.add_(0.4 * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
         z = torch.randn(size.batch, size.features)
         x, _ = layer.forward(z)
     return layer, z, x

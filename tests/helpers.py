@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import transform_to
 
-from invflow import IAF, MAF, NSF, Flow, flows
+from invflow import IAF, MAF, NAF, NSF, UMNN, CouplingNSF, Flow, RealNVP, flows
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner, MaskedConvolution
 from invflow.flows import Gaussian
 from invflow.transforms import (
@@ -40,7 +40,16 @@ from invflow.transforms import (
     Transform,
     UnitTriangular,
 )
-from invflow.univariate import Additive, Affine, CircularSpline, Gated, Spline, Univariate
+from invflow.univariate import (
+    Additive,
+    Affine,
+    CircularSpline,
+    Gated,
+    Monotonic,
+    Sigmoidal,
+    Spline,
+    Univariate,
+)
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -79,6 +88,9 @@ UNIVARIATES: dict[str, Univariate] = {
     "additive": Additive(),
     "spline": Spline(bins=5, smallest_bin=0.7, bound=0.5),
     "spline-off-centre": Spline(bins=3, low=-4.5, high=6.0, smallest_bin=0.7, bound=0.5),
+    "sigmoidal": Sigmoidal(units=3, layers=2, floor=0.2, bound=0.5),
+    "sigmoidal-one": Sigmoidal(units=1, layers=1, bound=0.5),
+    "monotonic": Monotonic(units=3, nodes=48, bound=0.7, steepness=0.7),
     "circular": CircularSpline(bins=4, low=-8.5, high=9.0, smallest_bin=0.7, bound=0.5),
 }
 
@@ -335,6 +347,14 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "maf-2-logistic-context": flow(MAF, 2, 1, 2, (6,), base="logistic"),
     "nsf-3-context": flow(NSF, 3, 2, 2, (8,)),
     "nsf-8": flow(NSF, 8, 0, 1, (16,), univariate={"name": "spline", "bins": 4}),
+    "naf-1-context": flow(NAF, 1, 2, 2, (4,)),
+    "naf-3": flow(NAF, 3, 0, 2, (8,), univariate={"name": "sigmoidal", "units": 4, "floor": 0.1}),
+    "umnn-3-context": flow(UMNN, 3, 2, 1, (8,), univariate={"name": "monotonic", "nodes": 64}),
+    "iaf-3-sigmoidal-context": flow(IAF, 3, 2, 1, (8,), univariate="sigmoidal"),
+    "realnvp-2-context": flow(RealNVP, 2, 1, 3, (6,)),
+    "realnvp-8": flow(RealNVP, 8, 0, 2, (8, 8), mask="halves", activation="silu"),
+    "coupling-nsf-3": flow(CouplingNSF, 3, 0, 3, (8,)),
+    "coupling-nsf-8-circular": flow(CouplingNSF, 8, 0, 2, (6,), univariate="circular"),
     "planar-1-context": flow(flows.Planar, 1, 2, 3),
     "planar-8": flow(flows.Planar, 8),
     "radial-3-context": flow(flows.Radial, 3, 2),

@@ -6,16 +6,33 @@
 """
 
 from invflow._version import __version__
-from invflow.flows import IAF, MAF, NSF, Flow, Gaussian, Planar, Radial, Sylvester
+from invflow.flows import (
+    IAF,
+    MAF,
+    NAF,
+    NSF,
+    UMNN,
+    CouplingNSF,
+    Flow,
+    Gaussian,
+    Planar,
+    Radial,
+    RealNVP,
+    Sylvester,
+)
 
 __all__ = [
     "IAF",
     "MAF",
+    "NAF",
     "NSF",
+    "UMNN",
+    "CouplingNSF",
     "Flow",
     "Gaussian",
     "Planar",
     "Radial",
+    "RealNVP",
     "Sylvester",
     "__version__",
 ]

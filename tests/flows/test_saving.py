@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from invflow import IAF, MAF, NSF, Flow, flows
+from invflow import IAF, MAF, NAF, NSF, UMNN, CouplingNSF, Flow, RealNVP, flows
 from invflow.conditioners import MADE
 from invflow.transforms import Elementwise
 from invflow.univariate import Affine, CircularSpline, Gated
@@ -30,6 +30,10 @@ SAVED: dict[str, Callable[[], Flow]] = {
     "lstm": flow(IAF, 3, 2, 2, (8, 7), conditioner="lstm", order="random"),
     "attention": flow(MAF, 3, 2, 2, (6, 6), conditioner="attention", heads=3),
     "nsf": flow(NSF, 3, 1, 2, (8,), univariate={"name": "spline", "bins": 5}),
+    "naf": flow(NAF, 3, 1, 2, (8,), univariate={"name": "sigmoidal", "units": 3}),
+    "umnn": flow(UMNN, 3, 0, 1, (8,)),
+    "realnvp": flow(RealNVP, 5, 2, 3, (8, 7), mask="halves"),
+    "coupling-nsf": flow(CouplingNSF, 3, 0, 2, (8,), univariate={"name": "spline", "bins": 5}),
     "planar": flow(flows.Planar, 3, 2, checkpoint=True),
     "radial": flow(flows.Radial, 3),
     "sylvester": flow(flows.Sylvester, 3, 2, columns=2, basis="triangular"),

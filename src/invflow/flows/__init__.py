@@ -1,6 +1,6 @@
 """Flows: torch distributions made of a base and a transform."""
 
-from invflow.flows.autoregressive import IAF, MAF, NSF
+from invflow.flows.autoregressive import IAF, MAF
 from invflow.flows.base import Base
 from invflow.flows.bases import (
     BASES,
@@ -13,7 +13,9 @@ from invflow.flows.bases import (
     Uniform,
     as_base,
 )
+from invflow.flows.coupling import CouplingNSF, RealNVP
 from invflow.flows.distribution import FlowDistribution
+from invflow.flows.flexible import NAF, NSF, UMNN
 from invflow.flows.flow import Flow
 from invflow.flows.gaussian import Gaussian
 from invflow.flows.mixture import FlowMixture, MixtureDistribution
@@ -26,8 +28,11 @@ __all__ = [
     "BASES",
     "IAF",
     "MAF",
+    "NAF",
     "NSF",
+    "UMNN",
     "Base",
+    "CouplingNSF",
     "DiagonalNormal",
     "Flow",
     "FlowBase",
@@ -40,6 +45,7 @@ __all__ = [
     "MixtureDistribution",
     "Planar",
     "Radial",
+    "RealNVP",
     "StandardNormal",
     "StudentT",
     "Sylvester",

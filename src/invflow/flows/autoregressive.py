@@ -11,13 +11,15 @@ from invflow import _checks
 from invflow import univariate as univariates
 from invflow.conditioners import CONDITIONERS, Conditioner
 from invflow.flows.base import Base
-from invflow.flows.bases import described
+from invflow.flows.bases import check_suits, described
 from invflow.flows.flow import Flow
 from invflow.transforms import Autoregressive, Compose, Inverse, Transform, orders
 from invflow.univariate import Univariate
 
 
-class _AutoregressiveFlow(Flow):
+class AutoregressiveFlow(Flow):
+    """Autoregressive transforms in a row, built from names; `IAF` says what the arguments are."""
+
     def __init__(
         self,
         features: int,
@@ -62,8 +64,7 @@ class _AutoregressiveFlow(Flow):
         ]
         suited = each.base if base is None else base
         super().__init__(self._directed(Compose(parts, checkpoint=checkpoint)), suited)
-        if each.base["name"] != "normal" and described(self.base) != each.base:
-            raise ValueError(f"base must be {each.base} for {each!r}, got {described(self.base)}")
+        check_suits(self.base, each)
         self.config = {
             "features": features,
             "context": context,
@@ -84,7 +85,7 @@ class _AutoregressiveFlow(Flow):
         raise NotImplementedError
 
 
-class IAF(_AutoregressiveFlow):
+class IAF(AutoregressiveFlow):
     r"""Inverse autoregressive flow: samples, and their density, in one pass.
 
     $$x = f_K \circ \dots \circ f_1(z), \qquad (f_k(z))_i = u(z_i;\, P_k(z_{<i}, c))$$
@@ -134,7 +135,7 @@ class IAF(_AutoregressiveFlow):
         return transform
 
 
-class MAF(_AutoregressiveFlow):
+class MAF(AutoregressiveFlow):
     r"""Masked autoregressive flow: the density of given data in one pass.
 
     The inverse of the transform of an `IAF` with the same arguments:
@@ -170,53 +171,6 @@ class MAF(_AutoregressiveFlow):
     """
 
     name: ClassVar[str | None] = "maf"
-
-    @staticmethod
-    def _directed(transform: Transform) -> Transform:
-        return Inverse(transform)
-
-
-class NSF(_AutoregressiveFlow):
-    r"""Neural spline flow: a `MAF` whose maps are rational-quadratic splines.
-
-    Args:
-        features: number of features, D.
-        context: size of the context, 0 for none.
-        transforms: number of autoregressive transforms, K.
-        hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other splines than the default a mapping, such as
-            {"name": "spline", "bins": 16, "low": -4.0, "high": 4.0}, or an object.
-        **options: further arguments, as for `MAF`.
-
-    Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
-
-    References:
-        Durkan et al. 2019, arXiv 1906.04032.
-
-    Example:
-        >>> import torch
-        >>> flow = NSF(features=4)
-        >>> flow().log_prob(torch.randn(5, 4)).shape
-        torch.Size([5])
-    """
-
-    name: ClassVar[str | None] = "nsf"
-
-    def __init__(
-        self,
-        features: int,
-        context: int = 0,
-        transforms: int = 3,
-        hidden_features: Sequence[int] = (64, 64),
-        *,
-        univariate: str | Mapping[str, Any] | Univariate = "spline",
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            features, context, transforms, hidden_features, univariate=univariate, **options
-        )
 
     @staticmethod
     def _directed(transform: Transform) -> Transform:

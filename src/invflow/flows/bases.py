@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from invflow import _checks
 from invflow.flows.base import Base
+from invflow.univariate import Univariate
 
 
 class StandardNormal(Base):
@@ -386,3 +387,9 @@ def described(base: Base) -> dict[str, Any] | Base:
         if kind is type(base):
             return {"name": name, **base.config()}
     return base
+
+
+def check_suits(base: Base, each: Univariate) -> None:
+    """Raise a `ValueError` if a base is not the one that a map of single features asks for."""
+    if each.base["name"] != "normal" and described(base) != each.base:
+        raise ValueError(f"base must be {each.base} for {each!r}, got {described(base)}")

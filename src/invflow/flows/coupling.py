@@ -1,0 +1,136 @@
+"""RealNVP and the coupling spline flow: both directions at the same cost, without a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from invflow import _checks
+from invflow import univariate as univariates
+from invflow.flows.base import Base
+from invflow.flows.bases import check_suits, described
+from invflow.flows.flow import Flow
+from invflow.transforms import Compose, Coupling, masks
+from invflow.univariate import Univariate
+
+
+class _CouplingFlow(Flow):
+    #: The name of the map that the flow is known for.
+    map: ClassVar[str]
+
+    def __init__(
+        self,
+        features: int,
+        context: int = 0,
+        transforms: int = 4,
+        hidden_features: Sequence[int] = (64, 64),
+        *,
+        univariate: str | Mapping[str, Any] | Univariate | None = None,
+        mask: str = "alternating",
+        activation: str = "elu",
+        base: str | Mapping[str, Any] | Base | None = None,
+        checkpoint: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        hidden = _checks.widths("hidden_features", hidden_features)
+        each = univariates.univariate(self.map if univariate is None else univariate)
+        parts = [
+            Coupling(
+                features,
+                each,
+                mask=kept,
+                context=context,
+                hidden_features=hidden,
+                activation=activation,
+                generator=generator,
+            )
+            for kept in masks(mask, features, _checks.positive_integer("transforms", transforms))
+        ]
+        suited = each.base if base is None else base
+        super().__init__(Compose(parts, checkpoint=checkpoint), suited)
+        check_suits(self.base, each)
+        self.config = {
+            "features": features,
+            "context": context,
+            "transforms": transforms,
+            "hidden_features": list(hidden),
+            "univariate": univariates.describe(each),
+            "mask": mask,
+            "activation": activation,
+            "base": described(self.base),
+            "checkpoint": checkpoint,
+        }
+
+
+class RealNVP(_CouplingFlow):
+    r"""Couplings in turn, each shifting and scaling half of the features as the others say.
+
+    $$x_K = z_K, \qquad x_i = \mu_i(z_K, c) + e^{s_i(z_K, c)} z_i \text{ for } i \notin K$$
+
+    Both directions are one pass of a perceptron per transform.
+
+    Args:
+        features: number of features, D, at least 2.
+        context: size of the context, 0 for none.
+        transforms: number of couplings, K; each keeps what the one before has moved.
+        hidden_features: widths of the perceptrons' hidden layers.
+        univariate: the map of each feature that moves: "affine" by default, as for `IAF`.
+        mask: how features take turns: "alternating" or "halves"; see `masks`.
+        activation: the perceptrons', by name as for `MADE`.
+        base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
+            arguments, or an object; by default a standard normal, or what the map asks for.
+        checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: a size out of range, an unknown name, or a base that the map cannot take.
+
+    References:
+        Dinh et al. 2017, arXiv 1605.08803.
+
+    Example:
+        >>> import torch
+        >>> q = RealNVP(features=4, context=2)(torch.randn(5, 2))
+        >>> x, log_q = q.rsample_and_log_prob()
+        >>> torch.allclose(q.log_prob(x), log_q, atol=1e-4)
+        True
+    """
+
+    name: ClassVar[str | None] = "realnvp"
+    map: ClassVar[str] = "affine"
+
+
+class CouplingNSF(_CouplingFlow):
+    r"""Neural spline flow of couplings: a `RealNVP` whose maps are rational-quadratic splines.
+
+    Args:
+        features: number of features, D, at least 2.
+        context: size of the context, 0 for none.
+        transforms: number of couplings, K.
+        hidden_features: widths of the perceptrons' hidden layers.
+        univariate: the map of each feature that moves; for other splines than the default a
+            mapping, such as {"name": "spline", "bins": 16, "low": -4.0, "high": 4.0}.
+        mask: as for `RealNVP`.
+        activation: as for `RealNVP`.
+        base: as for `RealNVP`.
+        checkpoint: as for `RealNVP`.
+        generator: random numbers for the initial weights; torch's own by default.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: a size out of range, an unknown name, or a base that the map cannot take.
+
+    References:
+        Durkan et al. 2019, arXiv 1906.04032.
+
+    Example:
+        >>> import torch
+        >>> CouplingNSF(features=4)().log_prob(torch.randn(5, 4)).shape
+        torch.Size([5])
+    """
+
+    name: ClassVar[str | None] = "coupling-nsf"
+    map: ClassVar[str] = "spline"

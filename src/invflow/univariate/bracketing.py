@@ -1,0 +1,55 @@
+"""Roots of increasing functions, one for each element of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# Far more than any function needs: halving alone takes 64 from a bracket as wide as its ends.
+_MOST_STEPS = 200
+
+
+def increasing_root(
+    function: Callable[[Tensor], tuple[Tensor, Tensor]],
+    target: Tensor,
+    low: Tensor,
+    high: Tensor,
+    start: Tensor,
+) -> Tensor:
+    """Return the z between `low` and `high` where an increasing function has the value `target`.
+
+    Newton's method inside a bracket that closes in on the root. Where a step would leave the
+    bracket, or is not half as long as the one before, the bracket is halved instead; so every
+    element gets there, and most do in a few steps. All take steps until the last one is there, to
+    within rounding of 1 + |z|. Slopes have to be finite.
+
+    Args:
+        function: gives value and slope at points shaped like `target`.
+        target: any shape.
+        low: where the function is at most `target`, up to rounding.
+        high: where it is at least `target`, up to rounding.
+        start: a first guess.
+
+    Example:
+        >>> ends = torch.tensor([-3.0, 3.0])
+        >>> cube = lambda z: (z**3, 3 * z**2)
+        >>> increasing_root(cube, torch.tensor([8.0]), ends[:1], ends[1:], torch.tensor([0.0]))
+        tensor([2.])
+    """
+    rounding = torch.finfo(target.dtype).eps
+    z, previous = start, high - low
+    for _ in range(_MOST_STEPS):
+        value, slope = function(z)
+        low = torch.where(value <= target, z, low)
+        high = torch.where(value >= target, z, high)
+        step = (target - value) / slope
+        after = z + step
+        good = (after >= low) & (after <= high) & (2 * step.abs() <= previous)
+        step = torch.where(good, step, low + (high - low) / 2 - z)
+        z, previous = z + step, step.abs()
+        # Not "all small": what is not a number will not become one.
+        if not bool((previous > rounding * (1 + z.abs())).any()):
+            break
+    return z
