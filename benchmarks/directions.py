@@ -214,13 +214,13 @@ LIBRARIES: dict[str, Callable[[Size], Layer]] = {
 }
 
 
-def build(library: str, size: Size) -> tuple[Layer, Tensor, Tensor]:
+def build(library: str, size: Size, noise: float = 1.0) -> tuple[Layer, Tensor, Tensor]:
     """Return a layer a little away from its initial values, z, and x = forward(z)."""
     torch.manual_seed(0)
     layer = LIBRARIES[library](size)
     with torch.no_grad():
         for parameter in layer.module.parameters():
-            parameter.add_(0.4 * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
+            parameter.add_(noise * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
         z = torch.randn(size.batch, size.features)
         x, _ = layer.forward(z)
     return layer, z, x
@@ -299,9 +299,9 @@ def unaffordable(layer: Layer, z: Tensor, slowest: float) -> tuple[str | None, s
     return reason(plain), reason(step) or (too_large if graph > 0.8 * _memory_free() else None)
 
 
-def measure(library: str, size: Size, effort: Effort) -> Cell:
+def measure(library: str, size: Size, effort: Effort, noise: float = 1.0) -> Cell:
     """Measure one library at one size."""
-    layer, z, x = build(library, size)
+    layer, z, x = build(library, size, noise)
     skip_plain, skip_step = (
         unaffordable(layer, z, effort.slowest) if library in PEERS else (None, None)
     )

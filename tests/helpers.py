@@ -31,6 +31,7 @@ from invflow.transforms import (
     Permutation,
     Permuted,
     Planar,
+    Preconditioner,
     Radial,
     Reflected,
     Rotation,
@@ -240,6 +241,13 @@ def started(features: int) -> ActNorm:
     return perturbed(transform)
 
 
+def preconditioned(features: int) -> Preconditioner:
+    transform = Preconditioner(features).double()
+    scale = randn(features, features, seed=4).tril(-1) + torch.eye(features).double() * 1.5
+    transform.set(randn(features, seed=5), scale)
+    return transform
+
+
 def averaged(features: int) -> BatchNorm:
     """Return a `BatchNorm` that has seen a batch, in evaluation mode."""
     transform = perturbed(BatchNorm(features, momentum=0.6))
@@ -282,6 +290,8 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "lu-1": lambda: perturbed(LULinear(1)),
     "lu-3-random": lambda: perturbed(LULinear(3, "random", generator=generator(2))),
     "lu-65-reverse": lambda: perturbed(LULinear(65, "reverse")),
+    "preconditioner-1": lambda: preconditioned(1),
+    "preconditioner-8": lambda: preconditioned(8),
     "rotation-1": lambda: perturbed(Rotation(1)),
     "rotation-8": lambda: perturbed(Rotation(8)),
     "rotation-65": lambda: perturbed(Rotation(65)),

@@ -21,6 +21,7 @@ from invflow.flows.gaussian import Gaussian
 from invflow.flows.mixture import FlowMixture, MixtureDistribution
 from invflow.flows.named import build
 from invflow.flows.nested import FlowBase
+from invflow.flows.preconditioned import Preconditioned
 from invflow.flows.pyro import to_pyro
 from invflow.flows.residual import Planar, Radial, Sylvester
 
@@ -44,6 +45,7 @@ __all__ = [
     "Mixture",
     "MixtureDistribution",
     "Planar",
+    "Preconditioned",
     "Radial",
     "RealNVP",
     "StandardNormal",

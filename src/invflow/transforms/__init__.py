@@ -13,6 +13,7 @@ from invflow.transforms.householder import Householder
 from invflow.transforms.linear import LULinear
 from invflow.transforms.permutation import Permutation, orders
 from invflow.transforms.planar import Planar
+from invflow.transforms.preconditioner import Preconditioner
 from invflow.transforms.radial import Radial
 from invflow.transforms.rotation import Rotation
 from invflow.transforms.sylvester import Sylvester
@@ -34,6 +35,7 @@ __all__ = [
     "Permutation",
     "Permuted",
     "Planar",
+    "Preconditioner",
     "Radial",
     "Reflected",
     "Rotation",
