@@ -31,6 +31,8 @@ FILE = "posterior.json"
 FORMAT = 1
 #: How many draws there are to choose from for each one that resampling keeps, and at least.
 POOL, SMALLEST_POOL = 4, 4000
+#: At how many draws the gradient is looked at.
+SCORES = 500
 
 
 class Posterior:
@@ -174,18 +176,20 @@ class Posterior:
         found = importance(log_p, log_q)
         if found.non_finite == 1:
             return judge(found, self.record)
-        weights = log_p - log_q
-        largest = float(weights[torch.isfinite(weights)].max())
+        finite = torch.isfinite(log_p)
+        z, log_p, log_q = z[finite], log_p[finite], log_q[finite]
+        largest = float((log_p - log_q).max())
         outside = probe.log_mass_outside(self.flow, density, largest, n, self._generator("probe"))
-        some = slice(min(n, 500))
+        value, score = density.scores(z[:SCORES])
+        score = score[torch.isfinite(value)]
         with torch.no_grad():
             called = probe.names(self.target, z[log_p.argmax()])
         return judge(
             found,
             self.record,
             outside=outside_share(outside, found.log_evidence),
-            ignored=[called[i] for i in probe.ignored(density, z[some])],
-            improper=[called[i] for i in probe.improper(density, z, log_p)],
+            ignored=[called[i] for i in probe.ignored(score)],
+            improper=[called[i] for i in probe.improper(density, z, log_p, score)],
         )
 
     def refine(

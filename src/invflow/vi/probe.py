@@ -2,10 +2,10 @@ r"""A look at where a flow does not go: importance weights cannot see what it le
 
 *Mass outside*: the flow with its noise spread out, scaled by 1.5 to 12, draws points $z_i$ of
 density $q_s$ where the flow itself hardly draws any. With r the largest weight p / q among the
-flow's own draws, the mass where the weight is larger still is estimated by
+flow's own draws, the mass where the weight is twice as large is estimated by
 
 $$\hat Z_{\text{out}} = \frac1n \sum_i \frac{p(z_i)}{q_s(z_i)}\,
-\Big[\frac{p(z_i)}{q(z_i)} > r\Big] .$$
+\Big[\frac{p(z_i)}{q(z_i)} > 2 r\Big] .$$
 
 *Ignored parameters*: the gradient is zero at all draws. *Improper directions*: a density falls
 faster than 1 / r, in every direction.
@@ -25,6 +25,8 @@ from invflow.vi.importance import CHUNK
 from invflow.vi.target import Target
 
 SCALES = (1.5, 2.0, 3.0, 6.0, 12.0)
+#: Nats above the largest weight that count as larger: less than that is covered well enough.
+MARGIN = math.log(2)
 #: Standard deviations away at which a density has to have fallen.
 FAR = 1e6
 
@@ -33,7 +35,7 @@ FAR = 1e6
 def log_mass_outside(
     flow: Named, density: Density, largest: float, count: int, generator: torch.Generator
 ) -> float:
-    """Return the log of the mass where p / q is larger than among the flow's own draws.
+    """Return the log of the mass where p / q is far larger than among the flow's own draws.
 
     Args:
         flow: a `Flow`, or a `FlowMixture` of some.
@@ -49,7 +51,7 @@ def log_mass_outside(
         log_p = density.exact(z)
         # log q may be -inf so far out; NaN where a flow cannot be inverted.
         usable = torch.isfinite(log_wide) & torch.isfinite(log_p)
-        outside = usable & ~(log_p - log_q <= largest)
+        outside = usable & ~(log_p - log_q <= largest + MARGIN)
         terms.append(torch.where(outside, log_p - log_wide, -torch.inf))
     return float(torch.cat(terms).logsumexp(0)) - math.log(count)
 
@@ -94,39 +96,41 @@ def _densities(flow: Named, z: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(narrow).logsumexp(0), torch.stack(wide).logsumexp(0)
 
 
-def ignored(density: Density, z: Tensor) -> list[int]:
-    """Return the coordinates in which the log density has no gradient at any of the draws `z`."""
-    value, score = density.scores(z)
-    finite = torch.isfinite(value)
-    if not bool(finite.any()):
-        return []
-    return (score[finite] == 0).all(0).nonzero().flatten().tolist()
+def ignored(score: Tensor) -> list[int]:
+    """Return the coordinates in which the log density has no gradient at any draw.
+
+    Args:
+        score: gradients at draws with a finite density, shape (draws, dim).
+    """
+    return (score == 0).all(0).nonzero().flatten().tolist() if len(score) else []
 
 
-def improper(density: Density, z: Tensor, log_p: Tensor) -> list[int]:
+def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[int]:
     """Return the coordinates along which the log density does not fall far out.
 
-    Looked at along the axes and along the principal directions of the draws, from the best one.
+    Looked at from the best draw, along the axes, along the draws' principal directions, and along
+    those of the gradients: one that no gradient points along is flat.
 
     Args:
         density: of the target.
-        z: draws, shape (draws, dim).
-        log_p: of the draws, -inf where not finite.
+        z: draws with a finite density, shape (draws, dim).
+        log_p: their log density, shape (draws,).
+        score: its gradients at some of them, shape (any, dim).
     """
-    z = z[torch.isfinite(log_p)]
-    if len(z) <= z.shape[-1]:
+    if len(z) < 2 or not len(score):
         return []
-    centre, height = z[log_p[torch.isfinite(log_p)].argmax()], log_p.max()
-    centred = (z - z.mean(0)) / math.sqrt(len(z))
-    values, vectors = torch.linalg.eigh(centred.mT @ centred)
-    steps = torch.cat([torch.diag(centred.norm(dim=0)), (vectors * values.clamp(min=0).sqrt()).mT])
-    ends = torch.stack([centre + FAR * steps, centre - FAR * steps], 1).flatten(0, 1)
-    falls = density.exact(ends) <= height - math.log(FAR)
-    flat = ~falls.unflatten(0, (-1, 2)).all(1)
-    # A direction is called by the coordinates that make up most of it, in their own units.
-    units = steps[flat].abs() / centred.norm(dim=0).clamp(min=1e-300)
-    named = units > 0.5 * units.amax(-1, keepdim=True)
-    return named.any(0).nonzero().flatten().tolist()
+    centre, height = z[log_p.argmax()], log_p.max()
+    sd = z.std(0).clamp(min=1e-300)
+    standard, scaled = (z - z.mean(0)) / sd, score * sd
+    _, wide = torch.linalg.eigh(standard.mT @ standard)
+    _, flat = torch.linalg.eigh(scaled.mT @ scaled)
+    directions = torch.cat([torch.eye(len(sd)).to(z), wide.mT, flat.mT])
+    steps = FAR * sd * directions
+    ends = torch.stack([centre + steps, centre - steps], 1).flatten(0, 1)
+    falls = (density.exact(ends) <= height - math.log(FAR)).unflatten(0, (-1, 2)).all(1)
+    # A direction is called by the coordinates that make up most of it.
+    size = directions[~falls].abs()
+    return (size > 0.5 * size.amax(-1, keepdim=True)).any(0).nonzero().flatten().tolist()
 
 
 def names(target: Target, z: Tensor) -> list[str]:
@@ -139,7 +143,7 @@ def names(target: Target, z: Tensor) -> list[str]:
     moved = torch.cat([z.unsqueeze(0), z + 0.5 * torch.eye(len(z)).to(z)])
     found = {f"z[{i}]": list[str]() for i in range(len(z))}
     for name, value in target.constrain(moved).items():
-        flat = value.detach().flatten(1)
+        flat = value.detach().reshape(len(moved), -1)
         changed = (flat[1:] != flat[:1]).sum(1).tolist()
         for called, entries, row in zip(found.values(), changed, flat[1:] != flat[:1], strict=True):
             if entries == 1 and value.ndim > 1:

@@ -80,7 +80,7 @@ def judge(
         *_of_target(ignored, improper),
         *_of_finiteness(found),
         *_of_weights(found),
-        *_of_reach(outside),
+        *_of_reach(found, outside),
         *([] if record is None else _of_fit(record)),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
@@ -160,7 +160,8 @@ def _of_weights(found: Importance) -> list[Finding]:
         sentence = (
             f"The bulk is near exact, the tails are not: {effective:.0%} of the draws are "
             f"effective, though k-hat {found.khat:.2f} is not below {POOR}. Means, sds and "
-            "intervals hold; for rare events, or the evidence to many digits, use refine()."
+            "intervals hold if the flow has found all of the posterior; for rare events, or the "
+            "evidence to many digits, use refine()."
         )
         return [("usable", sentence)]
     sentence = (
@@ -171,7 +172,9 @@ def _of_weights(found: Importance) -> list[Finding]:
     return [("bad", sentence)]
 
 
-def _of_reach(outside: float) -> list[Finding]:
+def _of_reach(found: Importance, outside: float) -> list[Finding]:
+    if found.non_finite == 1:
+        return []
     if outside > OUTSIDE:
         sentence = (
             f"A wider search finds mass that the flow does not reach, about {outside:.0%} of the "
