@@ -87,8 +87,7 @@ def test_a_flow_on_one_of_two_modes_is_bad(dim: int, away: float) -> None:
 
 
 def test_tails_only_are_told_from_a_poor_fit() -> None:
-    # Student's t with 6 degrees of freedom: the weights' second moment does not exist.
-    found = verdict(lambda z: -3.5 * torch.log1p(z.square() / 6).sum(-1), gaussian(1, scale=1.1))
+    found = verdict(lambda z: -3.5 * torch.log1p(z.square() / 6).sum(-1), gaussian(1, scale=1.2))
     assert found.khat > 0.7
     assert found.ess > 0.5 * found.draws
     assert found.level == "usable"

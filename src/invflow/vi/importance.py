@@ -15,6 +15,7 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,7 +107,8 @@ def _smoothed(raw: Tensor, finite: Tensor) -> tuple[Tensor, float]:
     """Return the log weights with a smoothed tail, and its shape."""
     if float(finite.max() - finite.min()) < EQUAL:
         return raw, 0.0 if len(finite) > len(raw) / 2 else math.inf
-    smooth, khat = arviz().psislw(raw.numpy(), normalize=False)
+    with np.errstate(over="ignore"):  # in ArviZ's fit of the tail, where infinity is right
+        smooth, khat = arviz().psislw(raw.numpy(), normalize=False)
     return torch.from_numpy(smooth), float(khat)
 
 

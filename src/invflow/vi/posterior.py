@@ -193,14 +193,14 @@ class Posterior:
         )
 
     def refine(
-        self, draws: int = 4000, *, chains: int = 32, warmup: int = 300, seed: int | None = None
+        self, draws: int = 4000, *, chains: int = 8, warmup: int = 300, seed: int | None = None
     ) -> Refined:
         """Return draws by Markov chains in the flow's own space, exact in the limit.
 
         Args:
             draws: how many, over all chains.
-            chains: how many run side by side.
-            warmup: steps in which the step size is found.
+            chains: how many run side by side; R-hat asks for few and long ones.
+            warmup: steps in which step size and metric are found, and no draw is kept.
             seed: of the chains; the posterior's by default.
 
         Raises:

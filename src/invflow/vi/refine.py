@@ -33,7 +33,11 @@ from invflow.vi.target import Target
 
 #: The acceptance that step sizes are adapted to, the length of a trajectory in standard
 #: deviations, and the most leapfrog steps in one.
-ACCEPTANCE, LENGTH, MOST_LEAPS = 0.8, 1.5, 32
+ACCEPTANCE, LENGTH, MOST_LEAPS = 0.8, 2.5, 32
+#: The shares of the warmup after which the metric is renewed.
+RENEWALS = (0.1, 0.2, 0.4, 0.7)
+#: The share of Hamiltonian steps that are shorter than the others.
+SHORT = 0.25
 #: What R-hat has to stay below, and ESS above (Vehtari et al. 2021, arXiv 1903.08008).
 RHAT, ESS = 1.01, 400
 
@@ -259,18 +263,17 @@ class _Sampler:
         self.steps, self.accepted, self.jumped = 0, 0.0, 0.0
 
     def warm_up(self, steps: int) -> None:
-        """Adapt the step size, and half way the metric, to where the chains have been."""
-        first, window = steps // 2, list[Tensor]()
-        adaptation = _DualAveraging(self.step_size)
+        """Adapt the step size, and now and then the metric, to where the chains have been."""
+        renewals = {round(share * steps) for share in RENEWALS}
+        adaptation, window = _DualAveraging(self.step_size), list[Tensor]()
         for i in range(steps):
-            if i == first:
+            if i in renewals:
                 self.factor = _factor(torch.cat(window))
-                adaptation = _DualAveraging(1.0)
+                adaptation, window = _DualAveraging(1.0), list[Tensor]()
             self.step_size = adaptation.step_size
             adaptation.update(self._hamiltonian())
             self._jump()
-            if first // 2 <= i < first:
-                window.append(self.state.u)
+            window.append(self.state.u)
         self.step_size = adaptation.average
         self.steps, self.accepted, self.jumped = 0, 0.0, 0.0
 
@@ -284,13 +287,13 @@ class _Sampler:
     def _hamiltonian(self) -> float:
         """Take a Hamiltonian step; return the mean probability with which it was accepted.
 
-        Steps are as long for all chains, and differ at random from step to step: some are short
-        enough for narrow corners, and no period repeats.
+        All chains take steps of the same length. Some are short at random, for narrow corners, and
+        their number is random, so that no period repeats.
         """
         state = start = self.state
         momentum = p = self._normal(start.u)
-        step = self.step_size * 10 ** -float(self._uniform(start.log_pi[:1]))
-        step = self.step_size if self._coin() else step
+        short, by = (float(self._uniform(start.log_pi[:1])) for _ in range(2))
+        step = self.step_size * (10**-by if short < SHORT else 1.0)
         most = min(max(round(LENGTH / self.step_size), 1), MOST_LEAPS)
         leaps = int(torch.randint(1, most + 1, (), generator=self.generator, device=p.device))
         for _ in range(leaps):
@@ -323,9 +326,6 @@ class _Sampler:
         return torch.rand(
             like.shape, dtype=like.dtype, device=like.device, generator=self.generator
         )
-
-    def _coin(self) -> bool:
-        return bool(self._uniform(self.state.log_pi[:1]) < 0.5)
 
 
 class _DualAveraging:
