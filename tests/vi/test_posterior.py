@@ -100,7 +100,7 @@ def test_inference_data_has_names_shapes_and_weights() -> None:
     data = posterior().to_arviz(500)
     assert data.posterior["tau"].shape == (1, 500)
     assert data.posterior["theta"].shape == (1, 500, 2)
-    assert data.posterior.attrs["inference_library"] == "invflow"
+    assert data.attrs["inference_library"] == "invflow"
     plain = posterior().to_arviz(500, resampled=False)
     stats = plain.sample_stats
     z = posterior().sample(500)
