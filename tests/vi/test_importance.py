@@ -56,7 +56,7 @@ def test_the_tail_is_that_of_arviz() -> None:
     weights, khat = az.psislw((log_p - log_q).numpy())
     assert found.khat == float(khat)
     assert_close(found.log_weights, torch.from_numpy(weights), 1e-12)
-    # p / q ~ q^(1 / sd^2 - 1): a Pareto tail of shape 1 - 1 / sd^2 up to logarithms.
+    # P(w > t) falls as t^(-1 / (1 - 1 / sd^2)): shape 1 - 1 / sd^2, up to logarithms.
     assert 0.2 < found.khat < 0.7
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Normal, constraints
 
 from invflow.flows import FlowMixture, Gaussian
 from invflow.vi import Flat, Named, Parameter, Posterior, Record, Verdict
@@ -122,6 +122,19 @@ def test_proper_targets_are_not_called_improper() -> None:
     text = str(Posterior(target, gaussian(3)).diagnose())
     assert "improper" not in text
     assert "does not depend" not in text
+
+
+def test_targets_that_refuse_extreme_values_are_judged() -> None:
+    y = torch.tensor([0.3, -1.2, 0.8]).double()
+
+    def log_density(mu: Tensor, tau: Tensor) -> Tensor:  # refuses a tau that underflows to zero
+        likelihood = Normal(mu.unsqueeze(-1), tau.unsqueeze(-1), validate_args=True)
+        return likelihood.log_prob(y).sum(-1) - 0.5 * mu.square() - tau
+
+    target = Named(log_density, {"mu": constraints.real, "tau": constraints.positive})
+    found = Posterior(target, gaussian(2, scale=0.6)).diagnose()
+    assert "improper" not in str(found)
+    assert math.isfinite(found.log_evidence)
 
 
 def test_densities_that_are_not_finite_are_reported() -> None:
