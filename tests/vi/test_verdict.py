@@ -10,6 +10,7 @@ from torch.distributions import Normal, constraints
 
 from invflow.flows import FlowMixture, Gaussian
 from invflow.vi import Flat, Named, Parameter, Posterior, Record, Verdict
+from invflow.vi.guarded import Guarded
 
 
 def gaussian(dim: int, location: float = 0.0, scale: float = 1.0) -> Gaussian:
@@ -132,7 +133,20 @@ def test_targets_that_refuse_extreme_values_are_judged() -> None:
         return likelihood.log_prob(y).sum(-1) - 0.5 * mu.square() - tau
 
     target = Named(log_density, {"mu": constraints.real, "tau": constraints.positive})
-    found = Posterior(target, gaussian(2, scale=0.6)).diagnose()
+    posterior = Posterior(target, gaussian(2, scale=0.6))
+    z = torch.tensor([[0.0, 1.0], [0.0, -1e6], [1.0, 0.0]]).double()
+    with pytest.raises(ValueError, match="scale"):
+        target.log_density(z)
+    guarded = Guarded(target, torch.Generator())
+    value, score = guarded.scores(z)
+    assert torch.isfinite(value).tolist() == [True, False, True]
+    assert torch.equal(value, guarded.exact(z))
+    assert (guarded.evaluations, guarded.rejected) == (6, 2)
+    assert score[1].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="scale"):
+        Guarded(target, torch.Generator()).exact(z[1:2])
+    assert posterior.refine(80, warmup=20).chains.shape == (8, 10, 2)
+    found = posterior.diagnose()
     assert "improper" not in str(found)
     assert math.isfinite(found.log_evidence)
 

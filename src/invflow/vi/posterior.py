@@ -17,7 +17,7 @@ from invflow._version import __version__
 from invflow.flows.named import Named
 from invflow.vi import probe
 from invflow.vi._arviz import arviz
-from invflow.vi.density import Density
+from invflow.vi.guarded import Guarded
 from invflow.vi.importance import CHUNK, drawn, importance, pool, resampled
 from invflow.vi.record import Record
 from invflow.vi.refine import Refined, refine
@@ -260,8 +260,8 @@ class Posterior:
         chosen = chosen.to(z.device)
         return z[chosen], log_p[chosen], log_q[chosen]
 
-    def _density(self) -> Density:
-        return Density(self.target, self._generator("density"))
+    def _density(self) -> Guarded:
+        return Guarded(self.target, self._generator("density"))
 
     def _generator(
         self, purpose: str, seed: int | None = None, *, device: str | torch.device | None = None

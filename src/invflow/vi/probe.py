@@ -48,25 +48,12 @@ def log_mass_outside(
     for start in range(0, count, CHUNK):
         z = _wide_draws(flow, min(CHUNK, count - start), generator)
         log_q, log_wide = _densities(flow, z)
-        log_p = _guarded(density, z)
+        log_p = density.exact(z)
         # log q may be -inf so far out; NaN where a flow cannot be inverted.
         usable = torch.isfinite(log_wide) & torch.isfinite(log_p)
         outside = usable & ~(log_p - log_q <= largest + MARGIN)
         terms.append(torch.where(outside, log_p - log_wide, -torch.inf))
     return float(torch.cat(terms).logsumexp(0)) - math.log(count)
-
-
-def _guarded(density: Density, z: Tensor) -> Tensor:
-    """Return the log density, -inf at points too extreme for a target to take at all.
-
-    A distribution of torch refuses a scale that has underflown to zero, with a whole batch.
-    """
-    try:
-        return density.exact(z)
-    except (ValueError, ArithmeticError):
-        if len(z) == 1:
-            return torch.full_like(z[:, 0], -torch.inf)
-        return torch.cat([_guarded(density, half) for half in z.tensor_split(2)])
 
 
 def parts(flow: Named) -> tuple[list[Flow], Tensor]:
@@ -140,7 +127,7 @@ def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[
     directions = torch.cat([torch.eye(len(sd)).to(z), wide.mT, flat.mT])
     steps = FAR * sd * directions
     ends = torch.stack([centre + steps, centre - steps], 1).flatten(0, 1)
-    falls = (_guarded(density, ends) <= height - math.log(FAR)).unflatten(0, (-1, 2)).all(1)
+    falls = (density.exact(ends) <= height - math.log(FAR)).unflatten(0, (-1, 2)).all(1)
     # A direction is called by the coordinates that make up most of it.
     size = directions[~falls].abs()
     return (size > 0.5 * size.amax(-1, keepdim=True)).any(0).nonzero().flatten().tolist()

@@ -29,6 +29,7 @@ from invflow.flows import Flow
 from invflow.flows.named import Named
 from invflow.vi._arviz import arviz
 from invflow.vi.density import Density
+from invflow.vi.guarded import Guarded
 from invflow.vi.target import Target
 
 #: The acceptance that step sizes are adapted to, the length of a trajectory in standard
@@ -139,7 +140,7 @@ def refine(
     _checks.positive_integer("chains", chains, minimum=2)
     _checks.positive_integer("draws", draws, minimum=4 * chains)
     _checks.positive_integer("warmup", warmup, minimum=20)
-    density = Density(target, generator)
+    density = Guarded(target, generator)
     space = _Space(flow, density, generator)
     sampler = _Sampler(space, space.start(chains), generator)
     sampler.warm_up(warmup)
