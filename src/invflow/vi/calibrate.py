@@ -1,0 +1,171 @@
+r"""Simulation-based calibration (Talts et al. 2018, arXiv 1804.06788).
+
+Parameters are drawn from the prior, data from the model at them, and a posterior is fitted to the
+data. If it is exact, the rank of each parameter among L draws of its posterior is uniform on
+0, ..., L, over many simulations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invflow import _checks
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class Draws(Protocol):
+    """What a fit returns: a `Posterior`, or anything else that gives named draws."""
+
+    def draws(self, n: int, /) -> Mapping[str, Tensor]:
+        """Return n draws of each parameter, (n, *shape)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration has found. `str()` says it in words.
+
+    Args:
+        ranks: of each parameter, a column, in each simulation, a row.
+        draws: L, the largest rank there is.
+        p_values: of uniform ranks, by a chi-square test for each parameter.
+        level: the probability that an exact posterior is called wrong, over all parameters.
+    """
+
+    ranks: DataFrame
+    draws: int
+    p_values: dict[str, float]
+    level: float = 0.01
+
+    @property
+    def rejected(self) -> list[str]:
+        """The parameters whose ranks are not uniform (Bonferroni's correction)."""
+        limit = self.level / len(self.p_values)
+        return [name for name, p in self.p_values.items() if p < limit]
+
+    def __str__(self) -> str:
+        smallest = min(self.p_values.values())
+        if not self.rejected:
+            return (
+                f"calibrated, as far as {len(self.ranks)} simulations can tell: the ranks of all "
+                f"{len(self.p_values)} parameters look uniform (smallest p-value {smallest:.2g})"
+            )
+        found = [
+            f"{name} ({self._how(name)}, p {self.p_values[name]:.1g})" for name in self.rejected
+        ]
+        return (
+            f"not calibrated: ranks are not uniform for {', '.join(found)}, in "
+            f"{len(self.ranks)} simulations"
+        )
+
+    def _how(self, name: str) -> str:
+        """Say what the ranks' distribution looks like: its location and width, in their errors."""
+        share = (self.ranks[name].to_numpy() + 0.5) / (self.draws + 1) - 0.5
+        root = math.sqrt(len(share))
+        shift = share.mean() * math.sqrt(12) * root
+        # The square of a uniform variable on [-1/2, 1/2] has mean 1/12 and variance 1/180.
+        spread = (np.square(share).mean() - 1 / 12) * math.sqrt(180) * root
+        if abs(shift) > abs(spread):
+            return "posterior too low" if shift > 0 else "posterior too high"
+        return "posterior too narrow" if spread > 0 else "posterior too wide"
+
+
+def calibrate(
+    simulate: Callable[[torch.Generator], tuple[Mapping[str, Tensor], Any]],
+    fit: Callable[[Any], Draws],
+    *,
+    simulations: int = 200,
+    draws: int = 99,
+    seed: int = 0,
+) -> Calibration:
+    """Return whether posteriors are right on average over data that a model simulates.
+
+    Args:
+        simulate: takes a generator; draws parameters from the prior, by name, and data from the
+            model at them, and returns both.
+        fit: takes data, and returns its posterior.
+        simulations: how many.
+        draws: L, how many draws of each posterior to rank the parameters among.
+        seed: of the simulations.
+
+    Raises:
+        ValueError: too few simulations or draws; a parameter that the posterior does not have, or
+            has in another shape.
+        ImportError: pandas or SciPy is not installed.
+
+    Example:
+        >>> from invflow.flows import Gaussian
+        >>> from invflow.vi import Flat, Posterior
+        >>> def simulate(generator):
+        ...     mean = torch.randn(1, generator=generator, dtype=torch.float64)
+        ...     return {"z": mean}, None
+        >>> def fit(data):  # without data, the posterior is the prior
+        ...     target = Flat(lambda z: -0.5 * z.square().sum(-1), dim=1)
+        ...     return Posterior(target, Gaussian(1).double())
+        >>> calibrate(simulate, fit, simulations=50).rejected
+        []
+    """
+    _checks.positive_integer("simulations", simulations, minimum=20)
+    _checks.positive_integer("draws", draws, minimum=9)
+    try:
+        from pandas import DataFrame
+        from scipy import stats
+    except ImportError as error:
+        raise ImportError('calibrate needs pandas and SciPy: pip install "invflow[vi]"') from error
+    generator = torch.Generator().manual_seed(_checks.positive_integer("seed", seed, minimum=0))
+    rows: list[dict[str, int]] = []
+    for _ in range(simulations):
+        parameters, data = simulate(generator)
+        rows.append(_ranks(parameters, fit(data).draws(draws), generator))
+    ranks = DataFrame(rows)
+    expected = _expected(draws, simulations)
+    p_values = {
+        str(name): float(stats.chisquare(_counts(column, draws, len(expected)), expected).pvalue)
+        for name, column in ranks.items()
+    }
+    return Calibration(ranks, draws, p_values)
+
+
+def _ranks(
+    parameters: Mapping[str, Tensor], draws: Mapping[str, Tensor], generator: torch.Generator
+) -> dict[str, int]:
+    """Return how many draws lie below each parameter; ties are broken at random."""
+    ranks: dict[str, int] = {}
+    for name, truth in parameters.items():
+        if name not in draws or draws[name].shape[1:] != truth.shape:
+            found = tuple(draws[name].shape[1:]) if name in draws else "none"
+            raise ValueError(
+                f"fit must give draws of {name!r} of shape {tuple(truth.shape)}, got {found}"
+            )
+        below = (draws[name] < truth).sum(0)
+        ties = (draws[name] == truth).sum(0)
+        luck = torch.rand(truth.shape, generator=generator, dtype=torch.float64).to(ties.device)
+        rank = below + (luck * (ties + 1)).long()
+        for place in np.ndindex(*truth.shape):
+            index = f"[{', '.join(map(str, place))}]" if place else ""
+            ranks[f"{name}{index}"] = int(rank[place])
+    return ranks
+
+
+def _bins(draws: int, simulations: int) -> int:
+    """Return how many bins: at most 20, and five simulations or more in each."""
+    return max(2, min(20, simulations // 5, draws + 1))
+
+
+def _counts(ranks: Any, draws: int, bins: int) -> np.ndarray[Any, Any]:
+    return np.bincount(np.asarray(ranks) * bins // (draws + 1), minlength=bins)
+
+
+def _expected(draws: int, simulations: int) -> np.ndarray[Any, Any]:
+    """Return how many simulations fall in each bin on average; bins differ by a rank at most."""
+    bins = _bins(draws, simulations)
+    return _counts(np.arange(draws + 1), draws, bins) * (simulations / (draws + 1))

@@ -1,0 +1,318 @@
+"""A posterior: a target, and a flow that approximates it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invflow import _checks, _files
+from invflow._version import __version__
+from invflow.flows.named import Named
+from invflow.vi import probe
+from invflow.vi._arviz import arviz
+from invflow.vi.density import Density
+from invflow.vi.importance import CHUNK, drawn, importance, pool, resampled
+from invflow.vi.record import Record
+from invflow.vi.refine import Refined, refine
+from invflow.vi.target import Target
+from invflow.vi.verdict import Verdict, judge, outside_share
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FILE = "posterior.json"
+FORMAT = 1
+#: How many draws there are to choose from for each one that resampling keeps, and at least.
+POOL, SMALLEST_POOL = 4, 4000
+#: At how many draws the gradient is looked at.
+SCORES = 500
+
+
+class Posterior:
+    """An approximate posterior: draws, densities, and whether to trust them.
+
+    Everything random follows from the seed: the same call gives the same answer.
+
+    Args:
+        target: what it is the posterior of.
+        flow: over vectors of the target's size, without context: a `Flow` or a `FlowMixture`.
+        seed: of all draws.
+        record: what the fit has noted.
+
+    Raises:
+        TypeError: a target or a flow of another kind.
+        ValueError: a flow of another size than the target, or with a context.
+
+    Example:
+        >>> from invflow.flows import Gaussian
+        >>> from invflow.vi import Flat
+        >>> target = Flat(lambda z: -0.5 * z.square().sum(-1), dim=2)
+        >>> posterior = Posterior(target, Gaussian(2).double())
+        >>> posterior.sample(1000).shape
+        torch.Size([1000, 2])
+        >>> posterior.diagnose().level
+        'good'
+    """
+
+    def __init__(
+        self, target: Target, flow: Named, *, seed: int = 0, record: Record | None = None
+    ) -> None:
+        if not isinstance(target, Target):
+            raise TypeError(f"target must be a Target, got {type(target).__name__}")
+        flows, _ = probe.parts(flow)
+        if flows[0].features != target.dim or flows[0].context:
+            raise ValueError(
+                f"flow must have {target.dim} features, the target's size, and no context, got "
+                f"{flows[0].features} features and a context of {flows[0].context}"
+            )
+        self.target = target
+        self.flow = flow
+        self.seed = _checks.positive_integer("seed", seed, minimum=0)
+        self.record = record
+
+    def sample(self, n: int) -> Tensor:
+        """Return draws of the flow, unconstrained and unweighted, shape (n, dim)."""
+        n = _checks.positive_integer("n", n)
+        draws = drawn(self.flow(validate_args=False), n, self._generator("sample"))
+        return torch.cat([z for z, _ in draws])
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the flow's log density, (batch,), of unconstrained vectors, (batch, dim)."""
+        with torch.no_grad():
+            q = self.flow()
+            return torch.cat([q.log_prob(part) for part in z.split(CHUNK)])
+
+    def resample(self, n: int) -> Tensor:
+        r"""Return draws by importance, unconstrained, shape (n, dim).
+
+        Drawn from a pool of 4 n draws of the flow or more, with Pareto smoothed weights, by
+        systematic resampling: no draw comes twice unless its weight asks for more than one.
+        """
+        return self._resampled(n)[0]
+
+    def draws(self, n: int, *, resampled: bool = True) -> dict[str, Tensor]:
+        """Return named, constrained draws, (n, *shape) each.
+
+        Args:
+            n: how many.
+            resampled: as `resample` draws them; otherwise as `sample` does.
+        """
+        z = self.resample(n) if resampled else self.sample(n)
+        with torch.no_grad():
+            return self.target.constrain(z)
+
+    def to_arviz(self, n: int = 4000, *, resampled: bool = True) -> Any:
+        """Return ArviZ's InferenceData with one chain of `n` draws.
+
+        The group `posterior` has the constrained parameters; `sample_stats` has the log density
+        "lp" of the target at each draw, "log_q" of the flow, and "log_weight", their difference.
+
+        Args:
+            n: how many draws.
+            resampled: as `resample` draws them; otherwise as `sample` does, to be weighed by
+                "log_weight".
+
+        Raises:
+            ImportError: ArviZ is not installed.
+        """
+        n = _checks.positive_integer("n", n)
+        z, log_p, log_q = (
+            self._resampled(n)
+            if resampled
+            else pool(self.flow, self._density(), n, self._generator("sample"))
+        )
+        with torch.no_grad():
+            named = self.target.constrain(z)
+        stats = {"lp": log_p, "log_q": log_q, "log_weight": log_p - log_q}
+        attributes = {"inference_library": "invflow", "inference_library_version": __version__}
+        return arviz().from_dict(
+            posterior={name: _array(value)[None] for name, value in named.items()},
+            sample_stats={name: _array(value)[None] for name, value in stats.items()},
+            attrs={**attributes, "seed": self.seed, "resampled": int(resampled)},
+        )
+
+    def summary(self, n: int = 16_000) -> DataFrame:
+        """Return a table of the parameters: mean, sd, 3% and 97% quantiles, error of the mean.
+
+        By Pareto smoothed weights of `n` draws, without the noise of resampling.
+
+        Raises:
+            ImportError: ArviZ is not installed.
+        """
+        z, log_p, log_q = pool(self.flow, self._density(), n, self._generator("pool"))
+        weights = importance(log_p, log_q).log_weights.exp().numpy()
+        with torch.no_grad():
+            named = self.target.constrain(z[torch.from_numpy(weights > 0)])
+        weights = weights[weights > 0]
+        rows = {
+            f"{name}{_index(place)}": _row(_array(value)[(slice(None), *place)], weights)
+            for name, value in named.items()
+            for place in np.ndindex(*value.shape[1:])
+        }
+        from pandas import DataFrame
+
+        return DataFrame.from_dict(rows, orient="index")
+
+    def diagnose(self, n: int = 10_000) -> Verdict:
+        """Return whether to trust the posterior, with what is fine, what is not, what to do.
+
+        Args:
+            n: how many draws to look at; as many more evaluations of the log density look for
+                what the flow misses.
+
+        Raises:
+            ImportError: ArviZ is not installed.
+        """
+        n = _checks.positive_integer("n", n, minimum=100)
+        density = self._density()
+        z, log_p, log_q = pool(self.flow, density, n, self._generator("pool"))
+        found = importance(log_p, log_q)
+        if found.non_finite == 1:
+            return judge(found, self.record)
+        finite = torch.isfinite(log_p)
+        z, log_p, log_q = z[finite], log_p[finite], log_q[finite]
+        largest = float((log_p - log_q).max())
+        outside = probe.log_mass_outside(self.flow, density, largest, n, self._generator("probe"))
+        value, score = density.scores(z[:SCORES])
+        score = score[torch.isfinite(value)]
+        with torch.no_grad():
+            called = probe.names(self.target, z[log_p.argmax()])
+        return judge(
+            found,
+            self.record,
+            outside=outside_share(outside, found.log_evidence),
+            ignored=[called[i] for i in probe.ignored(score)],
+            improper=[called[i] for i in probe.improper(density, z, log_p, score)],
+        )
+
+    def refine(
+        self, draws: int = 4000, *, chains: int = 32, warmup: int = 300, seed: int | None = None
+    ) -> Refined:
+        """Return draws by Markov chains in the flow's own space, exact in the limit.
+
+        Args:
+            draws: how many, over all chains.
+            chains: how many run side by side.
+            warmup: steps in which the step size is found.
+            seed: of the chains; the posterior's by default.
+
+        Raises:
+            ValueError: sizes out of range, or a log density that is finite at hardly any draw.
+            ImportError: ArviZ is not installed.
+        """
+        generator = self._generator("refine", seed)
+        return refine(self.target, self.flow, draws, chains, warmup, generator)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the flow, the seed and the record into a directory; load them with `load`.
+
+        Raises:
+            ValueError: a flow put together by hand, which cannot be saved.
+        """
+        path = Path(directory)
+        content: dict[str, Any] = {"format": FORMAT, "invflow": __version__, "seed": self.seed}
+        content["record"] = None if self.record is None else self.record.to_dict()
+        with _files.replacing(path / FILE) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            self.flow.save_pretrained(path)
+
+    @classmethod
+    def load(cls, directory: str | Path, target: Target) -> Posterior:
+        """Return the posterior that `save` has written. No code from the files is run.
+
+        Args:
+            directory: where it was saved.
+            target: the one it was fitted to, which is code, and is not saved.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated or of another kind, or the target is of another size.
+        """
+        path = Path(directory) / FILE
+        flow = Named.from_pretrained(directory)
+        content = _read(path)
+        record = content["record"]
+        return cls(
+            target,
+            flow,
+            seed=content["seed"],
+            record=None if record is None else Record.from_dict(record),
+        )
+
+    def _resampled(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        n = _checks.positive_integer("n", n)
+        count = max(POOL * n, SMALLEST_POOL)
+        z, log_p, log_q = pool(self.flow, self._density(), count, self._generator("pool"))
+        found = importance(log_p, log_q)
+        if found.non_finite == 1:
+            raise ValueError(
+                f"log_density is NaN or infinite at all of {count} draws of the flow: none can be "
+                "resampled"
+            )
+        chosen = resampled(found.log_weights, n, self._generator("resample", device="cpu"))
+        chosen = chosen.to(z.device)
+        return z[chosen], log_p[chosen], log_q[chosen]
+
+    def _density(self) -> Density:
+        return Density(self.target, self._generator("density"))
+
+    def _generator(
+        self, purpose: str, seed: int | None = None, *, device: str | torch.device | None = None
+    ) -> torch.Generator:
+        """Return random numbers for a purpose, unlike those for another."""
+        words = np.random.SeedSequence(
+            [self.seed if seed is None else seed, *purpose.encode()]
+        ).generate_state(2, np.uint32)
+        if device is None:
+            tensors = chain(self.flow.parameters(), self.flow.buffers())
+            device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+        return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+
+
+def _array(value: Tensor) -> np.ndarray[Any, Any]:
+    return value.detach().cpu().numpy()
+
+
+def _index(place: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, place))}]" if place else ""
+
+
+def _row(values: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    values = values.astype(np.float64)
+    mean = float(weights @ values)
+    squares = (values - mean) ** 2
+    order = np.argsort(values)
+    # Midpoints of the steps of the weighted distribution function.
+    shares = np.cumsum(weights[order]) - 0.5 * weights[order]
+    low, high = np.interp([0.03, 0.97], shares, values[order])
+    return {
+        "mean": mean,
+        "sd": float(np.sqrt(weights @ squares)),
+        "3%": float(low),
+        "97%": float(high),
+        "mcse": float(np.sqrt(weights**2 @ squares)),
+    }
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
+    if not isinstance(content, dict) or not {"format", "seed", "record"} <= content.keys():
+        raise ValueError(f"{path} was not written by invflow: it lacks format, seed or record")
+    if content["format"] != FORMAT:
+        raise ValueError(
+            f"{path} has format {content['format']!r}; this is invflow {__version__}, "
+            f"which reads format {FORMAT}"
+        )
+    return content

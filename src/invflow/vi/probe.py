@@ -1,0 +1,154 @@
+r"""A look at where a flow does not go: importance weights cannot see what it leaves out.
+
+*Mass outside*: the flow with its noise spread out, scaled by 1.5 to 12, draws points $z_i$ of
+density $q_s$ where the flow itself hardly draws any. With r the largest weight p / q among the
+flow's own draws, the mass where the weight is twice as large is estimated by
+
+$$\hat Z_{\text{out}} = \frac1n \sum_i \frac{p(z_i)}{q_s(z_i)}\,
+\Big[\frac{p(z_i)}{q(z_i)} > 2 r\Big] .$$
+
+*Ignored parameters*: the gradient is zero at all draws. *Improper directions*: a density falls
+faster than 1 / r, in every direction.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from invflow.flows import Flow, FlowMixture
+from invflow.flows.named import Named
+from invflow.vi.density import Density
+from invflow.vi.importance import CHUNK
+from invflow.vi.target import Target
+
+SCALES = (1.5, 2.0, 3.0, 6.0, 12.0)
+#: Nats above the largest weight that count as larger: less than that is covered well enough.
+MARGIN = math.log(2)
+#: Standard deviations away at which a density has to have fallen.
+FAR = 1e6
+
+
+@torch.no_grad()
+def log_mass_outside(
+    flow: Named, density: Density, largest: float, count: int, generator: torch.Generator
+) -> float:
+    """Return the log of the mass where p / q is far larger than among the flow's own draws.
+
+    Args:
+        flow: a `Flow`, or a `FlowMixture` of some.
+        density: of the target.
+        largest: the largest log p - log q among the flow's draws.
+        count: how many points to look at.
+        generator: random numbers.
+    """
+    terms: list[Tensor] = []
+    for start in range(0, count, CHUNK):
+        z = _wide_draws(flow, min(CHUNK, count - start), generator)
+        log_q, log_wide = _densities(flow, z)
+        log_p = density.exact(z)
+        # log q may be -inf so far out; NaN where a flow cannot be inverted.
+        usable = torch.isfinite(log_wide) & torch.isfinite(log_p)
+        outside = usable & ~(log_p - log_q <= largest + MARGIN)
+        terms.append(torch.where(outside, log_p - log_wide, -torch.inf))
+    return float(torch.cat(terms).logsumexp(0)) - math.log(count)
+
+
+def parts(flow: Named) -> tuple[list[Flow], Tensor]:
+    """Return the flows that a flow is a mixture of, and their log weights."""
+    if isinstance(flow, FlowMixture):
+        flows = [part for part in flow.flows if isinstance(part, Flow)]
+        return flows, flow.logits.detach().double().log_softmax(-1)
+    if not isinstance(flow, Flow):
+        raise TypeError(f"flow must be a Flow or a FlowMixture, got {type(flow).__name__}")
+    return [flow], torch.zeros(1, dtype=torch.float64, device=flow().like.device)
+
+
+def _wide_draws(flow: Named, count: int, generator: torch.Generator) -> Tensor:
+    flows, log_weights = parts(flow)
+    which = torch.multinomial(log_weights.exp(), count, True, generator=generator)
+    at = torch.randint(len(SCALES), (count,), generator=generator, device=which.device)
+    scale = torch.tensor(SCALES, device=which.device)[at]
+    draws: list[Tensor] = []
+    for k, part in enumerate(flows):
+        scales = scale[which == k].unsqueeze(-1)
+        like = part(validate_args=False).like
+        shape = (len(scales),)
+        u = part.base.sample(shape, dtype=like.dtype, device=like.device, generator=generator)
+        draws.append(part.transform(u * scales.to(u))[0])
+    return torch.cat(draws)
+
+
+def _densities(flow: Named, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log densities of the flow, and of the flow with its noise spread out."""
+    flows, log_weights = parts(flow)
+    narrow: list[Tensor] = []
+    wide: list[Tensor] = []
+    for part, log_weight in zip(flows, log_weights, strict=True):
+        u, ladj = part.transform.inverse(z)
+        narrow.append(part.base.log_prob(u) + ladj + log_weight.to(ladj))
+        spread = torch.stack(
+            [part.base.log_prob(u / s) - part.features * math.log(s) for s in SCALES]
+        )
+        wide.append(spread.logsumexp(0) - math.log(len(SCALES)) + ladj + log_weight.to(ladj))
+    return torch.stack(narrow).logsumexp(0), torch.stack(wide).logsumexp(0)
+
+
+def ignored(score: Tensor) -> list[int]:
+    """Return the coordinates in which the log density has no gradient at any draw.
+
+    Args:
+        score: gradients at draws with a finite density, shape (draws, dim).
+    """
+    return (score == 0).all(0).nonzero().flatten().tolist() if len(score) else []
+
+
+def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[int]:
+    """Return the coordinates along which the log density does not fall far out.
+
+    Looked at from the best draw, along the axes, along the draws' principal directions, and along
+    those of the gradients: one that no gradient points along is flat.
+
+    Args:
+        density: of the target.
+        z: draws with a finite density, shape (draws, dim).
+        log_p: their log density, shape (draws,).
+        score: its gradients at some of them, shape (any, dim).
+    """
+    if len(z) < 2 or not len(score):
+        return []
+    centre, height = z[log_p.argmax()], log_p.max()
+    sd = z.std(0).clamp(min=1e-300)
+    standard, scaled = (z - z.mean(0)) / sd, score * sd
+    _, wide = torch.linalg.eigh(standard.mT @ standard)
+    _, flat = torch.linalg.eigh(scaled.mT @ scaled)
+    directions = torch.cat([torch.eye(len(sd)).to(z), wide.mT, flat.mT])
+    steps = FAR * sd * directions
+    ends = torch.stack([centre + steps, centre - steps], 1).flatten(0, 1)
+    falls = (density.exact(ends) <= height - math.log(FAR)).unflatten(0, (-1, 2)).all(1)
+    # A direction is called by the coordinates that make up most of it.
+    size = directions[~falls].abs()
+    return (size > 0.5 * size.amax(-1, keepdim=True)).any(0).nonzero().flatten().tolist()
+
+
+def names(target: Target, z: Tensor) -> list[str]:
+    """Return what each coordinate of the vectors is called, by what changes with it.
+
+    Args:
+        target: which gives vectors their meaning.
+        z: one vector, shape (dim,).
+    """
+    moved = torch.cat([z.unsqueeze(0), z + 0.5 * torch.eye(len(z)).to(z)])
+    found = {f"z[{i}]": list[str]() for i in range(len(z))}
+    for name, value in target.constrain(moved).items():
+        flat = value.detach().reshape(len(moved), -1)
+        changed = (flat[1:] != flat[:1]).sum(1).tolist()
+        for called, entries, row in zip(found.values(), changed, flat[1:] != flat[:1], strict=True):
+            if entries == 1 and value.ndim > 1:
+                index = torch.unravel_index(row.nonzero()[0, 0], value.shape[1:])
+                called.append(f"{name}[{', '.join(str(int(i)) for i in index)}]")
+            elif entries:
+                called.append(name)
+    return [called[0] if called else place for place, called in found.items()]

@@ -1,0 +1,223 @@
+"""Whether to trust an approximation, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from invflow.vi.importance import Importance
+from invflow.vi.record import Record
+
+#: k-hat from which importance weights have no use (Vehtari et al. 2024).
+POOR = 0.7
+#: The share of the posterior outside of the flow's reach from which draws mislead.
+OUTSIDE = 0.02
+#: The share of draws with a density that is not finite that is worth a word; that ruins a fit.
+SOME, MANY = 1e-3, 0.2
+
+LEVELS = ("good", "usable", "bad")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `Posterior.diagnose` finds. `str()` says it in words.
+
+    Args:
+        level: "good": draws of the flow are near exact; "usable": after resampling, or with the
+            caution that the sentences ask for; "bad": not to be used.
+        elbo: evidence lower bound in nats.
+        elbo_error: its Monte Carlo standard error.
+        log_evidence: by importance sampling, in nats.
+        log_evidence_error: its standard error.
+        khat: shape of the tail of the importance weights.
+        ess: their effective sample size.
+        draws: how many draws were looked at.
+        non_finite: the share of them with a log density that is not finite.
+        outside: an estimate of the share of the posterior that the flow does not reach.
+        sentences: what is fine, what is not, and what to do.
+    """
+
+    level: str
+    elbo: float
+    elbo_error: float
+    log_evidence: float
+    log_evidence_error: float
+    khat: float
+    ess: float
+    draws: int
+    non_finite: float
+    outside: float
+    sentences: list[str]
+
+    def __str__(self) -> str:
+        numbers = (
+            f"ELBO {self.elbo:.3f} ± {self.elbo_error:.3f}, "
+            f"log evidence {self.log_evidence:.3f} ± {self.log_evidence_error:.3f}, "
+            f"k-hat {self.khat:.2f}, ESS {self.ess:.0f} of {self.draws}"
+        )
+        return "\n".join([f"{self.level}: {numbers}", *(f"- {line}" for line in self.sentences)])
+
+
+def judge(
+    found: Importance,
+    record: Record | None = None,
+    *,
+    outside: float = 0.0,
+    ignored: Sequence[str] = (),
+    improper: Sequence[str] = (),
+) -> Verdict:
+    """Return the verdict on an approximation.
+
+    Args:
+        found: what the importance weights say.
+        record: what the fit has noted.
+        outside: estimated share of the posterior that the flow does not reach.
+        ignored: parameters that the log density has no gradient in.
+        improper: parameters along which it does not fall.
+    """
+    findings = [
+        *_of_target(ignored, improper),
+        *_of_finiteness(found),
+        *_of_weights(found),
+        *_of_reach(found, outside),
+        *([] if record is None else _of_fit(record)),
+    ]
+    level = max((level for level, _ in findings), key=LEVELS.index)
+    return Verdict(
+        level=level,
+        elbo=found.elbo,
+        elbo_error=found.elbo_error,
+        log_evidence=found.log_evidence,
+        log_evidence_error=found.log_evidence_error,
+        khat=found.khat,
+        ess=found.ess,
+        draws=found.draws,
+        non_finite=found.non_finite,
+        outside=outside,
+        sentences=[sentence for _, sentence in findings],
+    )
+
+
+Finding = tuple[str, str]
+
+
+def _of_target(ignored: Sequence[str], improper: Sequence[str]) -> list[Finding]:
+    findings: list[Finding] = []
+    if ignored:
+        sentence = (
+            f"The log density does not depend on {_listed(ignored)}: its gradient is zero at every "
+            "draw, so there is no posterior of it. Give it a prior, or leave it out."
+        )
+        findings.append(("bad", sentence))
+    rest = [name for name in improper if name not in ignored]
+    if rest:
+        sentence = (
+            f"The log density hardly falls a million standard deviations away along "
+            f"{_listed(rest)}: the posterior is improper, and no number here means anything. "
+            "Add a proper prior, or remove what the data cannot tell apart."
+        )
+        findings.append(("bad", sentence))
+    return findings
+
+
+def _of_finiteness(found: Importance) -> list[Finding]:
+    share = found.non_finite
+    if share == 1:
+        return [
+            ("bad", "The log density is NaN or infinite at every draw. Check it by hand at one.")
+        ]
+    if share < SOME:
+        return []
+    sentence = (
+        f"The log density is NaN or infinite at {share:.1%} of the draws, which get no weight"
+    )
+    if share < MANY:
+        return [("usable", f"{sentence}: use resample(), and look for overflow in the model.")]
+    return [("bad", f"{sentence}. The ELBO leaves them out. Check the model for overflow.")]
+
+
+def _of_weights(found: Importance) -> list[Finding]:
+    """Tell near exact, repairable, light in the tails, and poor apart."""
+    if found.non_finite == 1:
+        return []
+    effective = found.ess / found.draws
+    light, many = found.khat < POOR, effective > 0.5
+    if light and many:
+        sentence = (
+            f"The draws are near exact: k-hat {found.khat:.2f} is below {POOR}, and "
+            f"{effective:.0%} of them are effective."
+        )
+        return [("good", sentence)]
+    if light:
+        sentence = (
+            f"The draws of the flow alone are off, but importance weights repair them: k-hat "
+            f"{found.khat:.2f} is below {POOR}, with {found.ess:.0f} effective draws of "
+            f"{found.draws}. Use resample(), summary() and to_arviz(), which weigh them."
+        )
+        return [("usable", sentence)]
+    if many:
+        sentence = (
+            f"The bulk is near exact, the tails are not: {effective:.0%} of the draws are "
+            f"effective, though k-hat {found.khat:.2f} is not below {POOR}. Means, sds and "
+            "intervals hold if the flow has found all of the posterior; for rare events, or the "
+            "evidence to many digits, use refine()."
+        )
+        return [("usable", sentence)]
+    sentence = (
+        f"The flow does not match the posterior, and weights cannot repair it: k-hat "
+        f"{found.khat:.2f} is not below {POOR}, and only {found.ess:.0f} of {found.draws} draws "
+        "are effective. Use refine(), which is exact in the limit, or fit a larger flow."
+    )
+    return [("bad", sentence)]
+
+
+def _of_reach(found: Importance, outside: float) -> list[Finding]:
+    if found.non_finite == 1:
+        return []
+    if outside > OUTSIDE:
+        sentence = (
+            f"A wider search finds mass that the flow does not reach, about {outside:.0%} of the "
+            "posterior: another mode, or heavier tails. Weights, k-hat and log evidence know "
+            "nothing of it. Fit again with starting points there, or with a larger flow."
+        )
+        return [("bad", sentence)]
+    sentence = (
+        "A wider search finds nothing that the flow misses. It would not see a narrow mode far "
+        "away: no importance weight can."
+    )
+    return [("good", sentence)]
+
+
+def _of_fit(record: Record) -> list[Finding]:
+    findings = [("usable", f"From the fit: {warning}") for warning in record.warnings]
+    if record.stopped and record.stopped != "converged":
+        sentence = (
+            f"Training ended before the bound had stopped moving ({record.stopped}); more steps "
+            "may improve the fit."
+        )
+        findings.append(("good", sentence))
+    if len(record.modes) > 1:
+        shares = ", ".join(f"{mode['weight']:.1%}" for mode in record.modes)
+        sentence = (
+            f"The fit has found {len(record.modes)} modes, with {shares} of the posterior. There "
+            "may be others that none of its starts has met."
+        )
+        findings.append(("good", sentence))
+    if record.evaluations and record.non_finite / record.evaluations > SOME:
+        share = record.non_finite / record.evaluations
+        sentence = f"During the fit {share:.1%} of the log densities were not finite."
+        findings.append(("good", sentence))
+    return findings
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:10])
+    return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+
+
+def outside_share(log_mass_outside: float, log_evidence: float) -> float:
+    """Return the share of the whole that lies outside of what the flow reaches."""
+    if log_mass_outside == -math.inf:
+        return 0.0
+    return 1 / (1 + math.exp(min(log_evidence - log_mass_outside, 700.0)))

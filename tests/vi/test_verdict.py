@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from invflow.flows import FlowMixture, Gaussian
+from invflow.vi import Flat, Named, Parameter, Posterior, Record, Verdict
+
+
+def gaussian(dim: int, location: float = 0.0, scale: float = 1.0) -> Gaussian:
+    """Return N(location, scale^2) in each of `dim` dimensions."""
+    flow = Gaussian(dim, kind="diagonal").double()
+    target = scale * torch.eye(dim).double()
+    with torch.no_grad():
+        zero, one = torch.zeros(dim).double(), torch.ones(dim).double()
+        bias = flow.transform.given.bias  # pyright: ignore
+        shift, wide = bias.view(dim, 2).unbind(1)
+        shift.fill_(location)
+        # The scale is softly bounded: solve for the parameter by bisection.
+        low, high = -6.0, 6.0
+        for _ in range(80):
+            wide.fill_((low + high) / 2)
+            found = float((flow.transform(one)[0] - flow.transform(zero)[0])[0])
+            low, high = (low, (low + high) / 2) if found > scale else ((low + high) / 2, high)
+    torch.testing.assert_close(
+        flow.transform(torch.eye(dim).double())[0].detach(), target + location
+    )
+    return flow
+
+
+def modes(*locations: float) -> Callable[[Tensor], Tensor]:
+    def log_density(z: Tensor) -> Tensor:
+        each = [-0.5 * (z - a).square().sum(-1) for a in locations]
+        return torch.stack(each).logsumexp(0)
+
+    return log_density
+
+
+def verdict(log_density: Callable[[Tensor], Tensor], flow: Gaussian | FlowMixture) -> Verdict:
+    return Posterior(Flat(log_density, flow.features), flow).diagnose()
+
+
+@pytest.mark.parametrize("dim", [1, 3, 40])
+def test_an_exact_fit_is_good(dim: int) -> None:
+    found = verdict(modes(2.0), gaussian(dim, 2.0))
+    assert found.level == "good"
+    assert found.khat < 0.7
+    assert found.ess == pytest.approx(found.draws)
+    assert found.elbo == pytest.approx(0.5 * dim * math.log(2 * math.pi), abs=1e-6)
+    assert "near exact" in str(found)
+
+
+def test_an_exact_mixture_is_good() -> None:
+    flow = FlowMixture([gaussian(2), gaussian(2, 9.0)]).double()
+    assert verdict(modes(0.0, 9.0), flow).level == "good"
+
+
+def test_a_wide_fit_is_usable_by_its_weights() -> None:
+    found = verdict(modes(0.0), gaussian(3, scale=3.0))
+    assert found.level == "usable"
+    assert "resample()" in str(found)
+
+
+def test_a_narrow_fit_is_bad() -> None:
+    found = verdict(modes(0.0), gaussian(3, scale=0.3))
+    assert found.level == "bad"
+    assert "refine()" in str(found)
+
+
+def test_a_fit_to_heavy_tails_is_bad() -> None:
+    found = verdict(lambda z: -torch.log1p(z.square()).sum(-1), gaussian(2))
+    assert found.level == "bad"
+    assert found.outside > 0.05
+
+
+@pytest.mark.parametrize(("dim", "away"), [(1, 12.0), (2, 12.0), (2, 6.0), (5, 4.0)])
+def test_a_flow_on_one_of_two_modes_is_bad(dim: int, away: float) -> None:
+    found = verdict(modes(0.0, away), gaussian(dim))
+    assert found.ess > 0.5 * found.draws  # so that its weights see nothing
+    assert found.level == "bad"
+    assert "does not reach" in str(found)
+
+
+def test_tails_only_are_told_from_a_poor_fit() -> None:
+    # Student's t with 6 degrees of freedom: the weights' second moment does not exist.
+    found = verdict(lambda z: -3.5 * torch.log1p(z.square() / 6).sum(-1), gaussian(1, scale=1.1))
+    assert found.khat > 0.7
+    assert found.ess > 0.5 * found.draws
+    assert found.level == "usable"
+    assert "tails are not" in str(found)
+
+
+def test_ignored_parameters_are_named() -> None:
+    target = Named(
+        lambda mu, tau, theta: -0.5 * (mu.square() + theta[:, 0].square() + tau),
+        {"mu": constraints.real, "tau": constraints.positive, "theta": Parameter(shape=(2,))},
+    )
+    found = Posterior(target, gaussian(4)).diagnose()
+    assert found.level == "bad"
+    assert "does not depend on theta[1]:" in found.sentences[0]
+
+
+def test_improper_directions_are_named() -> None:
+    target = Named(
+        lambda a, b, c: -0.5 * ((a + b).square() + c.square()),
+        dict.fromkeys("abc", constraints.real),
+    )
+    found = Posterior(target, gaussian(3)).diagnose()
+    assert found.level == "bad"
+    assert "along a, b: the posterior is improper" in found.sentences[0]
+
+
+def test_proper_targets_are_not_called_improper() -> None:
+    target = Named(
+        lambda mu, tau, share: -torch.log1p(mu.square()) - torch.log1p(tau.square()) + 0 * share,
+        {"mu": constraints.real, "tau": constraints.positive, "share": constraints.unit_interval},
+    )
+    text = str(Posterior(target, gaussian(3)).diagnose())
+    assert "improper" not in text
+    assert "does not depend" not in text
+
+
+def test_densities_that_are_not_finite_are_reported() -> None:
+    found = verdict(lambda z: z.log().sum(-1) - z.sum(-1), gaussian(1))
+    assert found.level == "bad"
+    assert found.non_finite == pytest.approx(0.5, abs=0.02)
+    assert "NaN or infinite at" in str(found)
+    found = verdict(lambda z: z.sum(-1) * math.nan, gaussian(1))
+    assert found.level == "bad"
+    assert found.sentences == [
+        "The log density is NaN or infinite at every draw. Check it by hand at one."
+    ]
+
+
+def test_what_the_fit_has_noted_is_said() -> None:
+    record = Record(
+        stopped="most_steps",
+        modes=[{"weight": 0.75}, {"weight": 0.25}],
+        warnings=["only 2 of 8 starts agree"],
+    )
+    found = Posterior(Flat(modes(0.0), 1), gaussian(1), record=record).diagnose()
+    assert found.level == "usable"
+    assert "only 2 of 8 starts agree" in str(found)
+    assert "2 modes, with 75.0%, 25.0% of the posterior" in str(found)
+    assert "most_steps" in str(found)
