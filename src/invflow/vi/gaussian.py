@@ -81,9 +81,9 @@ def pathfinder(
         frame: in whose coordinates it goes, which spares it what is known of scales.
         generator: random numbers for the bounds.
     """
-    iterates, scores = _path(density, start, frame)
+    iterates, scores = _path(density, start.to(frame.location), frame)
     best: Normal | None = None
-    inverse_hessian = torch.eye(len(start), dtype=start.dtype)
+    inverse_hessian = torch.eye(len(start)).to(frame.location)
     for i, (point, score) in enumerate(zip(iterates, scores, strict=True)):
         if i:
             step, change = point - iterates[i - 1], scores[i - 1] - score

@@ -95,19 +95,3 @@ def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
         return 4 * torch.rand(dim, generator=generator, dtype=torch.float64) - 2
     far = 5 * torch.randn(dim, generator=generator, dtype=torch.float64)
     return frame.location + frame.scale @ far
-
-
-def improper_directions(density: Density, normal: Normal) -> list[int]:
-    """Return the axes of a Gaussian along which the log density does not fall as it has to.
-
-    The density of a posterior falls faster than 1 / r in every direction. Looked at a million
-    standard deviations away, to both sides.
-    """
-    reach = 1e6
-    centre = density.exact(normal.location.unsqueeze(0))
-    flat: list[int] = []
-    for axis, column in enumerate(normal.scale.unbind(1)):
-        ends = torch.stack([normal.location + reach * column, normal.location - reach * column])
-        if bool((density.exact(ends) > centre - math.log(reach)).any()):
-            flat.append(axis)
-    return flat

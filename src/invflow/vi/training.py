@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from invflow import _checks
 from invflow.flows import Flow
 from invflow.training.checkpoint import Checkpoints, Stateful
 from invflow.vi import distribution
@@ -33,6 +34,10 @@ class Settings:
         tolerance: nats by which the bound has to rise in a round to count as moving.
         check: draws on which it is measured.
         memory: of the average of iterates, which is what is measured and kept.
+
+    Raises:
+        TypeError: a number of the wrong kind.
+        ValueError: a number out of range, or `draws` that do not divide the batch.
     """
 
     batch: int = 256
@@ -44,6 +49,19 @@ class Settings:
     tolerance: float = 2e-3
     check: int = 2048
     memory: float = 0.97
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "draws", "round", "most_steps", "check"):
+            _checks.positive_integer(name, getattr(self, name))
+        _checks.positive_integer("drops", self.drops, minimum=0)
+        if self.batch % self.draws:
+            raise ValueError(f"draws must divide the batch of {self.batch}, got {self.draws}")
+        if not 0 < _checks.number("learning_rate", self.learning_rate) < math.inf:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not _checks.number("tolerance", self.tolerance) >= 0:
+            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
+        if not 0 <= _checks.number("memory", self.memory) < 1:
+            raise ValueError(f"memory must be at least 0 and below 1, got {self.memory}")
 
 
 class Noise:
@@ -90,7 +108,8 @@ def train(
     reason = "interrupted"
     try:
         while run.steps < settings.most_steps and run.dropped <= settings.drops:
-            report(run.steps, run.round())
+            bound = run.round()
+            report(run.steps, bound)
             if checkpoints is not None:
                 run.save(checkpoints)
         reason = "converged" if run.dropped > settings.drops else "most_steps"
