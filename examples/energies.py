@@ -22,10 +22,16 @@ from invflow.flows import Flow, build
 Energy = Callable[[Tensor], Tensor]
 
 FLOWS = {
-    "planar": {"transforms": 24},
-    "radial": {"transforms": 24},
-    "sylvester": {"transforms": 12},
-    "iaf": {"transforms": 6, "hidden_features": (32, 32), "univariate": "affine"},
+    "planar": {"name": "planar", "transforms": 24},
+    "radial": {"name": "radial", "transforms": 24},
+    "sylvester": {"name": "sylvester", "transforms": 12},
+    "iaf": {"name": "iaf", "transforms": 6, "hidden_features": (32, 32)},
+    "iaf, splines": {
+        "name": "iaf",
+        "transforms": 4,
+        "hidden_features": (32, 32),
+        "univariate": "spline",
+    },
 }
 
 
@@ -120,9 +126,9 @@ def main() -> None:
         row[0].contourf(GRID[..., 0], GRID[..., 1], torch.exp(-energy(GRID)), levels=20)
         row[0].set_title(f"{name}, true", fontsize=9)
         cells = []
-        for axis, (kind, config) in zip(row[1:], FLOWS.items(), strict=True):
+        for axis, (label, config) in zip(row[1:], FLOWS.items(), strict=True):
             torch.manual_seed(0)
-            flow = build(kind, features=2, **config)
+            flow = build(features=2, **config)
             fit(flow, energy, options.steps)
             kl, error = divergence(flow, energy)
             cells.append(f"{kl:.3f} ± {error:.3f}")
@@ -130,7 +136,7 @@ def main() -> None:
                 z = flow().sample((200_000,))
             edges = torch.linspace(-4, 4, 121).numpy()
             axis.hist2d(z[:, 0].numpy(), z[:, 1].numpy(), bins=[edges, edges])
-            axis.set_title(f"{kind}, KL {kl:.2f}", fontsize=9)
+            axis.set_title(f"{label}, KL {kl:.2f}", fontsize=9)
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
         for axis in row:
             axis.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal", xticks=[], yticks=[])

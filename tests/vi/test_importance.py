@@ -14,7 +14,7 @@ from tests.helpers import assert_close, generator, perturbed, randn
 
 
 def _normal(sd: float, draws: int = 20_000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log densities of N(0, sd), without its constant, and of N(0, 1), at its draws."""
+    """Return log densities of N(0, sd), less a constant, and of N(0, 1), at draws of N(0, 1)."""
     z = randn(draws, seed=3)
     return -0.5 * (z / sd).square(), -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 

@@ -1,10 +1,12 @@
 """Variational inference: posteriors of log densities."""
 
 from invflow.vi.calibrate import Calibration, calibrate
+from invflow.vi.fit import fit
 from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
 from invflow.vi.refine import Refined
 from invflow.vi.target import Flat, Named, Parameter, Target
+from invflow.vi.training import Settings
 from invflow.vi.verdict import Verdict
 
 __all__ = [
@@ -15,7 +17,9 @@ __all__ = [
     "Posterior",
     "Record",
     "Refined",
+    "Settings",
     "Target",
     "Verdict",
     "calibrate",
+    "fit",
 ]

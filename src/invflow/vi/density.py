@@ -50,8 +50,7 @@ class Density:
                     "log_density must be differentiable, got values without a gradient: "
                     "is the argument detached, or turned into a number or a numpy array?"
                 )
-            (score,) = torch.autograd.grad(value.sum(), z, allow_unused=True)
-        score = torch.zeros_like(z) if score is None else score
+            (score,) = torch.autograd.grad(value.sum(), z, materialize_grads=True)
         value = value.detach()
         good = torch.isfinite(value) & torch.isfinite(score).all(-1)
         score = torch.where(good.unsqueeze(-1), score, 0.0)

@@ -5,7 +5,7 @@ and turns every iterate into a Gaussian, with the optimiser's inverse Hessian as
 one with the best bound is usually not at the mode, and exists where there is no mode at all.
 
 *Batch and match* (Cai et al. 2024, arXiv 2402.14758) improves it without a step size: from draws
-$z_b$ and scores $g_b = \nabla \log p(z_b)$, with means $\bar z, \bar g$ and covariances C, $\Gamma$,
+$z_b$ and scores $g_b = \nabla \log p(z_b)$, with means $\bar z, \bar g$, covariances C, $\Gamma$,
 
 $$\Sigma' U \Sigma' + \Sigma' = V, \qquad \mu' = \frac{\mu + \lambda (\Sigma' \bar g + \bar z)}
 {1 + \lambda},$$
@@ -45,8 +45,16 @@ class Normal:
 
     def distance(self, point: Tensor) -> float:
         """Return the Mahalanobis distance of a point."""
+        return float(self.coordinates(point).norm())
+
+    def coordinates(self, point: Tensor) -> Tensor:
+        """Return the point of which `location + scale @ u` is this point."""
         offset = (point - self.location).unsqueeze(-1)
-        return float(torch.linalg.solve_triangular(self.scale, offset, upper=False).norm())
+        return torch.linalg.solve_triangular(self.scale, offset, upper=False).squeeze(-1)
+
+    def placed(self, location: Tensor, scale: Tensor) -> Normal:
+        """Return the distribution that has this location and scale in these coordinates."""
+        return Normal(self.location + self.scale @ location, self.scale @ scale, -math.inf)
 
 
 def bound(density: Density, normal: Normal, draws: int, generator: torch.Generator) -> float:
@@ -55,20 +63,27 @@ def bound(density: Density, normal: Normal, draws: int, generator: torch.Generat
     return float((density.exact(z) - log_q).mean())
 
 
+def standard(dim: int) -> Normal:
+    """Return the standard normal distribution."""
+    return Normal(
+        torch.zeros(dim, dtype=torch.float64), torch.eye(dim, dtype=torch.float64), -math.inf
+    )
+
+
 def pathfinder(
-    density: Density, start: Tensor, generator: torch.Generator, most_steps: int = 1000
+    density: Density, start: Tensor, frame: Normal, generator: torch.Generator
 ) -> Normal | None:
     """Return the best Gaussian along the path of an optimiser; None if there is none.
 
     Args:
         density: of the target.
         start: where the optimiser sets out, (dim,).
+        frame: in whose coordinates it goes, which spares it what is known of scales.
         generator: random numbers for the bounds.
-        most_steps: of the optimiser.
     """
-    iterates, scores = _path(density, start, most_steps)
+    iterates, scores = _path(density, start.to(frame.location), frame)
     best: Normal | None = None
-    inverse_hessian = torch.eye(len(start), dtype=start.dtype)
+    inverse_hessian = torch.eye(len(start)).to(frame.location)
     for i, (point, score) in enumerate(zip(iterates, scores, strict=True)):
         if i:
             step, change = point - iterates[i - 1], scores[i - 1] - score
@@ -76,10 +91,10 @@ def pathfinder(
             scale, failed = torch.linalg.cholesky_ex(inverse_hessian)
             if bool(failed) or not bool(torch.isfinite(scale).all()):
                 break
-            candidate = Normal(point + inverse_hessian @ score, scale, -math.inf)
+            candidate = frame.placed(point + inverse_hessian @ score, scale)
             elbo = bound(density, candidate, 25, generator)
             if best is None or elbo > best.elbo:
-                best = Normal(candidate.location, scale, elbo)
+                best = Normal(candidate.location, candidate.scale, elbo)
     return best
 
 
@@ -94,22 +109,25 @@ def _bfgs(inverse: Tensor, step: Tensor, change: Tensor, *, first: bool) -> Tens
     return left @ inverse @ left.mT + torch.outer(step, step) / curvature
 
 
-def _path(density: Density, start: Tensor, most_steps: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the iterates of L-BFGS and the scores there."""
-    from scipy.optimize import minimize
+def _path(density: Density, start: Tensor, frame: Normal) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the iterates of L-BFGS and the scores there, both in the coordinates of the frame."""
+    try:
+        from scipy.optimize import minimize
+    except ImportError as error:
+        raise ImportError('vi.fit needs SciPy: pip install "invflow[vi]"') from error
 
     seen: dict[bytes, tuple[Tensor, Tensor]] = {}
 
     def objective(point: np.ndarray) -> tuple[float, np.ndarray]:
-        z = torch.from_numpy(point.copy()).to(start.dtype)
-        value, score = density.scores(z.unsqueeze(0))
-        seen[point.tobytes()] = z, score[0]
+        u = torch.from_numpy(point.copy())
+        value, score = density.scores((frame.location + frame.scale @ u).unsqueeze(0))
+        slope = score[0] @ frame.scale
+        seen[point.tobytes()] = u, slope
         # A finite wall: the line search steps back from it.
-        height = -float(value) if torch.isfinite(value) else 1e100
-        return height, -score[0].double().numpy()
+        return -float(value) if torch.isfinite(value) else 1e100, -slope.numpy()
 
     path: list[tuple[Tensor, Tensor]] = []
-    first = start.double().numpy()
+    first = frame.coordinates(start).numpy()
 
     def note(point: np.ndarray) -> None:
         path.append(seen[point.tobytes()])
@@ -122,9 +140,9 @@ def _path(density: Density, start: Tensor, most_steps: int) -> tuple[list[Tensor
         jac=True,
         method="L-BFGS-B",
         callback=note,
-        options={"maxiter": most_steps, "maxfun": 2 * most_steps, "maxcor": 10, "ftol": 1e-12},
+        options={"maxiter": 1000, "maxfun": 2000, "maxcor": 10, "ftol": 1e-12},
     )
-    return [z for z, _ in path], [score for _, score in path]
+    return [u for u, _ in path], [slope for _, slope in path]
 
 
 def match(
@@ -157,8 +175,7 @@ def match(
         if moved is None:
             break
         location, scale = moved
-    found = Normal(normal.location + normal.scale @ location, normal.scale @ scale, -math.inf)
-    pair = [found, normal]
+    pair = [normal.placed(location, scale), normal]
     elbos = [bound(density, each, 1000, generator) for each in pair]
     elbo, better = max(zip(elbos, pair, strict=True), key=lambda entry: entry[0])
     return Normal(better.location, better.scale, elbo)

@@ -6,12 +6,16 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from invflow import _checks
 from invflow.flows import Flow
+from invflow.training.checkpoint import Checkpoints, Stateful
+from invflow.vi import distribution
 from invflow.vi.density import Density
 from invflow.vi.objectives import path_loss
 
@@ -29,6 +33,11 @@ class Settings:
         most_steps: where it ends at the latest.
         tolerance: nats by which the bound has to rise in a round to count as moving.
         check: draws on which it is measured.
+        memory: of the average of iterates, which is what is measured and kept.
+
+    Raises:
+        TypeError: a number of the wrong kind.
+        ValueError: a number out of range, or `draws` that do not divide the batch.
     """
 
     batch: int = 256
@@ -39,6 +48,20 @@ class Settings:
     most_steps: int = 5000
     tolerance: float = 2e-3
     check: int = 2048
+    memory: float = 0.97
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "draws", "round", "most_steps", "check"):
+            _checks.positive_integer(name, getattr(self, name))
+        _checks.positive_integer("drops", self.drops, minimum=0)
+        if self.batch % self.draws:
+            raise ValueError(f"draws must divide the batch of {self.batch}, got {self.draws}")
+        if not 0 < _checks.number("learning_rate", self.learning_rate) < math.inf:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not _checks.number("tolerance", self.tolerance) >= 0:
+            raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
+        if not 0 <= _checks.number("memory", self.memory) < 1:
+            raise ValueError(f"memory must be at least 0 and below 1, got {self.memory}")
 
 
 class Noise:
@@ -47,8 +70,11 @@ class Noise:
     def __init__(self, dim: int, seed: int) -> None:
         self._engine = SobolEngine(dim, scramble=True, seed=seed)
 
-    def __call__(self, count: int, like: Tensor) -> Tensor:
-        """Return the next vectors, (count, dim), in the dtype and on the device of `like`."""
+    def __call__(self, first: int, count: int, like: Tensor) -> Tensor:
+        """Return `count` vectors from the `first` on, in the dtype and on the device of `like`."""
+        if first < self._engine.num_generated:
+            self._engine.reset()
+        self._engine.fast_forward(first - self._engine.num_generated)
         uniform = self._engine.draw(count, dtype=torch.float64)
         edge = 2.0**-32
         return torch.special.ndtri(uniform.clamp(edge, 1 - edge)).to(like)
@@ -60,41 +86,105 @@ def train(
     settings: Settings,
     seed: int,
     report: Callable[[int, float], None],
+    directory: Path | None = None,
 ) -> tuple[int, str]:
-    """Train a flow in place; return the steps taken and why no more were."""
-    like = next(flow.parameters())
-    noise, check = Noise(flow.features, seed), Noise(flow.features, seed + 1)(settings.check, like)
-    average = copy.deepcopy(flow)
-    best, best_terms = copy.deepcopy(flow.state_dict()), _terms(flow, density, check)
-    optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
-    dropped = steps = 0
-    while steps < settings.most_steps:
+    """Train a flow in place, as far as it goes; Ctrl-C ends it with the best so far.
+
+    Args:
+        flow: what to train.
+        density: of the target.
+        settings: how to train.
+        seed: of the noise.
+        report: told of every round: steps done, and the bound.
+        directory: where to keep checkpoints, and to go on from the newest.
+
+    Returns:
+        The steps taken, and why no more were: "converged", "most_steps" or "interrupted".
+    """
+    run = _Run(flow, density, settings, seed)
+    checkpoints = None if directory is None else Checkpoints(directory)
+    if checkpoints is not None:
+        run.load(checkpoints)
+    reason = "interrupted"
+    try:
+        while run.steps < settings.most_steps and run.dropped <= settings.drops:
+            bound = run.round()
+            report(run.steps, bound)
+            if checkpoints is not None:
+                run.save(checkpoints)
+        reason = "converged" if run.dropped > settings.drops else "most_steps"
+    except KeyboardInterrupt:
+        pass
+    flow.load_state_dict(run.best)
+    return run.steps, reason
+
+
+class _Run:
+    """A flow, its optimizer, the average of its iterates, and the best average so far."""
+
+    def __init__(self, flow: Flow, density: Density, settings: Settings, seed: int) -> None:
+        self.flow, self.density, self.settings, self.seed = flow, density, settings, seed
+        self.like = next(flow.parameters())
+        self.check = Noise(flow.features, seed + 1)(0, settings.check, self.like)
+        self.noise = Noise(flow.features, seed)
+        self.average = copy.deepcopy(flow)
+        self.optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
+        self.best = copy.deepcopy(flow.state_dict())
+        self.best_terms = _terms(flow, density, self.check)
+        self.steps = self.dropped = 0
+
+    def round(self) -> float:
+        """Take the steps of a round, and lower the rate if the bound has not moved; return it."""
+        settings = self.settings
+        self.density.generator.manual_seed(self.seed + self.steps)
         for _ in range(settings.round):
-            loss, _ = path_loss(flow, density, noise(settings.batch, like), settings.draws)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
-            optimizer.step()
-            _follow(average, flow, 0.97)
-            steps += 1
-        terms = _terms(average, density, check)
-        report(steps, float(terms.mean()))
-        rise = (terms - best_terms)[torch.isfinite(terms) & torch.isfinite(best_terms)]
+            self._step()
+        terms = _terms(self.average, self.density, self.check)
+        both = torch.isfinite(terms) & torch.isfinite(self.best_terms)
+        rise = (terms - self.best_terms)[both]
         gain, error = float(rise.mean()), float(rise.std()) / math.sqrt(max(len(rise), 1))
         if gain > 0:
-            best, best_terms = copy.deepcopy(average.state_dict()), terms
-        if gain > max(2 * error, settings.tolerance):
-            continue
-        dropped += 1
-        if dropped > settings.drops:
-            break
-        flow.load_state_dict(best)
-        average.load_state_dict(best)
-        for group in optimizer.param_groups:
+            self.best, self.best_terms = copy.deepcopy(self.average.state_dict()), terms
+        if not gain > max(2 * error, settings.tolerance):
+            self._lower()
+        return float(self.best_terms[torch.isfinite(self.best_terms)].mean())
+
+    def _step(self) -> None:
+        settings = self.settings
+        share = settings.batch // distribution.count()
+        first = self.steps * settings.batch + share * distribution.rank()
+        noise = self.noise(first, share, self.like)
+        loss, _ = path_loss(self.flow, self.density, noise, settings.draws)
+        self.optimizer.zero_grad()
+        loss.backward()
+        distribution.average(self.flow.parameters())
+        torch.nn.utils.clip_grad_norm_(self.flow.parameters(), 10.0)
+        self.optimizer.step()
+        _follow(self.average, self.flow, settings.memory)
+        self.steps += 1
+
+    def _lower(self) -> None:
+        """Go back to the best, with a smaller step."""
+        self.dropped += 1
+        self.flow.load_state_dict(self.best)
+        self.average.load_state_dict(self.best)
+        for group in self.optimizer.param_groups:
             group["lr"] /= 3
-    flow.load_state_dict(best)
-    reason = "converged" if dropped > settings.drops else "most_steps"
-    return steps, reason
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        extra = {"best": self.best, "best_terms": self.best_terms, "dropped": self.dropped}
+        checkpoints.save(self.steps, self._states(), extra)
+
+    def load(self, checkpoints: Checkpoints) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        loaded = checkpoints.load(self._states())
+        if loaded is not None:
+            self.steps, extra = loaded
+            self.best, self.best_terms = extra["best"], extra["best_terms"]
+            self.dropped = extra["dropped"]
+
+    def _states(self) -> dict[str, Stateful]:
+        return {"flow": self.flow, "average": self.average, "optimizer": self.optimizer}
 
 
 @torch.no_grad()

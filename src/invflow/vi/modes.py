@@ -1,0 +1,97 @@
+"""Gaussians at the modes of a target: many starts, modes kept apart, negligible ones dropped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from invflow.vi.density import Density
+from invflow.vi.gaussian import Normal, match, pathfinder, standard
+
+#: Nats below the best bound from which a mode is left out. A Gaussian's bound can be a few nats
+#: short of the evidence of a curved mode, hardly more.
+NEGLIGIBLE = 12.0
+FEWEST_STARTS = 8
+MOST_STARTS = 48
+
+
+class _Basins:
+    """Gaussians that starts have led to, those of one mode together, and how often each."""
+
+    def __init__(self) -> None:
+        self.normals: list[Normal] = []
+        self.hits: list[int] = []
+
+    def add(self, normal: Normal) -> None:
+        """Count a Gaussian to the mode whose bulk it lies in, or as a mode of its own."""
+        reach = math.sqrt(len(normal.location)) + 3
+        for i, other in enumerate(self.normals):
+            near = min(other.distance(normal.location), normal.distance(other.location))
+            if near < reach:
+                self.hits[i] += 1
+                self.normals[i] = max(other, normal, key=lambda each: each.elbo)
+                return
+        self.normals.append(normal)
+        self.hits.append(1)
+
+    @property
+    def best(self) -> Normal:
+        return max(self.normals, key=lambda normal: normal.elbo)
+
+    def complete(self, runs: int) -> bool:
+        """Whether more starts promise nothing new (Good and Turing: no mode was met only once)."""
+        return runs >= FEWEST_STARTS and bool(self.hits) and 1 not in self.hits
+
+
+def find_modes(
+    density: Density,
+    points: Tensor | None,
+    generator: torch.Generator,
+    report: Callable[[int, str], None],
+) -> list[Normal]:
+    """Return a Gaussian at each mode worth keeping, the one with the best bound first.
+
+    Args:
+        density: of the target.
+        points: where to start, (count, dim); None for random points, until they promise nothing
+            new.
+        generator: random numbers for starts, bounds and draws.
+        report: told how many starts are done, and what they have found.
+
+    Raises:
+        ValueError: no start leads anywhere.
+    """
+    basins, frame = _Basins(), standard(density.target.dim)
+    most = MOST_STARTS if points is None else len(points)
+    for run in range(most):
+        point = _start(run, frame, generator) if points is None else points[run]
+        normal = pathfinder(density, point, frame, generator)
+        if normal is not None and math.isfinite(normal.elbo):
+            basins.add(normal)
+            frame = basins.best
+        report(run + 1, f"{len(basins.normals)} found")
+        if points is None and basins.complete(run + 1):
+            break
+    if not basins.normals:
+        raise ValueError(
+            f"log_density: none of {most} starting points leads to a region where it and its "
+            "gradient are finite"
+        )
+    improved = _Basins()
+    for normal in basins.normals:
+        improved.add(match(density, normal, generator))
+    least = improved.best.elbo - NEGLIGIBLE
+    kept = [normal for normal in improved.normals if normal.elbo > least]
+    return sorted(kept, key=lambda normal: -normal.elbo)
+
+
+def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
+    """Return a point uniform on [-2, 2]; later every other one far out from the best mode."""
+    dim = len(frame.location)
+    if run < FEWEST_STARTS // 2 or run % 2:
+        return 4 * torch.rand(dim, generator=generator, dtype=torch.float64) - 2
+    far = 5 * torch.randn(dim, generator=generator, dtype=torch.float64)
+    return frame.location + frame.scale @ far
