@@ -14,6 +14,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.vi.density import Density
+from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
 from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
@@ -80,7 +81,7 @@ def fit(
     if not isinstance(settings, Settings):
         raise TypeError(f"settings must be Settings, got {type(settings).__name__}")
     generator = torch.Generator().manual_seed(seed)
-    density = Density(target, generator)
+    density = Guarded(target, generator)
     points = _starting_points(starting_points, target.dim)
     _check_dependence(density)
     with _reporter(progress) as report:

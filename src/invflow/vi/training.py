@@ -40,7 +40,7 @@ class Settings:
         ValueError: a number out of range, or `draws` that do not divide the batch.
     """
 
-    batch: int = 256
+    batch: int = 512
     draws: int = 1
     learning_rate: float = 5e-3
     round: int = 100
