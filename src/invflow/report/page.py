@@ -36,8 +36,8 @@ _TEMPLATE = """<!doctype html>
   figure img { max-width: 100%; background: #fff; border-radius: 6px; padding: .5rem;
                box-sizing: border-box; }
   figcaption { opacity: .75; font-size: .93rem; }
-  pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; overflow-x: auto;
-        font-size: .85rem; }
+  pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; font-size: .85rem;
+        white-space: pre-wrap; }
 </style>
 </head>
 <body>

@@ -2,7 +2,9 @@
 
 from invflow.vi.calibrate import Calibration, calibrate
 from invflow.vi.fit import fit
+from invflow.vi.guide import AutoIAF
 from invflow.vi.posterior import Posterior
+from invflow.vi.pyro import from_pyro
 from invflow.vi.record import Record
 from invflow.vi.refine import Refined
 from invflow.vi.target import Flat, Named, Parameter, Target
@@ -10,6 +12,7 @@ from invflow.vi.training import Settings
 from invflow.vi.verdict import Verdict
 
 __all__ = [
+    "AutoIAF",
     "Calibration",
     "Flat",
     "Named",
@@ -22,4 +25,5 @@ __all__ = [
     "Verdict",
     "calibrate",
     "fit",
+    "from_pyro",
 ]

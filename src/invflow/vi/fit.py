@@ -89,7 +89,7 @@ def fit(
             density, points, generator, lambda done, line: report("starting points", done, line)
         )
         parts: list[Preconditioned] = []
-        steps, reasons = 0, list[str]()
+        steps, reasons, bounds = 0, list[str](), list[tuple[int, int, float]]()
         for k, normal in enumerate(normals):
             part = _build(target.dim, flow, generator)
             part.set(normal.location, normal.scale)
@@ -97,13 +97,17 @@ def fit(
             # What the flows so far cover already, or what is small, its Gaussian may cover alone.
             if k and weigh(density, parts, seed)[0][-1] < SMALL:
                 continue
-            label = f"mode {k + 1} of {len(normals)}"
+
+            def told(done: int, bound: float, k: int = k) -> None:
+                bounds.append((k, done, bound))
+                report(f"mode {k + 1} of {len(normals)}", done, f"bound {bound:.3f}")
+
             taken, reason = train(
                 part,
                 density,
                 settings,
                 seed,
-                lambda done, elbo, label=label: report(label, done, f"bound {elbo:.3f}"),
+                told,
                 None if directory is None else Path(directory) / f"mode-{k}",
             )
             steps, reasons = steps + taken, [*reasons, reason]
@@ -123,6 +127,7 @@ def fit(
             }
             for k in kept
         ],
+        bounds=bounds,
     )
     whole = _mixed([parts[k] for k in kept], shares[kept])
     return Posterior(target, whole, seed=seed, record=record)

@@ -19,6 +19,7 @@ class Record:
         stopped: why it stopped: "converged", "most_steps" or "interrupted"; "" if unknown.
         modes: one mapping for each mode kept, with its "weight" in the posterior, its
             "log_evidence", and its "location", a list of numbers.
+        bounds: the best bound after each round of training: (mode, steps, nats).
         warnings: sentences that a user has to know before believing any number.
     """
 
@@ -28,6 +29,7 @@ class Record:
     steps: int = 0
     stopped: str = ""
     modes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    bounds: list[tuple[int, int, float]] = field(default_factory=list[tuple[int, int, float]])
     warnings: list[str] = field(default_factory=list[str])
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""A model in a Python file: for the command line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from invflow.vi.target import Flat, Target
+
+
+def load(path: Path, data: Path | None) -> Target:
+    """Run a Python file, and return the target that it defines.
+
+    The file defines one of
+
+    - `target`: a `Target`, or a function of the data that returns one;
+    - `log_density` and `dim`: a function of vectors, (batch, dim) to (batch,), and their size;
+      with data, `log_density(z, **data)`;
+    - `model`: a Pyro model, a function of the data.
+
+    Args:
+        path: the file.
+        data: a JSON object, whose lists become tensors of double precision.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file that fails, defines none of these, or holds no JSON object.
+    """
+    values = {} if data is None else read(data)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        names = runpy.run_path(str(path))
+    except Exception as error:
+        raise ValueError(f"{path} fails: {type(error).__name__}: {error}") from error
+    try:
+        return _target(names, values, path)
+    except TypeError as error:
+        raise ValueError(f"{path} does not take this data: {error}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the values of a JSON object, with tensors for lists of numbers.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it holds no JSON object, or lists that are no arrays of numbers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} does not hold JSON: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} must hold a JSON object, got a {type(content).__name__}")
+    return {str(name): _value(path, str(name), value) for name, value in content.items()}
+
+
+def _value(path: Path, name: str, value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    try:
+        return torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {name!r} is no array of numbers: {error}") from error
+
+
+def _target(names: Mapping[str, Any], data: dict[str, Any], path: Path) -> Target:
+    if "target" in names:
+        found = names["target"]
+        made = found(**data) if callable(found) and not isinstance(found, Target) else found
+        if not isinstance(made, Target):
+            raise ValueError(f"{path}: target must be a Target, got {type(made).__name__}")
+        return made
+    if "log_density" in names:
+        if "dim" not in names:
+            raise ValueError(f"{path} must define dim beside log_density: the size of its vectors")
+        return Flat(_with(names["log_density"], data), names["dim"])
+    if "model" in names:
+        from invflow.vi.pyro import from_pyro
+
+        return from_pyro(names["model"], **data)
+    raise ValueError(f"{path} must define target, log_density and dim, or model; it defines none")
+
+
+def _with(function: Callable[..., Any], data: dict[str, Any]) -> Callable[..., Any]:
+    return functools.partial(function, **data) if data else function

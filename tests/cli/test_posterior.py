@@ -1,0 +1,110 @@
+"""`invflow posterior`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from invflow.vi import _arviz
+
+TARGET = """
+from torch.distributions import Normal, constraints
+from invflow.vi import Named
+
+def target(y):
+    def log_density(mu, sigma):
+        each = Normal(mu.unsqueeze(-1), sigma.unsqueeze(-1))
+        return each.log_prob(y).sum(-1) - sigma.log()
+    return Named(log_density, {"mu": constraints.real, "sigma": constraints.positive})
+"""
+DATA = {"y": [1.0, 2.5, 0.5, 1.5, 3.0, 2.0, 1.0, 2.2]}
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "invflow", "posterior", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.py").write_text(TARGET)
+    (tmp_path / "data.json").write_text(json.dumps(DATA))
+    return tmp_path
+
+
+def test_a_run_has_everything(folder: Path) -> None:
+    done = _run(folder, "model.py", "--data", "data.json", "--draws", "500")
+    assert done.returncode == 0, done.stderr
+    assert "k-hat" in done.stdout
+    run = folder / "runs" / "model"
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "checkpoints",
+        "config.json",
+        "draws.nc",
+        "draws.parquet",
+        "model",
+        "report.html",
+        "summary.csv",
+        "verdict.txt",
+    }
+    draws = pd.read_parquet(run / "draws.parquet")
+    assert list(draws.columns) == ["mu", "sigma"]
+    assert len(draws) == 500
+    assert (draws["sigma"] > 0).all()
+    assert abs(draws["mu"].mean() - sum(DATA["y"]) / 8) < 0.1
+    inference = _arviz.arviz().from_netcdf(run / "draws.nc")
+    assert inference.posterior["mu"].shape == (1, 500)
+    summary = pd.read_csv(run / "summary.csv", index_col="parameter")
+    assert list(summary.index) == ["mu", "sigma"]
+    page = (run / "report.html").read_text()
+    for part in ("Verdict", "Training", "Pairs", "Marginals"):
+        assert part in page
+    # The same command again ends with the same draws; other data are another run.
+    again = _run(folder, "model.py", "--data", "data.json", "--draws", "500")
+    assert again.returncode == 0, again.stderr
+    assert pd.read_parquet(run / "draws.parquet").equals(draws)
+    (folder / "data.json").write_text(json.dumps({"y": [1.0, 2.0, 3.0]}))
+    other = _run(folder, "model.py", "--data", "data.json")
+    assert other.returncode != 0
+    assert "--overwrite" in other.stderr
+    assert pd.read_parquet(run / "draws.parquet").equals(draws)
+
+
+BAD = {
+    "no-file": (["none.py"], "none.py does not exist"),
+    "no-data": (["model.py", "--data", "none.json"], "none.json does not exist"),
+    "fails": (["fails.py"], "fails.py fails: ZeroDivisionError"),
+    "empty": (["empty.py"], "must define target, log_density and dim, or model"),
+    "no-dim": (["no_dim.py"], "must define dim"),
+    "wrong-data": (["model.py", "--data", "other.json"], "does not take this data"),
+    "no-object": (["model.py", "--data", "list.json"], "must hold a JSON object"),
+    "no-json": (["model.py", "--data", "model.py"], "does not hold JSON"),
+    "ragged": (["model.py", "--data", "ragged.json"], "'y' is no array of numbers"),
+    "path": (["model.py", "--data", "data.json", "--name", "a/b"], "must be the name of"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name: str, folder: Path) -> None:
+    files = {
+        "fails.py": "1 / 0",
+        "empty.py": "",
+        "no_dim.py": "log_density = sum",
+        "other.json": '{"x": [1.0]}',
+        "list.json": "[1, 2]",
+        "ragged.json": '{"y": [[1, 2], [3]]}',
+    }
+    for path, text in files.items():
+        (folder / path).write_text(text)
+    arguments, message = BAD[name]
+    done = _run(folder, *arguments)
+    assert done.returncode != 0
+    assert message in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert not (folder / "runs").exists()
