@@ -7,6 +7,7 @@ from invflow.vi.posterior import Posterior
 from invflow.vi.pyro import from_pyro
 from invflow.vi.record import Record
 from invflow.vi.refine import Refined
+from invflow.vi.subsample import Subsampled
 from invflow.vi.target import Flat, Named, Parameter, Target
 from invflow.vi.training import Settings
 from invflow.vi.verdict import Verdict
@@ -21,6 +22,7 @@ __all__ = [
     "Record",
     "Refined",
     "Settings",
+    "Subsampled",
     "Target",
     "Verdict",
     "calibrate",

@@ -43,7 +43,7 @@ class Settings:
     batch: int = 512
     draws: int = 1
     learning_rate: float = 5e-3
-    round: int = 100
+    round: int = 200
     drops: int = 3
     most_steps: int = 5000
     tolerance: float = 2e-3
