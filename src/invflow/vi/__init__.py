@@ -4,9 +4,11 @@ from invflow.vi.calibrate import Calibration, calibrate
 from invflow.vi.fit import fit
 from invflow.vi.guide import AutoIAF
 from invflow.vi.posterior import Posterior
+from invflow.vi.pymc import from_pymc
 from invflow.vi.pyro import from_pyro
 from invflow.vi.record import Record
 from invflow.vi.refine import Refined
+from invflow.vi.stan import from_stan
 from invflow.vi.subsample import Subsampled
 from invflow.vi.target import Flat, Named, Parameter, Target
 from invflow.vi.training import Settings
@@ -27,5 +29,7 @@ __all__ = [
     "Verdict",
     "calibrate",
     "fit",
+    "from_pymc",
     "from_pyro",
+    "from_stan",
 ]
