@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from invflow.flows import FlowMixture
-from invflow.vi import Flat, Named, Posterior, Settings, fit
+from invflow.vi import Flat, Named, Posterior, Settings, fit, training
 from tests.helpers import randn
 from tests.vi import targets
 
@@ -130,6 +130,25 @@ def test_a_killed_fit_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.glob("mode-0/*.safetensors"))
     resumed = fit(targets.banana(), settings=SHORT, directory=tmp_path)
     assert torch.equal(resumed.sample(5), whole.sample(5))
+
+
+def test_ctrl_c_gives_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training of the first of four modes is interrupted; the others stay Gaussians."""
+    step, steps = training._Run._step, 0
+
+    def interrupted(run: training._Run) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == SHORT.round + 5:
+            raise KeyboardInterrupt
+        step(run)
+
+    monkeypatch.setattr(training._Run, "_step", interrupted)
+    posterior = fit(targets.circle(4), settings=SHORT)
+    assert posterior.record is not None
+    assert posterior.record.stopped == "interrupted"
+    assert len(posterior.record.modes) == 4
+    assert posterior.diagnose().level == "good"
 
 
 def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,8 +80,8 @@ def fit(
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):
         raise TypeError(f"settings must be Settings, got {type(settings).__name__}")
-    generator = torch.Generator().manual_seed(seed)
-    density = Guarded(target, generator)
+    generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
+    density = Guarded(target, subsampling)
     points = _starting_points(starting_points, target.dim)
     _check_dependence(density)
     with _reporter(progress) as report:
@@ -91,11 +91,11 @@ def fit(
         parts: list[Preconditioned] = []
         steps, reasons, bounds = 0, list[str](), list[tuple[int, int, float]]()
         for k, normal in enumerate(normals):
-            part = _build(target.dim, flow, generator)
+            part = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
             part.set(normal.location, normal.scale)
             parts.append(part)
             # What the flows so far cover already, or what is small, its Gaussian may cover alone.
-            if k and weigh(density, parts, seed)[0][-1] < SMALL:
+            if "interrupted" in reasons or (k and weigh(density, parts, seed)[0][-1] < SMALL):
                 continue
 
             def told(done: int, bound: float, k: int = k) -> None:
