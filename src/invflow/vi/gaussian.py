@@ -140,7 +140,7 @@ def _path(density: Density, start: Tensor, frame: Normal) -> tuple[list[Tensor],
         jac=True,
         method="L-BFGS-B",
         callback=note,
-        options={"maxiter": 1000, "maxfun": 2000, "maxcor": 10, "ftol": 1e-12},
+        options={"maxiter": 500, "maxfun": 1000, "maxcor": 10, "ftol": 1e-12},
     )
     return [u for u, _ in path], [slope for _, slope in path]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 from invflow.vi.density import Density
 
@@ -13,7 +14,8 @@ from invflow.vi.density import Density
 class Guarded(Density):
     """A density that is -inf where a target raises an error, unless it does so from the start.
 
-    A distribution of torch refuses a scale that has underflown to zero, and a whole batch with it.
+    A distribution of torch refuses a scale that has underflown to zero, a Cholesky factorisation a
+    matrix that has lost its rank, and a whole batch with it.
     """
 
     def exact(self, z: Tensor) -> Tensor:
@@ -43,7 +45,7 @@ class Guarded(Density):
         def halves(part: Tensor) -> tuple[Tensor, ...]:
             try:
                 return run(part)
-            except (ValueError, ArithmeticError) as error:
+            except (ValueError, ArithmeticError, LinAlgError) as error:
                 errors.append(error)
                 if len(part) == 1:
                     refused.append(part)

@@ -14,8 +14,11 @@ from invflow.vi.gaussian import Normal, match, pathfinder, standard
 #: Nats below the best bound from which a mode is left out. A Gaussian's bound can be a few nats
 #: short of the evidence of a curved mode, hardly more.
 NEGLIGIBLE = 12.0
-FEWEST_STARTS = 8
-MOST_STARTS = 48
+#: Starts; and evaluations of the log density, before which there are more, and after which not.
+FEWEST_STARTS, MOST_STARTS = 16, 48
+FEWEST_EVALUATIONS, MOST_EVALUATIONS = 20_000, 100_000
+#: How far out starts are, in the best mode's standard deviations.
+NEAR, FAR = 5.0, 15.0
 
 
 class _Basins:
@@ -27,7 +30,7 @@ class _Basins:
 
     def add(self, normal: Normal) -> None:
         """Count a Gaussian to the mode whose bulk it lies in, or as a mode of its own."""
-        reach = math.sqrt(len(normal.location)) + 3
+        reach = 3 + math.sqrt(len(normal.location)) / 2
         for i, other in enumerate(self.normals):
             near = min(other.distance(normal.location), normal.distance(other.location))
             if near < reach:
@@ -41,9 +44,14 @@ class _Basins:
     def best(self) -> Normal:
         return max(self.normals, key=lambda normal: normal.elbo)
 
-    def complete(self, runs: int) -> bool:
+    def within(self, margin: float) -> dict[int, Normal]:
+        """Return the modes with a bound less than the margin below the best."""
+        least = self.best.elbo - margin
+        return {i: normal for i, normal in enumerate(self.normals) if normal.elbo > least}
+
+    def complete(self, margin: float) -> bool:
         """Whether more starts promise nothing new (Good and Turing: no mode was met only once)."""
-        return runs >= FEWEST_STARTS and bool(self.hits) and 1 not in self.hits
+        return bool(self.normals) and all(self.hits[i] > 1 for i in self.within(margin))
 
 
 def find_modes(
@@ -65,6 +73,8 @@ def find_modes(
         ValueError: no start leads anywhere.
     """
     basins, frame = _Basins(), standard(density.target.dim)
+    # Before they are improved, bounds can be short by more, the more so the more dimensions.
+    rough = NEGLIGIBLE + 2 * density.target.dim
     most = MOST_STARTS if points is None else len(points)
     for run in range(most):
         point = _start(run, frame, generator) if points is None else points[run]
@@ -73,25 +83,25 @@ def find_modes(
             basins.add(normal)
             frame = basins.best
         report(run + 1, f"{len(basins.normals)} found")
-        if points is None and basins.complete(run + 1):
-            break
+        if points is None and run + 1 >= FEWEST_STARTS:
+            done = density.evaluations
+            if done > MOST_EVALUATIONS or (done > FEWEST_EVALUATIONS and basins.complete(rough)):
+                break
     if not basins.normals:
         raise ValueError(
             f"log_density: none of {most} starting points leads to a region where it and its "
             "gradient are finite"
         )
     improved = _Basins()
-    for normal in basins.normals:
+    for normal in basins.within(rough).values():
         improved.add(match(density, normal, generator))
-    least = improved.best.elbo - NEGLIGIBLE
-    kept = [normal for normal in improved.normals if normal.elbo > least]
-    return sorted(kept, key=lambda normal: -normal.elbo)
+    return sorted(improved.within(NEGLIGIBLE).values(), key=lambda normal: -normal.elbo)
 
 
 def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
-    """Return a point uniform on [-2, 2]; later every other one far out from the best mode."""
+    """Return a point uniform on [-2, 2]; in later runs also far out from the best mode."""
     dim = len(frame.location)
-    if run < FEWEST_STARTS // 2 or run % 2:
+    if run < 4 or run % 3 == 0:
         return 4 * torch.rand(dim, generator=generator, dtype=torch.float64) - 2
-    far = 5 * torch.randn(dim, generator=generator, dtype=torch.float64)
+    far = (NEAR if run % 3 == 1 else FAR) * torch.randn(dim, generator=generator).double()
     return frame.location + frame.scale @ far

@@ -46,10 +46,9 @@ def log_mass_outside(
     """
     terms: list[Tensor] = []
     for start in range(0, count, CHUNK):
-        z = _wide_draws(flow, min(CHUNK, count - start), generator)
-        log_q, log_wide = _densities(flow, z)
+        z, log_q, log_wide = _wide_draws(flow, min(CHUNK, count - start), generator)
         log_p = density.exact(z)
-        # log q may be -inf so far out; NaN where a flow cannot be inverted.
+        # log q may be -inf so far out.
         usable = torch.isfinite(log_wide) & torch.isfinite(log_p)
         outside = usable & ~(log_p - log_q <= largest + MARGIN)
         terms.append(torch.where(outside, log_p - log_wide, -torch.inf))
@@ -66,34 +65,46 @@ def parts(flow: Named) -> tuple[list[Flow], Tensor]:
     return [flow], torch.zeros(1, dtype=torch.float64, device=flow().like.device)
 
 
-def _wide_draws(flow: Named, count: int, generator: torch.Generator) -> Tensor:
+def _wide_draws(
+    flow: Named, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return draws from the flow with its noise spread out, and both log densities at each."""
     flows, log_weights = parts(flow)
     which = torch.multinomial(log_weights.exp(), count, True, generator=generator)
     at = torch.randint(len(SCALES), (count,), generator=generator, device=which.device)
-    scale = torch.tensor(SCALES, device=which.device)[at]
-    draws: list[Tensor] = []
+    scale = torch.tensor(SCALES, device=which.device)[at].unsqueeze(-1)
+    drawn: list[tuple[Tensor, Tensor, Tensor]] = []
     for k, part in enumerate(flows):
-        scales = scale[which == k].unsqueeze(-1)
+        spread = scale[which == k]
         like = part(validate_args=False).like
-        shape = (len(scales),)
+        shape = (len(spread),)
         u = part.base.sample(shape, dtype=like.dtype, device=like.device, generator=generator)
-        draws.append(part.transform(u * scales.to(u))[0])
-    return torch.cat(draws)
+        u = u * spread.to(u)
+        x, ladj = part.transform(u)
+        drawn.append((u, x, -ladj))
+    z = torch.cat([x for _, x, _ in drawn])
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for k, part in enumerate(flows):
+        # A part's own draws keep the noise they came from: so far out, no inverse recovers it.
+        back = [
+            (u, ladj) if k == j else part.transform.inverse(x)
+            for j, (u, x, ladj) in enumerate(drawn)
+        ]
+        u, ladj = (torch.cat(each) for each in zip(*back, strict=True))
+        pairs.append(_log_densities(part, u, ladj + log_weights[k].to(ladj)))
+    log_q, log_wide = (
+        torch.stack(each).nan_to_num(-torch.inf) for each in zip(*pairs, strict=True)
+    )
+    return z, log_q.logsumexp(0), log_wide.logsumexp(0)
 
 
-def _densities(flow: Named, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log densities of the flow, and of the flow with its noise spread out."""
-    flows, log_weights = parts(flow)
-    narrow: list[Tensor] = []
-    wide: list[Tensor] = []
-    for part, log_weight in zip(flows, log_weights, strict=True):
-        u, ladj = part.transform.inverse(z)
-        narrow.append(part.base.log_prob(u) + ladj + log_weight.to(ladj))
-        spread = torch.stack(
-            [part.base.log_prob(u / s) - part.features * math.log(s) for s in SCALES]
-        )
-        wide.append(spread.logsumexp(0) - math.log(len(SCALES)) + ladj + log_weight.to(ladj))
-    return torch.stack(narrow).logsumexp(0), torch.stack(wide).logsumexp(0)
+def _log_densities(flow: Flow, u: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log densities, where the noise is u, of the flow, and of it with noise spread."""
+    spread = torch.stack([flow.base.log_prob(u / s) - flow.features * math.log(s) for s in SCALES])
+    return (
+        flow.base.log_prob(u) + ladj,
+        spread.logsumexp(0) - math.log(len(SCALES)) + ladj,
+    )
 
 
 def ignored(score: Tensor) -> list[int]:

@@ -19,6 +19,9 @@ from invflow.vi import distribution
 from invflow.vi.density import Density
 from invflow.vi.objectives import path_loss
 
+#: Nats between the bound and the evidence that are not worth a step: 99.9% of draws are effective.
+EXACT = 5e-4
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -107,12 +110,12 @@ def train(
         run.load(checkpoints)
     reason = "interrupted"
     try:
-        while run.steps < settings.most_steps and run.dropped <= settings.drops:
+        while run.steps < settings.most_steps and not run.done:
             bound = run.round()
             report(run.steps, bound)
             if checkpoints is not None:
                 run.save(checkpoints)
-        reason = "converged" if run.dropped > settings.drops else "most_steps"
+        reason = "converged" if run.done else "most_steps"
     except KeyboardInterrupt:
         pass
     flow.load_state_dict(run.best)
@@ -148,6 +151,13 @@ class _Run:
         if not gain > max(2 * error, settings.tolerance):
             self._lower()
         return float(self.best_terms[torch.isfinite(self.best_terms)].mean())
+
+    @property
+    def done(self) -> bool:
+        """Whether the bound has stopped moving, or has reached the evidence."""
+        terms = self.best_terms[torch.isfinite(self.best_terms)]
+        gap = terms.logsumexp(0) - math.log(max(len(terms), 1)) - terms.mean()
+        return self.dropped > self.settings.drops or float(gap) < EXACT
 
     def _step(self) -> None:
         settings = self.settings
