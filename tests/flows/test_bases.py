@@ -23,7 +23,7 @@ from invflow.flows import (
     as_base,
     build,
 )
-from invflow.transforms import Elementwise
+from invflow.transforms import Compose, Elementwise, Sigmoid
 from tests.helpers import assert_close, generator, perturbed, randn
 
 COMPONENTS = ["diagonal", {"name": "student-t", "df": 3.0}]
@@ -266,3 +266,37 @@ def test_a_base_object_without_a_name_can_be_used_but_not_saved(tmp_path: Path) 
 def test_bad_arguments(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_mixture_of_flows_on_different_supports() -> None:
+    inside = Flow(Compose([Elementwise(2), Sigmoid(2)])).double()
+    everywhere = IAF(2, generator=generator(1)).double()
+    mixture = FlowMixture([inside, everywhere]).double()
+    x = torch.tensor([[0.3, 0.6], [3.0, 3.0]]).double().requires_grad_()
+    log_prob = mixture().log_prob(x)
+    alone = everywhere().log_prob(x) - math.log(2)
+    both = torch.logaddexp(alone[0], inside().log_prob(x[:1])[0] - math.log(2))
+    assert_close(log_prob, torch.stack([both, alone[1]]), 1e-12)
+    log_prob.sum().backward()
+    assert x.grad is not None
+    assert bool(x.grad.isfinite().all())
+    bounded = FlowMixture([inside, Flow(Compose([Elementwise(2), Sigmoid(2, 5.0, 6.0)])).double()])
+    with pytest.raises(ValueError, match=r"must lie in the support, .* or .*, got 1 vectors"):
+        bounded.double()().log_prob(x)
+
+
+def test_no_reparameterised_samples_is_said() -> None:
+    mixture = FlowMixture([IAF(2), IAF(2)])
+    with pytest.raises(NotImplementedError, match="take sample"):
+        mixture().rsample((2,))
+    with pytest.raises(NotImplementedError, match="take sample"):
+        IAF(2, base={"name": "flow", "flow": mixture})().rsample((2,))
+
+
+def test_a_flow_as_base_starts_from_the_generator() -> None:
+    base = {"name": "flow", "flow": {"name": "maf", "features": 2}}
+    mixed = {"name": "mixture", "components": ["normal", base]}
+    for each in (base, mixed):
+        pair = [IAF(2, base=each, generator=generator(1)) for _ in range(2)]
+        states = [flow.state_dict() for flow in pair]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

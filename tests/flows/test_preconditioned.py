@@ -73,3 +73,39 @@ def test_bad_flows_are_refused() -> None:
         Preconditioned(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="put together by hand"):
         Preconditioned(Flow(Preconditioner(2)))
+
+
+def test_what_is_set_is_checked_in_the_dtype_that_keeps_it() -> None:
+    transform = Preconditioner(2)
+    eye = torch.eye(2).double()
+    with pytest.raises(ValueError, match=r"positive diagonal in torch\.float32"):
+        transform.set(torch.zeros(2), 1e-50 * eye)
+    with pytest.raises(ValueError, match=r"finite in torch\.float32"):
+        transform.set(torch.tensor([0.0, 1e60]).double(), eye)
+    with pytest.raises(TypeError, match="must be tensors, got list and list"):
+        transform.set([0.0], [[1.0]])  # type: ignore[arg-type]
+    assert torch.equal(transform.location, torch.zeros(2))
+    transform.set(torch.nn.Parameter(torch.ones(2)), eye)
+    assert not transform.location.requires_grad
+
+
+def test_keeps_its_digits_under_autocast() -> None:
+    transform = Preconditioner(2)
+    transform.set(torch.zeros(2), torch.tensor([[1.0, 0.0], [1000.0, 0.01]]))
+    z = randn(64, 2).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        back = transform.inverse(transform(z)[0])[0]
+    assert_close(back, z, 0.05)
+
+
+def test_follows_the_dtype_of_its_flow() -> None:
+    outer = Preconditioned(Gaussian(2).double())
+    x, log_q = outer().rsample_and_log_prob((50,), generator=generator(0))
+    assert x.dtype == torch.float64
+    assert_close(outer().log_prob(x), log_q, 1e-12)
+    assert Flow(Preconditioner(2)).double()().log_prob(x).dtype == torch.float64
+
+
+def test_a_mapping_without_a_name() -> None:
+    with pytest.raises(ValueError, match='flow must have a "name"'):
+        Preconditioned({"features": 2})

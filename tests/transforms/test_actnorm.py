@@ -223,3 +223,13 @@ def test_gradients(direction: str) -> None:
     inputs = (randn(2, 3), transform.shift, transform.log_scale)
     inputs = tuple(tensor.detach().clone().requires_grad_() for tensor in inputs)
     assert torch.autograd.gradcheck(run, inputs)
+
+
+def test_a_first_batch_that_is_not_finite_poisons_nothing() -> None:
+    x = randn(6, 3)
+    x[1, 0], x[2, 2] = torch.nan, torch.inf
+    transform = ActNorm(3).double()
+    transform.inverse(x)
+    assert transform.shift[0] == transform.shift[2] == 0
+    assert transform.log_scale[0] == transform.log_scale[2] == 0
+    assert_close(transform.inverse(x)[0][:, 1].mean(), torch.zeros(()).double())

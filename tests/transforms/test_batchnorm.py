@@ -188,3 +188,13 @@ def test_compiled_in_training_mode() -> None:
     assert_close(transform.running_mean, eager.running_mean)
     assert_close(transform.running_variance, eager.running_variance)
     torch._dynamo.reset()
+
+
+def test_running_averages_survive_a_batch_that_is_not_finite() -> None:
+    x = randn(6, 2)
+    x[1, 0] = torch.nan
+    transform = BatchNorm(2).double()
+    transform.inverse(x)
+    assert transform.running_mean[0] == 0
+    assert transform.running_variance[0] == 1
+    assert transform.running_mean[1] != 0

@@ -186,3 +186,22 @@ def test_bad_arguments(kind: type[Numerical], options: dict[str, Any], message: 
 def test_bad_types(kind: type[Numerical], name: str) -> None:
     with pytest.raises(TypeError, match=name):
         kind(**{name: "four"})
+
+
+def test_sigmoidal_keeps_the_digits_of_its_slope_far_out() -> None:
+    each = Sigmoidal()
+    params = torch.tensor(each.start).double() + randn(200, each.parameters)
+    for far in (1e3, 1e6, 1e8, -1e8):
+        z = torch.full((200,), far).double()
+        exact = each.forward(z, params)[1]
+        assert_close(each.forward(z.float(), params.float())[1].double(), exact, 1e-4)
+
+
+def test_monotonic_slope_is_that_of_its_value() -> None:
+    each = Monotonic()
+    for size, tolerance in ((1, 1e-9), (5, 1e-7)):
+        params = torch.tensor(each.start).double() + size * randn(500, each.parameters)
+        z = (4 * randn(500, seed=1)).requires_grad_()
+        x, ladj = each.forward(z, params)
+        (slope,) = torch.autograd.grad(x.sum(), z)
+        assert_close(slope.log(), ladj, tolerance)

@@ -63,7 +63,9 @@ class AutoregressiveFlow(Flow):
             for positions in orders(order, features, transforms, generator)
         ]
         suited = each.base if base is None else base
-        super().__init__(self._directed(Compose(parts, checkpoint=checkpoint)), suited)
+        super().__init__(
+            self._directed(Compose(parts, checkpoint=checkpoint)), suited, generator=generator
+        )
         check_suits(self.base, each)
         self.config = {
             "features": features,

@@ -21,6 +21,8 @@ class Base(nn.Module, ABC):
 
     #: Whether samples carry gradients to the base's own parameters.
     has_rsample = True
+    #: Whether the constructor takes a `generator`, for random initial weights.
+    takes_generator = False
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -275,6 +275,7 @@ class Mixture(Base):
     Args:
         features: size of the vectors, D.
         components: bases by name, as mappings, or as objects; two or more.
+        generator: random numbers for the initial weights of components that have some.
 
     Raises:
         TypeError: something that describes no base.
@@ -289,12 +290,19 @@ class Mixture(Base):
     """
 
     has_rsample = False
+    takes_generator = True
 
-    def __init__(self, features: int, components: Sequence[str | Mapping[str, Any] | Base]) -> None:
+    def __init__(
+        self,
+        features: int,
+        components: Sequence[str | Mapping[str, Any] | Base],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__(features)
         if len(components) < 2:
             raise ValueError(f"components must be two or more, got {len(components)}")
-        self.components = nn.ModuleList(as_base(each, features) for each in components)
+        self.components = nn.ModuleList(as_base(each, features, generator) for each in components)
         self.logits = nn.Parameter(torch.zeros(len(components)))
 
     def _parts(self) -> list[Base]:
@@ -354,12 +362,17 @@ BASES: dict[str, Callable[..., Base]] = {
 }
 
 
-def as_base(what: str | Mapping[str, Any] | Base, features: int) -> Base:
+def as_base(
+    what: str | Mapping[str, Any] | Base,
+    features: int,
+    generator: torch.Generator | None = None,
+) -> Base:
     """Return the base that `what` describes.
 
     Args:
         what: a name in `BASES`, a mapping with a "name" and the base's arguments, or a base.
         features: number of features, D.
+        generator: random numbers for the initial weights of a base that has some.
 
     Raises:
         TypeError: none of these, or arguments that the base does not have.
@@ -373,7 +386,10 @@ def as_base(what: str | Mapping[str, Any] | Base, features: int) -> Base:
         what = {"name": what}
     if isinstance(what, Mapping):
         fields = dict(what)
-        return BASES[_checks.choice("base", fields.pop("name", None), BASES)](features, **fields)
+        kind = BASES[_checks.choice("base", fields.pop("name", None), BASES)]
+        if getattr(kind, "takes_generator", False):
+            fields["generator"] = generator
+        return kind(features, **fields)
     if not isinstance(what, Base):
         raise TypeError(f"base must be a name, a mapping or a Base, got {type(what).__name__}")
     if what.features != features:

@@ -49,7 +49,7 @@ class _CouplingFlow(Flow):
             for kept in masks(mask, features, _checks.positive_integer("transforms", transforms))
         ]
         suited = each.base if base is None else base
-        super().__init__(Compose(parts, checkpoint=checkpoint), suited)
+        super().__init__(Compose(parts, checkpoint=checkpoint), suited, generator=generator)
         check_suits(self.base, each)
         self.config = {
             "features": features,

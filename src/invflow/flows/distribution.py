@@ -107,6 +107,9 @@ class FlowDistribution(Distribution):
 
         Returns:
             x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension.
+
+        Raises:
+            NotImplementedError: the base has none (`has_rsample`).
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         x, ladj = self.transform(z, self.context)
@@ -118,6 +121,10 @@ class FlowDistribution(Distribution):
         sample_shape: Sequence[int],
         generator: torch.Generator | None,
     ) -> Tensor:
+        if draw == self.base.rsample and not self.has_rsample:
+            raise NotImplementedError(
+                f"the base, {type(self.base).__name__}, has no reparameterised samples; take sample"
+            )
         shape = Size(sample_shape) + self.batch_shape
         dtype, device = self.like.dtype, self.like.device
         return draw(shape, dtype=dtype, device=device, generator=generator)
@@ -137,25 +144,9 @@ class FlowDistribution(Distribution):
         batch = _broadcast("value", value.shape[:-1], self.batch_shape)
         value = value.expand(*batch, -1)
         if self.validate_args and not torch.compiler.is_compiling():
-            self._validate(value)
+            validate(value, self.support)
         z, ladj = self.transform.inverse(value, self.context)
         return self.base.log_prob(z) + ladj
-
-    def _validate(self, value: Tensor) -> None:
-        if value.numel() == 0:  # which torch's constraints cannot be asked about
-            return
-        finite = torch.isfinite(value)
-        if not _all(finite):
-            raise ValueError(
-                f"value must be finite, got {int((~finite).sum())} entries that are NaN or "
-                f"infinite among {value.numel()}"
-            )
-        inside = self.support.check(value)
-        if not _all(inside):
-            raise ValueError(
-                f"value must lie in the support, {self.support}, got {int((~inside).sum())} "
-                f"vectors outside it among {inside.numel()}"
-            )
 
     def estimate_mean(
         self, samples: int = 1000, *, generator: torch.Generator | None = None
@@ -174,6 +165,24 @@ class FlowDistribution(Distribution):
     ) -> Tensor:
         """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`."""
         return -self.rsample_and_log_prob((samples,), generator=generator)[1].mean(0)
+
+
+def validate(value: Tensor, support: Constraint) -> None:
+    """Raise a `ValueError` for entries that are not finite, and vectors outside a support."""
+    if value.numel() == 0:  # which torch's constraints cannot be asked about
+        return
+    finite = torch.isfinite(value)
+    if not _all(finite):
+        raise ValueError(
+            f"value must be finite, got {int((~finite).sum())} entries that are NaN or "
+            f"infinite among {value.numel()}"
+        )
+    inside = support.check(value)
+    if not _all(inside):
+        raise ValueError(
+            f"value must lie in the support, {support}, got {int((~inside).sum())} "
+            f"vectors outside it among {inside.numel()}"
+        )
 
 
 def _all(condition: Tensor) -> bool:

@@ -23,6 +23,7 @@ class Flow(Named):
         transform: maps noise to data.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
             arguments, or an object.
+        generator: random numbers for the initial weights of a base that is itself a flow.
 
     Raises:
         TypeError: an argument of the wrong type.
@@ -41,13 +42,21 @@ class Flow(Named):
     """
 
     def __init__(
-        self, transform: Transform, base: str | Mapping[str, Any] | Base = "normal"
+        self,
+        transform: Transform,
+        base: str | Mapping[str, Any] | Base = "normal",
+        *,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(transform, Transform):
             raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
         self.transform = transform
-        self.base = as_base(base, transform.features)
+        self.base = as_base(base, transform.features, generator)
+        # Knows the dtype and the device of a flow that has no parameters.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
+
+    _like: Tensor
 
     @property
     def features(self) -> int:
@@ -58,6 +67,11 @@ class Flow(Named):
     def context(self) -> int:
         """Size of the context, 0 for none."""
         return self.transform.context
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the dtype and on the device of samples."""
+        return next(self.parameters(), self._like)
 
     def forward(
         self, context: Tensor | None = None, *, validate_args: bool | None = None
@@ -72,9 +86,7 @@ class Flow(Named):
             TypeError: a context of the wrong type or dtype.
             ValueError: a context missing, not wanted, of the wrong size or on another device.
         """
-        like = next(self.parameters(), None)
-        if like is None:
-            like = torch.empty(0)
+        like = self.like
         batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()
         _checks.context(context, self.context, batch_shape, like)
         return FlowDistribution(

@@ -58,7 +58,7 @@ class Gaussian(Flow):
         if kind == "full" and features > 1:
             lower = UnitTriangular(features, context=context, generator=generator)
             scales = Compose([lower, scales])
-        super().__init__(scales, base)
+        super().__init__(scales, base, generator=generator)
         self.config = {
             "features": features,
             "context": context,

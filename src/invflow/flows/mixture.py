@@ -9,10 +9,11 @@ import torch
 from torch import Size, Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from invflow import _checks
 from invflow.flows.bases import chosen
-from invflow.flows.distribution import FlowDistribution
+from invflow.flows.distribution import FlowDistribution, validate
 from invflow.flows.flow import Flow
-from invflow.flows.named import Named, build
+from invflow.flows.named import Named, built
 
 
 class FlowMixture(Named):
@@ -45,10 +46,9 @@ class FlowMixture(Named):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        parts = [
-            build(**flow, generator=generator) if isinstance(flow, Mapping) else flow
-            for flow in flows
-        ]
+        if not isinstance(flows, Sequence):
+            raise TypeError(f"flows must be a sequence, got {type(flows).__name__}")
+        parts = [built(f"flows[{i}]", flow, generator) for i, flow in enumerate(flows)]
         if len(parts) < 2:
             raise ValueError(f"flows must be two or more, got {len(parts)}")
         for i, part in enumerate(parts):
@@ -58,6 +58,11 @@ class FlowMixture(Named):
                 raise ValueError(
                     f"flows must all have {parts[0].features} features and a context of "
                     f"{parts[0].context}, got {part.features} and {part.context} in flows[{i}]"
+                )
+            if part.like.dtype != parts[0].like.dtype:
+                raise ValueError(
+                    f"flows must all be of dtype {parts[0].like.dtype}, got {part.like.dtype} "
+                    f"in flows[{i}]"
                 )
         self.flows = nn.ModuleList(parts)
         self.logits = nn.Parameter(torch.zeros(len(parts)))
@@ -84,7 +89,8 @@ class FlowMixture(Named):
         self, context: Tensor | None = None, *, validate_args: bool | None = None
     ) -> MixtureDistribution:
         """Return the distribution at a context, as `Flow` does."""
-        parts = [flow(context, validate_args=validate_args) for flow in self._parts()]
+        # What one component does not reach another may: values are checked by the whole.
+        parts = [flow(context, validate_args=False) for flow in self._parts()]
         return MixtureDistribution(parts, self.logits, validate_args)
 
 
@@ -101,7 +107,6 @@ class MixtureDistribution(Distribution):
 
     # torch declares these as properties, and sets them as plain attributes, as here.
     arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
-    support = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
     has_rsample = False
 
     def __init__(
@@ -114,6 +119,11 @@ class MixtureDistribution(Distribution):
         self.logits = logits
         first = self.parts[0]
         super().__init__(first.batch_shape, first.event_shape, validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Where samples lie: wherever those of a component do."""
+        return _Union([part.support for part in self.parts])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> MixtureDistribution:
         """Return the same distribution with a larger batch shape."""
@@ -128,12 +138,48 @@ class MixtureDistribution(Distribution):
         draws = [part.sample(sample_shape, generator=generator) for part in self.parts]
         return chosen(torch.stack(draws), self.logits, generator)
 
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Raise a NotImplementedError: a choice has no gradient."""
+        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of `value`, (*any, *batch_shape, features), in nats.
 
         Raises:
             TypeError: not a tensor, or of another dtype than the flows'.
-            ValueError: wrong shape or device, or, with validation on, entries that are not finite.
+            ValueError: wrong shape or device, or, with validation on, entries that are not finite
+                or vectors outside the support.
         """
-        parts = torch.stack([part.log_prob(value) for part in self.parts], -1)
+        first = self.parts[0]
+        _checks.event("value", value, first.event_shape[0], first.like)
+        if self._validate_args and not torch.compiler.is_compiling():
+            validate(value, self.support)
+        parts = torch.stack([_log_prob(part, value) for part in self.parts], -1)
         return torch.logsumexp(parts + torch.log_softmax(self.logits, -1).to(parts.dtype), -1)
+
+
+def _log_prob(part: FlowDistribution, value: Tensor) -> Tensor:
+    """Return the log density of a component: -inf outside its support."""
+    if part.support is constraints.real_vector:
+        return part.log_prob(value)
+    inside = part.support.check(value)
+    # What is outside gives NaN, and so would its gradient: something inside stands for it.
+    stand_in = part.transform(torch.zeros_like(value), part.context)[0].detach()
+    log_prob = part.log_prob(torch.where(inside.unsqueeze(-1), value, stand_in))
+    return torch.where(inside, log_prob, -torch.inf)
+
+
+class _Union(constraints.Constraint):
+    """Vectors that lie in one of some sets."""
+
+    event_dim = 1
+
+    def __init__(self, parts: Sequence[constraints.Constraint]) -> None:
+        self.parts = list(parts)
+        super().__init__()
+
+    def __repr__(self) -> str:
+        return " or ".join(dict.fromkeys(map(str, self.parts)))
+
+    def check(self, value: Tensor) -> Tensor:
+        return torch.stack([part.check(value) for part in self.parts]).any(0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import nn
@@ -114,6 +114,26 @@ def build(name: str, **config: Any) -> Any:
     """
     kinds = Named.kinds()
     return kinds[_checks.choice("name", name, kinds)](**config)
+
+
+def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
+    """Return the flow that a mapping with a "name" describes; anything else as it is.
+
+    Args:
+        name: what the mapping is called, for errors.
+        what: a flow, or a mapping with the "name" and the arguments of one.
+        generator: random numbers for its initial weights.
+
+    Raises:
+        TypeError: arguments that the flow does not have.
+        ValueError: no name, an unknown one, or an argument out of range.
+    """
+    if not isinstance(what, Mapping):
+        return what
+    config = cast(Mapping[str, Any], what)
+    if "name" not in config:
+        raise ValueError(f'{name} must have a "name", got a mapping with {sorted(config)}')
+    return build(**config, generator=generator)
 
 
 def _descendants(cls: type[NamedT]) -> Iterator[type[NamedT]]:

@@ -12,7 +12,7 @@ from invflow.flows.base import Base
 from invflow.flows.bases import BASES
 from invflow.flows.flow import Flow
 from invflow.flows.mixture import FlowMixture
-from invflow.flows.named import build
+from invflow.flows.named import built
 
 
 class FlowBase(Base):
@@ -21,6 +21,7 @@ class FlowBase(Base):
     Args:
         features: size of the vectors, D.
         flow: a flow, or a mapping with the "name" and the arguments of one.
+        generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:
         TypeError: `flow` is something else.
@@ -33,10 +34,17 @@ class FlowBase(Base):
         torch.Size([5, 2])
     """
 
-    def __init__(self, features: int, flow: Flow | FlowMixture | Mapping[str, Any]) -> None:
+    takes_generator = True
+
+    def __init__(
+        self,
+        features: int,
+        flow: Flow | FlowMixture | Mapping[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__(features)
-        if isinstance(flow, Mapping):
-            flow = build(**flow)
+        flow = built("flow", flow, generator)
         if not isinstance(flow, Flow | FlowMixture):
             raise TypeError(f"flow must be a Flow or a mapping, got {type(flow).__name__}")
         if flow.context or flow.features != features:

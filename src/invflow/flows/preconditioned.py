@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from invflow.flows.flow import Flow
-from invflow.flows.named import build
+from invflow.flows.named import built
 from invflow.transforms import Compose, Preconditioner
 
 
@@ -22,7 +22,8 @@ class Preconditioned(Flow):
 
     Raises:
         TypeError: `flow` is neither.
-        ValueError: a flow put together by hand, which has no configuration.
+        ValueError: a flow put together by hand, which has no configuration; a mapping without
+            "name".
 
     Example:
         >>> from invflow.flows import IAF
@@ -37,10 +38,10 @@ class Preconditioned(Flow):
     def __init__(
         self, flow: Flow | Mapping[str, Any], *, generator: torch.Generator | None = None
     ) -> None:
-        inner = build(**flow, generator=generator) if isinstance(flow, Mapping) else flow
+        inner = built("flow", flow, generator)
         if not isinstance(inner, Flow):
             raise TypeError(f"flow must be a Flow or a mapping, got {type(inner).__name__}")
-        affine = Preconditioner(inner.features)
+        affine = Preconditioner(inner.features).to(inner.like)
         super().__init__(Compose([inner.transform, affine]), inner.base)
         self.config = {"flow": inner.described()}
 

@@ -31,7 +31,7 @@ class _ResidualFlow(Flow):
         _checks.positive_integer("transforms", steps)
         gaussian = Elementwise(features, "affine", context=context, generator=generator)
         parts = [gaussian, *map(step, range(steps))]
-        super().__init__(Compose(parts, checkpoint=checkpoint), base)
+        super().__init__(Compose(parts, checkpoint=checkpoint), base, generator=generator)
         self.config = {
             "features": features,
             "context": context,

@@ -18,9 +18,9 @@ class ActNorm(Transform):
     The first call in training mode, in whichever direction, sets $\mu$ and $s$ so that its output
     has mean zero and variance one in every feature; from then on they are ordinary parameters. A
     feature that is constant in that batch, as every one is in a batch of one, says nothing of a
-    scale: it is centred, and keeps the scale it has. Until that call the transform is the identity.
-    Whether it has started is saved with the parameters, so that a loaded model does not start
-    again.
+    scale: it is centred, and keeps the scale it has; one with a NaN or infinity keeps both. Until
+    that call the transform is the identity. Whether it has started is saved with the parameters, so
+    that a loaded model does not start again.
 
     The first call may be compiled, but not made inside `torch.func` transforms, nor, if the
     processes are to agree, inside DistributedDataParallel: make it before wrapping.
@@ -75,7 +75,9 @@ class ActNorm(Transform):
         rows = values.reshape(-1, self.features).to(self.shift.dtype)
         std, mean = torch.std_mean(rows, 0, correction=0)
         rounding = 8 * torch.finfo(rows.dtype).eps * rows.abs().amax(0)
-        return mean, torch.where(std > rounding, std, 1.0).log()
+        # A feature that is not finite, or constant, starts without a scale.
+        mean = torch.where(torch.isfinite(mean), mean, 0.0)
+        return mean, torch.where(torch.isfinite(std) & (std > rounding), std, 1.0).log()
 
     @torch.no_grad()
     def _start(self, shift: Tensor, log_scale: Tensor) -> None:

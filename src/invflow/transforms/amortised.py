@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from invflow.transforms.base import Transform
 from invflow.transforms.parameters import Parameters
+from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class Amortised(Transform):
@@ -43,9 +42,8 @@ class Amortised(Transform):
     def _run(
         self, map: Callable[..., tuple[Tensor, Tensor]], value: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        with _without_autocast(value.device.type):
-            fine = value.to(self.given.bias.dtype)
-            context = None if context is None else context.to(fine.dtype)
+        with without_autocast(value.device.type):
+            fine = value.to(at_least_single(self.given.bias.dtype))
             flat = self.given(context, fine).split([prod(shape) for shape in self._shapes], -1)
             pairs = zip(flat, self._shapes, strict=True)
             result, ladj = map(fine, *(part.unflatten(-1, shape) for part, shape in pairs))
@@ -58,8 +56,3 @@ class Amortised(Transform):
     @abstractmethod
     def _unmap(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and log|det dz/dx|, given the tensors in the order of their declaration."""
-
-
-def _without_autocast(device: str) -> AbstractContextManager[Any]:
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()

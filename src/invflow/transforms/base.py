@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -29,6 +30,9 @@ class Transform(nn.Module, ABC):
         super().__init__()
         self.features = _checks.positive_integer("features", features)
         self.context = _checks.positive_integer("context", context, minimum=0)
+
+    #: Whether a call changes nothing: a second one, as checkpointing makes, gives the same.
+    pure: ClassVar[bool] = True
 
     @property
     def domain(self) -> Constraint:

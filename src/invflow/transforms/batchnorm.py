@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ class BatchNorm(Transform):
         (tensor([-1.0000,  1.0000]), tensor([-0.6931, -0.6931]))
     """
 
+    pure: ClassVar[bool] = False  # a second call would move the running averages twice
     running_mean: Tensor
     running_variance: Tensor
 
@@ -86,6 +88,9 @@ class BatchNorm(Transform):
             raise ValueError(f"x must hold at least 2 events in training mode, got {count}")
         variance, mean = torch.var_mean(rows, 0, correction=0)
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_variance.lerp_(variance * (count / (count - 1)), self.momentum)
+            # Averages that have become NaN would stay so.
+            finite = torch.isfinite(mean) & torch.isfinite(variance)
+            weight = self.momentum * finite.to(mean.dtype)
+            self.running_mean.lerp_(mean.nan_to_num(), weight)
+            self.running_variance.lerp_((variance * (count / (count - 1))).nan_to_num(), weight)
         return mean, variance

@@ -31,7 +31,8 @@ class Sigmoid(Transform):
 
     Raises:
         TypeError: an argument that is no number.
-        ValueError: `features` below 1, or bounds that are not finite or not in order.
+        ValueError: `features` below 1, or bounds that are not finite, not in order, or too close
+            for the dtype of what is mapped.
 
     Example:
         >>> import torch
@@ -51,11 +52,20 @@ class Sigmoid(Transform):
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         width = self.high - self.low
+        lowest, highest = (
+            self.low + _unit(self.low, z.dtype),
+            self.high - _unit(self.high, z.dtype),
+        )
+        if not lowest < highest:
+            raise ValueError(
+                f"low={self.low!r} and high={self.high!r} must be further apart: there are too few "
+                f"numbers of {z.dtype} between them"
+            )
         # From the nearer bound, to keep the digits of the distance to it.
         x = torch.where(
             z < 0, self.low + width * torch.sigmoid(z), self.high - width * torch.sigmoid(-z)
         )
-        x = x.clamp(self.low + _unit(self.low, z.dtype), self.high - _unit(self.high, z.dtype))
+        x = x.clamp(lowest, highest)
         ladj = math.log(width) + logsigmoid(z) + logsigmoid(-z)
         return x, ladj.sum(-1)
 

@@ -73,7 +73,7 @@ class Compose(Transform):
         for part in reversed(parts) if inverse else parts:
             step = part.inverse if inverse else part
             arguments = value, context if part.context else None
-            if self.checkpoint and torch.is_grad_enabled():
+            if self.checkpoint and torch.is_grad_enabled() and _pure(part):
                 value, ladj = checkpoint(step, *arguments, use_reentrant=False)
             else:
                 value, ladj = step(*arguments)
@@ -85,6 +85,10 @@ class Compose(Transform):
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run(x, context, inverse=True)
+
+
+def _pure(part: Transform) -> bool:
+    return all(module.pure for module in part.modules() if isinstance(module, Transform))
 
 
 class Inverse(Transform):

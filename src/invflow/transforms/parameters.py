@@ -37,4 +37,6 @@ class Parameters(nn.Module):
         """Return p in the dtype of `like`: (size,) without a context, otherwise (*batch, size)."""
         if self.weight is None or context is None:
             return self.bias.to(like.dtype)
-        return F.linear(context, self.weight, self.bias).to(like.dtype)
+        dtype = torch.promote_types(self.bias.dtype, like.dtype)
+        wide = (value.to(dtype) for value in (context, self.weight, self.bias))
+        return F.linear(*wide).to(like.dtype)

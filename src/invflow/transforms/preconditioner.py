@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from invflow.transforms.base import Transform
+from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class Preconditioner(Transform):
@@ -38,6 +39,7 @@ class Preconditioner(Transform):
         self.register_buffer("location", torch.zeros(features))
         self.register_buffer("scale", torch.eye(features))
 
+    @torch.no_grad()
     def set(self, location: Tensor, scale: Tensor) -> None:
         """Set the map.
 
@@ -46,27 +48,36 @@ class Preconditioner(Transform):
             scale: L, shape (features, features); what is above the diagonal is ignored.
 
         Raises:
+            TypeError: no tensors.
             ValueError: a wrong shape, entries that are not finite, a diagonal not positive.
         """
+        if not (isinstance(location, Tensor) and isinstance(scale, Tensor)):
+            kinds = f"{type(location).__name__} and {type(scale).__name__}"
+            raise TypeError(f"location and scale must be tensors, got {kinds}")
         shapes = tuple(location.shape), tuple(scale.shape)
         expected = (self.features,), (self.features, self.features)
         if shapes != expected:
             raise ValueError(f"location and scale must have shapes {expected}, got {shapes}")
+        location, scale = location.to(self.location), scale.to(self.scale).tril()
         if not (location.isfinite().all() and scale.isfinite().all()):
-            raise ValueError("location and scale must be finite")
+            raise ValueError(f"location and scale must be finite in {self.scale.dtype}")
         if not (scale.diagonal() > 0).all():
-            raise ValueError("scale must have a positive diagonal")
+            raise ValueError(f"scale must have a positive diagonal in {self.scale.dtype}")
         self.location.copy_(location)
-        self.scale.copy_(scale.tril())
+        self.scale.copy_(scale)
 
     def _ladj(self, like: Tensor) -> Tensor:
         return self.scale.diagonal().log().sum().to(like.dtype).expand(like.shape[:-1])
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = self.location + z.to(self.scale.dtype) @ self.scale.mT
+        dtype = at_least_single(z.dtype, self.scale.dtype)
+        with without_autocast(z.device.type):
+            x = self.location + z.to(dtype) @ self.scale.to(dtype).mT
         return x.to(z.dtype), self._ladj(z)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        rows = (x.to(self.scale.dtype) - self.location).reshape(-1, self.features)
-        z = torch.linalg.solve_triangular(self.scale.mT, rows, upper=True, left=False)
+        dtype = at_least_single(x.dtype, self.scale.dtype)
+        rows = (x.to(dtype) - self.location).reshape(-1, self.features)
+        scale = self.scale.to(dtype)
+        z = torch.linalg.solve_triangular(scale.mT, rows, upper=True, left=False)
         return z.reshape(x.shape).to(x.dtype), -self._ladj(x)

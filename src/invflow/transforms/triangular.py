@@ -7,6 +7,7 @@ from torch import Tensor
 
 from invflow.transforms.base import Transform
 from invflow.transforms.parameters import Parameters
+from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class UnitTriangular(Transform):
@@ -55,13 +56,15 @@ class UnitTriangular(Transform):
         return torch.cat([ends, below], -1)[..., self._places]
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        x = (self._matrix(context, z) @ z.unsqueeze(-1)).squeeze(-1).to(z.dtype)
-        return x, z.new_zeros(z.shape[:-1])
+        column = z.unsqueeze(-1).to(at_least_single(self.given.bias.dtype))
+        with without_autocast(z.device.type):
+            x = self._matrix(context, column) @ column
+        return x.squeeze(-1).to(z.dtype), z.new_zeros(z.shape[:-1])
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        # There are no triangular solves in half precision, which autocast may ask for.
-        column = x.unsqueeze(-1).to(self.given.bias.dtype)
-        matrix = self._matrix(context, column)
+        column = x.unsqueeze(-1).to(at_least_single(self.given.bias.dtype))
+        with without_autocast(x.device.type):
+            matrix = self._matrix(context, column)
         matrix = matrix.expand(*x.shape[:-1], *matrix.shape[-2:])
         z = torch.linalg.solve_triangular(matrix, column, upper=False, unitriangular=True)
         return z.squeeze(-1).to(x.dtype), x.new_zeros(x.shape[:-1])

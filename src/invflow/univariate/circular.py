@@ -72,13 +72,13 @@ class CircularSpline(RationalQuadratic):
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         wide, params = rational_quadratic.widened(z, params)
         x, ladj = self._run(rational_quadratic.forward, self._wrapped(wide), params)
-        return self._wrapped(x + self._phase(params)).to(z.dtype), ladj.to(z.dtype)
+        return self._wrapped((x + self._phase(params)).to(z.dtype)), ladj.to(z.dtype)
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         wide, params = rational_quadratic.widened(x, params)
         turned = self._wrapped(wide - self._phase(params))
         z, ladj = self._run(rational_quadratic.inverse, turned, params)
-        return self._wrapped(z).to(x.dtype), ladj.to(x.dtype)
+        return self._wrapped(z.to(x.dtype)), ladj.to(x.dtype)
 
     def _run(self, run: Direction, value: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         widths, heights, slopes, _ = params.split([self.bins, self.bins, self.bins, 1], -1)

@@ -54,4 +54,5 @@ class Gated(Univariate):
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         mean, gate = params.unbind(-1)
-        return mean + (x - mean) / torch.sigmoid(gate), -logsigmoid(gate)
+        ladj = -logsigmoid(gate)
+        return mean + (x - mean) * torch.exp(ladj), ladj

@@ -106,6 +106,7 @@ class Sigmoidal(Numerical):
         weights = logits.log_softmax(-1)
         below, above = weights + F.logsigmoid(inner), weights + F.logsigmoid(-inner)
         low, high = below.logsumexp(-1), above.logsumexp(-1)
-        steep = (log_slopes + below + above - weights).logsumexp(-1) - low - high
-        slope = self.floor + (1 - self.floor) * torch.exp(steep)
+        # Each sum relative to its whole: far out, the wholes would cancel to the last digit.
+        steep = log_slopes + below.log_softmax(-1) + above.log_softmax(-1) - weights
+        slope = self.floor + (1 - self.floor) * torch.exp(steep.logsumexp(-1))
         return self.floor * z + (1 - self.floor) * (low - high), slope

@@ -62,7 +62,7 @@ def parts(flow: Named) -> tuple[list[Flow], Tensor]:
         return flows, flow.logits.detach().double().log_softmax(-1)
     if not isinstance(flow, Flow):
         raise TypeError(f"flow must be a Flow or a FlowMixture, got {type(flow).__name__}")
-    return [flow], torch.zeros(1, dtype=torch.float64, device=flow().like.device)
+    return [flow], torch.zeros(1, dtype=torch.float64, device=flow.like.device)
 
 
 def _wide_draws(
@@ -76,7 +76,7 @@ def _wide_draws(
     drawn: list[tuple[Tensor, Tensor, Tensor]] = []
     for k, part in enumerate(flows):
         spread = scale[which == k]
-        like = part(validate_args=False).like
+        like = part.like
         shape = (len(spread),)
         u = part.base.sample(shape, dtype=like.dtype, device=like.device, generator=generator)
         u = u * spread.to(u)
