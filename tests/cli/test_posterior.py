@@ -82,7 +82,10 @@ BAD = {
     "fails": (["fails.py"], "fails.py fails: ZeroDivisionError"),
     "empty": (["empty.py"], "must define target, log_density and dim, or model"),
     "no-dim": (["no_dim.py"], "must define dim"),
-    "wrong-data": (["model.py", "--data", "other.json"], "does not take this data"),
+    "wrong-data": (
+        ["model.py", "--data", "other.json"],
+        "fails: TypeError: target() got an unexpected",
+    ),
     "no-object": (["model.py", "--data", "list.json"], "must hold a JSON object"),
     "no-json": (["model.py", "--data", "model.py"], "does not hold JSON"),
     "ragged": (["model.py", "--data", "ragged.json"], "'y' is no array of numbers"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,32 @@ def test_bad_arguments() -> None:
         fit(target, seed=-1)
     with pytest.raises(TypeError, match="settings must be Settings, got dict"):
         fit(target, settings={"batch": 3})  # type: ignore[arg-type]
+
+
+def test_a_directory_with_another_fit_is_refused(tmp_path: Path) -> None:
+    fit(targets.banana(), settings=SHORT, directory=tmp_path)
+    for target, settings in (
+        (Flat(lambda z: -0.5 * (z - 50).square().sum(-1) - z[:, 0] ** 4, 2), SHORT),
+        (targets.banana(), dataclasses.replace(SHORT, round=41)),
+    ):
+        with pytest.raises(ValueError, match="checkpoints of another fit"):
+            fit(target, settings=settings, directory=tmp_path)
+
+
+def test_a_finished_fit_is_read_again_with_its_record(tmp_path: Path) -> None:
+    first, second = (fit(targets.banana(), settings=SHORT, directory=tmp_path) for _ in range(2))
+    assert first.record is not None
+    assert second.record is not None
+    assert second.record.bounds == first.record.bounds
+    assert second.record.evaluations >= first.record.evaluations
+    assert torch.equal(second.sample(5), first.sample(5))
+
+
+def test_the_first_error_of_a_target_is_told() -> None:
+    def fails(z: Tensor) -> Tensor:
+        if len(z) < 2:
+            raise ValueError("my model wants two or more")
+        return -0.5 * z.square().sum(-1)
+
+    with pytest.raises(ValueError, match="first error it raised: my model wants two or more"):
+        fit(fails, 2, settings=SHORT)

@@ -68,10 +68,12 @@ def test_every_mode_is_found_once() -> None:
     found = find_modes(density, None, generator(0), lambda done, line: None)
     angles = sorted(
         round(math.atan2(float(each.location[1]), float(each.location[0])) / (math.pi / 4)) % 8
-        for each in found
+        for each in found.normals
     )
     assert angles == list(range(8))
-    assert all(abs(each.elbo + math.log(8)) < 0.05 for each in found)
+    assert all(abs(each.elbo + math.log(8)) < 0.05 for each in found.normals)
+    assert sum(found.hits) <= found.starts
+    assert not found.interrupted
 
 
 def test_a_negligible_mode_is_left_out() -> None:
@@ -79,5 +81,45 @@ def test_a_negligible_mode_is_left_out() -> None:
     target = targets.modes(centres, 1.0, shares)
     points = torch.tensor([[0.5], [9.5], [8.5]])
     found = find_modes(_density(target), points, generator(0), lambda done, line: None)
-    assert len(found) == 1
-    assert float(found[0].location.abs()) < 0.1
+    assert len(found.normals) == 1
+    assert float(found.normals[0].location.abs()) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("dim", "away", "width"), [(5, 67.0, 3.0), (10, 20.0, 1.0), (2, 11.0, 1.0)]
+)
+def test_a_second_mode_far_away_is_found(dim: int, away: float, width: float) -> None:
+    """Nine tenths of the posterior lie there."""
+    direction = randn(dim, seed=3)
+    there = away * direction / direction.norm()
+
+    def log_density(z: torch.Tensor) -> torch.Tensor:
+        first = MultivariateNormal(torch.zeros(dim).double(), torch.eye(dim).double())
+        second = MultivariateNormal(there, width**2 * torch.eye(dim).double())
+        return torch.logaddexp(
+            first.log_prob(z) + math.log(0.1), second.log_prob(z) + math.log(0.9)
+        )
+
+    found = find_modes(
+        _density(Flat(log_density, dim)), None, generator(0), lambda done, line: None
+    )
+    assert len(found.normals) == 2
+    assert found.normals[0].distance(there) < 0.5
+
+
+def test_a_start_at_the_mode_is_a_start() -> None:
+    density = _density(Flat(lambda z: -0.5 * (z - 3).square().sum(-1), 2))
+    points = torch.full((1, 2), 3.0).double()
+    found = find_modes(density, points, generator(0), lambda done, line: None)
+    assert_close(found.normals[0].location, points[0], 0.2)
+
+
+def test_ctrl_c_ends_the_search_with_what_it_has_found() -> None:
+    def stop(done: int, line: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    found = find_modes(_density(targets.banana()), None, generator(0), stop)
+    assert found.interrupted
+    assert found.starts == 3
+    assert len(found.normals) == 1

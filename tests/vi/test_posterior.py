@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from invflow.flows import IAF, Flow, FlowMixture
 from invflow.transforms import Compose
 from invflow.vi import Flat, Named, Parameter, Posterior, Record
-from tests.helpers import generator, perturbed, randn
+from tests.helpers import assert_close, generator, perturbed, randn
 from tests.vi.test_verdict import gaussian, modes
 
 #: Gamma(3, 2) for tau, and normals around 1 with sd 0.5 for the two entries of theta.
@@ -189,3 +189,12 @@ def test_large_draws_go_through_in_chunks() -> None:
     found.diagnose(20_000)
     assert largest == 4096
     assert found.log_prob(randn(9000, 1)).shape == (9000,)
+
+
+def test_log_prob_takes_any_batch_shape() -> None:
+    posterior = Posterior(Flat(lambda z: -0.5 * z.square().sum(-1), 2), gaussian(2))
+    z = posterior.sample(6)
+    assert_close(posterior.log_prob(z.reshape(2, 3, 2)).flatten(), posterior.log_prob(z))
+    assert posterior.log_prob(z[0]).shape == ()
+    with pytest.raises(ValueError, match=r"z must have shape \(\*batch, 2\), got \(3,\)"):
+        posterior.log_prob(torch.zeros(3))

@@ -132,3 +132,26 @@ def _observed() -> None:
 def test_models_that_are_refused(model: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         from_pyro(model)
+
+
+def test_sites_that_come_and_go_are_refused() -> None:
+    def model(y: Tensor) -> None:
+        n = pyro.sample("n", dist.Normal(0.0, 1.0))
+        if n > 0:
+            pyro.sample("e", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(n, 1.0), obs=y)
+
+    target = from_pyro(model, torch.tensor(0.3))
+    values = torch.tensor([[-1.0], [1.0]]).double().expand(2, target.dim)
+    with pytest.raises(ValueError, match="the same latent sites whatever their values, got 'e'"):
+        target.log_density(values)
+
+
+def test_plates_that_subsample_are_refused() -> None:
+    def model(y: Tensor) -> None:
+        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", len(y), subsample_size=2) as i:
+            pyro.sample("y", dist.Normal(mu, 1.0), obs=y[i])
+
+    with pytest.raises(ValueError, match="plate 'rows' with a subsample"):
+        from_pyro(model, torch.zeros(5))

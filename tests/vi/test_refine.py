@@ -115,4 +115,5 @@ def test_inference_data_has_chains_and_names() -> None:
     assert dict(data.posterior.sizes) == {"chain": 20, "draw": 20}
     assert float(data.posterior["tau"].min()) > 0
     assert data.sample_stats["lp"].shape == (20, 20)
-    assert refined.draws["tau"].shape == (400,)
+    assert refined.draws()["tau"].shape == (400,)
+    assert refined.draws(7)["tau"].shape == (7,)

@@ -102,7 +102,7 @@ def test_ignored_parameters_are_named() -> None:
     )
     found = Posterior(target, gaussian(4)).diagnose()
     assert found.level == "bad"
-    assert "does not depend on theta[1]:" in found.sentences[0]
+    assert "gradient of the log density in theta[1] is zero" in found.sentences[0]
 
 
 def test_improper_directions_are_named() -> None:
@@ -174,3 +174,11 @@ def test_what_the_fit_has_noted_is_said() -> None:
     assert "only 2 of 8 starts agree" in str(found)
     assert "2 modes, with 75.0%, 25.0% of the posterior" in str(found)
     assert "most_steps" in str(found)
+
+
+@pytest.mark.parametrize(("power", "proper"), [(1.0, False), (1.5, False), (2.5, True)])
+def test_a_density_of_vectors_has_to_fall_faster_than_one_of_numbers(
+    power: float, proper: bool
+) -> None:
+    found = verdict(lambda z: -power * torch.log1p(z.square().sum(-1)), gaussian(3, scale=2.0))
+    assert ("improper" in str(found)) is not proper

@@ -16,5 +16,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # whatever it is, the user gets a line
-        lines = str(error).splitlines() or [type(error).__name__]
-        sys.exit(f"invflow: {lines[0]}")
+        lines = str(error).splitlines() or [""]
+        # Of errors that are meant for users the words are enough.
+        ours = isinstance(error, ValueError | TypeError | OSError | ImportError) and lines[0]
+        sys.exit(f"invflow: {lines[0] if ours else f'{type(error).__name__}: {lines[0]}'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from invflow.vi.target import Target
+from invflow.vi.target import BadTarget, Target, checked
 
 
 class Density:
@@ -25,7 +25,7 @@ class Density:
     def exact(self, z: Tensor) -> Tensor:
         """Return the log density at `z`, (batch, dim), without a graph; -inf where not finite."""
         with torch.no_grad():
-            value = self._checked(self.target.log_density(z), z)
+            value = checked(self.target.log_density(z), z.shape[:1])
         return self._counted(value, torch.isfinite(value))
 
     def scores(self, z: Tensor, *, exact: bool = True) -> tuple[Tensor, Tensor]:
@@ -44,9 +44,9 @@ class Density:
         z = z.detach().requires_grad_()
         with torch.enable_grad():
             value = self.target.log_density(z) if exact else self.target.estimate(z, self.generator)
-            self._checked(value, z)
+            checked(value, z.shape[:1])
             if not value.requires_grad:
-                raise ValueError(
+                raise BadTarget(
                     "log_density must be differentiable, got values without a gradient: "
                     "is the argument detached, or turned into a number or a numpy array?"
                 )
@@ -60,16 +60,3 @@ class Density:
         self.evaluations += len(value)
         self.rejected += int((~good).sum())
         return torch.where(good, value, -torch.inf)
-
-    @staticmethod
-    def _checked(value: object, z: Tensor) -> Tensor:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"log_density must return a tensor, got {type(value).__name__}")
-        if not value.is_floating_point():
-            raise TypeError(f"log_density must return floating-point numbers, got {value.dtype}")
-        if value.shape != z.shape[:1]:
-            raise ValueError(
-                f"log_density must return shape ({len(z)},) for vectors of shape "
-                f"{tuple(z.shape)}, got {tuple(value.shape)}"
-            )
-        return value

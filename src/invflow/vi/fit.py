@@ -13,13 +13,13 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
-from invflow.vi.density import Density
 from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
 from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
 from invflow.vi.target import Flat, Target
 from invflow.vi.training import Settings, train
+from invflow.vi.trial import try_out
 from invflow.vi.weigh import weigh
 
 #: Told how a fit goes: a stage, how far it is, and a line.
@@ -66,7 +66,8 @@ def fit(
     Raises:
         TypeError: arguments of the wrong type, or a log density that gives no tensor.
         ValueError: a size out of range; a log density that gives the wrong shape or no gradient,
-            that is finite nowhere, or that does not depend on one of its arguments.
+            that is random, mixes the vectors of a batch, is finite nowhere, or does not depend on
+            one of its arguments; a directory with the checkpoints of another fit.
         ImportError: SciPy or tqdm is not installed.
 
     Example:
@@ -83,14 +84,20 @@ def fit(
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(target, subsampling)
     points = _starting_points(starting_points, target.dim)
-    _check_dependence(density)
+    try_out(density)
     with _reporter(progress) as report:
-        normals = find_modes(
-            density, points, generator, lambda done, line: report("starting points", done, line)
-        )
+        try:
+            modes = find_modes(
+                density, points, generator, lambda done, line: report("starting points", done, line)
+            )
+        except ValueError as error:
+            if density.refusal is None:
+                raise
+            raise ValueError(f"{error}; the first error it raised: {density.refusal}") from error
         parts: list[Preconditioned] = []
-        steps, reasons, bounds = 0, list[str](), list[tuple[int, int, float]]()
-        for k, normal in enumerate(normals):
+        steps, bounds = 0, list[tuple[int, int, float]]()
+        reasons = ["interrupted"] if modes.interrupted else list[str]()
+        for k, normal in enumerate(modes.normals):
             part = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
             part.set(normal.location, normal.scale)
             parts.append(part)
@@ -100,7 +107,7 @@ def fit(
 
             def told(done: int, bound: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
-                report(f"mode {k + 1} of {len(normals)}", done, f"bound {bound:.3f}")
+                report(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
 
             taken, reason = train(
                 part,
@@ -123,10 +130,12 @@ def fit(
             {
                 "weight": float(shares[k]),
                 "log_evidence": evidence[k],
-                "location": normals[k].location.tolist(),
+                "location": modes.normals[k].location.tolist(),
+                "starts": modes.hits[k],
             }
             for k in kept
         ],
+        starts=modes.starts,
         bounds=bounds,
     )
     whole = _mixed([parts[k] for k in kept], shares[kept])
@@ -146,24 +155,13 @@ def _target(what: Callable[[Tensor], Tensor] | Target, dim: int | None) -> Targe
 def _starting_points(given: Tensor | None, dim: int) -> Tensor | None:
     if given is None:
         return None
+    if not isinstance(given, Tensor):
+        raise TypeError(f"starting_points must be a tensor, got {type(given).__name__}")
     if given.ndim != 2 or given.shape[1] != dim or not len(given):
         raise ValueError(
             f"starting_points must have shape (count, {dim}), got {tuple(given.shape)}"
         )
     return given.double()
-
-
-def _check_dependence(density: Density) -> None:
-    """Refuse a log density that some coordinate has no influence on, anywhere."""
-    points = 4 * torch.rand((32, density.target.dim), generator=density.generator).double() - 2
-    value, score = density.scores(points)
-    used = (score != 0).any(0)
-    if bool(torch.isfinite(value).all()) and not bool(used.all()):
-        places = (~used).nonzero().flatten().tolist()
-        raise ValueError(
-            f"log_density must depend on every entry of its vectors, got zero gradients at all "
-            f"{len(points)} starting points for entries {places}: the posterior is improper there"
-        )
 
 
 def _build(

@@ -84,6 +84,11 @@ def pathfinder(
     iterates, scores = _path(density, start.to(frame.location), frame)
     best: Normal | None = None
     inverse_hessian = torch.eye(len(start)).to(frame.location)
+    if len(iterates) == 1:  # the start is a mode
+        if not bool(density.exact(start.unsqueeze(0)).isfinite()):
+            return None
+        there = frame.placed(iterates[0], inverse_hessian)
+        return Normal(there.location, there.scale, bound(density, there, 25, generator))
     for i, (point, score) in enumerate(zip(iterates, scores, strict=True)):
         if i:
             step, change = point - iterates[i - 1], scores[i - 1] - score

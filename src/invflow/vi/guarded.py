@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 from invflow.vi.density import Density
+from invflow.vi.target import BadTarget
 
 
 class Guarded(Density):
@@ -17,6 +18,9 @@ class Guarded(Density):
     A distribution of torch refuses a scale that has underflown to zero, a Cholesky factorisation a
     matrix that has lost its rank, and a whole batch with it.
     """
+
+    #: The first error that the target has raised.
+    refusal: Exception | None = None
 
     def exact(self, z: Tensor) -> Tensor:
         run = super().exact
@@ -39,14 +43,15 @@ class Guarded(Density):
         Raises:
             ValueError: the target does so at every point of the first batch.
         """
-        errors: list[Exception] = []
         refused: list[Tensor] = []
 
         def halves(part: Tensor) -> tuple[Tensor, ...]:
             try:
                 return run(part)
+            except BadTarget:
+                raise
             except (ValueError, ArithmeticError, LinAlgError) as error:
-                errors.append(error)
+                self.refusal = self.refusal or error
                 if len(part) == 1:
                     refused.append(part)
                     return torch.full_like(part[:, 0], -torch.inf), torch.zeros_like(part)
@@ -54,8 +59,8 @@ class Guarded(Density):
                 return tuple(torch.cat(results) for results in zip(*both, strict=False))
 
         found = halves(z)
-        if len(refused) == len(z) and not self.evaluations:
-            raise errors[0]
+        if self.refusal is not None and len(refused) == len(z) and not self.evaluations:
+            raise self.refusal
         self.evaluations += len(refused)
         self.rejected += len(refused)
         return found

@@ -22,11 +22,12 @@ def load(path: Path, data: Path | None) -> Target:
     - `target`: a `Target`, or a function of the data that returns one;
     - `log_density` and `dim`: a function of vectors, (batch, dim) to (batch,), and their size;
       with data, `log_density(z, **data)`;
-    - `model`: a Pyro model, a function of the data.
+    - `model`: a Pyro model, a function of the data; or a PyMC model, which has its data.
 
     Args:
         path: the file.
-        data: a JSON object, whose lists become tensors of double precision.
+        data: a JSON object, whose lists become tensors of double precision; take `.long()` of those
+            that are indices.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -37,12 +38,16 @@ def load(path: Path, data: Path | None) -> Target:
         raise FileNotFoundError(f"{path} does not exist")
     try:
         names = runpy.run_path(str(path))
-    except Exception as error:
-        raise ValueError(f"{path} fails: {type(error).__name__}: {error}") from error
-    try:
         return _target(names, values, path)
-    except TypeError as error:
-        raise ValueError(f"{path} does not take this data: {error}") from error
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        line = str(error).partition("\n")[0]
+        raise ModelFileError(f"{path} fails: {type(error).__name__}: {line}") from error
+
+
+class ModelFileError(ValueError):
+    """A model file that does not define a target."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -77,17 +82,27 @@ def _target(names: Mapping[str, Any], data: dict[str, Any], path: Path) -> Targe
         found = names["target"]
         made = found(**data) if callable(found) and not isinstance(found, Target) else found
         if not isinstance(made, Target):
-            raise ValueError(f"{path}: target must be a Target, got {type(made).__name__}")
+            raise ModelFileError(f"{path}: target must be a Target, got {type(made).__name__}")
         return made
     if "log_density" in names:
         if "dim" not in names:
-            raise ValueError(f"{path} must define dim beside log_density: the size of its vectors")
+            raise ModelFileError(
+                f"{path} must define dim beside log_density: the size of its vectors"
+            )
         return Flat(_with(names["log_density"], data), names["dim"])
+    if type(names.get("model")).__module__.startswith("pymc."):
+        if data:
+            raise ModelFileError(f"{path}: a PyMC model has its data already; leave out --data")
+        from invflow.vi.pymc import from_pymc
+
+        return from_pymc(names["model"])
     if "model" in names:
         from invflow.vi.pyro import from_pyro
 
         return from_pyro(names["model"], **data)
-    raise ValueError(f"{path} must define target, log_density and dim, or model; it defines none")
+    raise ModelFileError(
+        f"{path} must define target, log_density and dim, or model; it defines none"
+    )
 
 
 def _with(function: Callable[..., Any], data: dict[str, Any]) -> Callable[..., Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,8 +18,25 @@ NEGLIGIBLE = 12.0
 #: Starts; and evaluations of the log density, before which there are more, and after which not.
 FEWEST_STARTS, MOST_STARTS = 16, 48
 FEWEST_EVALUATIONS, MOST_EVALUATIONS = 20_000, 100_000
-#: How far out starts are, in the best mode's standard deviations.
-NEAR, FAR = 5.0, 15.0
+#: How far out starts are, in the best mode's standard deviations: between which, evenly in logs.
+NEAR, FAR = (3.0, 10.0), (10.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What a search has found.
+
+    Args:
+        normals: a Gaussian at each mode, the one with the best bound first.
+        hits: how many starts have led to each.
+        starts: how many there were.
+        interrupted: whether the search was ended by Ctrl-C.
+    """
+
+    normals: list[Normal]
+    hits: list[int]
+    starts: int
+    interrupted: bool
 
 
 class _Basins:
@@ -28,26 +46,26 @@ class _Basins:
         self.normals: list[Normal] = []
         self.hits: list[int] = []
 
-    def add(self, normal: Normal) -> None:
+    def add(self, normal: Normal, hits: int = 1) -> None:
         """Count a Gaussian to the mode whose bulk it lies in, or as a mode of its own."""
         reach = 3 + math.sqrt(len(normal.location)) / 2
         for i, other in enumerate(self.normals):
             near = min(other.distance(normal.location), normal.distance(other.location))
             if near < reach:
-                self.hits[i] += 1
+                self.hits[i] += hits
                 self.normals[i] = max(other, normal, key=lambda each: each.elbo)
                 return
         self.normals.append(normal)
-        self.hits.append(1)
+        self.hits.append(hits)
 
     @property
     def best(self) -> Normal:
         return max(self.normals, key=lambda normal: normal.elbo)
 
-    def within(self, margin: float) -> dict[int, Normal]:
-        """Return the modes with a bound less than the margin below the best."""
+    def within(self, margin: float) -> list[int]:
+        """Return which modes have a bound less than the margin below the best."""
         least = self.best.elbo - margin
-        return {i: normal for i, normal in enumerate(self.normals) if normal.elbo > least}
+        return [i for i, normal in enumerate(self.normals) if normal.elbo > least]
 
     def complete(self, margin: float) -> bool:
         """Whether more starts promise nothing new (Good and Turing: no mode was met only once)."""
@@ -59,8 +77,8 @@ def find_modes(
     points: Tensor | None,
     generator: torch.Generator,
     report: Callable[[int, str], None],
-) -> list[Normal]:
-    """Return a Gaussian at each mode worth keeping, the one with the best bound first.
+) -> Modes:
+    """Return a Gaussian at each mode worth keeping. Ctrl-C ends the search with those found so far.
 
     Args:
         density: of the target.
@@ -72,30 +90,60 @@ def find_modes(
     Raises:
         ValueError: no start leads anywhere.
     """
-    basins, frame = _Basins(), standard(density.target.dim)
+    basins, starts = _Basins(), 0
     # Before they are improved, bounds can be short by more, the more so the more dimensions.
     rough = NEGLIGIBLE + 2 * density.target.dim
-    most = MOST_STARTS if points is None else len(points)
-    for run in range(most):
+    interrupted = False
+    try:
+        for starts in _search(density, points, generator, basins, rough):
+            report(starts, f"{len(basins.normals)} found")
+    except KeyboardInterrupt:
+        if not basins.normals:
+            raise
+        interrupted = True
+    if not basins.normals:
+        raise ValueError(
+            f"log_density: none of {starts} starting points leads to a region where it and its "
+            "gradient are finite"
+        )
+    improved = _Basins()
+    for i in basins.within(rough):
+        normal = basins.normals[i]
+        if not interrupted:
+            try:
+                normal = match(density, normal, generator)
+            except KeyboardInterrupt:
+                interrupted = True
+        improved.add(normal, basins.hits[i])
+    kept = sorted(improved.within(NEGLIGIBLE), key=lambda i: -improved.normals[i].elbo)
+    return Modes(
+        [improved.normals[i] for i in kept],
+        [improved.hits[i] for i in kept],
+        starts,
+        interrupted,
+    )
+
+
+def _search(
+    density: Density,
+    points: Tensor | None,
+    generator: torch.Generator,
+    basins: _Basins,
+    rough: float,
+) -> Iterator[int]:
+    """Follow one start after the other into the basins, and give how many are done."""
+    frame = standard(density.target.dim)
+    for run in range(MOST_STARTS if points is None else len(points)):
         point = _start(run, frame, generator) if points is None else points[run]
         normal = pathfinder(density, point, frame, generator)
         if normal is not None and math.isfinite(normal.elbo):
             basins.add(normal)
             frame = basins.best
-        report(run + 1, f"{len(basins.normals)} found")
+        yield run + 1
         if points is None and run + 1 >= FEWEST_STARTS:
             done = density.evaluations
             if done > MOST_EVALUATIONS or (done > FEWEST_EVALUATIONS and basins.complete(rough)):
-                break
-    if not basins.normals:
-        raise ValueError(
-            f"log_density: none of {most} starting points leads to a region where it and its "
-            "gradient are finite"
-        )
-    improved = _Basins()
-    for normal in basins.within(rough).values():
-        improved.add(match(density, normal, generator))
-    return sorted(improved.within(NEGLIGIBLE).values(), key=lambda normal: -normal.elbo)
+                return
 
 
 def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
@@ -103,5 +151,7 @@ def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
     dim = len(frame.location)
     if run < 4 or run % 3 == 0:
         return 4 * torch.rand(dim, generator=generator, dtype=torch.float64) - 2
-    far = (NEAR if run % 3 == 1 else FAR) * torch.randn(dim, generator=generator).double()
-    return frame.location + frame.scale @ far
+    nearest, farthest = NEAR if run % 3 == 1 else FAR
+    share = torch.rand((), generator=generator, dtype=torch.float64)
+    far = nearest * (farthest / nearest) ** share
+    return frame.location + frame.scale @ (far * torch.randn(dim, generator=generator).double())

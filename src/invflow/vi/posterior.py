@@ -85,9 +85,13 @@ class Posterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the flow's log density, (batch,), of unconstrained vectors, (batch, dim)."""
+        z = torch.as_tensor(z)
+        if z.ndim < 1 or z.shape[-1] != self.target.dim:
+            raise ValueError(f"z must have shape (*batch, {self.target.dim}), got {tuple(z.shape)}")
         with torch.no_grad():
             q = self.flow()
-            return torch.cat([q.log_prob(part) for part in z.split(CHUNK)])
+            rows = z.reshape(-1, self.target.dim).split(CHUNK)
+            return torch.cat([q.log_prob(part) for part in rows]).reshape(z.shape[:-1])
 
     def resample(self, n: int) -> Tensor:
         r"""Return draws by importance, unconstrained, shape (n, dim).
@@ -146,6 +150,7 @@ class Posterior:
         Raises:
             ImportError: ArviZ is not installed.
         """
+        n = _checks.positive_integer("n", n, minimum=2)
         z, log_p, log_q = pool(self.flow, self._density(), n, self._generator("pool"))
         weights = importance(log_p, log_q).log_weights.exp().numpy()
         with torch.no_grad():

@@ -8,7 +8,7 @@ $$\hat Z_{\text{out}} = \frac1n \sum_i \frac{p(z_i)}{q_s(z_i)}\,
 \Big[\frac{p(z_i)}{q(z_i)} > 2 r\Big] .$$
 
 *Ignored parameters*: the gradient is zero at all draws. *Improper directions*: a density falls
-faster than 1 / r, in every direction.
+faster than 1 / r in every direction, and faster than $r^{-D}$ in nearly every one.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from invflow.vi.target import Target
 SCALES = (1.5, 2.0, 3.0, 6.0, 12.0)
 #: Nats above the largest weight that count as larger: less than that is covered well enough.
 MARGIN = math.log(2)
-#: Standard deviations away at which a density has to have fallen.
+#: Standard deviations away up to which, from the root of it on, a density has to fall.
 FAR = 1e6
+#: How many lines in no special direction to look along.
+GENERIC = 4
 
 
 @torch.no_grad()
@@ -130,15 +132,21 @@ def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[
     """
     if len(z) < 2 or not len(score):
         return []
-    centre, height = z[log_p.argmax()], log_p.max()
+    centre = z[log_p.argmax()]
     sd = z.std(0).clamp(min=1e-300)
     standard, scaled = (z - z.mean(0)) / sd, score * sd
     _, wide = torch.linalg.eigh(standard.mT @ standard)
     _, flat = torch.linalg.eigh(scaled.mT @ scaled)
-    directions = torch.cat([torch.eye(len(sd)).to(z), wide.mT, flat.mT])
-    steps = FAR * sd * directions
-    ends = torch.stack([centre + steps, centre - steps], 1).flatten(0, 1)
-    falls = (density.exact(ends) <= height - math.log(FAR)).unflatten(0, (-1, 2)).all(1)
+    generic = torch.randn((GENERIC, len(sd)), generator=density.generator).to(z)
+    generic = generic / generic.norm(dim=1, keepdim=True)
+    directions = torch.cat([torch.eye(len(sd)).to(z), wide.mT, flat.mT, generic])
+    # Along a single line 1 / r is the limit; along nearly every one, r to the power of -D.
+    powers = torch.ones(len(directions)).to(z)
+    powers[-GENERIC:] = len(sd)
+    steps = torch.cat([sd * directions, -sd * directions])
+    near, far = (density.exact(centre + reach * steps) for reach in (math.sqrt(FAR), FAR))
+    falls = (near - far > powers.repeat(2) * math.log(FAR) / 2 + 1e-3) | (far == -torch.inf)
+    falls = falls.unflatten(0, (2, -1)).all(0)
     # A direction is called by the coordinates that make up most of it.
     size = directions[~falls].abs()
     return (size > 0.5 * size.amax(-1, keepdim=True)).any(0).nonzero().flatten().tolist()

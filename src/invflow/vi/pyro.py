@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invflow.vi.target import Named, Parameter
+from invflow.vi.target import BadTarget, Named, Parameter
 
 
 def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarget:
@@ -56,6 +56,12 @@ class PyroTarget(Named):
         self._model, self._args, self._kwargs = model, args, kwargs
         with torch.random.fork_rng(devices=[]):  # looking at a model is no reason to draw numbers
             trace = self._trace({})
+        for name, site in trace.nodes.items():
+            if _subsamples(site):
+                raise ValueError(
+                    f"model must take all of its data, got plate {name!r} with a subsample: for "
+                    "part of it at a time, use vi.Subsampled"
+                )
         sites = {name: site for name, site in trace.nodes.items() if _latent(site)}
         for name, site in sites.items():
             if site["fn"].support.is_discrete:
@@ -70,32 +76,49 @@ class PyroTarget(Named):
             for name, site in sites.items()
         }
         super().__init__(self._joint, parameters)
+        self._deterministic = [n for n, site in trace.nodes.items() if _deterministic(site)]
         self._batched = self._can_be_batched()
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Return latent and deterministic sites, (*batch, *shape) each."""
         values = super().constrain(z)
-        rows = z.shape[:-1].numel()
-        flat = {name: v.reshape(rows, *self.parameters[name].shape) for name, v in values.items()}
-        traces = [self._trace({name: v[i] for name, v in flat.items()}) for i in range(rows)]
-        for name in (
-            [n for n, site in traces[0].nodes.items() if _deterministic(site)] if rows else []
-        ):
-            column = torch.stack([trace.nodes[name]["value"] for trace in traces])
-            values[name] = column.reshape(*z.shape[:-1], *column.shape[1:])
+        if self._deterministic and len(z):
+            rows = z.shape[:-1].numel()
+            flat = {
+                name: v.reshape(rows, *self.parameters[name].shape) for name, v in values.items()
+            }
+            for name, column in self._over_rows(self._derived, flat).items():
+                values[name] = column.reshape(*z.shape[:-1], *column.shape[1:])
         return values
 
     def _joint(self, **values: Tensor) -> Tensor:
+        return self._over_rows(lambda row: {"": self._one(row)}, values)[""]
+
+    def _over_rows(
+        self, run: Callable[[dict[str, Tensor]], dict[str, Tensor]], values: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return what `run` gives for each row of the values, stacked."""
         with self._pyro.validation_enabled(False):
             if self._batched:
-                return torch.func.vmap(self._one)(values)
+                return torch.func.vmap(run)(values)
             count = len(next(iter(values.values())))
-            return torch.stack(
-                [self._one({name: v[i] for name, v in values.items()}) for i in range(count)]
-            )
+            rows = [run({name: v[i] for name, v in values.items()}) for i in range(count)]
+            return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _one(self, values: dict[str, Tensor]) -> Tensor:
-        return self._trace(values).log_prob_sum()
+        trace = self._trace(values)
+        # Those that values were given for are observed now.
+        odd = {name for name, site in trace.nodes.items() if _latent(site)}
+        if odd := odd | (self.parameters.keys() - trace.nodes.keys()):
+            raise BadTarget(
+                "model must have the same latent sites whatever their values, got "
+                f"{sorted(odd)[0]!r}, which is not always there"
+            )
+        return trace.log_prob_sum()
+
+    def _derived(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        nodes = self._trace(values).nodes
+        return {name: nodes[name]["value"] for name in self._deterministic}
 
     def _trace(self, values: dict[str, Tensor]) -> Any:
         conditioned = self._poutine.condition(self._model, data=values)
@@ -113,7 +136,14 @@ class PyroTarget(Named):
 
 def _latent(site: dict[str, Any]) -> bool:
     subsample = type(site.get("fn")).__name__ == "_Subsample"
-    return site["type"] == "sample" and not site["is_observed"] and not subsample
+    derived = _deterministic(site) if site["type"] == "sample" else False
+    return site["type"] == "sample" and not site["is_observed"] and not subsample and not derived
+
+
+def _subsamples(site: dict[str, Any]) -> bool:
+    fn: Any = site.get("fn")
+    taken = getattr(fn, "subsample_size", None)
+    return type(fn).__name__ == "_Subsample" and taken is not None and taken < fn.size
 
 
 def _deterministic(site: dict[str, Any]) -> bool:

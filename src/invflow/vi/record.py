@@ -18,7 +18,8 @@ class Record:
         steps: of training.
         stopped: why it stopped: "converged", "most_steps" or "interrupted"; "" if unknown.
         modes: one mapping for each mode kept, with its "weight" in the posterior, its
-            "log_evidence", and its "location", a list of numbers.
+            "log_evidence", its "location", a list of numbers, and how many "starts" led to it.
+        starts: from how many points modes were looked for.
         bounds: the best bound after each round of training: (mode, steps, nats).
         warnings: sentences that a user has to know before believing any number.
     """
@@ -29,6 +30,7 @@ class Record:
     steps: int = 0
     stopped: str = ""
     modes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    starts: int = 0
     bounds: list[tuple[int, int, float]] = field(default_factory=list[tuple[int, int, float]])
     warnings: list[str] = field(default_factory=list[str])
 

@@ -76,11 +76,22 @@ class Refined:
         """The draws of all chains, unconstrained, shape (draws, dim)."""
         return self.chains.flatten(0, 1)
 
-    @property
-    def draws(self) -> dict[str, Tensor]:
-        """The draws of all chains by name, constrained, (draws, *shape) each."""
+    def draws(self, n: int | None = None) -> dict[str, Tensor]:
+        """Return named, constrained draws, (n, *shape) each.
+
+        Args:
+            n: how many, evenly from all chains; every one by default.
+
+        Raises:
+            ValueError: more than there are.
+        """
+        z = self.sample
+        if n is not None:
+            if _checks.positive_integer("n", n) > len(z):
+                raise ValueError(f"n must be at most {len(z)}, the number of draws, got {n}")
+            z = z[torch.linspace(0, len(z) - 1, n).round().long()]
         with torch.no_grad():
-            return self.target.constrain(self.sample)
+            return self.target.constrain(z)
 
     @property
     def converged(self) -> bool:

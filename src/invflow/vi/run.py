@@ -45,7 +45,8 @@ def directory(runs: Path, name: str, settings: dict[str, Any], *, overwrite: boo
         path.rename(aside)
         shutil.rmtree(aside)
     text = json.dumps({"invflow": __version__, "posterior": settings}, indent=2) + "\n"
-    if config.is_file() and config.read_text(encoding="utf-8") != text:
+    begun = path.is_dir() and any(each != config for each in path.iterdir())
+    if begun and config.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{path} is a run with other settings, model or data: choose another --name, or begin "
             "anew with --overwrite"

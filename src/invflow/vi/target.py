@@ -16,6 +16,29 @@ from torch.distributions.constraints import Constraint
 from invflow import _checks
 
 
+class BadTarget(ValueError):  # noqa: N818, what is bad is the target, not a point
+    """What a target gives is wrong everywhere: no single point is to blame."""
+
+
+def checked(value: object, batch: Size) -> Tensor:
+    """Return a log density if it is one of `batch` vectors.
+
+    Raises:
+        TypeError: no tensor, or one of an integer dtype.
+        ValueError: another shape.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"log_density must return a tensor, got {type(value).__name__}")
+    if not value.is_floating_point():
+        raise TypeError(f"log_density must return floating-point numbers, got {value.dtype}")
+    if value.shape != batch:
+        raise BadTarget(
+            f"log_density must return shape {tuple(batch)} for a batch of that shape, one number "
+            f"for each vector, got {tuple(value.shape)}: does a sum run over the batch?"
+        )
+    return value
+
+
 class Target(ABC):
     """A log density over unconstrained vectors, [batch, dim], and what the vectors stand for.
 
@@ -87,6 +110,10 @@ class Parameter:
         constraint: of torch.distributions, such as `constraints.positive`.
         shape: of one value, () for a number.
 
+    Raises:
+        TypeError: something else than a constraint, or than a tuple of integers.
+        ValueError: a discrete constraint, or a size below 1.
+
     Example:
         >>> Parameter(constraints.simplex, (3,)).size
         2
@@ -94,6 +121,17 @@ class Parameter:
 
     constraint: Constraint = constraints.real
     shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.constraint, Constraint):
+            kind = type(self.constraint).__name__
+            raise TypeError(f"constraint must be one of torch.distributions, got {kind}")
+        if not isinstance(self.shape, tuple):
+            raise TypeError(f"shape must be a tuple of sizes, got {type(self.shape).__name__}")
+        if self.constraint.is_discrete:
+            raise ValueError(f"constraint must be continuous, got {self.constraint}")
+        for size in self.shape:
+            _checks.positive_integer("shape", size)
 
     @property
     def bijection(self) -> Any:
@@ -143,6 +181,8 @@ class Named(Target):
         parameters: Mapping[str, Parameter | Constraint],
     ) -> None:
         self._function = _callable("log_density", log_density)
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"parameters must be a mapping, got {type(parameters).__name__}")
         self.parameters = {name: _parameter(name, what) for name, what in parameters.items()}
         if not self.parameters:
             raise ValueError("parameters must name one parameter or more, got none")
@@ -156,7 +196,7 @@ class Named(Target):
             values[name] = bijection(free)
             part = bijection.log_abs_det_jacobian(free, values[name])
             ladj = ladj + part.reshape(*z.shape[:-1], -1).sum(-1)
-        return self._function(**values) + ladj
+        return checked(self._function(**values), ladj.shape) + ladj
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         return {name: what.bijection(free) for name, (what, free) in self._split(z).items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -107,7 +107,8 @@ def train(
     run = _Run(flow, density, settings, seed)
     checkpoints = None if directory is None else Checkpoints(directory)
     if checkpoints is not None:
-        run.load(checkpoints)
+        for done, bound in run.load(checkpoints):
+            report(done, bound)
     reason = "interrupted"
     try:
         while run.steps < settings.most_steps and not run.done:
@@ -133,8 +134,10 @@ class _Run:
         self.average = copy.deepcopy(flow)
         self.optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
         self.best = copy.deepcopy(flow.state_dict())
-        self.best_terms = _terms(flow, density, self.check)
+        self.best_terms = self.first_terms = _terms(flow, density, self.check)
         self.steps = self.dropped = 0
+        self.earlier = density.evaluations, density.rejected
+        self.bounds: list[tuple[int, float]] = []
 
     def round(self) -> float:
         """Take the steps of a round, and lower the rate if the bound has not moved; return it."""
@@ -150,7 +153,9 @@ class _Run:
             self.best, self.best_terms = copy.deepcopy(self.average.state_dict()), terms
         if not gain > max(2 * error, settings.tolerance):
             self._lower()
-        return float(self.best_terms[torch.isfinite(self.best_terms)].mean())
+        bound = float(self.best_terms[torch.isfinite(self.best_terms)].mean())
+        self.bounds.append((self.steps, bound))
+        return bound
 
     @property
     def done(self) -> bool:
@@ -182,16 +187,46 @@ class _Run:
             group["lr"] /= 3
 
     def save(self, checkpoints: Checkpoints) -> None:
-        extra = {"best": self.best, "best_terms": self.best_terms, "dropped": self.dropped}
+        spent = self.density.evaluations, self.density.rejected
+        extra = {
+            "best": self.best,
+            "best_terms": self.best_terms,
+            "first_terms": self.first_terms,
+            "settings": asdict(self.settings),
+            "dropped": self.dropped,
+            "bounds": self.bounds,
+            "spent": [now - then for now, then in zip(spent, self.earlier, strict=True)],
+        }
         checkpoints.save(self.steps, self._states(), extra)
 
-    def load(self, checkpoints: Checkpoints) -> None:
-        """Go on from the newest checkpoint, if there is one."""
+    def load(self, checkpoints: Checkpoints) -> list[tuple[int, float]]:
+        """Go on from the newest checkpoint, if there is one; return the bounds so far.
+
+        Raises:
+            ValueError: it is of another fit.
+        """
         loaded = checkpoints.load(self._states())
-        if loaded is not None:
-            self.steps, extra = loaded
-            self.best, self.best_terms = extra["best"], extra["best_terms"]
-            self.dropped = extra["dropped"]
+        if loaded is None:
+            return []
+        self.steps, extra = loaded
+        # Of the same flow at the same points: another target gives other terms.
+        same = self.first_terms.shape == extra["first_terms"].shape and torch.allclose(
+            self.first_terms, extra["first_terms"], rtol=1e-6, equal_nan=True
+        )
+        if not same or extra["settings"] != asdict(self.settings):
+            raise ValueError(
+                "directory must not hold the checkpoints of another fit, got "
+                f"{checkpoints.directory}, of another target, flow, seed or settings: choose "
+                "another, or remove it"
+            )
+        self.best, self.best_terms = extra["best"], extra["best_terms"]
+        self.dropped = extra["dropped"]
+        self.bounds = [(int(done), float(bound)) for done, bound in extra["bounds"]]
+        evaluations, rejected = extra["spent"]
+        self.density.evaluations += evaluations
+        self.density.rejected += rejected
+        self.earlier = self.density.evaluations - evaluations, self.density.rejected - rejected
+        return self.bounds
 
     def _states(self) -> dict[str, Stateful]:
         return {"flow": self.flow, "average": self.average, "optimizer": self.optimizer}

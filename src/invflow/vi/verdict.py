@@ -76,11 +76,13 @@ def judge(
         ignored: parameters that the log density has no gradient in.
         improper: parameters along which it does not fall.
     """
+    # What weights say means nothing where there is no posterior, or another one than they see.
+    senseless = bool(ignored or improper) or outside > OUTSIDE
     findings = [
         *_of_target(ignored, improper),
         *_of_finiteness(found),
-        *_of_weights(found),
-        *_of_reach(found, outside),
+        *([] if senseless else _of_weights(found)),
+        *([] if ignored or improper else _of_reach(found, outside)),
         *([] if record is None else _of_fit(record)),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
@@ -106,15 +108,16 @@ def _of_target(ignored: Sequence[str], improper: Sequence[str]) -> list[Finding]
     findings: list[Finding] = []
     if ignored:
         sentence = (
-            f"The log density does not depend on {_listed(ignored)}: its gradient is zero at every "
-            "draw, so there is no posterior of it. Give it a prior, or leave it out."
+            f"The gradient of the log density in {_listed(ignored)} is zero at every draw: it does "
+            "not depend on it, or is flat where the fit has gone, and the posterior is improper. "
+            "Give it a prior, or leave it out."
         )
         findings.append(("bad", sentence))
     rest = [name for name in improper if name not in ignored]
     if rest:
         sentence = (
-            f"The log density hardly falls a million standard deviations away along "
-            f"{_listed(rest)}: the posterior is improper, and no number here means anything. "
+            "The log density hardly falls from a thousand to a million standard deviations away, "
+            f"along {_listed(rest)}: the posterior is improper, and no number here means anything. "
             "Add a proper prior, or remove what the data cannot tell apart."
         )
         findings.append(("bad", sentence))
@@ -179,7 +182,8 @@ def _of_reach(found: Importance, outside: float) -> list[Finding]:
         sentence = (
             f"A wider search finds mass that the flow does not reach, about {outside:.0%} of the "
             "posterior: another mode, or heavier tails. Weights, k-hat and log evidence know "
-            "nothing of it. Fit again with starting points there, or with a larger flow."
+            "nothing of it. Fit again with starting points there, or with a larger flow; refine() "
+            "mends tails, and modes that its chains meet."
         )
         return [("bad", sentence)]
     sentence = (
@@ -195,6 +199,13 @@ def _of_fit(record: Record) -> list[Finding]:
         sentence = (
             f"Training ended before the bound had stopped moving ({record.stopped}); more steps "
             "may improve the fit."
+        )
+        findings.append(("good", sentence))
+    if record.starts and len(record.modes) == 1:
+        led = record.modes[0].get("starts", 0)
+        sentence = (
+            f"The fit has found one mode: {led} of {record.starts} starts, some of them far out, "
+            "led to it, and the others to nothing that counts."
         )
         findings.append(("good", sentence))
     if len(record.modes) > 1:

@@ -1,0 +1,57 @@
+"""A look at a target before anything is spent on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invflow.vi.density import Density
+from invflow.vi.target import BadTarget
+
+#: How far log densities that should be equal may be apart, relatively: single precision allowed.
+EQUAL = 1e-4
+#: How far from the origin to look, besides nearby.
+FAR = 50.0
+
+
+def try_out(density: Density) -> None:
+    """Refuse a log density that is random, that mixes the vectors of a batch, or ignores an entry.
+
+    Raises:
+        ValueError: it is one of these.
+    """
+    dim, generator = density.target.dim, density.generator
+    near = 4 * torch.rand((32, dim), generator=generator).double() - 2
+    value, score = density.scores(near)
+    _same(
+        value,
+        density.exact(near),
+        "log_density must give the same value at the same vector",
+        "random",
+    )
+    alone = torch.cat([density.exact(row) for row in near[:4].split(1)])
+    _same(
+        value[:4],
+        alone,
+        "log_density must give a vector the same value in any batch",
+        "summed over the batch",
+    )
+    _, far = density.scores(FAR * near)
+    used = (score != 0).any(0) | (far != 0).any(0)
+    if bool(torch.isfinite(value).all()) and not bool(used.all()):
+        places = (~used).nonzero().flatten().tolist()
+        raise BadTarget(
+            f"log_density must depend on every entry of its vectors, got zero gradients at all "
+            f"{2 * len(near)} points tried for entries {places}: the posterior is improper there"
+        )
+
+
+def _same(first: Tensor, second: Tensor, what: str, why: str) -> None:
+    both = torch.isfinite(first) & torch.isfinite(second)
+    off = (first - second).abs() > EQUAL * (1 + first.abs())
+    if bool((off & both).any()):
+        i = int((off & both).nonzero()[0])
+        raise BadTarget(
+            f"{what}, got {float(first[i]):.6g} and then {float(second[i]):.6g}: is something in "
+            f"it {why}?"
+        )
