@@ -70,6 +70,7 @@ def curves(bounds: list[tuple[int, int, float]]) -> Figure:
         mine = [(step, bound) for k, step, bound in bounds if k == mode]
         axis.plot(*zip(*mine, strict=True), marker=".", label=f"mode {mode + 1}")
     axis.set(xlabel="step", ylabel="bound, nats")
+    axis.ticklabel_format(useOffset=False)
     if len(modes) > 1:
         axis.legend()
     return figure

@@ -205,8 +205,9 @@ def _of_fit(record: Record) -> list[Finding]:
         led = record.modes[0].get("starts", 0)
         sentence = (
             f"The fit has found one mode: {led} of {record.starts} starts, some of them far out, "
-            "led to it, and the others to nothing that counts."
+            "led to it"
         )
+        sentence += "." if led == record.starts else ", the others to nothing that counts."
         findings.append(("good", sentence))
     if len(record.modes) > 1:
         shares = ", ".join(f"{mode['weight']:.1%}" for mode in record.modes)
