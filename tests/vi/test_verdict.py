@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal, constraints
 
 from invflow.flows import FlowMixture, Gaussian
-from invflow.vi import Flat, Named, Parameter, Posterior, Record, Verdict
+from invflow.vi import Flat, Named, Parameter, Posterior, Record, Verdict, probe
 from invflow.vi.guarded import Guarded
 
 
@@ -182,3 +182,18 @@ def test_a_density_of_vectors_has_to_fall_faster_than_one_of_numbers(
 ) -> None:
     found = verdict(lambda z: -power * torch.log1p(z.square().sum(-1)), gaussian(3, scale=2.0))
     assert ("improper" in str(found)) is not proper
+
+
+def test_a_funnel_is_proper_along_every_line() -> None:
+    """Lines that hardly widen enter its mouth between the two distances looked at."""
+
+    def log_density(z: Tensor) -> Tensor:
+        rest = Normal(0.0, torch.exp(z[:, :1] / 2), validate_args=False).log_prob(z[:, 1:]).sum(-1)
+        return Normal(0.0, 3.0).log_prob(z[:, 0]) + rest
+
+    for seed in range(20):
+        density = Guarded(Flat(log_density, 10), torch.Generator().manual_seed(seed))
+        z = 3 * randn(500, 10, seed=seed)
+        z[:, 1:] = z[:, 1:] / 3 * torch.exp(z[:, :1] / 2)
+        log_p, score = density.scores(z)
+        assert probe.improper(density, z, log_p, score) == []

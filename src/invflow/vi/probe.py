@@ -145,8 +145,10 @@ def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[
     powers[-GENERIC:] = len(sd)
     steps = torch.cat([sd * directions, -sd * directions])
     near, far = (density.exact(centre + reach * steps) for reach in (math.sqrt(FAR), FAR))
-    falls = (near - far > powers.repeat(2) * math.log(FAR) / 2 + 1e-3) | (far == -torch.inf)
-    falls = falls.unflatten(0, (2, -1)).all(0)
+    least = powers.repeat(2) * math.log(FAR)
+    # What has fallen by far more than that may rise a little: a line may enter a funnel's mouth.
+    deep = log_p.max() - far > 2 * least + 10
+    falls = ((near - far > least / 2 + 1e-3) | deep).unflatten(0, (2, -1)).all(0)
     # A direction is called by the coordinates that make up most of it.
     size = directions[~falls].abs()
     return (size > 0.5 * size.amax(-1, keepdim=True)).any(0).nonzero().flatten().tolist()
