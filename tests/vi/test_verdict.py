@@ -11,6 +11,7 @@ from torch.distributions import Normal, constraints
 from invflow.flows import FlowMixture, Gaussian
 from invflow.vi import Flat, Named, Parameter, Posterior, Record, Verdict, probe
 from invflow.vi.guarded import Guarded
+from tests.helpers import randn
 
 
 def gaussian(dim: int, location: float = 0.0, scale: float = 1.0) -> Gaussian:
