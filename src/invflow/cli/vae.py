@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from invflow import report
 from invflow.cli import terminal
-from invflow.vae import experiment
-from invflow.vae.config import Config
+from invflow.vae import POSTERIORS, experiment
+from invflow.vae.config import Config, LikelihoodName
 
 
 def _default(setting: str) -> str:
@@ -41,17 +41,20 @@ def command(
     ] = False,
     posterior: Annotated[
         list[str] | None,
-        typer.Option(help="diagonal or iaf; give it again to compare.", show_default="both"),
+        typer.Option(
+            help=f"{', '.join(POSTERIORS)}; give it again to compare.",
+            show_default="diagonal and iaf",
+        ),
     ] = None,
     likelihood: Annotated[
-        Literal["auto", "bernoulli", "logistic"],
+        LikelihoodName,
         typer.Option(help="Of a pixel; auto takes what suits the grey levels."),
     ] = "auto",
     latents: Annotated[
         int | None, typer.Option(help="Latent features.", show_default=_default("latents"))
     ] = None,
     flow_steps: Annotated[
-        int | None, typer.Option(help="IAF steps.", show_default=_default("flow_steps"))
+        int | None, typer.Option(help="Flow steps.", show_default=_default("flow_steps"))
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Updates.", show_default=_default("steps"))

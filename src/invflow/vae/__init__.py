@@ -1,6 +1,15 @@
 """Variational autoencoders with flow posteriors."""
 
-from invflow.vae.likelihood import LIKELIHOODS, Bernoulli, DiscretisedLogistic, Likelihood
+from invflow.vae.likelihood import (
+    LIKELIHOODS,
+    Bernoulli,
+    Categorical,
+    DiscretisedLogistic,
+    Gaussian,
+    Likelihood,
+    LogisticMixture,
+    SharedLogistic,
+)
 from invflow.vae.model import VAE, Elbo
 from invflow.vae.posterior import POSTERIORS, posterior
 
@@ -9,8 +18,12 @@ __all__ = [
     "POSTERIORS",
     "VAE",
     "Bernoulli",
+    "Categorical",
     "DiscretisedLogistic",
     "Elbo",
+    "Gaussian",
     "Likelihood",
+    "LogisticMixture",
+    "SharedLogistic",
     "posterior",
 ]

@@ -9,6 +9,15 @@ try:
 except ImportError as error:
     raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
 
+LikelihoodName = Literal[
+    "auto",
+    "bernoulli",
+    "logistic",
+    "shared-logistic",
+    "logistic-mixture",
+    "categorical",
+    "gaussian",
+]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -18,7 +27,7 @@ class Config(BaseModel):
     Attributes:
         data: "digits" or "mnist".
         file: an `.npz` file of images, instead of `data`.
-        likelihood: "auto", "bernoulli" or "logistic".
+        likelihood: "auto" for one that suits the levels, or one of `LIKELIHOODS`.
         posteriors: those to train side by side.
         latents: number of latent features.
         hidden: widths of the hidden layers of encoder and, reversed, decoder.
@@ -39,7 +48,7 @@ class Config(BaseModel):
 
     data: Literal["digits", "mnist"] = "digits"
     file: str | None = None
-    likelihood: Literal["auto", "bernoulli", "logistic"] = "auto"
+    likelihood: LikelihoodName = "auto"
     posteriors: Annotated[tuple[str, ...], Field(min_length=1)] = ("diagonal", "iaf")
     latents: Count = 16
     hidden: tuple[Count, ...] = (256, 256)
@@ -62,7 +71,7 @@ class Format(BaseModel):
     Attributes:
         shape: height and width.
         levels: how many grey levels there are.
-        likelihood: "bernoulli" or "logistic".
+        likelihood: one of `LIKELIHOODS`.
         digest: of the images themselves.
     """
 

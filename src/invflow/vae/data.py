@@ -112,7 +112,7 @@ def read(path: Path, *, likelihood: str = "auto", name: str | None = None) -> Im
 
     Args:
         path: the file.
-        likelihood: "bernoulli", "logistic", or "auto": "bernoulli" for two levels and for
+        likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels and for
             floating-point numbers, otherwise "logistic".
         name: of the data set; the file's by default.
 

@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from invflow import _checks
 
 
-class Likelihood(ABC):
+class Likelihood(nn.Module, ABC):
     """The distribution of an image of grey levels 0 .. levels - 1, pixels independent.
 
     Args:
@@ -23,7 +25,8 @@ class Likelihood(ABC):
     outputs: int
 
     def __init__(self, levels: int) -> None:
-        self.levels = levels
+        super().__init__()
+        self.levels = _checks.positive_integer("levels", levels, minimum=2)
 
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return what of images of grey `levels` is modelled, as floating-point numbers."""
@@ -87,7 +90,7 @@ class Bernoulli(Likelihood):
 
 
 class DiscretisedLogistic(Likelihood):
-    r"""Grey levels as bins of a logistic distribution with predicted mean and scale.
+    r"""Grey levels as bins of a logistic distribution whose mean is predicted, and its scale too.
 
     Level k of L is the bin [k/L, (k+1)/L), the first open to the left and the last to the right:
 
@@ -112,37 +115,208 @@ class DiscretisedLogistic(Likelihood):
     outputs = 2
 
     def _location_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-scale, with images scaled to [0, 1); the scale starts at 0.15."""
+        """Return mean and log-scale of each pixel, for images scaled to [0, 1)."""
         mean, raw = params.unbind(-1)
-        return mean + 0.5, 5 * torch.tanh(raw / 5) + math.log(0.15)
+        return mean + 0.5, _log_scale(raw)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        mean, log_scale = self._location_scale(params)
-        inverse = torch.exp(-log_scale)
-        upper = ((x + 1) / self.levels - mean) * inverse
-        width = inverse / self.levels
-        lower = upper - width
-        # sigma(u) - sigma(l) = sigma(u) sigma(-l) (1 - exp(l - u)), none of which cancels.
-        inner = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
-        tails = torch.where(x < 0.5, F.logsigmoid(upper), F.logsigmoid(-lower))
-        edge = (x < 0.5) | (x > self.levels - 1.5)
-        return torch.where(edge, tails, inner).sum(-1)
+        return _log_bin(x, *self._location_scale(params), self.levels).sum(-1)
 
     def mean(self, params: Tensor) -> Tensor:
-        mean, log_scale = self._location_scale(params)
-        edges = torch.arange(1, self.levels, dtype=params.dtype, device=params.device)
-        above = (mean.unsqueeze(-1) - edges / self.levels) / log_scale.exp().unsqueeze(-1)
-        return torch.sigmoid(above).sum(-1)
+        return _mean_level(*self._location_scale(params), self.levels)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        mean, log_scale = self._location_scale(params)
-        uniform = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
-        value = mean + log_scale.exp() * torch.logit(uniform, eps=1e-6)
-        return torch.floor(value * self.levels).clamp(0, self.levels - 1)
+        return _draw_level(*self._location_scale(params), self.levels, generator)
+
+
+class SharedLogistic(DiscretisedLogistic):
+    """A `DiscretisedLogistic` with one learned scale, or one for each channel.
+
+    Args:
+        levels: how many levels there are.
+        channels: how many channels; the pixels of one follow those of the one before.
+
+    References:
+        Kingma et al. 2016, arXiv 1606.04934, section 6.2.
+
+    Example:
+        >>> import torch
+        >>> SharedLogistic(256, channels=3).log_prob(torch.zeros(12), torch.zeros(12, 1)).shape
+        torch.Size([])
+    """
+
+    outputs = 1
+
+    def __init__(self, levels: int, channels: int = 1) -> None:
+        super().__init__(levels)
+        self.raw_scale = nn.Parameter(torch.zeros(_checks.positive_integer("channels", channels)))
+
+    def _location_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        mean, channels = params.squeeze(-1), len(self.raw_scale)
+        if mean.shape[-1] % channels:
+            raise ValueError(f"pixels must divide by {channels} channels, got {mean.shape[-1]}")
+        raw = self.raw_scale.repeat_interleave(mean.shape[-1] // channels).to(mean)
+        return mean + 0.5, _log_scale(raw).expand(mean.shape)
+
+
+class LogisticMixture(Likelihood):
+    r"""Grey levels as bins of a mixture of logistic distributions: $p(k) = \sum_j w_j p_j(k)$.
+
+    The decoder gives the logits of the weights, the means and the log-scales of each pixel. Means
+    start spread over the levels.
+
+    Args:
+        levels: how many grey levels there are.
+        components: how many logistic distributions.
+
+    References:
+        Salimans et al. 2017, arXiv 1701.05517, section 2.1.
+
+    Example:
+        >>> import torch
+        >>> grey = torch.arange(17.0).unsqueeze(-1)
+        >>> p = LogisticMixture(17, components=3).log_prob(grey, torch.randn(1, 9)).exp()
+        >>> torch.allclose(p.sum(), torch.tensor(1.0))
+        True
+    """
+
+    def __init__(self, levels: int, components: int = 5) -> None:
+        super().__init__(levels)
+        self.components = _checks.positive_integer("components", components)
+        self.outputs = 3 * self.components
+
+    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-weights, means and log-scales, (*batch, pixels, components)."""
+        logits, mean, raw = params.unflatten(-1, (3, self.components)).unbind(-2)
+        centres = (torch.arange(self.components).to(params) + 0.5) / self.components
+        return logits.log_softmax(-1), mean + centres, _log_scale(raw)
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        log_weights, mean, log_scale = self._parts(params)
+        bins = _log_bin(x.unsqueeze(-1), mean, log_scale, self.levels)
+        return (log_weights + bins).logsumexp(-1).sum(-1)
+
+    def mean(self, params: Tensor) -> Tensor:
+        log_weights, mean, log_scale = self._parts(params)
+        return (log_weights.exp() * _mean_level(mean, log_scale, self.levels)).sum(-1)
+
+    def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        log_weights, *parts = self._parts(params)
+        which = _choose(log_weights, generator).unsqueeze(-1)
+        mean, log_scale = (part.take_along_dim(which, -1).squeeze(-1) for part in parts)
+        return _draw_level(mean, log_scale, self.levels, generator)
+
+
+class Categorical(Likelihood):
+    """Grey levels as classes, a logit predicted for each.
+
+    Args:
+        levels: how many grey levels there are.
+
+    Example:
+        >>> import torch
+        >>> Categorical(4).log_prob(torch.tensor([0.0, 3.0]), torch.zeros(2, 4))
+        tensor(-2.7726)
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__(levels)
+        self.outputs = self.levels
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        index = x.long().unsqueeze(-1)
+        log_p, index = torch.broadcast_tensors(params.log_softmax(-1), index)
+        return log_p.gather(-1, index[..., :1]).squeeze(-1).sum(-1)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return (params.softmax(-1) * torch.arange(self.levels).to(params)).sum(-1)
+
+    def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return _choose(params.log_softmax(-1), generator).to(params.dtype)
+
+
+class Gaussian(Likelihood):
+    r"""Levels as real numbers: a density, for images that are not counted in levels.
+
+    $$\log p(x) = \log N\big(x / (L - 1);\ \mu, s\big) - \log (L - 1)$$
+
+    with predicted mean and scale, so that the density is that of x in its own units.
+
+    Args:
+        levels: L, of which the largest is L - 1.
+
+    Example:
+        >>> import torch
+        >>> Gaussian(2).log_prob(torch.tensor([0.5]), torch.zeros(1, 2))
+        tensor(0.9782)
+    """
+
+    outputs = 2
+
+    def _normal(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = params.unbind(-1)
+        return mean + 0.5, _log_scale(raw)
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        mean, log_scale = self._normal(params)
+        away = (x / (self.levels - 1) - mean) * torch.exp(-log_scale)
+        constant = 0.5 * math.log(2 * math.pi) + math.log(self.levels - 1)
+        return (-0.5 * away.square() - log_scale - constant).sum(-1)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return self._normal(params)[0] * (self.levels - 1)
+
+    def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, log_scale = self._normal(params)
+        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+        return (mean + log_scale.exp() * noise) * (self.levels - 1)
+
+
+def _log_scale(raw: Tensor) -> Tensor:
+    """Return the log-scale, for images scaled to [0, 1]: softly bounded, and 0.15 at the start."""
+    return 5 * torch.tanh(raw / 5) + math.log(0.15)
+
+
+def _log_bin(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    """Return the log probability of the bin of each level."""
+    inverse = torch.exp(-log_scale)
+    upper = ((x + 1) / levels - mean) * inverse
+    width = inverse / levels
+    lower = upper - width
+    # sigma(u) - sigma(l) = sigma(u) sigma(-l) (1 - exp(l - u)), none of which cancels.
+    inner = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+    tails = torch.where(x < 0.5, F.logsigmoid(upper), F.logsigmoid(-lower))
+    edge = (x < 0.5) | (x > levels - 1.5)
+    return torch.where(edge, tails, inner)
+
+
+def _mean_level(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
+    """Return the expected level: the sum of the probabilities of lying above each edge."""
+    edges = torch.arange(1, levels, dtype=mean.dtype, device=mean.device)
+    above = (mean.unsqueeze(-1) - edges / levels) / log_scale.exp().unsqueeze(-1)
+    return torch.sigmoid(above).sum(-1)
+
+
+def _draw_level(
+    mean: Tensor, log_scale: Tensor, levels: int, generator: torch.Generator | None
+) -> Tensor:
+    uniform = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+    value = mean + log_scale.exp() * torch.logit(uniform, eps=1e-6)
+    return torch.floor(value * levels).clamp(0, levels - 1)
+
+
+def _choose(log_weights: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return an index along the last dimension for each of the others, at random."""
+    rows = log_weights.exp().flatten(0, -2)
+    return torch.multinomial(rows, 1, generator=generator).reshape(log_weights.shape[:-1])
 
 
 #: Every likelihood that can be named.
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "logistic": DiscretisedLogistic,
+    "shared-logistic": SharedLogistic,
+    "logistic-mixture": LogisticMixture,
+    "categorical": Categorical,
+    "gaussian": Gaussian,
 }

@@ -35,8 +35,8 @@ class VAE(nn.Module):
     Args:
         pixels: pixels per image.
         levels: grey levels, the values of pixels being 0 .. levels - 1.
-        likelihood: "bernoulli" or "logistic".
-        posterior: "diagonal" or "iaf".
+        likelihood: one of `LIKELIHOODS`.
+        posterior: one of `POSTERIORS`.
         latents: number of latent features.
         hidden: widths of the hidden layers of encoder and, reversed, decoder.
         context: size of the encoder's output.

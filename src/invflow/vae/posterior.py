@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from invflow import _checks
-from invflow.conditioners import MADE
-from invflow.flows import Flow
-from invflow.transforms import Autoregressive, Compose, Elementwise, Transform, orders
-from invflow.univariate import Gated
+from invflow.flows import IAF, Flow
+from invflow.transforms import (
+    Compose,
+    Elementwise,
+    Planar,
+    Radial,
+    Sylvester,
+    Transform,
+    UnitTriangular,
+)
+
+#: Takes the number of latents, the size of the context, how many steps and their widths.
+Builder = Callable[[int, int, int, Sequence[int]], list[Transform]]
 
 
 def diagonal(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
@@ -16,23 +25,62 @@ def diagonal(latents: int, context: int, steps: int, hidden: Sequence[int]) -> l
     return [Elementwise(latents, "affine", context=context)]
 
 
-def iaf(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
-    """The diagonal Gaussian, then gated autoregressive steps that see the encoder's context.
+def full(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+    """A Gaussian with all covariances: a linear IAF (Kingma et al. 2016, appendix A)."""
+    return [UnitTriangular(latents, context=context), *diagonal(latents, context, steps, hidden)]
 
-    The order of the latents is reversed after every step (Kingma et al. 2016, algorithm 1).
-    """
-    gate = Gated()
-    flow = [
-        Autoregressive(MADE(latents, gate.start, hidden, context), gate, order=order)
-        for order in orders("reverse", latents, steps)
-    ]
+
+def planar(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+    """The diagonal Gaussian, then planar steps with parameters from the encoder."""
+    flow = [Planar(latents, context=context) for _ in range(steps)]
     return [*diagonal(latents, context, steps, hidden), *flow]
 
 
+def radial(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+    """The diagonal Gaussian, then radial steps with parameters from the encoder."""
+    flow = [Radial(latents, context=context) for _ in range(steps)]
+    return [*diagonal(latents, context, steps, hidden), *flow]
+
+
+def sylvester(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+    """The diagonal Gaussian, then orthogonal Sylvester steps (van den Berg et al. 2018)."""
+    flow = [Sylvester(latents, context=context) for _ in range(steps)]
+    return [*diagonal(latents, context, steps, hidden), *flow]
+
+
+def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
+    """Return what builds the diagonal Gaussian and autoregressive steps that see the context.
+
+    With a MADE the order of the latents is reversed after every step (Kingma et al. 2016,
+    algorithm 1).
+    """
+
+    def build(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+        flow = IAF(
+            latents,
+            context,
+            steps,
+            hidden,
+            conditioner=conditioner,
+            univariate=univariate,
+            order=order,
+        )
+        return [*diagonal(latents, context, steps, hidden), flow.transform]
+
+    return build
+
+
 #: Every posterior that can be named.
-POSTERIORS: dict[str, Callable[[int, int, int, Sequence[int]], list[Transform]]] = {
+POSTERIORS: dict[str, Builder] = {
     "diagonal": diagonal,
-    "iaf": iaf,
+    "full": full,
+    "planar": planar,
+    "radial": radial,
+    "sylvester": sylvester,
+    "iaf": autoregressive("made", "gated", "reverse"),
+    "iaf-lstm": autoregressive("lstm", "gated", "reverse"),
+    "iaf-attention": autoregressive("attention", "gated", "reverse"),
+    "spline": autoregressive("made", "spline", "reverse"),
 }
 
 
@@ -40,7 +88,7 @@ def posterior(name: str, latents: int, context: int, steps: int, hidden: Sequenc
     """Return the posterior of a VAE.
 
     Args:
-        name: "diagonal" or "iaf".
+        name: one of `POSTERIORS`.
         latents: number of latent features.
         context: size of the encoder's output.
         steps: number of flow steps.
