@@ -145,3 +145,51 @@ def test_log_likelihood_of_one_draw_is_the_bound() -> None:
     single = vae.log_likelihood(x, 1, torch.Generator().manual_seed(5))
     torch.testing.assert_close(single, bound)
     assert math.isfinite(float(single.sum()))
+
+
+def _gradients(vae: VAE, bound: Tensor, part: str) -> Tensor:
+    parameters = [value for name, value in vae.named_parameters() if name.startswith(part)]
+    found = torch.autograd.grad(bound.mean(), parameters)
+    return torch.cat([gradient.flatten() for gradient in found])
+
+
+@pytest.mark.parametrize("posterior", ["full", "iaf", "planar"])
+@pytest.mark.parametrize("samples", [1, 4])
+def test_importance_bound_and_its_gradients(posterior: str, samples: int) -> None:
+    vae = _linear_vae(posterior)
+    x = torch.randn(1, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+    def plain(seed: int, rows: int) -> Tensor:
+        noise = torch.Generator().manual_seed(seed)
+        log_w = vae._elbo(x.expand(rows, 5), (samples,), noise).bound
+        return log_w.logsumexp(0) - math.log(samples)
+
+    def ours(seed: int, rows: int) -> Tensor:
+        return vae.importance_bound(x.expand(rows, 5), samples, torch.Generator().manual_seed(seed))
+
+    torch.testing.assert_close(ours(0, 3), plain(0, 3))
+    torch.testing.assert_close(
+        _gradients(vae, ours(0, 3), "decoder"), _gradients(vae, plain(0, 3), "decoder")
+    )
+    # The posterior's gradients agree on average.
+    for part in ("encoder", "posterior"):
+        pairs = [
+            (_gradients(vae, ours(seed, 400), part), _gradients(vae, plain(seed, 400), part))
+            for seed in range(60)
+        ]
+        first, second = (torch.stack(each) for each in zip(*pairs, strict=True))
+        error = (first - second).std(0) / math.sqrt(len(pairs))
+        assert ((first - second).mean(0).abs() < 5 * error + 1e-9).all()
+
+
+def test_importance_gradients_vanish_where_the_posterior_is_exact() -> None:
+    """A model that ignores its latents: the prior is the posterior."""
+    vae = VAE(5, 17, posterior="full", latents=2, hidden=(), context=3).double()
+    with torch.no_grad():
+        vae.decoder[0].weight.zero_()
+        for name, parameter in vae.posterior.named_parameters():
+            if name.endswith("weight"):
+                parameter.zero_()
+    x = vae.likelihood.observe(torch.randint(17, (6, 5))).double()
+    bound = vae.importance_bound(x, 4)
+    assert _gradients(vae, bound, "posterior").abs().max() < 1e-12
