@@ -119,10 +119,12 @@ class VAE(nn.Module):
 
         $$\log \frac1S \sum_s w_s, \qquad w_s = p(x|z_s)\, p(z_s) / q(z_s|x)$$
 
-        Its gradient in the posterior's parameters is the doubly reparameterised one, with
-        normalised weights $\sum_s \tilde w_s^2\, \nabla_z \log w_s\, \partial z_s / \partial\phi$, whose
-        noise vanishes where the posterior is exact; for one sample it is that of the evidence lower
-        bound along the path alone.
+        Its gradient in the posterior's parameters is the doubly reparameterised one,
+
+        $$\sum_s \tilde w_s^2\, \nabla_z \log w_s\, \partial z_s / \partial\phi,$$
+
+        with normalised weights, whose noise vanishes where the posterior is exact; for one sample
+        it is that of the evidence lower bound along the path alone.
 
         Args:
             x: observations, (batch, pixels).
