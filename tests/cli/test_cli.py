@@ -148,7 +148,7 @@ def _contents(run: Path) -> dict[str, bytes]:
     ("arguments", "message"),
     [
         (("--accelerator", "warp-drive"), "accelerator 'warp-drive' cannot be used"),
-        (("--posterior", "planar"), "posterior must be one of"),
+        (("--posterior", "fancy"), "posterior must be one of"),
         (("--seed", 2**63), "--seed: Input should be less than"),
         (("--learning-rate", "nan"), "--learning-rate: Input should be"),
     ],
@@ -180,9 +180,10 @@ def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) ->
     assert "Usage" in out
     assert not err
     words = " ".join(out.replace("│", " ").split())
-    for default in {"vae": ["that of the images", "both", "6000"], "sample": ["the last"]}.get(
-        "".join(command), []
-    ):
+    for default in {
+        "vae": ["that of the images", "diagonal and iaf", "6000"],
+        "sample": ["the last"],
+    }.get("".join(command), []):
         assert f"default: ({default})" in words
 
 
@@ -340,7 +341,7 @@ def test_half_written_runs(
     ("arguments", "message"),
     [
         (("vae", "digits", "--latents", 0), "--latents: Input should be greater than 0, got 0"),
-        (("vae", "digits", "--posterior", "planar"), "posterior must be one of"),
+        (("vae", "digits", "--posterior", "fancy"), "posterior must be one of"),
         (("vae", "cifar"), "cifar"),
         (("sample", "no-such-run", "--seed", 2**63), "--seed"),
         (("sample", "no-such-run"), "no-such-run does not exist"),
@@ -366,6 +367,6 @@ def test_samples_cannot_go_to_another_kind_of_file(
 
 
 def test_unknown_posterior_of_a_run(invflow: Callable[..., Outcome], finished: Path) -> None:
-    code, _, err = invflow("sample", finished, "--posterior", "planar")
+    code, _, err = invflow("sample", finished, "--posterior", "fancy")
     assert code != 0
-    assert "posterior must be one of 'diagonal', 'iaf', got 'planar'" in err
+    assert "posterior must be one of 'diagonal', 'iaf', got 'fancy'" in err
