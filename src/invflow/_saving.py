@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -48,6 +48,31 @@ def write_tensors(
         safetensors.torch.save_file(whole, temporary, dict(metadata or {}))
 
 
+def read_json(path: Path, keys: Sequence[str], format: int) -> dict[str, Any]:
+    """Return a JSON object with certain keys, "format" among them.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is truncated, of another kind, or of another format.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
+    if not isinstance(content, dict) or not set(keys) <= content.keys():
+        lacking = f"{', '.join(keys[:-1])} or {keys[-1]}"
+        raise ValueError(f"{path} was not written by invflow: it lacks {lacking}")
+    if content["format"] != format:
+        raise ValueError(
+            f"{path} has format {content['format']!r}, written by invflow "
+            f"{content.get('invflow', '?')}; this is invflow {__version__}, "
+            f"which reads format {format}"
+        )
+    return cast(dict[str, Any], content)
+
+
 def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
     """Return a model's name and configuration.
 
@@ -56,20 +81,7 @@ def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
         ValueError: the file is truncated, of another kind, or of a newer format.
     """
     path = directory / CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
-    if not isinstance(content, dict) or not {"format", "model", "config"} <= content.keys():
-        raise ValueError(f"{path} was not written by invflow: it lacks format, model or config")
-    if content["format"] != FORMAT:
-        raise ValueError(
-            f"{path} has format {content['format']!r}, written by invflow "
-            f"{content.get('invflow', '?')}; this is invflow {__version__}, "
-            f"which reads format {FORMAT}"
-        )
+    content = read_json(path, ("format", "model", "config"), FORMAT)
     if not isinstance(content["config"], dict):
         raise ValueError(f"{path} was not written by invflow: its config is no mapping")
     return str(content["model"]), content["config"]

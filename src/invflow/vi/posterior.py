@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invflow import _checks, _files
+from invflow import _checks, _files, _saving
 from invflow._version import __version__
 from invflow.flows.named import Named
 from invflow.vi import probe
@@ -242,7 +241,7 @@ class Posterior:
         """
         path = Path(directory) / FILE
         flow = Named.from_pretrained(directory)
-        content = _read(path)
+        content = _saving.read_json(path, ("format", "seed", "record"), FORMAT)
         record = content["record"]
         return cls(
             target,
@@ -304,20 +303,3 @@ def _row(values: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[st
         "97%": float(high),
         "mcse": float(np.sqrt(weights**2 @ squares)),
     }
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
-    if not isinstance(content, dict) or not {"format", "seed", "record"} <= content.keys():
-        raise ValueError(f"{path} was not written by invflow: it lacks format, seed or record")
-    if content["format"] != FORMAT:
-        raise ValueError(
-            f"{path} has format {content['format']!r}; this is invflow {__version__}, "
-            f"which reads format {FORMAT}"
-        )
-    return content
