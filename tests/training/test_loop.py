@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from invflow.training import Settings, fit, launch, metrics
+from invflow.training.learner import Loss
 
 SETTINGS = Settings(
     steps=30,
     batch_size=8,
+    optimizer="adamw",
     learning_rate=0.05,
+    schedule="cosine",
     weight_decay=0.0,
+    average=0.0,
     clip=10.0,
     seed=3,
     evaluate_every=10,
@@ -28,7 +35,7 @@ def _models() -> dict[str, nn.Module]:
     return {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
 
 
-def _loss(model: nn.Module, rows: Tensor, noise: torch.Generator) -> Tensor:
+def _loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
     target = ROWS[rows].sum(1, keepdim=True) + 0.1 * torch.randn(len(rows), 1, generator=noise)
     return (model(ROWS[rows]) - target).square().mean()
 
@@ -51,12 +58,13 @@ def _fit(
     directory: Path,
     settings: Settings = SETTINGS,
     kill_at: int | None = None,
+    loss: Loss = _loss,
 ) -> None:
     def report(step: int, line: str) -> None:
         if step == kill_at:
             raise KilledError
 
-    fit(launch(), models, len(ROWS), _loss, _evaluate, settings, directory, report)
+    fit(launch(), models, len(ROWS), loss, _evaluate, settings, directory, report)
 
 
 def _weights(models: dict[str, nn.Module]) -> list[Tensor]:
@@ -70,23 +78,6 @@ def test_training_fits(tmp_path: Path) -> None:
     assert _evaluate(models["a"])["loss"] < 0.01 * before
     assert (tmp_path / "metrics.csv").is_file()
     assert list(tmp_path.glob("events.out.tfevents.*"))
-
-
-@pytest.mark.parametrize("kill_at", [4, 10, 27])
-def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, kill_at: int) -> None:
-    whole, killed = _models(), _models()
-    _fit(whole, tmp_path / "whole")
-    with pytest.raises(KilledError):
-        _fit(killed, tmp_path / "killed", kill_at=kill_at)
-    resumed = _models()
-    _fit(resumed, tmp_path / "killed")
-    assert all(map(torch.equal, _weights(whole), _weights(resumed)))
-    curves = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in metrics.read(tmp_path / name)]
-        for name in ("whole", "killed")
-    ]
-    assert curves[0] == curves[1]
-    assert len(curves[0]) == 2 * 2 * 3
 
 
 def test_models_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -110,12 +101,111 @@ def test_the_best_state_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(seen[1], seen[2])
 
 
-def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
-    def loss(model: nn.Module, rows: Tensor, noise: torch.Generator) -> Tensor:
-        return model(ROWS[rows]).sum() * float("nan")
+def _sometimes(bad: set[int], value: float) -> Loss:
+    """A loss that is not finite at some steps; its gradient is where it is infinite."""
 
-    with pytest.raises(FloatingPointError, match="the loss of a at step 1 is nan"):
-        fit(launch(), _models(), len(ROWS), loss, _evaluate, SETTINGS, tmp_path, _silent)
+    def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        usual = _loss(model, rows, step, noise)
+        if step not in bad:
+            return usual
+        return usual * value if math.isnan(value) else usual + value
+
+    return loss
+
+
+OTHERS = [
+    SETTINGS,
+    replace(SETTINGS, weight_decay=0.1, average=0.9),
+    replace(SETTINGS, optimizer="adam", average=0.99),
+    replace(SETTINGS, optimizer="adamax", schedule="constant", average=0.5),
+]
+
+
+@pytest.mark.parametrize("settings", OTHERS, ids=lambda s: f"{s.optimizer}-{s.average}")
+@pytest.mark.parametrize("kill_at", [4, 10, 27])
+def test_a_killed_run_goes_on_to_the_same_numbers(
+    tmp_path: Path, settings: Settings, kill_at: int
+) -> None:
+    loss = _sometimes({2, 19, 20, 21}, math.nan)
+    whole, killed = _models(), _models()
+    _fit(whole, tmp_path / "whole", settings, loss=loss)
+    with pytest.raises(KilledError):
+        _fit(killed, tmp_path / "killed", settings, kill_at, loss)
+    resumed = _models()
+    _fit(resumed, tmp_path / "killed", settings, loss=loss)
+    assert all(map(torch.equal, _weights(whole), _weights(resumed)))
+    curves = [
+        [
+            {k: v for k, v in row.items() if k not in ("seconds", "rate")}
+            for row in metrics.read(tmp_path / name)
+        ]
+        for name in ("whole", "killed")
+    ]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 2 * 2 * 3
+    assert curves[0][-2]["skipped"] == 4
+
+
+def test_a_killed_run_does_not_forget_that_it_diverges(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=100)
+    loss = _sometimes(set(range(5, 100)), math.nan)
+    with pytest.raises(KilledError):
+        _fit(_models(), tmp_path, settings, 33, loss)
+    with pytest.raises(FloatingPointError, match="at step 54"):
+        _fit(_models(), tmp_path, settings, loss=loss)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_steps_that_are_not_finite_are_skipped(tmp_path: Path, value: float) -> None:
+    seen: list[list[Tensor]] = []
+
+    def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        seen.append([p.detach().clone() for p in model.parameters()])
+        return _sometimes({5, 6, 21}, value)(model, rows, step, noise)
+
+    models = {"a": _models()["a"]}
+    lines: list[str] = []
+    settings = replace(SETTINGS, average=0.9)
+
+    def report(step: int, line: str) -> None:
+        lines.append(line)
+
+    fit(launch(), models, len(ROWS), loss, _evaluate, settings, tmp_path, report)
+    same = [all(map(torch.equal, *pair)) for pair in pairwise(seen)]
+    assert [step for step, unchanged in enumerate(same, 1) if unchanged] == [5, 6, 21]
+    train = [row for row in metrics.read(tmp_path) if row["split"] == "train"]
+    assert [row["skipped"] for row in train] == [2, 2, 3]
+    assert all(math.isfinite(row["loss"]) and row["rate"] > 0 for row in train)
+    assert "skipped" not in lines[4]
+    assert lines[5].endswith("/s 1 skipped")
+
+
+def test_a_gradient_that_is_not_finite_is_skipped(tmp_path: Path) -> None:
+    def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        # The derivative of the square root at zero is infinite.
+        return _loss(model, rows, step, noise) + (model.weight.sum() * 0).sqrt()
+
+    models = _models()
+    before = [weight.clone() for weight in _weights(models)]
+    fit(launch(), models, len(ROWS), loss, _evaluate, SETTINGS, tmp_path, _silent)
+    assert all(map(torch.equal, _weights(models), before))
+
+
+def test_metrics_where_every_step_was_skipped(tmp_path: Path) -> None:
+    loss = _sometimes(set(range(11, 21)), math.nan)
+    fit(launch(), _models(), len(ROWS), loss, _evaluate, SETTINGS, tmp_path, _silent)
+    rows = [row for row in metrics.read(tmp_path) if (row["model"], row["split"]) == ("a", "train")]
+    assert [math.isnan(row["loss"]) for row in rows] == [False, True, False]
+    assert [row["skipped"] for row in rows] == [0, 10, 10]
+
+
+def test_training_that_diverges_is_an_error(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=100)
+    nearly = _sometimes(set(range(1, 50)) | set(range(51, 100)), math.nan)
+    fit(launch(), _models(), len(ROWS), nearly, _evaluate, settings, tmp_path / "1", _silent)
+    loss = _sometimes(set(range(23, 100)), math.nan)
+    with pytest.raises(FloatingPointError, match="the training of a diverges: at step 72 the loss"):
+        fit(launch(), _models(), len(ROWS), loss, _evaluate, settings, tmp_path / "2", _silent)
 
 
 def test_an_evaluation_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
@@ -130,6 +220,74 @@ def test_an_evaluation_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
 def test_accelerators_that_are_not_there(accelerator: str) -> None:
     with pytest.raises(ValueError, match=f"accelerator '{accelerator}' cannot be used: "):
         launch(accelerator)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"devices": 0}, "devices must be at least 1, got 0"),
+        ({"precision": "16-mixed"}, "precision must be one of '32-true', '64-true', 'bf16-mixed'"),
+        ({"precision": "8"}, "precision must be one of"),
+    ],
+)
+def test_what_launch_refuses(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        launch(**options)
+
+
+@pytest.mark.parametrize(
+    ("precision", "weights", "computed"),
+    [
+        ("32-true", torch.float32, torch.float32),
+        ("64-true", torch.float64, torch.float64),
+        ("bf16-mixed", torch.float32, torch.bfloat16),
+    ],
+)
+def test_precisions(
+    tmp_path: Path, precision: str, weights: torch.dtype, computed: torch.dtype
+) -> None:
+    """Training computes in the wanted precision, evaluation in that of the weights."""
+    seen: set[torch.dtype] = set()
+    model = nn.Linear(4, 1)
+    model.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+
+    def evaluate(module: nn.Module) -> dict[str, float]:
+        assert module is model
+        assert seen == {computed}
+        target = ROWS.sum(1, keepdim=True).to(weights)
+        return {"loss": float((module(ROWS.to(weights)) - target).square().mean())}
+
+    settings = replace(SETTINGS, steps=100, evaluate_every=100)
+    fabric = launch(precision=precision)
+    fit(fabric, {"a": model}, len(ROWS), _loss, evaluate, settings, tmp_path, _silent)
+    assert seen == {computed, weights}
+    assert model.weight.dtype == weights
+    (value,) = [r["loss"] for r in metrics.read(tmp_path) if r["split"] == "validation"]
+    assert value < 0.05
+
+
+def test_the_average_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
+    model, seen = _models()["a"], list[Tensor]()
+    averages: list[Tensor] = []
+
+    def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        seen.append(model.weight.detach().clone())
+        return _loss(model, rows, step, noise)
+
+    def evaluate(module: nn.Module) -> dict[str, float]:
+        averages.append(module.weight.detach().clone())
+        assert not module.training
+        return _evaluate(module)
+
+    settings = replace(SETTINGS, steps=12, average=0.3, evaluate_every=6)
+    fit(launch(), {"a": model}, len(ROWS), loss, evaluate, settings, tmp_path, _silent)
+    expected = seen[1]
+    for done, weight in enumerate(seen[2:7], 1):
+        decay = min(0.3, (1 + done) / (10 + done))
+        expected = decay * expected + (1 - decay) * weight
+    assert torch.allclose(averages[0], expected, atol=1e-6)
+    assert not torch.allclose(averages[0], seen[6], atol=1e-4)
+    assert torch.equal(model.weight, averages[1])
 
 
 def test_damaged_checkpoints(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from invflow.training.checkpoint import Checkpoints
 from invflow.training.fabric import launch
-from invflow.training.loop import Settings, fit
+from invflow.training.loop import fit
 from invflow.training.metrics import Metrics
+from invflow.training.settings import OPTIMIZERS, SCHEDULES, Settings
 
-__all__ = ["Checkpoints", "Metrics", "Settings", "fit", "launch"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Checkpoints", "Metrics", "Settings", "fit", "launch"]

@@ -51,6 +51,9 @@ class Checkpoints:
         _saving.write_tensors(self.directory / f"step-{step:08d}.safetensors", tensors, metadata)
         for old in self._files()[: -self.keep]:
             old.unlink()
+        # What a kill has left half written.
+        for stale in self.directory.glob(".step-*"):
+            stale.unlink()
 
     def load(self, states: Mapping[str, Stateful]) -> tuple[int, dict[str, Any]] | None:
         """Set the states from the newest checkpoint; return its step and extras, None if none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,7 +41,9 @@ class Metrics:
         """Record one model's measurements on one part of the data."""
         self.rows.append({"step": step, "model": model, "split": split, **values})
         for name, value in values.items():
-            self._events.add_scalar(f"{name}/{split}/{model}", value, step)
+            # TensorBoard warns of others.
+            if math.isfinite(value):
+                self._events.add_scalar(f"{name}/{split}/{model}", value, step)
 
     def write(self) -> None:
         """Bring what is on disk up to date."""

@@ -1,0 +1,177 @@
+"""A model in training, with its optimizer and the average of its weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invflow.training.average import Average
+from invflow.training.batches import generator
+from invflow.training.checkpoint import Stateful
+from invflow.training.settings import Settings
+
+#: The loss of a model on the given rows of the data at a step, counted from one: a scalar to
+#: minimise. It calls the model itself, none of its methods.
+Loss = Callable[[nn.Module, Tensor, int, torch.Generator], Tensor]
+#: What to measure of a model now and then; its "loss" decides which state is kept in the end.
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+#: So many steps in succession that cannot be taken are taken for divergence.
+PATIENCE = 50
+
+
+@dataclass
+class _Recent:
+    """What has happened since the last evaluation."""
+
+    losses: float = 0.0
+    counted: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+
+class Learner:
+    """A model, its optimizer, and how far it has come.
+
+    Args:
+        name: of the model.
+        fabric: where to train.
+        model: trained in place.
+        settings: how to train.
+    """
+
+    def __init__(self, name: str, fabric: Any, model: nn.Module, settings: Settings) -> None:
+        self.name = name
+        self.fabric = fabric
+        self.settings = settings
+        self.model, self.optimizer = fabric.setup(model, settings.build_optimizer(model))
+        self.module: nn.Module = self.model.module
+        self.average = Average(self.module, settings.average) if settings.average else None
+        self.smooth = math.nan
+        self.rate = math.nan
+        self.recently = _Recent()
+        self.progress: dict[str, Any] = {
+            "seconds": 0.0,
+            "skipped": 0,
+            "skipped_in_succession": 0,
+            "best": math.inf,
+            "best_state": {},
+        }
+
+    @property
+    def states(self) -> dict[str, Stateful]:
+        """What a checkpoint must hold beside `progress`."""
+        states: dict[str, Stateful] = {"model": self.module, "optimizer": self.optimizer}
+        if self.average is not None:
+            states["average"] = self.average
+        return {f"{self.name}.{key}": state for key, state in states.items()}
+
+    def update(self, step: int, indices: Tensor, loss: Loss) -> None:
+        """Take one step, or skip it if the loss or its gradient is not finite.
+
+        Args:
+            step: counted from one.
+            indices: the rows of this device.
+            loss: what to minimise.
+
+        Raises:
+            FloatingPointError: `PATIENCE` steps in succession were skipped.
+        """
+        started = time.perf_counter()
+        number, norm = self._backward(step, indices, loss)
+        if math.isfinite(number) and math.isfinite(norm):
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.module)
+            self._count(number)
+        else:
+            self._skip(step)
+        seconds = time.perf_counter() - started
+        self.progress["seconds"] += seconds
+        self.recently.seconds += seconds
+        self.recently.rows += len(indices) * self.fabric.world_size
+        self.rate = self.recently.rows / self.recently.seconds
+
+    def measure(
+        self, step: int, evaluate: Evaluate
+    ) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Return how the training has gone since the last call, and what the model has come to.
+
+        Raises:
+            FloatingPointError: the evaluated loss is not finite.
+        """
+        return self._recent(), self._evaluate(step, evaluate)
+
+    def finish(self) -> None:
+        """Leave the model in the state that evaluated best."""
+        self.module.load_state_dict(self.progress["best_state"])
+
+    def __str__(self) -> str:
+        line = f"{self.name} {self.smooth:.2f} {self.rate:.0f}/s"
+        skipped = self.progress["skipped"]
+        return f"{line} {skipped} skipped" if skipped else line
+
+    def _backward(self, step: int, indices: Tensor, loss: Loss) -> tuple[float, float]:
+        """Find the clipped gradient; return the mean loss of the devices, and the norm before."""
+        fabric, settings = self.fabric, self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate_after(step - 1)
+        # Devices draw different noise; one alone draws the noise of no device in particular.
+        device = (fabric.global_rank,) if fabric.world_size > 1 else ()
+        noise = generator(fabric.device, settings.seed, step, *device)
+        self.optimizer.zero_grad(set_to_none=True)
+        value = loss(self.model, indices, step, noise)
+        fabric.backward(value)
+        norm = fabric.clip_gradients(
+            self.model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False
+        )
+        # Averaged, so that what is not finite on one device is so on all, and all skip the step;
+        # read together, because each reading waits for the device.
+        number, size = fabric.all_reduce(torch.stack([value.detach(), norm])).tolist()
+        return number, size
+
+    def _count(self, number: float) -> None:
+        self.smooth = number if math.isnan(self.smooth) else 0.95 * self.smooth + 0.05 * number
+        self.recently.losses += number
+        self.recently.counted += 1
+        self.progress["skipped_in_succession"] = 0
+
+    def _skip(self, step: int) -> None:
+        self.progress["skipped"] += 1
+        self.progress["skipped_in_succession"] += 1
+        if self.progress["skipped_in_succession"] >= PATIENCE:
+            raise FloatingPointError(
+                f"the training of {self.name} diverges: at step {step} the loss or its gradient "
+                f"is not finite for the {PATIENCE}th time in succession"
+            )
+
+    def _recent(self) -> dict[str, float]:
+        """Return the mean loss, NaN if every step was skipped, and what the steps have taken."""
+        recently, self.recently = self.recently, _Recent()
+        return {
+            "loss": recently.losses / recently.counted if recently.counted else math.nan,
+            "seconds": self.progress["seconds"],
+            "rate": recently.rows / recently.seconds,
+            "skipped": self.progress["skipped"],
+        }
+
+    def _evaluate(self, step: int, evaluate: Evaluate) -> Mapping[str, float]:
+        """Measure the model, and remember its state if it is the best so far."""
+        module = self.module if self.average is None else self.average.module
+        self.module.eval()
+        with torch.no_grad():
+            values = evaluate(module)
+        self.module.train()
+        if not math.isfinite(values["loss"]):
+            raise FloatingPointError(
+                f"the validation loss of {self.name} at step {step} is {values['loss']}"
+            )
+        if values["loss"] < self.progress["best"]:
+            state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+            self.progress |= {"best": values["loss"], "best_state": state}
+        return values
