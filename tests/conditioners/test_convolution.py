@@ -45,6 +45,8 @@ NETWORKS: dict[str, Callable[[], MaskedConvolution]] = {
     "no-hidden": lambda: _network((2, 3, 3), (), context=9),
     "kernel-1": lambda: _network((3, 2, 2), (4, 6), context=4, kernel_size=1),
     "kernel-5": lambda: _network((2, 3, 4), (4, 3, 5), context=24, kernel_size=5),
+    "context-kernel-1": lambda: _network((2, 3, 3), context=18, context_kernel_size=1),
+    "context-kernel-5": lambda: _network((2, 3, 3), context=9, context_kernel_size=5),
     "pixel": lambda: _network((4, 1, 1), (6, 3), kernel_size=5),
     "one": lambda: _network((1, 1, 1), (3,), context=1),
 }
@@ -83,9 +85,11 @@ def _by_definition(network: MaskedConvolution, z: Tensor, context: Tensor | None
     if context is not None and network.context_weight is not None:
         c = context.reshape(-1, plan.height, plan.width)
         both = torch.cat([c, torch.rot90(c, 2, (1, 2))])
-        weight = network.context_weight.unflatten(1, (len(both), len(window)))
+        reach = network._context_kernel_size // 2
+        around = list(product(range(-reach, reach + 1), repeat=2))
+        weight = network.context_weight.unflatten(1, (len(both), len(around)))
         for row, column in pixels:
-            for tap, (y, x) in enumerate(window):
+            for tap, (y, x) in enumerate(around):
                 if (row + y, column + x) in maps:
                     rows[row, column] += weight[:, :, tap] @ both[:, row + y, column + x]
     for block, bias in enumerate(list(network.biases)[1:], start=1):

@@ -27,6 +27,12 @@ def _map_shape(value: Any) -> tuple[int, int, int]:
     return shape
 
 
+def _odd(name: str, value: Any) -> int:
+    if _checks.positive_integer(name, value) % 2 == 0:
+        raise ValueError(f"{name} must be odd, got {value}")
+    return value
+
+
 def raster_order(shape: Sequence[int]) -> Tensor:
     """Return the order in which a `MaskedConvolution` takes the entries of a map.
 
@@ -247,9 +253,9 @@ class MaskedConvolution(CachedConditioner):
 
     *Context*: maps c of shape (context / (height width), height, width), flattened by torch, and
     $\bar c$ the same maps turned by half a turn, because a transform that takes the features
-    backwards sees its own map so. A k x k convolution without a mask adds them to the first layer:
-    each parameter sees the context around its own pixel and, by way of the later layers, around
-    earlier ones.
+    backwards sees its own map so. A convolution without a mask, k x k or smaller, adds them to the
+    first layer: each parameter sees the context around its own pixel and, by way of the later
+    layers, around earlier ones.
 
     Args:
         features: number of features, D = channels height width.
@@ -258,13 +264,14 @@ class MaskedConvolution(CachedConditioner):
         context: size of the context, 0 for none; a multiple of height width.
         shape: channels, height and width of the maps.
         kernel_size: k, odd.
+        context_kernel_size: of the convolution of the context, odd; None for k.
         activation: a name of `ACTIVATIONS`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: a size or width below 1, a shape of another number of features, an even
-            `kernel_size`, a context that is no maps, an unknown `activation`.
+            kernel size, a context that is no maps, an unknown `activation`.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix C; masks and blind spot: van den Oord et al.
@@ -287,6 +294,7 @@ class MaskedConvolution(CachedConditioner):
         *,
         shape: Sequence[int],
         kernel_size: int = 3,
+        context_kernel_size: int | None = None,
         activation: str = "elu",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -304,8 +312,10 @@ class MaskedConvolution(CachedConditioner):
                 f"context must be maps of {height} x {width}, a multiple of {height * width}, "
                 f"got {context}"
             )
-        if _checks.positive_integer("kernel_size", kernel_size) % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        kernel_size = _odd("kernel_size", kernel_size)
+        around = kernel_size
+        if context_kernel_size is not None:
+            around = _odd("context_kernel_size", context_kernel_size)
         _checks.choice("activation", activation, ACTIVATIONS)
         super().__init__(features, len(start), context)
         # Degree 0 is always wanted: those units see the earlier pixels.
@@ -316,7 +326,8 @@ class MaskedConvolution(CachedConditioner):
         masks = [self._plan.mask(*block) for block in layout.blocks]
         self.weights = nn.ParameterList(torch.empty(mask.shape) for mask in masks)
         self.biases = nn.ParameterList(torch.zeros(size) for size in units[1:])
-        inputs = 2 * context // (height * width) * kernel_size**2
+        self._context_kernel_size = around
+        inputs = 2 * context // (height * width) * around**2
         self.context_weight = nn.Parameter(torch.empty(units[1], inputs)) if context else None
         for i, mask in enumerate(masks):
             self.register_buffer(f"mask_{i}", mask, persistent=False)
@@ -353,8 +364,9 @@ class MaskedConvolution(CachedConditioner):
             return bias[:, None, None]
         maps = context.reshape(-1, self.context // (plan.height * plan.width), *plan.size)
         both = torch.cat([maps, maps.flip(-2, -1)], 1)
-        kernel = self.context_weight.unflatten(1, (both.shape[1], plan.kernel_size, -1))
-        rows = F.conv2d(both, kernel, bias, padding=plan.radius)
+        size = self._context_kernel_size
+        kernel = self.context_weight.unflatten(1, (both.shape[1], size, size))
+        rows = F.conv2d(both, kernel, bias, padding=size // 2)
         return rows.reshape(*context.shape[:-1], *rows.shape[1:])
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
