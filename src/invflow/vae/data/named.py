@@ -1,0 +1,65 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from invflow.vae.data import arrays, formats
+from invflow.vae.data.download import fetch
+from invflow.vae.data.images import Source
+
+_MNIST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+_MNIST_SUM = "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_FASHION_TRAIN = "train-images-idx3-ubyte.gz"
+_FASHION_TRAIN_SUM = "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
+_FASHION_TEST = "t10k-images-idx3-ubyte.gz"
+_FASHION_TEST_SUM = "sha256:346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
+_CIFAR = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+_CIFAR_SUM = "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+_FREY = "https://cs.nyu.edu/~roweis/data/frey_rawface.mat"
+_FREY_SUM = "md5:5aeb024d42b8a6091f30e5eb18c8a48d"
+
+
+def _digits() -> Source:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError('digits needs scikit-learn: pip install "invflow[vae]"') from error
+    bunch: Any = load_digits()
+    return Source(bunch.images.astype(np.uint8)[:, None], None, 17, "logistic")
+
+
+def _mnist() -> Source:
+    source = arrays.read(fetch("mnist", _MNIST, _MNIST_SUM))
+    return replace(source, likelihood="bernoulli")
+
+
+def _fashion_mnist() -> Source:
+    train = fetch("fashion-mnist", f"{_FASHION}/{_FASHION_TRAIN}", _FASHION_TRAIN_SUM)
+    test = fetch("fashion-mnist", f"{_FASHION}/{_FASHION_TEST}", _FASHION_TEST_SUM)
+    return Source(formats.idx(train), formats.idx(test), 256, "logistic")
+
+
+def _cifar10() -> Source:
+    path = fetch("cifar10", _CIFAR, _CIFAR_SUM)
+    train = formats.cifar(path, [f"data_batch_{i}.bin" for i in range(1, 6)])
+    return Source(train, formats.cifar(path, ["test_batch.bin"]), 256, "logistic")
+
+
+def _freyfaces() -> Source:
+    return Source(formats.frey(fetch("freyfaces", _FREY, _FREY_SUM)), None, 256, "logistic")
+
+
+#: Every data set that can be named.
+NAMES: dict[str, Callable[[], Source]] = {
+    "digits": _digits,
+    "mnist": _mnist,
+    "fashion-mnist": _fashion_mnist,
+    "cifar10": _cifar10,
+    "freyfaces": _freyfaces,
+}

@@ -1,0 +1,158 @@
+"""Images from `.npz` files, and what is said of bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invflow.vae import data
+
+GREY = np.random.default_rng(0).integers(0, 9, (60, 4, 5), dtype=np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
+
+
+def _file(path: Path, **arrays: np.ndarray) -> str:
+    np.savez(path / "images.npz", **arrays)
+    return str(path / "images.npz")
+
+
+def test_one_array_is_split_the_same_way_every_time(tmp_path: Path) -> None:
+    path = _file(tmp_path, images=GREY)
+    first, second = data.load(path), data.load(path)
+    assert first.name == "images"
+    assert first.shape == (1, 4, 5)
+    assert [len(p) for p in (first.train, first.validation, first.test)] == [48, 6, 6]
+    assert first.train.equal(second.train)
+    parts = np.concatenate([first.train, first.validation, first.test])
+    assert sorted(map(bytes, parts)) == sorted(map(bytes, GREY))
+
+
+def test_given_test_images_stay_apart(tmp_path: Path) -> None:
+    images = data.load(_file(tmp_path, train_images=GREY, test_images=GREY[:7] // 2))
+    assert images.test[:, 0].numpy().tolist() == (GREY[:7] // 2).tolist()
+    assert len(images.train) == 50
+
+
+def test_test_images_alone_are_no_training_images_too(tmp_path: Path) -> None:
+    images = data.load(_file(tmp_path, test_images=GREY))
+    assert [len(p) for p in (images.train, images.validation, images.test)] == [48, 6, 6]
+
+
+def test_pixels_of_a_channel_follow_those_of_the_one_before(tmp_path: Path) -> None:
+    images = data.load(_file(tmp_path, x_train=COLOUR[:50], x_test=COLOUR[50:]))
+    assert images.shape == (3, 4, 5)
+    assert (images.levels, images.likelihood) == (256, "logistic")
+    for flat, given in zip(images.test.flatten(1), COLOUR[50:], strict=True):
+        channels = [given[..., channel].ravel() for channel in range(3)]
+        assert flat.tolist() == np.concatenate(channels).tolist()
+
+
+@pytest.mark.parametrize(
+    ("array", "levels", "likelihood"),
+    [
+        (GREY, 9, "logistic"),
+        (GREY > 4, 2, "bernoulli"),
+        (GREY.astype(np.int64) * 30, 256, "logistic"),
+        (GREY / 8, 256, "bernoulli"),
+        (GREY[..., None], 9, "logistic"),
+        (COLOUR // 100, 3, "logistic"),
+        (COLOUR / 255, 256, "bernoulli"),
+        (np.zeros((20, 3, 3), int), 2, "bernoulli"),
+        (np.full((20, 3, 3), 7), 8, "logistic"),
+        (np.full((20, 1, 1), 200), 256, "logistic"),
+    ],
+)
+def test_likelihood_suits_the_levels(
+    tmp_path: Path, array: np.ndarray, levels: int, likelihood: str
+) -> None:
+    path = _file(tmp_path, images=array)
+    images = data.load(path)
+    assert (images.levels, images.likelihood) == (levels, likelihood)
+    assert data.load(path, "categorical").likelihood == "categorical"
+
+
+def test_floating_point_numbers_become_the_nearest_levels(tmp_path: Path) -> None:
+    images = data.load(_file(tmp_path, train=COLOUR / 255, test=COLOUR[:3] / np.float32(255)))
+    assert np.moveaxis(images.test.numpy(), 1, -1).tolist() == COLOUR[:3].tolist()
+
+
+def test_digest_tells_images_apart(tmp_path: Path) -> None:
+    other = COLOUR.copy()
+    other[3, 2, 1, 0] ^= 1
+    digests = [
+        data.load(_file(tmp_path, images=array)).digest
+        for array in (COLOUR, COLOUR, COLOUR[::-1], COLOUR[..., ::-1], other)
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
+
+
+NAN = np.where(np.arange(60)[:, None, None] == 3, np.nan, GREY / 8)
+COLOUR_NAN = COLOUR / 255
+COLOUR_NAN[7, 2, 3, 1] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": NAN}, "finite numbers, got 20 that are NaN or infinite, the first in image 3"),
+        ({"images": COLOUR_NAN}, "the first in image 7 at row 2, column 3, channel 1$"),
+        ({"images": GREY / 4}, r"in \[0, 1\], got numbers from 0 to 2"),
+        ({"images": GREY.astype(int) - 1}, r"grey levels 0 \.\. 255, got -1 to 7"),
+        ({"images": GREY.astype(int) * 99}, r"grey levels 0 \.\. 255, got 0 to 792"),
+        ({"images": GREY[:, 0]}, "must hold one array of images"),
+        ({"a": GREY, "b": GREY}, r"it holds a \(60, 4, 5\), b \(60, 4, 5\)"),
+        ({}, "it holds nothing"),
+        ({"images": GREY[:9]}, "images must hold at least 10 images, got 9"),
+        ({"images": GREY[:1]}, "at least 10 images, got 1"),
+        ({"train": GREY[:5], "test": GREY}, "at least 6 images for training and 1 for the test"),
+        ({"train": GREY, "test": GREY[:0]}, r"must hold images \(count, height, width\)"),
+        ({"images": GREY[:0]}, r"must hold images \(count, height, width\)"),
+        ({"images": COLOUR[..., :2]}, r"with 1 or 3 channels, last, got \(60, 4, 5, 2\)"),
+        ({"images": np.moveaxis(COLOUR, -1, 1)}, r"3 channels, last, got \(60, 3, 4, 5\)"),
+        ({"images": GREY.astype(str)}, "must hold numbers"),
+        ({"images": GREY * 1j}, "must hold numbers"),
+        (
+            {"train": GREY, "test": GREY.reshape(60, 2, 10)},
+            r"of one size .*, got \(1, 4, 5\) and \(1, 2, 10",
+        ),
+        ({"train": GREY, "test": COLOUR}, r"got \(1, 4, 5\) and \(3, 4, 5\)"),
+        ({"train": GREY / 8, "test": GREY}, "of one kind, got dtypes float64 and uint8"),
+        ({"images": GREY.astype(object)}, "not a readable .npz file"),
+    ],
+)
+def test_bad_files(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        data.load(_file(tmp_path, **arrays))
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    whole = Path(_file(tmp_path, images=GREY)).read_bytes()
+    flipped = bytearray(whole)
+    flipped[90:300] = bytes(255 - byte for byte in flipped[90:300])
+    np.save(tmp_path / "array.npy", GREY)
+    single = (tmp_path / "array.npy").read_bytes()
+    for content in (b"", b"garbage", whole[: len(whole) // 2], bytes(flipped), single):
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"not a readable \.npz file"):
+            data.load(str(tmp_path / "bad.npz"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes"),
+    [
+        ("mnist", (1, 28, 28), [50_000, 10_000, 10_000]),
+        ("freyfaces", (1, 28, 20), [1573, 196, 196]),
+    ],
+)
+def test_shared_files(name: str, shape: tuple[int, int, int], sizes: list[int]) -> None:
+    path = Path(__file__).parents[4] / "shared" / "data" / f"{name}.npz"
+    if not path.is_file():
+        pytest.skip(f"needs {name}.npz of the shared data folder")
+    images = data.load(str(path))
+    assert [len(p) for p in (images.train, images.validation, images.test)] == sizes
+    assert images.shape == shape
+    assert images.levels == 256
