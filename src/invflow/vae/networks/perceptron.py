@@ -1,0 +1,45 @@
+"""Perceptrons: encoders and decoders that take images as vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from invflow.vae.networks.maps import Shape
+
+
+def perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Return linear layers with ELUs between them.
+
+    Args:
+        widths: of the input, of each hidden layer, and of the output.
+
+    Example:
+        >>> perceptron((3, 5, 2))
+        Sequential(
+          (0): Linear(in_features=3, out_features=5, bias=True)
+          (1): ELU(alpha=1.0)
+          (2): Linear(in_features=5, out_features=2, bias=True)
+        )
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def encoder(shape: Shape, context: int, hidden: Sequence[int]) -> nn.Sequential:
+    """Return a perceptron from images, (batch, pixels), to (batch, context)."""
+    return perceptron([math.prod(shape), *hidden, context])
+
+
+def decoder(
+    shape: Shape, outputs: int, latents: int, context: int, hidden: Sequence[int]
+) -> nn.Sequential:
+    """Return a perceptron from (batch, latents) to (batch, pixels, outputs), `hidden` reversed."""
+    pixels = math.prod(shape)
+    layers = perceptron([latents, *hidden[::-1], pixels * outputs])
+    return layers.append(nn.Unflatten(-1, (pixels, outputs)))

@@ -1,0 +1,204 @@
+"""Layers with weight normalisation, and their data-dependent start."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class WeightNorm(nn.Module, ABC):
+    r"""A linear map whose weights have a length and a direction of their own for each output.
+
+    $$w_k = g_k\, v_k / \|v_k\|$$
+
+    Args:
+        shape: of the weights.
+        axis: which axis of them counts the outputs k.
+        channel: which axis of the map's value counts them.
+        gain: the initial g of outputs of standard deviation one, for independent inputs of that.
+        scale: the outputs' standard deviation where they start.
+
+    References:
+        Salimans and Kingma 2016, arXiv 1602.07868.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], axis: int, channel: int, gain: float, scale: float
+    ) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.empty(shape))
+        self.g = nn.Parameter(torch.full((shape[axis],), gain * scale))
+        self.bias = nn.Parameter(torch.zeros(shape[axis]))
+        self.channel = channel
+        self.scale = scale
+        self._inputs = [other for other in range(len(shape)) if other != axis]
+        nn.init.normal_(self.v, std=0.05)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights, in the shape of v."""
+        length = torch.linalg.vector_norm(self.v, dim=self._inputs, keepdim=True)
+        return self.v * (self.g.view_as(length) / length)
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map's value at `x`."""
+
+
+class WeightNormLinear(WeightNorm):
+    """A fully connected layer with weight normalisation.
+
+    Args:
+        inputs: how many numbers it reads.
+        outputs: how many it gives.
+        scale: the standard deviation of each where it starts.
+
+    Example:
+        >>> import torch
+        >>> layer = WeightNormLinear(3, 2)
+        >>> x = torch.randn(50, 3)
+        >>> with starting(layer):
+        ...     std, mean = torch.std_mean(layer(x), 0, correction=0)
+        >>> torch.allclose(mean, torch.zeros(2), atol=1e-5), torch.allclose(std, torch.ones(2))
+        (True, True)
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, scale: float = 1.0) -> None:
+        super().__init__((outputs, inputs), 0, -1, 1.0, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (*batch, outputs) of `x`, (*batch, inputs)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+class WeightNormConv2d(WeightNorm):
+    """A convolution with weight normalisation.
+
+    Args:
+        inputs: how many maps it reads.
+        outputs: how many it gives.
+        kernel_size: height and width of the kernel.
+        stride: as for `torch.nn.Conv2d`.
+        padding: as for `torch.nn.Conv2d`.
+        scale: the standard deviation of each map where it starts.
+
+    Example:
+        >>> import torch
+        >>> WeightNormConv2d(1, 4, 3, stride=2, padding=1)(torch.randn(5, 1, 7, 8)).shape
+        torch.Size([5, 4, 4, 4])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__((outputs, inputs, kernel_size, kernel_size), 0, -3, 1.0, scale)
+        self.stride = stride
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (batch, outputs, height, width) of `x`, (batch, inputs, height, width)."""
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+class WeightNormConvTranspose2d(WeightNorm):
+    """A transposed convolution with weight normalisation.
+
+    Args:
+        inputs: how many maps it reads.
+        outputs: how many it gives.
+        kernel_size: height and width of the kernel.
+        stride: as for `torch.nn.ConvTranspose2d`.
+        padding: as for `torch.nn.ConvTranspose2d`.
+        output_padding: as for `torch.nn.ConvTranspose2d`.
+        scale: the standard deviation of each map where it starts.
+
+    Example:
+        >>> import torch
+        >>> layer = WeightNormConvTranspose2d(4, 1, 3, stride=2, padding=1, output_padding=(0, 1))
+        >>> layer(torch.randn(5, 4, 4, 4)).shape
+        torch.Size([5, 1, 7, 8])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: tuple[int, int] = (0, 0),
+        *,
+        scale: float = 1.0,
+    ) -> None:
+        # A pixel sees one tap of the kernel in stride x stride.
+        super().__init__((inputs, outputs, kernel_size, kernel_size), 1, -3, float(stride), scale)
+        self.stride = stride
+        self.padding = padding
+        self.output_padding = output_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps (batch, outputs, height, width) of `x`, (batch, inputs, height, width)."""
+        return F.conv_transpose2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.output_padding
+        )
+
+
+@contextmanager
+def starting(module: nn.Module) -> Generator[None]:
+    """Let the weight-normalised layers of a module start from the data that flow through it.
+
+    Inside, each of them, as it is called, sets its g and bias so that each of its outputs has mean
+    zero and standard deviation `scale` over the batch (and over space), and passes these on. An
+    output that is constant in that batch keeps its g and is centred; one with a NaN or infinity
+    keeps both. Nothing random is done, and no gradients are recorded. Outside, the layers do not
+    look at data, and what was set is saved as the parameters that it is.
+
+    Call the module itself, not what `torch.compile` makes of it; and in every process with the
+    same batch.
+
+    Args:
+        module: whose layers.
+
+    References:
+        Salimans and Kingma 2016, arXiv 1602.07868, section 3.
+
+    Example:
+        >>> import torch
+        >>> layer = WeightNormLinear(1, 1)
+        >>> with starting(layer):
+        ...     layer(torch.tensor([[3.0], [7.0]])).abs().squeeze().tolist()
+        [1.0, 1.0]
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, WeightNorm)]
+    hooks = [layer.register_forward_hook(_start) for layer in layers]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _start(layer: WeightNorm, inputs: tuple[Any, ...], outputs: Tensor) -> Tensor:
+    rows = outputs.movedim(layer.channel, -1).flatten(0, -2)
+    rounding = 8 * torch.finfo(rows.dtype).eps * rows.abs().amax()
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    std, mean = torch.std_mean(rows, 0, correction=0)
+    mean = torch.where(torch.isfinite(mean), mean, 0.0)
+    factor = torch.where(torch.isfinite(std) & (std > rounding), layer.scale / std, 1.0)
+    layer.g.mul_(factor)
+    layer.bias.sub_(mean).mul_(factor)
+    return layer.forward(*inputs)
