@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from invflow import cli
 from invflow.cli.app import app
@@ -189,7 +190,7 @@ def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) ->
 
 def test_other_images_under_the_same_name(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
     file = tmp_path / "images.npz"
-    command = ("vae", "--data", file, "--runs", tmp_path, *SMALL, "--posterior", "diagonal")
+    command = ("vae", file, "--runs", tmp_path, *SMALL, "--posterior", "diagonal")
     np.savez(file, images=GREY)
     assert invflow(*command)[0] == 0
     np.savez(file, images=GREY[::-1])
@@ -220,6 +221,86 @@ def test_files_that_are_no_files_are_left_alone(
 
 
 GREY = np.random.default_rng(0).integers(0, 9, (40, 8, 8), dtype=np.uint8)
+COLOUR = np.random.default_rng(1).integers(0, 256, (24, 4, 5, 3), dtype=np.uint8)
+
+
+def _save(folder: Path, images: np.ndarray) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:02}.png")
+    return folder
+
+
+@pytest.mark.parametrize("likelihood", ["auto", "gaussian"])
+def test_colours_from_a_folder_to_samples_and_back(
+    invflow: Callable[..., Outcome], tmp_path: Path, likelihood: str
+) -> None:
+    """What is drawn from a model can be scored, and learned from."""
+    folder, samples = _save(tmp_path / "flowers", COLOUR), tmp_path / "samples.npz"
+    short = ("--runs", tmp_path / "runs", *SMALL, "--posterior", "iaf", "--latents", 2)
+    assert invflow("vae", folder, *short, "--likelihood", likelihood)[0] == 0
+    run = tmp_path / "runs" / "flowers"
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config["images"]["shape"] == [3, 4, 5]
+    assert config["images"]["levels"] == 256
+    assert f"VAE on {folder}" in (run / "report.html").read_text()
+    assert invflow("sample", run, "-n", 12, "--out", tmp_path / "samples.png")[0] == 0
+    assert invflow("sample", run, "-n", 12, "--out", samples)[0] == 0
+    drawn = np.load(samples)["images"]
+    assert drawn.shape == (12, 4, 5, 3)
+    assert drawn.dtype == np.uint8
+    for given in (samples, folder):
+        assert invflow("score", run, given, "--samples", 5)[0] == 0
+    assert (run / "scores.csv").read_text().count("\n") == 25
+    assert invflow("vae", samples, *short)[0] == 0
+    assert (tmp_path / "runs" / "samples" / "report.html").is_file()
+
+
+def test_constant_images_train(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+    np.savez(tmp_path / "constant.npz", images=np.full((30, 4, 4), 200, np.uint8))
+    short = ("--runs", tmp_path, *SMALL, "--posterior", "iaf", "--latents", 2)
+    assert invflow("vae", tmp_path / "constant.npz", *short)[0] == 0
+    results = json.loads((tmp_path / "constant" / "results.json").read_text())["posteriors"]
+    assert np.isfinite(results["iaf"]["log_likelihood"])
+
+
+def _truncated(folder: Path) -> None:
+    content = (_save(folder, COLOUR) / "07.png").read_bytes()
+    (folder / "07.png").write_bytes(content[:60])
+
+
+def _mixed(folder: Path) -> None:
+    Image.fromarray(COLOUR[0, :2]).save(_save(folder, COLOUR) / "07.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "pictures does not exist; images are one of digits, mnist"),
+        (lambda folder: folder.mkdir(), "pictures holds no image files"),
+        (_truncated, "07.png is not a readable image"),
+        (_mixed, "00.png of 5 x 4 and 07.png of 5 x 2"),
+        (lambda folder: _save(folder, COLOUR[:1]), "pictures must hold at least 10 images, got 1"),
+    ],
+)
+def test_bad_folders(
+    invflow: Callable[..., Outcome], tmp_path: Path, make: Callable[[Path], None], message: str
+) -> None:
+    make(tmp_path / "pictures")
+    code, out, err = invflow("vae", tmp_path / "pictures", "--runs", tmp_path / "runs", *SMALL)
+    assert code != 0
+    assert message in err
+    assert not out
+    assert err.count("\n") <= 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_of_another_shape_are_not_scored(
+    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+) -> None:
+    code, _, err = invflow("score", finished, _save(tmp_path / "pictures", COLOUR))
+    assert code != 0
+    assert "must hold images of (1, 8, 8) (channels, height, width), got (3, 4, 5)" in err
 
 
 def _nan(path: Path) -> None:
@@ -252,7 +333,7 @@ def test_bad_files_leave_an_existing_run_alone(
     file = tmp_path / "images.npz"
     make(file)
     for arguments in (
-        ("vae", "--data", file, "--name", "digits", "--runs", finished.parent, "--overwrite"),
+        ("vae", file, "--name", "digits", "--runs", finished.parent, "--overwrite"),
         ("score", finished, file, "--out", tmp_path / "scores.csv"),
     ):
         if message.startswith("at least") and arguments[0] == "score":

@@ -17,13 +17,15 @@ from invflow.vae.likelihood import Likelihood
 from invflow.vae.model import VAE
 from invflow.vae.run import Result, Run, build
 
-RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 65.4)
-IMAGES = torch.randint(17, (6, 4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
+IMAGES = torch.randint(
+    17, (6, 1, 4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+)
 
 
-def _run(directory: Path, latents: int = 3) -> Run:
+def _run(directory: Path, latents: int = 3, channels: int = 1) -> Run:
     config = Config(latents=latents, hidden=(8,), context=4, flow_steps=1, flow_hidden=(8,))
-    format = Format(shape=(4, 5), levels=17, likelihood="logistic", digest="")
+    format = Format(shape=(channels, 4, 5), levels=17, likelihood="logistic", digest="")
     models = build(config, format)
     return Run(directory, config, format, models, dict.fromkeys(models, RESULT))
 
@@ -42,6 +44,25 @@ def test_page_holds_everything(tmp_path: Path, latents: int) -> None:
     assert text.count("data:image/png;base64,") == 4
     assert "-88.00 ± 0.90" in text
     assert "http" not in text
+
+
+def test_pictures_in_colour() -> None:
+    """A picture on the axes is what the levels say, white between the images."""
+    images = torch.tensor([[[[255.0]], [[0.0]], [[51.0]]], [[[300.0]], [[-5.0]], [[255.0]]]])
+    _, axes = figures._figure(1, 1, (1, 1))
+    figures._show(axes[0, 0], figures._grid(images, columns=2), 256)
+    (shown,) = axes[0, 0].get_images()
+    pixels = np.asarray(shown.get_array())
+    assert pixels.shape == (2, 4, 3)
+    np.testing.assert_allclose(pixels[0, 0], [1, 0, 0.2])
+    np.testing.assert_allclose(pixels[0, 2], [1, 0, 1])
+    assert (pixels[1] == 1).all()
+    assert (pixels[:, 1] == 1).all()
+
+
+def test_page_of_coloured_images(tmp_path: Path) -> None:
+    report.write(_run(tmp_path, channels=3), IMAGES.expand(-1, 3, -1, -1))
+    assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == 4
 
 
 def test_page_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -70,8 +91,7 @@ class Gaussian(Likelihood):
 def test_resampled_draws_follow_the_exact_posterior() -> None:
     """A linear decoder with normal noise has a normal posterior, with W'W/s^2 + I as precision."""
     torch.manual_seed(0)
-    vae = VAE(5, 17, posterior="diagonal", latents=2, hidden=(), context=3)
-    vae.likelihood = Gaussian(17)
+    vae = VAE((1, 1, 5), 17, Gaussian(17), "diagonal", latents=2, hidden=(), context=3)
     with torch.no_grad():
         vae.decoder[0].weight.mul_(0.6)
     image = torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]])
@@ -102,10 +122,10 @@ def test_levels_enclose_the_mass_they_say() -> None:
 
 def test_grid_keeps_every_image_and_leaves_gaps() -> None:
     picture = figures._grid(IMAGES, columns=4)
-    assert picture.shape == (2 * 5, 4 * 6)
+    assert picture.shape == (2 * 5, 4 * 6, 1)
     for k, image in enumerate(IMAGES):
         row, column = divmod(k, 4)
         part = picture[row * 5 : row * 5 + 4, column * 6 : column * 6 + 5]
-        assert (part == image.numpy()).all()
+        assert (part[..., 0] == image[0].numpy()).all()
     assert np.isnan(picture[4]).all()
     assert np.isnan(picture[5:, 12:]).all()

@@ -8,6 +8,8 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
+from torch import Tensor
 
 from invflow import _files, report
 from invflow.cli import terminal
@@ -30,7 +32,8 @@ def command(
 ) -> None:
     """Draw images from a trained model.
 
-    An .npz file gets them as `images`, grey levels (count, height, width).
+    An .npz file gets them as `images`, levels (count, height, width), or with colours (count,
+    height, width, 3), which is what `invflow vae` and `invflow score` read.
     """
     path = out or run / "samples.npz"
     if path.suffix not in (".npz", ".png"):
@@ -43,5 +46,12 @@ def command(
         if path.suffix == ".png":
             report.sheet(images, model.levels).savefig(temporary, dpi=150, bbox_inches="tight")
         else:
-            np.savez_compressed(temporary, images=images.numpy().astype(np.uint8))
+            np.savez_compressed(temporary, images=_array(images, model.levels))
     terminal.say(f"{count} images: {path}")
+
+
+def _array(images: Tensor, levels: int) -> NDArray[np.uint8]:
+    """Return images, (count, channels, height, width), as they are kept in files."""
+    whole = images.round().clamp(0, levels - 1)  # a Gaussian likelihood draws real numbers
+    last = whole.to(torch.uint8).movedim(1, -1).numpy()
+    return last[..., 0] if last.shape[-1] == 1 else last

@@ -20,7 +20,9 @@ def command(
     images: Annotated[
         str,
         typer.Argument(
-            help="digits or mnist for their test images, or an .npz file.", metavar="DATA"
+            help=f"{', '.join(data.NAMES)}, an .npz file or a folder: the test images, or all "
+            "where none are set apart for the test.",
+            metavar="DATA",
         ),
     ],
     posterior: Annotated[

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from invflow import report
+from invflow import _checks, report
 from invflow.cli import terminal
-from invflow.vae import POSTERIORS, experiment
-from invflow.vae.config import Config, LikelihoodName
+from invflow.vae import POSTERIORS, data, experiment
+from invflow.vae.build import RESNET_POSTERIORS
+from invflow.vae.config import (
+    Config,
+    LikelihoodName,
+    NetworkName,
+    OptimizerName,
+    PrecisionName,
+    PriorName,
+    ScheduleName,
+)
+from invflow.vae.presets import PRESETS
 
 
-def _default(setting: str) -> str:
-    return str(Config.model_fields[setting].default)
+def _option(setting: str, help: str, panel: str, **options: Any) -> Any:
+    default = options.pop("default", None) or str(Config.model_fields[setting].default)
+    return typer.Option(help=help, show_default=default, rich_help_panel=panel, **options)
 
 
 def command(
     images: Annotated[
-        Literal["digits", "mnist"], typer.Argument(help="The images to learn.", show_default=True)
-    ] = "digits",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Learn the images of this file instead: train_images and test_images, or one "
-            "array (count, height, width). Integers are grey levels, up to 17 or 256 of them; "
-            "floating-point numbers in [0, 1] are probabilities of white.",
-            metavar="FILE.npz",
+        str | None,
+        typer.Argument(
+            help=f"The images to learn: {', '.join(data.NAMES)}; a folder of image files, with "
+            "subfolders train and test or without; or an .npz file with train_images and "
+            "test_images, or one array, (count, height, width) or (count, height, width, 3). "
+            "Integers are levels, up to 17 or 256 of them; floating-point numbers in [0, 1] are "
+            "probabilities of white.",
+            metavar="DATA",
+            show_default="digits",
         ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help=f"Settings to begin with: {', '.join(PRESETS)}.")
     ] = None,
     name: Annotated[
         str | None,
@@ -42,46 +56,126 @@ def command(
     posterior: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(POSTERIORS)}; give it again to compare.",
+            help=f"{', '.join(POSTERIORS)}; with --network resnet-vae "
+            f"{', '.join(RESNET_POSTERIORS)}. Give it again to compare.",
             show_default="diagonal and iaf",
+            rich_help_panel="Model",
         ),
     ] = None,
+    prior: Annotated[PriorName | None, _option("prior", "Of the latents.", "Model")] = None,
     likelihood: Annotated[
-        LikelihoodName,
-        typer.Option(help="Of a pixel; auto takes what suits the grey levels."),
-    ] = "auto",
-    latents: Annotated[
-        int | None, typer.Option(help="Latent features.", show_default=_default("latents"))
+        LikelihoodName | None,
+        _option("likelihood", "Of a pixel; auto takes what suits the grey levels.", "Model"),
+    ] = None,
+    network: Annotated[
+        NetworkName | None,
+        _option("network", "Encoder and decoder; resnet-vae has latents in every layer.", "Model"),
+    ] = None,
+    latents: Annotated[int | None, _option("latents", "Latent features.", "Model")] = None,
+    hidden: Annotated[
+        list[int] | None,
+        _option(
+            "hidden",
+            "Width of a hidden layer (mlp), or its maps; give it again for more layers.",
+            "Model",
+            default="the network's own",
+        ),
+    ] = None,
+    context: Annotated[
+        int | None, _option("context", "Size of the encoder's output.", "Model")
     ] = None,
     flow_steps: Annotated[
-        int | None, typer.Option(help="Flow steps.", show_default=_default("flow_steps"))
+        int | None,
+        _option("flow_steps", "Flow steps.", "Model", default="4; 1 in a resnet-vae's layer"),
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Updates.", show_default=_default("steps"))
+    flow_hidden: Annotated[
+        list[int] | None,
+        _option(
+            "flow_hidden",
+            "Width of a hidden layer of each step's network; give it again for more layers.",
+            "Model",
+            default="128; in a resnet-vae its features",
+        ),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images per update.", show_default=_default("batch_size"))
+    depths: Annotated[
+        list[int] | None,
+        _option(
+            "depths",
+            "Layers of a resnet-vae; give it again for the next, halved resolution.",
+            "Model",
+            default="4",
+        ),
+    ] = None,
+    features: Annotated[
+        int | None, _option("features", "Feature maps of a resnet-vae.", "Model")
+    ] = None,
+    maps: Annotated[
+        int | None, _option("maps", "Latent maps in each layer of a resnet-vae.", "Model")
+    ] = None,
+    beta: Annotated[float | None, _option("beta", "Weight of the divergence.", "Training")] = None,
+    warmup: Annotated[
+        int | None,
+        _option("warmup", "Updates over which that weight grows from 0.", "Training"),
+    ] = None,
+    free_bits: Annotated[
+        float | None,
+        _option("free_bits", "Nats that each group of latents has for free.", "Training"),
+    ] = None,
+    train_samples: Annotated[
+        int | None,
+        _option(
+            "train_samples",
+            "Draws for the importance-weighted bound; 1 for the evidence lower bound.",
+            "Training",
+        ),
+    ] = None,
+    optimizer: Annotated[
+        OptimizerName | None, _option("optimizer", "What takes the steps.", "Training")
     ] = None,
     learning_rate: Annotated[
+        float | None, _option("learning_rate", "At the start.", "Training")
+    ] = None,
+    schedule: Annotated[
+        ScheduleName | None, _option("schedule", "Of the learning rate.", "Training")
+    ] = None,
+    weight_decay: Annotated[
         float | None,
-        typer.Option(help="Adam's, at the start.", show_default=_default("learning_rate")),
+        _option("weight_decay", "AdamW's.", "Training", default="0.1 with adamw"),
+    ] = None,
+    average: Annotated[
+        float | None,
+        _option(
+            "average",
+            "Decay of the weights' moving average, which is then what is evaluated.",
+            "Training",
+        ),
+    ] = None,
+    clip: Annotated[
+        float | None, _option("clip", "Largest norm of a gradient.", "Training")
+    ] = None,
+    steps: Annotated[int | None, _option("steps", "Updates.", "Training")] = None,
+    batch_size: Annotated[
+        int | None, _option("batch_size", "Images per update, on all devices.", "Training")
+    ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        _option("evaluate_every", "Updates between evaluations and checkpoints.", "Training"),
     ] = None,
     importance_samples: Annotated[
         int | None,
-        typer.Option(
-            help="Draws per image for the log-likelihood.",
-            show_default=_default("importance_samples"),
-        ),
+        _option("importance_samples", "Draws per image for the log-likelihood.", "Training"),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Of everything random.", show_default=_default("seed"))
-    ] = None,
+    seed: Annotated[int | None, _option("seed", "Of everything random.", "Training")] = None,
     accelerator: Annotated[
-        str | None,
-        typer.Option(
-            help="cpu, cuda or auto.", metavar="NAME", show_default=_default("accelerator")
-        ),
+        str | None, _option("accelerator", "cpu, cuda or auto.", "Device", metavar="NAME")
     ] = None,
+    devices: Annotated[int | None, _option("devices", "How many.", "Device")] = None,
+    precision: Annotated[
+        PrecisionName | None, _option("precision", "Of the arithmetic.", "Device")
+    ] = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks.", rich_help_panel="Device")
+    ] = False,
 ) -> None:
     """Train VAEs with different posteriors side by side, and report how they compare.
 
@@ -91,36 +185,63 @@ def command(
     """
     given: dict[str, Any] = {
         "data": images,
-        "file": str(data) if data is not None else None,
         "likelihood": likelihood,
-        "posteriors": tuple(posterior) if posterior else None,
+        "posteriors": posterior,
+        "prior": prior,
+        "network": network,
         "latents": latents,
+        "hidden": hidden,
+        "context": context,
         "flow_steps": flow_steps,
+        "flow_hidden": flow_hidden,
+        "depths": depths,
+        "features": features,
+        "maps": maps,
+        "beta": beta,
+        "warmup": warmup,
+        "free_bits": free_bits,
+        "train_samples": train_samples,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "weight_decay": weight_decay,
+        "average": average,
+        "clip": clip,
         "steps": steps,
         "batch_size": batch_size,
-        "learning_rate": learning_rate,
+        "evaluate_every": evaluate_every,
         "importance_samples": importance_samples,
         "seed": seed,
         "accelerator": accelerator,
+        "devices": devices,
+        "precision": precision,
+        "compile": compile or None,
     }
-    try:
-        config = Config(**{key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
-    name = name or (data.stem if data is not None else images)
-    if Path(name).name != name or name == "..":
+    config = _config(preset, {k: v for k, v in given.items() if v not in (None, [])})
+    name = name or data.name_of(config.data)
+    if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
     directory = runs / name
     report.require()
     try:
         with terminal.progress("training", config.steps) as told:
             run = experiment.train(config, directory, overwrite=overwrite, report=told)
-        report.write(run, experiment.load_images(config).test)
+        if run is None:  # another process reports
+            return
+        report.write(run, data.load(config.data, config.likelihood).test)
     except KeyboardInterrupt as error:
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
     terminal.table("Test images, nats per image", report.COLUMNS, report.rows(run.results))
     terminal.say(f"Report: {directory / 'report.html'}")
+
+
+def _config(preset: str | None, given: dict[str, Any]) -> Config:
+    chosen = {} if preset is None else PRESETS[_checks.choice("--preset", preset, PRESETS)]
+    try:
+        return Config(**(chosen | given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-").replace("posteriors", "posterior")
+        raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error

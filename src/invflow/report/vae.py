@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invflow.report import page
 from invflow.training import metrics
-from invflow.vae.model import VAE
+from invflow.vae.base import LatentModel
 from invflow.vae.run import Result, Run
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = ("posterior", "test bound", "log-likelihood", "gain", "KL", "time")
+#: So many draws are decoded in one piece, and the first so many latents are looked at.
+AT_ONCE, SHOWN = 2048, 64
 _COLOURS = ("#9467bd", "#1f77b4", "#2ca02c", "#d62728", "#ff7f0e")
 
 
@@ -44,7 +46,7 @@ def write(run: Run, test: Tensor) -> None:
 
     Args:
         run: a finished run.
-        test: grey levels of test images, (count, height, width).
+        test: levels of test images, (count, channels, height, width).
 
     Raises:
         ImportError: matplotlib or Jinja is not installed.
@@ -88,7 +90,7 @@ def write(run: Run, test: Tensor) -> None:
         ),
         page.Section("Settings", code=run.config.model_dump_json(indent=2)),
     ]
-    title = f"invflow: VAE on {run.config.file or run.config.data}"
+    title = f"invflow: VAE on {run.config.data}"
     lead = (
         f"{' and '.join(run.results)} posterior, {run.config.latents} latents, "
         f"{run.config.steps} steps, seed {run.config.seed}"
@@ -97,7 +99,7 @@ def write(run: Run, test: Tensor) -> None:
 
 
 def sheet(images: Tensor, levels: int) -> Figure:
-    """Draw images, grey levels (count, height, width), in a near-square grid."""
+    """Draw images, levels (count, channels, height, width), in a near-square grid."""
     columns = math.ceil(math.sqrt(len(images)))
     figure, axes = _figure(1, 1, (6, 6))
     _show(axes[0, 0], _grid(images, columns), levels)
@@ -141,23 +143,21 @@ def reconstructions(run: Run, test: Tensor, generator: torch.Generator, count: i
     levels = run.model().levels
     _show(axes[0, 0], _grid(chosen, columns=len(chosen)), levels, "images")
     for axis, (name, model) in zip(axes[1:, 0], run.models.items(), strict=True):
-        x = model.likelihood.observe(chosen.flatten(1), generator)
-        z = model.encode(x).sample(generator=generator)
+        x = model.observe(chosen.flatten(1), generator)
         with torch.no_grad():
+            z = model.draw(x, 1, generator)[0].squeeze(0)
             mean = model.likelihood.mean(model.decode(z)).reshape(len(chosen), *run.format.shape)
         _show(axis, _grid(mean, columns=len(chosen)), levels, name)
     return figure
 
 
-def posteriors(
-    run: Run, test: Tensor, generator: torch.Generator, count: int = 3, draws: int = 50_000
-) -> Figure:
+def posteriors(run: Run, test: Tensor, generator: torch.Generator, count: int = 3) -> Figure:
     """Draw approximate and exact posteriors of a few test images in two latent dimensions."""
+    draws = 50_000 if run.config.network == "mlp" else 4096
     chosen = test[:count]
     figure, axes = _figure(len(chosen), len(run.models) + 1, (8.0, 2.4 * len(chosen)))
     for row, image in zip(axes, chosen, strict=True):
-        row[0].imshow(image.numpy(), cmap="gray_r")
-        row[0].axis("off")
+        _show(row[0], image.movedim(0, -1).numpy(), run.model().levels)
         for axis, (name, model) in zip(row[1:], run.models.items(), strict=True):
             q, exact, effective = _draws(model, image, draws, generator)
             i, j = _most_correlated(exact)
@@ -171,17 +171,17 @@ def posteriors(
 
 @torch.no_grad()
 def _draws(
-    model: VAE, image: Tensor, count: int, generator: torch.Generator
+    model: LatentModel, image: Tensor, count: int, generator: torch.Generator
 ) -> tuple[NDArray[Any], NDArray[Any], float]:
     """Return draws from the approximate posterior, importance-resampled ones, and their ESS.
 
     The effective sample size is a fraction of the number of draws.
     """
-    x = model.likelihood.observe(image.reshape(1, -1), generator)
-    z, log_q = model.encode(x).rsample_and_log_prob((count,), generator=generator)
-    parts = z.split(2048)  # decoded images take much more memory than their latents
-    fit = torch.cat([model.likelihood.log_prob(x, model.decode(part)) for part in parts])
-    weights = torch.softmax((fit + model.prior.log_prob(z) - log_q).squeeze(-1), 0)
+    x = model.observe(image.reshape(1, -1), generator)
+    # Decoded images take much more memory than their latents.
+    parts = [model.draw(x, min(AT_ONCE, count), generator) for _ in range(-(-count // AT_ONCE))]
+    z = torch.cat([part[0] for part in parts])[:count, :, :SHOWN]
+    weights = torch.softmax(torch.cat([part[1] for part in parts])[:count].squeeze(-1), 0)
     effective = 1 / (count * float(weights.square().sum()))
     # Truncated importance sampling (Ionides 2008): no single draw makes a mode of its own.
     weights = weights.clamp(max=count**-0.5)
@@ -231,16 +231,23 @@ def _smooth(counts: NDArray[Any]) -> NDArray[Any]:
 
 
 def _grid(images: Tensor, columns: int) -> NDArray[Any]:
-    """Return images side by side, with a gap of one pixel, NaN."""
-    padded = np.pad(images.numpy().astype(float), ((0, 0), (0, 1), (0, 1)), constant_values=np.nan)
-    missing = -len(padded) % columns
-    padded = np.pad(padded, ((0, missing), (0, 0), (0, 0)), constant_values=np.nan)
+    """Return images side by side, (height, width, channels), with a gap of one pixel, NaN."""
+    missing = -len(images) % columns
+    padded = np.pad(
+        images.movedim(1, -1).numpy().astype(float),
+        ((0, missing), (0, 1), (0, 1), (0, 0)),
+        constant_values=np.nan,
+    )
     lines = padded.reshape(-1, columns, *padded.shape[1:])
     return np.concatenate([np.concatenate(list(line), axis=1) for line in lines], axis=0)
 
 
 def _show(axis: Axes, picture: NDArray[Any], levels: int, title: str = "") -> None:
-    axis.imshow(picture, cmap="gray_r", vmin=0, vmax=levels - 1)
+    """Draw a picture, (height, width, channels): dark on white where grey, or in its colours."""
+    if picture.shape[-1] == 1:
+        axis.imshow(picture[..., 0], cmap="gray_r", vmin=0, vmax=levels - 1)
+    else:
+        axis.imshow(np.nan_to_num(picture / (levels - 1), nan=1.0).clip(0, 1))
     axis.set_title(title, fontsize=10, loc="left")
     axis.axis("off")
 

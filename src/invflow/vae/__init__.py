@@ -1,5 +1,6 @@
 """Variational autoencoders with flow posteriors."""
 
+from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.likelihood import (
     LIKELIHOODS,
     Bernoulli,
@@ -10,20 +11,29 @@ from invflow.vae.likelihood import (
     LogisticMixture,
     SharedLogistic,
 )
-from invflow.vae.model import VAE, Elbo
+from invflow.vae.model import VAE
+from invflow.vae.objective import Objective
 from invflow.vae.posterior import POSTERIORS, posterior
+from invflow.vae.prior import PRIORS, Prior, prior
+from invflow.vae.resnet import ResNetVAE
 
 __all__ = [
     "LIKELIHOODS",
     "POSTERIORS",
+    "PRIORS",
     "VAE",
     "Bernoulli",
     "Categorical",
     "DiscretisedLogistic",
     "Elbo",
     "Gaussian",
+    "LatentModel",
     "Likelihood",
     "LogisticMixture",
+    "Objective",
+    "Prior",
+    "ResNetVAE",
     "SharedLogistic",
     "posterior",
+    "prior",
 ]

@@ -18,58 +18,99 @@ LikelihoodName = Literal[
     "categorical",
     "gaussian",
 ]
+PriorName = Literal["normal", "vamp", "autoregressive"]
+NetworkName = Literal["mlp", "gated", "resnet", "resnet-vae"]
+OptimizerName = Literal["adamw", "adam", "adamax"]
+ScheduleName = Literal["cosine", "constant"]
+PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
+
 Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Config(BaseModel):
     """The settings of a run; together with the versions, all that repeats it.
 
     Attributes:
-        data: "digits" or "mnist".
-        file: an `.npz` file of images, instead of `data`.
+        data: a name of images, or the path of a folder or an `.npz` file.
         likelihood: "auto" for one that suits the levels, or one of `LIKELIHOODS`.
-        posteriors: those to train side by side.
-        latents: number of latent features.
-        hidden: widths of the hidden layers of encoder and, reversed, decoder.
-        context: size of the encoder's output.
-        flow_steps: number of flow steps.
-        flow_hidden: widths of the hidden layers of each step's network.
+        posteriors: those to train side by side: of `POSTERIORS`, or for "resnet-vae" of
+            `RESNET_POSTERIORS`.
+        prior: one of `PRIORS`.
+        network: encoder and decoder, one of `networks.NETWORKS`; or "resnet-vae", with latent maps
+            in every layer and a prior of its own.
+        latents: number of latent features; not for "resnet-vae".
+        hidden: widths of the layers of an "mlp", maps of "gated" and "resnet"; None for their own.
+        context: size of the encoder's output; not for "resnet-vae".
+        depths: layers of a "resnet-vae" at each resolution.
+        features: its feature maps.
+        maps: its latent maps in each layer.
+        flow_steps: number of flow steps; None for 4, in each layer of a "resnet-vae" 1.
+        flow_hidden: widths of the hidden layers of each step's network; None for one layer, of
+            128 units, in a "resnet-vae" of as many maps as it has features.
+        beta: the weight of the divergence.
+        warmup: steps over which that weight grows from 0.
+        free_bits: nats that each group of latents has for free.
+        train_samples: of the importance-weighted bound to train by; 1 for the evidence lower bound.
+        optimizer: "adamw", "adam" or "adamax".
+        learning_rate: the optimizer's at the start.
+        schedule: of the learning rate, "cosine" or "constant".
+        weight_decay: AdamW's; None for 0.1 with it, and 0 without.
+        average: decay of the weights' moving average, which is what is evaluated; 0 for none.
+        clip: largest norm of a gradient.
         steps: number of updates.
         batch_size: images per update.
-        learning_rate: Adam's at the start.
-        weight_decay: AdamW's.
         seed: of everything random.
         evaluate_every: steps between evaluations and checkpoints.
         importance_samples: for the log-likelihood of the test images.
         accelerator: "cpu", "cuda" or "auto".
+        devices: how many.
+        precision: "32-true", "64-true" or "bf16-mixed".
+        compile: whether to compile the networks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: Literal["digits", "mnist"] = "digits"
-    file: str | None = None
+    data: str = "digits"
     likelihood: LikelihoodName = "auto"
     posteriors: Annotated[tuple[str, ...], Field(min_length=1)] = ("diagonal", "iaf")
+    prior: PriorName = "normal"
+    network: NetworkName = "mlp"
     latents: Count = 16
-    hidden: tuple[Count, ...] = (256, 256)
+    hidden: tuple[Count, ...] | None = None
     context: Count = 64
-    flow_steps: Count = 4
-    flow_hidden: tuple[Count, ...] = (128,)
+    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (4,)
+    features: Count = 32
+    maps: Count = 8
+    flow_steps: Count | None = None
+    flow_hidden: tuple[Count, ...] | None = None
+    beta: NotNegative = 1.0
+    warmup: Annotated[int, Field(ge=0)] = 0
+    free_bits: NotNegative = 0.0
+    train_samples: Count = 1
+    optimizer: OptimizerName = "adamw"
+    learning_rate: Positive = 1e-3
+    schedule: ScheduleName = "cosine"
+    weight_decay: NotNegative | None = None
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip: Positive = 50.0
     steps: Count = 6000
     batch_size: Count = 128
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     evaluate_every: Count = 200
     importance_samples: Count = 500
     accelerator: str = "cpu"
+    devices: Count = 1
+    precision: PrecisionName = "32-true"
+    compile: bool = False
 
 
 class Format(BaseModel):
     """The images that a run's models are for.
 
     Attributes:
-        shape: height and width.
+        shape: channels, height and width.
         levels: how many grey levels there are.
         likelihood: one of `LIKELIHOODS`.
         digest: of the images themselves.
@@ -77,7 +118,7 @@ class Format(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: tuple[Count, Count]
+    shape: tuple[Count, Count, Count]
     levels: Annotated[int, Field(ge=2)]
     likelihood: str
     digest: str

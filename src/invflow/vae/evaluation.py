@@ -1,58 +1,109 @@
-"""What a trained VAE is worth on images it has not seen."""
+"""What a trained model is worth on images it has not seen."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from invflow.vae.model import VAE
+from invflow.vae.base import LatentModel
+
+#: A latent is active if its posterior's mean varies more than this over images.
+ACTIVE = 0.01
 
 
 @dataclass(frozen=True)
 class Score:
-    """Scores of each image, in nats, shape (images,).
+    """Scores of each image, in nats.
 
     Attributes:
-        bound: the evidence lower bound, averaged over several latent samples.
-        log_likelihood: importance-sampled.
-        kl: of the posterior from the prior, averaged like the bound.
+        bound: the evidence lower bound, averaged over several draws, (images,).
+        log_likelihood: importance-sampled, (images,).
+        kls: the divergence in each group of latents, averaged like the bound, (images, groups).
+        variances: of each latent, the variance over images of its posterior's mean, (latents,).
     """
 
     bound: Tensor
     log_likelihood: Tensor
-    kl: Tensor
+    kls: Tensor
+    variances: Tensor
+
+    @property
+    def kl(self) -> Tensor:
+        """The divergence in all, (images,): the rate."""
+        return self.kls.sum(-1)
+
+    @property
+    def distortion(self) -> Tensor:
+        """Minus the log-likelihood given the latents, (images,): bound = -distortion - rate."""
+        return -(self.bound + self.kl)
+
+    @property
+    def active(self) -> int:
+        """How many latents are active (Burda et al. 2016, section 4.3)."""
+        return int((self.variances > ACTIVE).sum())
 
 
 @torch.no_grad()
 def score(
-    model: VAE,
+    model: LatentModel,
     levels: Tensor,
     *,
     samples: int,
     seed: int = 0,
     bound_samples: int = 50,
+    chunk: int = 1024,
 ) -> Score:
     """Score images, the same way every time for the same seed.
 
     Args:
-        model: a VAE.
-        levels: grey levels, (images, height, width) or (images, pixels).
+        model: a model of images.
+        levels: grey levels, (images, channels, height, width) or (images, pixels).
         samples: importance samples for the log-likelihood.
         seed: of the noise, and of the binarisation where there is one.
-        bound_samples: latent samples for the bound.
+        bound_samples: draws of the latents for the bound.
+        chunk: at most so many (image, sample) pairs in memory at once.
     """
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
-    x = model.likelihood.observe(levels.flatten(1).to(device), generator)
-    bounds = [model.elbo(x, generator) for _ in range(bound_samples)]
+    like = model.like
+    generator = torch.Generator(like.device).manual_seed(seed)
+    x = model.observe(levels.flatten(1), generator)
+    elbos = [[model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)]
     return Score(
-        torch.stack([elbo.bound for elbo in bounds]).mean(0),
-        model.log_likelihood(x, samples, generator),
-        torch.stack([elbo.kl for elbo in bounds]).mean(0),
+        torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
+        model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
+        torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
+        _variances(model, x, max(2, bound_samples), generator, chunk).cpu(),
     )
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean(0)
+
+
+def _variances(
+    model: LatentModel, x: Tensor, samples: int, generator: torch.Generator, chunk: int
+) -> Tensor:
+    """Return the variances over images of the posteriors' means, (latents,)."""
+    moments: list[tuple[Tensor, Tensor]] = []
+    for part in x.split(max(1, chunk // samples)):
+        z, _ = model.draw(part, samples, generator)
+        moments.append((z.mean(0), z.var(0)))
+    means, within = (torch.cat(each) for each in zip(*moments, strict=True))
+    # The means of a few draws vary more than the posteriors' own.
+    return means.var(0, correction=0) - within.mean(0) / samples
+
+
+def bits_per_dim(nats: float, pixels: int) -> float:
+    """Return a log-likelihood in nats per image as bits per dimension, -nats / (pixels ln 2).
+
+    Example:
+        >>> bits_per_dim(-64 * math.log(2), 64)
+        1.0
+    """
+    return -nats / (pixels * math.log(2))
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from invflow import training
-from invflow.vae import data, run
+from invflow.vae import data, networks, run
+from invflow.vae.base import LatentModel
+from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 from invflow.vae.evaluation import Score, mean_and_error, score
+from invflow.vae.objective import Objective
 from invflow.vae.run import Result, Run
 
+#: So many validation images are looked at in one piece.
+AT_ONCE = 2048
 Report = Callable[[int, str], None]
 
 
@@ -24,7 +29,7 @@ def train(
     *,
     overwrite: bool = False,
     report: Report = lambda step, line: None,
-) -> Run:
+) -> Run | None:
     """Train the posteriors of a run side by side, score them, and put everything on disk.
 
     A run that was stopped half way goes on from its last checkpoint, and one that is finished is
@@ -36,71 +41,108 @@ def train(
         overwrite: begin anew where there is a run already.
         report: told of every training step.
 
+    Returns:
+        The finished run; None in processes other than the first, which alone writes.
+
     Raises:
         ImportError: an extra is not installed.
         FileExistsError: the directory holds another run, or something else.
         FileNotFoundError, ValueError: something is wrong with the data or with the settings.
         FloatingPointError: the training diverges.
     """
-    images = load_images(config)
+    images = data.load(config.data, config.likelihood)
     format = Format(
         shape=images.shape,
         levels=images.levels,
         likelihood=images.likelihood,
         digest=images.digest,
     )
-    models = run.build(config, format)
-    fabric = training.launch(config.accelerator)
-    run.prepare(directory, config, format, overwrite=overwrite)
+    models = build(config, format)
+    settings = _settings(config)
+    objective = Objective(config.beta, config.warmup, config.free_bits, config.train_samples)
+    fabric = training.launch(config.accelerator, config.devices, config.precision)
+    if fabric.is_global_zero:
+        run.prepare(directory, config, format, overwrite=overwrite)
+    fabric.barrier()
     if run.is_finished(directory):
         report(config.steps, "finished already")
-        return run.load(directory)
+        return run.load(directory) if fabric.is_global_zero else None
 
     levels = images.train.flatten(1)
     validation = images.validation.flatten(1)
+    draws = max(1, min(8, AT_ONCE // len(validation)))
 
-    def loss(model: nn.Module, rows: Tensor, noise: torch.Generator) -> Tensor:
-        x = observe(levels[rows.cpu()].to(noise.device), noise)
-        return -model(x, noise).bound.mean()
+    def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        return trained(levels[rows.cpu()].to(noise.device), step, noise)
 
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        device = next(model.parameters()).device
-        noise = torch.Generator(device).manual_seed(config.seed)
-        x = observe(validation.to(device), noise)
-        elbos = [model(x, noise) for _ in range(8)]
-        bound = torch.stack([elbo.bound for elbo in elbos]).mean()
-        kl = torch.stack([elbo.kl for elbo in elbos]).mean()
+    def evaluate(trained: nn.Module) -> dict[str, float]:
+        model = cast(_Trained, trained).model
+        noise = torch.Generator(model.like.device).manual_seed(config.seed)
+        elbos = [
+            model.elbo(model.observe(part, noise), noise)
+            for part in validation.split(AT_ONCE)
+            for _ in range(draws)
+        ]
+        bound = torch.cat([elbo.bound for elbo in elbos]).mean()
+        kl = torch.cat([elbo.kl for elbo in elbos]).mean()
         return {"loss": -float(bound), "kl": float(kl)}
 
-    observe = next(iter(models.values())).likelihood.observe
-    settings = training.Settings(
-        steps=config.steps,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        clip=50.0,
-        seed=config.seed,
-        evaluate_every=config.evaluate_every,
+    trained = {name: _Trained(model, objective) for name, model in models.items()}
+    for model in models.values():
+        _start(model, levels[: config.batch_size], config)
+    seconds = training.fit(
+        fabric, trained, len(levels), loss, evaluate, settings, directory, report
     )
-    seconds = training.fit(fabric, models, len(levels), loss, evaluate, settings, directory, report)
     scores = {
         name: score(model, images.test, samples=config.importance_samples, seed=config.seed)
         for name, model in models.items()
     }
     first = scores[config.posteriors[0]]
     results = {name: _result(each, first, seconds[name]) for name, each in scores.items()}
-    run.finish(directory, models, results)
-    return run.load(directory)
+    if fabric.is_global_zero:
+        run.finish(directory, models, results)
+    fabric.barrier()
+    return run.load(directory) if fabric.is_global_zero else None
 
 
-def load_images(config: Config) -> data.Images:
-    """Return the images that a configuration asks for, and the likelihood that it asks for."""
-    if config.file is not None:
-        return data.read(Path(config.file), likelihood=config.likelihood)
-    images = data.load(config.data)
-    if config.likelihood == "auto":
-        return images
-    return dataclasses.replace(images, likelihood=config.likelihood)
+class _Trained(nn.Module):
+    """A model whose call is the loss of images, as data parallel training wants it."""
+
+    def __init__(self, model: LatentModel, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, levels: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        return self.objective.loss(self.model, self.model.observe(levels, noise), step, noise)
+
+
+def _start(model: LatentModel, levels: Tensor, config: Config) -> None:
+    """Let weight-normalised networks start from a batch; then compile, where that is wanted."""
+    noise = torch.Generator(model.like.device).manual_seed(config.seed)
+    with networks.starting(model):
+        model.elbo(model.observe(levels, noise), noise)
+    if config.compile:
+        for network in model.networks:
+            network.compile()
+
+
+def _settings(config: Config) -> training.Settings:
+    decay = config.weight_decay
+    if decay is None:
+        decay = 0.1 if config.optimizer == "adamw" else 0.0
+    return training.Settings(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        optimizer=config.optimizer,
+        learning_rate=config.learning_rate,
+        schedule=config.schedule,
+        weight_decay=decay,
+        average=config.average,
+        clip=config.clip,
+        seed=config.seed,
+        evaluate_every=config.evaluate_every,
+    )
 
 
 def _result(each: Score, first: Score, seconds: float) -> Result:
@@ -109,5 +151,7 @@ def _result(each: Score, first: Score, seconds: float) -> Result:
         *mean_and_error(each.log_likelihood),
         *mean_and_error(each.log_likelihood - first.log_likelihood),
         float(each.kl.mean()),
+        each.active,
+        each.kls.mean(0).tolist(),
         seconds,
     )

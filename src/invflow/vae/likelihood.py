@@ -320,3 +320,23 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
     "gaussian": Gaussian,
 }
+
+
+def likelihood(name: str, levels: int, channels: int = 1) -> Likelihood:
+    """Return the likelihood of images with so many levels and channels.
+
+    Args:
+        name: one of `LIKELIHOODS`.
+        levels: how many grey levels there are.
+        channels: how many channels.
+
+    Raises:
+        TypeError: a size that is no integer.
+        ValueError: an unknown name, or a size out of range.
+
+    Example:
+        >>> likelihood("shared-logistic", levels=256, channels=3).raw_scale.shape
+        torch.Size([3])
+    """
+    kind = LIKELIHOODS[_checks.choice("likelihood", name, LIKELIHOODS)]
+    return SharedLogistic(levels, channels) if kind is SharedLogistic else kind(levels)

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.flows import FlowDistribution, StandardNormal
-from invflow.vae.likelihood import LIKELIHOODS
+from invflow.flows import Flow, FlowDistribution
+from invflow.vae import networks
+from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.gaussian import kl_from_normal
+from invflow.vae.likelihood import Likelihood
+from invflow.vae.likelihood import likelihood as build_likelihood
 from invflow.vae.posterior import posterior as build_posterior
+from invflow.vae.prior import Normal, Prior
+from invflow.vae.prior import prior as build_prior
 
 
-class Elbo(NamedTuple):
-    """The evidence lower bound of each image in nats, and its two parts: bound = fit - kl."""
-
-    bound: Tensor
-    fit: Tensor
-    kl: Tensor
-
-
-class VAE(nn.Module):
+class VAE(LatentModel):
     r"""A variational autoencoder whose approximate posterior is a flow.
 
     $$\log p(x) \ge E_{q(z|x)}\big[\log p(x|z) + \log p(z) - \log q(z|x)\big]$$
 
-    The encoder, a perceptron, gives the flow's context; the prior is a standard normal; the
-    decoder, a perceptron, gives the parameters of the likelihood of each pixel.
+    The encoder gives the flow's context; the decoder gives the parameters of the likelihood of
+    each pixel. Where the posterior is Gaussian and the prior a standard normal, the bound has
+    their divergence in closed form. All latents are one group.
 
     Args:
-        pixels: pixels per image.
+        shape: channels, height and width of an image.
         levels: grey levels, the values of pixels being 0 .. levels - 1.
-        likelihood: one of `LIKELIHOODS`.
-        posterior: one of `POSTERIORS`.
+        likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
+        posterior: one of `POSTERIORS`, or a `Flow` with a context.
+        prior: one of `PRIORS`, or a `Prior`.
+        network: one of `networks.NETWORKS`, or two modules: an encoder from images scaled to
+            [-1, 1], (n, pixels), to (n, context), and a decoder from (n, latents) to
+            (n, pixels, outputs).
         latents: number of latent features.
-        hidden: widths of the hidden layers of encoder and, reversed, decoder.
+        hidden: of the network: widths of an "mlp", maps of the others; None for its own.
         context: size of the encoder's output.
-        flow_steps: number of flow steps.
+        flow_steps: number of flow steps, in the posterior and in an autoregressive prior.
         flow_hidden: widths of the hidden layers of each step's network.
 
     Raises:
@@ -52,7 +53,7 @@ class VAE(nn.Module):
 
     Example:
         >>> import torch
-        >>> vae = VAE(pixels=64, levels=17, posterior="iaf", latents=4)
+        >>> vae = VAE(shape=(1, 8, 8), levels=17, posterior="iaf", latents=4)
         >>> images = torch.randint(17, (5, 64))
         >>> vae.elbo(vae.likelihood.observe(images)).bound.shape
         torch.Size([5])
@@ -62,55 +63,85 @@ class VAE(nn.Module):
 
     def __init__(
         self,
-        pixels: int,
+        shape: Sequence[int],
         levels: int,
-        likelihood: str = "logistic",
-        posterior: str = "iaf",
+        likelihood: str | Likelihood = "logistic",
+        posterior: str | Flow = "iaf",
+        prior: str | Prior = "normal",
+        network: str | tuple[nn.Module, nn.Module] = "mlp",
         latents: int = 16,
-        hidden: Sequence[int] = (256, 256),
+        hidden: Sequence[int] | None = None,
         context: int = 64,
         flow_steps: int = 4,
         flow_hidden: Sequence[int] = (128,),
     ) -> None:
-        super().__init__()
-        self.pixels = _checks.positive_integer("pixels", pixels)
-        self.levels = _checks.positive_integer("levels", levels, minimum=2)
-        self.likelihood = LIKELIHOODS[_checks.choice("likelihood", likelihood, LIKELIHOODS)](levels)
-        latents = _checks.positive_integer("latents", latents)
-        context = _checks.positive_integer("context", context)
-        widths = _checks.widths("hidden", hidden)
-        self.encoder = _perceptron([pixels, *widths, context])
-        self.posterior = build_posterior(posterior, latents, context, flow_steps, flow_hidden)
-        self.prior = StandardNormal(latents)
-        self.decoder = _perceptron([latents, *widths[::-1], pixels * self.likelihood.outputs])
+        shape = _checks.widths("shape", shape)
+        if isinstance(likelihood, str):
+            likelihood = build_likelihood(likelihood, levels, shape[0])
+        super().__init__(shape, likelihood)
+        if likelihood.levels != levels:
+            raise ValueError(f"likelihood must be over {levels} levels, got {likelihood.levels}")
+        if isinstance(posterior, str):
+            posterior = build_posterior(posterior, latents, context, flow_steps, flow_hidden)
+        if isinstance(prior, str):
+            prior = build_prior(prior, posterior.features, self.pixels, flow_steps, flow_hidden)
+        if prior.latents != posterior.features:
+            raise ValueError(
+                f"prior must be over {posterior.features} latents, got {prior.latents}"
+            )
+        if isinstance(network, str):
+            encoder = networks.encoder(network, shape, posterior.context, hidden)
+            decoder = networks.decoder(
+                network, shape, likelihood.outputs, posterior.features, posterior.context, hidden
+            )
+        else:
+            encoder, decoder = network
+        self.latents = posterior.features
+        self.encoder = encoder
+        self.posterior = posterior
+        self.prior = prior
+        self.decoder = decoder
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        return [self.encoder, self.decoder, self.posterior.transform]
 
     def encode(self, x: Tensor) -> FlowDistribution:
         """Return the approximate posterior q(z|x) of observations `x`, (*batch, pixels)."""
-        return self.posterior(self.encoder(self.likelihood.scaled(x)), validate_args=False)
+        return self._encode(self.likelihood.scaled(x))
+
+    def _encode(self, scaled: Tensor) -> FlowDistribution:
+        context = self.encoder(scaled.reshape(-1, self.pixels))
+        return self.posterior(context.reshape(*scaled.shape[:-1], -1), validate_args=False)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's parameters at latents `z`: (*batch, pixels, outputs)."""
-        return self.decoder(z).unflatten(-1, (self.pixels, -1))
+        params = self.decoder(z.reshape(-1, self.latents))
+        return params.reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """Return the prior's log density of latents, (*batch, latents), in nats: shape `batch`."""
+        return self.prior.log_prob(z, self._encode)
 
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
-        """Return the bound of observations `x`, (*batch, pixels), from one latent sample each.
-
-        Raises:
-            TypeError: integer images; `likelihood.observe` makes observations of them.
-            ValueError: a wrong number of pixels.
-        """
-        return self._elbo(x, (), generator)
-
-    forward = elbo
-
-    def _elbo(
-        self, x: Tensor, sample_shape: Sequence[int], generator: torch.Generator | None
-    ) -> Elbo:
-        _checks.event("x", x, self.pixels, next(self.encoder.parameters()))
-        z, log_q = self.encode(x).rsample_and_log_prob(sample_shape, generator=generator)
+        self._check(x)
+        q = self.encode(x)
+        z, log_q = q.rsample_and_log_prob(generator=generator)
         fit = self.likelihood.log_prob(x, self.decode(z))
-        kl = log_q - self.prior.log_prob(z)
-        return Elbo(fit - kl, fit, kl)
+        kl = kl_from_normal(q) if isinstance(self.prior, Normal) else None
+        if kl is None:
+            kl = log_q - self.log_prior(z)
+        return Elbo(fit, kl.unsqueeze(-1))
+
+    def draw(
+        self, x: Tensor, samples: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        self._check(x)
+        z, log_q = self.encode(x).rsample_and_log_prob((samples,), generator=generator)
+        fit = self.likelihood.log_prob(x, self.decode(z))
+        return z, fit + self.log_prior(z) - log_q
+
+    def draw_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        return self.prior.sample(count, self._encode, self.like, generator)
 
     def importance_bound(
         self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
@@ -138,13 +169,13 @@ class VAE(nn.Module):
             Burda et al. 2016, arXiv 1509.00519; Tucker et al. 2019, arXiv 1810.04152.
         """
         samples = _checks.positive_integer("samples", samples)
-        _checks.event("x", x, self.pixels, next(self.encoder.parameters()))
+        self._check(x)
         q = self.encode(x)
         z = q.rsample((samples,), generator=generator)
         point = z.detach().requires_grad_()
         with torch.enable_grad():
             log_q = q.log_prob(point)
-            log_p = self.likelihood.log_prob(x, self.decode(point)) + self.prior.log_prob(point)
+            log_p = self.likelihood.log_prob(x, self.decode(point)) + self.log_prior(point)
             (pull,) = torch.autograd.grad((log_p - log_q).sum(), point, retain_graph=True)
         log_w = (log_p - log_q).detach()
         shares = log_w.softmax(0)
@@ -153,58 +184,3 @@ class VAE(nn.Module):
         encoder = (shares.square().unsqueeze(-1) * pull * z).sum((0, -1))
         moving = decoder + encoder
         return log_w.logsumexp(0) - math.log(samples) + (moving - moving.detach())
-
-    @torch.no_grad()
-    def log_likelihood(
-        self,
-        x: Tensor,
-        samples: int = 128,
-        generator: torch.Generator | None = None,
-        *,
-        chunk: int = 8192,
-    ) -> Tensor:
-        r"""Return the importance-sampled log-likelihood of observations, a lower bound on average.
-
-        $$\log p(x) \approx \log \frac1S \sum_s p(x|z_s)\, p(z_s) / q(z_s|x)$$
-
-        Args:
-            x: observations, (batch, pixels).
-            samples: S.
-            generator: random numbers; torch's own by default.
-            chunk: at most so many (image, sample) pairs in memory at once.
-
-        Returns:
-            Log-likelihoods in nats, shape (batch,).
-        """
-        samples = _checks.positive_integer("samples", samples)
-        rows = max(1, chunk // samples)
-        at_once = min(samples, chunk)
-        results: list[Tensor] = []
-        for images in x.split(rows):
-            weights = [
-                self._elbo(images, (min(at_once, samples - start),), generator).bound
-                for start in range(0, samples, at_once)
-            ]
-            results.append(torch.cat(weights).logsumexp(0) - math.log(samples))
-        return torch.cat(results)
-
-    @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return `count` images drawn from the model, as grey levels, (count, pixels)."""
-        return self.likelihood.sample(self.decode(self._draw(count, generator)), generator)
-
-    def _draw(self, count: int, generator: torch.Generator | None) -> Tensor:
-        like = next(self.parameters())
-        return self.prior.rsample(
-            (_checks.positive_integer("count", count),),
-            dtype=like.dtype,
-            device=like.device,
-            generator=generator,
-        )
-
-
-def _perceptron(widths: Sequence[int]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ELU()]
-    return nn.Sequential(*layers[:-1])

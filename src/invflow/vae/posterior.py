@@ -30,22 +30,14 @@ def full(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[
     return [UnitTriangular(latents, context=context), *diagonal(latents, context, steps, hidden)]
 
 
-def planar(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
-    """The diagonal Gaussian, then planar steps with parameters from the encoder."""
-    flow = [Planar(latents, context=context) for _ in range(steps)]
-    return [*diagonal(latents, context, steps, hidden), *flow]
+def residual(transform: type[Planar] | type[Radial] | type[Sylvester]) -> Builder:
+    """Return what builds the diagonal Gaussian, then steps with parameters from the encoder."""
 
+    def build(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+        flow = [transform(latents, context=context) for _ in range(steps)]
+        return [*diagonal(latents, context, steps, hidden), *flow]
 
-def radial(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
-    """The diagonal Gaussian, then radial steps with parameters from the encoder."""
-    flow = [Radial(latents, context=context) for _ in range(steps)]
-    return [*diagonal(latents, context, steps, hidden), *flow]
-
-
-def sylvester(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
-    """The diagonal Gaussian, then orthogonal Sylvester steps (van den Berg et al. 2018)."""
-    flow = [Sylvester(latents, context=context) for _ in range(steps)]
-    return [*diagonal(latents, context, steps, hidden), *flow]
+    return build
 
 
 def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
@@ -74,9 +66,9 @@ def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
 POSTERIORS: dict[str, Builder] = {
     "diagonal": diagonal,
     "full": full,
-    "planar": planar,
-    "radial": radial,
-    "sylvester": sylvester,
+    "planar": residual(Planar),
+    "radial": residual(Radial),
+    "sylvester": residual(Sylvester),  # orthogonal ones (van den Berg et al. 2018)
     "iaf": autoregressive("made", "gated", "reverse"),
     "iaf-lstm": autoregressive("lstm", "gated", "reverse"),
     "iaf-attention": autoregressive("attention", "gated", "reverse"),
@@ -105,6 +97,7 @@ def posterior(name: str, latents: int, context: int, steps: int, hidden: Sequenc
         (torch.Size([3]), torch.Size([4]))
     """
     _checks.choice("posterior", name, POSTERIORS)
+    _checks.positive_integer("latents", latents)
     _checks.positive_integer("context", context)
     _checks.positive_integer("flow_steps", steps)
     return Flow(Compose(POSTERIORS[name](latents, context, steps, hidden)))

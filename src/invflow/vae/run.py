@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import shutil
 from collections.abc import Mapping
@@ -11,12 +10,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 
 from invflow import _checks, _files, _saving
+from invflow.vae.base import LatentModel
+from invflow.vae.build import build
 from invflow.vae.config import Config, Format
-from invflow.vae.model import VAE
 
 MODEL = "vae-run"
 RESULTS = "results.json"
@@ -34,6 +33,8 @@ class Result:
         gain: the log-likelihood less that of the run's first posterior, image by image.
         gain_error: its standard error over images.
         kl: of the posterior from the prior.
+        active: how many latents are active.
+        kls: the divergence in each group of latents.
         seconds: of training.
     """
 
@@ -44,6 +45,8 @@ class Result:
     gain: float
     gain_error: float
     kl: float
+    active: int
+    kls: list[float]
     seconds: float
 
 
@@ -55,17 +58,17 @@ class Run:
         directory: where it is.
         config: its settings.
         format: of its images.
-        models: the trained VAEs, by posterior.
+        models: the trained models, by posterior.
         results: what they have reached, by posterior.
     """
 
     directory: Path
     config: Config
     format: Format
-    models: Mapping[str, VAE]
+    models: Mapping[str, LatentModel]
     results: Mapping[str, Result]
 
-    def model(self, posterior: str | None = None) -> VAE:
+    def model(self, posterior: str | None = None) -> LatentModel:
         """Return the model with a posterior, the last one by default.
 
         Raises:
@@ -73,26 +76,6 @@ class Run:
         """
         name = posterior or list(self.models)[-1]
         return self.models[_checks.choice("posterior", name, self.models)]
-
-
-def build(config: Config, format: Format) -> dict[str, VAE]:
-    """Return untrained models of a run, by posterior, all of them from the same seed."""
-    models: dict[str, VAE] = {}
-    for name in config.posteriors:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            models[name] = VAE(
-                math.prod(format.shape),
-                format.levels,
-                format.likelihood,
-                name,
-                config.latents,
-                config.hidden,
-                config.context,
-                config.flow_steps,
-                config.flow_hidden,
-            )
-    return models
 
 
 def is_finished(directory: Path) -> bool:
@@ -138,7 +121,9 @@ def _is_taken(directory: Path) -> bool:
     return any(not path.name.startswith(".") for path in directory.iterdir())
 
 
-def finish(directory: Path, models: Mapping[str, VAE], results: Mapping[str, Result]) -> None:
+def finish(
+    directory: Path, models: Mapping[str, LatentModel], results: Mapping[str, Result]
+) -> None:
     """Write the trained models and their results."""
     state = {
         f"{name}.{key}": value
@@ -181,7 +166,8 @@ def _results(path: Path, config: Config) -> dict[str, Result]:
         results = {name: Result(**content[name]) for name in config.posteriors}
         for result in results.values():
             for key, value in asdict(result).items():
-                _checks.number(key, value)
+                for each in value if isinstance(value, list) else [value]:
+                    _checks.number(key, each)
         return results
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not hold the results of this run: {error}") from error

@@ -1,0 +1,204 @@
+"""What every model of images with latents can do."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from invflow import _checks
+from invflow.vae.likelihood import Likelihood
+
+
+class Elbo(NamedTuple):
+    """The two parts of the evidence lower bound of each image, in nats.
+
+    Attributes:
+        fit: the log-likelihood of the image given its latents, shape `batch`; minus the distortion.
+        kls: the divergence of the posterior from the prior in each group of latents, shape
+            (*batch, groups).
+    """
+
+    fit: Tensor
+    kls: Tensor
+
+    @property
+    def kl(self) -> Tensor:
+        """The divergence in all, shape `batch`: the rate."""
+        return self.kls.sum(-1)
+
+    @property
+    def bound(self) -> Tensor:
+        """The evidence lower bound, fit - kl, shape `batch`."""
+        return self.fit - self.kl
+
+
+class LatentModel(nn.Module, ABC):
+    r"""A model of images x with latents z, $p(x|z)\, p(z)$, and an approximate posterior $q(z|x)$.
+
+    Images are vectors of pixels, those of one channel after those of the other; observations are
+    what `likelihood.observe` makes of grey levels.
+
+    Args:
+        shape: channels, height and width of an image.
+        likelihood: of the pixels.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: a shape that is not three sizes.
+    """
+
+    #: How many latent numbers an image has.
+    latents: int
+
+    def __init__(self, shape: Sequence[int], likelihood: Likelihood) -> None:
+        super().__init__()
+        self.shape = _checks.widths("shape", shape)
+        if len(self.shape) != 3:
+            raise ValueError(f"shape must be (channels, height, width), got {self.shape}")
+        if not isinstance(likelihood, Likelihood):
+            raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
+        self.likelihood = likelihood
+
+    @property
+    def pixels(self) -> int:
+        """Numbers per image: channels times height times width."""
+        return math.prod(self.shape)
+
+    @property
+    def levels(self) -> int:
+        """How many grey levels there are."""
+        return self.likelihood.levels
+
+    @abstractmethod
+    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
+        """Return the bound's parts for observations `x`, from one draw of latents each.
+
+        Args:
+            x: observations, (*batch, pixels).
+            generator: random numbers; torch's own by default.
+
+        Raises:
+            TypeError: integer images; `likelihood.observe` makes observations of them.
+            ValueError: a wrong number of pixels.
+        """
+
+    @abstractmethod
+    def draw(
+        self, x: Tensor, samples: int, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""Return draws of the latents of observations, and their log-weights.
+
+        $$z \sim q(z|x), \qquad \log w = \log p(x|z) + \log p(z) - \log q(z|x)$$
+
+        Args:
+            x: observations, (batch, pixels).
+            samples: how many for each.
+            generator: random numbers; torch's own by default.
+
+        Returns:
+            z, (samples, batch, latents), and log w in nats, (samples, batch).
+        """
+
+    @abstractmethod
+    def importance_bound(
+        self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
+    ) -> Tensor:
+        r"""Return the importance-weighted bound of observations, to be trained by.
+
+        $$\log \frac1S \sum_s w_s, \qquad w_s = p(x|z_s)\, p(z_s) / q(z_s|x)$$
+
+        Args:
+            x: observations, (batch, pixels).
+            samples: S.
+            generator: random numbers; torch's own by default.
+
+        Returns:
+            Bounds in nats, shape (batch,).
+
+        References:
+            Burda et al. 2016, arXiv 1509.00519.
+        """
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the likelihood's parameters at latents, (*batch, pixels, outputs).
+
+        Args:
+            z: shape (*batch, latents).
+        """
+
+    @abstractmethod
+    def draw_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return `count` draws of the latents from the prior, (count, latents)."""
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
+        """Return `elbo`."""
+        return self.elbo(x, generator)
+
+    @torch.no_grad()
+    def log_likelihood(
+        self,
+        x: Tensor,
+        samples: int = 128,
+        generator: torch.Generator | None = None,
+        *,
+        chunk: int = 1024,
+    ) -> Tensor:
+        r"""Return the importance-sampled log-likelihood of observations, a lower bound on average.
+
+        $$\log p(x) \approx \log \frac1S \sum_s p(x|z_s)\, p(z_s) / q(z_s|x)$$
+
+        Args:
+            x: observations, (batch, pixels).
+            samples: S.
+            generator: random numbers; torch's own by default.
+            chunk: at most so many (image, sample) pairs in memory at once.
+
+        Returns:
+            Log-likelihoods in nats, shape (batch,).
+        """
+        samples = _checks.positive_integer("samples", samples)
+        chunk = _checks.positive_integer("chunk", chunk)
+        at_once = min(samples, chunk)
+        results: list[Tensor] = []
+        for images in x.split(max(1, chunk // samples)):
+            weights = [
+                self.draw(images, min(at_once, samples - start), generator)[1]
+                for start in range(0, samples, at_once)
+            ]
+            results.append(torch.cat(weights).logsumexp(0) - math.log(samples))
+        return torch.cat(results)
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return `count` images drawn from the model, as grey levels, (count, pixels)."""
+        count = _checks.positive_integer("count", count)
+        return self.likelihood.sample(self.decode(self.draw_prior(count, generator)), generator)
+
+    def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return observations of grey levels, in the model's dtype and on its device.
+
+        Args:
+            levels: grey levels, (batch, pixels), integers.
+            generator: random numbers for binarisation; torch's own by default.
+        """
+        like = self.like
+        return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
+
+    @property
+    @abstractmethod
+    def networks(self) -> Sequence[nn.Module]:
+        """The parts worth compiling, which hold nothing random."""
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the dtype and on the device of the parameters."""
+        return next(self.parameters())
+
+    def _check(self, x: Tensor) -> None:
+        _checks.event("x", x, self.pixels, self.like)

@@ -1,0 +1,100 @@
+"""A model from the settings of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from invflow import _checks
+from invflow.vae.base import LatentModel
+from invflow.vae.config import Config, Format
+from invflow.vae.model import VAE
+from invflow.vae.resnet import ResNetVAE
+
+
+@dataclass(frozen=True)
+class ResNetPosterior:
+    """A posterior of the ResNet VAE's layers.
+
+    Attributes:
+        inference: "top-down" or "bottom-up".
+        flow: whether there are IAF steps.
+        linear: whether their networks are without hidden layers.
+        map: their univariate map.
+    """
+
+    inference: str = "top-down"
+    flow: bool = True
+    linear: bool = False
+    map: str = "affine"
+
+
+#: Every posterior that can be named for a ResNet VAE (Kingma et al. 2016, table 4).
+RESNET_POSTERIORS = {
+    "bottom-up-diagonal": ResNetPosterior("bottom-up", flow=False),
+    "bottom-up-iaf": ResNetPosterior("bottom-up"),
+    "diagonal": ResNetPosterior(flow=False),
+    "linear-iaf": ResNetPosterior(linear=True),
+    "iaf": ResNetPosterior(),
+    "iaf-location": ResNetPosterior(map="additive"),
+}
+
+
+def build(config: Config, format: Format) -> dict[str, LatentModel]:
+    """Return untrained models of a run, by posterior, all of them from the same seed.
+
+    Raises:
+        ValueError: an unknown posterior, or a setting that does not go with the network.
+    """
+    one = resnet_vae if config.network == "resnet-vae" else vae
+    models: dict[str, LatentModel] = {}
+    for name in config.posteriors:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            models[name] = one(config, format, name)
+        if config.precision == "64-true":
+            models[name].double()
+    return models
+
+
+def vae(config: Config, format: Format, posterior: str) -> VAE:
+    """Return an untrained VAE."""
+    return VAE(
+        format.shape,
+        format.levels,
+        format.likelihood,
+        posterior,
+        config.prior,
+        config.network,
+        config.latents,
+        config.hidden,
+        config.context,
+        4 if config.flow_steps is None else config.flow_steps,
+        (128,) if config.flow_hidden is None else config.flow_hidden,
+    )
+
+
+def resnet_vae(config: Config, format: Format, posterior: str) -> ResNetVAE:
+    """Return an untrained ResNet VAE.
+
+    Raises:
+        ValueError: an unknown posterior, or another prior than its own.
+    """
+    kind = RESNET_POSTERIORS[_checks.choice("posterior", posterior, RESNET_POSTERIORS)]
+    if config.prior != "normal":
+        raise ValueError(f"prior must be normal for a resnet-vae, got {config.prior!r}")
+    hidden = (config.features,) if config.flow_hidden is None else config.flow_hidden
+    steps = 1 if config.flow_steps is None else config.flow_steps
+    return ResNetVAE(
+        format.shape,
+        format.levels,
+        format.likelihood,
+        config.depths,
+        config.features,
+        config.maps,
+        kind.inference,
+        steps if kind.flow else 0,
+        () if kind.linear else hidden,
+        kind.map,
+    )

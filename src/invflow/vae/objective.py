@@ -1,0 +1,90 @@
+"""What a model of images is trained by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.vae.base import Elbo, LatentModel
+
+
+@dataclass(frozen=True)
+class Objective:
+    r"""The evidence lower bound, or the importance-weighted one, with the usual amendments.
+
+    $$L = -\frac1B \sum_i \mathrm{fit}_i
+        + \beta_t \sum_j \max\Big(\lambda, \frac1B \sum_i \mathrm{KL}_{ij}\Big)$$
+
+    over the images i of a batch of B and the groups j of latents, in nats per image.
+
+    Args:
+        beta: the weight of the divergence after the warm-up.
+        warmup: steps over which the weight grows from 0 to `beta` along a line; 0 for none.
+        free_bits: $\lambda$, the nats that each group of latents may have for free.
+        samples: of the importance-weighted bound; 1 is the evidence lower bound. The bound has no
+            divergence of its own, and so no beta, warm-up or free bits.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: one out of range, or amendments to the importance-weighted bound.
+
+    References:
+        Free bits: Kingma et al. 2016, arXiv 1606.04934, appendix C.8; warm-up: Bowman et al. 2016,
+        arXiv 1511.06349; beta: Higgins et al. 2017; importance-weighted: Burda et al. 2016,
+        arXiv 1509.00519.
+
+    Example:
+        >>> import torch
+        >>> elbo = Elbo(fit=torch.tensor([-10.0, -12.0]), kls=torch.tensor([[1.0, 3.0]] * 2))
+        >>> Objective(warmup=100, free_bits=2.0).amended(elbo, step=50)
+        tensor(13.5000)
+    """
+
+    beta: float = 1.0
+    warmup: int = 0
+    free_bits: float = 0.0
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "free_bits"):
+            value = getattr(self, name)
+            if not 0 <= _checks.number(name, value) < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
+        _checks.positive_integer("warmup", self.warmup, minimum=0)
+        _checks.positive_integer("samples", self.samples)
+        if self.samples > 1 and (self.beta, self.warmup, self.free_bits) != (1.0, 0, 0.0):
+            raise ValueError(
+                f"samples must be 1 with a beta, a warm-up or free bits, got {self.samples}"
+            )
+
+    def weight(self, step: int) -> float:
+        """Return the weight of the divergence at a step, the first being 1."""
+        return self.beta * (min(1.0, step / self.warmup) if self.warmup else 1.0)
+
+    def amended(self, elbo: Elbo, step: int) -> Tensor:
+        """Return the loss of a batch, a scalar in nats per image."""
+        groups = elbo.kls.flatten(0, -2).mean(0).clamp(min=self.free_bits)
+        return self.weight(step) * groups.sum() - elbo.fit.mean()
+
+    def loss(
+        self,
+        model: LatentModel,
+        x: Tensor,
+        step: int,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the loss of a model on observations `x`, (batch, pixels), a scalar in nats.
+
+        Args:
+            model: what is trained.
+            x: what its `likelihood.observe` returns.
+            step: the number of the step, the first being 1.
+            generator: random numbers; torch's own by default.
+        """
+        if self.samples > 1:
+            return -model.importance_bound(x, self.samples, generator).mean()
+        return self.amended(model(x, generator), step)

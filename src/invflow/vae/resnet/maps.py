@@ -1,0 +1,128 @@
+"""Distributions of latent maps: normal ones, and normal ones followed by IAF steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from invflow.conditioners import MaskedConvolution
+from invflow.univariate import univariate
+
+#: No log standard deviation leaves this far from 0, in nats.
+BOUND = 6.0
+
+
+class Gaussian(NamedTuple):
+    """Independent normals for the entries of maps: means and log standard deviations."""
+
+    mean: Tensor
+    log_sd: Tensor
+
+    @staticmethod
+    def of(mean: Tensor, raw: Tensor) -> Gaussian:
+        """Return normals with softly bounded log standard deviations."""
+        return Gaussian(mean, BOUND * torch.tanh(raw / BOUND))
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Return values from standard normal noise."""
+        return self.mean + torch.exp(self.log_sd) * noise
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return the log density of each entry, in nats."""
+        away = (z - self.mean) * torch.exp(-self.log_sd)
+        return -0.5 * away.square() - self.log_sd - 0.5 * math.log(2 * math.pi)
+
+    def kl_from(self, other: Gaussian) -> Tensor:
+        """Return the divergence of each entry from another normal, KL(self || other), in nats."""
+        away = (self.mean - other.mean) * torch.exp(-other.log_sd)
+        ratio = self.log_sd - other.log_sd
+        return 0.5 * (torch.expm1(2 * ratio) + away.square()) - ratio
+
+
+class MapPosterior(nn.Module):
+    r"""A normal followed by IAF steps, whose networks are masked convolutions that see a context.
+
+    $$z_0 \sim N(\mu, \sigma), \qquad z_{t} = u(z_{t-1};\, P_t(z_{t-1}, c))$$
+
+    Autoregressive over pixels and channels; the map is turned by half a turn between steps.
+
+    Args:
+        shape: latent maps, their height and their width.
+        context: maps of the context.
+        steps: the numbers of maps in the hidden layers of each step's network.
+        map: the univariate map, by name: "affine", "gated", "additive" (location only), ...
+
+    References:
+        Kingma et al. 2016, arXiv 1606.04934, section 5 and appendix C.
+
+    Example:
+        >>> import torch
+        >>> posterior = MapPosterior((2, 4, 4), context=3, steps=[(8,)])
+        >>> normal = Gaussian(torch.zeros(5, 2, 4, 4), torch.zeros(5, 2, 4, 4))
+        >>> z, log_q = posterior(normal, torch.randn(5, 3, 4, 4), torch.randn(5, 2, 4, 4))
+        >>> z.shape, log_q.shape
+        (torch.Size([5, 2, 4, 4]), torch.Size([5, 2, 4, 4]))
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        context: int,
+        steps: Sequence[Sequence[int]],
+        map: str = "affine",
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.map = univariate(map)
+        self.steps = nn.ModuleList(
+            MaskedConvolution(
+                math.prod(shape),
+                self.map.start,
+                hidden,
+                context * math.prod(shape[1:]),
+                shape=shape,
+                context_kernel_size=1,
+            )
+            for hidden in steps
+        )
+
+    def forward(
+        self, normal: Gaussian, context: Tensor | None, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return a draw and each entry's share of its log density.
+
+        Args:
+            normal: of z_0, (n, *shape).
+            context: (n, context, height, width); None where there are no steps.
+            noise: standard normal, (n, *shape).
+
+        Returns:
+            z and the shares of log q(z), in nats; both (n, *shape).
+        """
+        z = normal.draw(noise)
+        log_q = normal.log_prob(z)
+        flat = None if context is None else context.flatten(1)
+        for i, step in enumerate(self.steps):
+            turned = i % 2 == 1
+            # Features go pixel by pixel, and the channels of a pixel side by side.
+            z, ladj = self.map.forward(*self._given(step, _features(z, turned), flat))
+            z, log_q = _maps(z, self.shape, turned), log_q - _maps(ladj, self.shape, turned)
+        return z, log_q
+
+    @staticmethod
+    def _given(step: nn.Module, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z, step(z, context)
+
+
+def _features(maps: Tensor, turned: bool) -> Tensor:
+    features = maps.movedim(1, -1).flatten(1)
+    return features.flip(-1) if turned else features
+
+
+def _maps(features: Tensor, shape: Sequence[int], turned: bool) -> Tensor:
+    features = features.flip(-1) if turned else features
+    return features.unflatten(-1, (*shape[1:], shape[0])).movedim(-1, 1)
