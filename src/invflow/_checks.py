@@ -52,6 +52,14 @@ def widths(name: str, value: Any) -> tuple[int, ...]:
     return tuple(positive_integer(f"{name}[{i}]", width) for i, width in enumerate(value))
 
 
+def shape(name: str, value: Any) -> tuple[int, int, int]:
+    """Return the channels, height and width of an image or of maps."""
+    sizes = widths(name, value)
+    if len(sizes) != 3:
+        raise ValueError(f"{name} must be (channels, height, width), got {sizes}")
+    return sizes[0], sizes[1], sizes[2]
+
+
 def choice(name: str, value: Any, known: Iterable[str]) -> str:
     """Return `value` if it is one of the `known` names."""
     names = sorted(known)

@@ -20,13 +20,6 @@ from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
 from invflow.conditioners.layout import Layout
 
 
-def _map_shape(value: Any) -> tuple[int, int, int]:
-    shape = _checks.widths("shape", value)
-    if len(shape) != 3:
-        raise ValueError(f"shape must be (channels, height, width), got {shape}")
-    return shape
-
-
 def _odd(name: str, value: Any) -> int:
     if _checks.positive_integer(name, value) % 2 == 0:
         raise ValueError(f"{name} must be odd, got {value}")
@@ -52,7 +45,7 @@ def raster_order(shape: Sequence[int]) -> Tensor:
         >>> raster_order((2, 1, 3))
         tensor([0, 3, 1, 4, 2, 5])
     """
-    channels, height, width = _map_shape(shape)
+    channels, height, width = _checks.shape("shape", shape)
     entries = torch.arange(channels * height * width)
     return entries.reshape(channels, height, width).movedim(0, -1).flatten()
 
@@ -301,7 +294,7 @@ class MaskedConvolution(CachedConditioner):
         features = _checks.positive_integer("features", features)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
-        channels, height, width = _map_shape(shape)
+        channels, height, width = _checks.shape("shape", shape)
         if channels * height * width != features:
             raise ValueError(
                 f"shape must be of {features} features in all, "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.vae.likelihood import Likelihood
+from invflow.vae.likelihood import Likelihood, as_likelihood
 
 
 class Elbo(NamedTuple):
@@ -45,24 +45,22 @@ class LatentModel(nn.Module, ABC):
 
     Args:
         shape: channels, height and width of an image.
-        likelihood: of the pixels.
+        levels: grey levels, the values of pixels being 0 .. levels - 1.
+        likelihood: of the pixels, by name or as an object.
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: a shape that is not three sizes.
+        ValueError: a shape that is not three sizes, an unknown name, or a likelihood over another
+            number of levels.
     """
 
     #: How many latent numbers an image has.
     latents: int
 
-    def __init__(self, shape: Sequence[int], likelihood: Likelihood) -> None:
+    def __init__(self, shape: Sequence[int], levels: int, likelihood: str | Likelihood) -> None:
         super().__init__()
-        self.shape = _checks.widths("shape", shape)
-        if len(self.shape) != 3:
-            raise ValueError(f"shape must be (channels, height, width), got {self.shape}")
-        if not isinstance(likelihood, Likelihood):
-            raise TypeError(f"likelihood must be a Likelihood, got {type(likelihood).__name__}")
-        self.likelihood = likelihood
+        self.shape = _checks.shape("shape", shape)
+        self.likelihood = as_likelihood(likelihood, levels, self.shape[0])
 
     @property
     def pixels(self) -> int:

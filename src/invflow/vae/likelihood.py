@@ -322,21 +322,29 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 }
 
 
-def likelihood(name: str, levels: int, channels: int = 1) -> Likelihood:
+def as_likelihood(likelihood: str | Likelihood, levels: int, channels: int = 1) -> Likelihood:
     """Return the likelihood of images with so many levels and channels.
 
     Args:
-        name: one of `LIKELIHOODS`.
+        likelihood: one of `LIKELIHOODS`, or an object.
         levels: how many grey levels there are.
         channels: how many channels.
 
     Raises:
-        TypeError: a size that is no integer.
-        ValueError: an unknown name, or a size out of range.
+        TypeError: a size that is no integer, or neither a name nor a likelihood.
+        ValueError: an unknown name, a size out of range, or an object over other levels.
 
     Example:
-        >>> likelihood("shared-logistic", levels=256, channels=3).raw_scale.shape
+        >>> as_likelihood("shared-logistic", levels=256, channels=3).raw_scale.shape
         torch.Size([3])
     """
-    kind = LIKELIHOODS[_checks.choice("likelihood", name, LIKELIHOODS)]
-    return SharedLogistic(levels, channels) if kind is SharedLogistic else kind(levels)
+    if isinstance(likelihood, str):
+        kind = LIKELIHOODS[_checks.choice("likelihood", likelihood, LIKELIHOODS)]
+        return SharedLogistic(levels, channels) if kind is SharedLogistic else kind(levels)
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            f"likelihood must be a name or a Likelihood, got {type(likelihood).__name__}"
+        )
+    if likelihood.levels != levels:
+        raise ValueError(f"likelihood must be over {levels} levels, got {likelihood.levels}")
+    return likelihood

@@ -14,7 +14,6 @@ from invflow.vae import networks
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.gaussian import kl_from_normal
 from invflow.vae.likelihood import Likelihood
-from invflow.vae.likelihood import likelihood as build_likelihood
 from invflow.vae.posterior import posterior as build_posterior
 from invflow.vae.prior import Normal, Prior
 from invflow.vae.prior import prior as build_prior
@@ -75,12 +74,7 @@ class VAE(LatentModel):
         flow_steps: int = 4,
         flow_hidden: Sequence[int] = (128,),
     ) -> None:
-        shape = _checks.widths("shape", shape)
-        if isinstance(likelihood, str):
-            likelihood = build_likelihood(likelihood, levels, shape[0])
-        super().__init__(shape, likelihood)
-        if likelihood.levels != levels:
-            raise ValueError(f"likelihood must be over {levels} levels, got {likelihood.levels}")
+        super().__init__(shape, levels, likelihood)
         if isinstance(posterior, str):
             posterior = build_posterior(posterior, latents, context, flow_steps, flow_hidden)
         if isinstance(prior, str):
@@ -90,10 +84,10 @@ class VAE(LatentModel):
                 f"prior must be over {posterior.features} latents, got {prior.latents}"
             )
         if isinstance(network, str):
-            encoder = networks.encoder(network, shape, posterior.context, hidden)
-            decoder = networks.decoder(
-                network, shape, likelihood.outputs, posterior.features, posterior.context, hidden
-            )
+            sizes = posterior.features, posterior.context
+            outputs = self.likelihood.outputs
+            encoder = networks.encoder(network, self.shape, sizes[1], hidden)
+            decoder = networks.decoder(network, self.shape, outputs, *sizes, hidden)
         else:
             encoder, decoder = network
         self.latents = posterior.features

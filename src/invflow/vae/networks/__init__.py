@@ -70,7 +70,7 @@ def encoder(
     """
     network = NETWORKS[_checks.choice("network", name, NETWORKS)]
     context = _checks.positive_integer("context", context)
-    return network.encoder(_shape(shape), context, _hidden(name, hidden))
+    return network.encoder(_checks.shape("shape", shape), context, _hidden(name, hidden))
 
 
 def decoder(
@@ -108,14 +108,9 @@ def decoder(
     outputs = _checks.positive_integer("outputs", outputs)
     latents = _checks.positive_integer("latents", latents)
     context = _checks.positive_integer("context", context)
-    return network.decoder(_shape(shape), outputs, latents, context, _hidden(name, hidden))
-
-
-def _shape(value: Any) -> Shape:
-    shape = _checks.widths("shape", value)
-    if len(shape) != 3:
-        raise ValueError(f"shape must be (channels, height, width), got {shape}")
-    return shape
+    return network.decoder(
+        _checks.shape("shape", shape), outputs, latents, context, _hidden(name, hidden)
+    )
 
 
 def _hidden(name: str, value: Any) -> tuple[int, ...]:

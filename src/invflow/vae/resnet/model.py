@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.likelihood import Likelihood
-from invflow.vae.likelihood import likelihood as build_likelihood
+from invflow.vae.networks.maps import ToPixels, output_padding
+from invflow.vae.networks.maps import sizes as image_sizes
 from invflow.vae.networks.weightnorm import WeightNormConv2d, WeightNormConvTranspose2d
 from invflow.vae.resnet.layer import BottomUpLayer, Latent, ResidualLayer, TopDownLayer
 
@@ -78,12 +79,7 @@ class ResNetVAE(LatentModel):
         flow_hidden: Sequence[int] = (32,),
         flow_map: str = "affine",
     ) -> None:
-        shape = _checks.widths("shape", shape)
-        if isinstance(likelihood, str):
-            likelihood = build_likelihood(likelihood, levels, shape[0])
-        super().__init__(shape, likelihood)
-        if likelihood.levels != levels:
-            raise ValueError(f"likelihood must be over {levels} levels, got {likelihood.levels}")
+        super().__init__(shape, levels, likelihood)
         kind = INFERENCES[_checks.choice("inference", inference, INFERENCES)]
         features = _checks.positive_integer("features", features)
         maps = _checks.positive_integer("maps", maps)
@@ -93,25 +89,30 @@ class ResNetVAE(LatentModel):
         flow_steps = _checks.positive_integer("flow_steps", flow_steps, minimum=0)
         hidden = _checks.widths("flow_hidden", flow_hidden)
 
-        stem = _halved(shape[1:])
-        sizes = [stem]
-        for scale, depth in enumerate(depths):
-            sizes += [sizes[-1] if scale == 0 else _halved(sizes[-1])]
-            sizes += [sizes[-1]] * (depth - 1)
+        # The stem halves the image, and the first layer of each further resolution halves again.
+        strides = [1] * depths[0]
+        for depth in depths[1:]:
+            strides += [2] + [1] * (depth - 1)
+        sizes = image_sizes(self.shape, [2, *strides])[1:]
         self.layers = nn.ModuleList(
             kind(
                 *(size, below, features, maps, [hidden] * flow_steps, flow_map),
-                highest=place == sum(depths),
+                highest=place == len(strides),
             )
             for place, (below, size) in enumerate(pairwise(sizes), start=1)
         )
-        channels = shape[0] * likelihood.outputs
-        self.stem = WeightNormConv2d(shape[0], features, 5, stride=2, padding=2)
+        self.stem = WeightNormConv2d(self.shape[0], features, 5, stride=2, padding=2)
         self.top = nn.Parameter(torch.zeros(features))
-        even = (1 - shape[1] % 2, 1 - shape[2] % 2)
         self.head = WeightNormConvTranspose2d(
-            features, channels, 5, stride=2, padding=2, output_padding=even, scale=0.1
+            features,
+            self.shape[0] * self.likelihood.outputs,
+            5,
+            stride=2,
+            padding=2,
+            output_padding=output_padding(self.shape[1:], 2),
+            scale=0.1,
         )
+        self.to_pixels = ToPixels(self.shape[0])
         self.sizes = sizes[1:]
         self.maps = maps
         self.latents = sum(maps * math.prod(size) for size in self.sizes)
@@ -200,8 +201,7 @@ class ResNetVAE(LatentModel):
 
     def _params(self, h: Tensor) -> Tensor:
         """Return the parameters of the pixels, (n, pixels, outputs)."""
-        params = self.head(F.elu(h)).unflatten(1, (self.shape[0], -1))
-        return params.movedim(2, -1).flatten(1, -2)
+        return self.to_pixels(self.head(F.elu(h)))
 
     def _noise(self, rows: int, generator: torch.Generator | None) -> list[Tensor]:
         """Return standard normal maps for each layer, from the top to the bottom."""
@@ -220,7 +220,3 @@ class ResNetVAE(LatentModel):
 
     def _downwards(self) -> Sequence[ResidualLayer]:
         return self._upwards()[::-1]
-
-
-def _halved(size: Sequence[int]) -> tuple[int, ...]:
-    return tuple((n + 1) // 2 for n in size)

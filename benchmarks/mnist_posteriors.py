@@ -1,0 +1,116 @@
+"""Posteriors of a VAE on MNIST at equal training time: the table in docs/vae.md.
+
+    python benchmarks/mnist_posteriors.py measure [--data FILE.npz]
+    python benchmarks/mnist_posteriors.py train --posterior iaf --seed 0 [--data FILE.npz]
+    python benchmarks/mnist_posteriors.py table
+
+`measure` trains all posteriors side by side for a while, and prints how many updates of each
+`MINUTES` buy. `STEPS` holds what it printed, so that a run repeats to the last digit whatever else
+the machine does meanwhile. A run that was stopped goes on when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+from pathlib import Path
+
+import torch
+
+from invflow.training import metrics
+from invflow.vae import experiment, run
+from invflow.vae.config import Config
+
+MINUTES = 10
+#: What `measure` has printed on two threads of a quiet machine, rounded to hundreds.
+STEPS = {"diagonal": 56_700, "planar": 43_200, "sylvester": 12_700, "iaf": 36_000}
+SEEDS = (0, 1, 2)
+
+
+def config(data: str, posteriors: tuple[str, ...], steps: int, seed: int) -> Config:
+    """Return the settings of a run: a tenth of the updates are warm-up."""
+    return Config(
+        data=data,
+        likelihood="bernoulli",
+        posteriors=posteriors,
+        latents=32,
+        hidden=(300, 300),
+        context=128,
+        flow_steps=4,
+        flow_hidden=(256,),
+        optimizer="adam",
+        learning_rate=2e-3,
+        warmup=steps // 10,
+        steps=steps,
+        evaluate_every=max(1, min(1000, steps // 3)),
+        importance_samples=128,
+        seed=seed,
+    )
+
+
+def measure(data: str) -> None:
+    """Print how long updates take, all posteriors side by side."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "run"
+        settings = config(data, tuple(STEPS), 900, 0).model_copy(update={"importance_samples": 1})
+        experiment.train(settings, directory)
+        rows = [row for row in metrics.read(directory) if row["split"] == "train"]
+    for name in STEPS:
+        # The first third warms the machine up.
+        first, *_, last = (row for row in rows if row["model"] == name)
+        each = (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
+        print(f"{name}: {1e3 * each:.1f} ms, {60 * MINUTES / each:.0f} updates")
+
+
+def table(runs: Path) -> None:
+    """Print what the runs have reached, averaged over seeds."""
+    print("| posterior | updates | bound | log p | KL | active latents | seeds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, steps in STEPS.items():
+        found = [run.load(path).results[name] for path in sorted(runs.glob(f"{name}-*"))]
+        if not found:
+            continue
+        bound, likelihood = (
+            f"{mean:.2f} ± {error:.2f}"
+            for mean, error in (
+                _mean_and_error([getattr(result, key) for result in found])
+                for key in ("bound", "log_likelihood")
+            )
+        )
+        kl = statistics.fmean(result.kl for result in found)
+        active = statistics.fmean(result.active for result in found)
+        print(
+            f"| {name} | {steps} | {bound} | {likelihood} | {kl:.1f} | {active:.1f} | {len(found)} |"
+        )
+
+
+def _mean_and_error(values: list[float]) -> tuple[float, float]:
+    spread = statistics.stdev(values) if len(values) > 1 else math.nan
+    return statistics.fmean(values), spread / math.sqrt(len(values))
+
+
+def main() -> None:
+    """Measure, train or print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("measure", "train", "table"))
+    parser.add_argument("--data", default="mnist", help="mnist, or a file with its images")
+    parser.add_argument("--posterior", choices=tuple(STEPS), default="iaf")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs/mnist-posteriors"))
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.what == "measure":
+        measure(options.data)
+    elif options.what == "train":
+        name = options.posterior
+        settings = config(options.data, (name,), STEPS[name], options.seed)
+        experiment.train(settings, options.runs / f"{name}-{options.seed}")
+    else:
+        table(options.runs)
+
+
+if __name__ == "__main__":
+    main()
