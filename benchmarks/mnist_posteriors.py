@@ -81,9 +81,8 @@ def table(runs: Path) -> None:
         )
         kl = statistics.fmean(result.kl for result in found)
         active = statistics.fmean(result.active for result in found)
-        print(
-            f"| {name} | {steps} | {bound} | {likelihood} | {kl:.1f} | {active:.1f} | {len(found)} |"
-        )
+        cells = (name, steps, bound, likelihood, f"{kl:.1f}", f"{active:.1f}", len(found))
+        print(f"| {' | '.join(map(str, cells))} |")
 
 
 def _mean_and_error(values: list[float]) -> tuple[float, float]:
