@@ -13,6 +13,7 @@ from invflow.cli import terminal
 from invflow.vae import POSTERIORS, data, experiment
 from invflow.vae.build import RESNET_POSTERIORS
 from invflow.vae.config import (
+    BinarisationName,
     Config,
     LikelihoodName,
     NetworkName,
@@ -66,6 +67,10 @@ def command(
     likelihood: Annotated[
         LikelihoodName | None,
         _option("likelihood", "Of a pixel; auto takes what suits the grey levels.", "Model"),
+    ] = None,
+    binarisation: Annotated[
+        BinarisationName | None,
+        _option("binarisation", "Of grey images, for a Bernoulli likelihood.", "Model"),
     ] = None,
     network: Annotated[
         NetworkName | None,
@@ -186,6 +191,7 @@ def command(
     given: dict[str, Any] = {
         "data": images,
         "likelihood": likelihood,
+        "binarisation": binarisation,
         "posteriors": posterior,
         "prior": prior,
         "network": network,
@@ -228,7 +234,7 @@ def command(
             run = experiment.train(config, directory, overwrite=overwrite, report=told)
         if run is None:  # another process reports
             return
-        report.write(run, data.load(config.data, config.likelihood).test)
+        report.write(run, experiment.load_images(config).test)
     except KeyboardInterrupt as error:
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"

@@ -18,6 +18,7 @@ LikelihoodName = Literal[
     "categorical",
     "gaussian",
 ]
+BinarisationName = Literal["dynamic", "fixed"]
 PriorName = Literal["normal", "vamp", "autoregressive"]
 NetworkName = Literal["mlp", "gated", "resnet", "resnet-vae"]
 OptimizerName = Literal["adamw", "adam", "adamax"]
@@ -35,6 +36,8 @@ class Config(BaseModel):
     Attributes:
         data: a name of images, or the path of a folder or an `.npz` file.
         likelihood: "auto" for one that suits the levels, or one of `LIKELIHOODS`.
+        binarisation: of grey images under a Bernoulli likelihood: "dynamic", anew each time they
+            are looked at, or "fixed", once.
         posteriors: those to train side by side: of `POSTERIORS`, or for "resnet-vae" of
             `RESNET_POSTERIORS`.
         prior: one of `PRIORS`.
@@ -74,6 +77,7 @@ class Config(BaseModel):
 
     data: str = "digits"
     likelihood: LikelihoodName = "auto"
+    binarisation: BinarisationName = "dynamic"
     posteriors: Annotated[tuple[str, ...], Field(min_length=1)] = ("diagonal", "iaf")
     prior: PriorName = "normal"
     network: NetworkName = "mlp"

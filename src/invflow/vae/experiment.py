@@ -50,7 +50,7 @@ def train(
         FileNotFoundError, ValueError: something is wrong with the data or with the settings.
         FloatingPointError: the training diverges.
     """
-    images = data.load(config.data, config.likelihood)
+    images = load_images(config)
     format = Format(
         shape=images.shape,
         levels=images.levels,
@@ -103,6 +103,20 @@ def train(
         run.finish(directory, models, results)
     fabric.barrier()
     return run.load(directory) if fabric.is_global_zero else None
+
+
+def load_images(config: Config) -> data.Images:
+    """Return the images that a run is about.
+
+    Raises:
+        ValueError: as `data.load`; or fixed binarisation with another likelihood than Bernoulli.
+    """
+    images = data.load(config.data, config.likelihood)
+    if config.binarisation == "dynamic":
+        return images
+    if images.likelihood != "bernoulli":
+        raise ValueError(f"binarisation must be dynamic for the likelihood {images.likelihood!r}")
+    return images.binarised()
 
 
 class _Trained(nn.Module):

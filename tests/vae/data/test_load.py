@@ -86,3 +86,21 @@ def test_images_to_score_are_those_for_the_test(tmp_path: Path) -> None:
             Image.fromarray(image).save(tmp_path / "folder" / part / f"{i:02}.png")
     scored = data.scorable(str(tmp_path / "folder"), 256, (1, 4, 5))
     assert scored[:, 0].tolist() == (GREY[:3] * 2).tolist()
+
+
+def test_binarised_once_and_for_all(tmp_path: Path) -> None:
+    images = data.load("digits", "bernoulli")
+    black, again = images.binarised(), images.binarised()
+    assert black.levels == 2
+    assert black.digest == again.digest != images.digest
+    for part in ("train", "validation", "test"):
+        grey, drawn = getattr(images, part), getattr(black, part)
+        assert set(drawn.unique().tolist()) == {0, 1}
+        assert (drawn[grey == 0] == 0).all()
+        assert (drawn[grey == 16] == 1).all()
+        # Of pixels in between, as many are white as their levels say.
+        middle = (grey > 0) & (grey < 16)
+        chance = grey[middle].double() / 16
+        error = (chance * (1 - chance)).sum().sqrt()
+        assert (drawn[middle].double().sum() - chance.sum()).abs() < 4 * error
+    assert data.scorable("digits", 2, (1, 8, 8)).equal(black.test)

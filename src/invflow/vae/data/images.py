@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 
@@ -41,6 +42,14 @@ class Images:
         _, channels, height, width = self.train.shape
         return channels, height, width
 
+    def binarised(self) -> Images:
+        """Return the images in black and white, drawn once, the same every time."""
+        parts = {
+            part: binarised(getattr(self, part), self.levels)
+            for part in ("train", "validation", "test")
+        }
+        return dataclasses.replace(self, levels=2, **parts)
+
     @property
     def digest(self) -> str:
         """SHA-256 of all images, in hexadecimal."""
@@ -65,6 +74,24 @@ class Source:
     test: Levels | None
     levels: int
     likelihood: str
+
+
+def binarised(levels: Tensor, count: int) -> Tensor:
+    """Return images in black and white, drawn once with their intensity as the chance of white.
+
+    Args:
+        levels: uint8, of any shape.
+        count: how many levels there are.
+
+    Returns:
+        0 and 1, uint8; the same for the same images.
+
+    Example:
+        >>> binarised(torch.tensor([0, 255], dtype=torch.uint8), 256)
+        tensor([0, 1], dtype=torch.uint8)
+    """
+    white = levels.float() / (count - 1)
+    return torch.bernoulli(white, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
 def split(name: str, source: Source, likelihood: str) -> Images:

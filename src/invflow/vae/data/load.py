@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow.vae.data import arrays, folder
-from invflow.vae.data.images import Images, Source, split
+from invflow.vae.data.images import Images, Source, binarised, split
 from invflow.vae.data.named import NAMES
 from invflow.vae.likelihood import LIKELIHOODS
 
@@ -64,7 +64,8 @@ def scorable(what: str, levels: int, shape: tuple[int, int, int]) -> Tensor:
         shape: channels, height and width of its images.
 
     Returns:
-        Levels, uint8, shape (count, channels, height, width).
+        Levels, uint8, shape (count, channels, height, width); of grey images for a model that knows
+        black and white alone, those that `Images.binarised` draws.
 
     Raises:
         FileNotFoundError, OSError, ValueError: as `load`.
@@ -72,15 +73,19 @@ def scorable(what: str, levels: int, shape: tuple[int, int, int]) -> Tensor:
             model knows grey.
     """
     if what in NAMES:
-        images = load(what).test
+        known = load(what)
+        images, own = known.test, known.levels
     else:
         source = _source(what)
         images = torch.from_numpy(source.train if source.test is None else source.test)
-        if levels > 2 and source.levels == 2:
+        own = source.levels
+        if levels > 2 and own == 2:
             raise ValueError(
                 f"{what} must hold grey levels 0 .. {levels - 1} as the model knows them, "
                 "got nothing but 0 and 1"
             )
+    if levels == 2 and own > 2:
+        images = binarised(images, own)
     if tuple(images.shape[1:]) != shape:
         raise ValueError(
             f"{what} must hold images of {shape} (channels, height, width), "
