@@ -302,6 +302,8 @@ def test_start_and_first_steps(posterior: str) -> None:
         assert gradient.abs().max() > 0, name
 
 
+# Torch's own remarks while it compiles.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("inference", INFERENCES)
 def test_compiled_layers_give_the_same(inference: str) -> None:
     model = _model((1, 5, 5), inference=inference)
