@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -451,3 +452,95 @@ def test_unknown_posterior_of_a_run(invflow: Callable[..., Outcome], finished: P
     code, _, err = invflow("sample", finished, "--posterior", "fancy")
     assert code != 0
     assert "posterior must be one of 'diagonal', 'iaf', got 'fancy'" in err
+
+
+TINY = (
+    *("--network", "resnet-vae", "--depths", 1, "--features", 4, "--maps", 2),
+    *("--steps", 60, "--batch-size", 8, "--evaluate-every", 20, "--importance-samples", 4),
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--posterior", "planar"), "posterior must be one of 'bottom-up-diagonal'"),
+        (
+            ("--network", "mlp", "--posterior", "linear-iaf"),
+            "posterior must be one of 'diagonal', 'full'",
+        ),
+        (("--prior", "vamp"), "prior must be normal for a resnet-vae, got 'vamp'"),
+        (("--optimizer", "adamax", "--weight-decay", 0.1), "weight_decay must be 0 with"),
+        (("--train-samples", 4, "--free-bits", 0.1), "samples must be 1 with a beta"),
+        (("--average", 1), "--average: Input should be less than 1"),
+        (("--preset", "huge"), "--preset must be one of 'paper-cifar'"),
+        (("--depths", 0), "--depths: Input should be greater than 0"),
+    ],
+)
+def test_bad_settings_write_nothing(
+    invflow: Callable[..., Outcome], tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    np.savez(tmp_path / "grey.npz", images=GREY)
+    runs = tmp_path / "runs"
+    code, out, err = invflow("vae", tmp_path / "grey.npz", "--runs", runs, *TINY, *arguments)
+    assert code != 0
+    assert message in err
+    assert err.count("\n") <= 1
+    assert not out
+    assert not runs.exists()
+
+
+def test_divergence_is_one_line(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+    np.savez(tmp_path / "grey.npz", images=GREY)
+    command = ("vae", tmp_path / "grey.npz", "--runs", tmp_path / "runs", *TINY)
+    code, _, err = invflow(*command, "--learning-rate", 1e6)
+    assert code != 0
+    assert re.search(r"of (diagonal|iaf) .*at step \d+", err.splitlines()[-1])
+    assert "Traceback" not in err
+    # The same command finds what there is, and fails the same way.
+    code, _, again = invflow(*command, "--learning-rate", 1e6)
+    assert code != 0
+    assert again.splitlines()[-1] == err.splitlines()[-1]
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in _one_thread().items() if k != "LOCAL_RANK"}
+
+
+@pytest.mark.slow
+def test_two_devices(tmp_path: Path) -> None:
+    """Two processes make one run; killed, it goes on; what they cannot share writes nothing."""
+    np.savez(tmp_path / "grey.npz", images=GREY)
+    command = [sys.executable, "-m", "invflow", "vae", str(tmp_path / "grey.npz")]
+    command += ["--runs", str(tmp_path / "runs"), "--devices", "2", *map(str, TINY)]
+    run = tmp_path / "runs" / "grey"
+
+    def finish(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *more], capture_output=True, text=True, env=_environment(), timeout=120
+        )
+
+    uneven = finish("--batch-size", "7")
+    assert uneven.returncode != 0
+    assert "batch_size must be a multiple of the number of devices, 2" in uneven.stderr
+    assert not run.exists()
+    process = subprocess.Popen(
+        [*command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        while not list(run.glob("checkpoints/step-*")):
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    finished = finish()
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("Test images, nats per image") == 1
+    assert finished.stdout.count("report.html") == 1
+    assert (run / "report.html").is_file()
+    results = json.loads((run / "results.json").read_text())["posteriors"]
+    assert all(np.isfinite(result["log_likelihood"]) for result in results.values())

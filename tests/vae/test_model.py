@@ -12,13 +12,7 @@ from invflow.vae import POSTERIORS, VAE, DiscretisedLogistic
 from invflow.vae.evaluation import score
 from invflow.vae.gaussian import kl_from_normal
 from invflow.vae.prior import Normal
-
-
-class Gaussian(DiscretisedLogistic):
-    """Pixels that are normal around the decoder's first output, with standard deviation 1/2."""
-
-    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        return torch.distributions.Normal(params[..., 0], 0.5).log_prob(x).sum(-1)
+from tests.vae.pixels import NormalPixels
 
 
 def _linear_vae(posterior: str) -> VAE:
@@ -26,7 +20,7 @@ def _linear_vae(posterior: str) -> VAE:
     vae = VAE(
         (1, 1, 5),
         17,
-        Gaussian(17),
+        NormalPixels(17),
         posterior,
         latents=2,
         hidden=(),

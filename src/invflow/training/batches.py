@@ -16,6 +16,25 @@ def generator(device: torch.device | str, *seeds: int) -> torch.Generator:
     return torch.Generator(device).manual_seed(mixed)
 
 
+def batch_size(wanted: int, rows: int, devices: int) -> int:
+    """Return how many rows a batch has, on all devices together.
+
+    Raises:
+        ValueError: the devices cannot share it evenly.
+
+    Example:
+        >>> batch_size(128, rows=40, devices=2)
+        40
+    """
+    size = min(wanted, rows)
+    if size % devices:
+        raise ValueError(
+            f"batch_size must be a multiple of the number of devices, {devices}, "
+            f"got batches of {size} rows"
+        )
+    return size
+
+
 def batches(rows: int, size: int, steps: int, seed: int, done: int) -> Iterator[tuple[int, Tensor]]:
     """Give the row numbers of each step to come; every epoch takes the rows in a new order.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from invflow.training.batches import batches
+from invflow.training.batches import batch_size, batches
 from invflow.training.checkpoint import Checkpoints, Stateful
 from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
@@ -58,12 +58,7 @@ def fit(
         FloatingPointError: too many skipped steps in succession, or an evaluation that is not
             finite.
     """
-    size = min(settings.batch_size, rows)
-    if size % fabric.world_size:
-        raise ValueError(
-            f"batch_size must be a multiple of the number of devices, {fabric.world_size}, "
-            f"got batches of {size} rows"
-        )
+    size = batch_size(settings.batch_size, rows, fabric.world_size)
     learners = {name: Learner(name, fabric, model, settings) for name, model in models.items()}
     states: dict[str, Stateful] = {}
     for learner in learners.values():

@@ -89,11 +89,13 @@ def _variances(
     """Return the variances over images of the posteriors' means, (latents,)."""
     moments: list[tuple[Tensor, Tensor]] = []
     for part in x.split(max(1, chunk // samples)):
-        z, _ = model.draw(part, samples, generator)
+        counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
+        z = torch.cat([model.draw(part, count, generator)[0] for count in counts])
         moments.append((z.mean(0), z.var(0)))
     means, within = (torch.cat(each) for each in zip(*moments, strict=True))
-    # The means of a few draws vary more than the posteriors' own.
-    return means.var(0, correction=0) - within.mean(0) / samples
+    # The means of a few draws vary more around their own mean than the posteriors' do.
+    excess = within.mean(0) / samples * (1 - 1 / len(means))
+    return means.var(0, correction=0) - excess
 
 
 def bits_per_dim(nats: float, pixels: int) -> float:

@@ -61,6 +61,7 @@ def train(
     settings = _settings(config)
     objective = Objective(config.beta, config.warmup, config.free_bits, config.train_samples)
     fabric = training.launch(config.accelerator, config.devices, config.precision)
+    training.batch_size(config.batch_size, len(images.train), fabric.world_size)
     if fabric.is_global_zero:
         run.prepare(directory, config, format, overwrite=overwrite)
     fabric.barrier()

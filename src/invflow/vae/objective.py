@@ -19,12 +19,13 @@ class Objective:
     $$L = -\frac1B \sum_i \mathrm{fit}_i
         + \beta_t \sum_j \max\Big(\lambda, \frac1B \sum_i \mathrm{KL}_{ij}\Big)$$
 
-    over the images i of a batch of B and the groups j of latents, in nats per image.
+    over the images i of a batch of B and the groups j of latents, in nats per image; without free
+    bits the divergences as they are, whose estimates from draws may be negative.
 
     Args:
         beta: the weight of the divergence after the warm-up.
         warmup: steps over which the weight grows from 0 to `beta` along a line; 0 for none.
-        free_bits: $\lambda$, the nats that each group of latents may have for free.
+        free_bits: $\lambda$, the nats that each group of latents may have for free; 0 for none.
         samples: of the importance-weighted bound; 1 is the evidence lower bound. The bound has no
             divergence of its own, and so no beta, warm-up or free bits.
 
@@ -67,7 +68,9 @@ class Objective:
 
     def amended(self, elbo: Elbo, step: int) -> Tensor:
         """Return the loss of a batch, a scalar in nats per image."""
-        groups = elbo.kls.flatten(0, -2).mean(0).clamp(min=self.free_bits)
+        groups = elbo.kls.reshape(-1, elbo.kls.shape[-1]).mean(0)
+        if self.free_bits:  # without, an estimate may well be negative
+            groups = groups.clamp(min=self.free_bits)
         return self.weight(step) * groups.sum() - elbo.fit.mean()
 
     def loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +98,10 @@ class ResidualLayer(nn.Module, ABC):
             evidence: what `up` has returned.
             noise: that given to `up`.
         """
+
+    def forward(self, way: Literal["up", "down"], *given: Any) -> tuple[Tensor, Any]:
+        """Return what `up` or `down` does: of a module, the call is what gets compiled."""
+        return self.up(*given) if way == "up" else self.down(*given)
 
     def normal(self, h: Tensor) -> Gaussian:
         """Return the prior of the latents, given the features above."""

@@ -187,12 +187,12 @@ class ResNetVAE(LatentModel):
         h = self.stem(self.likelihood.scaled(x).unflatten(1, self.shape))
         evidence: list[Any] = []
         for layer, each in zip(self._upwards(), reversed(noise), strict=True):
-            h, found = layer.up(h, each)
+            h, found = layer("up", h, each)
             evidence.append(found)
         h = self._top(samples * len(x))
         latents: list[Latent] = []
         for layer, each, found in zip(self._downwards(), noise, reversed(evidence), strict=True):
-            h, latent = layer.down(h, found, each)
+            h, latent = layer("down", h, found, each)
             latents.append(latent)
         return latents, self._params(h)
 
