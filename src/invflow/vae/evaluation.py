@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def score(
         torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
         model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
         torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
-        _variances(model, x, max(2, bound_samples), generator, chunk).cpu(),
+        spread(model, x, max(2, bound_samples), generator, chunk).between.cpu(),
     )
 
 
@@ -83,17 +84,43 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean(0)
 
 
-def _variances(
-    model: LatentModel, x: Tensor, samples: int, generator: torch.Generator, chunk: int
-) -> Tensor:
-    """Return the variances over images of the posteriors' means, (latents,)."""
+class Spread(NamedTuple):
+    """How each latent varies, by the law of total variance: `between + within` in all.
+
+    Attributes:
+        between: the variance over images of its posterior's mean, (latents,).
+        within: the mean over images of its posterior's variance, (latents,).
+    """
+
+    between: Tensor
+    within: Tensor
+
+
+@torch.no_grad()
+def spread(
+    model: LatentModel,
+    x: Tensor,
+    samples: int,
+    generator: torch.Generator | None = None,
+    chunk: int = 1024,
+) -> Spread:
+    """Return how the latents of observations vary.
+
+    Args:
+        model: a model of images.
+        x: observations, (batch, pixels).
+        samples: draws for each, at least 2.
+        generator: random numbers; torch's own by default.
+        chunk: at most so many (image, sample) pairs in memory at once.
+    """
     moments: list[tuple[Tensor, Tensor]] = []
     for part in x.split(max(1, chunk // samples)):
         z, _ = model.draw(part, samples, generator)
         moments.append((z.mean(0), z.var(0)))
-    means, within = (torch.cat(each) for each in zip(*moments, strict=True))
+    means, variances = (torch.cat(each) for each in zip(*moments, strict=True))
+    within = variances.mean(0)
     # The means of a few draws vary more than the posteriors' own.
-    return means.var(0, correction=0) - within.mean(0) / samples
+    return Spread(means.var(0, correction=0) - within / samples, within)
 
 
 def bits_per_dim(nats: float, pixels: int) -> float:
