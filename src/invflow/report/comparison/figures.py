@@ -29,10 +29,10 @@ def curves(runs: Mapping[str, Run]) -> Figure:
     }
     height = 3.4 + 0.2 * -(-len(lines) // 2)
     figure, axes = pictures.figure(1, 2, (pictures.WIDTH, height), sharey=True)
-    for axis, across in zip(axes[0], (0, 1), strict=True):
+    for across, axis in enumerate(axes[0]):
         for i, line in enumerate(lines.values()):
             style = STYLES[i // 10 % len(STYLES)]
-            axis.plot(line[across], line[2], style, color=f"C{i % 10}")
+            axis.plot(line[across], line[2], style, marker=".", ms=4, color=f"C{i % 10}")
         axis.grid(alpha=0.25)
     focus(axes[0, 0], [bound for line in lines.values() for bound in line[2]])
     axes[0, 0].set_ylabel("bound (nats per image)")

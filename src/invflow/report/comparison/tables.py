@@ -62,7 +62,7 @@ def _tried(runs: Mapping[str, Run]) -> dict[tuple[str, str], dict[int, tuple[str
     """Return labels and results by seed, by posterior and what else they depend on."""
     tried: dict[tuple[str, str], dict[int, tuple[str, Result]]] = {}
     for label, run in runs.items():
-        others = run.config.model_dump_json(exclude={"seed", "posteriors"})
+        others = repr({k: v for k, v in _settings(run).items() if k not in ("seed", "posteriors")})
         for name, result in run.results.items():
             # The same seed again would be the same numbers again.
             tried.setdefault((name, others), {}).setdefault(run.config.seed, (label, result))

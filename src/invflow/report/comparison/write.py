@@ -49,8 +49,8 @@ def write(runs: Mapping[str, Run], path: Path) -> None:
 def _results_text(runs: Mapping[str, Run]) -> str:
     text = (
         "Nats per image over the same test images, ± standard error over images. Errors are those "
-        "of each mean alone: the runs' differences, image by image, are often known better. Time is "
-        "that of training."
+        "of each mean alone: the runs' differences, image by image, are often known better. Time "
+        "is that of training."
     )
     draws = sorted({run.config.importance_samples for run in runs.values()})
     if len(draws) > 1:

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 def curves(run: Run) -> Figure:
     """Draw the bound on training and validation images against the step."""
-    figure, axes = pictures.figure(1, 1, (pictures.WIDTH, 3.6))
+    figure, axes = pictures.figure(1, 1, (pictures.WIDTH, 3.4 + 0.2 * len(run.models)))
     axis: Axes = axes[0, 0]
     recorded = metrics.read(run.directory)
     for i, name in enumerate(run.models):
         for split, style in (("train", ":"), ("validation", "-")):
             mine = [r for r in recorded if r["model"] == name and r["split"] == split]
             steps, bounds = [r["step"] for r in mine], [-r["loss"] for r in mine]
-            axis.plot(steps, bounds, style, color=f"C{i}", label=f"{name}, {split}")
+            label = f"{name}, {split}"
+            axis.plot(steps, bounds, style, marker=".", ms=4, color=f"C{i % 10}", label=label)
     focus(axis, [-row["loss"] for row in recorded if row["split"] == "validation"])
     axis.set_xlabel("step")
     axis.set_ylabel("bound (nats per image)")
-    axis.legend(frameon=False, ncols=2, fontsize=9)
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)
     axis.grid(alpha=0.25)
     return figure
 
@@ -36,8 +37,9 @@ def curves(run: Run) -> Figure:
 def focus(axis: Axes, bounds: Sequence[float]) -> None:
     """Show the heights that matter: around the best bounds, not the first ones."""
     if bounds:
-        span = max(bounds) - median(bounds)
-        axis.set_ylim(max(bounds) - max(12 * span, 5), max(bounds) + max(4 * span, 3))
+        best, span = max(bounds), max(bounds) - median(bounds)
+        lowest = max(best - max(12 * span, 5), min(bounds) - 5)
+        axis.set_ylim(lowest, best + max(4 * span, 3))
 
 
 def pace(run: Run) -> str:

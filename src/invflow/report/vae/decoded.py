@@ -37,6 +37,6 @@ def expected(model: LatentModel, z: Tensor) -> Tensor:
         model: a model of images.
         z: shape (*batch, latents).
     """
-    parts = z.flatten(0, -2).split(at_once(model))
+    parts = z.reshape(-1, model.latents).split(at_once(model))
     means = torch.cat([model.likelihood.mean(model.decode(part)) for part in parts])
     return means.reshape(*z.shape[:-1], *model.shape)

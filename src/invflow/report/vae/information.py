@@ -47,7 +47,7 @@ def layers(model: LatentModel, kls: list[float]) -> list[tuple[str, list[float]]
     sizes = reversed(model.sizes)
     parts = np.reshape(kls, (-1, model.maps)).tolist()
     return [
-        (f"{high} × {wide}\n{sum(part):.1f}", sorted(part, reverse=True))
+        (f"{high} x {wide}\n{sum(part):.1f}", sorted(part, reverse=True))
         for (high, wide), part in zip(sizes, parts, strict=True)
     ]
 
