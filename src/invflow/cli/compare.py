@@ -15,7 +15,7 @@ from invflow.vae import run as saved
 
 def command(
     runs: Annotated[
-        list[Path], typer.Argument(help="Directories of finished runs.", metavar="RUN...")
+        list[Path], typer.Argument(help="Directories of finished runs.", metavar="RUN")
     ],
     out: Annotated[Path, typer.Option(help="An .html file.", metavar="FILE")] = Path(
         "compare.html"

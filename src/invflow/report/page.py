@@ -33,6 +33,7 @@ _TEMPLATE = """<!doctype html>
   th, td { padding: .35rem .9rem .35rem 0; text-align: right;
            border-bottom: 1px solid var(--line); }
   th:first-child, td:first-child { text-align: left; }
+  td.number { white-space: nowrap; }
   figure { margin: .8rem 0; }
   figure img { max-width: 100%; background: #fff; border-radius: 6px; padding: .5rem;
                box-sizing: border-box; }
@@ -49,7 +50,8 @@ _TEMPLATE = """<!doctype html>
 {% if section.table %}
 <div class="wide"><table>
 <tr>{% for cell in section.table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in section.table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% for row in section.table[1:] %}<tr>{% for cell in row -%}
+<td{% if "±" in cell %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
 {% endif %}
 {% if section.picture %}

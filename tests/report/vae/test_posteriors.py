@@ -52,6 +52,7 @@ def test_most_correlated_columns() -> None:
     draws[:, 1] += 2 * draws[:, 3]
     assert figures._most_correlated(draws) == (1, 3)
     assert figures._most_correlated(draws[:, :1]) == (0, 0)
+    assert figures._most_correlated(np.ones((5, 3))) == (0, 1)
 
 
 def test_levels_enclose_the_mass_they_say() -> None:

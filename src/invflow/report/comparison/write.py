@@ -55,7 +55,7 @@ def _results_text(runs: Mapping[str, Run]) -> str:
     draws = sorted({run.config.importance_samples for run in runs.values()})
     if len(draws) > 1:
         text += (
-            f" Log-likelihoods are of {' and '.join(map(str, draws))} importance samples; more "
+            f" Log-likelihoods are of {', '.join(map(str, draws))} importance samples; more "
             "samples give higher ones."
         )
     likelihoods = sorted({run.format.likelihood for run in runs.values()})

@@ -74,9 +74,10 @@ def _most_correlated(draws: NDArray[Any]) -> tuple[int, int]:
     """Return the two most correlated columns."""
     if draws.shape[1] == 1:
         return 0, 0
-    correlation = np.abs(np.corrcoef(draws, rowvar=False))
+    with np.errstate(invalid="ignore"):  # one draw resampled again and again has no correlation
+        correlation = np.nan_to_num(np.abs(np.corrcoef(draws, rowvar=False)))
     np.fill_diagonal(correlation, -1)
-    i, j = np.unravel_index(int(np.nanargmax(correlation)), correlation.shape)
+    i, j = np.unravel_index(int(correlation.argmax()), correlation.shape)
     return int(i), int(j)
 
 
