@@ -94,5 +94,5 @@ def test_errors_are_one_line(
 def test_help_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = _compare(capsys, "--help")
     assert (code, err) == (0, "")
-    assert "compare [OPTIONS] RUN..." in out
+    assert "Directories of finished runs" in out
     assert "compare.html" in out
