@@ -60,7 +60,7 @@ def test_a_run_holds_what_the_design_says(finished: Path) -> None:
         "results.json",
     }
     page = (finished / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 6
     assert "http" not in page
     results = json.loads((finished / "results.json").read_text())["posteriors"]
     assert list(results) == ["diagonal", "iaf"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 import invflow
-from invflow.cli import posterior, sample, score, vae
+from invflow.cli import compare, posterior, sample, score, vae
 
 app = typer.Typer(
     name="invflow",
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("vae")(vae.command)
+app.command("compare")(compare.command)
 app.command("posterior")(posterior.command)
 app.command("sample")(sample.command)
 app.command("score")(score.command)

@@ -239,7 +239,8 @@ def command(
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    terminal.table("Test images, nats per image", report.COLUMNS, report.rows(run.results))
+    head, *rows = report.results(run, report.BRIEF)
+    terminal.table("Test images, nats per image", head, rows)
     terminal.say(f"Report: {directory / 'report.html'}")
 
 

@@ -1,6 +1,6 @@
-"""Figures, and the HTML page of a run."""
+"""Figures, and the HTML pages of runs."""
 
 from invflow.report.page import require
-from invflow.report.vae import COLUMNS, rows, sheet, write
+from invflow.report.vae import BRIEF, results, sheet, write
 
-__all__ = ["COLUMNS", "require", "rows", "sheet", "write"]
+__all__ = ["BRIEF", "require", "results", "sheet", "write"]

@@ -28,10 +28,12 @@ _TEMPLATE = """<!doctype html>
   h1 { font-size: 1.7rem; margin-bottom: .2rem; }
   h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
   p.lead { margin-top: 0; opacity: .75; }
+  div.wide { overflow-x: auto; }
   table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
   th, td { padding: .35rem .9rem .35rem 0; text-align: right;
            border-bottom: 1px solid var(--line); }
   th:first-child, td:first-child { text-align: left; }
+  td.number { white-space: nowrap; }
   figure { margin: .8rem 0; }
   figure img { max-width: 100%; background: #fff; border-radius: 6px; padding: .5rem;
                box-sizing: border-box; }
@@ -46,10 +48,11 @@ _TEMPLATE = """<!doctype html>
 {% for section in sections %}
 <h2>{{ section.title }}</h2>
 {% if section.table %}
-<table>
+<div class="wide"><table>
 <tr>{% for cell in section.table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in section.table[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table>
+{% for row in section.table[1:] %}<tr>{% for cell in row -%}
+<td{% if "±" in cell %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
 {% endif %}
 {% if section.picture %}
 <figure><img alt="{{ section.title }}" src="data:image/png;base64,{{ section.picture }}"></figure>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ def score(
         torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
         model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
         torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
-        _variances(model, x, max(2, bound_samples), generator, chunk).cpu(),
+        spread(model, x, max(2, bound_samples), generator, chunk).between.cpu(),
     )
 
 
@@ -83,19 +84,45 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean(0)
 
 
-def _variances(
-    model: LatentModel, x: Tensor, samples: int, generator: torch.Generator, chunk: int
-) -> Tensor:
-    """Return the variances over images of the posteriors' means, (latents,)."""
+class Spread(NamedTuple):
+    """How each latent varies, by the law of total variance: `between + within` in all.
+
+    Attributes:
+        between: the variance over images of its posterior's mean, (latents,).
+        within: the mean over images of its posterior's variance, (latents,).
+    """
+
+    between: Tensor
+    within: Tensor
+
+
+@torch.no_grad()
+def spread(
+    model: LatentModel,
+    x: Tensor,
+    samples: int,
+    generator: torch.Generator | None = None,
+    chunk: int = 1024,
+) -> Spread:
+    """Return how the latents of observations vary.
+
+    Args:
+        model: a model of images.
+        x: observations, (batch, pixels).
+        samples: draws for each, at least 2.
+        generator: random numbers; torch's own by default.
+        chunk: at most so many (image, sample) pairs in memory at once.
+    """
     moments: list[tuple[Tensor, Tensor]] = []
     for part in x.split(max(1, chunk // samples)):
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
         z = torch.cat([model.draw(part, count, generator)[0] for count in counts])
         moments.append((z.mean(0), z.var(0)))
-    means, within = (torch.cat(each) for each in zip(*moments, strict=True))
+    means, variances = (torch.cat(each) for each in zip(*moments, strict=True))
+    within = variances.mean(0)
     # The means of a few draws vary more around their own mean than the posteriors' do.
-    excess = within.mean(0) / samples * (1 - 1 / len(means))
-    return means.var(0, correction=0) - excess
+    excess = within / samples * (1 - 1 / len(means))
+    return Spread(means.var(0, correction=0) - excess, within)
 
 
 def bits_per_dim(nats: float, pixels: int) -> float:

@@ -1,0 +1,42 @@
+"""From images to latents and back, in pieces."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invflow.vae.base import LatentModel
+
+#: At most so many draws in one piece, and so many probabilities of their pixels' levels.
+DRAWS, PROBABILITIES = 2048, 2**26
+
+
+def at_once(model: LatentModel) -> int:
+    """Return how many draws are decoded in one piece: large images take much memory."""
+    return max(1, min(DRAWS, PROBABILITIES // (model.pixels * model.levels)))
+
+
+@torch.no_grad()
+def latents(model: LatentModel, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return one draw of the latents of each image, (count, latents).
+
+    Args:
+        model: a model of images.
+        images: grey levels, (count, channels, height, width).
+        generator: random numbers.
+    """
+    x = model.observe(images.flatten(1), generator)
+    return model.draw(x, 1, generator)[0].squeeze(0)
+
+
+@torch.no_grad()
+def expected(model: LatentModel, z: Tensor) -> Tensor:
+    """Return the expected image at latents, levels (*batch, channels, height, width).
+
+    Args:
+        model: a model of images.
+        z: shape (*batch, latents).
+    """
+    parts = z.reshape(-1, model.latents).split(at_once(model))
+    means = torch.cat([model.likelihood.mean(model.decode(part)) for part in parts])
+    return means.reshape(*z.shape[:-1], *model.shape)

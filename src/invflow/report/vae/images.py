@@ -1,0 +1,41 @@
+"""Reconstructions of test images, and images drawn from the models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from invflow.report.vae import pictures
+from invflow.report.vae.decoded import expected, latents
+from invflow.vae.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Images beside each other, and lines of samples.
+COLUMNS, LINES = 20, 2
+
+
+def reconstructions(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
+    """Draw test images above what each model makes of them."""
+    chosen = test[:COLUMNS]
+    parts = [("images", chosen)]
+    for name, model in run.models.items():
+        parts += [(name, expected(model, latents(model, chosen, generator)))]
+    return pictures.stacked([(k, pictures.grid(v, COLUMNS)) for k, v in parts], run.format.levels)
+
+
+def samples(run: Run, generator: torch.Generator) -> Figure:
+    """Draw images from each model."""
+    parts = [
+        (name, pictures.grid(sampled(run, name, COLUMNS * LINES, generator), COLUMNS))
+        for name in run.models
+    ]
+    return pictures.stacked(parts, run.format.levels)
+
+
+def sampled(run: Run, name: str, count: int, generator: torch.Generator) -> Tensor:
+    """Return images drawn from one of the models, levels (count, channels, height, width)."""
+    return run.models[name].sample(count, generator).reshape(count, *run.format.shape)

@@ -1,0 +1,46 @@
+"""Ways from one image to another through the latents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from invflow.report.vae import pictures
+from invflow.report.vae.decoded import expected, latents
+from invflow.vae.base import LatentModel
+from invflow.vae.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Pairs of images, and points on the way from one to the other, both ends included.
+PAIRS, POINTS = 4, 11
+
+
+def interpolations(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
+    """Draw the ways between pairs of test images, which stand at both ends, for each model."""
+    first, second = test[:PAIRS], test[:PAIRS].roll(-1, 0)
+    parts = []
+    for name, model in run.models.items():
+        z = latents(model, first, generator)
+        way = interpolated(model, z, z.roll(-1, 0))
+        lines = torch.cat([first[:, None], way, second[:, None]], 1)
+        parts += [(name, pictures.grid(lines.flatten(0, 1), POINTS + 2))]
+    return pictures.stacked(parts, run.format.levels)
+
+
+def interpolated(model: LatentModel, first: Tensor, second: Tensor) -> Tensor:
+    """Return the expected images on straight lines between latents.
+
+    Args:
+        model: a model of images.
+        first: where the lines begin, (count, latents).
+        second: where they end, the same.
+
+    Returns:
+        Levels, (count, POINTS, channels, height, width).
+    """
+    share = torch.linspace(0, 1, POINTS).to(first)[:, None]
+    return expected(model, torch.lerp(first[:, None], second[:, None], share))

@@ -1,0 +1,70 @@
+"""Images on the axes of a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invflow.report import page
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Of a figure as wide as the page, in inches, and of a line of its text.
+WIDTH, LINE = 8.5, 0.3
+
+
+def sheet(images: Tensor, levels: int) -> Figure:
+    """Draw images, levels (count, channels, height, width), in a near-square grid."""
+    columns = math.ceil(math.sqrt(len(images)))
+    drawn, axes = figure(1, 1, (6, 6))
+    show(axes[0, 0], grid(images, columns), levels)
+    return drawn
+
+
+def stacked(parts: Sequence[tuple[str, NDArray[Any]]], levels: int) -> Figure:
+    """Draw pictures of one width below each other, each under its title."""
+    heights = [LINE + WIDTH * picture.shape[0] / picture.shape[1] for _, picture in parts]
+    drawn, axes = figure(len(parts), 1, (WIDTH, sum(heights)), height_ratios=heights)
+    for axis, (title, picture) in zip(axes[:, 0], parts, strict=True):
+        show(axis, picture, levels, title)
+    return drawn
+
+
+def grid(images: Tensor, columns: int) -> NDArray[Any]:
+    """Return images side by side, (height, width, channels), with a gap of one pixel, NaN."""
+    missing = -len(images) % columns
+    padded = np.pad(
+        images.movedim(1, -1).numpy().astype(float),
+        ((0, missing), (0, 1), (0, 1), (0, 0)),
+        constant_values=np.nan,
+    )
+    lines = padded.reshape(-1, columns, *padded.shape[1:])
+    return np.concatenate([np.concatenate(list(line), axis=1) for line in lines], axis=0)
+
+
+def show(axis: Axes, picture: NDArray[Any], levels: int, title: str = "") -> None:
+    """Draw a picture, (height, width, channels): dark on white where grey, or in its colours."""
+    if picture.shape[-1] == 1:
+        axis.imshow(picture[..., 0], cmap="gray_r", vmin=0, vmax=levels - 1)
+    else:
+        axis.imshow(np.nan_to_num(picture / (levels - 1), nan=1.0).clip(0, 1))
+    axis.set_title(title, fontsize=10, loc="left")
+    axis.axis("off")
+
+
+def figure(
+    rows: int, columns: int, size: Sequence[float], **options: Any
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure that no window and no global state knows of, and its axes."""
+    page.require()
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(size[0], size[1]), layout="constrained")
+    return drawn, drawn.subplots(rows, columns, squeeze=False, **options)

@@ -1,0 +1,51 @@
+"""The results of a run as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from invflow.vae.evaluation import bits_per_dim
+from invflow.vae.run import Result, Run
+
+#: What fits a terminal.
+BRIEF = ("test bound", "log-likelihood", "gain", "KL", "time")
+
+
+def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, ...]]:
+    """Return the table of results: a head, and a row for each posterior.
+
+    Args:
+        run: a finished run.
+        columns: those wanted; all that go with the likelihood by default.
+    """
+    cells = _cells(run)
+    columns = list(cells) if columns is None else columns
+    rows = [
+        # The first row is what the gains are over.
+        (name, *("" if column == "gain" and not i else cells[column](r) for column in columns))
+        for i, (name, r) in enumerate(run.results.items())
+    ]
+    return [("posterior", *columns), *rows]
+
+
+def _cells(run: Run) -> dict[str, Callable[[Result], str]]:
+    """Return how the columns are made, by name."""
+    pixels = run.model().pixels
+    bits: dict[str, Callable[[Result], str]] = {
+        "bits/dim": lambda r: f"{bits_per_dim(r.log_likelihood, pixels):.3f}"
+    }
+    return {
+        "test bound": lambda r: f"{r.bound:.2f} ± {r.bound_error:.2f}",
+        "log-likelihood": lambda r: f"{r.log_likelihood:.2f} ± {r.log_likelihood_error:.2f}",
+        "gain": lambda r: f"{r.gain:+.2f} ± {r.gain_error:.2f}",
+        **(bits if has_bits(run) else {}),
+        "KL": lambda r: f"{r.kl:.2f}",
+        "distortion": lambda r: f"{-(r.bound + r.kl):.2f}",
+        "active": lambda r: str(r.active),
+        "time": lambda r: f"{r.seconds:.0f} s",
+    }
+
+
+def has_bits(run: Run) -> bool:
+    """Whether bits per dimension say something: probabilities of 256 levels."""
+    return run.format.levels == 256 and run.format.likelihood not in ("bernoulli", "gaussian")

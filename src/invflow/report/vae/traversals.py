@@ -1,0 +1,100 @@
+"""What single latents do to an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invflow.report.vae import pictures
+from invflow.report.vae.decoded import at_once, expected, latents
+from invflow.vae import evaluation
+from invflow.vae.base import LatentModel
+from invflow.vae.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: At most so many latents, at so many values each, up to so many standard deviations away.
+SHOWN, POINTS, REACH = 8, 7, 3
+#: Test images, and draws for each, that tell which latents are active.
+IMAGES, DRAWS = 64, 8
+#: Models beside each other.
+BESIDE = 2
+
+
+def traversals(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
+    """Draw an image as the most active latents change one by one, for each model."""
+    _, high, wide = run.format.shape
+    columns = min(BESIDE, len(run.models))
+    rows = -(-len(run.models) // columns)
+    shown = min(SHOWN, max(model.latents for model in run.models.values()))
+    width = pictures.WIDTH / BESIDE
+    height = 2 * pictures.LINE + width * shown * (high + 1) / (POINTS * (wide + 1))
+    figure, axes = pictures.figure(rows, columns, (columns * width, rows * height))
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (name, model) in zip(axes.flat, run.models.items(), strict=False):
+        which, sd = most_active(model, test[:IMAGES], generator)
+        z = latents(model, test[:1], generator).squeeze(0)
+        images = traversed(model, z, which, sd)
+        pictures.show(axis, pictures.grid(images.flatten(0, 1), POINTS), run.format.levels, name)
+        _label(axis, which, (high + 1, wide + 1))
+    return figure
+
+
+@torch.no_grad()
+def most_active(
+    model: LatentModel, images: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the most active latents of images, and their standard deviations over images.
+
+    Args:
+        model: a model of images.
+        images: grey levels, (count, channels, height, width).
+        generator: random numbers.
+
+    Returns:
+        Indices of at most `SHOWN` latents, the most active first, and as many deviations.
+    """
+    x = model.observe(images.flatten(1), generator)
+    spread = evaluation.spread(model, x, DRAWS, generator, at_once(model))
+    which = spread.between.topk(min(SHOWN, model.latents)).indices
+    return which, (spread.between + spread.within)[which].sqrt()
+
+
+def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tensor:
+    """Return the expected images around latents, one of which changes in each row.
+
+    Args:
+        model: a model of images.
+        z: the latents, (latents,).
+        which: indices of those to change, (rows,).
+        sd: their standard deviations, (rows,).
+
+    Returns:
+        Levels, (rows, POINTS, channels, height, width), the image at z in the middle of each row.
+    """
+    away = torch.linspace(-REACH, REACH, POINTS).to(z)
+    moved = z.repeat(len(which), POINTS, 1)
+    moved[torch.arange(len(which)), :, which] += sd[:, None] * away
+    return expected(model, moved)
+
+
+def _label(axis: Axes, which: Tensor, size: tuple[int, int]) -> None:
+    """Name the latents beside the rows, and the deviations below the columns."""
+    axis.axis("on")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize=7)
+    axis.set_yticks(_middles(size[0], len(which)), [f"z{i}" for i in which.tolist()])
+    away = np.linspace(-REACH, REACH, POINTS)
+    axis.set_xticks(_middles(size[1], POINTS), [f"{each:+g}" if each else "0" for each in away])
+
+
+def _middles(size: int, count: int) -> NDArray[Any]:
+    # An image has its gap behind it, and the first pixel's middle is at 0.
+    return np.arange(count) * size + size / 2 - 1

@@ -1,0 +1,98 @@
+"""`invflow compare`, as a user meets it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from invflow import cli
+from tests.report import runs
+
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two seeds of one run, a run with layers, and one on other images."""
+    for name, settings in {
+        "a": {},
+        "b": {"seed": 1},
+        "layers": {"network": "resnet-vae"},
+        "other": {"digest": "b"},
+    }.items():
+        runs.write(runs.run(tmp_path / name, **settings))  # type: ignore[arg-type]
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["invflow", "compare", *arguments])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+    code = exit.value.code
+    out, err = capsys.readouterr()
+    return (1, out, err + code) if isinstance(code, str) else (int(code or 0), out, err)
+
+
+def _sections(text: str) -> list[str]:
+    return [part.split("</h2>")[0] for part in text.split("<h2>")[1:]]
+
+
+def test_a_page_and_two_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = _compare(capsys, "a", "b", "layers")
+    assert (code, err) == (0, "")
+    assert "layers, iaf" in out
+    assert "iaf: a, b" in out
+    assert "compare.html" in out
+    text = (folder / "compare.html").read_text()
+    assert _sections(text) == [
+        "Results",
+        "Over seeds",
+        "Settings that differ",
+        "Training",
+        "Samples",
+    ]
+    assert text.count("data:image/png;base64,") == 2
+    assert "http" not in text
+
+
+def test_one_run_is_fine(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _compare(capsys, "a", "--out", "pages/one.html")
+    assert code == 0
+    assert "over seeds" not in out
+    text = (folder / "pages" / "one.html").read_text()
+    assert _sections(text) == ["Results", "Training", "Samples"]
+    assert not (folder / "compare.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a", "nowhere"), "nowhere does not exist"),
+        (("a", "half"), "half holds an unfinished run"),
+        (("a", "other"), "a and other are runs on different images, and cannot be compared"),
+        (("a", "b", "./a"), "runs must differ, got a twice"),
+        (("a", "--out", "a.txt"), "--out must end in .html, got a.txt"),
+    ],
+)
+def test_errors_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    runs.write(runs.run(folder / "half"))
+    (folder / "half" / "results.json").unlink()
+    code, out, err = _compare(capsys, *arguments)
+    assert code != 0
+    assert message in err
+    assert not out
+    assert err.count("\n") <= 1
+    assert not list(folder.glob("*.html"))
+
+
+def test_help_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = _compare(capsys, "--help")
+    assert (code, err) == (0, "")
+    assert "Directories of finished runs" in out
+    assert "compare.html" in out

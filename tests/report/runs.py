@@ -1,0 +1,72 @@
+"""Runs that were never trained, for reports."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from invflow.training.metrics import FILE
+from invflow.vae import run as saved
+from invflow.vae.build import build
+from invflow.vae.config import Config, Format
+from invflow.vae.run import Result, Run
+
+RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
+GREY = torch.randint(
+    17, (6, 1, 4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+)
+COLOUR = GREY.expand(-1, 3, -1, -1) + torch.tensor([0, 40, 200], dtype=torch.uint8)[:, None, None]
+SMALL = {
+    "mlp": {"latents": 3, "hidden": (8,), "context": 4, "flow_steps": 1, "flow_hidden": (8,)},
+    "resnet-vae": {"depths": (1, 1), "features": 4, "maps": 2, "flow_hidden": (4,)},
+}
+METRICS = """step,model,split,loss,seconds,rate,skipped,kl
+10,diagonal,train,101.0,1.5,800.0,0,
+10,diagonal,validation,100.0,,,,3.0
+10,iaf,train,99.0,2.5,400.0,1,
+10,iaf,validation,98.0,,,,4.0
+20,diagonal,train,97.0,3.0,900.0,0,
+20,diagonal,validation,96.0,,,,3.5
+20,iaf,train,nan,5.0,500.0,3,
+20,iaf,validation,94.0,,,,4.5
+"""
+
+
+def run(
+    directory: Path,
+    *,
+    channels: int = 1,
+    levels: int = 17,
+    likelihood: str = "logistic",
+    digest: str = "",
+    result: Result = RESULT,
+    **settings: object,
+) -> Run:
+    """Return a run of untrained models whose weights are all but the initial ones."""
+    network = str(settings.get("network", "mlp"))
+    config = Config.model_validate(SMALL[network] | settings)
+    format = Format(
+        shape=(channels, 4, 5), levels=levels, likelihood=likelihood, digest=digest or "a"
+    )
+    models = build(config, format)
+    for model in models.values():
+        model.eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.2 * torch.randn(
+                    parameter.shape, generator=torch.Generator().manual_seed(config.seed)
+                )
+    groups = 4 if network == "resnet-vae" else 1
+    kls = [result.kl * share / 10 for share in (1, 2, 3, 4)] if groups == 4 else [result.kl]
+    result = Result(**(asdict(result) | {"kls": kls}))
+    return Run(directory, config, format, models, dict.fromkeys(models, result))
+
+
+def write(made: Run) -> Path:
+    """Put a run on disk, as if it had been trained."""
+    saved.prepare(made.directory, made.config, made.format, overwrite=False)
+    (made.directory / FILE).write_text(METRICS)
+    saved.finish(made.directory, made.models, made.results)
+    return made.directory

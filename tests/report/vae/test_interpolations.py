@@ -1,0 +1,42 @@
+"""Ways from one image to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from invflow.report.vae import interpolations as figures
+from invflow.report.vae.decoded import expected, latents
+from tests.helpers import assert_close
+from tests.report import runs
+
+
+@pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
+def test_the_ends_are_the_reconstructions(tmp_path: Path, network: str) -> None:
+    model = runs.run(tmp_path, network=network, precision="64-true").model()
+    z = latents(model, runs.GREY, torch.Generator().manual_seed(1))
+    first, second = z[:3], z[3:]
+    way = figures.interpolated(model, first, second)
+    assert way.shape == (3, figures.POINTS, 1, 4, 5)
+    assert_close(way[:, 0], expected(model, first))
+    assert_close(way[:, -1], expected(model, second))
+    assert_close(way[:, figures.POINTS // 2], expected(model, (first + second) / 2))
+    assert (way[:, 0] - way[:, -1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_images_stand_at_both_ends(tmp_path: Path, count: int) -> None:
+    run = runs.run(tmp_path)
+    figure = figures.interpolations(run, runs.GREY[:count], torch.Generator().manual_seed(0))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["diagonal", "iaf"]
+    pairs = min(count, figures.PAIRS)
+    for axis in figure.axes:
+        picture = np.asarray(axis.get_images()[0].get_array())
+        assert picture.shape == (5 * pairs, 6 * (figures.POINTS + 2))
+        for k in range(pairs):
+            line = picture[5 * k : 5 * k + 4]
+            np.testing.assert_array_equal(line[:, :5], runs.GREY[k, 0])
+            np.testing.assert_array_equal(line[:, -6:-1], runs.GREY[(k + 1) % pairs, 0])

@@ -1,0 +1,77 @@
+"""Densities of draws from posteriors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from invflow.report.vae import posteriors as figures
+from invflow.vae.likelihood import Likelihood
+from invflow.vae.model import VAE
+from tests.report import runs
+
+
+class Gaussian(Likelihood):
+    """Pixels with the decoder's mean and standard deviation 0.5."""
+
+    outputs = 2
+
+    def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
+        return torch.distributions.Normal(params[..., 0], 0.5).log_prob(x).sum(-1)
+
+    def mean(self, params: Tensor) -> Tensor:
+        return params[..., 0]
+
+    def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return params[..., 0]
+
+
+def test_resampled_draws_follow_the_exact_posterior() -> None:
+    """A linear decoder with normal noise has a normal posterior, with W'W/s^2 + I as precision."""
+    torch.manual_seed(0)
+    vae = VAE((1, 1, 5), 17, Gaussian(17), "diagonal", latents=2, hidden=(), context=3)
+    with torch.no_grad():
+        vae.decoder[0].weight.mul_(0.6)
+    image = torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]])
+    q, exact, effective = figures._draws(vae, image, 40_000, torch.Generator().manual_seed(1))
+    weight, bias = vae.decoder[0].weight[::2].detach(), vae.decoder[0].bias[::2].detach()
+    covariance = torch.linalg.inv(weight.T @ weight / 0.25 + torch.eye(2))
+    mean = covariance @ weight.T @ (image[0] - bias) / 0.25
+    np.testing.assert_allclose(exact.mean(0), mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(exact.T), covariance, atol=0.03)
+    assert np.abs(q.mean(0) - mean.numpy()).max() > 0.1
+    assert 0.01 < effective < 0.9
+
+
+def test_most_correlated_columns() -> None:
+    draws = np.random.default_rng(0).normal(size=(2000, 4))
+    draws[:, 1] += 2 * draws[:, 3]
+    assert figures._most_correlated(draws) == (1, 3)
+    assert figures._most_correlated(draws[:, :1]) == (0, 0)
+    assert figures._most_correlated(np.ones((5, 3))) == (0, 1)
+
+
+def test_levels_enclose_the_mass_they_say() -> None:
+    axis = np.linspace(-4, 4, 201)
+    density = np.exp(-0.5 * (axis[:, None] ** 2 + axis**2))
+    _, *cuts, _ = figures._levels(density)
+    for mass, cut in zip((0.95, 0.8, 0.5, 0.2), cuts, strict=True):
+        assert abs(density[density >= cut].sum() / density.sum() - mass) < 0.01
+
+
+def test_every_model_has_its_axes_beside_each_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "DRAWS", {"mlp": 200})
+    names = ("diagonal", "iaf", "planar", "radial")
+    run = runs.run(tmp_path, posteriors=names)
+    figure = figures.posteriors(run, runs.GREY[:2], torch.Generator().manual_seed(0))
+    titles = [axis.get_title().split(",")[0] for axis in figure.axes if axis.get_title()]
+    assert titles == [*names, *names]
+    shown = [axis.get_images()[0] for axis in figure.axes if axis.get_images()]
+    for image, picture in zip(runs.GREY[:2], shown, strict=True):
+        np.testing.assert_array_equal(np.asarray(picture.get_array())[:4, :5], image[0])
