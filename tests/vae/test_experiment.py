@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import random
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invflow.vae import data, experiment, run
 from invflow.vae.build import RESNET_POSTERIORS, build
@@ -128,10 +129,13 @@ def test_what_is_scored_is_the_average_of_the_weights(images: str, tmp_path: Pat
         assert averaged.results[name].bound != result.bound
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
-def test_compiled(network: str, images: str, tmp_path: Path) -> None:
+def test_compiled(
+    network: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graphs are taken, and run as they are: generating code for them takes minutes."""
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
     settings = {**SMALL, "network": network, "posteriors": ("iaf",), "average": 0.5}
     plain, compiled = (
         experiment.train(Config(data=images, compile=flag, **settings), tmp_path / str(flag))
