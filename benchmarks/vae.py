@@ -1,8 +1,8 @@
 """How many images per second VAEs train on, by network and posterior, and what bounds a step.
 
 A step is that of the training loop: gradients cleared, the bound of a batch from one draw of the
-latents, its backward pass, an update of Adam. Observations lie on the device already. A forward
-pass is the bound alone, without gradients. Models:
+latents, its backward pass, an update of the optimizer. Observations lie on the device already. A
+forward pass is the bound alone, without gradients. Models:
 
 - mlp, gated, resnet: VAEs of black and white images, 28 x 28, with 32 latents;
 - maps-28, maps-32: small ResNet VAEs (one resolution of 2 layers, 32 features, 4 latent maps) of
@@ -22,9 +22,9 @@ What is left of the wall time is Python, and the idle time of a GPU. The profile
 operators down; it says by how much.
 
     python benchmarks/vae.py [--models mlp,...] [--posteriors diagonal,...] [--batch N]
-                             [--device cpu|cuda] [--precision 32-true|bf16-mixed] [--compile]
-                             [--threads N] [--clock wall|processor] [--seconds S]
-                             [--profile MODEL/POSTERIOR]
+                             [--optimizer adam|adamax] [--device cpu|cuda]
+                             [--precision 32-true|bf16-mixed] [--compile] [--threads N]
+                             [--clock wall|processor] [--seconds S] [--profile MODEL/POSTERIOR]
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ MODELS: dict[str, Callable[[str], LatentModel]] = {
     "maps-32-mid": partial(_maps, True, (2, 2), 64, 16),
 }
 PAIR = ("diagonal", "iaf")
+#: As a run of training makes them.
+OPTIMIZERS = {"adam": partial(torch.optim.Adam, fused=True), "adamax": torch.optim.Adamax}
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 #: What an operator does, by the first pattern that is found in its name.
 KINDS = {
@@ -97,6 +99,7 @@ class Setting:
 
     Attributes:
         batch: images in a step.
+        optimizer: of `OPTIMIZERS`.
         device: "cpu" or "cuda".
         precision: "32-true" or "bf16-mixed".
         compile: whether the networks are compiled.
@@ -104,6 +107,7 @@ class Setting:
     """
 
     batch: int
+    optimizer: str
     device: str
     precision: str
     compile: bool
@@ -136,7 +140,7 @@ class Trainee:
         if setting.compile:
             for network in self.model.networks:
                 network.compile()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4)
+        self.optimizer = OPTIMIZERS[setting.optimizer](self.model.parameters(), lr=1e-4)
 
     def _loss(self) -> Tensor:
         mixed = self.setting.precision == "bf16-mixed"
@@ -269,6 +273,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--models", type=_some(tuple(MODELS)), default=list(MODELS))
     parser.add_argument("--posteriors", type=_some(tuple(POSTERIORS)), help="by default a choice")
     parser.add_argument("--batch", type=int, default=64, help="images in a step (default: 64)")
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     parser.add_argument("--compile", action="store_true", help="compile the networks")
@@ -287,13 +292,19 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
     setting = Setting(
-        options.batch, options.device, options.precision, options.compile, CLOCKS[options.clock]
+        options.batch,
+        options.optimizer,
+        options.device,
+        options.precision,
+        options.compile,
+        CLOCKS[options.clock],
     )
     cuda = setting.device == "cuda"
     machine = torch.cuda.get_device_name() if cuda else directions.processor()
+    compiled = "compiled" if setting.compile else "not compiled"
     print(
         f"{machine}, {options.threads} threads, torch {torch.__version__}, batch {setting.batch}, "
-        f"{setting.precision}{', compiled' * setting.compile}, {options.clock} time\n"
+        f"{setting.optimizer}, {setting.precision}, {compiled}, {options.clock} time\n"
     )
     if options.profile:
         print(shares(*options.profile, setting))
