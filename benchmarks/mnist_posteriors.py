@@ -69,7 +69,8 @@ def table(runs: Path) -> None:
     print("| posterior | updates | bound | log p | KL | active latents | seeds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, steps in STEPS.items():
-        found = [run.load(path).results[name] for path in sorted(runs.glob(f"{name}-*"))]
+        paths = filter(run.is_finished, sorted(runs.glob(f"{name}-*")))
+        found = [run.load(path).results[name] for path in paths]
         if not found:
             continue
         bound, likelihood = (

@@ -69,7 +69,7 @@ def config(data: str, seed: int, steps: int) -> Config:
 
 def table(runs: Path) -> None:
     """Print what the runs have reached, averaged over seeds."""
-    found = [run.load(path) for path in sorted(runs.glob("seed-*"))]
+    found = [run.load(path) for path in sorted(runs.glob("seed-*")) if run.is_finished(path)]
     pixels = math.prod(found[0].format.shape)
     print("| posterior | bound, bits/dim | log p, bits/dim | gain on the first | seconds |")
     print("| --- | --- | --- | --- | --- |")

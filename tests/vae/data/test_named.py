@@ -25,7 +25,7 @@ FACES = RANDOM.integers(0, 256, (20, 28, 20), dtype=np.uint8)
 
 
 def _idx(images: np.ndarray) -> bytes:
-    return gzip.compress(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+    return gzip.compress(struct.pack(">4I", 0x803, *images.shape) + images.tobytes(), mtime=0)
 
 
 def _cifar(batches: dict[str, np.ndarray]) -> bytes:
@@ -142,11 +142,11 @@ def _offline(url: str, checksum: str, *arguments: object) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"short"), "an idx file of bytes in three dimensions"),
-        (gzip.compress(struct.pack(">2I", 0x801, 30) + bytes(30)), "in three dimensions"),
+        (gzip.compress(b"short", mtime=0), "an idx file of bytes in three dimensions"),
+        (gzip.compress(struct.pack(">2I", 0x801, 30) + bytes(30), mtime=0), "in three dimensions"),
         (_idx(GREY[..., None].astype(">f4")[..., 0]), "30 images of 6 x 5, got 3600 bytes"),
         (
-            gzip.compress(gzip.decompress(_idx(GREY))[:-1]),
+            gzip.compress(gzip.decompress(_idx(GREY))[:-1], mtime=0),
             "must hold 30 images of 6 x 5, got 899 bytes",
         ),
     ],
