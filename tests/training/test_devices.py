@@ -145,11 +145,13 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-    import os, sys, torch
+    import os, signal, sys, torch
     from pathlib import Path
     from torch import nn
     from invflow.training import Settings, fit, launch
 
+    # Ignored where the tests themselves run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     directory = Path(sys.argv[1])
     fabric = launch(devices=2)
     (directory / f"{fabric.global_rank}.pid").write_text(str(os.getpid()))

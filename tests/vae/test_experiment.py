@@ -130,7 +130,7 @@ def test_what_is_scored_is_the_average_of_the_weights(images: str, tmp_path: Pat
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
+@pytest.mark.parametrize("network", ["mlp", pytest.param("resnet-vae", marks=pytest.mark.slow)])
 def test_compiled(
     network: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
