@@ -17,20 +17,22 @@ RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
 GREY = torch.randint(
     17, (6, 1, 4, 5), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
 )
-COLOUR = GREY.expand(-1, 3, -1, -1) + torch.tensor([0, 40, 200], dtype=torch.uint8)[:, None, None]
+COLOUR = (
+    GREY.expand(-1, 3, -1, -1) + torch.tensor([0, 5, 9], dtype=torch.uint8)[:, None, None]
+) % 17
 SMALL = {
     "mlp": {"latents": 3, "hidden": (8,), "context": 4, "flow_steps": 1, "flow_hidden": (8,)},
     "resnet-vae": {"depths": (1, 1), "features": 4, "maps": 2, "flow_hidden": (4,)},
 }
-METRICS = """step,model,split,loss,seconds,rate,skipped,kl
-10,diagonal,train,101.0,1.5,800.0,0,
-10,diagonal,validation,100.0,,,,3.0
-10,iaf,train,99.0,2.5,400.0,1,
-10,iaf,validation,98.0,,,,4.0
-20,diagonal,train,97.0,3.0,900.0,0,
-20,diagonal,validation,96.0,,,,3.5
-20,iaf,train,nan,5.0,500.0,3,
-20,iaf,validation,94.0,,,,4.5
+METRICS = """step,model,split,loss,seconds,rate,skipped,bound,kl
+10,diagonal,train,101.0,1.5,800.0,0,,
+10,diagonal,validation,100.0,,,,-100.0,3.0
+10,iaf,train,99.0,2.5,400.0,1,,
+10,iaf,validation,98.0,,,,-98.0,4.0
+20,diagonal,train,97.0,3.0,900.0,0,,
+20,diagonal,validation,96.0,,,,-96.0,3.5
+20,iaf,train,nan,5.0,500.0,3,,
+20,iaf,validation,94.0,,,,-94.0,4.5
 """
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from invflow import _files
+from invflow import _files, report
 from invflow.cli import terminal
 from invflow.vae import data, evaluation
 from invflow.vae import run as runs
@@ -51,9 +51,11 @@ def command(
     path = out or run / "scores.csv"
     _files.write_text(path, text.getvalue())
     means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
+    rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
+    if report.has_bits(finished):
+        bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
+        rows += [("bits/dim", f"{bits[0]:.3f}", f"{abs(bits[1]):.3f}")]
     terminal.table(
-        f"{len(levels)} images, nats per image",
-        ("score", "mean", "standard error"),
-        [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()],
+        f"{len(levels)} images, nats per image", ("score", "mean", "standard error"), rows
     )
     terminal.say(f"Scores: {path}")

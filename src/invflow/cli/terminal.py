@@ -10,7 +10,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -26,7 +25,6 @@ def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
     columns = (
         TextColumn(what),
         BarColumn(),
-        TaskProgressColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),

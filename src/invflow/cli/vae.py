@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from invflow import _checks, report
 from invflow.cli import terminal
-from invflow.vae import POSTERIORS, data, experiment
+from invflow.vae import POSTERIORS, experiment
 from invflow.vae.build import RESNET_POSTERIORS
 from invflow.vae.config import (
     BinarisationName,
@@ -22,6 +22,7 @@ from invflow.vae.config import (
     PriorName,
     ScheduleName,
 )
+from invflow.vae.data import NAMES, name_of
 from invflow.vae.presets import PRESETS
 
 
@@ -34,11 +35,11 @@ def command(
     images: Annotated[
         str | None,
         typer.Argument(
-            help=f"The images to learn: {', '.join(data.NAMES)}; a folder of image files, with "
+            help=f"The images to learn: {', '.join(NAMES)}; a folder of image files, with "
             "subfolders train and test or without; or an .npz file with train_images and "
             "test_images, or one array, (count, height, width) or (count, height, width, 3). "
-            "Integers are levels, up to 17 or 256 of them; floating-point numbers in [0, 1] are "
-            "probabilities of white.",
+            "Integers are levels, up to 17 or 256 of them; grey floating-point numbers in [0, 1] "
+            "are probabilities of white.",
             metavar="DATA",
             show_default="digits",
         ),
@@ -224,22 +225,23 @@ def command(
         "compile": compile or None,
     }
     config = _config(preset, {k: v for k, v in given.items() if v not in (None, [])})
-    name = name or data.name_of(config.data)
+    name = name_of(config.data) if name is None else name
     if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
     directory = runs / name
     report.require()
     try:
+        data = experiment.load_images(config)
         with terminal.progress("training", config.steps) as told:
-            run = experiment.train(config, directory, overwrite=overwrite, report=told)
+            run = experiment.train(config, directory, images=data, overwrite=overwrite, report=told)
         if run is None:  # another process reports
             return
-        report.write(run, experiment.load_images(config).test)
+        report.write(run, data.test)
     except KeyboardInterrupt as error:
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    head, *rows = report.results(run, report.BRIEF)
+    head, *rows = report.brief(run)
     terminal.table("Test images, nats per image", head, rows)
     terminal.say(f"Report: {directory / 'report.html'}")
 
@@ -250,5 +252,7 @@ def _config(preset: str | None, given: dict[str, Any]) -> Config:
         return Config(**(chosen | given))
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # of several settings
+            raise ValueError(first["msg"].removeprefix("Value error, ")) from error
         option = "--" + str(first["loc"][0]).replace("_", "-").replace("posteriors", "posterior")
         raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from invflow import _checks
 from invflow.vae.likelihood import Likelihood, as_likelihood
+
+#: Of images and draws looked at in one piece, at most so many, and so many numbers in their layers.
+MOST, HELD = 2048, 2**26
 
 
 class Elbo(NamedTuple):
@@ -128,6 +132,10 @@ class LatentModel(nn.Module, ABC):
 
         Args:
             z: shape (*batch, latents).
+
+        Raises:
+            TypeError: a tensor of the wrong dtype, or no tensor.
+            ValueError: a wrong number of latents.
         """
 
     @abstractmethod
@@ -145,7 +153,7 @@ class LatentModel(nn.Module, ABC):
         samples: int = 128,
         generator: torch.Generator | None = None,
         *,
-        chunk: int = 1024,
+        chunk: int | None = None,
     ) -> Tensor:
         r"""Return the importance-sampled log-likelihood of observations, a lower bound on average.
 
@@ -155,13 +163,13 @@ class LatentModel(nn.Module, ABC):
             x: observations, (batch, pixels).
             samples: S.
             generator: random numbers; torch's own by default.
-            chunk: at most so many (image, sample) pairs in memory at once.
+            chunk: at most so many (image, sample) pairs in memory at once; None for `at_once`.
 
         Returns:
             Log-likelihoods in nats, shape (batch,).
         """
-        samples = _checks.positive_integer("samples", samples)
-        chunk = _checks.positive_integer("chunk", chunk)
+        self._check_rows(x, samples)
+        chunk = self.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
         at_once = min(samples, chunk)
         results: list[Tensor] = []
         for images in x.split(max(1, chunk // samples)):
@@ -176,21 +184,62 @@ class LatentModel(nn.Module, ABC):
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return `count` images drawn from the model, as grey levels, (count, pixels)."""
         count = _checks.positive_integer("count", count)
+        pieces = [min(self.at_once, count - i) for i in range(0, count, self.at_once)]
+        return torch.cat([self._sample(piece, generator) for piece in pieces])
+
+    def _sample(self, count: int, generator: torch.Generator | None) -> Tensor:
         return self.likelihood.sample(self.decode(self.draw_prior(count, generator)), generator)
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many draws to look at in one piece: as many as half a gigabyte holds, at most."""
+        numbers = 0
+
+        def count(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal numbers
+            numbers += output.numel() if isinstance(output, Tensor) else 0
+
+        leaves = [module for module in self.modules() if not any(module.children())]
+        hooks = [leaf.register_forward_hook(count) for leaf in leaves]
+        like = self.like
+        try:
+            with torch.no_grad():
+                self.draw(
+                    like.new_zeros(1, self.pixels), 1, torch.Generator(like.device).manual_seed(0)
+                )
+        finally:
+            for hook in hooks:
+                hook.remove()
+        # What the layers give is not all kept; likelihoods keep several numbers for each output.
+        numbers = max(numbers, 6 * self.pixels * self.likelihood.outputs)
+        return max(1, min(MOST, HELD // numbers))
 
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return observations of grey levels, in the model's dtype and on its device.
 
         Args:
-            levels: grey levels, (batch, pixels), integers.
+            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape).
             generator: random numbers for binarisation; torch's own by default.
+
+        Returns:
+            Observations, (*batch, pixels).
+
+        Raises:
+            ValueError: levels that the likelihood does not know.
         """
         like = self.like
+        if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
+            levels = levels.flatten(-3)
+        if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < self.levels:
+            raise ValueError(
+                f"levels must lie in 0 .. {self.levels - 1}, "
+                f"got {int(levels.min())} to {int(levels.max())}"
+            )
         return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
 
     @property
     @abstractmethod
-    def networks(self) -> Sequence[nn.Module]:
+    def parts(self) -> Sequence[nn.Module]:
         """The parts worth compiling, which hold nothing random."""
 
     @property
@@ -200,3 +249,12 @@ class LatentModel(nn.Module, ABC):
 
     def _check(self, x: Tensor) -> None:
         _checks.event("x", x, self.pixels, self.like)
+
+    def _check_rows(self, x: Tensor, samples: int) -> None:
+        self._check(x)
+        if x.dim() != 2:
+            raise ValueError(f"x must have shape (batch, {self.pixels}), got {tuple(x.shape)}")
+        _checks.positive_integer("samples", samples)
+
+    def _check_latents(self, z: Tensor) -> None:
+        _checks.event("z", z, self.latents, self.like)

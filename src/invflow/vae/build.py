@@ -30,12 +30,14 @@ class ResNetPosterior:
     map: str = "affine"
 
 
+#: At most so many parameters: their training takes 16 GB.
+MOST = 10**9
 #: Every posterior that can be named for a ResNet VAE (Kingma et al. 2016, table 4).
 RESNET_POSTERIORS = {
     "bottom-up-diagonal": ResNetPosterior("bottom-up", flow=False),
     "bottom-up-iaf": ResNetPosterior("bottom-up"),
     "diagonal": ResNetPosterior(flow=False),
-    "linear-iaf": ResNetPosterior(linear=True),
+    "linear-iaf": ResNetPosterior(linear=True, map="additive"),
     "iaf": ResNetPosterior(),
     "iaf-location": ResNetPosterior(map="additive"),
 }
@@ -45,9 +47,17 @@ def build(config: Config, format: Format) -> dict[str, LatentModel]:
     """Return untrained models of a run, by posterior, all of them from the same seed.
 
     Raises:
-        ValueError: an unknown posterior, or a setting that does not go with the network.
+        ValueError: an unknown posterior, or more than `MOST` parameters.
     """
     one = resnet_vae if config.network == "resnet-vae" else vae
+    with torch.device("meta"):
+        for name in config.posteriors:
+            numbers = sum(parameter.numel() for parameter in one(config, format, name).parameters())
+            if numbers > MOST:
+                raise ValueError(
+                    f"the model would have {numbers:,} parameters for images of {format.shape}; "
+                    "take smaller images, or another network"
+                )
     models: dict[str, LatentModel] = {}
     for name in config.posteriors:
         with torch.random.fork_rng(devices=[]):
@@ -79,11 +89,9 @@ def resnet_vae(config: Config, format: Format, posterior: str) -> ResNetVAE:
     """Return an untrained ResNet VAE.
 
     Raises:
-        ValueError: an unknown posterior, or another prior than its own.
+        ValueError: an unknown posterior.
     """
     kind = RESNET_POSTERIORS[_checks.choice("posterior", posterior, RESNET_POSTERIORS)]
-    if config.prior != "normal":
-        raise ValueError(f"prior must be normal for a resnet-vae, got {config.prior!r}")
     hidden = (config.features,) if config.flow_hidden is None else config.flow_hidden
     steps = 1 if config.flow_steps is None else config.flow_steps
     return ResNetVAE(

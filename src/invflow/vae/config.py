@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field
+    from pydantic import BaseModel, ConfigDict, Field, model_validator
 except ImportError as error:
     raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
 
@@ -25,6 +25,8 @@ OptimizerName = Literal["adamw", "adam", "adamax"]
 ScheduleName = Literal["cosine", "constant"]
 PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
 
+#: Settings of a "resnet-vae" alone.
+RESNET = ("depths", "features", "maps")
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -108,6 +110,17 @@ class Config(BaseModel):
     devices: Count = 1
     precision: PrecisionName = "32-true"
     compile: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """See that every setting that was changed goes with the network."""
+        resnet = self.network == "resnet-vae"
+        for name in ("latents", "hidden", "context", "prior") if resnet else RESNET:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} does not go with network {self.network!r}")
+        if len(set(self.posteriors)) < len(self.posteriors):
+            raise ValueError(f"posteriors must differ, got {', '.join(self.posteriors)}")
+        return self
 
 
 class Format(BaseModel):

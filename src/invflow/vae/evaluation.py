@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from invflow import _checks
 from invflow.vae.base import LatentModel
 
 #: A latent is active if its posterior's mean varies more than this over images.
@@ -56,7 +57,7 @@ def score(
     samples: int,
     seed: int = 0,
     bound_samples: int = 50,
-    chunk: int = 1024,
+    chunk: int | None = None,
 ) -> Score:
     """Score images, the same way every time for the same seed.
 
@@ -66,9 +67,12 @@ def score(
         samples: importance samples for the log-likelihood.
         seed: of the noise, and of the binarisation where there is one.
         bound_samples: draws of the latents for the bound.
-        chunk: at most so many (image, sample) pairs in memory at once.
+        chunk: at most so many (image, sample) pairs in memory at once; None for the model's own
+            `at_once`.
     """
     like = model.like
+    chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
+    bound_samples = _checks.positive_integer("bound_samples", bound_samples)
     generator = torch.Generator(like.device).manual_seed(seed)
     x = model.observe(levels.flatten(1), generator)
     elbos = [[model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)]
@@ -102,7 +106,7 @@ def spread(
     x: Tensor,
     samples: int,
     generator: torch.Generator | None = None,
-    chunk: int = 1024,
+    chunk: int | None = None,
 ) -> Spread:
     """Return how the latents of observations vary.
 
@@ -111,18 +115,24 @@ def spread(
         x: observations, (batch, pixels).
         samples: draws for each, at least 2.
         generator: random numbers; torch's own by default.
-        chunk: at most so many (image, sample) pairs in memory at once.
+        chunk: at most so many (image, sample) pairs in memory at once; None for the model's own
+            `at_once`.
     """
-    moments: list[tuple[Tensor, Tensor]] = []
+    samples = _checks.positive_integer("samples", samples, minimum=2)
+    chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
+    # Sums over images alone are kept, in double precision, of the means, their squares and the
+    # variances: latents may be many.
+    sums = torch.zeros(3, model.latents, dtype=torch.float64, device=model.like.device)
     for part in x.split(max(1, chunk // samples)):
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
-        z = torch.cat([model.draw(part, count, generator)[0] for count in counts])
-        moments.append((z.mean(0), z.var(0)))
-    means, variances = (torch.cat(each) for each in zip(*moments, strict=True))
-    within = variances.mean(0)
+        z = torch.cat([model.draw(part, count, generator)[0] for count in counts]).double()
+        mean = z.mean(0)
+        sums += torch.stack([mean.sum(0), mean.square().sum(0), z.var(0).sum(0)])
+    mean, square, within = sums / len(x)
     # The means of a few draws vary more around their own mean than the posteriors' do.
-    excess = within / samples * (1 - 1 / len(means))
-    return Spread(means.var(0, correction=0) - excess, within)
+    excess = within / samples * (1 - 1 / len(x))
+    between = (square - mean.square()).clamp(min=0) - excess
+    return Spread(between.to(x.dtype), within.to(x.dtype))
 
 
 def bits_per_dim(nats: float, pixels: int) -> float:

@@ -11,22 +11,23 @@ from torch import Tensor, nn
 
 from invflow import training
 from invflow.vae import data, networks, run
-from invflow.vae.base import LatentModel
+from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 from invflow.vae.evaluation import Score, mean_and_error, score
 from invflow.vae.objective import Objective
 from invflow.vae.run import Result, Run
 
-#: So many validation images are looked at in one piece.
-AT_ONCE = 2048
+#: So many validation images need one draw each; of fewer, several are taken.
+ENOUGH = 2048
 Report = Callable[[int, str], None]
 
 
 def train(
     config: Config,
-    directory: Path,
+    directory: str | Path,
     *,
+    images: data.Images | None = None,
     overwrite: bool = False,
     report: Report = lambda step, line: None,
 ) -> Run | None:
@@ -38,6 +39,7 @@ def train(
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
+        images: what `load_images` returns for the settings, where it has been called already.
         overwrite: begin anew where there is a run already.
         report: told of every training step.
 
@@ -50,7 +52,8 @@ def train(
         FileNotFoundError, ValueError: something is wrong with the data or with the settings.
         FloatingPointError: the training diverges.
     """
-    images = load_images(config)
+    directory = Path(directory)
+    images = load_images(config) if images is None else images
     format = Format(
         shape=images.shape,
         levels=images.levels,
@@ -59,9 +62,9 @@ def train(
     )
     models = build(config, format)
     settings = _settings(config)
-    objective = Objective(config.beta, config.warmup, config.free_bits, config.train_samples)
+    aim = objective(config)
+    training.batch_size(config.batch_size, len(images.train), config.devices)
     fabric = training.launch(config.accelerator, config.devices, config.precision)
-    training.batch_size(config.batch_size, len(images.train), fabric.world_size)
     if fabric.is_global_zero:
         run.prepare(directory, config, format, overwrite=overwrite)
     fabric.barrier()
@@ -71,7 +74,7 @@ def train(
 
     levels = images.train.flatten(1)
     validation = images.validation.flatten(1)
-    draws = max(1, min(8, AT_ONCE // len(validation)))
+    draws = max(1, min(8, ENOUGH // len(validation)))
 
     def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         return trained(levels[rows.cpu()].to(noise.device), step, noise)
@@ -79,16 +82,23 @@ def train(
     def evaluate(trained: nn.Module) -> dict[str, float]:
         model = cast(_Trained, trained).model
         noise = torch.Generator(model.like.device).manual_seed(config.seed)
-        elbos = [
-            model.elbo(model.observe(part, noise), noise)
-            for part in validation.split(AT_ONCE)
-            for _ in range(draws)
-        ]
-        bound = torch.cat([elbo.bound for elbo in elbos]).mean()
-        kl = torch.cat([elbo.kl for elbo in elbos]).mean()
-        return {"loss": -float(bound), "kl": float(kl)}
+        parts = [model.observe(part, noise) for part in validation.split(model.at_once)]
+        elbos = [model.elbo(part, noise) for part in parts for _ in range(draws)]
+        whole = Elbo(*(torch.cat(each) for each in zip(*elbos, strict=True)))
+        # What is kept is what is best by the loss that the training ends with.
+        value = aim.amended(whole, aim.warmup + 1)
+        if aim.samples > 1:
+            rows = max(1, model.at_once // aim.samples)
+            pieces = [piece for part in parts for piece in part.split(rows)]
+            bounds = [model.importance_bound(x, aim.samples, noise) for x in pieces]
+            value = -torch.cat(bounds).mean()
+        return {
+            "loss": float(value),
+            "bound": float(whole.bound.mean()),
+            "kl": float(whole.kl.mean()),
+        }
 
-    trained = {name: _Trained(model, objective) for name, model in models.items()}
+    trained = {name: _Trained(model, aim) for name, model in models.items()}
     for model in models.values():
         _start(model, levels[: config.batch_size], config)
     seconds = training.fit(
@@ -104,6 +114,11 @@ def train(
         run.finish(directory, models, results)
     fabric.barrier()
     return run.load(directory) if fabric.is_global_zero else None
+
+
+def objective(config: Config) -> Objective:
+    """Return what a run trains by."""
+    return Objective(config.beta, config.warmup, config.free_bits, config.train_samples)
 
 
 def load_images(config: Config) -> data.Images:
@@ -138,8 +153,8 @@ def _start(model: LatentModel, levels: Tensor, config: Config) -> None:
     with networks.starting(model):
         model.elbo(model.observe(levels, noise), noise)
     if config.compile:
-        for network in model.networks:
-            network.compile()
+        for part in model.parts:
+            part.compile()
 
 
 def _settings(config: Config) -> training.Settings:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from invflow import _checks
 from invflow.flows import Flow, FlowDistribution
 from invflow.vae import networks
 from invflow.vae.base import Elbo, LatentModel
@@ -97,27 +96,29 @@ class VAE(LatentModel):
         self.decoder = decoder
 
     @property
-    def networks(self) -> Sequence[nn.Module]:
+    def parts(self) -> Sequence[nn.Module]:
         return [self.encoder, self.decoder, self.posterior.transform]
 
     def encode(self, x: Tensor) -> FlowDistribution:
         """Return the approximate posterior q(z|x) of observations `x`, (*batch, pixels)."""
+        self._check(x)
         return self._encode(self.likelihood.scaled(x))
 
     def _encode(self, scaled: Tensor) -> FlowDistribution:
-        context = self.encoder(scaled.reshape(-1, self.pixels))
+        context = self.encoder(scaled.reshape(-1, self.pixels)).to(self.like.dtype)
         return self.posterior(context.reshape(*scaled.shape[:-1], -1), validate_args=False)
 
     def decode(self, z: Tensor) -> Tensor:
-        params = self.decoder(z.reshape(-1, self.latents))
+        self._check_latents(z)
+        params = self.decoder(z.reshape(-1, self.latents)).to(self.like.dtype)
         return params.reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """Return the prior's log density of latents, (*batch, latents), in nats: shape `batch`."""
+        self._check_latents(z)
         return self.prior.log_prob(z, self._encode)
 
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
-        self._check(x)
         q = self.encode(x)
         z, log_q = q.rsample_and_log_prob(generator=generator)
         fit = self.likelihood.log_prob(x, self.decode(z))
@@ -129,7 +130,7 @@ class VAE(LatentModel):
     def draw(
         self, x: Tensor, samples: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        self._check(x)
+        self._check_rows(x, samples)
         z, log_q = self.encode(x).rsample_and_log_prob((samples,), generator=generator)
         fit = self.likelihood.log_prob(x, self.decode(z))
         return z, fit + self.log_prior(z) - log_q
@@ -162,8 +163,7 @@ class VAE(LatentModel):
         References:
             Burda et al. 2016, arXiv 1509.00519; Tucker et al. 2019, arXiv 1810.04152.
         """
-        samples = _checks.positive_integer("samples", samples)
-        self._check(x)
+        self._check_rows(x, samples)
         q = self.encode(x)
         z = q.rsample((samples,), generator=generator)
         point = z.detach().requires_grad_()

@@ -25,7 +25,8 @@ class Objective:
     Args:
         beta: the weight of the divergence after the warm-up.
         warmup: steps over which the weight grows from 0 to `beta` along a line; 0 for none.
-        free_bits: $\lambda$, the nats that each group of latents may have for free; 0 for none.
+        free_bits: $\lambda$, the nats that each group of latents may have for free; 0 for
+            none. Of several devices each takes the average over its own share of the batch.
         samples: of the importance-weighted bound; 1 is the evidence lower bound. The bound has no
             divergence of its own, and so no beta, warm-up or free bits.
 
@@ -61,6 +62,11 @@ class Objective:
             raise ValueError(
                 f"samples must be 1 with a beta, a warm-up or free bits, got {self.samples}"
             )
+
+    @property
+    def plain(self) -> bool:
+        """Whether the loss is minus the evidence lower bound."""
+        return self == Objective()
 
     def weight(self, step: int) -> float:
         """Return the weight of the divergence at a step, the first being 1."""

@@ -9,7 +9,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Layers of latent maps, small enough for two cores.
     "small": {
         "network": "resnet-vae",
-        "likelihood": "auto",
         "depths": (2,),
         "features": 32,
         "maps": 4,
@@ -48,7 +47,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "depths": (20,),
         "features": 160,
         "maps": 32,
-        "flow_steps": 1,
         "flow_hidden": (160, 160),
         "optimizer": "adamax",
         "learning_rate": 2e-3,

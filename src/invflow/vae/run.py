@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -98,9 +100,9 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
                 f"{directory} exists and is no VAE run; choose another --name"
             ) from error
         if not overwrite:
-            if there != (config, format):
+            if difference := _difference(there, (config, format)):
                 raise FileExistsError(
-                    f"{directory} holds a run with other settings or other images; "
+                    f"{directory} holds a run with {difference}; "
                     "choose another --name, or --overwrite it"
                 )
             return
@@ -112,6 +114,17 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
     versions["python"] = platform.python_version()
     _saving.write_config(directory, MODEL, content, versions=versions)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _difference(there: tuple[Config, Format], asked: tuple[Config, Format]) -> str:
+    """Return in words how a run differs from another, nothing if it does not."""
+    if there[1] != asked[1]:
+        return "other images"
+    for name in Config.model_fields:
+        old, new = getattr(there[0], name), getattr(asked[0], name)
+        if old != new and name != "data":  # a path is as good as another to the same images
+            return f"other settings: {name} is {old}, not {new}"
+    return ""
 
 
 def _is_taken(directory: Path) -> bool:
@@ -131,17 +144,23 @@ def finish(
         for key, value in model.state_dict().items()
     }
     _saving.write_tensors(directory / _saving.TENSORS, state)
-    content = {"posteriors": {name: asdict(result) for name, result in results.items()}}
-    _files.write_text(directory / RESULTS, json.dumps(content, indent=2) + "\n")
+    # Of a single image there are no errors, and JSON knows no NaN.
+    content = {
+        name: {k: None if v != v else v for k, v in asdict(result).items()}
+        for name, result in results.items()
+    }
+    text = json.dumps({"posteriors": content}, indent=2, allow_nan=False)
+    _files.write_text(directory / RESULTS, text + "\n")
 
 
-def load(directory: Path) -> Run:
+def load(directory: str | Path) -> Run:
     """Return a finished run.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is unfinished, damaged, or of another kind.
     """
+    directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
     config, format = _settings(directory)
@@ -163,7 +182,12 @@ def load(directory: Path) -> Run:
 def _results(path: Path, config: Config) -> dict[str, Result]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))["posteriors"]
-        results = {name: Result(**content[name]) for name in config.posteriors}
+        results: dict[str, Result] = {}
+        for name in config.posteriors:
+            values: dict[str, Any] = {
+                k: math.nan if v is None else v for k, v in content[name].items()
+            }
+            results[name] = Result(**values)
         for result in results.values():
             for key, value in asdict(result).items():
                 for each in value if isinstance(value, list) else [value]:

@@ -45,4 +45,5 @@ def test_bits_are_of_256_levels(tmp_path: Path, likelihood: str, levels: int, bi
     head, first, _ = report.results(runs.run(tmp_path, likelihood=likelihood, levels=levels))
     row = dict(zip(head, first, strict=True))
     # 88 / (20 ln 2)
-    assert row.get("bits/dim") == ("6.348" if bits else None)
+    assert row.get("bits/dim") == ("6.348 ± 0.065" if bits else None)
+    assert row.get("bits/dim, bound") == ("6.492 ± 0.072" if bits else None)

@@ -35,9 +35,33 @@ def test_given_test_images_stay_apart(tmp_path: Path) -> None:
     assert len(images.train) == 50
 
 
-def test_test_images_alone_are_no_training_images_too(tmp_path: Path) -> None:
-    images = data.load(_file(tmp_path, test_images=GREY))
-    assert [len(p) for p in (images.train, images.validation, images.test)] == [48, 6, 6]
+@pytest.mark.parametrize("name", ["test_images", "x_val"])
+def test_images_for_other_ends_are_not_trained_on(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"must hold training images too, got {name} \(60, 4, 5\)"
+    ):
+        data.load(_file(tmp_path, **{name: GREY}))
+
+
+@pytest.mark.parametrize("names", [("x_train", "x_val", "x_test"), ("train", "val", "test")])
+def test_parts_are_those_given(tmp_path: Path, names: tuple[str, ...]) -> None:
+    parts = dict(zip(names, (GREY[:30], GREY[30:44], GREY[44:]), strict=True))
+    images = data.load(_file(tmp_path, **parts))
+    assert [len(p) for p in (images.train, images.validation, images.test)] == [30, 14, 16]
+    assert images.validation[:, 0].tolist() == GREY[30:44].tolist()
+    assert images.test[:, 0].tolist() == GREY[44:].tolist()
+    ordered = sorted(images.train[:, 0].flatten(1).tolist())
+    assert ordered == sorted(GREY[:30].reshape(30, -1).tolist())
+
+
+def test_sorted_images_are_mixed_before_some_are_set_aside(tmp_path: Path) -> None:
+    sorted_images = np.repeat(np.arange(6, dtype=np.uint8), 30)[:, None, None] * np.ones(
+        (4, 5), np.uint8
+    )
+    images = data.load(_file(tmp_path, train=sorted_images, test=sorted_images[:3]))
+    assert len(images.train) == 150
+    for part in (images.train, images.validation):
+        assert part.unique().tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_pixels_of_a_channel_follow_those_of_the_one_before(tmp_path: Path) -> None:
@@ -58,7 +82,7 @@ def test_pixels_of_a_channel_follow_those_of_the_one_before(tmp_path: Path) -> N
         (GREY / 8, 256, "bernoulli"),
         (GREY[..., None], 9, "logistic"),
         (COLOUR // 100, 3, "logistic"),
-        (COLOUR / 255, 256, "bernoulli"),
+        (COLOUR / 255, 256, "logistic"),
         (np.zeros((20, 3, 3), int), 2, "bernoulli"),
         (np.full((20, 3, 3), 7), 8, "logistic"),
         (np.full((20, 1, 1), 200), 256, "logistic"),
@@ -107,7 +131,7 @@ COLOUR_NAN[7, 2, 3, 1] = np.inf
         ({}, "it holds nothing"),
         ({"images": GREY[:9]}, "images must hold at least 10 images, got 9"),
         ({"images": GREY[:1]}, "at least 10 images, got 1"),
-        ({"train": GREY[:5], "test": GREY}, "at least 6 images for training and 1 for the test"),
+        ({"train": GREY[:5], "test": GREY}, "at least 10 images, got 5 for training, 60 for test"),
         ({"train": GREY, "test": GREY[:0]}, r"must hold images \(count, height, width\)"),
         ({"images": GREY[:0]}, r"must hold images \(count, height, width\)"),
         ({"images": COLOUR[..., :2]}, r"with 1 or 3 channels, last, got \(60, 4, 5, 2\)"),

@@ -316,7 +316,7 @@ def test_compiled_layers_give_the_same(inference: str) -> None:
     before = found()
     torch._dynamo.reset()
     counter = CompileCounter()
-    for network in model.networks:
+    for network in model.parts:
         network.compile(backend=counter)
     assert_close(found(), before)
     # What does the work is in the graphs: all convolutions of every layer.

@@ -50,7 +50,7 @@ def progress(run: Run, name: str) -> tuple[list[int], list[float], list[float]]:
     seconds = {row["step"]: row["seconds"] for row in mine if row["split"] == "train"}
     evaluated = [row for row in mine if row["split"] == "validation"]
     steps = [row["step"] for row in evaluated]
-    return steps, [seconds[step] for step in steps], [-row["loss"] for row in evaluated]
+    return steps, [seconds[step] for step in steps], [row["bound"] for row in evaluated]
 
 
 def samples(runs: Mapping[str, Run]) -> Figure:

@@ -39,12 +39,15 @@ def seeds(runs: Mapping[str, Run]) -> Table:
     nothing but their seeds and the other posteriors beside this one differ. Without a row there is
     no head either.
     """
+    averaged = dict(_AVERAGED)
+    if all(table.has_bits(run) for run in runs.values()):
+        averaged["bits/dim"] = table.bits(next(iter(runs.values())))
     rows: Table = []
     for (name, _), tried in _tried(runs).items():
         if len(tried) > 1:
             labels = ", ".join(label for label, _ in tried.values())
-            rows += [(f"{name}: {labels}", str(len(tried)), *_averages(tried))]
-    return [("posterior: runs", "seeds", *_AVERAGED), *rows] if rows else []
+            rows += [(f"{name}: {labels}", str(len(tried)), *_averages(tried, averaged))]
+    return [("posterior: runs", "seeds", *averaged), *rows] if rows else []
 
 
 def settings(runs: Mapping[str, Run]) -> Table:
@@ -69,12 +72,15 @@ def _tried(runs: Mapping[str, Run]) -> dict[tuple[str, str], dict[int, tuple[str
     return tried
 
 
-def _averages(tried: Mapping[int, tuple[str, Result]]) -> list[str]:
+def _averages(
+    tried: Mapping[int, tuple[str, Result]], averaged: Mapping[str, Callable[[Result], float]]
+) -> list[str]:
     cells: list[str] = []
-    for value in _AVERAGED.values():
+    for name, value in averaged.items():
         values = [value(result) for _, result in tried.values()]
         mean, error = mean_and_error(torch.tensor(values, dtype=torch.float64))
-        cells += [f"{mean:.2f} ± {error:.2f}"]
+        digits = 4 if name == "bits/dim" else 2
+        cells += [f"{mean:.{digits}f} ± {error:.{digits}f}"]
     return cells
 
 

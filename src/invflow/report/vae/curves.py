@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from invflow.report.vae import pictures
 from invflow.training import metrics
+from invflow.vae.experiment import objective
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:
@@ -16,17 +17,22 @@ if TYPE_CHECKING:
 
 
 def curves(run: Run) -> Figure:
-    """Draw the bound on training and validation images against the step."""
+    """Draw the bound on validation images against the step, and on training images if it is known.
+
+    It is not where the training has amended it, by free bits or the like.
+    """
     figure, axes = pictures.figure(1, 1, (pictures.WIDTH, 3.4 + 0.2 * len(run.models)))
     axis: Axes = axes[0, 0]
     recorded = metrics.read(run.directory)
+    plain = objective(run.config).plain
+    styles = {"train": ":", "validation": "-"} if plain else {"validation": "-"}
     for i, name in enumerate(run.models):
-        for split, style in (("train", ":"), ("validation", "-")):
+        for split, style in styles.items():
             mine = [r for r in recorded if r["model"] == name and r["split"] == split]
-            steps, bounds = [r["step"] for r in mine], [-r["loss"] for r in mine]
+            steps, bounds = [r["step"] for r in mine], [r.get("bound", -r["loss"]) for r in mine]
             label = f"{name}, {split}"
             axis.plot(steps, bounds, style, marker=".", ms=4, color=f"C{i % 10}", label=label)
-    focus(axis, [-row["loss"] for row in recorded if row["split"] == "validation"])
+    focus(axis, [row["bound"] for row in recorded if row["split"] == "validation"])
     axis.set_xlabel("step")
     axis.set_ylabel("bound (nats per image)")
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)

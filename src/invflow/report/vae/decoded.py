@@ -7,13 +7,13 @@ from torch import Tensor
 
 from invflow.vae.base import LatentModel
 
-#: At most so many draws in one piece, and so many probabilities of their pixels' levels.
-DRAWS, PROBABILITIES = 2048, 2**26
+#: At most so many probabilities of pixels' levels in one piece.
+PROBABILITIES = 2**26
 
 
 def at_once(model: LatentModel) -> int:
     """Return how many draws are decoded in one piece: large images take much memory."""
-    return max(1, min(DRAWS, PROBABILITIES // (model.pixels * model.levels)))
+    return max(1, min(model.at_once, PROBABILITIES // (model.pixels * model.levels)))
 
 
 @torch.no_grad()

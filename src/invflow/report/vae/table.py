@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 
-#: What fits a terminal.
-BRIEF = ("test bound", "log-likelihood", "gain", "KL", "time")
-
 
 def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, ...]]:
     """Return the table of results: a head, and a row for each posterior.
@@ -28,11 +25,18 @@ def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, .
     return [("posterior", *columns), *rows]
 
 
+def brief(run: Run) -> list[tuple[str, ...]]:
+    """Return what of the table of results fits a terminal."""
+    bits = ["bits/dim"] if has_bits(run) else []
+    return results(run, ["test bound", "log-likelihood", "gain", *bits, "KL", "time"])
+
+
 def _cells(run: Run) -> dict[str, Callable[[Result], str]]:
     """Return how the columns are made, by name."""
     pixels = run.model().pixels
     bits: dict[str, Callable[[Result], str]] = {
-        "bits/dim": lambda r: f"{bits_per_dim(r.log_likelihood, pixels):.3f}"
+        "bits/dim, bound": lambda r: _bits(r.bound, r.bound_error, pixels),
+        "bits/dim": lambda r: _bits(r.log_likelihood, r.log_likelihood_error, pixels),
     }
     return {
         "test bound": lambda r: f"{r.bound:.2f} ± {r.bound_error:.2f}",
@@ -44,6 +48,16 @@ def _cells(run: Run) -> dict[str, Callable[[Result], str]]:
         "active": lambda r: str(r.active),
         "time": lambda r: f"{r.seconds:.0f} s",
     }
+
+
+def _bits(nats: float, error: float, pixels: int) -> str:
+    return f"{bits_per_dim(nats, pixels):.3f} ± {abs(bits_per_dim(error, pixels)):.3f}"
+
+
+def bits(run: Run) -> Callable[[Result], float]:
+    """Return the function that gives a result's log-likelihood in bits per dimension."""
+    pixels = run.model().pixels
+    return lambda result: bits_per_dim(result.log_likelihood, pixels)
 
 
 def has_bits(run: Run) -> bool:

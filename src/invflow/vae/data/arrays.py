@@ -11,46 +11,61 @@ from numpy.typing import NDArray
 
 from invflow.vae.data.images import Levels, Source
 
-_TRAIN = ("train_images", "x_train", "train")
-_TEST = ("test_images", "x_test", "test")
+_PARTS = {
+    "train": ("train_images", "x_train", "train"),
+    "validation": ("validation_images", "x_val", "validation", "val"),
+    "test": ("test_images", "x_test", "test"),
+}
 _SHAPES = "(count, height, width), or (count, height, width, channels) with 1 or 3 channels, last"
 
 
 def read(path: Path) -> Source:
     """Return the images of an `.npz` file.
 
-    The file holds either arrays for training and test, named train_images / test_images,
-    x_train / x_test or train / test, or one array of images: (count, height, width), or with
-    colours (count, height, width, 3). Integers and booleans are levels: up to 17 of them as many
-    as there are, more than that 256. Floating-point numbers must lie in [0, 1], and are
-    probabilities of white.
+    The file holds either arrays for training and, where there are any, validation and test, named
+    train_images / validation_images / test_images, x_train / x_val / x_test or train / validation
+    (val) / test; or one array of images: (count, height, width), or with colours
+    (count, height, width, 3). Integers and booleans are levels: up to 17 of them as many as there
+    are, more than that 256. Floating-point numbers must lie in [0, 1], and become 256 levels; grey
+    ones are taken for probabilities of white.
 
     Raises:
         ValueError: not an `.npz` file; no images in it, or of different sizes or kinds; entries
             that are NaN, infinite or out of range.
     """
     arrays = _arrays(path)
-    train = next((arrays[key] for key in _TRAIN if key in arrays), None)
-    test = next((arrays[key] for key in _TEST if key in arrays), None)
-    if train is None:
-        train, test = _only(path, arrays), None
-    if test is not None and _floating(train) != _floating(test):
-        raise ValueError(
-            f"{path} must hold training and test images of one kind, "
-            f"got dtypes {train.dtype} and {test.dtype}"
-        )
-    parts = [_levels(path, part) for part in (train, test) if part is not None]
-    if parts[-1].shape[1:] != parts[0].shape[1:]:
-        raise ValueError(
-            f"{path} must hold training and test images of one size (channels, height, width), "
-            f"got {parts[0].shape[1:]} and {parts[-1].shape[1:]}"
-        )
-    count = max(2, *(int(part.max()) + 1 for part in parts))
+    found = {
+        part: next((arrays[key] for key in keys if key in arrays), None)
+        for part, keys in _PARTS.items()
+    }
+    given = {part: array for part, array in found.items() if array is not None}
+    if "train" not in given:
+        if given:
+            raise ValueError(f"{path} must hold training images too, got {_listing(arrays)}")
+        given = {"train": _only(path, arrays)}
+    train = given["train"]
+    for part, array in given.items():
+        if _floating(array) != _floating(train):
+            raise ValueError(
+                f"{path} must hold training and {part} images of one kind, "
+                f"got dtypes {train.dtype} and {array.dtype}"
+            )
+    parts = {part: _levels(path, array) for part, array in given.items()}
+    shape = parts["train"].shape[1:]
+    for part, levels in parts.items():
+        if levels.shape[1:] != shape:
+            raise ValueError(
+                f"{path} must hold training and {part} images of one size "
+                f"(channels, height, width), got {shape} and {levels.shape[1:]}"
+            )
+    count = max(2, *(int(levels.max()) + 1 for levels in parts.values()))
+    chances = _floating(train) and shape[0] == 1
     return Source(
-        parts[0],
-        None if test is None else parts[1],
+        parts["train"],
+        validation=parts.get("validation"),
+        test=parts.get("test"),
         levels=256 if _floating(train) or count > 17 else count,
-        likelihood="bernoulli" if _floating(train) or count == 2 else "logistic",
+        likelihood="bernoulli" if chances or count == 2 else "logistic",
     )
 
 

@@ -33,7 +33,8 @@ _COLOUR = {"P", "RGB", "RGBA", "CMYK", "YCbCr"}
 def read(folder: Path) -> Source:
     """Return the images of all image files below a folder, in the order of their paths.
 
-    Where there are subfolders `train` and `test`, these are the parts, and nothing else is read.
+    Where there is a subfolder `train`, it and its neighbours `validation` (or `val`) and `test` are
+    the parts, and nothing else is read.
     Hidden files are left out, and of several frames all but the first. Images are grey, one
     channel, where all of them are; otherwise red, green and blue. Levels are 256, or 2 where all
     files have one bit per pixel.
@@ -43,19 +44,27 @@ def read(folder: Path) -> Source:
         ValueError: no images, or of different sizes; one that is unreadable, that has more than 8
             bits per channel, or whose pixels are not all opaque.
     """
-    parts = [folder / "train", folder / "test"]
-    if not all(part.is_dir() for part in parts):
-        parts = [folder]
-    files = [_files(part) for part in parts]
-    modes = _modes(folder, [file for part in files for file in part])
+    files = {part: _files(place) for part, place in _places(folder).items()}
+    modes = _modes(folder, [file for part in files.values() for file in part])
     mode = "1" if modes <= _BINARY else "L" if modes <= _GREY else "RGB"
-    levels = [np.stack([_decoded(file, mode) for file in part]) for part in files]
+    parts = {
+        part: np.stack([_decoded(file, mode) for file in each]) for part, each in files.items()
+    }
     return Source(
-        levels[0],
-        levels[1] if len(levels) > 1 else None,
+        parts["train"],
+        validation=parts.get("validation"),
+        test=parts.get("test"),
         levels=2 if mode == "1" else 256,
         likelihood="bernoulli" if mode == "1" else "logistic",
     )
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    """Return the folder of each part."""
+    if not (folder / "train").is_dir():
+        return {"train": folder}
+    names = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+    return {part: folder / name for name, part in names.items() if (folder / name).is_dir()}
 
 
 def _files(folder: Path) -> list[Path]:

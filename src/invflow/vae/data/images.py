@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Levels = NDArray[np.uint8]
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,8 @@ class Images:
 
     def binarised(self) -> Images:
         """Return the images in black and white, drawn once, the same every time."""
-        parts = {
-            part: binarised(getattr(self, part), self.levels)
-            for part in ("train", "validation", "test")
-        }
-        return dataclasses.replace(self, levels=2, **parts)
+        parts = {part: binarised(getattr(self, part), self.levels, part) for part in PARTS}
+        return dataclasses.replace(self, levels=2, likelihood="bernoulli", **parts)
 
     @property
     def digest(self) -> str:
@@ -65,58 +63,69 @@ class Source:
 
     Attributes:
         train: levels, (count, channels, height, width): all images where no test is given.
-        test: those for the test, or None.
         levels: how many levels a channel has.
         likelihood: the one that suits the levels.
+        validation: those to choose by, or None.
+        test: those for the test, or None.
+        mixed: whether the training images are in a random order.
     """
 
     train: Levels
-    test: Levels | None
     levels: int
     likelihood: str
+    validation: Levels | None = None
+    test: Levels | None = None
+    mixed: bool = False
 
 
-def binarised(levels: Tensor, count: int) -> Tensor:
+def binarised(levels: Tensor, count: int, part: str) -> Tensor:
     """Return images in black and white, drawn once with their intensity as the chance of white.
 
     Args:
         levels: uint8, of any shape.
         count: how many levels there are.
+        part: one of `PARTS`, each of which has random numbers of its own.
 
     Returns:
         0 and 1, uint8; the same for the same images.
 
     Example:
-        >>> binarised(torch.tensor([0, 255], dtype=torch.uint8), 256)
+        >>> binarised(torch.tensor([0, 255], dtype=torch.uint8), 256, "test")
         tensor([0, 1], dtype=torch.uint8)
     """
-    white = levels.float() / (count - 1)
-    return torch.bernoulli(white, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    generator = torch.Generator().manual_seed(PARTS.index(part))
+    return torch.bernoulli(levels.float() / (count - 1), generator=generator).to(torch.uint8)
 
 
 def split(name: str, source: Source, likelihood: str) -> Images:
-    """Set images aside for validation, and for the test where the source has none.
+    """Set images aside for validation and for the test, where the source has none.
 
-    Of given training images the last sixth, at most 10,000, is for validation; of a single array,
-    a random tenth each for validation and test, the same ones every time.
+    Beside images for the test, a sixth of the others, at most 10,000, is for validation; beside
+    images for validation, or of a single array, a tenth of the others is for each that is missing.
+    It is a random part, the same one every time; the last one where the images are mixed already.
 
     Raises:
         ValueError: there are too few images.
     """
-    train, test = source.train, source.test
+    train, validation, test = source.train, source.validation, source.test
+    if not source.mixed:
+        train = train[np.random.default_rng(0).permutation(len(train))]
     if test is not None:
         aside = min(10_000, len(train) // 6)
-        if not aside or not len(test):
-            raise ValueError(
-                f"data: {name} must hold at least 6 images for training and 1 for the test, "
-                f"got {len(train)} and {len(test)}"
-            )
     else:
         aside = len(train) // 10
-        if not aside:
-            raise ValueError(f"data: {name} must hold at least 10 images, got {len(train)}")
-        train = train[np.random.default_rng(0).permutation(len(train))]
         test, train = train[len(train) - aside :], train[: len(train) - aside]
-    cut = len(train) - aside
-    parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train[:cut], train[cut:], test)]
+    if validation is None:
+        validation, train = train[len(train) - aside :], train[: len(train) - aside]
+    if not (len(train) and len(validation) and len(test)):
+        raise ValueError(f"data: {name} must hold at least 10 images, got {_counts(source)}")
+    parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
     return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood)
+
+
+def _counts(source: Source) -> str:
+    """Return in words how many images there are."""
+    if source.test is None and source.validation is None:
+        return str(len(source.train))
+    given = {"training": source.train, "validation": source.validation, "test": source.test}
+    return ", ".join(f"{len(p)} for {part}" for part, p in given.items() if p is not None)

@@ -22,7 +22,7 @@ def load(what: str, likelihood: str = "auto") -> Images:
         what: "digits" (scikit-learn's, 8x8, 17 levels); "mnist", "fashion-mnist", "cifar10" or
             "freyfaces" (downloaded once, with a checksum); or the path of an `.npz` file or of a
             folder of images. A path that reads like a name needs a "./" before it.
-        likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for
+        likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for grey
             floating-point numbers and for MNIST (dynamic binarisation), otherwise "logistic".
 
     Raises:
@@ -85,7 +85,7 @@ def scorable(what: str, levels: int, shape: tuple[int, int, int]) -> Tensor:
                 "got nothing but 0 and 1"
             )
     if levels == 2 and own > 2:
-        images = binarised(images, own)
+        images = binarised(images, own, "test")
     if tuple(images.shape[1:]) != shape:
         raise ValueError(
             f"{what} must hold images of {shape} (channels, height, width), "

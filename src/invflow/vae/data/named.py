@@ -31,28 +31,29 @@ def _digits() -> Source:
     except ImportError as error:
         raise ImportError('digits needs scikit-learn: pip install "invflow[vae]"') from error
     bunch: Any = load_digits()
-    return Source(bunch.images.astype(np.uint8)[:, None], None, 17, "logistic")
+    return Source(bunch.images.astype(np.uint8)[:, None], 17, "logistic")
 
 
 def _mnist() -> Source:
     source = arrays.read(fetch("mnist", _MNIST, _MNIST_SUM))
-    return replace(source, likelihood="bernoulli")
+    return replace(source, likelihood="bernoulli", mixed=True)
 
 
 def _fashion_mnist() -> Source:
     train = fetch("fashion-mnist", f"{_FASHION}/{_FASHION_TRAIN}", _FASHION_TRAIN_SUM)
     test = fetch("fashion-mnist", f"{_FASHION}/{_FASHION_TEST}", _FASHION_TEST_SUM)
-    return Source(formats.idx(train), formats.idx(test), 256, "logistic")
+    return Source(formats.idx(train), 256, "logistic", test=formats.idx(test), mixed=True)
 
 
 def _cifar10() -> Source:
     path = fetch("cifar10", _CIFAR, _CIFAR_SUM)
     train = formats.cifar(path, [f"data_batch_{i}.bin" for i in range(1, 6)])
-    return Source(train, formats.cifar(path, ["test_batch.bin"]), 256, "logistic")
+    test = formats.cifar(path, ["test_batch.bin"])
+    return Source(train, 256, "logistic", test=test, mixed=True)
 
 
 def _freyfaces() -> Source:
-    return Source(formats.frey(fetch("freyfaces", _FREY, _FREY_SUM)), None, 256, "logistic")
+    return Source(formats.frey(fetch("freyfaces", _FREY, _FREY_SUM)), 256, "logistic")
 
 
 #: Every data set that can be named.

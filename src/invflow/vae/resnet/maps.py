@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow.conditioners import MaskedConvolution
+from invflow.transforms.precision import at_least_single
 from invflow.univariate import univariate
 
 #: No log standard deviation leaves this far from 0, in nats.
@@ -24,8 +25,12 @@ class Gaussian(NamedTuple):
 
     @staticmethod
     def of(mean: Tensor, raw: Tensor) -> Gaussian:
-        """Return normals with softly bounded log standard deviations."""
-        return Gaussian(mean, BOUND * torch.tanh(raw / BOUND))
+        """Return normals with softly bounded log standard deviations, in single precision at least.
+
+        Under autocast networks give half precision, in which sums of densities are worth little.
+        """
+        dtype = at_least_single(mean.dtype)
+        return Gaussian(mean.to(dtype), BOUND * torch.tanh(raw.to(dtype) / BOUND))
 
     def draw(self, noise: Tensor) -> Tensor:
         """Return values from standard normal noise."""
@@ -109,13 +114,11 @@ class MapPosterior(nn.Module):
         for i, step in enumerate(self.steps):
             turned = i % 2 == 1
             # Features go pixel by pixel, and the channels of a pixel side by side.
-            z, ladj = self.map.forward(*self._given(step, _features(z, turned), flat))
-            z, log_q = _maps(z, self.shape, turned), log_q - _maps(ladj, self.shape, turned)
+            features = _features(z, turned)
+            features, ladj = self.map.forward(features, step(features, flat))
+            z = _maps(features, self.shape, turned)
+            log_q = log_q - _maps(ladj.expand_as(features), self.shape, turned)
         return z, log_q
-
-    @staticmethod
-    def _given(step: nn.Module, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        return z, step(z, context)
 
 
 def _features(maps: Tensor, turned: bool) -> Tensor:

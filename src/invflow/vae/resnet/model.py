@@ -33,8 +33,9 @@ class ResNetVAE(LatentModel):
     A 5x5 convolution of stride 2 takes the image to features; the layers' upward blocks take these
     up; their downward blocks come down from learned features at the top, draw the latents of each
     layer and pass them on; a transposed 5x5 convolution of stride 2 gives the parameters of the
-    pixels. Every convolution is weight-normalised: `networks.starting` sets their scales from one
-    batch. Each layer's latent maps are groups of latents (free bits), summed over space.
+    pixels. All convolutions but those of the IAF steps are weight-normalised, and
+    `networks.starting` sets their scales from one batch; IAF steps start near the identity. Each
+    layer's latent maps are groups of latents (free bits), summed over space.
 
     Args:
         shape: channels, height and width of an image.
@@ -70,7 +71,7 @@ class ResNetVAE(LatentModel):
         self,
         shape: Sequence[int],
         levels: int,
-        likelihood: str | Likelihood = "shared-logistic",
+        likelihood: str | Likelihood = "logistic",
         depths: Sequence[int] = (4,),
         features: int = 32,
         maps: int = 8,
@@ -118,7 +119,7 @@ class ResNetVAE(LatentModel):
         self.latents = sum(maps * math.prod(size) for size in self.sizes)
 
     @property
-    def networks(self) -> Sequence[nn.Module]:
+    def parts(self) -> Sequence[nn.Module]:
         return [self.stem, *self.layers, self.head]
 
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
@@ -132,7 +133,7 @@ class ResNetVAE(LatentModel):
     def draw(
         self, x: Tensor, samples: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        self._check(x)
+        self._check_rows(x, samples)
         latents, params = self._infer(x, samples, generator)
         ratio = torch.stack([latent.log_ratio.sum((1, 2, 3)) for latent in latents]).sum(0)
         z = torch.cat([latent.z.flatten(1) for latent in latents], 1)
@@ -160,10 +161,10 @@ class ResNetVAE(LatentModel):
         References:
             Burda et al. 2016, arXiv 1509.00519.
         """
-        samples = _checks.positive_integer("samples", samples)
         return self.draw(x, samples, generator)[1].logsumexp(0) - math.log(samples)
 
     def decode(self, z: Tensor) -> Tensor:
+        self._check_latents(z)
         parts = iter(z.reshape(-1, self.latents).split(self._counts(), 1))
         h = self._top(math.prod(z.shape[:-1]))
         for layer, part in zip(self._downwards(), parts, strict=True):
@@ -201,7 +202,7 @@ class ResNetVAE(LatentModel):
 
     def _params(self, h: Tensor) -> Tensor:
         """Return the parameters of the pixels, (n, pixels, outputs)."""
-        return self.to_pixels(self.head(F.elu(h)))
+        return self.to_pixels(self.head(F.elu(h))).to(self.like.dtype)
 
     def _noise(self, rows: int, generator: torch.Generator | None) -> list[Tensor]:
         """Return standard normal maps for each layer, from the top to the bottom."""
