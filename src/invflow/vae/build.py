@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from invflow import _checks
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
+from invflow.vae.likelihood import as_likelihood
 from invflow.vae.model import VAE
 from invflow.vae.resnet import ResNetVAE
 
@@ -30,7 +32,7 @@ class ResNetPosterior:
     map: str = "affine"
 
 
-#: At most so many parameters: their training takes 16 GB.
+#: At most so many weights: to train them takes 16 GB.
 MOST = 10**9
 #: Every posterior that can be named for a ResNet VAE (Kingma et al. 2016, table 4).
 RESNET_POSTERIORS = {
@@ -47,17 +49,19 @@ def build(config: Config, format: Format) -> dict[str, LatentModel]:
     """Return untrained models of a run, by posterior, all of them from the same seed.
 
     Raises:
-        ValueError: an unknown posterior, or more than `MOST` parameters.
+        ValueError: an unknown posterior, or an mlp of more than `MOST` weights.
     """
     one = resnet_vae if config.network == "resnet-vae" else vae
-    with torch.device("meta"):
-        for name in config.posteriors:
-            numbers = sum(parameter.numel() for parameter in one(config, format, name).parameters())
-            if numbers > MOST:
-                raise ValueError(
-                    f"the model would have {numbers:,} parameters for images of {format.shape}; "
-                    "take smaller images, or another network"
-                )
+    if config.network == "mlp":
+        # The first layer of the encoder and the last of the decoder have nearly all there are.
+        width = (config.hidden or (256,))[0]
+        outputs = as_likelihood(format.likelihood, format.levels).outputs
+        numbers = math.prod(format.shape) * width * (1 + outputs)
+        if numbers > MOST:
+            raise ValueError(
+                f"an mlp for images of {format.shape} would have {numbers:,} weights; "
+                "take another network, or smaller images"
+            )
     models: dict[str, LatentModel] = {}
     for name in config.posteriors:
         with torch.random.fork_rng(devices=[]):
