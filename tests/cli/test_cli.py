@@ -464,11 +464,10 @@ TINY = (
     ("arguments", "message"),
     [
         (("--posterior", "planar"), "posterior must be one of 'bottom-up-diagonal'"),
-        (
-            ("--network", "mlp", "--posterior", "linear-iaf"),
-            "posterior must be one of 'diagonal', 'full'",
-        ),
-        (("--prior", "vamp"), "prior must be normal for a resnet-vae, got 'vamp'"),
+        (("--network", "mlp"), "depths does not go with network 'mlp'"),
+        (("--prior", "vamp"), "prior does not go with network 'resnet-vae'"),
+        (("--latents", 5), "latents does not go with network 'resnet-vae'"),
+        (("--posterior", "iaf", "--posterior", "iaf"), "posteriors must differ, got iaf, iaf"),
         (("--optimizer", "adamax", "--weight-decay", 0.1), "weight_decay must be 0 with"),
         (("--train-samples", 4, "--free-bits", 0.1), "samples must be 1 with a beta"),
         (("--average", 1), "--average: Input should be less than 1"),

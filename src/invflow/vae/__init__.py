@@ -1,6 +1,7 @@
 """Variational autoencoders with flow posteriors."""
 
 from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.evaluation import Score, bits_per_dim, score
 from invflow.vae.likelihood import (
     LIKELIHOODS,
     Bernoulli,
@@ -33,7 +34,10 @@ __all__ = [
     "Objective",
     "Prior",
     "ResNetVAE",
+    "Score",
     "SharedLogistic",
+    "bits_per_dim",
     "posterior",
     "prior",
+    "score",
 ]
