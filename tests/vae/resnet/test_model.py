@@ -44,10 +44,19 @@ def _convolved(layer: Any, x: Tensor) -> Tensor:
     return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
 
 
+def _nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return maps at another size, each entry that of the old ones in which its corner lies."""
+    rows, columns = (
+        torch.tensor([i * old // new for i in range(new)])
+        for old, new in zip(maps.shape[2:], size, strict=True)
+    )
+    return maps[:, :, rows][:, :, :, columns]
+
+
 def _by_hand(model: ResNetVAE, x: Tensor, noise: list[Tensor]) -> tuple[list[Any], Tensor]:
     """Return (z, log q / p of each entry, normals), from the top down, and the parameters.
 
-    `noise` is that of the layers from the top down; there are two layers of one resolution.
+    `noise` is that of the layers from the top down; there are two layers.
     """
     low, high = model.layers
 
@@ -86,7 +95,7 @@ def _by_hand(model: ResNetVAE, x: Tensor, noise: list[Tensor]) -> tuple[list[Any
     if bottom_up:
         found[0] = step(low, *evidence[0], noise[1])
         inside = torch.cat([found[0][1], inside], 1)
-    h = h + 0.1 * _convolved(low.up_out, inside)
+    h = _nearest(h, model.sizes[0]) + 0.1 * _convolved(low.up_out, inside)
     evidence.append(seen(high, h))
     if bottom_up:
         found[1] = step(high, *evidence[1], noise[0])
