@@ -293,6 +293,24 @@ def test_every_setting_counts(name: str, images: str, tmp_path: Path) -> None:
     assert [row["bound"] for row in first] != [row["bound"] for row in second]
 
 
+def test_batches_and_noise_are_of_the_seed(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the same weights another seed trains otherwise."""
+    monkeypatch.setattr(
+        experiment,
+        "build",
+        lambda config, format: build(config.model_copy(update={"seed": 0}), format),
+    )
+    losses = []
+    for seed in (0, 1):
+        config = Config(data=images, **{**SIZES["mlp"], "steps": 6}, seed=seed)
+        experiment.train(config, tmp_path / str(seed))
+        rows = _metrics(tmp_path / str(seed))
+        losses.append([row["loss"] for row in rows if row["split"] == "train"])
+    assert losses[0] != losses[1]
+
+
 @pytest.mark.parametrize(
     "changes", [{"beta": 20.0, "warmup": 12}, {"free_bits": 5.0}, {"train_samples": 20}]
 )
