@@ -300,7 +300,7 @@ def test_batches_and_noise_are_of_the_seed(
     monkeypatch.setattr(
         experiment,
         "build",
-        lambda config, format: build(config.model_copy(update={"seed": 0}), format),
+        lambda config, images: build(config.model_copy(update={"seed": 0}), images),
     )
     losses = []
     for seed in (0, 1):
