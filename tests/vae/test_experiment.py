@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import random
+from collections.abc import Callable
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -12,39 +13,50 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from invflow import training
 from invflow.vae import data, experiment, run
+from invflow.vae.base import LatentModel
 from invflow.vae.build import RESNET_POSTERIORS, build
 from invflow.vae.config import Config, Format
 from invflow.vae.presets import PRESETS
-from tests.helpers import assert_close
+from tests.helpers import assert_close, generator
 
 SMALL: dict[str, Any] = {
-    "hidden": (6,),
-    "context": 4,
-    "latents": 2,
     "flow_steps": 1,
     "flow_hidden": (5,),
-    "depths": (1, 1),
-    "features": 4,
-    "maps": 2,
     "steps": 13,
     "batch_size": 7,
     "evaluate_every": 3,
     "importance_samples": 5,
 }
-CONFIGS: dict[str, dict[str, Any]] = {
-    "preset": {**PRESETS["small"], **SMALL, "average": 0.9, "warmup": 9, "free_bits": 0.3},
-    "bottom-up": {
+SIZES: dict[str, dict[str, Any]] = {
+    "mlp": {**SMALL, "hidden": (6,), "context": 4, "latents": 2},
+    "resnet-vae": {
         **SMALL,
         "network": "resnet-vae",
+        "depths": (1, 1),
+        "features": 4,
+        "maps": 2,
+    },
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "preset": {
+        **PRESETS["small"],
+        **SIZES["resnet-vae"],
+        "average": 0.9,
+        "warmup": 9,
+        "free_bits": 0.3,
+    },
+    "bottom-up": {
+        **SIZES["resnet-vae"],
         "posteriors": ("bottom-up-iaf",),
         "train_samples": 3,
         "optimizer": "adamax",
     },
-    "importance": {**SMALL, "posteriors": ("diagonal", "iaf"), "train_samples": 4},
-    "vamp": {**SMALL, "prior": "vamp", "likelihood": "bernoulli", "average": 0.5},
+    "importance": {**SIZES["mlp"], "posteriors": ("diagonal", "iaf"), "train_samples": 4},
+    "vamp": {**SIZES["mlp"], "prior": "vamp", "likelihood": "bernoulli", "average": 0.5},
 }
 
 
@@ -97,11 +109,28 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 
 @pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
-def test_precisions(network: str, precision: str, images: str, tmp_path: Path) -> None:
-    settings = {**SMALL, "network": network, "precision": precision, "average": 0.5}
-    config = Config(data=images, **settings)
-    finished = experiment.train(config, tmp_path / "run")
+def test_precisions(
+    network: str, precision: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(data=images, **SIZES[network], precision=precision, average=0.5)
+    computed: set[torch.dtype] = set()
+
+    def spied(model: LatentModel, levels: Tensor, config: Config) -> None:
+        start(model, levels, config)
+        layer = model.decoder[0] if network == "mlp" else model.stem
+        layer.register_forward_hook(
+            # What has gradients is training; scores are not computed in half precision.
+            lambda layer, inputs, output: (
+                computed.add(output.dtype) if output.requires_grad else None
+            )
+        )
+
+    start = experiment._start
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_start", spied)
+        finished = experiment.train(config, tmp_path / "run")
     assert finished is not None
+    assert computed == {torch.bfloat16 if precision == "bf16-mixed" else torch.float64}
     exact = experiment.train(
         config.model_copy(update={"precision": "32-true"}), tmp_path / "single"
     )
@@ -135,14 +164,27 @@ def test_compiled(
     network: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The graphs are taken, and run as they are: generating code for them takes minutes."""
-    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="eager"))
-    settings = {**SMALL, "network": network, "posteriors": ("iaf",), "average": 0.5}
-    plain, compiled = (
-        experiment.train(Config(data=images, compile=flag, **settings), tmp_path / str(flag))
-        for flag in (False, True)
-    )
+    ran = 0
+
+    def counting(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            nonlocal ran
+            ran += 1
+            return graph(*given)
+
+        return run
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=counting))
+    settings = {**SIZES[network], "posteriors": ("iaf",), "average": 0.5}
+    plain = experiment.train(Config(data=images, **settings), tmp_path / "plain")
+    assert ran == 0
+    config = Config(data=images, compile=True, **settings)
+    compiled = experiment.train(config, tmp_path / "compiled")
     assert plain is not None
     assert compiled is not None
+    # Of the model's parts each runs at every step.
+    assert ran >= config.steps * len(compiled.model().parts)
     assert compiled.results["iaf"].bound == pytest.approx(plain.results["iaf"].bound, rel=1e-3)
 
 
@@ -180,22 +222,150 @@ def test_presets(name: str) -> None:
         assert posterior in RESNET_POSTERIORS or config.network != "resnet-vae"
 
 
-def test_the_batch_of_the_start_is_that_of_training(images: str, tmp_path: Path) -> None:
-    """The layers start from the first images, before anything else is done."""
-    seen: list[Tensor] = []
+def test_the_start_is_from_the_first_images(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the layers give for them has standard deviation one, before anything is learned."""
     config = Config(data=images, **CONFIGS["preset"])
     loaded = data.load(images, "auto")
+    levels = loaded.train.flatten(1)[:7]
     format = Format(
         shape=loaded.shape, levels=loaded.levels, likelihood=loaded.likelihood, digest=""
     )
-    model = build(config, format)["iaf"]
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    experiment._start(model, loaded.train.flatten(1)[:7], config)
-    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    untrained = build(config, format)["iaf"]
+    started: dict[str, Tensor] = {}
+    stds: list[Tensor] = []
+
+    def stop(step: int, line: str) -> None:
+        raise KeyboardInterrupt
+
+    def spied(*args: Any) -> Any:
+        model = args[1]["iaf"].model
+        started.update({k: v.clone() for k, v in model.state_dict().items()})
+        hook = model.stem.register_forward_hook(
+            lambda layer, inputs, output: stds.append(
+                output.movedim(1, 0).flatten(1).std(1, correction=0)
+            )
+        )
+        model.elbo(model.observe(levels))
+        hook.remove()
+        return fit(*args)
+
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", spied)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(config, tmp_path / "run", report=stop)
+    before = untrained.state_dict()
+    changed = {k for k, v in started.items() if not torch.equal(v, before[k])}
     assert changed
     assert all(k.endswith((".g", ".bias")) for k in changed)
-    hook = model.stem.register_forward_hook(lambda *values: seen.append(values[2]))
-    model.elbo(model.observe(loaded.train.flatten(1)[:7]))
-    hook.remove()
-    std = seen[0].movedim(1, 0).flatten(1).std(1, correction=0)
-    assert_close(std, torch.ones_like(std), tolerance=1e-4)
+    assert_close(stds[0], torch.ones_like(stds[0]), tolerance=1e-4)
+
+
+#: What is changed of a run, and what goes with it in both.
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "beta": ({"beta": 0.5}, {}),
+    "warmup": ({"warmup": 4}, {}),
+    "free_bits": ({"free_bits": 30.0}, {}),
+    "train_samples": ({"train_samples": 3}, {}),
+    "optimizer": ({"optimizer": "adamax"}, {"weight_decay": 0.0}),
+    "adam": ({"optimizer": "adam"}, {}),  # which, unlike "adamw", decays no weights
+    "schedule": ({"schedule": "constant"}, {}),
+    "learning_rate": ({"learning_rate": 3e-3}, {}),
+    "weight_decay": ({"weight_decay": 1.0}, {}),
+    "average": ({"average": 0.9}, {}),
+    "clip": ({"clip": 1e-8}, {}),
+    "batch_size": ({"batch_size": 6}, {}),
+    "seed": ({"seed": 1}, {}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_setting_counts(name: str, images: str, tmp_path: Path) -> None:
+    changes, both = CHANGES[name]
+    base = {**SIZES["mlp"], "posteriors": ("diagonal",), "steps": 6, **both}
+    rows = []
+    for part, settings in (("base", base), ("changed", {**base, **changes})):
+        experiment.train(Config(data=images, **settings), tmp_path / part)
+        rows.append(_metrics(tmp_path / part))
+    (first, second) = ([row for row in part if row["split"] == "validation"] for part in rows)
+    # The bound is measured of the model; the loss may differ for how it is measured alone.
+    assert [row["bound"] for row in first] != [row["bound"] for row in second]
+
+
+def test_batches_and_noise_are_of_the_seed(
+    images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the same weights another seed trains otherwise."""
+    monkeypatch.setattr(
+        experiment,
+        "build",
+        lambda config, images: build(config.model_copy(update={"seed": 0}), images),
+    )
+    losses = []
+    for seed in (0, 1):
+        config = Config(data=images, **{**SIZES["mlp"], "steps": 6}, seed=seed)
+        experiment.train(config, tmp_path / str(seed))
+        rows = _metrics(tmp_path / str(seed))
+        losses.append([row["loss"] for row in rows if row["split"] == "train"])
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"beta": 20.0, "warmup": 12}, {"free_bits": 5.0}, {"train_samples": 20}]
+)
+def test_what_is_kept_is_best_by_the_objective_at_its_end(
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**SIZES["mlp"], "posteriors": ("diagonal",), "evaluate_every": 1, "steps": 24}
+    config = Config(
+        schedule="constant",
+        learning_rate=0.05,
+        weight_decay=0.0,
+        **settings,
+        **changes,
+    )
+    # So many to choose by that draws of their latents hardly differ on average.
+    parts = torch.randint(9, (1040, 1, 5, 4), generator=generator(0)).byte().split((20, 1000, 20))
+    images = data.Images("noise", *parts, levels=9, likelihood="logistic")
+    states: list[dict[str, Tensor]] = []
+    losses: list[float] = []
+
+    def spied(*args: Any) -> Any:
+        def evaluate(trained: Any) -> dict[str, float]:
+            state = trained.model.state_dict()
+            states.append({k: v.clone() for k, v in state.items()})
+            values = args[4](trained)
+            losses.append(values["loss"])
+            return values
+
+        return fit(*args[:4], evaluate, *args[5:])
+
+    fit = training.fit
+    monkeypatch.setattr(training, "fit", spied)
+    finished = experiment.train(config, tmp_path / "run", images=images)
+    assert finished is not None
+    model = finished.model()
+    kept = model.state_dict()
+    (place,) = [
+        i for i, each in enumerate(states) if all(torch.equal(kept[k], each[k]) for k in kept)
+    ]
+    assert losses[place] == min(losses)
+    # The losses are those of the objective after its warm-up, but for the noise of the draws.
+    bounds = []
+    x = model.observe(images.validation.flatten(1))
+    for state, loss in zip(states, losses, strict=True):
+        model.load_state_dict(state)
+        with torch.no_grad():
+            elbo = model.elbo(x, generator(1))
+            weighted = model.importance_bound(x, config.train_samples, generator(2))
+        bounds.append(float(elbo.bound.mean()))
+        kl = max(float(elbo.kl.mean()), config.free_bits)
+        expected = config.beta * kl - float(elbo.fit.mean())
+        if config.train_samples > 1:
+            expected = -float(weighted.mean())
+        assert loss == pytest.approx(expected, rel=0.01)
+    plain = [-bound for bound in bounds]
+    assert losses != pytest.approx(plain, rel=0.02)
+    if "beta" in changes:  # by the bound itself, another would be the best
+        assert place != plain.index(min(plain))

@@ -225,11 +225,16 @@ class LatentModel(nn.Module, ABC):
             Observations, (*batch, pixels).
 
         Raises:
-            ValueError: levels that the likelihood does not know.
+            ValueError: levels that the likelihood does not know, or a wrong number of pixels.
         """
         like = self.like
         if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
             levels = levels.flatten(-3)
+        if levels.shape[-1:] != (self.pixels,):
+            raise ValueError(
+                f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
+                f"got {tuple(levels.shape)}"
+            )
         if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < self.levels:
             raise ValueError(
                 f"levels must lie in 0 .. {self.levels - 1}, "

@@ -69,7 +69,13 @@ def score(
         bound_samples: draws of the latents for the bound.
         chunk: at most so many (image, sample) pairs in memory at once; None for the model's own
             `at_once`.
+
+    Raises:
+        TypeError: a count that is no integer.
+        ValueError: no images, images of another shape or other levels, or a count out of range.
     """
+    if levels.dim() < 2 or not len(levels):
+        raise ValueError(f"levels must be of one image or more, got shape {tuple(levels.shape)}")
     like = model.like
     chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
@@ -117,7 +123,13 @@ def spread(
         generator: random numbers; torch's own by default.
         chunk: at most so many (image, sample) pairs in memory at once; None for the model's own
             `at_once`.
+
+    Raises:
+        TypeError: a count that is no integer, or observations of another dtype.
+        ValueError: no observations, those of another shape, or a count out of range.
     """
+    if not len(x):
+        raise ValueError(f"x must hold one observation or more, got shape {tuple(x.shape)}")
     samples = _checks.positive_integer("samples", samples, minimum=2)
     chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
     # Sums over images alone are kept, in double precision, of the means, their squares and the

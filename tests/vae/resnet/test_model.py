@@ -44,12 +44,22 @@ def _convolved(layer: Any, x: Tensor) -> Tensor:
     return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
 
 
+def _nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return maps at another size, each entry that of the old ones in which its corner lies."""
+    rows, columns = (
+        torch.tensor([i * old // new for i in range(new)])
+        for old, new in zip(maps.shape[2:], size, strict=True)
+    )
+    return maps[:, :, rows][:, :, :, columns]
+
+
 def _by_hand(model: ResNetVAE, x: Tensor, noise: list[Tensor]) -> tuple[list[Any], Tensor]:
     """Return (z, log q / p of each entry, normals), from the top down, and the parameters.
 
-    `noise` is that of the layers from the top down; there are two layers of one resolution.
+    `noise` is that of the layers from the top down.
     """
-    low, high = model.layers
+    top = len(model.layers) - 1
+    sizes = [model.sizes[0], *model.sizes]
 
     def normal(maps: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = maps[:, : model.maps], maps[:, model.maps :]
@@ -81,30 +91,32 @@ def _by_hand(model: ResNetVAE, x: Tensor, noise: list[Tensor]) -> tuple[list[Any
     bottom_up = model.layers[0].upwards
     found: dict[int, Any] = {}
     h = _convolved(model.stem, x.reshape(-1, *model.shape) * (2 / 16) - 1)
-    evidence = [seen(low, h)]
-    inside = F.elu(_convolved(low.up_in, F.elu(h)))
-    if bottom_up:
-        found[0] = step(low, *evidence[0], noise[1])
-        inside = torch.cat([found[0][1], inside], 1)
-    h = h + 0.1 * _convolved(low.up_out, inside)
-    evidence.append(seen(high, h))
-    if bottom_up:
-        found[1] = step(high, *evidence[1], noise[0])
+    evidence = []
+    for i, layer in enumerate(model.layers):
+        evidence.append(seen(layer, h))
+        if bottom_up:
+            found[i] = step(layer, *evidence[i], noise[top - i])
+        if i < top:
+            inside = F.elu(_convolved(layer.up_in, F.elu(h)))
+            if bottom_up:
+                inside = torch.cat([found[i][1], inside], 1)
+            h = _nearest(h, model.sizes[i]) + 0.1 * _convolved(layer.up_out, inside)
 
-    h = model.top[None, :, None, None].expand(len(x), -1, *h.shape[2:])
+    h = model.top[None, :, None, None].expand(len(x), -1, *model.sizes[-1])
     results = []
-    for i, layer in ((1, high), (0, low)):
+    for i, layer in reversed(list(enumerate(model.layers))):
         a = F.elu(h)
         if not bottom_up:
             maps, context = evidence[i]
             if context is not None:
                 context = context + _convolved(layer.down_context, a)
-            found[i] = step(layer, maps + _convolved(layer.down_normal, a), context, noise[1 - i])
+            found[i] = step(layer, maps + _convolved(layer.down_normal, a), context, noise[top - i])
         q, z, log_q = found[i]
         p = normal(_convolved(layer.prior, a))
         results.append((z, log_q - density(z, *p), q, p))
         inside = torch.cat([z, F.elu(_convolved(layer.down_in, a))], 1)
-        h = h + 0.1 * _convolved(layer.down_out, inside)
+        below = sizes[i]
+        h = _nearest(h, below) + 0.1 * _convolved(layer.down_out, _nearest(inside, below))
     lengths = model.head.v.square().sum((0, 2, 3), keepdim=True).sqrt()
     weight = model.head.v / lengths * model.head.g[None, :, None, None]
     extra = [1 - size % 2 for size in model.shape[1:]]
@@ -114,15 +126,28 @@ def _by_hand(model: ResNetVAE, x: Tensor, noise: list[Tensor]) -> tuple[list[Any
     return results, torch.cat([c.flatten(2).mT for c in channels], 1)
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 5), (3, 4, 5), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("shape", "depths"),
+    [
+        ((1, 7, 5), (2,)),
+        ((3, 4, 5), (2,)),
+        ((1, 1, 1), (2,)),
+        # Only below another layer does one of another resolution pass features up.
+        ((1, 7, 5), (1, 1)),
+        ((2, 9, 13), (1, 2)),
+    ],
+)
 @pytest.mark.parametrize("flow", ["diagonal", "linear", "iaf"])
 @pytest.mark.parametrize("inference", INFERENCES)
-def test_agrees_with_the_formulas(inference: str, flow: str, shape: tuple[int, int, int]) -> None:
-    model = _model(shape, flow, inference=inference, likelihood="logistic")
+def test_agrees_with_the_formulas(
+    inference: str, flow: str, shape: tuple[int, int, int], depths: tuple[int, ...]
+) -> None:
+    model = _model(shape, flow, inference=inference, likelihood="logistic", depths=depths)
     x = _images(model, 4)
-    sizes = model.sizes[0]
     source = generator(9)
-    noise = [torch.randn(4, 2, *sizes, generator=source, dtype=x.dtype) for _ in range(2)]
+    noise = [
+        torch.randn(4, 2, *size, generator=source, dtype=x.dtype) for size in model.sizes[::-1]
+    ]
     expected, params = _by_hand(model, x, noise)
     # Several draws of each image are the images again and again.
     z, log_w = model.draw(x[:2], 2, generator(9))
