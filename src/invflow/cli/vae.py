@@ -121,7 +121,12 @@ def command(
     beta: Annotated[float | None, _option("beta", "Weight of the divergence.", "Training")] = None,
     warmup: Annotated[
         int | None,
-        _option("warmup", "Updates over which that weight grows from 0.", "Training"),
+        _option(
+            "warmup",
+            "Updates over which that weight grows from 0.",
+            "Training",
+            default="a third, at most 10,000",
+        ),
     ] = None,
     free_bits: Annotated[
         float | None,

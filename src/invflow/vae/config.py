@@ -55,7 +55,8 @@ class Config(BaseModel):
         flow_hidden: widths of the hidden layers of each step's network; None for one layer, of
             128 units, in a "resnet-vae" of as many maps as it has features.
         beta: the weight of the divergence.
-        warmup: steps over which that weight grows from 0.
+        warmup: steps over which that weight grows from 0; None for a third of all, at most 10,000,
+            and for none with free bits or an importance-weighted bound.
         free_bits: nats that each group of latents has for free.
         train_samples: of the importance-weighted bound to train by; 1 for the evidence lower bound.
         optimizer: "adamw", "adam" or "adamax".
@@ -92,7 +93,7 @@ class Config(BaseModel):
     flow_steps: Count | None = None
     flow_hidden: tuple[Count, ...] | None = None
     beta: NotNegative = 1.0
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: Annotated[int, Field(ge=0)] | None = None
     free_bits: NotNegative = 0.0
     train_samples: Count = 1
     optimizer: OptimizerName = "adamw"

@@ -118,7 +118,12 @@ def train(
 
 def objective(config: Config) -> Objective:
     """Return what a run trains by."""
-    return Objective(config.beta, config.warmup, config.free_bits, config.train_samples)
+    warmup = config.warmup
+    if warmup is None:
+        # Without one, latents that do not help at once are pressed onto the prior, and stay there.
+        amended = config.free_bits > 0 or config.train_samples > 1
+        warmup = 0 if amended else min(config.steps // 3, 10_000)
+    return Objective(config.beta, warmup, config.free_bits, config.train_samples)
 
 
 def load_images(config: Config) -> data.Images:

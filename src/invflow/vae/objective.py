@@ -65,8 +65,8 @@ class Objective:
 
     @property
     def plain(self) -> bool:
-        """Whether the loss is minus the evidence lower bound."""
-        return self == Objective()
+        """Whether the loss is minus the evidence lower bound, once the warm-up is over."""
+        return self == Objective(warmup=self.warmup)
 
     def weight(self, step: int) -> float:
         """Return the weight of the divergence at a step, the first being 1."""

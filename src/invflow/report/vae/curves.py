@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 def curves(run: Run) -> Figure:
     """Draw the bound on validation images against the step, and on training images if it is known.
 
-    It is not where the training has amended it, by free bits or the like.
+    It is not in a warm-up, nor where the training has amended it, by free bits or the like.
     """
     figure, axes = pictures.figure(1, 1, (pictures.WIDTH, 3.4 + 0.2 * len(run.models)))
     axis: Axes = axes[0, 0]
     recorded = metrics.read(run.directory)
-    plain = objective(run.config).plain
-    styles = {"train": ":", "validation": "-"} if plain else {"validation": "-"}
+    aim = objective(run.config)
+    styles = {"train": ":", "validation": "-"} if aim.plain else {"validation": "-"}
+    recorded = [
+        row
+        for row in recorded
+        if row["split"] != "train" or row["step"] >= aim.warmup + run.config.evaluate_every
+    ]
     for i, name in enumerate(run.models):
         for split, style in styles.items():
             mine = [r for r in recorded if r["model"] == name and r["split"] == split]
