@@ -171,9 +171,6 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "convolution-2x2-context": convolution((2, 2, 2), (5, 4), context=8),
     "convolution-2x2-narrow": convolution((3, 2, 2), (2, 2), activation="silu"),
     "convolution-2x3-kernel-5-context": convolution((1, 2, 3), (4,), context=6, kernel_size=5),
-    "convolution-2x2-context-kernel-1": convolution(
-        (2, 2, 2), (5, 4), context=8, context_kernel_size=1
-    ),
     "convolution-3x1": convolution((2, 3, 1), (4, 6, 3), activation="softplus"),
 }
 
