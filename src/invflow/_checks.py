@@ -79,8 +79,6 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
     integers = not (order.dtype.is_floating_point or order.dtype.is_complex)
     if len(order) and (not integers or order.dtype == torch.bool):
         raise TypeError(f"{name} must hold integers, got dtype {order.dtype}")
-    if order.is_meta and order.shape == (features,):  # no values to look at
-        return order.to(torch.long, copy=True)
     if order.ndim != 1 or sorted(order.tolist()) != list(range(features)):
         raise ValueError(
             f"{name} must be a permutation of 0 .. {features - 1}, got {order.tolist()}"

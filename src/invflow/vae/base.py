@@ -235,11 +235,10 @@ class LatentModel(nn.Module, ABC):
                 f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
                 f"got {tuple(levels.shape)}"
             )
-        if levels.numel() and not 0 <= int(levels.min()) <= int(levels.max()) < self.levels:
-            raise ValueError(
-                f"levels must lie in 0 .. {self.levels - 1}, "
-                f"got {int(levels.min())} to {int(levels.max())}"
-            )
+        if levels.numel():
+            low, high = (int(end) for end in levels.aminmax())
+            if low < 0 or high >= self.levels:
+                raise ValueError(f"levels must lie in 0 .. {self.levels - 1}, got {low} to {high}")
         return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
 
     @property

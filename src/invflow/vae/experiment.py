@@ -77,7 +77,8 @@ def train(
     draws = max(1, min(8, ENOUGH // len(validation)))
 
     def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
-        return trained(levels[rows.cpu()].to(noise.device), step, noise)
+        # Levels are checked where they are: on an accelerator each look at them would wait for it.
+        return trained(levels[rows.cpu()], step, noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         model = cast(_Trained, trained).model
@@ -158,6 +159,7 @@ def _start(model: LatentModel, levels: Tensor, config: Config) -> None:
     with networks.starting(model):
         model.elbo(model.observe(levels, noise), noise)
     if config.compile:
+        _ = model.at_once  # it asks the layers, and compiled ones do not answer
         for part in model.parts:
             part.compile()
 

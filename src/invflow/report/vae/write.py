@@ -97,7 +97,10 @@ def _results_text(run: Run, count: int) -> str:
         "posterior's mean varies over images. The models saw the same batches and the same noise."
     )
     if table.has_bits(run):
-        text += " Bits per dimension are those of the log-likelihood, over all pixels and colours."
+        text += (
+            " Bits per dimension, over all pixels and colours, are those of the log-likelihood, "
+            "and where it says so of the bound."
+        )
     return text
 
 
