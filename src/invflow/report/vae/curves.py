@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ def curves(run: Run) -> Figure:
             label = f"{name}, {split}"
             axis.plot(steps, bounds, style, marker=".", ms=4, color=f"C{i % 10}", label=label)
     focus(axis, [row["bound"] for row in recorded if row["split"] == "validation"])
+    # Those on training images may well be higher.
+    seen = [-row["loss"] for row in recorded if row["split"] == "train" and aim.plain]
+    axis.set_ylim(top=max([axis.get_ylim()[1], *(b + 1 for b in seen if isfinite(b))]))
     axis.set_xlabel("step")
     axis.set_ylabel("bound (nats per image)")
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)
