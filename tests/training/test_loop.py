@@ -266,6 +266,48 @@ def test_precisions(
     assert value < 0.05
 
 
+def _worse(calls: list[int]) -> Any:
+    """An evaluation that improves until its third call."""
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        calls.append(len(calls))
+        return {"loss": abs(3.0 - len(calls))}
+
+    return evaluate
+
+
+def test_training_ends_where_nothing_improves(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, evaluate_every=1, patience=4)
+    model = nn.Linear(4, 1)
+    calls: list[int] = []
+    fit(launch(), {"a": model}, 50, _loss, _worse(calls), settings, tmp_path, _silent)
+    assert len(calls) == 3 + 4
+    kept = [row["step"] for row in metrics.read(tmp_path) if row["split"] == "train"]
+    assert kept == [1, 2, 3, 4, 5, 6, 7]
+    # Whoever goes on finds that it has ended.
+    weight = model.weight.clone()
+    fit(launch(), {"a": model}, 50, _loss, _worse(calls), settings, tmp_path, _silent)
+    assert len(calls) == 7
+    assert torch.equal(model.weight, weight)
+
+
+def test_models_wait_for_each_other(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, evaluate_every=1, patience=4)
+    losses = {"a": iter([1.0] * 30), "b": iter([2.0 - i / 30 for i in range(30)])}
+    order = iter(["a", "b"] * 30)
+    evaluate = lambda model: {"loss": next(losses[next(order)])}  # noqa: E731
+    fit(launch(), _models(), 50, _loss, evaluate, settings, tmp_path, _silent)
+    assert metrics.read(tmp_path)[-1]["step"] == 30
+
+
+def test_training_that_keeps_nothing_on_disk(tmp_path: Path) -> None:
+    kept, other = nn.Linear(4, 1), nn.Linear(4, 1)
+    other.load_state_dict(kept.state_dict())
+    fit(launch(), {"a": kept}, 50, _loss, _evaluate, SETTINGS, tmp_path, _silent)
+    fit(launch(), {"a": other}, 50, _loss, _evaluate, SETTINGS, None, _silent)
+    assert torch.equal(kept.weight, other.weight)
+
+
 def test_the_average_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     model, seen = _models()["a"], list[Tensor]()
     averages: list[Tensor] = []

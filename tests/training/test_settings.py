@@ -34,6 +34,7 @@ SETTINGS = Settings(
         ({"average": 1.0}, r"average must be in \[0, 1\), got 1.0"),
         ({"average": -0.1}, r"average must be in \[0, 1\), got -0.1"),
         ({"average": float("nan")}, r"average must be in \[0, 1\), got nan"),
+        ({"patience": -1}, "patience must be at least 0, got -1"),
         ({"optimizer": "adam"}, "weight_decay must be 0 with the optimizer 'adam', got 0.1"),
         ({"optimizer": "adamax"}, "weight_decay must be 0 with the optimizer 'adamax', got 0.1"),
     ],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+#: So many blocks are mixed with each other, and have to be in memory together.
+TOGETHER = 4
 
 
 def generator(device: torch.device | str, *seeds: int) -> torch.Generator:
@@ -35,22 +39,56 @@ def batch_size(wanted: int, rows: int, devices: int) -> int:
     return size
 
 
-def batches(rows: int, size: int, steps: int, seed: int, done: int) -> Iterator[tuple[int, Tensor]]:
+def batches(
+    blocks: Sequence[int], size: int, steps: int, seed: int, done: int
+) -> Iterator[tuple[int, Tensor]]:
     """Give the row numbers of each step to come; every epoch takes the rows in a new order.
 
+    Rows that lie in one block are all mixed. Of several blocks, such as the row groups of a file
+    that does not fit into memory, the order is random, and the rows of `TOGETHER` of them in
+    succession are mixed.
+
     Args:
-        rows: number of rows of the data.
-        size: rows per batch, at most `rows`.
+        blocks: how many rows each block of the data has; rows are numbered through.
+        size: rows per batch, at most those of all blocks.
         steps: the last step.
         seed: of the orders.
         done: steps that are behind.
 
     Returns:
         Steps, counted from one, and row numbers, shape (size,).
+
+    Example:
+        >>> [step for step, rows in batches([5, 3], size=4, steps=3, seed=0, done=1)]
+        [2, 3]
     """
-    order = torch.arange(rows)
-    for step in range(done + 1, steps + 1):
-        epoch, place = divmod(step - 1, rows // size)
-        if place == 0 or step == done + 1:
-            order = torch.randperm(rows, generator=generator("cpu", seed, -1 - epoch))
-        yield step, order[place * size : (place + 1) * size]
+    epoch_steps = sum(blocks) // size
+    step = done
+    while step < steps:
+        epoch, behind = divmod(step, epoch_steps)
+        order = _order(blocks, generator("cpu", seed, -1 - epoch))
+        for place, rows in enumerate(_split(order, size)):
+            if place >= behind and step < steps:
+                step += 1
+                yield step, rows
+
+
+def _order(blocks: Sequence[int], random: torch.Generator) -> Iterator[Tensor]:
+    """Give all row numbers in a random order, in parts."""
+    if len(blocks) == 1:
+        yield torch.randperm(blocks[0], generator=random)
+        return
+    first = [0, *accumulate(blocks)]
+    for few in torch.randperm(len(blocks), generator=random).split(TOGETHER):
+        rows = torch.cat([torch.arange(first[block], first[block + 1]) for block in few.tolist()])
+        yield rows[torch.randperm(len(rows), generator=random)]
+
+
+def _split(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    """Give tensors of one size out of others; what is left in the end is dropped."""
+    left = torch.empty(0, dtype=torch.long)
+    for part in parts:
+        *whole, left = torch.cat([left, part]).split(size)
+        if len(left) == size:
+            whole, left = [*whole, left], left[:0]
+        yield from whole

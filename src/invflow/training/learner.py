@@ -60,6 +60,7 @@ class Learner:
             "skipped": 0,
             "skipped_in_succession": 0,
             "best": math.inf,
+            "stale": 0,
             "best_state": {},
         }
 
@@ -106,6 +107,11 @@ class Learner:
             FloatingPointError: the evaluated loss is not finite.
         """
         return self._recent(), self._evaluate(step, evaluate)
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether it has not improved for so long that no more steps are to be taken."""
+        return 0 < self.settings.patience <= self.progress["stale"]
 
     def finish(self) -> None:
         """Leave the model in the state that evaluated best."""
@@ -173,5 +179,7 @@ class Learner:
             )
         if values["loss"] < self.progress["best"]:
             state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-            self.progress |= {"best": values["loss"], "best_state": state}
+            self.progress |= {"best": values["loss"], "best_state": state, "stale": 0}
+        else:
+            self.progress["stale"] += 1
         return values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ Report = Callable[[int, str], None]
 def fit(
     fabric: Any,
     models: Mapping[str, nn.Module],
-    rows: int,
+    rows: int | Sequence[int],
     loss: Loss,
     evaluate: Evaluate,
     settings: Settings,
-    directory: Path,
+    directory: Path | None,
     report: Report,
 ) -> dict[str, float]:
     """Train models side by side, and leave each in the state that evaluated best.
@@ -41,11 +41,12 @@ def fit(
     Args:
         fabric: where to train, what `launch` gives.
         models: by name; trained in place.
-        rows: number of rows of the training data.
+        rows: number of rows of the training data; or those of its blocks, as `batches` takes them.
         loss: what to minimise.
         evaluate: what to measure.
         settings: how to train.
-        directory: of the run; gets `checkpoints/`, `metrics.csv` and TensorBoard events.
+        directory: of the run; gets `checkpoints/`, `metrics.csv` and TensorBoard events. None to
+            keep nothing on disk.
         report: told of every step.
 
     Returns:
@@ -58,34 +59,38 @@ def fit(
         FloatingPointError: too many skipped steps in succession, or an evaluation that is not
             finite.
     """
-    size = batch_size(settings.batch_size, rows, fabric.world_size)
+    blocks = [rows] if isinstance(rows, int) else rows
+    size = batch_size(settings.batch_size, sum(blocks), fabric.world_size)
     learners = {name: Learner(name, fabric, model, settings) for name, model in models.items()}
     states: dict[str, Stateful] = {}
     for learner in learners.values():
         states |= learner.states
-    checkpoints = Checkpoints(directory / "checkpoints")
-    done, progress = checkpoints.load(states) or (0, {})
+    checkpoints = None if directory is None else Checkpoints(directory / "checkpoints")
+    done, progress = (checkpoints and checkpoints.load(states)) or (0, {})
     for name, learner in learners.items():
         learner.progress |= progress.get(name, {})
 
     # All processes do the same on their rows; the first alone writes and tells.
-    with Metrics(directory, done) if fabric.is_global_zero else nullcontext() as metrics:
-        if metrics is not None:
+    first = fabric.is_global_zero
+    with Metrics(directory, done) if first and directory else nullcontext() as metrics:
+        if first:
             report(done, "")
-        for step, indices in batches(rows, size, settings.steps, settings.seed, done):
+        for step, indices in batches(blocks, size, settings.steps, settings.seed, done):
+            if all(learner.has_converged for learner in learners.values()):
+                break
             share = indices[fabric.global_rank :: fabric.world_size].to(fabric.device)
             for learner in learners.values():
                 learner.update(step, share, loss)
             if step % settings.evaluate_every == 0 or step == settings.steps:
                 measured = {n: lr.measure(step, evaluate) for n, lr in learners.items()}
-                if metrics is not None:
+                if metrics is not None and checkpoints is not None:
                     for name, (train, validation) in measured.items():
                         metrics.add(step, name, "train", **train)
                         metrics.add(step, name, "validation", **validation)
                     metrics.write()
                     extra = {name: learner.progress for name, learner in learners.items()}
                     checkpoints.save(step, states, extra)
-            if metrics is not None:
+            if first:
                 report(step, "  ".join(map(str, learners.values())))
     # Until here a process could look for what the first has not written yet.
     fabric.barrier()

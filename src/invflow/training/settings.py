@@ -40,11 +40,13 @@ class Settings:
         clip: largest norm of a gradient.
         seed: of batches and noise.
         evaluate_every: steps between evaluations; each is followed by a checkpoint.
+        patience: so many evaluations in succession without an improvement end the training; 0 for
+            none that do.
 
     Raises:
-        TypeError: `average` is no number.
-        ValueError: an unknown name, an `average` out of range, or a weight decay with an optimizer
-            other than AdamW.
+        TypeError: `average` is no number, or `patience` no integer.
+        ValueError: an unknown name, an `average` or `patience` out of range, or a weight decay with
+            an optimizer other than AdamW.
     """
 
     steps: int
@@ -57,12 +59,14 @@ class Settings:
     clip: float
     seed: int
     evaluate_every: int
+    patience: int = 0
 
     def __post_init__(self) -> None:
         _checks.choice("optimizer", self.optimizer, OPTIMIZERS)
         _checks.choice("schedule", self.schedule, SCHEDULES)
         if not 0 <= _checks.number("average", self.average) < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}")
+        _checks.positive_integer("patience", self.patience, minimum=0)
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError(
                 f"weight_decay must be 0 with the optimizer {self.optimizer!r}, "
