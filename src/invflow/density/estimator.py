@@ -1,0 +1,430 @@
+"""The density of a table, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invflow import _checks, _saving, training
+from invflow.density import conditional, maximum_likelihood
+from invflow.density.imputer import Imputer
+from invflow.density.model import TableDensity
+from invflow.density.table import Columns, Frame, Rows, Source, arrays, source, survey
+from invflow.training.batches import generator
+
+try:
+    from sklearn.base import BaseEstimator, DensityMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError('the estimator needs scikit-learn: pip install "invflow[density]"') from error
+
+Array = NDArray[np.float64]
+MODEL = "table-density"
+MISSING = ("refuse", "marginalise")
+#: Rows that are scored or drawn at once.
+CHUNK = 8192
+
+
+class FlowDensity(DensityMixin, BaseEstimator):
+    r"""The density of a table's rows, learned by maximum likelihood.
+
+    Columns are standardised inside, and densities come back in the units of the table. Columns of
+    whole numbers are dequantised: what is learned of them is a bound on their probability. A part
+    of the rows is set aside, and training ends where these no longer gain.
+
+    Args:
+        flow: name of the flow: "nsf", "maf", "iaf", "realnvp", "gaussian", ...
+        transforms: number of transforms; None for the flow's own default.
+        hidden_features: widths of hidden layers; None for the flow's own default.
+        flow_options: further arguments of the flow.
+        kinds: of some columns, by name or number: "continuous", "integer", "categorical", or the
+            open interval (low, high) in which a continuous one lies, None where there is no bound.
+            Other columns are integer if all values are whole numbers, and else continuous.
+        conditional_on: columns that the density is conditional on, by name or number; they alone
+            may be categorical.
+        missing: what to do with missing values: "refuse" them, or "marginalise" over them.
+        steps: number of updates, at most.
+        batch_size: rows per update.
+        learning_rate: Adam's at the start; it falls to zero along a cosine.
+        validation_fraction: of the rows, to set aside.
+        patience: so many evaluations in succession without a gain end the training; 0 for none
+            that do. There is one each epoch, and one in 50 to 500 steps.
+        accelerator: "cpu", "cuda", "auto", ... as Lightning Fabric knows them.
+        precision: "32-true", "64-true" or "bf16-mixed".
+        progress: whether to show a progress bar.
+        random_state: seed of everything random.
+
+    Attributes:
+        columns_: what the table holds.
+        model_: the density, a `TableDensity`.
+        imputer_: what fills gaps, where missing values are marginalised; else None.
+        curve_: step and mean bound on the log density of the rows set aside, in nats.
+        reference_: log densities of rows set aside, in ascending order.
+        n_features_in_: number of columns of the table.
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
+        >>> density = FlowDensity("maf", steps=50, random_state=0).fit(rows)
+        >>> density.score_samples(rows).shape, density.sample(3, random_state=0).shape
+        ((500,), (3, 2))
+    """
+
+    def __init__(
+        self,
+        flow: str = "nsf",
+        *,
+        transforms: int | None = None,
+        hidden_features: Sequence[int] | None = None,
+        flow_options: Mapping[str, Any] | None = None,
+        kinds: Mapping[Any, Any] | None = None,
+        conditional_on: Sequence[Any] = (),
+        missing: str = "refuse",
+        steps: int = 3000,
+        batch_size: int = 256,
+        learning_rate: float = 2e-3,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        accelerator: str = "cpu",
+        precision: str = "32-true",
+        progress: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.flow = flow
+        self.transforms = transforms
+        self.hidden_features = hidden_features
+        self.flow_options = flow_options
+        self.kinds = kinds
+        self.conditional_on = conditional_on
+        self.missing = missing
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.accelerator = accelerator
+        self.precision = precision
+        self.progress = progress
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the density of a table.
+
+        Args:
+            X: an array or a DataFrame, shape (rows, columns); or a `Source`, such as a `Parquet`
+                file that does not fit into memory.
+            y: ignored.
+
+        Raises:
+            TypeError: an argument of the wrong type.
+            ValueError: an argument out of range, or a table that has no density, as `survey` says.
+            FloatingPointError: the training diverges.
+        """
+        table = self._source(X, reset=True)
+        if not self.progress:
+            return self.fit_source(table)
+        from tqdm import tqdm
+
+        with tqdm(total=self.steps) as bar:
+
+            def report(step: int, line: str) -> None:
+                bar.update(step - bar.n)
+                bar.set_postfix_str(line)
+
+            return self.fit_source(table, report=report)
+
+    def fit_source(
+        self,
+        table: Source,
+        *,
+        directory: Path | None = None,
+        report: maximum_likelihood.Report = lambda step, line: None,
+    ) -> Self:
+        """Learn the density of a table, and go on where a checkpoint in a directory is.
+
+        Args:
+            table: the rows.
+            directory: of the run, None to keep nothing on disk.
+            report: told of every step.
+
+        Raises:
+            As `fit`; and ValueError for a damaged checkpoint, or one of another run.
+        """
+        _checks.choice("missing", self.missing, MISSING)
+        fraction = _checks.number("validation_fraction", self.validation_fraction)
+        if not 0 < fraction < 1:
+            raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        columns = survey(table, self.kinds, self.conditional_on, self.missing)
+        train, aside = source.split(table, fraction, np.random.default_rng(seed))
+        rows, validation = Rows(train, columns), Rows(aside, columns)
+        settings = self._settings(seed, len(rows))
+        model, imputer = self._build(columns, seed)
+        fabric = training.launch(self.accelerator, 1, self.precision)
+        self.curve_ = maximum_likelihood.fit(
+            model, imputer, rows, validation, settings, fabric, directory, report
+        )
+        self._keep(columns, model, imputer)
+        self.reference_ = np.sort(self._score(validation))
+        return self
+
+    def score_samples(self, X: Any) -> Array:
+        """Return the log density of rows, in nats and the units of the table, shape (rows,).
+
+        Of columns in `conditional_on` it is no density, but given them. Values outside of a
+        column's bounds have the density zero. Missing values are integrated over.
+
+        Args:
+            X: as for `fit`.
+
+        Raises:
+            ValueError: other columns than in training, or values that do not suit them.
+        """
+        return self._score(self._rows(X))
+
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the mean log density of rows, in nats.
+
+        Args:
+            X: as for `fit`.
+            y: ignored.
+        """
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples: int = 1, *, given: Any = None, random_state: Any = None) -> Any:
+        """Return rows drawn from the density, with the columns and types of the table.
+
+        Args:
+            n_samples: how many.
+            given: where the density is conditional, a DataFrame or a mapping with the columns that
+                it is conditional on: one row for all draws, or one for each.
+            random_state: seed of the draws.
+
+        Returns:
+            A DataFrame if the density was learned from one, and else an array.
+
+        Raises:
+            ValueError: a context is missing, not wanted, or of another number of rows.
+        """
+        check_is_fitted(self, "model_")
+        count = _checks.positive_integer("n_samples", n_samples)
+        given = self._given(given, count)
+        context = torch.from_numpy(arrays.context(given, self.columns_))
+        noise = generator("cpu", int(check_random_state(random_state).randint(2**31)))
+        with torch.no_grad():
+            parts = [self.model_.sample(each, noise) for each in context.split(CHUNK)]
+        return self._table(torch.cat(parts), given)
+
+    def sample_conditional(self, X: Any, n_samples: int = 1, *, random_state: Any = None) -> Any:
+        """Return rows whose gaps are filled with draws, given what is there.
+
+        Args:
+            X: as for `fit`; what is missing is drawn.
+            n_samples: draws for each row.
+            random_state: seed of the draws.
+
+        Returns:
+            All rows with the first draw, then all with the second, and so on: n_samples * rows, a
+            DataFrame if the density was learned from one, and else an array.
+
+        Raises:
+            ValueError: the density was learned without missing="marginalise"; or as
+                `score_samples`.
+        """
+        imputer = self._gaps()
+        count = _checks.positive_integer("n_samples", n_samples)
+        rows = self._rows(X)
+        noise = generator("cpu", int(check_random_state(random_state).randint(2**31)))
+        drawn: list[Tensor] = []
+        effective: list[Tensor] = []
+        for x, context in rows.parts(CHUNK):
+            values, worth = conditional.draw(self.model_, imputer, x, context, count, noise)
+            drawn.append(values)
+            effective.append(worth)
+        _warn(torch.cat(effective))
+        frame = pd.concat([rows.frame(number) for number in range(len(rows.blocks))])
+        return self._table(torch.cat(drawn, 1).flatten(0, 1), pd.concat([frame] * count))
+
+    def impute(self, X: Any, *, random_state: Any = None) -> Any:
+        """Return rows whose gaps are filled with one draw each: `sample_conditional` once."""
+        return self.sample_conditional(X, random_state=random_state)
+
+    def save(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
+
+        Raises:
+            ValueError: an argument that JSON cannot hold.
+        """
+        check_is_fitted(self, "model_")
+        state = {f"model.{k}": v for k, v in self.model_.state_dict().items()}
+        if self.imputer_ is not None:
+            state |= {f"imputer.{k}": v for k, v in self.imputer_.state_dict().items()}
+        state["reference"] = torch.from_numpy(self.reference_)
+        names = getattr(self, "feature_names_in_", None)
+        config = {
+            "params": {**self.get_params(), "random_state": None},
+            "columns": self.columns_.to_dict(),
+            "curve": self.curve_,
+            "names": None if names is None else list(names),
+        }
+        _saving.write(Path(directory), MODEL, config, state)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Return the estimator that `save` has written. No code from the files is run.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is truncated, foreign or newer than this version.
+        """
+        path = Path(directory)
+        name, config = _saving.read_config(path)
+        state, _ = _saving.read_tensors(path / _saving.TENSORS)
+        if name != MODEL:
+            raise ValueError(f"{path} holds the model {name!r}, expected {MODEL!r}")
+        try:
+            density = cls(**config["params"])
+            columns = Columns.from_dict(config["columns"])
+            model, imputer = density._build(columns, 0)
+            for module, prefix in ((model, "model."), (imputer, "imputer.")):
+                if module is not None:
+                    part = {
+                        k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
+                    }
+                    dtype = next(iter(part.values())).dtype if part else None
+                    module.to(dtype=dtype).load_state_dict(part)
+            density.curve_ = [(step, bound) for step, bound in config["curve"]]
+            density.reference_ = state["reference"].numpy()
+            if config["names"] is not None:
+                density.feature_names_in_ = np.array(config["names"], dtype=object)
+            density._keep(columns, model, imputer)
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"{path} does not fit a density of tables: {error}") from error
+        return density
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginalise"
+        tags.non_deterministic = False
+        return tags
+
+    def _keep(self, columns: Columns, model: TableDensity, imputer: Imputer | None) -> None:
+        self.columns_ = columns
+        self.n_features_in_ = len(columns.names)
+        self.model_ = model.cpu().eval()
+        self.imputer_ = None if imputer is None else imputer.cpu().eval()
+
+    def _build(self, columns: Columns, seed: int) -> tuple[TableDensity, Imputer | None]:
+        flow: dict[str, Any] = {"name": self.flow, **dict(self.flow_options or {})}
+        if self.transforms is not None:
+            flow["transforms"] = self.transforms
+        if self.hidden_features is not None:
+            flow["hidden_features"] = self.hidden_features
+        weights = generator("cpu", seed)
+        model = TableDensity(columns, flow, generator=weights)
+        return model, Imputer(model, generator=weights) if columns.missing else None
+
+    def _settings(self, seed: int, rows: int) -> training.Settings:
+        steps = _checks.positive_integer("steps", self.steps)
+        batch = _checks.positive_integer("batch_size", self.batch_size)
+        epoch = math.ceil(rows / min(batch, rows))
+        return training.Settings(
+            steps=steps,
+            batch_size=batch,
+            optimizer="adam",
+            learning_rate=self.learning_rate,
+            schedule="cosine",
+            weight_decay=0.0,
+            average=0.0,
+            clip=10.0,
+            seed=seed,
+            evaluate_every=min(steps, max(50, min(epoch, 500))),
+            patience=self.patience,
+        )
+
+    def _source(self, X: Any, *, reset: bool) -> Source:
+        if isinstance(X, Source):
+            if reset:
+                self.feature_names_in_ = np.array(X.names, dtype=object)
+            return X
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, cast(Any, X), reset=reset, skip_check_array=True)
+            return Frame(X)
+        array: Any = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype="numeric",
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if reset else 1,
+        )
+        return Frame(pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])]))
+
+    def _rows(self, X: Any) -> Rows:
+        check_is_fitted(self, "model_")
+        table = self._source(X, reset=False)
+        unknown = [name for name in table.names if name not in self.columns_.names]
+        if unknown:
+            raise ValueError(
+                f"the table has the column {unknown[0]!r}, which was not there in training"
+            )
+        return Rows(table, self.columns_)
+
+    def _score(self, rows: Rows) -> Array:
+        scores: list[Tensor] = []
+        for x, context in rows.parts(CHUNK):
+            if self.imputer_ is not None and x.isnan().any():
+                scores.append(conditional.log_prob(self.model_, self.imputer_, x, context))
+            else:
+                with torch.no_grad():
+                    scores.append(self.model_.log_prob(x, context))
+        return torch.cat(scores).numpy()
+
+    def _gaps(self) -> Imputer:
+        check_is_fitted(self, "model_")
+        if self.imputer_ is None:
+            raise ValueError(
+                "gaps can be filled only by a density that was learned with missing='marginalise'"
+            )
+        return self.imputer_
+
+    def _given(self, given: Any, count: int) -> pd.DataFrame:
+        names = [column.name for column in self.columns_.context]
+        if not names:
+            if given is not None:
+                raise ValueError("given must be None, as the density is conditional on no columns")
+            return pd.DataFrame(index=range(count))
+        if given is None:
+            raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
+        frame = given if isinstance(given, pd.DataFrame) else pd.DataFrame([given])
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+        for name in names:
+            if name not in frame.columns:
+                raise ValueError(f"given lacks the column {name!r}")
+        if len(frame) not in (1, count):
+            raise ValueError(f"given must have one row or {count}, got {len(frame)}")
+        return frame.iloc[[0] * count if len(frame) == 1 else slice(None)]
+
+    def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
+        frame = arrays.frame(x.numpy(), given, self.columns_)
+        return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
+
+
+def _warn(effective: Tensor) -> None:
+    poor = int((effective < conditional.ENOUGH).sum())
+    if poor:
+        warnings.warn(
+            f"of {poor} row(s) the draws are worth fewer than {conditional.ENOUGH} independent "
+            "ones: what is drawn there is rough",
+            UserWarning,
+            stacklevel=3,
+        )

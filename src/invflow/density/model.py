@@ -1,0 +1,104 @@
+"""The density of a table's rows: an encoding of its columns, and a flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.quasirandom import SobolEngine
+
+from invflow import flows
+from invflow.density.encoding import Encoding
+from invflow.density.table import Columns
+from invflow.flows import Flow
+
+#: So many points in the unit cube are averaged over for the probability of whole numbers.
+SHIFTS = 16
+
+
+class TableDensity(nn.Module):
+    r"""The density of rows, in the units of the table.
+
+    $$p(x | c) = \int_{[0, 1)^d} q(y(x + r) | c) \left|\frac{dy}{dx}\right| dr$$
+
+    where y is the encoding of the columns, q a flow, and the integral is over the d columns of
+    whole numbers, of which p is a probability. Its logarithm is bounded from below, by
+
+    - $E_r \log(q\, |dy/dx|)$ in training;
+    - the logarithm of the mean over `SHIFTS` fixed, evenly spread r in `log_prob`.
+
+    Without whole numbers there is no integral, and both are exact.
+
+    Args:
+        columns: of the table.
+        flow: a mapping with the "name" and arguments of a flow, other than `features` and
+            `context`, which the columns decide.
+        generator: random numbers for initial weights.
+
+    Raises:
+        TypeError: arguments that the flow does not have.
+        ValueError: an unknown flow, or an argument out of range.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        flow: Mapping[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes: dict[str, Any] = {"features": len(columns.features), "context": columns.context_size}
+        self.columns = columns
+        self.encoding = Encoding(columns)
+        self.flow: Flow = flows.build(**flow, **sizes, generator=generator)
+        if columns.has_integers:
+            engine = SobolEngine(sizes["features"], scramble=True, seed=0)
+            shifts = engine.draw(SHIFTS, dtype=torch.float64)
+        else:
+            shifts = torch.zeros(1, sizes["features"], dtype=torch.float64)
+        self.register_buffer("shifts", shifts, persistent=False)
+
+    shifts: Tensor
+
+    def bound(self, x: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        """Return the log density of dequantised rows, shape (rows,).
+
+        Args:
+            x: shape (rows, features), float64, nothing missing.
+            context: shape (rows, context size).
+            noise: in [0, 1), the shape of x.
+        """
+        y, ladj = self.encoding(x, noise)
+        return self.log_prob_encoded(y, context) + ladj.sum(-1)
+
+    def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return the log density of rows in nats, shape (rows,).
+
+        Args:
+            x: shape (rows, features), float64, nothing missing.
+            context: shape (rows, context size).
+        """
+        parts = [self.bound(x, context, shift.expand_as(x)) for shift in self.shifts]
+        return torch.stack(parts).logsumexp(0) - math.log(len(parts))
+
+    def log_prob_encoded(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log density of what the flow sees, shape (rows,), in float64."""
+        like = self.flow.like
+        return self.flow(self.given(context), validate_args=False).log_prob(y.to(like)).double()
+
+    def sample_encoded(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return a draw for each row of the context, as the flow sees it."""
+        shape = () if self.flow.context else (len(context),)
+        return self.flow(self.given(context)).sample(shape, generator=generator)
+
+    def sample(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return a draw for each row of the context, shape (rows, features), float64."""
+        return self.encoding.decode(self.sample_encoded(context, generator))
+
+    def given(self, context: Tensor) -> Tensor | None:
+        """Return the context as the flow takes it."""
+        return context.to(self.flow.like) if self.flow.context else None

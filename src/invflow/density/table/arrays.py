@@ -1,0 +1,163 @@
+"""Columns of a table as arrays of numbers, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from invflow.density.table.columns import Column, Columns
+
+Array = NDArray[np.float64]
+
+
+def numbers(series: Any, name: str) -> Array:
+    """Return the numbers of a column, NaN where they are missing.
+
+    Raises:
+        ValueError: it holds something else, or an infinite number.
+    """
+    dtype = series.dtype
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"column {name!r} is complex. Complex data not supported")
+    if not pd.api.types.is_numeric_dtype(dtype):
+        series = _parsed(series, name)
+    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        raise ValueError(
+            f"column {name!r} holds {values[infinite[0]]} in row {infinite[0]}: "
+            "infinity has no density"
+        )
+    return values
+
+
+def _parsed(series: Any, name: str) -> Any:
+    """Return numbers that are kept as objects."""
+    advice = "name it in conditional_on, or leave it out"
+    if series.dtype != object:
+        first = next(iter(series.dropna()), None)
+        raise ValueError(f"column {name!r} holds no numbers but values like {first!r}: {advice}")
+    for value in series:
+        if not (pd.isna(value) or isinstance(value, int | float | np.number)):
+            raise ValueError(
+                f"column {name!r} holds no numbers but values like {value!r}: {advice}"
+            )
+    return pd.to_numeric(series)
+
+
+def features(frame: pd.DataFrame, columns: Columns) -> Array:
+    """Return the columns of the density, shape (rows, features), NaN where values are missing.
+
+    Raises:
+        ValueError: a column that is missing, or whose values do not suit it.
+    """
+    return _stacked(
+        [_suited(frame, column, columns.missing) for column in columns.features], len(frame)
+    )
+
+
+def _suited(frame: pd.DataFrame, column: Column, missing: bool) -> Array:
+    values = numbers(_series(frame, column.name), column.name)
+    gaps = np.flatnonzero(np.isnan(values))
+    if len(gaps) and not missing:
+        raise ValueError(
+            f"column {column.name!r} has a missing value (NaN) in row {gaps[0]}; a density learned "
+            "with missing='marginalise' integrates over it"
+        )
+    if column.kind == "integer":
+        other = np.flatnonzero(values % 1 > 0)
+        if len(other):
+            raise ValueError(
+                f"column {column.name!r} held whole numbers in training, "
+                f"got {values[other[0]]} in row {other[0]}; "
+                "where it is continuous, say so in kinds"
+            )
+    return values
+
+
+def context(frame: pd.DataFrame, columns: Columns) -> Array:
+    """Return the context, standardised or one-hot, shape (rows, context size).
+
+    Raises:
+        ValueError: a column or a value that is missing, or a category that training has not seen.
+    """
+    return _stacked([_given(frame, column) for column in columns.context], len(frame))
+
+
+def _given(frame: pd.DataFrame, column: Column) -> Array:
+    series = _series(frame, column.name)
+    lacking = np.flatnonzero(series.isna().to_numpy())
+    if len(lacking):
+        raise ValueError(
+            f"column {column.name!r}, which the density is conditional on, has no value in row "
+            f"{lacking[0]}"
+        )
+    if column.kind != "categorical":
+        values = numbers(series, column.name)
+        return ((values - column.location) / column.scale)[:, None]
+    values = categories(series)
+    known = {value: i for i, value in enumerate(column.categories)}
+    for value in values:
+        if value not in known:
+            raise ValueError(
+                f"column {column.name!r} holds the category {value!r}, which was not there in "
+                "training"
+            )
+    return np.eye(len(known))[[known[value] for value in values]]
+
+
+def categories(series: Any) -> list[Any]:
+    """Return values as JSON can hold them: booleans, whole numbers, numbers, strings."""
+    return [
+        value.item()
+        if isinstance(value, np.generic)
+        else value
+        if isinstance(value, bool | int | float)
+        else str(value)
+        for value in series
+    ]
+
+
+def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """Return numbers as a table with the columns and types of the one that was learned.
+
+    Args:
+        values: of the features, shape (rows, features); whole where a column is.
+        given: a row for each with the columns that the density is conditional on.
+        columns: of the table.
+    """
+    found: dict[str, Any] = {
+        column.name: _typed(values[:, i], column) for i, column in enumerate(columns.features)
+    }
+    for column in columns.context:
+        found[column.name] = given[column.name].array
+    return pd.DataFrame({name: found[name] for name in columns.names})
+
+
+def _typed(values: Array, column: Column) -> Any:
+    dtype: Any = pd.api.types.pandas_dtype(column.dtype)
+    if column.kind != "integer":
+        return values.astype(dtype) if pd.api.types.is_float_dtype(dtype) else values
+    if pd.api.types.is_bool_dtype(dtype):
+        return pd.array(values > 0.5, dtype=dtype) if np.isfinite(values).all() else values
+    if pd.api.types.is_integer_dtype(dtype):
+        kept = np.dtype(str(dtype).lower())
+        limits = np.iinfo(kept)
+        values = np.clip(values, float(limits.min), float(limits.max))
+        return pd.array(values, dtype=dtype) if np.isfinite(values).all() else values
+    return values
+
+
+def _series(frame: pd.DataFrame, name: str) -> Any:
+    if name not in frame.columns:
+        raise ValueError(f"the table lacks the column {name!r}")
+    return frame[name]
+
+
+def _stacked(arrays: list[Array], rows: int) -> Array:
+    if not arrays:
+        return np.empty((rows, 0))
+    return np.column_stack(arrays)

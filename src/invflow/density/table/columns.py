@@ -1,0 +1,149 @@
+"""What the columns of a table hold, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+#: A whole number, a real one, or one of a few values.
+KINDS = ("continuous", "integer", "categorical")
+#: A kind, or the open interval in which a real number lies, None where there is no bound.
+Kind = str | tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its name.
+        kind: one of `KINDS`.
+        dtype: as pandas names it, what values are given back as.
+        low: lower bound of a continuous column, None for none.
+        high: upper bound.
+        location: mean of the numbers that a flow is to see before they are standardised.
+        scale: their standard deviation.
+        categories: the values of a categorical column.
+        smallest: of all values seen.
+        largest: of all values seen.
+    """
+
+    name: str
+    kind: str
+    dtype: str
+    low: float | None = None
+    high: float | None = None
+    location: float = 0.0
+    scale: float = 1.0
+    categories: tuple[Any, ...] = ()
+    smallest: float | None = None
+    largest: float | None = None
+
+    @property
+    def width(self) -> int:
+        """How many numbers stand for a value in a context."""
+        return len(self.categories) if self.kind == "categorical" else 1
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table: those whose density is learned, and those that it depends on.
+
+    Attributes:
+        names: of all columns, in the order of the table.
+        features: the columns of the density.
+        context: the columns that it is conditional on.
+        rows: how many rows were seen.
+        missing: whether values may be missing in the features.
+    """
+
+    names: tuple[str, ...]
+    features: tuple[Column, ...]
+    context: tuple[Column, ...]
+    rows: int
+    missing: bool
+
+    @property
+    def context_size(self) -> int:
+        """How many numbers the context has."""
+        return sum(column.width for column in self.context)
+
+    @property
+    def has_integers(self) -> bool:
+        """Whether there are whole numbers among the features."""
+        return any(column.kind == "integer" for column in self.features)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Columns:
+        """Return the columns that `to_dict` has turned into a mapping.
+
+        Raises:
+            ValueError: a mapping of another kind.
+        """
+        try:
+            parts = {
+                name: tuple(_column(each) for each in content[name])
+                for name in ("features", "context")
+            }
+            names = tuple(content["names"])
+            return cls(names, **parts, rows=content["rows"], missing=content["missing"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"columns of a table expected, got {content!r}: {error}") from error
+
+
+def _column(content: Mapping[str, Any]) -> Column:
+    fields: dict[str, Any] = {**content, "categories": tuple(content["categories"])}
+    return Column(**fields)
+
+
+def check_kinds(kinds: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Kind]:
+    """Return what a user has said of the columns, by name.
+
+    Raises:
+        TypeError: no mapping.
+        ValueError: an unknown column or kind, or bounds that are none.
+
+    Example:
+        >>> check_kinds({"age": "integer", "rate": (0, 1)}, ["age", "rate", "sex"])
+        {'age': 'integer', 'rate': (0.0, 1.0)}
+    """
+    if not isinstance(kinds, Mapping):
+        raise TypeError(f"kinds must be a mapping from columns to kinds, got {kinds!r}")
+    checked: dict[str, Kind] = {}
+    for key, kind in kinds.items():
+        name = column_name("kinds", key, names)
+        checked[name] = kind if kind in KINDS else _bounds(name, kind)
+    return checked
+
+
+def column_name(argument: str, key: Any, names: Sequence[str]) -> str:
+    """Return the name of a column, given by its name or its number.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(names):
+        return names[key]
+    if key not in names:
+        raise ValueError(
+            f"{argument} names the column {key!r}; the table has {', '.join(map(repr, names))}"
+        )
+    return cast(str, key)
+
+
+def _bounds(name: str, kind: Any) -> tuple[float | None, float | None]:
+    try:
+        low, high = (None if bound is None else float(bound) for bound in kind)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"kinds: the kind of {name!r} must be one of {', '.join(map(repr, KINDS))} or bounds "
+            f"(low, high), got {kind!r}"
+        ) from error
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"kinds: the bounds of {name!r} must be in order, got {kind!r}")
+    return low, high

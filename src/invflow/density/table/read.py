@@ -1,0 +1,133 @@
+"""Tables in files: CSV, Parquet and NumPy's."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invflow import _files
+from invflow.density.table.source import Frame, Parquet, Source, unique
+
+#: Parquet files of more bytes, uncompressed, are read a few row groups at a time.
+LARGE = 2**30
+READABLE = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz", ".npy")
+WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
+
+
+def read(path: str | Path) -> Source:
+    """Return the table in a file.
+
+    A CSV file has the names of its columns in the first line. An `.npz` file has one array of two
+    dimensions, or one named `data`, and if it likes their names as `columns`; or a one-dimensional
+    array for each column.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: an unknown kind of file, or one that is empty or damaged; columns without a
+            name, or of the same.
+    """
+    path = Path(path)
+    kind = suffix(path, READABLE)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    try:
+        if kind == ".parquet":
+            file = Parquet(path)
+            source = file if file.bytes > LARGE and len(file.blocks) > 1 else file.whole()
+        elif kind in (".npz", ".npy"):
+            source = Frame(_arrays(path))
+        else:
+            source = Frame(_text(path, "\t" if kind == ".tsv" else ","))
+    except (ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(reason if str(path) in reason else f"{path}: {reason}") from error
+    if sum(source.blocks) == 0:
+        raise ValueError(f"{path} has no rows")
+    return source
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table, whole or not at all.
+
+    Raises:
+        ValueError: an unknown kind of file.
+    """
+    kind = suffix(path, WRITABLE)
+    with _files.replacing(path) as temporary:
+        if kind == ".parquet":
+            frame.to_parquet(temporary, index=False)
+        else:
+            # What the name says has to be said, as the temporary name ends otherwise.
+            packed = "gzip" if kind == ".csv.gz" else None
+            separator = "\t" if kind == ".tsv" else ","
+            frame.to_csv(temporary, index=False, sep=separator, compression=packed)
+
+
+def suffix(path: Path, known: tuple[str, ...]) -> str:
+    """Return what a file's name ends in.
+
+    Raises:
+        ValueError: nothing known.
+    """
+    for kind in known:
+        if path.name.lower().endswith(kind):
+            return kind
+    raise ValueError(f"{path} must end in {', '.join(known[:-1])} or {known[-1]}")
+
+
+def _text(path: Path, separator: str) -> pd.DataFrame:
+    # pandas renames columns of the same name without a word, so that the names are read apart.
+    head: Any = pd.read_csv(
+        path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False
+    )
+    names = unique(head.iloc[0].tolist())
+    if all(_is_number(name) for name in names):
+        raise ValueError(f"the first line of {path} holds numbers, not the names of columns")
+    frame: Any = pd.read_csv(path, sep=separator, header=None, skiprows=1, names=list(names))
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ValueError(f"{path} has lines of more values than there are names")
+    return frame
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _arrays(path: Path) -> pd.DataFrame:
+    loaded: Any = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return _matrix(loaded, None, "the array")
+    with loaded:
+        content = {name: loaded[name] for name in loaded.files}
+    if all(array.ndim == 1 for array in content.values()) and content:
+        lengths = {len(array) for array in content.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"the columns of {path} have different lengths: {sorted(lengths)}")
+        return pd.DataFrame(content)
+    matrices = [name for name, array in content.items() if array.ndim == 2]
+    name = "data" if "data" in matrices else matrices[0] if len(matrices) == 1 else ""
+    if not name:
+        raise ValueError(
+            f"{path} must hold one array of two dimensions, or one named data, "
+            f"got {', '.join(f'{n} {a.shape}' for n, a in content.items())}"
+        )
+    return _matrix(content[name], content.get("columns"), name)
+
+
+def _matrix(array: Any, names: Any, what: str) -> pd.DataFrame:
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{what} must have shape (rows, columns), got {array.shape}")
+    found = [f"x{i}" for i in range(array.shape[1])] if names is None else [str(n) for n in names]
+    if len(found) != array.shape[1]:
+        raise ValueError(f"{what} has {array.shape[1]} columns, and columns {len(found)} names")
+    return pd.DataFrame(array, columns=list(unique(found)))

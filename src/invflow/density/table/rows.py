@@ -1,0 +1,78 @@
+"""Rows of a table as tensors, by number; of a large file only those in use are in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invflow.density.table import arrays
+from invflow.density.table.columns import Columns
+from invflow.density.table.source import Source
+from invflow.training.batches import TOGETHER
+
+#: A batch may begin in blocks that are mixed with each other, and end in the next such.
+KEPT = 2 * TOGETHER
+
+
+class Rows:
+    """Features and contexts of the rows of a source.
+
+    Args:
+        source: where they are.
+        columns: of the table.
+    """
+
+    def __init__(self, source: Source, columns: Columns) -> None:
+        self.columns = columns
+        self.blocks = tuple(source.blocks)
+        self._source = source
+        self._ends = np.array(list(accumulate(self.blocks)))
+        self._kept: OrderedDict[int, tuple[Tensor, Tensor]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(self.blocks)
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (rows, D), NaN where missing, and contexts (rows, C), in float64."""
+        if len(self.blocks) == 1:
+            features, context = self.block(0)
+            return features[indices], context[indices]
+        blocks = np.searchsorted(self._ends, indices.numpy(), side="right")
+        features = torch.empty(len(indices), len(self.columns.features), dtype=torch.float64)
+        context = torch.empty(len(indices), self.columns.context_size, dtype=torch.float64)
+        for number in np.unique(blocks).tolist():
+            here = torch.from_numpy(blocks == number)
+            first = int(self._ends[number]) - self.blocks[number]
+            values, given = self.block(number)
+            features[here] = values[indices[here] - first]
+            context[here] = given[indices[here] - first]
+        return features, context
+
+    def parts(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give all rows in order, at most so many at once."""
+        for number in range(len(self.blocks)):
+            features, context = self.block(number)
+            yield from zip(features.split(size), context.split(size), strict=True)
+
+    def frame(self, number: int) -> Any:
+        """Return a block of the table itself."""
+        return self._source.block(number)
+
+    def block(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return the features and contexts of a block."""
+        if number not in self._kept:
+            frame = self._source.block(number)
+            self._kept[number] = (
+                torch.from_numpy(arrays.features(frame, self.columns)),
+                torch.from_numpy(arrays.context(frame, self.columns)),
+            )
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(number)
+        return self._kept[number]

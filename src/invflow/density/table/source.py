@@ -1,0 +1,158 @@
+"""Where the rows of a table come from: memory, or a file a few row groups at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+try:
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+except ImportError as error:
+    raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Rows of a table, in blocks.
+
+    Attributes:
+        names: of the columns.
+        blocks: how many rows each block has.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def blocks(self) -> Sequence[int]: ...
+
+    def block(self, number: int) -> pd.DataFrame:
+        """Return the rows of a block."""
+        ...
+
+
+class Frame:
+    """A table in memory, one block.
+
+    Args:
+        frame: the table; names of columns become strings.
+
+    Raises:
+        ValueError: columns of the same name.
+
+    Example:
+        >>> Frame(pd.DataFrame({"a": [1, 2], "b": [0.5, 0.7]})).names
+        ('a', 'b')
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.names = unique([str(name) for name in frame.columns])
+        self.blocks = (len(frame),)
+        self._frame = frame.set_axis(list(self.names), axis=1)
+
+    def block(self, number: int) -> pd.DataFrame:
+        return self._frame
+
+
+class Parquet:
+    """A Parquet file, whose row groups are the blocks: only those in use are in memory.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, of another kind, or has columns of the same name.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path} does not exist")
+        try:
+            metadata = self._file.metadata
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{self.path} is not a whole Parquet file: {error}") from error
+        self.names = unique(list(self._file.schema_arrow.names))
+        self.blocks = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        #: Of all values, uncompressed.
+        self.bytes = sum(
+            metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)
+        )
+
+    @cached_property
+    def _file(self) -> Any:
+        return parquet.ParquetFile(self.path)
+
+    def block(self, number: int) -> pd.DataFrame:
+        return self._file.read_row_group(number).to_pandas()
+
+    def whole(self) -> Frame:
+        """Return the table in memory."""
+        return Frame(self._file.read().to_pandas())
+
+
+class Selection:
+    """Some blocks of a source.
+
+    Args:
+        source: where they are.
+        numbers: which.
+    """
+
+    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
+        self.names = source.names
+        self.blocks = tuple(source.blocks[i] for i in numbers)
+        self._source = source
+        self._numbers = tuple(numbers)
+
+    def block(self, number: int) -> pd.DataFrame:
+        return self._source.block(self._numbers[number])
+
+
+def blocks(source: Source) -> Iterator[pd.DataFrame]:
+    """Give the blocks of a source, one after the other."""
+    return map(source.block, range(len(source.blocks)))
+
+
+def split(source: Source, fraction: float, random: np.random.Generator) -> tuple[Source, Source]:
+    """Set rows aside at random; whole blocks where there are several.
+
+    Args:
+        source: the rows.
+        fraction: of the rows to set aside; one at least, and not all.
+        random: decides which.
+
+    Returns:
+        The rows to train on, and those set aside.
+    """
+    if len(source.blocks) == 1:
+        frame = source.block(0)
+        order = random.permutation(len(frame))
+        aside = min(max(1, round(fraction * len(frame))), len(frame) - 1)
+        return Frame(frame.iloc[np.sort(order[aside:])]), Frame(frame.iloc[order[:aside]])
+    order = random.permutation(len(source.blocks)).tolist()
+    aside = min(max(1, round(fraction * len(order))), len(order) - 1)
+    return Selection(source, sorted(order[aside:])), Selection(source, sorted(order[:aside]))
+
+
+def unique(names: list[str]) -> tuple[str, ...]:
+    """Return names of columns.
+
+    Raises:
+        ValueError: there are none, or one is empty or comes twice.
+    """
+    if not names:
+        raise ValueError("the table has no columns")
+    for i, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f"column {i + 1} of the table has no name")
+        if name in names[:i]:
+            raise ValueError(f"two columns of the table are named {name!r}")
+    return tuple(names)

@@ -1,0 +1,291 @@
+"""A first look at a table: what its columns hold, and whether they have a density."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invflow.density.table import source as sources
+from invflow.density.table.arrays import Array, categories, numbers
+from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_name
+from invflow.density.table.moments import Moments
+from invflow.density.table.source import Source
+
+#: A continuous column of which one value makes up such a part, or with so few values, is suspect.
+COMMON = 0.2
+FEW = 50
+#: Correlations as near to one make columns copies of each other, and as near are worth a word.
+COPY = 1e-9
+ALIKE = 1e-4
+
+
+def survey(
+    source: Source,
+    kinds: Mapping[Any, Any] | None = None,
+    conditional_on: Iterable[Any] = (),
+    missing: str = "refuse",
+) -> Columns:
+    """Return what the columns of a table hold.
+
+    Columns of whole numbers are taken for integers, other numbers for continuous. The rows are
+    read once, block by block.
+
+    Args:
+        source: the table.
+        kinds: of some columns, by name or number: "continuous", "integer", "categorical", or the
+            open interval (low, high) in which a continuous one lies, None where there is no bound.
+        conditional_on: names or numbers of the columns that the density is conditional on, which
+            may be categorical.
+        missing: "refuse" values that are missing, or "marginalise" over them.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: an argument out of range; a table without rows; a column that has no density:
+            text, infinite values, constant, a copy of another; or with missing values that are
+            refused.
+
+    Example:
+        >>> table = pd.DataFrame({"age": [31, 44, 28], "height": [1.62, 1.8, 1.75]})
+        >>> [column.kind for column in survey(sources.Frame(table)).features]
+        ['integer', 'continuous']
+    """
+    names = source.names
+    said = check_kinds({} if kinds is None else kinds, names)
+    given = _conditions(conditional_on, names)
+    features = [name for name in names if name not in given]
+    if not features:
+        raise ValueError("conditional_on names all columns: none is left to have a density")
+    for name in features:
+        if said.get(name) == "categorical":
+            raise ValueError(
+                f"kinds: column {name!r} is categorical; only columns in conditional_on can be"
+            )
+    count = sum(source.blocks)
+    if count < 2:
+        raise ValueError(
+            f"the table has {count} row(s) (n_samples={count}), while a minimum of 2 is required"
+        )
+    notes = {name: _Note(name, said.get(name)) for name in features}
+    context = {name: _Given(name, said.get(name)) for name in given}
+    together = Moments(len(features))
+    for block in sources.blocks(source):
+        values = [notes[name].add(block[name]) for name in features]
+        together.add(np.column_stack(values))
+        for name in given:
+            context[name].add(block[name])
+    columns = Columns(
+        names,
+        tuple(notes[name].column(missing) for name in features),
+        tuple(context[name].column() for name in given),
+        count,
+        missing == "marginalise",
+    )
+    _compare(columns, together)
+    return columns
+
+
+def _conditions(conditional_on: Iterable[Any], names: Sequence[str]) -> list[str]:
+    if isinstance(conditional_on, str | int):
+        conditional_on = [conditional_on]
+    return list(dict.fromkeys(column_name("conditional_on", key, names) for key in conditional_on))
+
+
+@dataclass
+class _Note:
+    """What has been seen of a column of the density.
+
+    Attributes:
+        name: its name.
+        said: what the user says that it is.
+    """
+
+    name: str
+    said: Kind | None
+
+    def __post_init__(self) -> None:
+        self.dtype = ""
+        self.missing = 0
+        self.whole = True
+        self.range = (math.inf, -math.inf)
+        self.bounds = self.said if isinstance(self.said, tuple) else (None, None)
+        self.moments = Moments(1)
+        self.first: Array | None = None
+
+    def add(self, series: Any) -> Array:
+        """Take note of a block, and return its numbers as a flow will see them."""
+        values = numbers(series, self.name)
+        there = values[~np.isnan(values)]
+        self.missing += len(values) - len(there)
+        self.dtype = self.dtype or str(series.dtype)
+        if len(there):
+            self.whole = self.whole and not (there % 1).any()
+            self.range = (
+                min(self.range[0], float(there.min())),
+                max(self.range[1], float(there.max())),
+            )
+            if self.first is None:
+                self.first = there
+        seen = self._unbounded(values)
+        self.moments.add(seen[:, None])
+        return seen
+
+    def column(self, missing: str) -> Column:
+        """Return what is known in the end.
+
+        Raises:
+            ValueError: the column has no density, or values are missing.
+        """
+        if self.first is None:
+            raise ValueError(f"column {self.name!r} has no values, they are all missing")
+        if self.missing and missing == "refuse":
+            raise ValueError(
+                f"column {self.name!r} has {self.missing} missing value(s) (NaN): fill them in, "
+                "leave the column out, or take missing='marginalise'"
+            )
+        low, high = self.range
+        if low == high:
+            raise ValueError(
+                f"column {self.name!r} is constant, {low:g}, and has no density: leave it out, or "
+                "name it in conditional_on"
+            )
+        integer = self.said == "integer" or (self.said is None and self.whole)
+        if integer and not self.whole:
+            raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
+        location, variance = float(self.moments.mean[0]), float(self.moments.covariance[0, 0])
+        if integer:  # and something between 0 and 1
+            location, variance = location + 0.5, variance + 1 / 12
+        elif math.sqrt(variance) <= 1e-12 * abs(location):
+            raise ValueError(
+                f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number so "
+                "that its digits are kept, or leave it out"
+            )
+        else:
+            self._suspect(self.first)
+        return Column(
+            self.name,
+            "integer" if integer else "continuous",
+            self.dtype,
+            self.bounds[0],
+            self.bounds[1],
+            location,
+            math.sqrt(variance),
+            (),
+            low,
+            high,
+        )
+
+    def _unbounded(self, values: Array) -> Array:
+        low, high = self.bounds
+        if (low is not None and (values <= low).any()) or (
+            high is not None and (values >= high).any()
+        ):
+            raise ValueError(
+                f"column {self.name!r} has values outside of {self.bounds}, or on a bound, where "
+                "no density is"
+            )
+        return unbounded(values, low, high)
+
+    def _suspect(self, values: Array) -> None:
+        """Warn where a continuous column looks discrete: its density grows without limit."""
+        distinct, counts = np.unique(values, return_counts=True)
+        share = counts.max() / len(values)
+        if len(values) < 100:
+            return
+        if share > COMMON:
+            what = f"{100 * share:.0f} % of its values are {distinct[counts.argmax()]:g}"
+        elif len(distinct) <= FEW:
+            what = f"it has only {len(distinct)} different values"
+        else:
+            return
+        warnings.warn(
+            f"column {self.name!r} is taken for continuous, but {what}: a density can grow there "
+            "without limit; with whole numbers (kind 'integer') it cannot",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def unbounded(values: Array, low: float | None, high: float | None) -> Array:
+    """Return what a logarithm or a logit makes of numbers between bounds."""
+    if low is not None and high is not None:
+        return np.log(values - low) - np.log(high - values)
+    if low is not None:
+        return np.log(values - low)
+    return values if high is None else -np.log(high - values)
+
+
+@dataclass
+class _Given:
+    """What has been seen of a column that the density is conditional on."""
+
+    name: str
+    said: Kind | None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.said, tuple):
+            raise ValueError(f"kinds: column {self.name!r} is in conditional_on and has no bounds")
+        self.dtype = ""
+        self.values: set[Any] = set()
+        self.moments = Moments(1)
+
+    def add(self, series: Any) -> None:
+        if series.isna().any():
+            raise ValueError(
+                f"column {self.name!r}, which the density is conditional on, has missing values"
+            )
+        self.dtype = self.dtype or str(series.dtype)
+        if self._is_categorical(series):
+            self.values.update(categories(series))
+        else:
+            self.moments.add(numbers(series, self.name)[:, None])
+
+    def column(self) -> Column:
+        if self.values:
+            known = tuple(sorted(self.values, key=lambda value: (str(type(value)), value)))
+            return Column(self.name, "categorical", self.dtype, categories=known)
+        scale = math.sqrt(float(self.moments.covariance[0, 0])) or 1.0
+        location = float(self.moments.mean[0])
+        return Column(self.name, "continuous", self.dtype, location=location, scale=scale)
+
+    def _is_categorical(self, series: Any) -> bool:
+        if self.said is not None:
+            return self.said == "categorical"
+        dtype = series.dtype
+        return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
+
+
+def _compare(columns: Columns, together: Moments) -> None:
+    """Look for columns that determine each other: on a surface there is no density."""
+    names = [column.name for column in columns.features]
+    if together.count < 10 or together.count <= len(names):
+        return
+    correlation = together.correlation
+    for i, j in zip(*np.nonzero(np.triu(np.abs(correlation) > 1 - ALIKE, 1)), strict=True):
+        both = f"columns {names[i]!r} and {names[j]!r}"
+        copy = abs(correlation[i, j]) > 1 - COPY
+        if copy and columns.features[i].kind == columns.features[j].kind == "continuous":
+            raise ValueError(f"{both} are copies of each other, up to scale: leave one out")
+        warnings.warn(
+            f"{both} have the correlation {correlation[i, j]:.7g}: little is left for a density "
+            "of both",
+            UserWarning,
+            stacklevel=3,
+        )
+        return
+    value, vectors = np.linalg.eigh(correlation)
+    if value[0] < COPY:
+        involved = [
+            repr(name) for name, part in zip(names, vectors[:, 0], strict=True) if abs(part) > 0.05
+        ]
+        warnings.warn(
+            f"columns {', '.join(involved)} determine each other by a linear equation: their "
+            "density grows without limit; leave one out",
+            UserWarning,
+            stacklevel=3,
+        )
