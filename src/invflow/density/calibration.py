@@ -193,7 +193,7 @@ def calibrate(
     Args:
         u: values of `pit` or of `ranks` on held-out rows, (rows, columns). NaN is left out.
         names: of the columns; x0, x1, ... by default.
-        draws: for `ranks`, among how many draws; for `pit`, None.
+        draws: for `ranks`, among how many draws, whose noise all rows share; for `pit`, None.
         joint: `radial_pit` of the same rows, (rows,).
         level: the probability that a right model is called wrong, over all that is tested.
 
