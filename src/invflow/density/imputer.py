@@ -16,8 +16,8 @@ from invflow.flows import Flow
 #: Fast to sample, flexible; its density at given points is the cached inverse.
 FLOW: Mapping[str, Any] = {
     "name": "iaf",
-    "transforms": 3,
-    "hidden_features": [128, 128],
+    "transforms": 2,
+    "hidden_features": [64, 64],
     "univariate": "spline",
 }
 
