@@ -1,0 +1,1 @@
+"""Density models: data in, log densities and samples out."""
