@@ -43,7 +43,7 @@ class ImageDensity(nn.Module):
         ValueError: a flow with a context or of another size, or an argument out of range.
 
     References:
-        Papamakarios et al. 2017, arXiv 1705.07057, section 4.3; Theis et al. 2016, arXiv
+        Papamakarios et al. 2017, arXiv 1705.07057; Theis et al. 2016, arXiv
         1511.01844, section 3.1; Ho et al. 2019, arXiv 1902.00275.
 
     Example:

@@ -30,7 +30,7 @@ def squash(pixels: int, levels: int, alpha: float) -> Sigmoid:
         ValueError: `alpha` is out of range.
 
     References:
-        Papamakarios et al. 2017, arXiv 1705.07057, section 4.3 and appendix D.
+        Papamakarios et al. 2017, arXiv 1705.07057.
 
     Example:
         >>> import torch
