@@ -1,0 +1,84 @@
+"""Whole levels, and the intervals of real numbers that stand for them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.transforms import Sigmoid
+
+
+def squash(pixels: int, levels: int, alpha: float) -> Sigmoid:
+    r"""Return the map of real numbers v onto dequantised levels y, whose inverse is the logit.
+
+    $$v = \operatorname{logit}\big(\alpha + (1 - 2\alpha)\, y / L\big), \qquad
+    y = L\, \frac{\sigma(v) - \alpha}{1 - 2\alpha}$$
+
+    Its Jacobian has all three steps in it: the levels' scale, the margin and the logit.
+
+    Args:
+        pixels: numbers per image, D.
+        levels: how many levels there are, L; level k is the interval [k, k + 1).
+        alpha: margin that keeps the logit of an interval's end finite, in [0, 1/2).
+
+    Raises:
+        TypeError: `alpha` is no number.
+        ValueError: `alpha` is out of range.
+
+    References:
+        Papamakarios et al. 2017, arXiv 1705.07057.
+
+    Example:
+        >>> import torch
+        >>> squash(3, levels=4, alpha=0.05)(torch.zeros(3))[0]
+        tensor([2., 2., 2.])
+    """
+    if not 0 <= _checks.number("alpha", alpha) < 0.5:
+        raise ValueError(f"alpha must be at least 0 and below 1/2, got {alpha!r}")
+    margin = alpha * levels / (1 - 2 * alpha)
+    return Sigmoid(pixels, -margin, levels + margin)
+
+
+def flattened(x: Any, shape: tuple[int, int, int]) -> Tensor:
+    """Return images as vectors, (*batch, pixels).
+
+    Args:
+        x: (*batch, channels, height, width), or (*batch, pixels).
+        shape: channels, height and width.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: images of another shape.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
+    pixels = math.prod(shape)
+    if x.shape[-3:] == shape:
+        return x.flatten(-3)
+    if x.shape[-1:] != (pixels,):
+        raise ValueError(
+            f"x must have shape (*batch, {', '.join(map(str, shape))}) or (*batch, {pixels}), "
+            f"got {tuple(x.shape)}"
+        )
+    return x
+
+
+def check_levels(x: Tensor, levels: int) -> None:
+    """Check that numbers are levels, of an integer dtype or a floating-point one.
+
+    Raises:
+        TypeError: booleans or complex numbers.
+        ValueError: numbers that are not among 0 .. levels - 1.
+    """
+    if x.dtype == torch.bool or x.dtype.is_complex:
+        raise TypeError(f"x must hold integers or floating-point numbers, got dtype {x.dtype}")
+    if x.is_floating_point() and not bool((x == x.floor()).all()):  # NaN equals nothing
+        raise ValueError("x must hold whole numbers, got some that are NaN or between two levels")
+    if x.numel():
+        low, high = (end.item() for end in x.aminmax())
+        if low < 0 or high >= levels:
+            raise ValueError(f"x must lie in 0 .. {levels - 1}, got {low:g} to {high:g}")
