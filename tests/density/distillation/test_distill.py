@@ -17,7 +17,7 @@ from invflow.density.distillation import (
     closeness,
     distill,
 )
-from invflow.flows import Gaussian
+from invflow.flows import Gaussian, Preconditioned
 from tests.density.distillation.teachers import cubic, gaussian, normal, normal_of
 from tests.helpers import flow, randn
 
@@ -38,9 +38,9 @@ def test_gaussian_student_finds_a_gaussian(gradient: str) -> None:
         teacher,
         student,
         objective=Objective(gradient=gradient),
-        steps=400,
+        steps=200,
         batch_size=64,
-        learning_rate=3e-2,
+        learning_rate=5e-2,
     )
     assert found is student
     assert begin > 0.3
@@ -63,7 +63,7 @@ def test_a_named_student_starts_from_mean_and_covariance(features: int) -> None:
 def test_iaf_learns_a_maf() -> None:
     teacher = flow(MAF, 5, 0, 1, (8,))()
     far = closeness(teacher, distill(teacher, SMALL, steps=1), count=2000)
-    student = distill(teacher, SMALL, steps=300, batch_size=64, learning_rate=1e-2)
+    student = distill(teacher, SMALL, steps=150, batch_size=64, learning_rate=1e-2)
     near = closeness(teacher, student, count=2000)
     assert near.reverse < 0.2 * far.reverse
     assert near.forward < 0.3 * far.forward
@@ -74,7 +74,7 @@ def test_conditional_teacher() -> None:
     """Linear in the context, like the student: the divergence at a new context."""
     teacher, student = gaussian(2, 1), Gaussian(2, 1).double()
     contexts = randn(500, 1)
-    distill(FlowTeacher(teacher, contexts), student, steps=500, batch_size=128, learning_rate=3e-2)
+    distill(FlowTeacher(teacher, contexts), student, steps=200, batch_size=128, learning_rate=5e-2)
     found = closeness(FlowTeacher(teacher, torch.tensor([[0.7]]).double()), student, count=2000)
     assert found.reverse < 0.01
     assert found.forward < 0.01
@@ -83,57 +83,46 @@ def test_conditional_teacher() -> None:
 
 
 def test_log_density_without_samples() -> None:
-    """Against the mean by quadrature."""
-
-    def quartic(x: Tensor) -> Tensor:
-        return -0.25 * (x[:, 0] - 2).pow(4)
-
-    teacher = DensityTeacher(quartic, 1, like=randn(1))
-    student = distill(teacher, SMALL, steps=300, batch_size=64, learning_rate=2e-2)
-    x = student().sample((20_000,))
-    assert abs(float(x.mean()) - 2) < 0.05
-    grid = torch.linspace(-5, 5, 10_001).double()
-    weight = (-0.25 * grid.pow(4)).exp()
-    variance = float((weight * grid.square()).sum() / weight.sum())
-    assert float(x.var()) == pytest.approx(variance, rel=0.05)
+    """The Gaussian nearest to exp(-(x - 2)^4 / 4) has the largest log s - 3 s^4 / 4."""
+    teacher = DensityTeacher(lambda x: -0.25 * (x[:, 0] - 2).pow(4), 1, like=randn(1))
+    student = Gaussian(1).double()
+    distill(teacher, student, steps=200, batch_size=256, learning_rate=5e-2)
+    found = normal_of(student)
+    assert float(found.mean) == pytest.approx(2, abs=0.02)
+    assert float(found.variance) == pytest.approx(1 / math.sqrt(3), rel=0.1)
 
 
 def test_forward_term_covers_a_mode_that_the_reverse_drops() -> None:
+    """From one of two modes, at -3 and 3."""
+
     def two(x: Tensor) -> Tensor:
-        ends = torch.stack([(x[:, 0] - 4), (x[:, 0] + 4)])
+        ends = torch.stack([(x[:, 0] - 3), (x[:, 0] + 3)])
         return (-0.5 * ends.square()).logsumexp(0)
 
-    side = torch.where(torch.arange(1000) % 2 == 0, 4.0, -4.0).double().unsqueeze(-1)
+    side = torch.where(torch.arange(1000) % 2 == 0, 3.0, -3.0).double().unsqueeze(-1)
     teacher = DensityTeacher(two, 1, samples=side + randn(1000, 1))
-    means = {}
+    found: dict[str, MultivariateNormal] = {}
     for name, objective in {
         "reverse": Objective(),
         "forward": Objective(reverse=0.0, forward=1.0),
     }.items():
-        student = Gaussian(1).double()
-        with torch.no_grad():
-            for parameter in student.parameters():
-                parameter.add_(1.0)
-        distill(teacher, student, objective=objective, steps=300, batch_size=64, learning_rate=5e-2)
-        means[name] = student().sample((5000,))
-    assert float(means["reverse"].mean()) == pytest.approx(4, abs=0.2)
-    assert float(means["reverse"].std()) == pytest.approx(1, abs=0.1)
-    assert float(means["forward"].mean()) == pytest.approx(0, abs=0.4)
-    assert float(means["forward"].std()) == pytest.approx(math.sqrt(17), rel=0.1)
+        student = Preconditioned(Gaussian(1).double())
+        student.set(torch.tensor([3.0]), torch.eye(1))
+        distill(teacher, student, objective=objective, steps=200, learning_rate=0.1)
+        found[name] = normal_of(student)
+    assert float(found["reverse"].mean) == pytest.approx(3, abs=0.1)
+    assert float(found["reverse"].variance) == pytest.approx(1, abs=0.1)
+    assert float(found["forward"].mean) == pytest.approx(0, abs=0.5)
+    assert float(found["forward"].variance) == pytest.approx(10, rel=0.1)
 
 
 def test_moments_alone_match_mean_and_covariance() -> None:
-    p = normal(2)
-    samples = p.mean + randn(4000, 2, seed=9) @ torch.linalg.cholesky(p.covariance_matrix).mT
-    teacher = DensityTeacher(p.log_prob, 2, samples=samples)
-    student = Gaussian(2).double()
+    model = gaussian(2, scale=1.0)
+    p, student = normal_of(model), Gaussian(2).double()
+    assert float(kl_divergence(p, normal_of(student))) > 0.1
     objective = Objective(reverse=0.0, moments=1.0)
-    distill(teacher, student, objective=objective, steps=600, batch_size=256, learning_rate=3e-2)
-    found = normal_of(student)
-    scale = p.covariance_matrix.diagonal().sqrt()
-    assert ((found.mean - p.mean) / scale).abs().max() < 0.15
-    difference = (found.covariance_matrix - p.covariance_matrix) / scale.outer(scale)
-    assert difference.abs().max() < 0.2
+    distill(model, student, objective=objective, steps=200, learning_rate=3e-2)
+    assert float(kl_divergence(p, normal_of(student))) < 0.01
 
 
 @pytest.mark.parametrize("conditional", [False, True])
@@ -215,7 +204,7 @@ def _half(x: Tensor) -> Tensor:
         (gaussian(2), {"student": "made"}, ValueError, "name must be one of"),
         (gaussian(2), {"student": 3}, TypeError, "student must be a flow, a name or"),
         (gaussian(2), {"student": {"features": 2}}, TypeError, "student must be a flow, a name"),
-        (gaussian(2), {"student": "mixture"}, TypeError, "flows"),
+        (gaussian(2), {"student": "mixture"}, TypeError, "argument 'features'"),
         (gaussian(2, 1), {}, ValueError, "contexts of shape"),
         (gaussian(2).half(), {}, ValueError, "float32 or float64"),
         (gaussian(2), {"steps": 0}, ValueError, "steps must be at least 1"),
