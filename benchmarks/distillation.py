@@ -44,9 +44,9 @@ FULL = {
     784: Size(1024, 2, 128, 2000, 3000, 5000),
 }
 QUICK = {
-    8: Size(64, 2, 256, 400, 600, 5000),
-    64: Size(128, 2, 128, 300, 400, 2000),
-    784: Size(256, 2, 64, 60, 60, 500),
+    8: Size(64, 2, 128, 200, 200, 2000),
+    64: Size(64, 2, 64, 100, 100, 1000),
+    784: Size(64, 1, 32, 20, 20, 200),
 }
 HEADER = [
     "D",
@@ -118,7 +118,7 @@ def measure(features: int, size: Size) -> list[list[str]]:
     """Train a teacher and a student, and return the lines of both the start and the end."""
     teacher = taught(features, size)
     student = {"name": "iaf", "transforms": size.transforms, "hidden_features": [size.width] * 2}
-    options = {"batch_size": size.batch, "pool": max(10_000, 8 * features)}
+    options = {"batch_size": size.batch, "pool": max(2000, 5 * features)}
     start = time.perf_counter()
     first = distill(teacher, student, steps=1, learning_rate=1e-9, **options)
     begin = time.perf_counter()
