@@ -46,7 +46,7 @@ FULL = {
 QUICK = {
     8: Size(64, 2, 128, 200, 200, 2000),
     64: Size(64, 2, 64, 100, 100, 1000),
-    784: Size(64, 1, 32, 20, 20, 200),
+    784: Size(128, 1, 32, 150, 40, 500),
 }
 HEADER = [
     "D",
@@ -66,7 +66,7 @@ def rows(count: int, features: int, generator: torch.Generator) -> Tensor:
     columns = [noise[:, 0]]
     for i in range(1, features):
         last = columns[-1]
-        columns.append(torch.sin(2 * last) + (0.3 + 0.3 * torch.sigmoid(2 * last)) * noise[:, i])
+        columns.append(torch.sin(last) + (0.4 + 0.4 * torch.sigmoid(2 * last)) * noise[:, i])
     return torch.stack(columns, 1)
 
 

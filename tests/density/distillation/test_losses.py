@@ -175,5 +175,10 @@ def test_bad_objectives(change: dict[str, object], error: type[Exception], messa
 
 
 def test_moments_of_constant_features() -> None:
-    with pytest.raises(ValueError, match=r"constant features \[1\]"):
+    with pytest.raises(ValueError, match="got 1 constant features, the first 1"):
         moments_about(torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
+
+
+def test_moments_of_draws_that_are_not_finite() -> None:
+    with pytest.raises(ValueError, match="NaN or infinity in 1 rows"):
+        moments_about(torch.tensor([[0.0, 1.0], [1.0, torch.nan]]))

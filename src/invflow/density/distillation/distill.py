@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from invflow import _checks, training
-from invflow.density.distillation.losses import Aim, Objective
+from invflow.density.distillation.losses import Aim, Objective, deviations
 from invflow.density.distillation.teacher import Draws, Teacher, as_teacher
 from invflow.flows import Flow, FlowMixture, Preconditioned, build
 from invflow.training.batches import generator
@@ -200,19 +200,16 @@ def _scale(y: Tensor) -> Tensor:
     The whole covariance where there are draws enough to tell it, the standard deviations elsewhere.
 
     Raises:
-        ValueError: a feature that does not vary.
+        ValueError: draws that are not finite, or a feature that does not vary.
     """
     y = y.double()
-    deviations = y.std(0)
-    still = (~(deviations > 0)).nonzero().flatten().tolist()
-    if still:
-        raise ValueError(f"the teacher's samples must vary, got constant features {still}")
+    scale = deviations(y)
     if len(y) > 4 * y.shape[1]:
         correlation = torch.corrcoef(y.mT).reshape(y.shape[1], y.shape[1])
         lower, failed = torch.linalg.cholesky_ex(correlation)
         if not failed:
-            return deviations.unsqueeze(-1) * lower
-    return deviations.diag()
+            return scale.unsqueeze(-1) * lower
+    return scale.diag()
 
 
 def _aims(objective: Objective, teacher: Teacher, draws: Draws | None) -> tuple[Aim, Aim]:

@@ -195,16 +195,32 @@ def moments_about(y: Tensor) -> Statistic:
         >>> moments_about(y)(y)  # the variance is that of a population
         tensor([0.0000, 0.5000])
     """
-    mean, scale = y.mean(0), y.std(0, correction=0)
-    still = (~(scale > 0)).nonzero().flatten().tolist()
-    if still:
-        raise ValueError(f"the teacher's samples must vary, got constant features {still}")
+    mean, scale = y.mean(0), deviations(y)
 
     def statistic(x: Tensor) -> Tensor:
         u = (x - mean) / scale
         return torch.cat([u.mean(0) / 2**0.5, (u.mT @ u / (2 * len(u))).flatten()])
 
     return statistic
+
+
+def deviations(y: Tensor) -> Tensor:
+    """Return the standard deviations of the teacher's draws, (features,), of a population.
+
+    Raises:
+        ValueError: draws that are not finite, or a feature that does not vary.
+    """
+    bad = int((~y.isfinite()).any(-1).sum())
+    if bad:
+        raise ValueError(f"the teacher's draws must be finite, got NaN or infinity in {bad} rows")
+    scale = y.std(0, correction=0)
+    still = (scale == 0).nonzero().flatten().tolist()
+    if still:
+        raise ValueError(
+            f"the teacher's draws must vary, got {len(still)} constant features, "
+            f"the first {still[0]}"
+        )
+    return scale
 
 
 def mismatch(statistic: Statistic, x: Tensor, goal: Tensor) -> Tensor:
