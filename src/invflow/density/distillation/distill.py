@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,11 +125,9 @@ def distill(
     with torch.no_grad():
         _check_start(evaluate(trained)["loss"])
     fabric = training.launch(device.type, precision=PRECISIONS[dtype])
-    with ExitStack() as stack:
-        if directory is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-        models = {"student": trained}
-        training.fit(fabric, models, batch_size, loss, evaluate, settings, Path(directory), report)
+    kept = None if directory is None else Path(directory)
+    models = {"student": trained}
+    training.fit(fabric, models, batch_size, loss, evaluate, settings, kept, report)
     return flow
 
 
