@@ -16,7 +16,7 @@ def _all(blocks: list[int], size: int, steps: int, done: int = 0) -> list[list[i
 def test_an_epoch_takes_every_row_at_most_once(blocks: list[int]) -> None:
     given = _all(blocks, 4, 10)
     for epoch in (given[:5], given[5:]):
-        rows = sum(epoch, [])
+        rows = [row for batch in epoch for row in batch]
         assert len(set(rows)) == len(rows) == 20
         assert set(rows) <= set(range(23))
     assert given[:5] != given[5:]
@@ -47,5 +47,5 @@ def test_few_blocks_are_needed_together() -> None:
 
 
 def test_a_batch_larger_than_the_blocks_that_are_mixed() -> None:
-    rows = sum(_all([2] * 20, 33, 1), [])
+    (rows,) = _all([2] * 20, 33, 1)
     assert len(set(rows)) == 33
