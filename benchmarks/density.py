@@ -32,8 +32,8 @@ invflow's flow of the same kind (for the IAF, to the MAF). On a machine that is 
 `prepare` follows the MAF paper: grey photographs in, `train` and `test` (BSDS300 has 200 and 100),
 of which the first 180 of `train` give training patches and the others those for validation. Patches
 are 8 x 8, from uniformly random places; with uniform noise added, divided by 256, their mean
-subtracted, the last pixel dropped. A Gaussian's likelihood is printed as a check: 96.83 nats for
-BSDS300, 96.67 in the paper, whose patches come from other places.
+subtracted, the last pixel dropped. A Gaussian's likelihood is printed as a check: 96.7 to 96.9 nats
+for BSDS300 by the seed of the places, 96.67 in the paper.
 """
 
 from __future__ import annotations
@@ -216,7 +216,9 @@ class Trainee:
         torch.manual_seed(seed)
         self.model = MODELS[model](data.features, data.budget)
         self.model.module.to(data.train.device)
-        self.optimizer = torch.optim.Adam(self.model.module.parameters(), self.budget.rate)
+        self.optimizer = torch.optim.Adam(
+            self.model.module.parameters(), self.budget.rate, fused=True
+        )
         updates = self.budget.updates
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, updates)
         self.batches = batches(len(data.train), data.batch, updates, seed, 0)
@@ -428,10 +430,8 @@ def gaussian(train: NDArray[np.float32], test: NDArray[np.float32]) -> float:
     mean = torch.from_numpy(train.mean(0, dtype=np.float64))
     covariance = torch.from_numpy(np.cov(train, rowvar=False, dtype=np.float64))
     fitted = MultivariateNormal(mean, covariance)
-    return statistics.fmean(
-        float(fitted.log_prob(rows.double()).mean())
-        for rows in torch.from_numpy(test).split(10_000)
-    )
+    parts = torch.from_numpy(test).split(10_000)
+    return sum(float(fitted.log_prob(part.double()).sum()) for part in parts) / len(test)
 
 
 def _models(text: str) -> list[str]:
