@@ -84,7 +84,7 @@ class Budget:
 
 
 TABLE = Budget(5, (64, 64), batch=256, updates=4_000, rate=1e-3, evaluate_every=200)
-PATCHES = Budget(5, (512, 512), batch=512, updates=40_000, rate=1e-3, evaluate_every=1_000)
+PATCHES = Budget(5, (512, 512), batch=512, updates=20_000, rate=1e-3, evaluate_every=1_000)
 #: Patches for training, validation and test.
 COUNTS = (1_000_000, 50_000, 250_000)
 
