@@ -23,7 +23,8 @@ class Latent(NamedTuple):
     Attributes:
         z: the maps.
         log_ratio: log q(z) - log p(z) at the draw, of each entry, in nats.
-        kl: the divergence of each entry; in closed form where q is normal, otherwise `log_ratio`.
+        kl: of the same mean over draws: the divergence in closed form where there is one, and
+            otherwise `log_ratio`.
     """
 
     z: Tensor
@@ -118,10 +119,6 @@ class ResidualLayer(nn.Module, ABC):
         block = torch.cat([*latents, F.elu(self.up_in(F.elu(h)))], 1)
         return _resized(h, self.size) + RESIDUAL * self.up_out(block)
 
-    def _latent(self, q: Gaussian, p: Gaussian, z: Tensor, log_q: Tensor) -> Latent:
-        log_ratio = log_q - p.log_prob(z)
-        return Latent(z, log_ratio, log_ratio if self.posterior.steps else q.kl_from(p))
-
 
 class TopDownLayer(ResidualLayer):
     r"""A layer inferred on the way down, from what came up and what comes down ("bidirectional").
@@ -162,7 +159,10 @@ class TopDownLayer(ResidualLayer):
             context = repeated(context, len(h)) + self.down_context(active)
         q = Gaussian.of(*normal.chunk(2, 1))
         z, log_q = self.posterior(q, context, noise)
-        return self.generate(h, z), self._latent(q, self.normal(h), z, log_q)
+        p = self.normal(h)
+        log_ratio = log_q - p.log_prob(z)
+        kl = log_ratio if self.posterior.steps else q.kl_from(p)
+        return self.generate(h, z), Latent(z, log_ratio, kl)
 
 
 class BottomUpLayer(ResidualLayer):
@@ -170,24 +170,27 @@ class BottomUpLayer(ResidualLayer):
 
     $$q(z|h_u) = \mathrm{IAF}\big(N(\mu_u, \sigma_u);\ c_u\big)$$
 
+    The latents above depend on z, and the prior of z on them: given them z is no longer a draw of
+    q, whose divergence from the prior is therefore not in the bound, even where both are normal.
     The arguments are those of `ResidualLayer`.
     """
 
     upwards = True
 
-    def up(self, h: Tensor, noise: Tensor) -> tuple[Tensor, tuple[Gaussian, Tensor, Tensor]]:
+    def up(self, h: Tensor, noise: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h = repeated(h, len(noise))
         active = F.elu(h)
         q = Gaussian.of(*self.up_normal(active).chunk(2, 1))
         context = None if self.up_context is None else self.up_context(active)
         z, log_q = self.posterior(q, context, noise)
-        return self._above(h, z), (q, z, log_q)
+        return self._above(h, z), (z, log_q)
 
     def down(
-        self, h: Tensor, evidence: tuple[Gaussian, Tensor, Tensor], noise: Tensor
+        self, h: Tensor, evidence: tuple[Tensor, Tensor], noise: Tensor
     ) -> tuple[Tensor, Latent]:
-        q, z, log_q = evidence
-        return self.generate(h, z), self._latent(q, self.normal(h), z, log_q)
+        z, log_q = evidence
+        log_ratio = log_q - self.normal(h).log_prob(z)
+        return self.generate(h, z), Latent(z, log_ratio, log_ratio)
 
 
 def repeated(values: Tensor, rows: int) -> Tensor:
