@@ -113,7 +113,7 @@ def _histograms(axis: Axes, rows: Floats, draws: Floats, limits: tuple[float, fl
         edges = np.arange(np.floor(limits[0]), np.ceil(limits[1]) + 1) - 0.5
     for values, colour in ((rows, ROW_COLOUR), (draws, DRAW_COLOUR)):
         weights = np.full(len(values), 1 / len(values))
-        axis.hist(values, edges, weights=weights, histtype="step", color=colour, lw=1.3)
+        axis.hist(values, edges.tolist(), weights=weights, histtype="step", color=colour, lw=1.3)
     axis.set_yticks([])
 
 
