@@ -27,10 +27,12 @@ def read(path: str | Path) -> Source:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: an unknown kind of file, or one that is empty or damaged; columns without a
-            name, or of the same.
+        ValueError: a directory, an unknown kind of file, or one that is empty or damaged; columns
+            without a name, or of the same.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory; a table is in one file")
     kind = suffix(path, READABLE)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
