@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from invflow import _runs
+from invflow import _checks, _runs
 from invflow.density import data, run
 from invflow.density.assess import assess
 from invflow.density.config import Config
@@ -15,6 +15,7 @@ from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
 from invflow.density.table import Columns, Source, survey
 from invflow.density.table.source import blocks
+from invflow.flows.named import Named
 from invflow.training import metrics
 
 Report = Callable[[int, str], None]
@@ -70,7 +71,12 @@ def train(
 
 
 def build(config: Config) -> FlowDensity:
-    """Return the estimator that a run is about, not yet fitted."""
+    """Return the estimator that a run is about, not yet fitted.
+
+    Raises:
+        ValueError: an unknown flow.
+    """
+    _checks.choice("flow", config.flow, Named.kinds())
     return FlowDensity(
         config.flow,
         transforms=config.transforms,

@@ -142,10 +142,10 @@ def command(
     }
     given = {k: v for k, v in given.items() if v not in (None, [], {})}
     config = settings(Config, given, {"hidden_features": "hidden"})
-    directory = run_directory(runs, data.name.split(".")[0] if name is None else name)
     report.require()
+    rows = tables.load(config)
+    directory = run_directory(runs, data.name.split(".")[0] if name is None else name)
     try:
-        rows = tables.load(config)
         with terminal.warnings(), terminal.progress("training", config.steps) as told:
             run = experiment.train(config, directory, rows=rows, overwrite=overwrite, report=told)
         page.write(run, rows)
