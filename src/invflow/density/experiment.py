@@ -19,6 +19,8 @@ from invflow.flows.named import Named
 from invflow.training import metrics
 
 Report = Callable[[int, str], None]
+#: Flows that a name and sizes make; others are made of flows.
+FLOWS = sorted(Named.kinds().keys() - {"mixture", "preconditioned"})
 
 
 def train(
@@ -76,7 +78,7 @@ def build(config: Config) -> FlowDensity:
     Raises:
         ValueError: an unknown flow.
     """
-    _checks.choice("flow", config.flow, Named.kinds())
+    _checks.choice("flow", config.flow, FLOWS)
     return FlowDensity(
         config.flow,
         transforms=config.transforms,

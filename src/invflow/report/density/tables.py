@@ -23,8 +23,8 @@ def brief(run: Run) -> list[tuple[str, ...]]:
         rows += [("energy test against draws", f"p {found.energy.p_value:.2g}: {verdict}")]
     if found.classifier is not None:
         auc, error = found.classifier.statistic, found.classifier.standard_error
-        verdict = "differs" if found.classifier.p_value <= found.classifier.level else "no"
-        verdict = verdict if verdict == "differs" else "no difference"
+        differs = found.classifier.p_value <= found.classifier.level
+        verdict = "differs" if differs else "no difference"
         rows += [("classifier against draws", f"AUC {auc:.3f} ± {error:.3f}: {verdict}")]
     rows += [("training", f"{run.results.seconds:.0f} s")]
     return [("of the test rows", ""), *rows]
@@ -82,8 +82,15 @@ def columns(run: Run) -> list[tuple[str, ...]]:
     known = run.density.columns_
     each = {column.name: (column, "") for column in known.features}
     each |= {column.name: (column, "given, ") for column in known.context}
-    rows = [(name, role + _kind(column)) for name, (column, role) in each.items()]
-    return [("column", "taken for"), *rows]
+    rows = [
+        (name, role + _kind(column), _number(column.smallest), _number(column.largest))
+        for name, (column, role) in each.items()
+    ]
+    return [("column", "taken for", "smallest", "largest"), *rows]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def _kind(column: Column) -> str:

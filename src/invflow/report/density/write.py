@@ -27,7 +27,9 @@ def write(run: Run, data: Data) -> None:
     histograms = ranks(found.calibration, found.histograms, found.worst_columns)
     sections = [
         page.Section("Results", table=tables.brief(run), text=_results(run)),
-        page.Section("Data against draws", picture=page.encoded(pairs(shown)), text=_pairs(shown)),
+        page.Section(
+            "Data against draws", picture=page.encoded(pairs(shown)), text=_pairs(run, shown)
+        ),
         page.Section("Ranks", picture=page.encoded(histograms), text=_ranks(run)),
         page.Section(
             "Calibration",
@@ -75,14 +77,14 @@ def _results(run: Run) -> str:
     return text
 
 
-def _pairs(shown: Points) -> str:
+def _pairs(run: Run, shown: Points) -> str:
     source = "rows of the test" if shown.held_out else "rows of the table, learned ones too"
+    given = " Each draw has the context of a row." if run.density.columns_.context else ""
     return (
         f"{len(shown.rows)} {source} (blue, below the diagonal), and as many draws (orange, above "
-        "it), of the columns whose ranks fit worst, the worst first. A picture below the diagonal "
-        "should look like its mirror image above it. Both histograms are on the diagonal. Draws of "
-        "a conditional density have the contexts of the rows. What is in view is what the rows "
-        f"span; {shown.out_of_view} draws are out of it."
+        f"it), of {len(shown.names)} columns, those whose ranks fit worst. A picture below the "
+        "diagonal should look like its mirror image above it. Both histograms are on the diagonal. "
+        f"What is in view is what the rows span; {shown.out_of_view} draws are out of it.{given}"
     )
 
 
@@ -99,7 +101,7 @@ def _ranks(run: Run) -> str:
 def _calibration(run: Run) -> str:
     verdict = str(run.results.assessment.calibration).splitlines()[0]
     return (
-        f"{verdict[0].upper()}{verdict[1:]}. The table says which share of test values lies inside "
+        f"{_sentence(verdict)} The table says which share of test values lies inside "
         "of the density's central intervals, ± what chance allows a right density. Whole rows, "
         "where they stand in it, are judged by the length of their noise: near the middle, or far "
         "out."
@@ -111,12 +113,12 @@ def _two_sample(run: Run) -> str:
     energy = (
         "The energy test takes two complete rows or more."
         if found.energy is None
-        else f"Energy test: {found.energy}."
+        else _sentence(str(found.energy))
     )
     classifier = (
         " There are too few complete rows to train a classifier."
         if found.classifier is None
-        else f" Classifier test: {found.classifier}."
+        else " " + _sentence(str(found.classifier))
     )
     text = (
         f"{energy}{classifier} Both ask whether test rows can be told from draws, dependence "
@@ -130,6 +132,10 @@ def _two_sample(run: Run) -> str:
             " Draws given the contexts of one half of the rows are compared with the other half."
         )
     return text
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 _COLUMNS = (
@@ -150,13 +156,11 @@ def _rows(run: Run) -> str:
 
 
 def _training(run: Run) -> str:
-    best = max(run.density.curve_, key=lambda each: each[1])
-    return (
-        f"The mean bound on the log density, in nats per row. What is kept is what was best on the "
-        f"rows set aside, after {best[0]} steps of {run.config.steps} at most, with "
-        f"{best[1]:.4g} nats. In training whole numbers get random noise, which lies below what "
-        "the results say of them."
-        if run.density.columns_.has_integers
-        else f"The mean log density, in nats per row. What is kept is what was best on the rows "
-        f"set aside, after {best[0]} steps of {run.config.steps} at most, with {best[1]:.4g} nats."
+    step, best = max(run.density.curve_, key=lambda each: each[1])
+    text = (
+        "The mean log density, in nats per row. What is kept is what was best on the rows set "
+        f"aside, after {step} steps of {run.config.steps} at most, with {best:.4g} nats."
     )
+    if run.density.columns_.has_integers or run.density.columns_.missing:
+        text += " In training it is a bound, with one draw of noise, below that of the results."
+    return text
