@@ -149,7 +149,9 @@ def test_noise_and_rows_make_each_other(fitted: FlowDensity) -> None:
     decoded = fitted.model_.encoding.decode(back).detach()
     np.testing.assert_allclose(decoded, test, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="complete rows only"):
-        FlowDensity("gaussian", steps=5, missing="marginalise").fit(test).noise([[math.nan, 1.0]])
+        FlowDensity("gaussian", steps=5, missing="marginalise").fit(test.to_numpy()).noise(
+            [[math.nan, 1.0]]
+        )
 
 
 def test_noise_of_what_cannot_be() -> None:

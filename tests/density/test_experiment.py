@@ -68,15 +68,19 @@ def test_a_category_of_the_test_alone_is_no_error(tmp_path: Path) -> None:
     assert finished.density.columns_.context[0].categories == ("green", "mauve", "red")
 
 
-@pytest.mark.parametrize("missing", ["refuse", "marginalise"])
-def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path: Path, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "steps", "stops"), [("refuse", 110, (30, 75)), ("marginalise", 54, (52,))]
+)
+def test_a_stopped_run_goes_on_to_the_same_numbers(
+    tmp_path: Path, missing: str, steps: int, stops: tuple[int, ...]
+) -> None:
     frame = mixed(60)
     if missing == "marginalise":
         frame.loc[::7, "size"] = np.nan
     # Evaluations, and with them checkpoints, come every 50 steps.
-    settings = config(written(frame, tmp_path / "a.csv"), steps=110, missing=missing, **SOME)
+    settings = config(written(frame, tmp_path / "a.csv"), steps=steps, missing=missing, **SOME)
     whole = experiment.train(settings, tmp_path / "whole")
-    for stop in (30, 75):
+    for stop in stops:
 
         def report(step: int, line: str, stop: int = stop) -> None:
             if step >= stop:
@@ -92,7 +96,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path: Path, missing: str)
         first, second = (tmp_path / each / name for each in ("whole", "again"))
         assert first.read_bytes() == second.read_bytes(), name
     assert again.results.assessment == whole.results.assessment
-    assert [step for step, _ in again.density.curve_] == [50, 100, 110]
+    assert [step for step, _ in again.density.curve_] == [*range(50, steps, 50), steps]
 
 
 def test_what_is_on_disk(tmp_path: Path) -> None:
