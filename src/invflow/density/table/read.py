@@ -106,10 +106,11 @@ def _is_number(text: str) -> bool:
 
 
 def _arrays(path: Path) -> pd.DataFrame:
-    loaded: Any = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return _matrix(loaded, None, "the array")
-    with loaded:
+    # Opened here, as NumPy leaves damaged files open.
+    with path.open("rb") as file:
+        loaded: Any = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return _matrix(loaded, None, "the array")
         content = {name: loaded[name] for name in loaded.files}
     if all(array.ndim == 1 for array in content.values()) and content:
         lengths = {len(array) for array in content.values()}
