@@ -237,6 +237,13 @@ def test_options_of_densities_are_none_of_other_runs(invflow: Invflow, tmp_path:
     assert "--given does not go with a VAE run" in err
 
 
+def test_what_is_no_run_is_not_sampled(invflow: Invflow, finished: Path) -> None:
+    for arguments in (("sample", finished / "model"), ("score", finished / "model", "a.csv")):
+        code, _, err = invflow(*arguments)
+        assert code != 0
+        assert "holds the model 'table-density', expected a VAE or density run" in err
+
+
 def _whole(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["size", "share"]].copy()
 
@@ -360,7 +367,7 @@ def test_bounds_may_hold_colons() -> None:
 
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     file = written(_whole(mixed(100)), tmp_path / "a.csv")
-    options = ["--flow", "maf", "--steps", "300", "--patience", "0"]
+    options = ["--flow", "maf", "--steps", "120", "--patience", "0"]
     command = [sys.executable, "-m", "invflow", "density", str(file), *options, "--runs"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

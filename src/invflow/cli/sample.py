@@ -63,13 +63,16 @@ def command(
     height, width, 3), which is what `invflow vae` and `invflow score` read. Rows have the columns
     and types of the table that the density was learned from.
     """
-    if _runs.model(run) == "density-run":
-        from invflow.cli.density import sample as density
+    match _runs.model(run):
+        case "density-run":
+            from invflow.cli.density import sample as density
 
-        refuse("density", {"--posterior": posterior})
-        density.sample(run, count, given, fill, out, seed)
-    else:
-        from invflow.cli.vae import sample as vae
+            refuse("density", {"--posterior": posterior})
+            density.sample(run, count, given, fill, out, seed)
+        case "vae-run":
+            from invflow.cli.vae import sample as vae
 
-        refuse("VAE", {"--given": given, "--fill": fill})
-        vae.sample(run, count or 64, posterior, out, seed)
+            refuse("VAE", {"--given": given, "--fill": fill})
+            vae.sample(run, count or 64, posterior, out, seed)
+        case other:
+            raise ValueError(f"{run} holds the model {other!r}, expected a VAE or density run")

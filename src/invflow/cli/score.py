@@ -61,12 +61,15 @@ def command(
     Writes a table with a line per image, with its bound and log-likelihood, or per row, with its
     log density and how usual it is; and shows the means.
     """
-    if _runs.model(run) == "density-run":
-        from invflow.cli.density import score as density
+    match _runs.model(run):
+        case "density-run":
+            from invflow.cli.density import score as density
 
-        refuse("density", {"--posterior": posterior, "--samples": samples, "--seed": seed})
-        density.score(run, Path(data), out)
-    else:
-        from invflow.cli.vae import score as vae
+            refuse("density", {"--posterior": posterior, "--samples": samples, "--seed": seed})
+            density.score(run, Path(data), out)
+        case "vae-run":
+            from invflow.cli.vae import score as vae
 
-        vae.score(run, data, posterior, samples or 500, out, seed or 0)
+            vae.score(run, data, posterior, samples or 500, out, seed or 0)
+        case other:
+            raise ValueError(f"{run} holds the model {other!r}, expected a VAE or density run")

@@ -337,7 +337,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return how usual rows are: the share of rows set aside in training no likelier than they.
 
         p-values in (0, 1], small for anomalies (`calibration.anomaly`). Rows with gaps are
-        compared by the density of what is there, and so look more usual than they may be.
+        compared by the density of what is there, which is a number of other units: their p-values
+        hold among rows of which as much is missing as of those set aside.
 
         Args:
             X: as for `fit`.
