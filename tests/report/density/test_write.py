@@ -130,6 +130,22 @@ def test_bars_are_of_enough_values(rows: int, bars: int) -> None:
     assert found[0] == counts[: 20 // bars].sum()
 
 
+def test_curve_shows_what_matters(
+    trained: tuple[Run, Data], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that overfits, after a first evaluation far below."""
+    bounds = [-900.0, -20.0, -12.0, -10.0, -11.0, -40.0, -700.0, -5000.0]
+    rows = [
+        {"step": 50 * i, "split": split, "bound": bound, "loss": -abs(bound)}
+        for i, bound in enumerate(bounds)
+        for split in ("train", "validation")
+    ]
+    monkeypatch.setattr("invflow.training.metrics.read", lambda directory: rows)
+    low, high = curve(trained[0]).axes[0].get_ylim()
+    assert -40 < low < -20
+    assert -10 < high < 20
+
+
 def test_curve_ends_where_the_training_does(trained: tuple[Run, Data]) -> None:
     lines = {line.get_label(): line for line in curve(trained[0]).axes[0].get_lines()}
     assert list(lines) == ["rows set aside", "rows learned"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 from invflow.density.run import Run
@@ -10,6 +9,10 @@ from invflow.training import metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+#: Nats about the best value that are in view, if there are so many.
+SPAN = 5.0
 
 
 def curve(run: Run) -> Figure:
@@ -28,11 +31,11 @@ def curve(run: Run) -> Figure:
     axis = figure.subplots()
     for (label, line), style in zip(lines.items(), ("-", ":"), strict=False):
         axis.plot(*zip(*line, strict=True), style, marker=".", color="#1f77b4", label=label)
-    best, middle = (f(value for _, value in lines["rows set aside"]) for f in (max, median))
-    top = max(value for line in lines.values() for _, value in line)
-    # The heights that matter are around the best values, not the first ones.
-    lowest = min(value for line in lines.values() for _, value in line)
-    axis.set_ylim(max(lowest, best - 6 * max(best - middle, 0.2)) - 0.1, top + 0.2)
+    # The heights that matter are around the best values: others may be far below, or overfit.
+    best, *others = sorted((value for _, value in lines["rows set aside"]), reverse=True)
+    span = max([SPAN, *(6 * (best - value) for value in others[: 1 + len(others) // 4][-1:])])
+    seen = [value for line in lines.values() for _, value in line]
+    axis.set_ylim(max(min(seen), best - span) - 0.1, min(max(seen), best + span) + 0.2)
     axis.set(xlabel="step", ylabel="nats per row")
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=8)
