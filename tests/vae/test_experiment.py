@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from invflow import training
+from invflow import _runs, training
 from invflow.vae import data, experiment, run
 from invflow.vae.base import LatentModel
 from invflow.vae.build import RESNET_POSTERIORS, build
@@ -90,7 +90,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(config, tmp_path / "again", report=report)
-        assert not run.is_finished(tmp_path / "again")
+        assert not _runs.is_finished(tmp_path / "again")
     torch.manual_seed(source.randrange(1000))  # of which nothing depends
     again = experiment.train(config, tmp_path / "again")
     assert whole is not None

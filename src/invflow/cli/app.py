@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 import invflow
-from invflow.cli import compare, posterior, sample, score, vae
+from invflow.cli import compare, posterior, sample, score
+from invflow.cli.density import train as density
+from invflow.cli.vae import train as vae
 
 app = typer.Typer(
     name="invflow",
@@ -16,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("vae")(vae.command)
+app.command("density")(density.command)
 app.command("compare")(compare.command)
 app.command("posterior")(posterior.command)
 app.command("sample")(sample.command)

@@ -2,60 +2,74 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from invflow import _files, report
-from invflow.cli import terminal
-from invflow.vae import data, evaluation
-from invflow.vae import run as runs
+from invflow import _runs
+from invflow.cli.settings import refuse
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="Directory of a finished run.", metavar="RUN")],
-    images: Annotated[
+    data: Annotated[
         str,
         typer.Argument(
-            help=f"{', '.join(data.NAMES)}, an .npz file or a folder: the test images, or all "
-            "where none are set apart for the test.",
+            help="For a VAE, images as `invflow vae` takes them: those of the test, or all where "
+            "none are set apart for it. For a density, a table: .csv, .tsv, .parquet, .npz or "
+            ".npy.",
             metavar="DATA",
         ),
     ],
     posterior: Annotated[
-        str | None, typer.Option(help="Which of the run's models.", show_default="the last")
+        str | None,
+        typer.Option(
+            help="Which of the run's models.", show_default="the last", rich_help_panel="VAE runs"
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Importance samples per image.", min=1)] = 500,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Importance samples per image.",
+            min=1,
+            show_default="500",
+            rich_help_panel="VAE runs",
+        ),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file.", metavar="FILE", show_default="RUN/scores.csv")
+        Path | None,
+        typer.Option(
+            help="CSV file; of rows also .csv.gz, .tsv or .parquet.",
+            metavar="FILE",
+            show_default="RUN/scores.csv",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the random numbers.",
+            min=0,
+            max=2**63 - 1,
+            show_default="0",
+            rich_help_panel="VAE runs",
+        ),
+    ] = None,
 ) -> None:
-    """Score images under a trained model: bound and log-likelihood of each, in nats.
+    """Score images under a VAE, or rows under a density, in nats.
 
-    Writes a CSV file with a line per image, and shows the means.
+    Writes a table with a line per image, with its bound and log-likelihood, or per row, with its
+    log density and how usual it is; and shows the means.
     """
-    finished = runs.load(run)
-    model = finished.model(posterior)
-    levels = data.scorable(images, model.levels, finished.format.shape)
-    scores = evaluation.score(model, levels, samples=samples, seed=seed)
-    columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *columns])
-    values = (column.tolist() for column in columns.values())
-    writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
-    path = out or run / "scores.csv"
-    _files.write_text(path, text.getvalue())
-    means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
-    rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
-    if report.has_bits(finished):
-        bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
-        rows += [("bits/dim", f"{bits[0]:.3f}", f"{abs(bits[1]):.3f}")]
-    terminal.table(
-        f"{len(levels)} images, nats per image", ("score", "mean", "standard error"), rows
-    )
-    terminal.say(f"Scores: {path}")
+    match _runs.model(run):
+        case "density-run":
+            from invflow.cli.density import score as density
+
+            refuse("density", {"--posterior": posterior, "--samples": samples, "--seed": seed})
+            density.score(run, Path(data), out)
+        case "vae-run":
+            from invflow.cli.vae import score as vae
+
+            vae.score(run, data, posterior, samples or 500, out, seed or 0)
+        case other:
+            raise ValueError(f"{run} holds the model {other!r}, expected a VAE or density run")

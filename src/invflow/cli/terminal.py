@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings as python_warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
@@ -52,6 +54,19 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
     for row in rows:
         grid.add_row(*row)
     _console.print(grid)
+
+
+@contextmanager
+def warnings() -> Generator[None]:
+    """Show warnings that are meant for users as lines, without the place in the code."""
+
+    def show(message: Warning | str, *where: object, **more: object) -> None:
+        sys.stderr.write(f"invflow: {message}\n")
+
+    with python_warnings.catch_warnings():
+        python_warnings.simplefilter("default", UserWarning)
+        python_warnings.showwarning = show
+        yield
 
 
 def say(line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow import _checks, _saving, training
-from invflow.density import conditional, maximum_likelihood
+from invflow.density import conditional, draws, maximum_likelihood
+from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
 from invflow.density.model import TableDensity
 from invflow.density.table import Columns, Frame, Rows, Source, arrays, source, survey
+from invflow.density.two_sample import EnergyTest, two_sample
+from invflow.training import metrics
 from invflow.training.batches import generator
 
 try:
@@ -131,7 +134,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         table = self._source(X, reset=True)
         if not self.progress:
-            return self.fit_source(table)
+            return self._fit(table)
         from tqdm import tqdm
 
         with tqdm(total=self.steps) as bar:
@@ -140,39 +143,58 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 bar.update(step - bar.n)
                 bar.set_postfix_str(line)
 
-            return self.fit_source(table, report=report)
+            return self._fit(table, report=report)
 
     def fit_source(
         self,
         table: Source,
         *,
+        columns: Columns | None = None,
         directory: Path | None = None,
         report: maximum_likelihood.Report = lambda step, line: None,
+        ready: Callable[[], None] = lambda: None,
     ) -> Self:
         """Learn the density of a table, and go on where a checkpoint in a directory is.
 
         Args:
             table: the rows.
+            columns: what `survey` says of the table, or of one that it is a part of; None to look.
             directory: of the run, None to keep nothing on disk.
             report: told of every step.
+            ready: called once all arguments have been tried, before anything is on disk.
 
         Raises:
             As `fit`; and ValueError for a damaged checkpoint, or one of another run.
         """
+        self.feature_names_in_ = np.array(table.names, dtype=object)
+        return self._fit(table, columns, directory, report, ready)
+
+    def _fit(
+        self,
+        table: Source,
+        columns: Columns | None = None,
+        directory: Path | None = None,
+        report: maximum_likelihood.Report = lambda step, line: None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> Self:
         _checks.choice("missing", self.missing, MISSING)
         fraction = _checks.number("validation_fraction", self.validation_fraction)
         if not 0 < fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        columns = survey(table, self.kinds, self.conditional_on, self.missing)
+        seed = _seed(self.random_state)
+        if columns is None:
+            columns = survey(table, self.kinds, self.conditional_on, self.missing)
         train, aside = source.split(table, fraction, np.random.default_rng(seed))
         rows, validation = Rows(train, columns), Rows(aside, columns)
         settings = self._settings(seed, len(rows))
         model, imputer = self._build(columns, seed)
         fabric = training.launch(self.accelerator, 1, self.precision)
+        ready()
         self.curve_ = maximum_likelihood.fit(
             model, imputer, rows, validation, settings, fabric, directory, report
         )
+        if directory is not None:  # where steps may be that an earlier process did
+            self.curve_ = _recorded(directory)
         self._keep(columns, model, imputer)
         self.reference_ = np.sort(self._score(validation))
         return self
@@ -219,10 +241,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         count = _checks.positive_integer("n_samples", n_samples)
         given = self._given(given, count)
         context = torch.from_numpy(arrays.context(given, self.columns_))
-        noise = generator("cpu", int(check_random_state(random_state).randint(2**31)))
-        with torch.no_grad():
-            parts = [self.model_.sample(each, noise) for each in context.split(CHUNK)]
-        return self._table(torch.cat(parts), given)
+        noise = generator("cpu", _seed(random_state))
+        return self._table(draws.draw(self.model_, context, noise), given)
 
     def sample_conditional(self, X: Any, n_samples: int = 1, *, random_state: Any = None) -> Any:
         """Return rows whose gaps are filled with draws, given what is there.
@@ -243,7 +263,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         imputer = self._gaps()
         count = _checks.positive_integer("n_samples", n_samples)
         rows = self._rows(X)
-        noise = generator("cpu", int(check_random_state(random_state).randint(2**31)))
+        noise = generator("cpu", _seed(random_state))
         drawn: list[Tensor] = []
         effective: list[Tensor] = []
         for x, context in rows.parts(CHUNK):
@@ -257,6 +277,107 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def impute(self, X: Any, *, random_state: Any = None) -> Any:
         """Return rows whose gaps are filled with one draw each: `sample_conditional` once."""
         return self.sample_conditional(X, random_state=random_state)
+
+    def noise(self, X: Any, random_state: Any = None) -> Array:
+        """Return what noise of the flow's base rows are made of, shape (rows, features).
+
+        If the density is right, it is distributed as the base, standard normal if nothing else
+        was asked for. Whole numbers are dequantised at random; there it is so of a density that
+        is even between them.
+
+        Args:
+            X: as for `fit`.
+            random_state: seed of the dequantisation.
+
+        Raises:
+            TypeError: the flow is a mixture.
+            ValueError: missing values, or values outside of their bounds; or as `score_samples`.
+
+        Example:
+            >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
+            >>> density = FlowDensity("gaussian", steps=200, random_state=0).fit(rows)
+            >>> z = density.noise(rows)
+            >>> bool(abs(z.mean()) < 0.2), bool(abs(z.std() - 1) < 0.2)
+            (True, True)
+        """
+        x, context = self._tensors(X)
+        if x.isnan().any():
+            raise ValueError("noise has complete rows only, got missing values (NaN)")
+        return draws.noise(self.model_, x, context, generator("cpu", _seed(random_state))).numpy()
+
+    def calibrate(self, X: Any, random_state: Any = None) -> Calibration:
+        """Return whether held-out values are where the density says, column by column.
+
+        Ranks of values among draws, given the same context, are uniform if the density is right
+        (`calibration.calibrate`). Where noise is to be normal, whole rows are looked at too.
+
+        Args:
+            X: rows that the density has not been trained on, two or more; else as for `fit`.
+            random_state: seed of the draws.
+
+        Raises:
+            ValueError: as `score_samples`.
+            ImportError: SciPy is not installed.
+
+        Example:
+            >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (600, 2))
+            >>> density = FlowDensity("gaussian", steps=200, random_state=0).fit(rows[100:])
+            >>> density.calibrate(rows[:100], random_state=0).rejected
+            []
+            >>> density.calibrate(rows[:100] * 1.1, random_state=0).rejected
+            ['x0', 'x1', 'whole rows']
+        """
+        x, context = self._tensors(X)
+        found = draws.ranks(self.model_, x, context, _seed(random_state))
+        names = [column.name for column in self.columns_.features]
+        joint = draws.radial(self.model_, x, context)
+        return calibrate(found.values, names=names, draws=found.draws, joint=joint)
+
+    def anomaly_scores(self, X: Any) -> Array:
+        """Return how usual rows are: the share of rows set aside in training no likelier than they.
+
+        p-values in (0, 1], small for anomalies (`calibration.anomaly`). Rows with gaps are
+        compared by the density of what is there, which is a number of other units: their p-values
+        hold among rows of which as much is missing as of those set aside.
+
+        Args:
+            X: as for `fit`.
+
+        Raises:
+            ValueError: as `score_samples`.
+
+        Example:
+            >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
+            >>> density = FlowDensity("gaussian", steps=200, random_state=0).fit(rows)
+            >>> usual, odd = density.anomaly_scores([[5.0, 5.0], [9.0, 5.0]])
+            >>> bool(usual > 0.5), bool(odd < 0.05)
+            (True, True)
+        """
+        return anomaly(self.score_samples(X), self.reference_)
+
+    def two_sample(self, X: Any, random_state: Any = None) -> EnergyTest:
+        """Return whether held-out rows differ from as many draws (`two_sample.two_sample`).
+
+        Rows with missing values are left out. Of a conditional density, draws given the contexts
+        of one half of the rows are compared with the other half, contexts included.
+
+        Args:
+            X: rows that the density has not been trained on; else as for `fit`.
+            random_state: seed of draws and permutations.
+
+        Raises:
+            ValueError: too few complete rows; or as `score_samples`.
+            ImportError: SciPy is not installed.
+
+        Example:
+            >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (600, 2))
+            >>> density = FlowDensity("gaussian", steps=200, random_state=0).fit(rows[100:])
+            >>> density.two_sample(rows[:100], random_state=0).differs
+            False
+        """
+        seed = _seed(random_state)
+        rows, drawn, names = draws.pair(self.model_, *self._tensors(X), seed)
+        return two_sample(rows, drawn, names=names, seed=seed)
 
     def save(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
@@ -379,6 +500,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
             )
         return Rows(table, self.columns_)
 
+    def _tensors(self, X: Any) -> tuple[Tensor, Tensor]:
+        parts = list(self._rows(X).parts(CHUNK))
+        x, context = (torch.cat(part) for part in zip(*parts, strict=True))
+        return x, context
+
     def _score(self, rows: Rows) -> Array:
         scores: list[Tensor] = []
         for x, context in rows.parts(CHUNK):
@@ -417,6 +543,16 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
         frame = arrays.frame(x.numpy(), given, self.columns_)
         return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
+
+
+def _seed(random_state: Any) -> int:
+    return int(check_random_state(random_state).randint(2**31))
+
+
+def _recorded(directory: Path) -> list[tuple[int, float]]:
+    """Return the curve of a run, from its metrics."""
+    rows = metrics.read(directory)
+    return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
 
 
 def _warn(effective: Tensor) -> None:

@@ -24,7 +24,8 @@ class Uniformity:
         effective: how many independent values their noise is worth: fewer where they are ranks.
         statistic: Kolmogorov-Smirnov's, the largest distance of the empirical distribution
             function from the diagonal.
-        p_value: of that test, for this column alone.
+        p_value: that values are uniform, for this column alone: of that test and of the spread,
+            the smaller one, doubled for looking at both. The distance alone says little of tails.
         adjusted: the p-value, corrected for all columns that were tested.
         error: calibration error, the mean distance of the empirical distribution function from
             the diagonal.
@@ -79,7 +80,11 @@ def uniformity(name: str, u: Floats, draws: int | None = None) -> Uniformity:
     rows = len(u)
     effective = rows if draws is None else rows * draws / (rows + draws)
     statistic = _largest_distance(u)
-    p_value = float(required("scipy.stats").kstwo.sf(statistic, round(effective)))
+    # (u - 1/2)^2 of uniform u has mean 1/12 and variance 1/180.
+    spread = float(np.square(u - 0.5).mean() - 1 / 12) * math.sqrt(180 * effective)
+    stats = required("scipy.stats")
+    distance, tails = stats.kstwo.sf(statistic, round(effective)), 2 * stats.norm.sf(abs(spread))
+    p_value = float(min(1.0, 2 * min(distance, tails)))
     return Uniformity(
         name=name,
         rows=rows,
@@ -90,8 +95,7 @@ def uniformity(name: str, u: Floats, draws: int | None = None) -> Uniformity:
         error=_mean_distance(u),
         coverage={share: float(np.mean(np.abs(u - 0.5) <= share / 2)) for share in INTERVALS},
         shift=float(u.mean() - 0.5) * math.sqrt(12 * effective),
-        # (u - 1/2)^2 of uniform u has mean 1/12 and variance 1/180.
-        spread=float(np.square(u - 0.5).mean() - 1 / 12) * math.sqrt(180 * effective),
+        spread=spread,
     )
 
 

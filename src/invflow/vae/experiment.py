@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from invflow import training
+from invflow import _runs, training
 from invflow.vae import data, networks, run
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
@@ -68,7 +68,7 @@ def train(
     if fabric.is_global_zero:
         run.prepare(directory, config, format, overwrite=overwrite)
     fabric.barrier()
-    if run.is_finished(directory):
+    if _runs.is_finished(directory):
         report(config.steps, "finished already")
         return run.load(directory) if fabric.is_global_zero else None
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from invflow import _checks, _files, _saving
+from invflow import _checks, _files, _runs, _saving
 from invflow.vae.base import LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 
 MODEL = "vae-run"
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -80,58 +76,26 @@ class Run:
         return self.models[_checks.choice("posterior", name, self.models)]
 
 
-def is_finished(directory: Path) -> bool:
-    """Whether the directory holds the results of a run, which are written last."""
-    return (directory / RESULTS).is_file()
-
-
 def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool) -> None:
     """Make the directory of a run, or see that it holds the same run, to go on with.
 
     Raises:
         FileExistsError: it holds another run, or something else.
     """
-    aside = directory.with_name(f".{directory.name}.old")
-    if _is_taken(directory):
-        try:
-            there = _settings(directory)
-        except (OSError, ValueError) as error:
-            raise FileExistsError(
-                f"{directory} exists and is no VAE run; choose another --name"
-            ) from error
-        if not overwrite:
-            if difference := _difference(there, (config, format)):
-                raise FileExistsError(
-                    f"{directory} holds a run with {difference}; "
-                    "choose another --name, or --overwrite it"
-                )
-            return
-        # Moved whole, so that a kill leaves no half of a run that nothing could go on with.
-        shutil.rmtree(aside, ignore_errors=True)
-        directory.rename(aside)
     content = {"settings": config.model_dump(mode="json"), "images": format.model_dump(mode="json")}
-    versions = {name: version(name) for name in ("torch", "numpy", "safetensors")}
-    versions["python"] = platform.python_version()
-    _saving.write_config(directory, MODEL, content, versions=versions)
-    shutil.rmtree(aside, ignore_errors=True)
+    asked = (config, format)
+    _runs.prepare(
+        directory,
+        MODEL,
+        content,
+        lambda: _difference(_settings(directory), asked),
+        kind="VAE run",
+        overwrite=overwrite,
+    )
 
 
 def _difference(there: tuple[Config, Format], asked: tuple[Config, Format]) -> str:
-    """Return in words how a run differs from another, nothing if it does not."""
-    if there[1] != asked[1]:
-        return "other images"
-    for name in Config.model_fields:
-        old, new = getattr(there[0], name), getattr(asked[0], name)
-        if old != new and name != "data":  # a path is as good as another to the same images
-            return f"other settings: {name} is {old}, not {new}"
-    return ""
-
-
-def _is_taken(directory: Path) -> bool:
-    """Whether there is something at the path, other than temporary files that a kill has left."""
-    if not directory.is_dir():
-        return directory.exists()
-    return any(not path.name.startswith(".") for path in directory.iterdir())
+    return "other images" if there[1] != asked[1] else _runs.other_settings(there[0], asked[0])
 
 
 def finish(
@@ -150,7 +114,7 @@ def finish(
         for name, result in results.items()
     }
     text = json.dumps({"posteriors": content}, indent=2, allow_nan=False)
-    _files.write_text(directory / RESULTS, text + "\n")
+    _files.write_text(directory / _runs.RESULTS, text + "\n")
 
 
 def load(directory: str | Path) -> Run:
@@ -164,7 +128,7 @@ def load(directory: str | Path) -> Run:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
     config, format = _settings(directory)
-    if not is_finished(directory):
+    if not _runs.is_finished(directory):
         raise ValueError(f"{directory} holds an unfinished run; `invflow vae` goes on with it")
     state, _ = _saving.read_tensors(directory / _saving.TENSORS)
     try:
@@ -176,7 +140,7 @@ def load(directory: str | Path) -> Run:
             model.eval()
     except (RuntimeError, TypeError, OverflowError) as error:
         raise ValueError(f"{directory} does not fit its configuration: {error}") from error
-    return Run(directory, config, format, models, _results(directory / RESULTS, config))
+    return Run(directory, config, format, models, _results(directory / _runs.RESULTS, config))
 
 
 def _results(path: Path, config: Config) -> dict[str, Result]:

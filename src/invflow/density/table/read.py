@@ -27,10 +27,12 @@ def read(path: str | Path) -> Source:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: an unknown kind of file, or one that is empty or damaged; columns without a
-            name, or of the same.
+        ValueError: a directory, an unknown kind of file, or one that is empty or damaged; columns
+            without a name, or of the same.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory; a table is in one file")
     kind = suffix(path, READABLE)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -104,10 +106,11 @@ def _is_number(text: str) -> bool:
 
 
 def _arrays(path: Path) -> pd.DataFrame:
-    loaded: Any = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return _matrix(loaded, None, "the array")
-    with loaded:
+    # Opened here, as NumPy leaves damaged files open.
+    with path.open("rb") as file:
+        loaded: Any = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return _matrix(loaded, None, "the array")
         content = {name: loaded[name] for name in loaded.files}
     if all(array.ndim == 1 for array in content.values()) and content:
         lengths = {len(array) for array in content.values()}

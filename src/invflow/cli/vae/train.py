@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from invflow import _checks, report
 from invflow.cli import terminal
+from invflow.cli.settings import directory as run_directory
+from invflow.cli.settings import settings
 from invflow.vae import POSTERIORS, experiment
 from invflow.vae.build import RESNET_POSTERIORS
 from invflow.vae.config import (
@@ -230,10 +231,7 @@ def command(
         "compile": compile or None,
     }
     config = _config(preset, {k: v for k, v in given.items() if v not in (None, [])})
-    name = name_of(config.data) if name is None else name
-    if Path(name).name != name or name in ("", ".."):
-        raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
-    directory = runs / name
+    directory = run_directory(runs, name_of(config.data) if name is None else name)
     report.require()
     try:
         data = experiment.load_images(config)
@@ -253,11 +251,4 @@ def command(
 
 def _config(preset: str | None, given: dict[str, Any]) -> Config:
     chosen = {} if preset is None else PRESETS[_checks.choice("--preset", preset, PRESETS)]
-    try:
-        return Config(**(chosen | given))
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # of several settings
-            raise ValueError(first["msg"].removeprefix("Value error, ")) from error
-        option = "--" + str(first["loc"][0]).replace("_", "-").replace("posteriors", "posterior")
-        raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
+    return settings(Config, chosen | given, {"posteriors": "posterior"})

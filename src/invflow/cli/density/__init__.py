@@ -1,0 +1,1 @@
+"""`invflow density`, and what `sample` and `score` do with its runs."""

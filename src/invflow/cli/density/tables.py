@@ -1,0 +1,30 @@
+"""Tables that come from files and go to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from invflow.density.table import read
+from invflow.density.table.read import WRITABLE, suffix
+from invflow.density.table.source import blocks
+
+
+def table(path: Path) -> pd.DataFrame:
+    """Return the table in a file, whole."""
+    return pd.concat(list(blocks(read(path))), ignore_index=True)
+
+
+def target(out: Path | None, default: Path) -> Path:
+    """Return where a table is to go.
+
+    Raises:
+        ValueError: it is of no kind that can be written.
+    """
+    path = default if out is None else out
+    try:
+        suffix(path, WRITABLE)
+    except ValueError as error:
+        raise ValueError(f"--out: {error}") from error
+    return path

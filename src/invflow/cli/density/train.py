@@ -1,0 +1,158 @@
+"""`invflow density`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from invflow.cli import terminal
+from invflow.cli.density.kinds import kinds
+from invflow.cli.settings import directory as run_directory
+from invflow.cli.settings import settings
+
+
+def _option(help: str, panel: str, default: str | None = None, **options: Any) -> Any:
+    shown = {} if default is None else {"show_default": default}
+    return typer.Option(help=help, rich_help_panel=panel, **shown, **options)
+
+
+def command(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="The table: .csv, .csv.gz or .tsv with the names of columns in the first line, "
+            ".parquet, .npz or .npy.",
+            metavar="DATA",
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run.", show_default="that of the file")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.", metavar="DIR")] = Path("runs"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew if the run exists.")
+    ] = False,
+    conditional_on: Annotated[
+        list[str] | None,
+        _option(
+            "Column that the density is conditional on; give it again for more.",
+            "Columns",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    integer: Annotated[
+        list[str] | None, _option("Column of whole numbers.", "Columns", metavar="COLUMN")
+    ] = None,
+    continuous: Annotated[
+        list[str] | None,
+        _option(
+            "Column of real numbers, even if all are whole.",
+            "Columns",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    categorical: Annotated[
+        list[str] | None,
+        _option(
+            "Column of categories, one of those in --conditional-on. Text is without being said.",
+            "Columns",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    bounded: Annotated[
+        list[str] | None,
+        _option(
+            "Column of real numbers between bounds; nothing for no bound, as in price:0:",
+            "Columns",
+            metavar="COLUMN:LOW:HIGH",
+        ),
+    ] = None,
+    missing: Annotated[
+        str | None, _option("Values: refuse, or marginalise over them.", "Columns", "refuse")
+    ] = None,
+    flow: Annotated[
+        str | None,
+        _option("nsf, maf, iaf, realnvp, coupling-nsf, gaussian, naf, ...", "Model", "nsf"),
+    ] = None,
+    transforms: Annotated[
+        int | None, _option("Number of transforms.", "Model", "the flow's own")
+    ] = None,
+    hidden: Annotated[
+        list[int] | None,
+        _option(
+            "Width of a hidden layer; give it again for more layers.", "Model", "the flow's own"
+        ),
+    ] = None,
+    steps: Annotated[int | None, _option("Updates, at most.", "Training", "3000")] = None,
+    batch_size: Annotated[int | None, _option("Rows per update.", "Training", "256")] = None,
+    learning_rate: Annotated[
+        float | None, _option("At the start; it falls to zero.", "Training", "0.002")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        _option("Evaluations without a gain that end the training; 0: none do.", "Training", "10"),
+    ] = None,
+    validation: Annotated[
+        float | None, _option("Share of the rows to stop the training by.", "Training", "0.1")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, _option("Share of the rows to judge the density by.", "Training", "0.1")
+    ] = None,
+    seed: Annotated[int | None, _option("Of everything random.", "Training", "0")] = None,
+    accelerator: Annotated[
+        str | None, _option("cpu, cuda or auto.", "Device", "cpu", metavar="NAME")
+    ] = None,
+    precision: Annotated[
+        str | None, _option("32-true, 64-true or bf16-mixed.", "Device", "32-true")
+    ] = None,
+) -> None:
+    """Learn the density of a table's rows, and report how well it fits rows set aside.
+
+    Writes RUNS/NAME/ with the density, checkpoints, metrics and report.html. A run that was
+    stopped goes on where it was when the same command is given again; one that is finished is
+    reported again, and not trained.
+    """
+    from invflow import report
+    from invflow.density import data as tables
+    from invflow.density import experiment
+    from invflow.density.config import Config
+    from invflow.report import density as page
+
+    named = {"integer": integer, "continuous": continuous, "categorical": categorical}
+    said = kinds({kind: names or [] for kind, names in named.items()}, bounded or [])
+    given: dict[str, Any] = {
+        "data": str(data),
+        "flow": flow,
+        "transforms": transforms,
+        "hidden_features": hidden,
+        "kinds": said,
+        "conditional_on": conditional_on,
+        "missing": missing,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "validation": validation,
+        "patience": patience,
+        "test_fraction": test_fraction,
+        "accelerator": accelerator,
+        "precision": precision,
+        "seed": seed,
+    }
+    given = {k: v for k, v in given.items() if v not in (None, [], {})}
+    config = settings(Config, given, {"hidden_features": "hidden"})
+    report.require()
+    rows = tables.load(config)
+    directory = run_directory(runs, data.name.split(".")[0] if name is None else name)
+    try:
+        with terminal.warnings(), terminal.progress("training", config.steps) as told:
+            run = experiment.train(config, directory, rows=rows, overwrite=overwrite, report=told)
+        page.write(run, rows)
+    except KeyboardInterrupt as error:
+        raise InterruptedError(
+            "interrupted; the same command, without --overwrite, goes on where this one was"
+        ) from error
+    head, *results = page.brief(run)
+    terminal.table(f"{run.results.assessment.rows} test rows, nats per row", head, results)
+    terminal.say(f"Report: {directory / 'report.html'}")

@@ -1,0 +1,60 @@
+"""What the options of a command make: settings, and the directory of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+SettingsT = TypeVar("SettingsT", bound="BaseModel")
+
+
+def settings(
+    kind: type[SettingsT], given: Mapping[str, Any], options: Mapping[str, str]
+) -> SettingsT:
+    """Return settings.
+
+    Args:
+        kind: their class.
+        given: those that were given, by name.
+        options: the names of options, where they are not those of the settings.
+
+    Raises:
+        ValueError: one is wrong; its option is named.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:  # of several settings
+            raise ValueError(first["msg"].removeprefix("Value error, ")) from error
+        name = str(first["loc"][0])
+        option = "--" + options.get(name, name).replace("_", "-")
+        raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
+
+
+def directory(runs: Path, name: str) -> Path:
+    """Return the directory of a run.
+
+    Raises:
+        ValueError: the name is a path.
+    """
+    if Path(name).name != name or name in ("", ".."):
+        raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
+    return runs / name
+
+
+def refuse(kind: str, options: Mapping[str, Any]) -> None:
+    """See that options that make no sense for a kind of run are not given.
+
+    Raises:
+        ValueError: one is.
+    """
+    for option, value in options.items():
+        if value is not None:
+            raise ValueError(f"{option} does not go with a {kind} run")

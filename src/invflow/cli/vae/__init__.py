@@ -1,0 +1,1 @@
+"""`invflow vae`, and what `sample` and `score` do with its runs."""

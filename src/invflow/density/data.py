@@ -1,0 +1,93 @@
+"""The table of a run: its rows numbered, and some of them set aside to judge the density by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from invflow.density.config import Config
+from invflow.density.table import Source, read
+from invflow.density.table.source import split
+
+#: So many rows a table needs, for parts of it to train, stop and judge by.
+ENOUGH = 20
+
+
+class Numbered:
+    """A source whose frames have the numbers of rows as index, counted through from zero.
+
+    Args:
+        source: the rows.
+
+    Example:
+        >>> from invflow.density.table import Frame
+        >>> table = pd.DataFrame({"a": [0.5, 0.7]}, index=["x", "y"])
+        >>> list(Numbered(Frame(table)).block(0).index)
+        [0, 1]
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._first = [0, *accumulate(source.blocks)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._source.names
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        return self._source.blocks
+
+    def block(self, number: int) -> pd.DataFrame:
+        rows = pd.RangeIndex(self._first[number], self._first[number + 1])
+        return self._source.block(number).set_axis(rows, axis=0)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows of a run.
+
+    Attributes:
+        whole: all of them.
+        train: those to learn from, and to stop by.
+        test: those that judge the density.
+        digest: of the file that they come from.
+    """
+
+    whole: Source
+    train: Source
+    test: Source
+    digest: str
+
+
+def load(config: Config) -> Data:
+    """Return the rows that a run is about; of a file in several parts, whole parts are set aside.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged or of an unknown kind, or has too few rows.
+    """
+    source = Numbered(read(config.data))
+    count = sum(source.blocks)
+    if count < ENOUGH:
+        raise ValueError(
+            f"{config.data} has {count} row(s); a run takes {ENOUGH} or more, some of which are "
+            "set aside to judge the density by"
+        )
+    # Not the seed's own numbers, which split what is left once more.
+    random = np.random.default_rng([config.seed, 1])
+    train, test = split(source, config.test_fraction, random)
+    for name, part in (("learn from", train), ("judge by", test)):
+        if sum(part.blocks) < 2:
+            raise ValueError(
+                f"test_fraction {config.test_fraction} leaves {sum(part.blocks)} of {count} rows "
+                f"to {name}, 2 or more are needed"
+            )
+    with Path(config.data).open("rb") as file:
+        return Data(source, train, test, hashlib.file_digest(file, "sha256").hexdigest())

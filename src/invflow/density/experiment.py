@@ -1,0 +1,109 @@
+"""A density learned from a table, and judged by rows that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from invflow import _checks, _runs
+from invflow.density import data, run
+from invflow.density.assess import assess
+from invflow.density.config import Config
+from invflow.density.estimator import FlowDensity
+from invflow.density.run import Results, Run
+from invflow.density.table import Columns, Source, survey
+from invflow.density.table.source import blocks
+from invflow.flows.named import Named
+from invflow.training import metrics
+
+Report = Callable[[int, str], None]
+#: Flows that a name and sizes make; others are made of flows.
+FLOWS = sorted(Named.kinds().keys() - {"mixture", "preconditioned"})
+
+
+def train(
+    config: Config,
+    directory: str | Path,
+    *,
+    rows: data.Data | None = None,
+    overwrite: bool = False,
+    report: Report = lambda step, line: None,
+) -> Run:
+    """Learn the density of a table, judge it, and put everything on disk.
+
+    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
+    returned as it is. Nothing on disk is touched before the data and the settings have been tried.
+
+    Args:
+        config: the settings.
+        directory: of the run; made if it does not exist.
+        rows: what `data.load` returns for the settings, where it has been called already.
+        overwrite: begin anew where there is a run already.
+        report: told of every training step.
+
+    Raises:
+        ImportError: an extra is not installed.
+        FileExistsError: the directory holds another run, or something else.
+        FileNotFoundError, ValueError: something is wrong with the data or with the settings.
+        FloatingPointError: the training diverges.
+    """
+    directory = Path(directory)
+    rows = data.load(config) if rows is None else rows
+
+    def prepare() -> None:
+        run.prepare(directory, config, rows.digest, overwrite=overwrite)
+
+    if _runs.is_finished(directory) and not overwrite:
+        prepare()
+        report(config.steps, "finished already")
+        return run.load(directory)
+    # Of all rows, as a category or a fraction may be among those of the test alone.
+    columns = survey(rows.whole, config.kinds, config.conditional_on, config.missing)
+    _check(rows.test, columns)
+    density = build(config)
+    density.fit_source(
+        rows.train, columns=columns, directory=directory, report=report, ready=prepare
+    )
+    assessment = assess(density, rows.test, config.seed)
+    seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
+    run.finish(directory, density, Results(assessment=assessment, seconds=seconds[-1]))
+    return run.load(directory)
+
+
+def build(config: Config) -> FlowDensity:
+    """Return the estimator that a run is about, not yet fitted.
+
+    Raises:
+        ValueError: an unknown flow.
+    """
+    _checks.choice("flow", config.flow, FLOWS)
+    return FlowDensity(
+        config.flow,
+        transforms=config.transforms,
+        hidden_features=config.hidden_features,
+        kinds=config.kinds,
+        conditional_on=config.conditional_on,
+        missing=config.missing,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        validation_fraction=config.validation,
+        patience=config.patience,
+        accelerator=config.accelerator,
+        precision=config.precision,
+        random_state=config.seed,
+    )
+
+
+def _check(test: Source, columns: Columns) -> None:
+    """See that every column has values to be judged by."""
+    names = [column.name for column in columns.features]
+    counts = np.sum([frame[names].notna().sum() for frame in blocks(test)], axis=0)
+    for name, count in zip(names, counts.tolist(), strict=True):
+        if count < 2:
+            raise ValueError(
+                f"column {name!r} has {count} value(s) among the {sum(test.blocks)} test rows, "
+                "2 or more are needed: take a larger test fraction, or leave it out"
+            )

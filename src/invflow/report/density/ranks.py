@@ -1,0 +1,82 @@
+"""Histograms of the ranks of values among draws."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invflow.density.calibration import Calibration
+from invflow.density.uniformity import Uniformity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: How many columns are drawn, and how many side by side.
+SHOWN, WIDE = 24, 4
+#: A bar stands for so many values or more, if it can.
+VALUES = 8
+#: What the bars of a right density are in with this probability, each.
+BAND = 0.99
+
+
+def ranks(calibration: Calibration, histograms: dict[str, list[int]], names: list[str]) -> Figure:
+    """Draw a histogram for each column, with the band that chance allows.
+
+    Args:
+        calibration: of the columns.
+        histograms: counts in equal parts of the unit interval, by column.
+        names: of the columns, in the order in which they are drawn; the first ones are.
+    """
+    from matplotlib.figure import Figure
+
+    shown = names[:SHOWN]
+    wide = min(WIDE, len(shown))
+    high = math.ceil(len(shown) / wide)
+    figure = Figure(figsize=(2.1 * wide + 0.3, 1.55 * high + 0.3), layout="constrained")
+    axes = figure.subplots(high, wide, squeeze=False).flatten()
+    for axis in axes[len(shown) :]:
+        axis.axis("off")
+    found = {each.name: each for each in calibration.columns}
+    for axis, name in zip(axes, shown, strict=False):
+        _draw(axis, found[name], np.array(histograms[name]))
+    return figure
+
+
+def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
+    counts = merged(counts)
+    bars = len(counts)
+    edges = np.linspace(0, 1, bars + 1)
+    low, high = band(column, bars)
+    even = column.rows / bars
+    axis.axhspan(low / even, high / even, color="#999", alpha=0.3, lw=0)
+    axis.stairs(counts / even, edges, fill=True, color="#1f77b4", alpha=0.75)
+    axis.axhline(1, color="#444", lw=0.8, ls=":")
+    axis.set_title(column.name if len(column.name) <= 26 else f"{column.name[:25]}…", fontsize=8)
+    axis.set(xlim=(0, 1), ylim=(0, 1.08 * max(high / even, counts.max() / even)))
+    axis.tick_params(labelsize=6)
+
+
+def merged(counts: np.ndarray) -> np.ndarray:
+    """Return counts of fewer, wider parts, where each would be of too few values.
+
+    Example:
+        >>> merged(np.full(20, 2)).tolist()
+        [8, 8, 8, 8, 8]
+    """
+    for bars in (20, 10, 5, 4):
+        if counts.sum() >= VALUES * bars:
+            break
+    return counts.reshape(bars, -1).sum(1)
+
+
+def band(column: Uniformity, bars: int) -> tuple[float, float]:
+    """Return between which counts a bar is, where values are uniform."""
+    from scipy import stats
+
+    # Ranks have more noise than as many independent values.
+    scale = column.rows / column.effective
+    low, high = stats.binom.interval(BAND, round(column.effective), 1 / bars)
+    return scale * float(low), scale * float(high)

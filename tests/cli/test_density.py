@@ -1,0 +1,390 @@
+"""`invflow density`, `sample` and `score` as a user meets them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invflow import cli
+from invflow.cli.app import app
+from invflow.cli.density.kinds import kinds
+from invflow.density import run as runs
+from invflow.density.config import Config
+from tests.density.runs import mixed, written
+
+SMALL = ("--flow", "gaussian", "--steps", 60, "--batch-size", 64, "--learning-rate", 0.02)
+COLUMNS = ("--conditional-on", "colour", "--bounded", "share:0:1")
+Outcome = tuple[int, str, str]
+Invflow = Callable[..., Outcome]
+
+
+@pytest.fixture
+def invflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invflow:
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["invflow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        code = exit.value.code
+        out, err = capsys.readouterr()
+        if isinstance(code, str):
+            return 1, out, err + code
+        return int(code or 0), out, err
+
+    return run
+
+
+def _trained(directory: Path, frame: pd.DataFrame, *arguments: object) -> Path:
+    frame.to_parquet(directory / "table.parquet", index=False)
+    command = ["density", directory / "table.parquet", "--runs", directory, *SMALL, *arguments]
+    app([str(each) for each in command], standalone_mode=False)
+    return directory / "table"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _trained(tmp_path_factory.mktemp("runs"), mixed(), *COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two columns, one with gaps."""
+    frame = mixed(200)[["size", "count"]]
+    frame.loc[::9, "size"] = np.nan
+    return _trained(tmp_path_factory.mktemp("runs"), frame, "--missing", "marginalise")
+
+
+def test_options_become_settings(finished: Path) -> None:
+    found = runs.load(finished).config
+    assert found == Config(
+        data=str(finished.with_suffix(".parquet")),
+        flow="gaussian",
+        kinds={"share": (0, 1)},
+        conditional_on=("colour",),
+        steps=60,
+        batch_size=64,
+        learning_rate=0.02,
+    )
+    assert (finished / "report.html").is_file()
+
+
+def test_the_defaults_that_are_shown_are_those_of_the_settings(invflow: Invflow) -> None:
+    code, out, err = invflow("density", "--help")
+    assert code == 0
+    assert not err
+    words = " ".join(out.replace("│", " ").split())
+    for option, name in {
+        "--flow": "flow",
+        "--missing": "missing",
+        "--steps": "steps",
+        "--batch-size": "batch_size",
+        "--learning-rate": "learning_rate",
+        "--patience": "patience",
+        "--validation": "validation",
+        "--test-fraction": "test_fraction",
+        "--seed": "seed",
+        "--accelerator": "accelerator",
+        "--precision": "precision",
+    }.items():
+        shown = words.split(f"{option} ")[1].split("default: (")[1].split(")")[0]
+        assert shown == str(Config.model_fields[name].default), option
+
+
+def test_results_are_shown(invflow: Invflow, finished: Path) -> None:
+    file = finished.with_suffix(".parquet")
+    code, out, err = invflow("density", file, "--runs", finished.parent, *SMALL, *COLUMNS)
+    assert (code, err) == (0, "")
+    words = " ".join(out.split())
+    assert "finished already" in words
+    assert "30 test rows, nats per row" in words
+    assert "report.html" in words
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".parquet"])
+def test_samples_have_the_columns_and_types_of_the_table(
+    invflow: Invflow, finished: Path, tmp_path: Path, suffix: str
+) -> None:
+    given = written(mixed(9, seed=1)[["colour"]], tmp_path / "given.csv")
+    out = tmp_path / f"samples{suffix}"
+    code, said, _ = invflow("sample", finished, "--given", given, "--out", out)
+    assert code == 0
+    assert said.startswith("9 rows")
+    frame = mixed()
+    if suffix == ".parquet":
+        drawn = pd.read_parquet(out)
+        types = pd.read_parquet(finished.with_suffix(".parquet")).dtypes
+        assert drawn.dtypes.to_dict() == types.to_dict()
+    else:
+        drawn = pd.read_csv(out, sep="\t" if suffix == ".tsv" else ",")
+        assert drawn.dtypes.astype(str).to_dict() == {
+            "size": "float64",
+            "colour": str(pd.read_csv(given)["colour"].dtype),
+            "count": "int64",
+            "share": "float64",
+            "new": "bool",
+        }
+    assert list(drawn.columns) == list(frame.columns)
+    assert list(drawn["colour"]) == list(mixed(9, seed=1)["colour"])
+    assert drawn["share"].between(0, 1, inclusive="neither").all()
+    # What is drawn can be scored.
+    assert invflow("score", finished, out, "--out", tmp_path / "scores.csv")[0] == 0
+
+
+def test_one_context_serves_many_draws(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
+    given = written(pd.DataFrame({"colour": ["red"]}), tmp_path / "given.csv")
+    out = tmp_path / "samples.csv"
+    for arguments, count in (((), 1000), (("-n", 7), 7)):
+        assert invflow("sample", finished, "--given", given, *arguments, "--out", out)[0] == 0
+        assert list(pd.read_csv(out)["colour"]) == ["red"] * count
+    first = out.read_bytes()
+    invflow("sample", finished, "--given", given, "-n", 7, "--out", out)
+    assert out.read_bytes() == first
+    invflow("sample", finished, "--given", given, "-n", 7, "--out", out, "--seed", 2**40)
+    assert out.read_bytes() != first
+
+
+def test_scores_are_those_of_the_estimator(
+    invflow: Invflow, finished: Path, tmp_path: Path
+) -> None:
+    test = mixed(40, seed=3)
+    file = written(test, tmp_path / "test.csv")
+    assert invflow("score", finished, file)[0] == 0
+    found = pd.read_csv(finished / "scores.csv")
+    density = runs.load(finished).density
+    assert list(found.columns) == ["row", "log_density", "p_value"]
+    assert list(found["row"]) == list(range(40))
+    np.testing.assert_allclose(found["log_density"], density.score_samples(test), rtol=1e-6)
+    np.testing.assert_allclose(found["p_value"], density.anomaly_scores(test))
+    test.loc[3, "share"] = 1.5
+    code, out, _ = invflow("score", finished, written(test, file), "--out", tmp_path / "s.parquet")
+    assert code == 0
+    assert "rows of density zero" in out
+    assert pd.read_parquet(tmp_path / "s.parquet")["log_density"][3] == -np.inf
+
+
+def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path) -> None:
+    frame = mixed(12, seed=2)[["size", "count"]]
+    frame.loc[3:5, "size"] = np.nan
+    file = written(frame, tmp_path / "gaps.csv")
+    assert invflow("sample", plain, "--fill", file, "-n", 2)[0] == 0
+    filled = pd.read_csv(plain / "samples.csv")
+    assert len(filled) == 24
+    assert not filled.isna().any().any()
+    there = frame.notna().all(axis=1)
+    for half in (filled[:12], filled[12:].reset_index(drop=True)):
+        np.testing.assert_allclose(half[there], frame[there])
+    assert (filled["size"][3:6].to_numpy() != filled["size"][15:18].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("sample",), "given must hold 'colour', got None"),
+        (("sample", "--posterior", "iaf"), "--posterior does not go with a density run"),
+        (("sample", "--out", "a.npz"), "--out: a.npz must end in .csv, .csv.gz, .tsv or .parquet"),
+        (("sample", "--fill", "TABLE"), "learned with missing='marginalise'"),
+        (("sample", "--fill", "TABLE", "--given", "TABLE"), "--given does not go with --fill"),
+        (("sample", "--given", "OTHER"), "given lacks the column 'colour'"),
+        (("sample", "--given", "TABLE", "-n", 7), "given must have one row or 7, got 300"),
+        (("score", "TABLE", "--posterior", "iaf"), "--posterior does not go with a density run"),
+        (("score", "TABLE", "--samples", 5), "--samples does not go with a density run"),
+        (("score", "TABLE", "--seed", 0), "--seed does not go with a density run"),
+        (("score", "TABLE", "--out", "a.npz"), "--out: a.npz must end in"),
+        (("score", "OTHER"), "the table has the column 'z', which was not there in training"),
+        (("score", "FEWER"), "the table lacks the column 'count'"),
+        (("score", "MAUVE"), "column 'colour' holds the category 'mauve'"),
+        (("score", "HALVES"), "column 'count' held whole numbers in training, got 0.5 in row 4"),
+        (("score", "nowhere.csv"), "nowhere.csv does not exist"),
+    ],
+)
+def test_what_does_not_suit_the_run_is_one_line(
+    invflow: Invflow, finished: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    frame = mixed(20)
+    halves = frame.astype({"count": float})
+    halves.loc[4, "count"] = 0.5
+    files = {
+        "TABLE": finished.with_suffix(".parquet"),
+        "OTHER": written(frame.rename(columns={"colour": "z"}), tmp_path / "other.csv"),
+        "FEWER": written(frame.drop(columns="count"), tmp_path / "fewer.csv"),
+        "MAUVE": written(frame.assign(colour="mauve"), tmp_path / "mauve.csv"),
+        "HALVES": written(halves, tmp_path / "halves.csv"),
+    }
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    command, *rest = (files.get(str(each), each) for each in arguments)
+    code, out, err = invflow(command, finished, *rest)
+    assert code != 0
+    assert message in err
+    assert not out
+    assert err.count("\n") == 0
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_options_of_densities_are_none_of_other_runs(invflow: Invflow, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        '{"format": 1, "invflow": "0", "model": "vae-run", "config": {}}'
+    )
+    code, _, err = invflow("sample", tmp_path, "--given", "a.csv")
+    assert code != 0
+    assert "--given does not go with a VAE run" in err
+
+
+def test_what_is_no_run_is_not_sampled(invflow: Invflow, finished: Path) -> None:
+    for arguments in (("sample", finished / "model"), ("score", finished / "model", "a.csv")):
+        code, _, err = invflow(*arguments)
+        assert code != 0
+        assert "holds the model 'table-density', expected a VAE or density run" in err
+
+
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[["size", "share"]].copy()
+
+
+def _changed(column: str, value: object) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        frame = _whole(mixed(40)).astype({column: object})
+        frame.loc[3:, column] = value
+        frame.to_csv(path, index=False)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("a.csv", lambda path: None, "a.csv does not exist"),
+        ("a.csv", lambda path: path.touch(), "a.csv is empty"),
+        ("a.csv", lambda path: path.write_text("a,b\n"), "a.csv has no rows"),
+        ("a.csv", lambda path: _whole(mixed(1)).to_csv(path, index=False), "has 1 row(s)"),
+        ("a.csv", lambda path: path.mkdir(), "a.csv is a directory"),
+        ("a.txt", lambda path: path.touch(), "a.txt must end in .csv"),
+        ("a.parquet", lambda path: path.write_bytes(b"PAR1"), "is not a whole Parquet file"),
+        ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04"), "a.npz: "),
+        ("a.csv", lambda path: path.write_text("a,a\n1,2\n"), "two columns of the table are"),
+        ("a.csv", lambda path: path.write_text("1.5,2.5\n3,4\n"), "not the names of columns"),
+        ("a.csv", _changed("size", np.nan), "column 'size' has 37 missing value(s) (NaN)"),
+        ("a.csv", _changed("size", np.inf), "column 'size' holds inf in row 3"),
+        ("a.csv", _changed("size", "tall"), "column 'size' holds no numbers but values like"),
+        (
+            "a.csv",
+            lambda path: _whole(mixed(40)).assign(share=1.0).to_csv(path, index=False),
+            "column 'share' is constant",
+        ),
+        (
+            "a.csv",
+            lambda path: _whole(mixed(40)).assign(share=np.nan).to_csv(path, index=False),
+            "column 'share' has no values, they are all missing",
+        ),
+    ],
+)
+def test_bad_tables_are_one_line_and_harm_nothing(
+    invflow: Invflow,
+    finished: Path,
+    tmp_path: Path,
+    name: str,
+    make: Callable[[Path], None],
+    message: str,
+) -> None:
+    make(tmp_path / name)
+    before = (finished / "results.json").read_bytes()
+    for where in (("--runs", tmp_path / "runs"), ("--runs", finished.parent, "--name", "table")):
+        code, out, err = invflow("density", tmp_path / name, *SMALL, *where, "--overwrite")
+        assert code != 0
+        assert message in err
+        assert not out
+        assert err.count("\n") == 0
+    assert not (tmp_path / "runs").exists()
+    assert (finished / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--flow", "fancy"), "flow must be one of 'coupling-nsf'"),
+        (("--hidden", 8), "hidden_features"),  # of a Gaussian
+        (("--steps", 0), "--steps: Input should be greater than 0, got 0"),
+        (("--hidden", 0), "--hidden: Input should be greater than 0, got 0"),
+        (("--seed", 2**32), "--seed: Input should be less than"),
+        (("--missing", "guess"), "--missing: Input should be 'refuse' or 'marginalise'"),
+        (("--accelerator", "warp"), "accelerator 'warp' cannot be used"),
+        (("--name", "../a"), "--name must be the name of a directory"),
+        (("--conditional-on", "z"), "conditional_on names the column 'z'; the table has 'size'"),
+        (("--integer", "z"), "kinds names the column 'z'"),
+        (("--integer", "size"), "column 'size' is no integer"),
+        (("--categorical", "size"), "only columns in conditional_on can be"),
+        (("--bounded", "size"), "--bounded must be COLUMN:LOW:HIGH"),
+        (("--bounded", "size:a:b"), "--bounded must be COLUMN:LOW:HIGH"),
+        (("--bounded", "size::"), "--bounded must have a bound at least"),
+        (("--bounded", "size:0:1"), "column 'size' has values outside of (0.0, 1.0)"),
+        (
+            ("--bounded", "size:0:1", "--integer", "size"),
+            "column 'size' is said to be integer and (0.0, 1.0)",
+        ),
+    ],
+)
+def test_bad_options_are_one_line_and_write_nothing(
+    invflow: Invflow, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    file = written(_whole(mixed(40)), tmp_path / "a.csv")
+    code, out, err = invflow("density", file, "--runs", tmp_path / "runs", *SMALL, *arguments)
+    assert code != 0
+    assert message in err
+    assert not out
+    assert err.count("\n") == 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_warnings_are_lines_too(invflow: Invflow, tmp_path: Path) -> None:
+    frame = _whole(mixed(200)).round(1)
+    file = written(frame, tmp_path / "a.csv")
+    code, _, err = invflow("density", file, "--runs", tmp_path, *SMALL)
+    assert code == 0
+    lines = err.splitlines()
+    assert lines
+    assert all(line.startswith("invflow: column") for line in lines)
+
+
+def test_one_column(invflow: Invflow, tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, a=mixed(40)["size"].to_numpy())
+    nsf = ("--flow", "nsf", "--hidden", 4, "--hidden", 4, "--transforms", 1, "--steps", 20)
+    assert invflow("density", file, "--runs", tmp_path, *nsf)[0] == 0
+    assert invflow("sample", tmp_path / "a", "-n", 3)[0] == 0
+    assert pd.read_csv(tmp_path / "a" / "samples.csv").shape == (3, 1)
+
+
+def test_bounds_may_hold_colons() -> None:
+    assert kinds({}, ["a:b::2.5"]) == {"a:b": (None, 2.5)}
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    file = written(_whole(mixed(100)), tmp_path / "a.csv")
+    options = ["--flow", "maf", "--steps", "120", "--patience", "0"]
+    command = [sys.executable, "-m", "invflow", "density", str(file), *options, "--runs"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    while not list((tmp_path / "killed").glob("a/checkpoints/step-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "a" / "results.json").exists()
+    found: list[bytes] = []
+    for name in ("killed", "whole"):
+        again = [str(each) for each in ("density", file, *options, "--runs", tmp_path / name)]
+        app(again, standalone_mode=False)
+        found.append((tmp_path / name / "a" / "model" / "model.safetensors").read_bytes())
+    assert found[0] == found[1]
