@@ -38,7 +38,7 @@ def _parsed(series: Any, name: str) -> Any:
     """Return numbers that are kept as objects."""
     advice = "name it in conditional_on, or leave it out"
     if series.dtype != object:
-        first = next(iter(series.dropna()), None)
+        first = next(iter(_text(series.dropna())), None)
         raise ValueError(f"column {name!r} holds no numbers but values like {first!r}: {advice}")
     for value in series:
         if not (pd.isna(value) or isinstance(value, int | float | np.number)):
@@ -46,6 +46,15 @@ def _parsed(series: Any, name: str) -> Any:
                 f"column {name!r} holds no numbers but values like {value!r}: {advice}"
             )
     return pd.to_numeric(series)
+
+
+def _text(series: Any) -> Any:
+    """Return what is no number of strings: for its sake the others were not read as numbers."""
+    if not pd.api.types.is_string_dtype(series.dtype):
+        return series
+    parsed: Any = pd.to_numeric(series, errors="coerce")
+    other = series[parsed.isna()]
+    return other if len(other) else series
 
 
 def features(frame: pd.DataFrame, columns: Columns) -> Array:
@@ -140,15 +149,29 @@ def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
 def _typed(values: Array, column: Column) -> Any:
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
     if column.kind != "integer":
-        return values.astype(dtype) if pd.api.types.is_float_dtype(dtype) else values
+        return _rounded(values, column, dtype) if pd.api.types.is_float_dtype(dtype) else values
     if pd.api.types.is_bool_dtype(dtype):
         return pd.array(values > 0.5, dtype=dtype) if np.isfinite(values).all() else values
     if pd.api.types.is_integer_dtype(dtype):
         kept = np.dtype(str(dtype).lower())
         limits = np.iinfo(kept)
-        values = np.clip(values, float(limits.min), float(limits.max))
+        most = float(limits.max)
+        # Of 64 bits, the largest number is no float, and the next float is too large.
+        most = most if int(most) == limits.max else np.nextafter(most, 0)
+        values = np.clip(values, limits.min, most)
         return pd.array(values, dtype=dtype) if np.isfinite(values).all() else values
     return values
+
+
+def _rounded(values: Array, column: Column, dtype: Any) -> Any:
+    """Return numbers of a type with fewer digits, still between the bounds of the column."""
+    kept: Any = np.dtype(str(dtype).lower()).type
+    typed = values.astype(kept)
+    if column.low is not None:
+        typed = np.maximum(typed, np.nextafter(kept(column.low), kept(np.inf)))
+    if column.high is not None:
+        typed = np.minimum(typed, np.nextafter(kept(column.high), kept(-np.inf)))
+    return pd.array(typed, dtype=dtype)
 
 
 def _series(frame: pd.DataFrame, name: str) -> Any:
