@@ -81,7 +81,9 @@ def draw(
         chosen = torch.multinomial(weights.T, count, replacement=True, generator=generator).T
         picked = y.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, y.shape[-1]))
         found.append(torch.where(part.isnan(), model.encoding.decode(picked), part))
-        effective.append(1 / weights.square().sum(0))
+        worth = 1 / weights.square().sum(0)
+        # Nothing is drawn of a whole row.
+        effective.append(torch.where(part.isnan().any(-1), worth, float(CANDIDATES)))
     empty = x.new_empty(count, 0, x.shape[-1])
     return torch.cat([empty, *found], 1), torch.cat([x.new_empty(0), *effective])
 
