@@ -19,6 +19,7 @@ from invflow.density import conditional, maximum_likelihood
 from invflow.density.imputer import Imputer
 from invflow.density.model import TableDensity
 from invflow.density.table import Columns, Frame, Rows, Source, arrays, source, survey
+from invflow.density.table.columns import check_kinds
 from invflow.training.batches import generator
 
 try:
@@ -30,7 +31,6 @@ except ImportError as error:
 
 Array = NDArray[np.float64]
 MODEL = "table-density"
-MISSING = ("refuse", "marginalise")
 #: Rows that are scored or drawn at once.
 CHUNK = 8192
 
@@ -159,7 +159,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Raises:
             As `fit`; and ValueError for a damaged checkpoint, or one of another run.
         """
-        _checks.choice("missing", self.missing, MISSING)
         fraction = _checks.number("validation_fraction", self.validation_fraction)
         if not 0 < fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
@@ -270,8 +269,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
             state |= {f"imputer.{k}": v for k, v in self.imputer_.state_dict().items()}
         state["reference"] = torch.from_numpy(self.reference_)
         names = getattr(self, "feature_names_in_", None)
+        # By name, as keys that are numbers are none in JSON.
+        columns = self.columns_.names
+        kinds = None if self.kinds is None else check_kinds(self.kinds, columns)
         config = {
-            "params": {**self.get_params(), "random_state": None},
+            "params": {**self.get_params(), "kinds": kinds, "random_state": None},
             "columns": self.columns_.to_dict(),
             "curve": self.curve_,
             "names": None if names is None else list(names),
@@ -300,12 +302,13 @@ class FlowDensity(DensityMixin, BaseEstimator):
                     part = {
                         k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
                     }
-                    dtype = next(iter(part.values())).dtype if part else None
-                    module.to(dtype=dtype).load_state_dict(part)
+                    dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
+                    module.flow.to(dtype=dtype)  # what is known of the table stays in float64
+                    module.load_state_dict(part)
             density.curve_ = [(step, bound) for step, bound in config["curve"]]
             density.reference_ = state["reference"].numpy()
             if config["names"] is not None:
-                density.feature_names_in_ = np.array(config["names"], dtype=object)
+                density.feature_names_in_ = np.array(list(config["names"]), dtype=object)
             density._keep(columns, model, imputer)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path} does not fit a density of tables: {error}") from error
@@ -336,12 +339,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _settings(self, seed: int, rows: int) -> training.Settings:
         steps = _checks.positive_integer("steps", self.steps)
         batch = _checks.positive_integer("batch_size", self.batch_size)
+        rate = _checks.number("learning_rate", self.learning_rate)
+        if not 0 < rate < math.inf:
+            raise ValueError(f"learning_rate must be positive and finite, got {rate}")
         epoch = math.ceil(rows / min(batch, rows))
         return training.Settings(
             steps=steps,
             batch_size=batch,
             optimizer="adam",
-            learning_rate=self.learning_rate,
+            learning_rate=rate,
             schedule="cosine",
             weight_decay=0.0,
             average=0.0,
@@ -357,14 +363,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 self.feature_names_in_ = np.array(X.names, dtype=object)
             return X
         if isinstance(X, pd.DataFrame):
+            table = Frame(X)
             validate_data(self, cast(Any, X), reset=reset, skip_check_array=True)
-            return Frame(X)
+            return table
         array: Any = validate_data(
             self,
             X,
             reset=reset,
             dtype="numeric",
-            ensure_all_finite="allow-nan",
+            ensure_all_finite=False,  # the survey is more exact
             ensure_min_samples=2 if reset else 1,
         )
         return Frame(pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])]))
@@ -377,16 +384,22 @@ class FlowDensity(DensityMixin, BaseEstimator):
             raise ValueError(
                 f"the table has the column {unknown[0]!r}, which was not there in training"
             )
+        if sum(table.blocks) == 0:
+            raise ValueError("the table has no rows")
         return Rows(table, self.columns_)
 
     def _score(self, rows: Rows) -> Array:
         scores: list[Tensor] = []
         for x, context in rows.parts(CHUNK):
-            if self.imputer_ is not None and x.isnan().any():
-                scores.append(conditional.log_prob(self.model_, self.imputer_, x, context))
-            else:
-                with torch.no_grad():
-                    scores.append(self.model_.log_prob(x, context))
+            score = x.new_empty(len(x))
+            gaps = x.isnan().any(-1)
+            with torch.no_grad():
+                score[~gaps] = self.model_.log_prob(x[~gaps], context[~gaps])
+            if self.imputer_ is not None and gaps.any():
+                score[gaps] = conditional.log_prob(
+                    self.model_, self.imputer_, x[gaps], context[gaps]
+                )
+            scores.append(score)
         return torch.cat(scores).numpy()
 
     def _gaps(self) -> Imputer:
