@@ -152,6 +152,30 @@ def test_draws_of_nothing_and_of_everything(model: TableDensity) -> None:
     np.testing.assert_allclose(values.std(0), 1, atol=5 / math.sqrt(2 * copies))
 
 
+def test_many_draws_are_not_the_same_few(model: TableDensity) -> None:
+    x = torch.tensor([[9.0, NAN, NAN]], dtype=torch.float64)
+    drawn, _ = conditional.draw(model, trained(model), x, none(x), 1000, generator(2))
+    assert drawn.shape == (1000, 1, 3)
+    assert len(drawn[:, 0, 1].unique()) > 800
+    mean, covariance = rest(model, x[0].numpy())
+    standard = (drawn[:, 0, 1].numpy() - mean[0]) / math.sqrt(covariance[0, 0])
+    assert standard.mean() == pytest.approx(0, abs=5 / math.sqrt(1000 / 2))
+
+
+def test_a_row_with_a_value_of_density_zero(model: TableDensity) -> None:
+    x = torch.tensor([[1e300, NAN, NAN]], dtype=torch.float64)
+    assert float(conditional.log_prob(model, imputer(model), x, none(x))) == -math.inf
+
+
+def test_nothing_is_drawn_given_the_impossible(model: TableDensity) -> None:
+    x = torch.tensor([[9.0, NAN, NAN], [1e300, NAN, NAN]], dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"nothing can be drawn given \[1e\+300, nan, nan\]"):
+        conditional.draw(model, imputer(model), x, none(x), 1, generator(2))
+    whole = torch.tensor([[1e300, 0.0, 0.0]], dtype=torch.float64)
+    drawn, _ = conditional.draw(model, imputer(model), whole, none(whole), 2, generator(2))
+    assert torch.equal(drawn, whole.expand(2, 1, 3))
+
+
 def test_a_row_does_not_depend_on_the_others(model: TableDensity) -> None:
     x = torch.tensor(PATTERNS * 40, dtype=torch.float64)
     assert len(x) > conditional.AT_ONCE / conditional.CANDIDATES

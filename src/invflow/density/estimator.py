@@ -236,8 +236,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             DataFrame if the density was learned from one, and else an array.
 
         Raises:
-            ValueError: the density was learned without missing="marginalise"; or as
-                `score_samples`.
+            ValueError: the density was learned without missing="marginalise", or is zero at what is
+                there of a row; or as `score_samples`.
         """
         imputer = self._gaps()
         count = _checks.positive_integer("n_samples", n_samples)
