@@ -198,6 +198,13 @@ def test_context_by_number(rows: Any) -> None:
     assert np.abs(shifted).max() > 1e-3
 
 
+def test_given_rows_as_a_mapping(fitted: FlowDensity) -> None:
+    drawn = fitted.sample(3, given={"group": ["v", "u", "v"]}, random_state=0)
+    assert drawn["group"].tolist() == ["v", "u", "v"]
+    with pytest.raises(TypeError, match="given must be a DataFrame or a mapping, got list"):
+        fitted.sample(3, given=["u", "v", "u"])
+
+
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_draws_are_refused(plain: FlowDensity, n: int) -> None:
     with pytest.raises(ValueError, match="n_samples must be at least 1"):

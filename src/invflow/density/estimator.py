@@ -418,7 +418,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             return pd.DataFrame(index=range(count))
         if given is None:
             raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
-        frame = given if isinstance(given, pd.DataFrame) else pd.DataFrame([given])
+        frame = given if isinstance(given, pd.DataFrame) else _rows_of(given)
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
         for name in names:
             if name not in frame.columns:
@@ -430,6 +430,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
         frame = arrays.frame(x.numpy(), given, self.columns_)
         return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
+
+
+def _rows_of(given: Any) -> pd.DataFrame:
+    """Return the rows of a mapping from columns to values, or to one value for each row."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"given must be a DataFrame or a mapping, got {type(given).__name__}")
+    lists = any(map(pd.api.types.is_list_like, given.values()))
+    return pd.DataFrame(dict(given) if lists else [given])
 
 
 def _warn(effective: Tensor) -> None:

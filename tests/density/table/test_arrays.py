@@ -54,6 +54,7 @@ def test_features_that_do_not_suit(columns: Columns, change: Any, message: str) 
         ({"sex": ["f", "x", "f", "f"]}, "'sex' holds the category 'x', which was not there"),
         ({"sex": ["f", None, "f", "f"]}, "'sex', which the density is .* no value in row 1"),
         ({"age": [1, np.nan, 1, 1]}, "'age', which the density is .* no value in row 1"),
+        ({"age": [1, 1, 1e9, 1]}, r"'age', .* holds 1e\+09 in row 2, nothing like which was"),
         ({"age": [1, np.inf, 1, 1]}, "'age' holds inf in row 1"),
         ({"age": ["a", "b", "c", "d"]}, "'age' holds no numbers but values like 'a'"),
     ],
@@ -95,6 +96,10 @@ DTYPES = {
     "b": np.array([True, False, True]),
     "B": pd.array([True, False, True], dtype="boolean"),
     "whole": np.array([1.0, -4.0, 7.0]),
+    "double[pyarrow]": pd.array([0.5, 1.25, 7.0], dtype="double[pyarrow]"),
+    "int64[pyarrow]": pd.array([1, -4, 7], dtype="int64[pyarrow]"),
+    "bool[pyarrow]": pd.array([True, False, True], dtype="bool[pyarrow]"),
+    "sparse": pd.arrays.SparseArray([0.5, 1.25, 7.0]),
     "cat": pd.Categorical(["u", "v", "u"]),
 }
 
@@ -146,3 +151,21 @@ def test_draws_stay_between_bounds_in_types_with_few_digits(dtype: str) -> None:
     assert str(back["a"].dtype) == dtype
     survey(Frame(back), {"a": (0.3, 0.7)})
     assert ((back["a"].astype(float) > 0.3) & (back["a"].astype(float) < 0.7)).all()
+
+
+def test_numbers_of_the_other_byte_order() -> None:
+    table = pd.DataFrame({"a": np.array([0.5, 1.5]).astype(">f8"), "b": np.array([1, 2], ">i4")})
+    columns = survey(Frame(table))
+    back = arrays.frame(np.array([[0.25, 3.0]]), table, columns)
+    assert back["a"].tolist() == [0.25]
+    assert back["b"].tolist() == [3]
+
+
+def test_contexts_are_given_back_in_the_type_that_holds_them() -> None:
+    table = pd.DataFrame({"x": [0.5, 1.5], "c": pd.Categorical(["u", "v"]), "n": [3, 4]})
+    columns = survey(Frame(table), conditional_on=["c", "n"])
+    values = np.array([[0.25], [0.75]])
+    whole = arrays.frame(values, pd.DataFrame({"c": ["v", "v"], "n": [3.0, 7.0]}), columns)
+    assert whole.dtypes.astype(str).tolist() == ["float64", "category", "int64"]
+    part = arrays.frame(values, pd.DataFrame({"c": ["v", "v"], "n": [3.5, 7.0]}), columns)
+    assert part["n"].tolist() == [3.5, 7.0]

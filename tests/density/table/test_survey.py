@@ -76,6 +76,7 @@ def test_gaps_of_every_type(dtype: Any) -> None:
         (["1", "2"], "column 'a' holds no numbers but values like '1'"),
         (pd.Series([1.5, "x"], dtype=object), "column 'a' holds no numbers but values like 'x'"),
         (pd.Series([1.5, [1]], dtype=object), r"values like \[1\]"),
+        (pd.Categorical([True, False]), "column 'a' holds no numbers but values like True"),
         (pd.Categorical([1, 2, 1]), "column 'a' holds no numbers but values like 1"),
         (pd.to_datetime(["2020-01-01", "2021-01-01"]), "holds no numbers but values like Timest"),
         (pd.to_timedelta([1, 2], "s"), "column 'a' holds no numbers but values like Timedelta"),
@@ -203,6 +204,11 @@ def test_bad_options(options: Any, error: type[Exception], message: str) -> None
 def test_context_has_no_gaps() -> None:
     with pytest.raises(ValueError, match="'b', which the density is conditional on, has missing"):
         look({"a": [0.5, 1.5], "b": ["x", None]}, conditional_on=["b"], missing="marginalise")
+
+
+def test_context_of_too_large_numbers() -> None:
+    with pytest.raises(ValueError, match=r"column 'b' has values as large as 2e\+200"):
+        look({"a": [0.5, 1.5], "b": [1e200, -2e200]}, conditional_on=["b"])
 
 
 def test_constant_context_is_no_harm() -> None:

@@ -141,11 +141,7 @@ class _Note:
             )
             if self.first is None:
                 self.first = there
-            if max(map(abs, self.range)) > LARGEST:
-                raise ValueError(
-                    f"column {self.name!r} has values as large as {max(self.range, key=abs):g}: "
-                    "choose another unit"
-                )
+            _check_size(self.name, there)
         seen = self._unbounded(values)
         self.moments.add(seen[:, None])
         return seen
@@ -261,7 +257,9 @@ class _Given:
         if self._is_categorical(series):
             self.values.update(categories(series))
         else:
-            self.moments.add(numbers(series, self.name)[:, None])
+            values = numbers(series, self.name)
+            _check_size(self.name, values)
+            self.moments.add(values[:, None])
 
     def column(self) -> Column:
         if self.values:
@@ -276,6 +274,12 @@ class _Given:
             return self.said == "categorical"
         dtype = series.dtype
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
+
+
+def _check_size(name: str, values: Array) -> None:
+    largest = np.abs(values).max(initial=0.0)
+    if largest > LARGEST:
+        raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")
 
 
 def _compare(columns: Columns, together: Moments) -> None:
