@@ -13,6 +13,8 @@ from invflow.density.model import TableDensity
 
 #: Draws of the imputer for each row.
 CANDIDATES = 256
+#: So many are picked from one set of them, that few come twice.
+PICKED = 16
 #: Fewer effective ones are worth a warning.
 ENOUGH = 10
 #: Of rows times draws, so many at once.
@@ -69,21 +71,46 @@ def draw(
     Returns:
         Rows, shape (count, rows, features); and of how many of the `CANDIDATES` the weights are
         as good as, shape (rows,).
+
+    Raises:
+        ValueError: the density is zero at what is there of a row.
     """
     found: list[Tensor] = []
     effective: list[Tensor] = []
     for part, given in _pieces(x, context):
-        shape = (CANDIDATES, *part.shape)
-        options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
-        noise, shifts = torch.randn(shape, **options), torch.rand(shape, **options)
-        y, log_w = _weigh(model, imputer, part, given, noise, shifts)
-        weights = log_w.softmax(0)
-        chosen = torch.multinomial(weights.T, count, replacement=True, generator=generator).T
-        picked = y.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, y.shape[-1]))
-        found.append(torch.where(part.isnan(), model.encoding.decode(picked), part))
-        effective.append(1 / weights.square().sum(0))
+        rounds = [
+            _resampled(model, imputer, part, given, min(PICKED, count - done), generator)
+            for done in range(0, count, PICKED)
+        ]
+        found.append(torch.cat([drawn for drawn, _ in rounds]))
+        effective.append(torch.stack([worth for _, worth in rounds]).mean(0))
     empty = x.new_empty(count, 0, x.shape[-1])
     return torch.cat([empty, *found], 1), torch.cat([x.new_empty(0), *effective])
+
+
+def _resampled(
+    model: TableDensity,
+    imputer: Imputer,
+    x: Tensor,
+    context: Tensor,
+    count: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Return draws picked from one set of candidates, and what these are worth."""
+    shape = (CANDIDATES, *x.shape)
+    options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
+    noise, shifts = torch.randn(shape, **options), torch.rand(shape, **options)
+    y, log_w = _weigh(model, imputer, x, context, noise, shifts)
+    gaps, impossible = x.isnan().any(-1), log_w.isneginf().all(0)
+    if (gaps & impossible).any():
+        values = x[gaps & impossible][0].tolist()
+        raise ValueError(f"nothing can be drawn given {values}, where the density is zero")
+    weights = log_w.masked_fill(impossible, 0.0).softmax(0)
+    chosen = torch.multinomial(weights.T, count, replacement=True, generator=generator).T
+    picked = y.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, y.shape[-1]))
+    # Nothing is drawn of a whole row.
+    worth = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
+    return torch.where(x.isnan(), model.encoding.decode(picked), x), worth
 
 
 def _pieces(x: Tensor, context: Tensor) -> list[tuple[Tensor, Tensor]]:

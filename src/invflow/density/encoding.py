@@ -10,6 +10,9 @@ from torch.nn.functional import logsigmoid
 
 from invflow.density.table import Columns
 
+#: So many standard deviations away a density counts as zero: float32 can just square them.
+FAR = 1e15
+
 
 class Encoding(nn.Module):
     r"""Column by column: dequantised, unbounded, standardised.
@@ -53,8 +56,8 @@ class Encoding(nn.Module):
         """Return y, and log |dy/dx| of every number.
 
         Args:
-            x: shape (*batch, features), NaN where missing. On a bound or beyond, the logarithm of
-                the derivative is minus infinity, so that the density of x is zero.
+            x: shape (*batch, features), NaN where missing. On a bound or beyond, or `FAR` away,
+                the logarithm of the derivative is minus infinity, so that the density is zero.
             noise: in [0, 1), shape (*batch, features); used for whole numbers alone.
 
         Returns:
@@ -73,8 +76,9 @@ class Encoding(nn.Module):
         # d/dt of log(t - a) - log(b - t) is (b - a) / ((t - a) (b - t)).
         slope = width.log() - below.log() - above.log()
         y = (u - self.location) / self.scale
-        ladj = torch.where(inside, slope - self.scale.log(), -torch.inf)
-        return y, ladj.masked_fill(t.isnan(), torch.nan)
+        near = ~(y.abs() > FAR)
+        ladj = torch.where(inside & near, slope - self.scale.log(), -torch.inf)
+        return torch.where(near, y, 0.0), ladj.masked_fill(t.isnan(), torch.nan)
 
     def decode(self, y: Tensor) -> Tensor:
         """Return the numbers of a table, of shape (*batch, features); whole where they were."""

@@ -20,6 +20,7 @@ from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
 from invflow.density.model import TableDensity
 from invflow.density.table import Columns, Frame, Rows, Source, arrays, source, survey
+from invflow.density.table.columns import check_kinds
 from invflow.density.two_sample import EnergyTest, two_sample
 from invflow.training import metrics
 from invflow.training.batches import generator
@@ -33,7 +34,6 @@ except ImportError as error:
 
 Array = NDArray[np.float64]
 MODEL = "table-density"
-MISSING = ("refuse", "marginalise")
 #: Rows that are scored or drawn at once.
 CHUNK = 8192
 
@@ -177,7 +177,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         report: maximum_likelihood.Report = lambda step, line: None,
         ready: Callable[[], None] = lambda: None,
     ) -> Self:
-        _checks.choice("missing", self.missing, MISSING)
         fraction = _checks.number("validation_fraction", self.validation_fraction)
         if not 0 < fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
@@ -257,8 +256,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             DataFrame if the density was learned from one, and else an array.
 
         Raises:
-            ValueError: the density was learned without missing="marginalise"; or as
-                `score_samples`.
+            ValueError: the density was learned without missing="marginalise", or is zero at what is
+                there of a row; or as `score_samples`.
         """
         imputer = self._gaps()
         count = _checks.positive_integer("n_samples", n_samples)
@@ -391,8 +390,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
             state |= {f"imputer.{k}": v for k, v in self.imputer_.state_dict().items()}
         state["reference"] = torch.from_numpy(self.reference_)
         names = getattr(self, "feature_names_in_", None)
+        # By name, as keys that are numbers are none in JSON.
+        columns = self.columns_.names
+        kinds = None if self.kinds is None else check_kinds(self.kinds, columns)
         config = {
-            "params": {**self.get_params(), "random_state": None},
+            "params": {**self.get_params(), "kinds": kinds, "random_state": None},
             "columns": self.columns_.to_dict(),
             "curve": self.curve_,
             "names": None if names is None else list(names),
@@ -421,12 +423,13 @@ class FlowDensity(DensityMixin, BaseEstimator):
                     part = {
                         k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
                     }
-                    dtype = next(iter(part.values())).dtype if part else None
-                    module.to(dtype=dtype).load_state_dict(part)
+                    dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
+                    module.flow.to(dtype=dtype)  # what is known of the table stays in float64
+                    module.load_state_dict(part)
             density.curve_ = [(step, bound) for step, bound in config["curve"]]
             density.reference_ = state["reference"].numpy()
             if config["names"] is not None:
-                density.feature_names_in_ = np.array(config["names"], dtype=object)
+                density.feature_names_in_ = np.array(list(config["names"]), dtype=object)
             density._keep(columns, model, imputer)
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{path} does not fit a density of tables: {error}") from error
@@ -457,12 +460,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _settings(self, seed: int, rows: int) -> training.Settings:
         steps = _checks.positive_integer("steps", self.steps)
         batch = _checks.positive_integer("batch_size", self.batch_size)
+        rate = _checks.number("learning_rate", self.learning_rate)
+        if not 0 < rate < math.inf:
+            raise ValueError(f"learning_rate must be positive and finite, got {rate}")
         epoch = math.ceil(rows / min(batch, rows))
         return training.Settings(
             steps=steps,
             batch_size=batch,
             optimizer="adam",
-            learning_rate=self.learning_rate,
+            learning_rate=rate,
             schedule="cosine",
             weight_decay=0.0,
             average=0.0,
@@ -478,14 +484,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 self.feature_names_in_ = np.array(X.names, dtype=object)
             return X
         if isinstance(X, pd.DataFrame):
+            table = Frame(X)
             validate_data(self, cast(Any, X), reset=reset, skip_check_array=True)
-            return Frame(X)
+            return table
         array: Any = validate_data(
             self,
             X,
             reset=reset,
             dtype="numeric",
-            ensure_all_finite="allow-nan",
+            ensure_all_finite=False,  # the survey is more exact
             ensure_min_samples=2 if reset else 1,
         )
         return Frame(pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])]))
@@ -498,6 +505,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             raise ValueError(
                 f"the table has the column {unknown[0]!r}, which was not there in training"
             )
+        if sum(table.blocks) == 0:
+            raise ValueError("the table has no rows")
         return Rows(table, self.columns_)
 
     def _tensors(self, X: Any) -> tuple[Tensor, Tensor]:
@@ -508,11 +517,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _score(self, rows: Rows) -> Array:
         scores: list[Tensor] = []
         for x, context in rows.parts(CHUNK):
-            if self.imputer_ is not None and x.isnan().any():
-                scores.append(conditional.log_prob(self.model_, self.imputer_, x, context))
-            else:
-                with torch.no_grad():
-                    scores.append(self.model_.log_prob(x, context))
+            score = x.new_empty(len(x))
+            gaps = x.isnan().any(-1)
+            with torch.no_grad():
+                score[~gaps] = self.model_.log_prob(x[~gaps], context[~gaps])
+            if self.imputer_ is not None and gaps.any():
+                score[gaps] = conditional.log_prob(
+                    self.model_, self.imputer_, x[gaps], context[gaps]
+                )
+            scores.append(score)
         return torch.cat(scores).numpy()
 
     def _gaps(self) -> Imputer:
@@ -531,7 +544,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             return pd.DataFrame(index=range(count))
         if given is None:
             raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
-        frame = given if isinstance(given, pd.DataFrame) else pd.DataFrame([given])
+        frame = given if isinstance(given, pd.DataFrame) else _rows_of(given)
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
         for name in names:
             if name not in frame.columns:
@@ -553,6 +566,14 @@ def _recorded(directory: Path) -> list[tuple[int, float]]:
     """Return the curve of a run, from its metrics."""
     rows = metrics.read(directory)
     return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
+
+
+def _rows_of(given: Any) -> pd.DataFrame:
+    """Return the rows of a mapping from columns to values, or to one value for each row."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"given must be a DataFrame or a mapping, got {type(given).__name__}")
+    lists = any(map(pd.api.types.is_list_like, given.values()))
+    return pd.DataFrame(dict(given) if lists else [given])
 
 
 def _warn(effective: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.quasirandom import SobolEngine
 
-from invflow import flows
+from invflow import _checks, flows
 from invflow.density.encoding import Encoding
 from invflow.density.table import Columns
 from invflow.flows import Flow
@@ -51,6 +52,7 @@ class TableDensity(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        _checks.choice("flow", flow["name"], _sized())
         sizes: dict[str, Any] = {"features": len(columns.features), "context": columns.context_size}
         self.columns = columns
         self.encoding = Encoding(columns)
@@ -102,3 +104,9 @@ class TableDensity(nn.Module):
     def given(self, context: Tensor) -> Tensor | None:
         """Return the context as the flow takes it."""
         return context.to(self.flow.like) if self.flow.context else None
+
+
+def _sized() -> list[str]:
+    """Return the names of flows over a number of features; others are made of flows."""
+    kinds = Flow.kinds().items()
+    return [name for name, kind in kinds if "features" in inspect.signature(kind).parameters]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from invflow.density.table.columns import Column, Columns
 
 Array = NDArray[np.float64]
+#: A context of more standard deviations from the mean is refused.
+FAR = 1e6
 
 
 def numbers(series: Any, name: str) -> Array:
@@ -22,7 +24,7 @@ def numbers(series: Any, name: str) -> Array:
     dtype = series.dtype
     if pd.api.types.is_complex_dtype(dtype):
         raise ValueError(f"column {name!r} is complex. Complex data not supported")
-    if not pd.api.types.is_numeric_dtype(dtype):
+    if not (pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "b"):
         series = _parsed(series, name)
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     infinite = np.flatnonzero(np.isinf(values))
@@ -38,7 +40,7 @@ def _parsed(series: Any, name: str) -> Any:
     """Return numbers that are kept as objects."""
     advice = "name it in conditional_on, or leave it out"
     if series.dtype != object:
-        first = next(iter(series.dropna()), None)
+        first = next(iter(_text(series.dropna())), None)
         raise ValueError(f"column {name!r} holds no numbers but values like {first!r}: {advice}")
     for value in series:
         if not (pd.isna(value) or isinstance(value, int | float | np.number)):
@@ -46,6 +48,15 @@ def _parsed(series: Any, name: str) -> Any:
                 f"column {name!r} holds no numbers but values like {value!r}: {advice}"
             )
     return pd.to_numeric(series)
+
+
+def _text(series: Any) -> Any:
+    """Return what is no number of strings: for its sake the others were not read as numbers."""
+    if not pd.api.types.is_string_dtype(series.dtype):
+        return series
+    parsed: Any = pd.to_numeric(series, errors="coerce")
+    other = series[parsed.isna()]
+    return other if len(other) else series
 
 
 def features(frame: pd.DataFrame, columns: Columns) -> Array:
@@ -97,7 +108,14 @@ def _given(frame: pd.DataFrame, column: Column) -> Array:
         )
     if column.kind != "categorical":
         values = numbers(series, column.name)
-        return ((values - column.location) / column.scale)[:, None]
+        deviations = (values - column.location) / column.scale
+        far = np.flatnonzero(np.abs(deviations) > FAR)
+        if len(far):
+            raise ValueError(
+                f"column {column.name!r}, which the density is conditional on, holds "
+                f"{values[far[0]]:g} in row {far[0]}, nothing like which was there in training"
+            )
+        return deviations[:, None]
     values = categories(series)
     known = {value: i for i, value in enumerate(column.categories)}
     for value in values:
@@ -133,22 +151,54 @@ def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
         column.name: _typed(values[:, i], column) for i, column in enumerate(columns.features)
     }
     for column in columns.context:
-        found[column.name] = given[column.name].array
+        found[column.name] = _returned(given[column.name], column)
     return pd.DataFrame({name: found[name] for name in columns.names})
 
 
 def _typed(values: Array, column: Column) -> Any:
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
     if column.kind != "integer":
-        return values.astype(dtype) if pd.api.types.is_float_dtype(dtype) else values
+        return _rounded(values, column, dtype) if pd.api.types.is_float_dtype(dtype) else values
     if pd.api.types.is_bool_dtype(dtype):
         return pd.array(values > 0.5, dtype=dtype) if np.isfinite(values).all() else values
     if pd.api.types.is_integer_dtype(dtype):
-        kept = np.dtype(str(dtype).lower())
-        limits = np.iinfo(kept)
-        values = np.clip(values, float(limits.min), float(limits.max))
-        return pd.array(values, dtype=dtype) if np.isfinite(values).all() else values
+        limits = np.iinfo(_plain(dtype))
+        most = float(limits.max)
+        # Of 64 bits, the largest number is no float, and the next float is too large.
+        most = most if int(most) == limits.max else np.nextafter(most, 0)
+        values = np.clip(values, limits.min, most)
+        return _array(values.astype(_plain(dtype)), dtype) if np.isfinite(values).all() else values
     return values
+
+
+def _rounded(values: Array, column: Column, dtype: Any) -> Any:
+    """Return numbers of a type with fewer digits, still between the bounds of the column."""
+    kept = _plain(dtype).type
+    typed = values.astype(kept)
+    if column.low is not None:
+        typed = np.maximum(typed, np.nextafter(kept(column.low), kept(np.inf)))
+    if column.high is not None:
+        typed = np.minimum(typed, np.nextafter(kept(column.high), kept(-np.inf)))
+    return _array(typed, dtype)
+
+
+def _plain(dtype: Any) -> Any:
+    """Return NumPy's type of the numbers in a column of nullable, sparse, Arrow's or NumPy's."""
+    inside = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
+    return np.dtype(inside).newbyteorder("=")
+
+
+def _array(values: Any, dtype: Any) -> Any:
+    return values if isinstance(dtype, np.dtype) else pd.array(values, dtype=dtype)
+
+
+def _returned(series: Any, column: Column) -> Any:
+    """Return what a user has given in the type of its column, where that can hold it."""
+    try:
+        typed = series.astype(column.dtype)
+    except (TypeError, ValueError):
+        return series.array
+    return typed.array if (typed == series).all() else series.array
 
 
 def _series(frame: pd.DataFrame, name: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any, cast
 
 #: A whole number, a real one, or one of a few values.
@@ -127,8 +129,8 @@ def column_name(argument: str, key: Any, names: Sequence[str]) -> str:
     Raises:
         ValueError: there is none.
     """
-    if isinstance(key, int) and not isinstance(key, bool) and 0 <= key < len(names):
-        return names[key]
+    if isinstance(key, Integral) and not isinstance(key, bool) and 0 <= int(key) < len(names):
+        return names[int(key)]
     if key not in names:
         raise ValueError(
             f"{argument} names the column {key!r}; the table has {', '.join(map(repr, names))}"
@@ -144,6 +146,6 @@ def _bounds(name: str, kind: Any) -> tuple[float | None, float | None]:
             f"kinds: the kind of {name!r} must be one of {', '.join(map(repr, KINDS))} or bounds "
             f"(low, high), got {kind!r}"
         ) from error
-    if low is not None and high is not None and not low < high:
+    if not (-math.inf if low is None else low) < (math.inf if high is None else high):
         raise ValueError(f"kinds: the bounds of {name!r} must be in order, got {kind!r}")
-    return low, high
+    return None if low == -math.inf else low, None if high == math.inf else high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,12 @@ def _text(path: Path, separator: str) -> pd.DataFrame:
     names = unique(head.iloc[0].tolist())
     if all(_is_number(name) for name in names):
         raise ValueError(f"the first line of {path} holds numbers, not the names of columns")
-    frame: Any = pd.read_csv(path, sep=separator, header=None, skiprows=1, names=list(names))
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError(f"{path} has lines of more values than there are names")
-    return frame
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, sep=separator, header=0, names=list(names), index_col=False)
+    except pd.errors.ParserWarning as error:
+        raise ValueError(f"{path} has lines of more values than there are names") from error
 
 
 def _is_number(text: str) -> bool:

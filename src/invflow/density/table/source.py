@@ -79,23 +79,23 @@ class Parquet:
             metadata = self._file.metadata
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(f"{self.path} is not a whole Parquet file: {error}") from error
-        self.names = unique(list(self._file.schema_arrow.names))
-        self.blocks = tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        self.names = unique(list(_frame(self._file.schema_arrow.empty_table()).columns))
+        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        self._numbers = [i for i, group in enumerate(groups) if group.num_rows]
+        self.blocks = tuple(groups[i].num_rows for i in self._numbers)
         #: Of all values, uncompressed.
-        self.bytes = sum(
-            metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)
-        )
+        self.bytes = sum(group.total_byte_size for group in groups)
 
     @cached_property
     def _file(self) -> Any:
         return parquet.ParquetFile(self.path)
 
     def block(self, number: int) -> pd.DataFrame:
-        return self._file.read_row_group(number).to_pandas()
+        return _frame(self._file.read_row_group(self._numbers[number]))
 
     def whole(self) -> Frame:
         """Return the table in memory."""
-        return Frame(self._file.read().to_pandas())
+        return Frame(_frame(self._file.read()))
 
 
 class Selection:
@@ -140,6 +140,13 @@ def split(source: Source, fraction: float, random: np.random.Generator) -> tuple
     order = random.permutation(len(source.blocks)).tolist()
     aside = min(max(1, round(fraction * len(order))), len(order) - 1)
     return Selection(source, sorted(order[aside:])), Selection(source, sorted(order[:aside]))
+
+
+def _frame(table: Any) -> pd.DataFrame:
+    """Return a table with its index, where that has a name, as a column."""
+    frame = table.to_pandas()
+    named = [name for name in frame.index.names if name is not None]
+    return frame.reset_index(named) if named else frame
 
 
 def unique(names: list[str]) -> tuple[str, ...]:

@@ -11,18 +11,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invflow import _checks
 from invflow.density.table import source as sources
 from invflow.density.table.arrays import Array, categories, numbers
 from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_name
 from invflow.density.table.moments import Moments
 from invflow.density.table.source import Source
 
+#: What to do with missing values.
+MISSING = ("refuse", "marginalise")
 #: A continuous column of which one value makes up such a part, or with so few values, is suspect.
 COMMON = 0.2
 FEW = 50
 #: Correlations as near to one make columns copies of each other, and as near are worth a word.
 COPY = 1e-9
 ALIKE = 1e-4
+#: Whole numbers from here on have no digits left for what is between them.
+EXACT = 2.0**52
+#: The squares of larger numbers cannot be summed up.
+LARGEST = 1e150
 
 
 def survey(
@@ -33,8 +40,8 @@ def survey(
 ) -> Columns:
     """Return what the columns of a table hold.
 
-    Columns of whole numbers are taken for integers, other numbers for continuous. The rows are
-    read once, block by block.
+    Columns of whole numbers are taken for integers, other numbers for continuous, and so are
+    whole numbers beyond 2**52. The rows are read once, block by block.
 
     Args:
         source: the table.
@@ -55,6 +62,7 @@ def survey(
         >>> [column.kind for column in survey(sources.Frame(table)).features]
         ['integer', 'continuous']
     """
+    _checks.choice("missing", missing, MISSING)
     names = source.names
     said = check_kinds({} if kinds is None else kinds, names)
     given = _conditions(conditional_on, names)
@@ -90,9 +98,11 @@ def survey(
     return columns
 
 
-def _conditions(conditional_on: Iterable[Any], names: Sequence[str]) -> list[str]:
+def _conditions(conditional_on: Any, names: Sequence[str]) -> list[str]:
     if isinstance(conditional_on, str | int):
         conditional_on = [conditional_on]
+    if not isinstance(conditional_on, Iterable):
+        raise TypeError(f"conditional_on must name columns, got {conditional_on!r}")
     return list(dict.fromkeys(column_name("conditional_on", key, names) for key in conditional_on))
 
 
@@ -131,6 +141,7 @@ class _Note:
             )
             if self.first is None:
                 self.first = there
+            _check_size(self.name, there)
         seen = self._unbounded(values)
         self.moments.add(seen[:, None])
         return seen
@@ -154,9 +165,12 @@ class _Note:
                 f"column {self.name!r} is constant, {low:g}, and has no density: leave it out, or "
                 "name it in conditional_on"
             )
-        integer = self.said == "integer" or (self.said is None and self.whole)
+        exact = max(abs(low), abs(high)) < EXACT
+        integer = self.said == "integer" or (self.said is None and self.whole and exact)
         if integer and not self.whole:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
+        if integer and not exact:
+            raise ValueError(f"kinds: column {self.name!r} is no integer, it goes beyond 2**52")
         location, variance = float(self.moments.mean[0]), float(self.moments.covariance[0, 0])
         if integer:  # and something between 0 and 1
             location, variance = location + 0.5, variance + 1 / 12
@@ -243,7 +257,9 @@ class _Given:
         if self._is_categorical(series):
             self.values.update(categories(series))
         else:
-            self.moments.add(numbers(series, self.name)[:, None])
+            values = numbers(series, self.name)
+            _check_size(self.name, values)
+            self.moments.add(values[:, None])
 
     def column(self) -> Column:
         if self.values:
@@ -258,6 +274,12 @@ class _Given:
             return self.said == "categorical"
         dtype = series.dtype
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
+
+
+def _check_size(name: str, values: Array) -> None:
+    largest = np.abs(values).max(initial=0.0)
+    if largest > LARGEST:
+        raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")
 
 
 def _compare(columns: Columns, together: Moments) -> None:

@@ -1,0 +1,285 @@
+"""Files of tables: what is read, what is refused, and what is written."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from invflow.density.table import Frame, Parquet, Source, read, survey, write
+
+TABLE = pd.DataFrame({"a": [1.5, -2.0, 0.25], "b": [1, 2, 4]})
+
+
+def whole(source: Source) -> pd.DataFrame:
+    return pd.concat([source.block(i) for i in range(len(source.blocks))], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("t.csv", lambda p: TABLE.to_csv(p, index=False)),
+        ("T.CSV", lambda p: TABLE.to_csv(p, index=False)),
+        ("t.csv.gz", lambda p: TABLE.to_csv(p, index=False)),
+        ("t.tsv", lambda p: TABLE.to_csv(p, index=False, sep="\t")),
+        ("t.parquet", lambda p: TABLE.to_parquet(p)),
+        ("t.npz", lambda p: np.savez(p, a=TABLE["a"], b=TABLE["b"])),
+    ],
+)
+def test_every_kind_of_file(tmp_path: Path, name: str, save: Callable[[Path], None]) -> None:
+    save(tmp_path / name)
+    source = read(str(tmp_path / name))
+    assert source.names == ("a", "b")
+    pd.testing.assert_frame_equal(whole(source), TABLE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\na,b\n1.5,1\n\n-2,2\n0.25,4\n",
+        "a,b\r\n1.5,1\r\n-2,2\r\n0.25,4\r\n",
+        "\ufeffa,b\n1.5,1\n-2,2\n0.25,4\n",
+        '"a","b"\n1.5,1\n"-2",2\n0.25,4',
+        "a,b\n1.5,1,\n-2,2,\n0.25,4,\n",
+    ],
+    ids=["blank lines", "windows", "byte order mark", "quotes", "trailing commas"],
+)
+def test_dialects_of_csv(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
+    pd.testing.assert_frame_equal(whole(read(tmp_path / "t.csv")), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"t\.csv is empty"),
+        ("\n", "No columns"),
+        ("a,b\n", r"t\.csv has no rows"),
+        ("1,2\n3,4\n", "first line of .*t.csv holds numbers, not the names"),
+        ("a,b,a\n1,2,3\n", "two columns of the table are named 'a'"),
+        (",a\n0,1\n1,2\n", "column 1 of the table has no name"),
+        ("a, \n0,1\n1,2\n", "column 2 of the table has no name"),
+        ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
+        ("a,b\n0,1,2\n1,3,4\n", "lines of more values than there are names"),
+        ("a,b\n0,1,2\n1,3\n", "lines of more values than there are names"),
+        ('a,b\n"1,2\n3,4\n', "EOF inside string"),
+    ],
+)
+def test_bad_text(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "é,b\n1,2\n".encode("latin1")),
+        ("t.csv.gz", b"a,b\n1,2\n"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 100)[:30]),
+        ("t.parquet", b"a,b\n1,2\n"),
+        ("t.npz", b"PK\x03\x04no archive"),
+        ("t.npz", pickle.dumps([1, 2])),
+        ("t.npy", b"\x93NUMPY"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name) as caught:
+        read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("cut", [10, 100, 400])
+def test_truncated_parquet(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "t.parquet"
+    TABLE.to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ValueError, match=r"t\.parquet is not a whole Parquet file"):
+        read(path)
+
+
+def test_parquet_with_damage_inside(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    TABLE.to_parquet(path)
+    content = bytearray(path.read_bytes())
+    content[4:60] = bytes(56)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.parquet"):
+        read(path)
+
+
+def test_unknown_names_and_places(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"t\.xlsx must end in \.csv, .* or \.npy"):
+        read(tmp_path / "t.xlsx")
+    with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
+        read(tmp_path / "none.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"folder\.csv"):
+        read(tmp_path / "folder.csv")
+    with pytest.raises(FileNotFoundError, match=r"none\.parquet"):
+        Parquet(tmp_path / "none.parquet")
+
+
+class Evil:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("harm",)
+
+
+@pytest.mark.parametrize("save", [np.save, np.savez])
+def test_pickles_in_arrays_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[..., None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / ("t.npy" if save is np.save else "t.npz")
+    save(path, np.array([[Evil(), 1]], dtype=object))
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        read(path)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_matrices(tmp_path: Path) -> None:
+    matrix = np.random.default_rng(0).normal(size=(4, 2))
+    np.save(tmp_path / "t.npy", matrix)
+    np.savez(tmp_path / "one.npz", matrix)
+    np.savez(tmp_path / "named.npz", other=matrix + 1, data=matrix, columns=np.array(["u", "v"]))
+    for name, names in [
+        ("t.npy", ("x0", "x1")),
+        ("one.npz", ("x0", "x1")),
+        ("named.npz", ("u", "v")),
+    ]:
+        source = read(tmp_path / name)
+        assert source.names == names
+        np.testing.assert_array_equal(whole(source).to_numpy(), matrix)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, "must hold one array of two dimensions"),
+        ({"a": np.ones(())}, "must hold one array of two dimensions"),
+        ({"a": np.ones((2, 2)), "b": np.ones((2, 2))}, r"or one named data, got a \(2, 2\), b"),
+        ({"a": np.ones(2), "b": np.ones(3)}, r"different lengths: \[2, 3\]"),
+        ({"data": np.ones((2, 2)), "columns": np.array(["a"])}, "has 2 columns, and columns 1"),
+        ({"data": np.ones((2, 2)), "columns": np.array(["a", "a"])}, "are named 'a'"),
+        ({"data": np.ones((2, 0))}, r"must have shape \(rows, columns\)"),
+        ({"data": np.ones((0, 2))}, "has no rows"),
+    ],
+)
+def test_bad_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([["a", "b"], ["c", "d"]]), "column 'x0' holds no numbers but values like 'a'"),
+        (np.array([["2020"], ["2021"]], dtype="datetime64[D]"), "column 'x0' holds no numbers"),
+        (np.ones((3, 1)) + 1j, "column 'x0' is complex"),
+    ],
+)
+def test_arrays_of_no_numbers(tmp_path: Path, array: Any, message: str) -> None:
+    np.save(tmp_path / "t.npy", array)
+    with pytest.raises(ValueError, match=message):
+        survey(read(tmp_path / "t.npy"))
+
+
+def test_parquet_is_read_by_row_groups(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": np.arange(10) / 4, "b": np.arange(10)})
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=4)
+    source = Parquet(tmp_path / "t.parquet")
+    assert source.blocks == (4, 4, 2)
+    pd.testing.assert_frame_equal(whole(source), frame)
+    pd.testing.assert_frame_equal(source.whole().block(0), frame)
+    assert isinstance(read(tmp_path / "t.parquet"), Frame)
+
+
+def test_large_parquet_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[read.__module__], "LARGE", 10)
+    frame = pd.DataFrame({"a": np.arange(10.0)})
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=4)
+    assert isinstance(read(tmp_path / "t.parquet"), Parquet)
+
+
+def test_empty_row_groups_are_passed_over(tmp_path: Path) -> None:
+    table = pa.table({"a": [1.0, 2.5, 3.0]})
+    with parquet.ParquetWriter(tmp_path / "t.parquet", table.schema) as writer:
+        for part in (table.slice(0, 0), table.slice(0, 2), table.slice(0, 0), table.slice(2)):
+            writer.write_table(part)
+    source = Parquet(tmp_path / "t.parquet")
+    assert source.blocks == (2, 1)
+    assert whole(source)["a"].tolist() == [1.0, 2.5, 3.0]
+
+
+def test_named_index_of_parquet_is_a_column(tmp_path: Path) -> None:
+    TABLE.set_index("b").to_parquet(tmp_path / "named.parquet", row_group_size=2)
+    TABLE.set_index(pd.Index([7, 3, 9])).to_parquet(tmp_path / "number.parquet", row_group_size=2)
+    for source in (Parquet(tmp_path / "named.parquet"), read(tmp_path / "named.parquet")):
+        assert source.names == ("b", "a")
+        pd.testing.assert_frame_equal(whole(source)[["a", "b"]], TABLE)
+    for source in (Parquet(tmp_path / "number.parquet"), read(tmp_path / "number.parquet")):
+        assert source.names == ("a", "b")
+        pd.testing.assert_frame_equal(whole(source), TABLE)
+
+
+def test_parquet_columns_of_the_same_name(tmp_path: Path) -> None:
+    parquet.write_table(pa.table([[1.0], [2.0]], names=["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="two columns of the table are named 'a'"):
+        read(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv", "t.parquet"])
+def test_written_tables_are_read_again(tmp_path: Path, name: str) -> None:
+    frame = TABLE.assign(c=["x", "y,\t'z", 'q"'], d=[True, False, True])
+    write(frame, tmp_path / name)
+    pd.testing.assert_frame_equal(whole(read(tmp_path / name)), frame)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name.endswith("gz"):
+        assert gzip.decompress((tmp_path / name).read_bytes()).startswith(b"a,b,c,d\n")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_failed_write_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write(TABLE, tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    with pytest.raises(OSError, match="no space"):
+        write(TABLE * 2, tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before
+    with pytest.raises(ValueError, match=r"must end in \.csv, \.csv\.gz, \.tsv or \.parquet"):
+        write(TABLE, tmp_path / "t.npz")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_names_of_frames() -> None:
+    assert Frame(pd.DataFrame(np.ones((2, 2)))).names == ("0", "1")
+    with pytest.raises(ValueError, match="two columns of the table are named '1'"):
+        Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, "1"]))
+    with pytest.raises(ValueError, match="no columns"):
+        Frame(pd.DataFrame(index=[0, 1]))

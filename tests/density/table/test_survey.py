@@ -1,0 +1,305 @@
+"""What is found in the columns of a table, and what is refused."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invflow.density.table import Columns, Frame, Parquet, survey
+from invflow.density.table.columns import Column
+
+COUNT = 200
+NUMBERS: Any = np.random.default_rng(0).normal(5, 2, (COUNT, 3))
+INF, NAN = math.inf, math.nan
+
+
+def look(values: Mapping[str, Any], **options: Any) -> Columns:
+    return survey(Frame(pd.DataFrame(dict(values))), **options)
+
+
+def column(values: Any, **options: Any) -> Column:
+    return look({"a": values}, **options).features[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "dtype"),
+    [
+        ([1.5, 2.0, 4.0], "continuous", "float64"),
+        ([1.0, 2.0, 4.0], "integer", "float64"),
+        ([1, 2, 4], "integer", "int64"),
+        ([True, False, True], "integer", "bool"),
+        (pd.array([1, 2, 4], dtype="Int64"), "integer", "Int64"),
+        (pd.array([1.5, 2, 4], dtype="Float64"), "continuous", "Float64"),
+        (pd.array([True, False, True], dtype="boolean"), "integer", "boolean"),
+        (np.array([1.5, 2, 4], dtype=np.float32), "continuous", "float32"),
+        (np.array([1, 2, 255], dtype=np.uint8), "integer", "uint8"),
+        (pd.Series([1, 2.5, 4], dtype=object), "continuous", "object"),
+        ([1e20, 2e20, 4e20], "continuous", "float64"),
+        ([2**53 + 1, 2**54 + 1, 2**60 + 1], "continuous", "int64"),
+    ],
+)
+def test_kinds_are_found(values: Any, kind: str, dtype: str) -> None:
+    found = column(values)
+    assert (found.kind, found.dtype) == (kind, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", "float64", object])
+def test_gaps_of_every_type(dtype: Any) -> None:
+    values = pd.Series([1, 0, None, 1, None], dtype=dtype)
+    with pytest.raises(ValueError, match=r"column 'a' has 2 missing value\(s\) \(NaN\)"):
+        column(values)
+    columns = look({"a": values}, missing="marginalise")
+    assert columns.missing
+    assert columns.features[0].kind == "integer"
+    assert columns.features[0].location == pytest.approx(2 / 3 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.5], r"the table has 1 row\(s\) \(n_samples=1\), while a minimum of 2"),
+        ([], r"the table has 0 row\(s\)"),
+        ([NAN, NAN, NAN], "column 'a' has no values, they are all missing"),
+        ([1.5, INF, 2.0], "column 'a' holds inf in row 1: infinity has no density"),
+        ([1.5, 2.0, -INF], "column 'a' holds -inf in row 2"),
+        (["x", "y"], "column 'a' holds no numbers but values like 'x'"),
+        (["1", "2", "many"], "column 'a' holds no numbers but values like 'many'"),
+        (["1", "2"], "column 'a' holds no numbers but values like '1'"),
+        (pd.Series([1.5, "x"], dtype=object), "column 'a' holds no numbers but values like 'x'"),
+        (pd.Series([1.5, [1]], dtype=object), r"values like \[1\]"),
+        (pd.Categorical([True, False]), "column 'a' holds no numbers but values like True"),
+        (pd.Categorical([1, 2, 1]), "column 'a' holds no numbers but values like 1"),
+        (pd.to_datetime(["2020-01-01", "2021-01-01"]), "holds no numbers but values like Timest"),
+        (pd.to_timedelta([1, 2], "s"), "column 'a' holds no numbers but values like Timedelta"),
+        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "values like datetime"),
+        ([1 + 1j, 2], "column 'a' is complex. Complex data not supported"),
+        ([2.5, 2.5, 2.5], "column 'a' is constant, 2.5, and has no density"),
+        ([7, 7, 7], "column 'a' is constant, 7, and has no density"),
+        ([1e9, 1e9 + 1e-6, 1e9 + 2e-6], "column 'a' hardly varies, from 1000000000.0 to"),
+        ([1e200, 2e200, 3e200], r"column 'a' has values as large as 3e\+200: choose another unit"),
+    ],
+)
+def test_columns_without_a_density(values: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        column(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_far_from_zero_keep_their_spread() -> None:
+    found = column(NUMBERS[:, 0] + 1e9)
+    assert found.scale == pytest.approx(NUMBERS[:, 0].std(), rel=1e-6)
+
+
+def test_integers_have_the_moments_of_what_is_dequantised() -> None:
+    values = np.array([3, 5, 9, 9])
+    found = column(values)
+    assert found.location == pytest.approx(values.mean() + 0.5)
+    assert found.scale == pytest.approx(math.sqrt(values.var() + 1 / 12))
+    assert (found.smallest, found.largest) == (3.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected", "transformed"),
+    [
+        ((0, 20), (0.0, 20.0), lambda x: np.log(x / (20 - x))),
+        ((-3, None), (-3.0, None), lambda x: np.log(x + 3)),
+        ((None, 20), (None, 20.0), lambda x: -np.log(20 - x)),
+        ((0, INF), (0.0, None), np.log),
+        ((-INF, 20.0), (None, 20.0), lambda x: -np.log(20 - x)),
+        ((None, None), (None, None), lambda x: x),
+    ],
+)
+def test_bounds(bounds: Any, expected: Any, transformed: Any) -> None:
+    values = np.abs(NUMBERS[:, 0]) + 0.1
+    found = column(values, kinds={"a": bounds})
+    assert (found.kind, found.low, found.high) == ("continuous", *expected)
+    assert found.location == pytest.approx(transformed(values).mean())
+    assert found.scale == pytest.approx(transformed(values).std())
+
+
+@pytest.mark.parametrize("bounds", [(0, 0.5), (0.25, 1), (None, 0.5), (0.25, None)])
+def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
+    with pytest.raises(ValueError, match=r"column 'a' has values outside of .* or on a bound"):
+        column([0.25, 0.5, 0.3], kinds={"a": bounds})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "error", "message"),
+    [
+        (["integer"], TypeError, "kinds must be a mapping"),
+        ({"c": "integer"}, ValueError, "kinds names the column 'c'; the table has 'a', 'b'"),
+        ({2: "integer"}, ValueError, "kinds names the column 2"),
+        ({-1: "integer"}, ValueError, "kinds names the column -1"),
+        ({True: "integer"}, ValueError, "kinds names the column True"),
+        ({"a": "real"}, ValueError, r"kind of 'a' must be one of 'continuous', .* got 'real'"),
+        ({"a": 3}, ValueError, "kind of 'a' must be one of"),
+        ({"a": (0, 1, 2)}, ValueError, "kind of 'a' must be one of"),
+        ({"a": ("x", 2)}, ValueError, "kind of 'a' must be one of"),
+        ({"a": (1, 1)}, ValueError, r"bounds of 'a' must be in order, got \(1, 1\)"),
+        ({"a": (NAN, 1)}, ValueError, "bounds of 'a' must be in order"),
+        ({"a": (INF, None)}, ValueError, "bounds of 'a' must be in order"),
+        ({"a": "integer"}, ValueError, "column 'a' is no integer, it has other numbers"),
+        ({"a": "categorical"}, ValueError, "column 'a' is categorical; only columns in cond"),
+    ],
+)
+def test_bad_kinds(kinds: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        look({"a": [0.5, 1.5], "b": [1, 2]}, kinds=kinds)
+
+
+def test_kinds_by_number_and_against_the_look() -> None:
+    values = {"a": [0.5, 1.5], "b": [1, 2]}
+    columns = look(values, kinds={np.int64(1): "continuous"})
+    assert [each.kind for each in columns.features] == ["continuous", "continuous"]
+    with pytest.raises(ValueError, match=r"no integer, it goes beyond 2\*\*52"):
+        column([2**52, 2**52 + 2], kinds={"a": "integer"})
+
+
+def test_context_columns() -> None:
+    values = {
+        "x": [0.5, 1.5, 2.5, 1.0],
+        "age": [30, 40, 50, 60],
+        "sex": ["f", "m", "f", "f"],
+        "smokes": [True, False, False, True],
+        "code": [3, 1, 3, 2],
+    }
+    columns = look(
+        values, conditional_on=["sex", 1, "smokes", "sex", "code"], kinds={4: "categorical"}
+    )
+    assert columns.names == tuple(values)
+    assert [each.name for each in columns.features] == ["x"]
+    found = {each.name: each for each in columns.context}
+    assert found["sex"].categories == ("f", "m")
+    assert found["smokes"].categories == (False, True)
+    assert found["code"].categories == (1, 2, 3)
+    assert (found["age"].kind, found["age"].location) == ("continuous", 45.0)
+    assert columns.context_size == 2 + 1 + 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"conditional_on": ["a", "b"]}, ValueError, "conditional_on names all columns"),
+        ({"conditional_on": "c"}, ValueError, "conditional_on names the column 'c'"),
+        ({"conditional_on": [7]}, ValueError, "conditional_on names the column 7"),
+        ({"conditional_on": None}, TypeError, "conditional_on must name columns, got None"),
+        ({"conditional_on": "b", "kinds": {"b": (0, 9)}}, ValueError, "'b' .* has no bounds"),
+        ({"missing": "drop"}, ValueError, "missing must be one of 'marginalise', 'refuse'"),
+    ],
+)
+def test_bad_options(options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        look({"a": [0.5, 1.5, 2.5], "b": [1, 2, 4]}, **options)
+
+
+def test_context_has_no_gaps() -> None:
+    with pytest.raises(ValueError, match="'b', which the density is conditional on, has missing"):
+        look({"a": [0.5, 1.5], "b": ["x", None]}, conditional_on=["b"], missing="marginalise")
+
+
+def test_context_of_too_large_numbers() -> None:
+    with pytest.raises(ValueError, match=r"column 'b' has values as large as 2e\+200"):
+        look({"a": [0.5, 1.5], "b": [1e200, -2e200]}, conditional_on=["b"])
+
+
+def test_constant_context_is_no_harm() -> None:
+    columns = look({"a": [0.5, 1.5], "b": [3.0, 3.0]}, conditional_on=["b"])
+    assert (columns.context[0].location, columns.context[0].scale) == (3.0, 1.0)
+
+
+@pytest.mark.parametrize("sign", [1, -3.5])
+def test_copies_are_refused(sign: float) -> None:
+    values = {"a": NUMBERS[:, 0], "b": NUMBERS[:, 1], "c": 2 + sign * NUMBERS[:, 0]}
+    with pytest.raises(ValueError, match="columns 'a' and 'c' are copies of each other"):
+        look(values)
+    columns = look(values, conditional_on=["c"])
+    assert len(columns.features) == 2
+
+
+def test_copied_integers_and_near_copies_are_warned_of() -> None:
+    whole = np.round(NUMBERS[:, 0])
+    with pytest.warns(UserWarning, match="columns 'a' and 'b' have the correlation 1: little"):
+        look({"a": whole, "b": whole})
+    near = NUMBERS[:, 0] + 1e-3 * NUMBERS[:, 1]
+    with pytest.warns(UserWarning, match=r"columns 'a' and 'b' have the correlation 0\.9999"):
+        look({"a": NUMBERS[:, 0], "b": near})
+
+
+def test_linear_dependence_is_warned_of() -> None:
+    values = {"a": NUMBERS[:, 0], "n": NUMBERS[:, 2], "b": NUMBERS[:, 1]}
+    with pytest.warns(UserWarning, match="columns 'a', 'b', 'c' determine each other"):
+        look({**values, "c": NUMBERS[:, 0] - 2 * NUMBERS[:, 1]})
+
+
+def test_suspect_columns_are_warned_of() -> None:
+    common = np.where(np.arange(COUNT) < COUNT / 2, 0.5, NUMBERS[:, 0])
+    with pytest.warns(UserWarning, match=r"column 'a' is taken for continuous, but 50 % .* 0\.5"):
+        column(common)
+    with pytest.warns(UserWarning, match="column 'a' .* only 5 different values"):
+        column(np.arange(COUNT) % 5 / 4)
+
+
+def test_an_ordinary_table_raises_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        look({"a": NUMBERS[:, 0], "b": np.arange(COUNT) % 2, "c": np.exp(NUMBERS[:, 1])})
+
+
+def test_columns_through_json() -> None:
+    columns = look(
+        {"a": [0.5, 1.5, 2.5], "b": [1, 2, 4], "c": ["x", "y", "x"], "d": [True, True, False]},
+        kinds={"a": (0, None)},
+        conditional_on=["c", "d"],
+        missing="marginalise",
+    )
+    assert Columns.from_dict(json.loads(json.dumps(columns.to_dict()))) == columns
+
+
+@pytest.mark.parametrize("content", [{}, {"names": ["a"], "features": 3}, {"features": [{}]}])
+def test_columns_from_something_else(content: Any) -> None:
+    with pytest.raises(ValueError, match="columns of a table expected"):
+        Columns.from_dict(content)
+
+
+def test_blocks_are_looked_at_as_one(tmp_path: Path) -> None:
+    frame = pd.DataFrame(NUMBERS, columns=["a", "b", "c"]).assign(d=np.arange(COUNT))
+    frame.loc[3, "a"] = np.nan
+    frame["e"] = np.where(frame.index < 150, "early", "late")
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=17)
+    options: Any = {
+        "conditional_on": ["e", "c"],
+        "missing": "marginalise",
+        "kinds": {"b": (-20, None)},
+    }
+    streamed = survey(Parquet(tmp_path / "t.parquet"), **options)
+    at_once = survey(Frame(frame), **options)
+    for one, other in zip(
+        streamed.features + streamed.context, at_once.features + at_once.context, strict=True
+    ):
+        assert one.location == pytest.approx(other.location, rel=1e-12)
+        assert one.scale == pytest.approx(other.scale, rel=1e-12)
+        assert (one.name, one.kind, one.dtype, one.categories, one.smallest, one.largest) == (
+            other.name,
+            other.kind,
+            other.dtype,
+            other.categories,
+            other.smallest,
+            other.largest,
+        )
+    assert streamed.rows == at_once.rows == COUNT
+
+
+def test_a_whole_first_block_decides_nothing(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.5], "b": [1.0, 2.0, 3.0, 4.0]})
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=2)
+    columns = survey(Parquet(tmp_path / "t.parquet"))
+    assert [each.kind for each in columns.features] == ["continuous", "integer"]
