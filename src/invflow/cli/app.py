@@ -6,6 +6,7 @@ import typer
 
 import invflow
 from invflow.cli import compare, posterior, sample, score
+from invflow.cli.density import distill
 from invflow.cli.density import train as density
 from invflow.cli.vae import train as vae
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command("vae")(vae.command)
 app.command("density")(density.command)
+app.command("distill")(distill.command)
 app.command("compare")(compare.command)
 app.command("posterior")(posterior.command)
 app.command("sample")(sample.command)

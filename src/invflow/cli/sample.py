@@ -64,7 +64,7 @@ def command(
     and types of the table that the density was learned from.
     """
     match _runs.model(run):
-        case "density-run":
+        case "density-run" | "student-run":
             from invflow.cli.density import sample as density
 
             refuse("density", {"--posterior": posterior})

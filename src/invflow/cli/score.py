@@ -62,7 +62,7 @@ def command(
     log density and how usual it is; and shows the means.
     """
     match _runs.model(run):
-        case "density-run":
+        case "density-run" | "student-run":
             from invflow.cli.density import score as density
 
             refuse("density", {"--posterior": posterior, "--samples": samples, "--seed": seed})

@@ -26,7 +26,7 @@ from invflow.training import metrics
 from invflow.training.batches import generator
 
 try:
-    from sklearn.base import BaseEstimator, DensityMixin
+    from sklearn.base import BaseEstimator, DensityMixin, clone
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
@@ -377,6 +377,45 @@ class FlowDensity(DensityMixin, BaseEstimator):
         seed = _seed(random_state)
         rows, drawn, names = draws.pair(self.model_, *self._tensors(X), seed)
         return two_sample(rows, drawn, names=names, seed=seed)
+
+    def with_flow(
+        self,
+        flow: str,
+        *,
+        transforms: int | None = None,
+        hidden_features: Sequence[int] | None = None,
+        flow_options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """Return a density of the same table with a new flow, which has learned nothing yet.
+
+        What fills gaps is shared. Nothing is known of what is usual.
+
+        Args:
+            flow: its name.
+            transforms: as for the class.
+            hidden_features: as for the class.
+            flow_options: as for the class.
+            seed: of its weights.
+
+        Raises:
+            TypeError: arguments that the flow does not have.
+            ValueError: an unknown flow, or an argument out of range.
+        """
+        check_is_fitted(self, "model_")
+        other = cast(Self, clone(self))
+        other.set_params(
+            flow=flow,
+            transforms=transforms,
+            hidden_features=hidden_features,
+            flow_options=flow_options,
+        )
+        model, _ = other._build(self.columns_, seed)
+        other._keep(self.columns_, model.to(self.model_.flow.like.dtype), self.imputer_)
+        if hasattr(self, "feature_names_in_"):
+            other.feature_names_in_ = self.feature_names_in_
+        other.curve_, other.reference_ = [], np.empty(0)
+        return other
 
     def save(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.

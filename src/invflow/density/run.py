@@ -13,6 +13,8 @@ from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
 
 MODEL = "density-run"
+#: The kinds of run that have a density.
+KINDS = (MODEL, "student-run")
 #: Where in a run's directory the density is.
 DENSITY = "model"
 
@@ -39,12 +41,14 @@ class Run:
     Attributes:
         directory: where it is.
         config: its settings.
+        digest: of the table's file.
         density: what it has learned.
         results: what it has come to.
     """
 
     directory: Path
     config: Config
+    digest: str
     density: FlowDensity
     results: Results
 
@@ -85,15 +89,31 @@ def load(directory: str | Path) -> Run:
     directory = Path(directory)
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
-    config, _ = _settings(directory)
-    if not _runs.is_finished(directory):
-        raise ValueError(f"{directory} holds an unfinished run; `invflow density` goes on with it")
+    config, digest = _settings(directory)
+    learned = density(directory)
     path = directory / _runs.RESULTS
     try:
         results = Results.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(f"{path} does not hold the results of this run: {error}") from error
-    return Run(directory, config, FlowDensity.load(directory / DENSITY), results)
+    return Run(directory, config, digest, learned, results)
+
+
+def density(directory: str | Path) -> FlowDensity:
+    """Return the density of a finished run, learned from a table or from another density.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is unfinished, damaged, or of another kind.
+    """
+    directory = Path(directory)
+    if (kind := _runs.model(directory)) not in KINDS:
+        raise ValueError(f"{directory} holds the model {kind!r}, expected a density")
+    if not _runs.is_finished(directory):
+        raise ValueError(
+            f"{directory} holds an unfinished run; the command that began it goes on with it"
+        )
+    return FlowDensity.load(directory / DENSITY)
 
 
 def _settings(directory: Path) -> tuple[Config, str]:

@@ -130,7 +130,7 @@ def test_unknown_names_and_places(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
         read(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"folder\.csv"):
+    with pytest.raises(ValueError, match=r"folder\.csv is a directory"):
         read(tmp_path / "folder.csv")
     with pytest.raises(FileNotFoundError, match=r"none\.parquet"):
         Parquet(tmp_path / "none.parquet")

@@ -22,7 +22,7 @@ def sample(
     path = target(out, run / "samples.csv")
     if given is not None and fill is not None:
         raise ValueError("--given does not go with --fill, whose rows are given themselves")
-    density = runs.load(run).density
+    density = runs.density(run)
     # scikit-learn takes smaller seeds.
     random = np.random.RandomState(np.random.MT19937(seed))
     with terminal.warnings():

@@ -1,0 +1,110 @@
+"""`invflow distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from invflow.cli import terminal
+from invflow.cli.settings import directory as run_directory
+from invflow.cli.settings import settings
+
+
+def _option(help: str, panel: str, default: str, **options: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, show_default=default, **options)
+
+
+def command(
+    teacher: Annotated[
+        Path, typer.Argument(help="Directory of a finished density run.", metavar="RUN")
+    ],
+    student: Annotated[
+        str | None, _option("A flow that is fast to sample: iaf, realnvp, ...", "Model", "iaf")
+    ] = None,
+    transforms: Annotated[
+        int | None, _option("Number of transforms.", "Model", "the flow's own")
+    ] = None,
+    hidden: Annotated[
+        list[int] | None,
+        _option(
+            "Width of a hidden layer; give it again for more layers.", "Model", "the flow's own"
+        ),
+    ] = None,
+    univariate: Annotated[
+        str | None,
+        _option("The map of each feature: affine, gated, spline, ...", "Model", "the flow's own"),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the run.", show_default="that of the teacher, and the flow's"),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.", metavar="DIR")] = Path("runs"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew if the run exists.")
+    ] = False,
+    reverse: Annotated[
+        float | None, _option("Weight of KL(student || teacher).", "Training", "1")
+    ] = None,
+    forward: Annotated[
+        float | None,
+        _option("Weight of KL(teacher || student), by which no mode is dropped.", "Training", "0"),
+    ] = None,
+    moments: Annotated[
+        float | None,
+        _option("Weight of differences between means and covariances.", "Training", "0"),
+    ] = None,
+    steps: Annotated[int | None, _option("Updates.", "Training", "3000")] = None,
+    batch_size: Annotated[int | None, _option("Draws per update.", "Training", "256")] = None,
+    learning_rate: Annotated[
+        float | None, _option("At the start; it falls to zero.", "Training", "0.001")
+    ] = None,
+    draws: Annotated[
+        int | None, _option("By which both are compared in the end.", "Training", "10000")
+    ] = None,
+    seed: Annotated[int | None, _option("Of everything random.", "Training", "0")] = None,
+) -> None:
+    """Teach a flow that is fast to sample a density that has been learned, and say how close it is.
+
+    Writes RUNS/NAME/ with the student, of which `invflow sample` and `invflow score` take what they
+    take of its teacher, checkpoints, metrics and report.html. A run that was stopped goes on where
+    it was when the same command is given again.
+    """
+    from invflow import report
+    from invflow.density import student as students
+    from invflow.report.density import student as page
+
+    given: dict[str, Any] = {
+        "teacher": str(teacher),
+        "flow": student,
+        "transforms": transforms,
+        "hidden_features": hidden,
+        "univariate": univariate,
+        "reverse": reverse,
+        "forward": forward,
+        "moments": moments,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "draws": draws,
+        "seed": seed,
+    }
+    given = {k: v for k, v in given.items() if v not in (None, [])}
+    options = {"hidden_features": "hidden", "flow": "student"}
+    config = settings(students.Config, given, options)
+    report.require()
+    directory = run_directory(
+        runs, f"{teacher.resolve().name}-{config.flow}" if name is None else name
+    )
+    try:
+        with terminal.progress("teaching", config.steps) as told:
+            run = students.train(config, directory, overwrite=overwrite, report=told)
+        page.write(run)
+    except KeyboardInterrupt as error:
+        raise InterruptedError(
+            "interrupted; the same command, without --overwrite, goes on where this one was"
+        ) from error
+    head, *results = page.brief(run)
+    terminal.table("student and teacher", head, results)
+    terminal.say(f"Report: {directory / 'report.html'}")

@@ -1,0 +1,7 @@
+"""Densities of tables that are fast to sample, taught by others."""
+
+from invflow.density.student.config import Config
+from invflow.density.student.learn import learn
+from invflow.density.student.run import Results, Run, load, train
+
+__all__ = ["Config", "Results", "Run", "learn", "load", "train"]

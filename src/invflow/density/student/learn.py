@@ -1,0 +1,101 @@
+"""A density of a table taught to another flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invflow.density import draws
+from invflow.density.distillation import FlowTeacher, Objective, distill
+from invflow.density.estimator import FlowDensity
+from invflow.density.student.config import Config
+from invflow.training.batches import generator
+
+#: Draws of the teacher whose log densities say what is usual.
+REFERENCE = 2000
+
+
+def learn(
+    density: FlowDensity,
+    config: Config,
+    contexts: Tensor | None = None,
+    directory: Path | None = None,
+    report: Callable[[int, str], None] = lambda step, line: None,
+) -> FlowDensity:
+    """Return a density of the same table, with another flow, taught by the first.
+
+    Both flows see the columns in the same encoding, so that a divergence of the flows is one of the
+    densities in the units of the table. What fills gaps stays the teacher's, with weights by the
+    student.
+
+    Args:
+        density: the teacher.
+        config: the settings.
+        contexts: to learn at, shape (rows, context size), where the density is conditional.
+        directory: keeps checkpoints and metrics, and is where to go on from; None to keep nothing.
+        report: told of every step.
+
+    Raises:
+        TypeError, ValueError: as `distill`.
+        FloatingPointError: the training diverges.
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
+        >>> density = FlowDensity("maf", steps=20, random_state=0).fit(rows)
+        >>> learn(density, Config(teacher="", steps=5)).sample(3, random_state=0).shape
+        (3, 2)
+    """
+    student = untaught(density, config)
+    distill(
+        teacher(density, contexts),
+        student.model_.flow,
+        objective=Objective(reverse=config.reverse, forward=config.forward, moments=config.moments),
+        steps=config.steps,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        evaluate_every=min(config.steps, 200),
+        directory=directory,
+        report=report,
+    )
+    student.reference_ = np.sort(_usual(density, student, contexts, config.seed))
+    return student
+
+
+def untaught(density: FlowDensity, config: Config) -> FlowDensity:
+    """Return the student before it has learned anything.
+
+    Raises:
+        TypeError, ValueError: no such flow, or wrong arguments.
+    """
+    options = {} if config.univariate is None else {"univariate": config.univariate}
+    return density.with_flow(
+        config.flow,
+        transforms=config.transforms,
+        hidden_features=config.hidden_features,
+        flow_options=options,
+        seed=config.seed,
+    )
+
+
+def teacher(density: FlowDensity, contexts: Tensor | None) -> FlowTeacher:
+    """Return a density as `distill` wants it."""
+    flow = density.model_.flow
+    return FlowTeacher(flow, None if contexts is None else contexts.to(flow.like))
+
+
+@torch.no_grad()
+def _usual(
+    density: FlowDensity, student: FlowDensity, contexts: Tensor | None, seed: int
+) -> np.ndarray:
+    """Return the student's log densities of draws of the teacher."""
+    noise = generator("cpu", seed, 2)
+    context = torch.empty(REFERENCE, 0, dtype=torch.float64)
+    if contexts is not None:
+        context = contexts[torch.randint(len(contexts), (REFERENCE,), generator=noise)]
+    x = draws.draw(density.model_, context, noise)
+    return student.model_.log_prob(x, context).numpy()

@@ -1,0 +1,176 @@
+"""A student on disk: its settings, its density, and how close it has come to its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from invflow import _files, _runs, _saving
+from invflow.density import data, run
+from invflow.density.distillation import Closeness, closeness
+from invflow.density.estimator import FlowDensity
+from invflow.density.student.config import Config
+from invflow.density.student.learn import learn, teacher, untaught
+from invflow.density.table import Rows
+from invflow.density.two_sample import two_sample
+
+MODEL = "student-run"
+
+
+class Results(BaseModel):
+    """How close a student has come to its teacher, and how much faster it is.
+
+    Attributes:
+        reverse: KL(student || teacher) in nats, with its Monte Carlo standard error.
+        forward: KL(teacher || student), likewise.
+        effective: effective sample size of the student's draws, weighted to be the teacher's, as a
+            share of them.
+        p_value: of the energy test of the student's draws against the teacher's.
+        differs: whether that test tells them apart.
+        student_seconds: for a draw, in batches.
+        teacher_seconds: for a draw, timed in turns with the student.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    reverse: tuple[float, float]
+    forward: tuple[float, float]
+    effective: float
+    p_value: float
+    differs: bool
+    student_seconds: float
+    teacher_seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of a student.
+
+    Attributes:
+        directory: where it is.
+        config: its settings.
+        density: what it has learned.
+        results: how close it has come.
+    """
+
+    directory: Path
+    config: Config
+    density: FlowDensity
+    results: Results
+
+
+def train(
+    config: Config,
+    directory: str | Path,
+    *,
+    overwrite: bool = False,
+    report: Callable[[int, str], None] = lambda step, line: None,
+) -> Run:
+    """Teach a student, compare it with its teacher, and put everything on disk.
+
+    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
+    returned as it is.
+
+    Args:
+        config: the settings.
+        directory: of the run; made if it does not exist.
+        overwrite: begin anew where there is a run already.
+        report: told of every training step.
+
+    Raises:
+        FileExistsError: the directory holds another run, or something else.
+        FileNotFoundError, ValueError: something is wrong with the teacher or with the settings.
+        FloatingPointError: the training diverges.
+    """
+    directory = Path(directory)
+    density = run.density(config.teacher)
+    at = contexts(config.teacher, density)
+    untaught(density, config)  # what would fail, fails before anything is on disk
+    _runs.prepare(
+        directory,
+        MODEL,
+        config.model_dump(mode="json"),
+        lambda: _runs.other_settings(_settings(directory), config),
+        kind="run of a student",
+        overwrite=overwrite,
+    )
+    if _runs.is_finished(directory):
+        report(config.steps, "finished already")
+        return load(directory)
+    student = learn(density, config, at, directory, report)
+    student.save(directory / run.DENSITY)
+    found = closeness(
+        teacher(density, at), student.model_.flow, count=config.draws, seed=config.seed
+    )
+    results = _results(found, config.seed)
+    _files.write_text(directory / _runs.RESULTS, results.model_dump_json(indent=2) + "\n")
+    return load(directory)
+
+
+def load(directory: str | Path) -> Run:
+    """Return the finished run of a student.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is unfinished, damaged, or of another kind.
+    """
+    directory = Path(directory)
+    density = run.density(directory)
+    path = directory / _runs.RESULTS
+    try:
+        results = Results.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
+    return Run(directory, _settings(directory), density, results)
+
+
+def _settings(directory: Path) -> Config:
+    kind, content = _saving.read_config(directory)
+    if kind != MODEL:
+        raise ValueError(f"{directory} holds the model {kind!r}, expected a student's run")
+    try:
+        return Config(**content)
+    except (TypeError, ValidationError) as error:
+        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
+
+
+def contexts(directory: str, density: FlowDensity) -> Tensor | None:
+    """Return the contexts of the rows that a teacher has learned, None if it has none.
+
+    Raises:
+        ValueError: the teacher is a student itself, or its table has changed.
+    """
+    if not density.columns_.context:
+        return None
+    learned = run.load(directory)
+    rows = data.load(learned.config)
+    if rows.digest != learned.digest:
+        raise ValueError(
+            f"{learned.config.data} has changed since {directory} was learned, and a conditional "
+            "density is taught at the contexts in it"
+        )
+    train = Rows(rows.train, density.columns_)
+    return torch.cat([train.block(number)[1] for number in range(len(train.blocks))])
+
+
+def _results(found: Closeness, seed: int) -> Results:
+    names = ("student", "teacher")
+    mine, others = (
+        torch.cat([part for part in getattr(found, name) if part is not None], -1).double().numpy()
+        for name in names
+    )
+    test = two_sample(others, mine, seed=seed)
+    return Results(
+        reverse=(found.reverse, found.reverse_error),
+        forward=(found.forward, found.forward_error),
+        effective=found.effective,
+        p_value=test.p_value,
+        differs=test.differs,
+        student_seconds=found.student_seconds,
+        teacher_seconds=found.teacher_seconds,
+    )
