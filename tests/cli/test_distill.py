@@ -1,0 +1,94 @@
+"""`invflow distill` as a user meets it, and its report."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from invflow import cli
+from invflow.cli.app import app
+from tests.density.runs import mixed
+
+SMALL = ("--transforms", 1, "--hidden", 8, "--steps", 20, "--batch-size", 32, "--draws", 200)
+Outcome = tuple[int, str, str]
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
+    sys.argv, old = ["invflow", *map(str, arguments)], sys.argv
+    try:
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+    finally:
+        sys.argv = old
+    out, err = capsys.readouterr()
+    code = exit.value.code
+    return (1, out, err + code) if isinstance(code, str) else (int(code or 0), out, err)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs")
+    mixed(120).to_csv(directory / "table.csv", index=False)
+    training = ["--flow", "gaussian", "--steps", "30", "--conditional-on", "colour"]
+    app(
+        ["density", str(directory / "table.csv"), "--runs", str(directory), *training],
+        standalone_mode=False,
+    )
+    return directory / "table"
+
+
+def test_teach_sample_and_score(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = _run(capsys, "distill", teacher, "--runs", tmp_path, *SMALL)
+    assert (code, err) == (0, "")
+    assert "KL(teacher || student), nats" in out
+    page = (tmp_path / "table-iaf" / "report.html").read_text()
+    for part in ("Results", "Teacher against student", "Training", "Settings", "times as fast"):
+        assert part in page
+    given = tmp_path / "given.csv"
+    given.write_text("colour\nred\n")
+    drawn = tmp_path / "drawn.csv"
+    student = tmp_path / "table-iaf"
+    code, _, err = _run(capsys, "sample", student, "-n", 7, "--given", given, "--out", drawn)
+    assert (code, err) == (0, "")
+    rows = pd.read_csv(drawn)
+    assert list(rows.columns) == ["size", "colour", "count", "share", "new"]
+    assert len(rows) == 7
+    code, out, err = _run(capsys, "score", student, teacher.parent / "table.csv")
+    assert (code, err) == (0, "")
+    assert len(pd.read_csv(student / "scores.csv")) == 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--student", "nope"), "invflow: flow must be one of"),
+        (("--steps", 0), "invflow: --steps: Input should be greater than 0, got 0"),
+        (("--forward", -1), "invflow: --forward: Input should be greater than or equal to 0"),
+        (("--name", "a/b"), "invflow: --name must be the name of a directory"),
+        (("--reverse", 0), "invflow: .*weight"),
+    ],
+)
+def test_one_line_for_bad_options(
+    teacher: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[object, ...],
+    message: str,
+) -> None:
+    code, _, err = _run(capsys, "distill", teacher, "--runs", tmp_path, *SMALL, *arguments)
+    assert code == 1
+    assert re.match(message, err), err
+    assert "\n" not in err.strip()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_no_density(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _run(capsys, "distill", tmp_path, "--runs", tmp_path)
+    assert code == 1
+    assert err.startswith(f"invflow: {tmp_path / 'config.json'} does not exist")
