@@ -53,7 +53,7 @@ def learn(
     distill(
         teacher(density, contexts),
         student.model_.flow,
-        objective=Objective(reverse=config.reverse, forward=config.forward, moments=config.moments),
+        objective=objective(config),
         steps=config.steps,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
@@ -64,6 +64,15 @@ def learn(
     )
     student.reference_ = np.sort(_usual(density, student, contexts, config.seed))
     return student
+
+
+def objective(config: Config) -> Objective:
+    """Return what a student minimises.
+
+    Raises:
+        ValueError: all weights are zero.
+    """
+    return Objective(reverse=config.reverse, forward=config.forward, moments=config.moments)
 
 
 def untaught(density: FlowDensity, config: Config) -> FlowDensity:

@@ -15,7 +15,7 @@ from invflow.density import data, run
 from invflow.density.distillation import Closeness, closeness
 from invflow.density.estimator import FlowDensity
 from invflow.density.student.config import Config
-from invflow.density.student.learn import learn, teacher, untaught
+from invflow.density.student.learn import learn, objective, teacher, untaught
 from invflow.density.table import Rows
 from invflow.density.two_sample import two_sample
 
@@ -90,7 +90,9 @@ def train(
     directory = Path(directory)
     density = run.density(config.teacher)
     at = contexts(config.teacher, density)
-    untaught(density, config)  # what would fail, fails before anything is on disk
+    # What would fail, fails before anything is on disk.
+    objective(config)
+    untaught(density, config)
     _runs.prepare(
         directory,
         MODEL,
@@ -120,13 +122,13 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    density = run.density(directory)
+    density, config = run.density(directory), _settings(directory)
     path = directory / _runs.RESULTS
     try:
         results = Results.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ValueError(f"{path} does not hold the results of this run: {error}") from error
-    return Run(directory, _settings(directory), density, results)
+    return Run(directory, config, density, results)
 
 
 def _settings(directory: Path) -> Config:
