@@ -252,6 +252,8 @@ def test_an_ordinary_table_raises_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         look({"a": NUMBERS[:, 0], "b": np.arange(COUNT) % 2, "c": np.exp(NUMBERS[:, 1])})
+        # Measured to one digit.
+        look({"a": np.arange(COUNT) % 30 / 10 + 0.1})
 
 
 def test_columns_through_json() -> None:

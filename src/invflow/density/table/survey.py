@@ -20,9 +20,10 @@ from invflow.density.table.source import Source
 
 #: What to do with missing values.
 MISSING = ("refuse", "marginalise")
-#: A continuous column of which one value makes up such a part, or with so few values, is suspect.
+#: A continuous column of which one value makes up such a part is suspect,
 COMMON = 0.2
-FEW = 50
+#: or with so few values, each so many times.
+FEW, OFTEN = 50, 10
 #: Correlations as near to one make columns copies of each other, and as near are worth a word.
 COPY = 1e-9
 ALIKE = 1e-4
@@ -213,7 +214,7 @@ class _Note:
             return
         if share > COMMON:
             what = f"{100 * share:.0f} % of its values are {distinct[counts.argmax()]:g}"
-        elif len(distinct) <= FEW:
+        elif len(distinct) <= min(FEW, len(values) / OFTEN):
             what = f"it has only {len(distinct)} different values"
         else:
             return
