@@ -83,7 +83,8 @@ def other_settings(there: Any, asked: Any) -> str:
     """Return in words how the settings of a run differ from others, nothing if they do not."""
     for name in type(asked).model_fields:
         old, new = getattr(there, name), getattr(asked, name)
-        if old != new and name != "data":  # a path is as good as another to the same data
+        # A path is as good as another to the same data, and to the same teacher.
+        if old != new and name not in ("data", "teacher"):
             return f"other settings: {name} is {old}, not {new}"
     return ""
 

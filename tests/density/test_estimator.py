@@ -544,3 +544,63 @@ def test_beyond_bounds_and_far_away_the_density_is_zero(
     far = plain.score_samples([[1e300, 0.0], [0.0, -1e20], [1e12, -1e12]])
     assert not np.isnan(far).any()
     assert (far < -1e6).all()
+
+
+ROWS = np.random.default_rng(3).normal(size=(120, 2)) @ [[1.0, 0.4], [0.0, 2.0]]
+
+
+def test_columns_go_by_place_where_a_table_has_no_names() -> None:
+    frame = pd.DataFrame(ROWS, columns=["b", "a"])
+    by_name = FlowDensity("gaussian", steps=20, random_state=0).fit(frame)
+    by_place = FlowDensity("gaussian", steps=20, random_state=0).fit(ROWS)
+    expected = by_name.score_samples(frame)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert np.array_equal(by_name.score_samples(ROWS), expected)
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        assert np.array_equal(by_place.score_samples(frame), expected)
+    assert isinstance(by_place.sample(2, random_state=0), np.ndarray)
+    numbered = FlowDensity("gaussian", steps=20, random_state=0).fit(pd.DataFrame(ROWS))
+    assert np.array_equal(numbered.score_samples(ROWS), expected)
+    assert isinstance(numbered.sample(2, random_state=0), pd.DataFrame)
+
+
+def test_given_by_number() -> None:
+    density = FlowDensity("gaussian", conditional_on=[0], steps=20, random_state=0).fit(ROWS)
+    drawn = density.sample(3, given={0: 0.5}, random_state=0)
+    assert np.array_equal(drawn, density.sample(3, given={"x0": 0.5}, random_state=0))
+    assert (drawn[:, 0] == 0.5).all()
+
+
+def test_filled_rows_keep_their_index() -> None:
+    frame = pd.DataFrame(ROWS[:60], columns=["a", "b"], index=np.arange(60) * 7 + 1000)
+    frame.iloc[::4, 1] = np.nan
+    density = FlowDensity("gaussian", missing="marginalise", steps=5, random_state=0).fit(frame)
+    filled = density.impute(frame, random_state=0)
+    assert filled.index.equals(frame.index)
+    pd.testing.assert_frame_equal(frame.fillna(filled), filled)
+    twice = density.sample_conditional(frame, 2, random_state=0)
+    assert list(twice.index) == [*frame.index, *frame.index]
+
+
+@pytest.mark.parametrize("column", ["far", "share"])
+def test_mixed_precision_does_not_round_the_table(column: str) -> None:
+    source = np.random.default_rng(0)
+    table = {"far": 1e9 + source.normal(size=400), "share": 1 - 1e-9 * source.random(400)}
+    rows = pd.DataFrame({column: table[column]})
+    kinds = {"share": (0, 1)} if column == "share" else None
+    scores = [
+        FlowDensity("gaussian", steps=60, kinds=kinds, precision=precision, random_state=0)
+        .fit(rows)
+        .score(rows)
+        for precision in ("32-true", "bf16-mixed")
+    ]
+    assert abs(scores[0] - scores[1]) < 0.1
+
+
+def test_a_table_of_gaps_is_judged_as_far_as_it_goes() -> None:
+    rows = np.random.default_rng(0).normal(size=(90, 3))
+    rows[np.arange(90), np.arange(90) % 3] = np.nan
+    density = FlowDensity("gaussian", missing="marginalise", steps=5, random_state=0).fit(rows)
+    found = density.calibrate(rows, random_state=0)
+    assert found.joint is None
+    assert len(found.columns) == 3

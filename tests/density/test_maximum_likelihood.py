@@ -58,7 +58,7 @@ def model(columns: Columns, **flow: Any) -> TableDensity:
 
 
 def loss_and_gradients(trained: Trained, rows: Rows) -> tuple[Tensor, list[Tensor]]:
-    loss = trained(*rows.block(0), generator(7))
+    loss = trained(lambda: rows.block(0), generator(7))
     return loss, list(torch.autograd.grad(loss, list(trained.parameters())))
 
 
@@ -89,7 +89,7 @@ def test_the_gradient_of_an_iaf_is_that_of_differences(columns: Columns, rows: R
             values = []
             for sign in (1, -1):
                 parameter.add_(sign * step * direction)
-                values.append(float(trained(*rows.block(0), generator(7))))
+                values.append(float(trained(lambda: rows.block(0), generator(7))))
                 parameter.sub_(sign * step * direction)
             slope = (values[0] - values[1]) / (2 * step)
             assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5, abs=1e-7)
@@ -100,7 +100,7 @@ def test_the_loss_of_whole_rows_is_minus_the_bound(columns: Columns, rows: Rows)
     x, context = rows.block(0)
     uniform = torch.rand(x.shape, generator=generator(7), dtype=x.dtype)
     expected = -density.bound(x, context, uniform).mean()
-    torch.testing.assert_close(Trained(density, None)(x, context, generator(7)), expected)
+    torch.testing.assert_close(Trained(density, None)(lambda: (x, context), generator(7)), expected)
 
 
 def test_whole_rows_among_gaps_have_their_own_bound(

@@ -104,6 +104,9 @@ def assess(density: FlowDensity, test: Source, seed: int = 0) -> Assessment:
     x, context = rows[torch.from_numpy(np.concatenate([np.sort(chosen), lowest]))]
     ranked = draws.ranks(model, x, context, seed)
     compared, u = len(chosen), ranked.values[: len(chosen)]
+    # Columns that are nearly always missing cannot be judged.
+    seen = (~np.isnan(u)).sum(0) > 1
+    judged = [name for name, there in zip(names, seen, strict=True) if there]
     x, context = x[:compared], context[:compared]
     pair = draws.pair(model, x, context, seed)
     smaller = min(len(pair.rows), len(pair.draws))
@@ -116,11 +119,11 @@ def assess(density: FlowDensity, test: Source, seed: int = 0) -> Assessment:
         log_density_error=error,
         outside=int(np.isneginf(scores).sum()),
         calibration=calibrate(
-            u, names=names, draws=ranked.draws, joint=draws.radial(model, x, context)
+            u[:, seen], names=judged, draws=ranked.draws, joint=draws.radial(model, x, context)
         ),
         histograms={
             name: np.histogram(column[~np.isnan(column)], BARS, (0, 1))[0].tolist()
-            for name, column in zip(names, u.T, strict=True)
+            for name, column in zip(judged, u[:, seen].T, strict=True)
         },
         energy=None
         if smaller < 2

@@ -113,15 +113,19 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
         context: shape (rows, context size).
 
     Returns:
-        Shape (rows,); None where noise need not be normal for the density to be right: it has
-        another base, or whole numbers, whose density between them is of no account.
+        Shape (rows,); None where there are not two complete rows, or where noise need not be normal
+        for the density to be right: it has another base, or whole numbers, whose density between
+        them is of no account.
     """
     flow: Any = model.flow
     normal = isinstance(flow, Flow) and isinstance(flow.base, StandardNormal)
     if not normal or model.columns.has_integers:
         return None
-    values = np.where(x.isnan().any(-1).numpy(), np.nan, 1.0)
     inside = model.encoding(x, torch.zeros_like(x))[1].isfinite().all(-1)
+    complete = ~x.isnan().any(-1)
+    values = np.where((complete & ~inside).numpy(), 1.0, np.nan)
+    if complete.sum() < 2:
+        return None
     if inside.sum() > 1:
         z = noise(model, x[inside], context[inside], generator("cpu", 0))
         values[inside.numpy()] = calibration.radial_pit(z.numpy())

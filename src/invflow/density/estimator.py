@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,17 +19,20 @@ from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
 from invflow.density.model import TableDensity
 from invflow.density.table import Columns, Frame, Rows, Source, arrays, source, survey
-from invflow.density.table.columns import check_kinds
+from invflow.density.table.columns import check_kinds, column_name
 from invflow.density.two_sample import EnergyTest, two_sample
 from invflow.training import metrics
 from invflow.training.batches import generator
 
 try:
+    import pandas as pd
     from sklearn.base import BaseEstimator, DensityMixin, clone
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
-    raise ImportError('the estimator needs scikit-learn: pip install "invflow[density]"') from error
+    raise ImportError(
+        'the estimator needs pandas and scikit-learn: pip install "invflow[density]"'
+    ) from error
 
 Array = NDArray[np.float64]
 MODEL = "table-density"
@@ -72,7 +74,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         model_: the density, a `TableDensity`.
         imputer_: what fills gaps, where missing values are marginalised; else None.
         curve_: step and mean bound on the log density of the rows set aside, in nats.
-        reference_: log densities of rows set aside, in ascending order.
+        reference_: log densities of rows set aside, in ascending order; those of draws of its
+            teacher, if it has been taught.
+        gives_frames_: whether it was learned from a DataFrame or a file, and gives such back.
         n_features_in_: number of columns of the table.
 
     Example:
@@ -167,6 +171,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             As `fit`; and ValueError for a damaged checkpoint, or one of another run.
         """
         self.feature_names_in_ = np.array(table.names, dtype=object)
+        self.gives_frames_ = True
         return self._fit(table, columns, directory, report, ready)
 
     def _fit(
@@ -411,7 +416,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             flow_options=flow_options,
         )
         model, _ = other._build(self.columns_, seed)
-        other._keep(self.columns_, model.to(self.model_.flow.like.dtype), self.imputer_)
+        model.flow.to(self.model_.flow.like.dtype)  # what is known of the table stays in float64
+        other._keep(self.columns_, model, self.imputer_)
+        other.gives_frames_ = self.gives_frames_
         if hasattr(self, "feature_names_in_"):
             other.feature_names_in_ = self.feature_names_in_
         other.curve_, other.reference_ = [], np.empty(0)
@@ -437,6 +444,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             "columns": self.columns_.to_dict(),
             "curve": self.curve_,
             "names": None if names is None else list(names),
+            "gives_frames": self.gives_frames_,
         }
         _saving.write(Path(directory), MODEL, config, state)
 
@@ -467,6 +475,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                     module.load_state_dict(part)
             density.curve_ = [(step, bound) for step, bound in config["curve"]]
             density.reference_ = state["reference"].numpy()
+            density.gives_frames_ = bool(config["gives_frames"])
             if config["names"] is not None:
                 density.feature_names_in_ = np.array(list(config["names"]), dtype=object)
             density._keep(columns, model, imputer)
@@ -518,6 +527,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         )
 
     def _source(self, X: Any, *, reset: bool) -> Source:
+        if reset:
+            self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
         if isinstance(X, Source):
             if reset:
                 self.feature_names_in_ = np.array(X.names, dtype=object)
@@ -525,7 +536,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         if isinstance(X, pd.DataFrame):
             table = Frame(X)
             validate_data(self, cast(Any, X), reset=reset, skip_check_array=True)
-            return table
+            # Where one of the tables has no names, columns go by place, as scikit-learn warns.
+            named = hasattr(self, "feature_names_in_") and all(isinstance(n, str) for n in X)
+            return table if reset or named else Frame(X.set_axis(list(self.columns_.names), axis=1))
         array: Any = validate_data(
             self,
             X,
@@ -534,7 +547,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ensure_all_finite=False,  # the survey is more exact
             ensure_min_samples=2 if reset else 1,
         )
-        return Frame(pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])]))
+        names = [f"x{i}" for i in range(array.shape[1])] if reset else list(self.columns_.names)
+        return Frame(pd.DataFrame(array, columns=names))
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "model_")
@@ -584,17 +598,23 @@ class FlowDensity(DensityMixin, BaseEstimator):
         if given is None:
             raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
         frame = given if isinstance(given, pd.DataFrame) else _rows_of(given)
-        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+        known = self.columns_.names
+        labels = [
+            column_name("given", name, known) if isinstance(name, int) else str(name)
+            for name in frame.columns
+        ]
+        frame = frame.set_axis(labels, axis=1)
         for name in names:
             if name not in frame.columns:
                 raise ValueError(f"given lacks the column {name!r}")
         if len(frame) not in (1, count):
             raise ValueError(f"given must have one row or {count}, got {len(frame)}")
-        return frame.iloc[[0] * count if len(frame) == 1 else slice(None)]
+        rows = frame.iloc[[0] * count if len(frame) == 1 else slice(None)]
+        return rows.reset_index(drop=True)
 
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
         frame = arrays.frame(x.numpy(), given, self.columns_)
-        return frame if hasattr(self, "feature_names_in_") else frame.to_numpy()
+        return frame if self.gives_frames_ else frame.to_numpy()
 
 
 def _seed(random_state: Any) -> int:

@@ -48,8 +48,8 @@ class Imputer(nn.Module):
 
     def complete(
         self, model: TableDensity, y: Tensor, context: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return rows completed with a draw each, and the logarithm of w, with gradients.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows completed with a draw each, their log density and that of w, with gradients.
 
         Args:
             model: the density of whole rows.
@@ -64,7 +64,7 @@ class Imputer(nn.Module):
         whole = torch.where(there, y.nan_to_num(0.0), v.double())
         useless = torch.where(there, _log_normal(v), 0.0).sum(-1)
         log_p = model.log_prob_encoded(whole, context)
-        return whole, log_p + (useless - log_q).double()
+        return whole, log_p, log_p + (useless - log_q).double()
 
     def log_prob(self, y: Tensor, there: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Return log q of whole rows of which a part is seen, shape (rows,): to be maximised.

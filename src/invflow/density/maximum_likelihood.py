@@ -38,7 +38,9 @@ class Trained(nn.Module):
         self.model = model
         self.imputer = imputer
 
-    def forward(self, x: Tensor, context: Tensor, noise: torch.Generator) -> Tensor:
+    def forward(self, fetch: Callable[[], tuple[Tensor, Tensor]], noise: torch.Generator) -> Tensor:
+        # Not given as tensors: in mixed precision they would be rounded before they are encoded.
+        x, context = fetch()
         uniform = torch.rand(x.shape, generator=noise, dtype=x.dtype, device=x.device)
         if self.imputer is None:
             return -self.model.bound(x, context, uniform).mean()
@@ -61,11 +63,11 @@ class Trained(nn.Module):
         """
         y, ladj = self.model.encoding(x, uniform)
         normal = torch.randn(x.shape, generator=noise, dtype=x.dtype, device=x.device)
-        filled, log_w = cast(Imputer, self.imputer).complete(self.model, y, context, normal)
-        gaps = y.isnan().any(-1)
+        imputer = cast(Imputer, self.imputer)
+        filled, log_p, log_w = imputer.complete(self.model, y, context, normal)
         # A whole row needs no bound.
-        whole = torch.where(gaps, log_w, self.model.log_prob_encoded(filled, context))
-        return whole + ladj.nansum(-1), filled
+        bounds = torch.where(y.isnan().any(-1), log_w, log_p)
+        return bounds + ladj.nansum(-1), filled
 
 
 def fit(
@@ -104,8 +106,12 @@ def fit(
     def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         nonlocal now
         now = step
-        x, context = train[rows.cpu()]
-        return trained(x.to(rows.device), context.to(rows.device), noise)
+
+        def fetch() -> tuple[Tensor, Tensor]:
+            x, context = train[rows.cpu()]
+            return x.to(rows.device), context.to(rows.device)
+
+        return trained(fetch, noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         bound = mean_bound(cast(Trained, trained), validation, settings.seed)

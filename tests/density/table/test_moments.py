@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from invflow.density.table.moments import Moments
+from invflow.density.table.moments import Correlations, Moments
 
 
 @given(
@@ -42,19 +42,36 @@ def test_rows_with_gaps_are_left_out() -> None:
     np.testing.assert_array_equal(moments.covariance, [[1.0, 2.0], [2.0, 4.0]])
 
 
-def test_correlation() -> None:
-    rows = np.random.default_rng(0).normal(size=(50, 3)) @ np.array(
-        [[1.0, 0.5, 0], [0, 2, 0], [0, 0, 3]]
-    )
-    moments = Moments(3)
-    moments.add(rows)
-    np.testing.assert_allclose(moments.correlation, np.corrcoef(rows.T), rtol=1e-12, atol=1e-15)
+def test_correlations_come_in_parts_and_with_gaps() -> None:
+    source = np.random.default_rng(0)
+    rows = source.normal(size=(50, 3)) @ np.array([[1.0, 0.5, 0], [0, 2, 0.3], [0, 0, 3]])
+    rows += [1e6, 0, -1e3]
+    rows[source.random(rows.shape) < 0.2] = np.nan
+    found = Correlations(3)
+    for part in np.split(rows, [7, 30]):
+        found.add(part)
+    assert found.has_gaps
+    for i in range(3):
+        for j in range(3):
+            both = rows[~np.isnan(rows[:, [i, j]]).any(1)][:, [i, j]]
+            assert found.counts[i, j] == len(both)
+            expected = np.corrcoef(both.T)[0, 1]
+            assert found.correlation[i, j] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_constant_column_has_no_correlation() -> None:
-    moments = Moments(2)
-    moments.add(np.array([[1.0, 4.0], [1.0, 5.0]]))
-    np.testing.assert_array_equal(moments.correlation, np.eye(2))
+    found = Correlations(2)
+    found.add(np.array([[1.0, 4.0], [1.0, 5.0]]))
+    np.testing.assert_array_equal(found.correlation, np.eye(2))
+    assert not found.has_gaps
+
+
+def test_a_column_whose_values_come_late() -> None:
+    found = Correlations(2)
+    found.add(np.array([[1.0, np.nan], [2.0, np.nan]]))
+    found.add(np.array([[3.0, -30.0], [4.0, -40.0], [6.0, -60.0]]))
+    assert found.correlation[0, 1] == pytest.approx(-1.0, abs=1e-12)
+    assert found.counts.tolist() == [[5, 3], [3, 3]]
 
 
 def test_naive_sums_would_lose_the_digits() -> None:

@@ -305,3 +305,28 @@ def test_a_whole_first_block_decides_nothing(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "t.parquet", row_group_size=2)
     columns = survey(Parquet(tmp_path / "t.parquet"))
     assert [each.kind for each in columns.features] == ["continuous", "integer"]
+
+
+def test_copies_are_refused_whatever_else_is_alike() -> None:
+    whole = np.arange(COUNT) % 7
+    table = {"n": whole, "n2": whole, "b": NUMBERS[:, 0], "b2": 2 * NUMBERS[:, 0]}
+    with pytest.raises(ValueError, match="columns 'b' and 'b2' are copies"):
+        look(table)
+    del table["b2"]
+    with pytest.warns(UserWarning, match="columns 'n' and 'n2' have the correlation 1"):
+        look(table)
+
+
+def test_copies_are_seen_through_gaps() -> None:
+    values = np.random.default_rng(0).normal(size=(COUNT, 12))
+    values[:, 11] = 3 * values[:, 0]
+    values[np.random.default_rng(1).random(values.shape) < 0.35] = np.nan
+    assert (~np.isnan(values).any(1)).sum() < 10
+    with pytest.raises(ValueError, match="columns 'x0' and 'x11' are copies"):
+        look({f"x{i}": column for i, column in enumerate(values.T)}, missing="marginalise")
+
+
+def test_few_rows_are_no_reason_to_warn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        look({"a": [0.5, 0.7, 0.1], "b": [0.2, 0.9, 0.4]})

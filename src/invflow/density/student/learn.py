@@ -30,7 +30,7 @@ def learn(
 
     Both flows see the columns in the same encoding, so that a divergence of the flows is one of the
     densities in the units of the table. What fills gaps stays the teacher's, with weights by the
-    student.
+    student. What is usual (`reference_`) is what draws of the teacher are, not rows.
 
     Args:
         density: the teacher.

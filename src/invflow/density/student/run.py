@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from invflow.density.estimator import FlowDensity
 from invflow.density.student.config import Config
 from invflow.density.student.learn import learn, objective, teacher, untaught
 from invflow.density.table import Rows
-from invflow.density.two_sample import two_sample
+from invflow.density.two_sample import EnergyTest, two_sample
 
 MODEL = "student-run"
 
@@ -30,8 +31,7 @@ class Results(BaseModel):
         forward: KL(teacher || student), likewise.
         effective: effective sample size of the student's draws, weighted to be the teacher's, as a
             share of them.
-        p_value: of the energy test of the student's draws against the teacher's.
-        differs: whether that test tells them apart.
+        energy: the energy test of the student's draws against the teacher's.
         student_seconds: for a draw, in batches.
         teacher_seconds: for a draw, timed in turns with the student.
     """
@@ -41,8 +41,7 @@ class Results(BaseModel):
     reverse: tuple[float, float]
     forward: tuple[float, float]
     effective: float
-    p_value: float
-    differs: bool
+    energy: EnergyTest
     student_seconds: float
     teacher_seconds: float
 
@@ -93,11 +92,12 @@ def train(
     # What would fail, fails before anything is on disk.
     objective(config)
     untaught(density, config)
+    digest = _digest(Path(config.teacher) / run.DENSITY)
     _runs.prepare(
         directory,
         MODEL,
-        config.model_dump(mode="json"),
-        lambda: _runs.other_settings(_settings(directory), config),
+        {"settings": config.model_dump(mode="json"), "sha256": digest},
+        lambda: _difference(_settings(directory), (config, digest)),
         kind="run of a student",
         overwrite=overwrite,
     )
@@ -122,7 +122,7 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    density, config = run.density(directory), _settings(directory)
+    density, (config, _) = run.density(directory), _settings(directory)
     path = directory / _runs.RESULTS
     try:
         results = Results.model_validate_json(path.read_bytes())
@@ -131,13 +131,23 @@ def load(directory: str | Path) -> Run:
     return Run(directory, config, density, results)
 
 
-def _settings(directory: Path) -> Config:
+def _difference(there: tuple[Config, str], asked: tuple[Config, str]) -> str:
+    return "another teacher" if there[1] != asked[1] else _runs.other_settings(there[0], asked[0])
+
+
+def _digest(directory: Path) -> str:
+    """Return what tells a saved density from others."""
+    files = (directory / name for name in (_saving.CONFIG, _saving.TENSORS))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _settings(directory: Path) -> tuple[Config, str]:
     kind, content = _saving.read_config(directory)
     if kind != MODEL:
         raise ValueError(f"{directory} holds the model {kind!r}, expected a student's run")
     try:
-        return Config(**content)
-    except (TypeError, ValidationError) as error:
+        return Config(**content["settings"]), str(content["sha256"])
+    except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
 
 
@@ -166,13 +176,11 @@ def _results(found: Closeness, seed: int) -> Results:
         torch.cat([part for part in getattr(found, name) if part is not None], -1).double().numpy()
         for name in names
     )
-    test = two_sample(others, mine, seed=seed)
     return Results(
         reverse=(found.reverse, found.reverse_error),
         forward=(found.forward, found.forward_error),
         effective=found.effective,
-        p_value=test.p_value,
-        differs=test.differs,
+        energy=two_sample(others, mine, seed=seed),
         student_seconds=found.student_seconds,
         teacher_seconds=found.teacher_seconds,
     )

@@ -1,5 +1,13 @@
 """Tables: read, looked at, and turned into numbers for a flow and back."""
 
+from importlib import import_module
+
+try:
+    import_module("pandas")
+    import_module("pyarrow")
+except ImportError as error:
+    raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
+
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.read import read, write
 from invflow.density.table.rows import Rows

@@ -144,7 +144,8 @@ def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
 
     Args:
         values: of the features, shape (rows, features); whole where a column is.
-        given: a row for each with the columns that the density is conditional on.
+        given: a row for each, with the columns that the density is conditional on; its index is
+            that of the table.
         columns: of the table.
     """
     found: dict[str, Any] = {
@@ -152,7 +153,7 @@ def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     }
     for column in columns.context:
         found[column.name] = _returned(given[column.name], column)
-    return pd.DataFrame({name: found[name] for name in columns.names})
+    return pd.DataFrame({name: found[name] for name in columns.names}, index=given.index)
 
 
 def _typed(values: Array, column: Column) -> Any:

@@ -49,14 +49,60 @@ class Moments:
         """The covariance, shape (size, size)."""
         return self._scatter / max(self.count, 1)
 
+
+class Correlations:
+    """Correlations of columns, each pair over the rows that have both, of rows that come in parts.
+
+    Args:
+        size: number of columns.
+
+    Example:
+        >>> found = Correlations(2)
+        >>> found.add(np.array([[1.0, 2.0], [2.0, 4.0], [3.0, np.nan], [5.0, 10.0]]))
+        >>> found.correlation.round(6), found.counts
+        (array([[1., 1.],
+               [1., 1.]]), array([[4., 3.],
+               [3., 3.]]))
+    """
+
+    def __init__(self, size: int) -> None:
+        self.counts = np.zeros((size, size))
+        self._sums, self._squares, self._products = (np.zeros((size, size)) for _ in range(3))
+        self._location = np.full(size, np.nan)
+        self._scale = np.ones(size)
+
+    def add(self, rows: Array) -> None:
+        """Take in rows, shape (rows, columns), NaN where missing."""
+        there = ~np.isnan(rows)
+        self._place(rows, there)
+        centred = np.where(there, (rows - self._location) / self._scale, 0.0)
+        present = there.astype(np.float64)
+        self.counts += present.T @ present
+        # Of column i, over the rows that have column j too.
+        self._sums += centred.T @ present
+        self._squares += np.square(centred).T @ present
+        self._products += centred.T @ centred
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether values are missing."""
+        return bool((self.counts != self.counts.max()).any())
+
     @property
     def correlation(self) -> Array:
-        """The correlation; columns that do not vary have none with others."""
-        covariance = self.covariance
-        scale = np.sqrt(np.diag(covariance))
-        product = np.outer(scale, scale)
-        correlation = np.divide(
-            covariance, product, out=np.zeros_like(covariance), where=product > 0
-        )
+        """The correlations; zero of columns that do not vary over the rows that have both."""
+        counts = np.maximum(self.counts, 1)
+        means = self._sums / counts
+        variances = self._squares / counts - np.square(means)
+        covariances = self._products / counts - means * means.T
+        product = np.sqrt(np.maximum(variances, 0) * np.maximum(variances.T, 0))
+        correlation = np.divide(covariances, product, out=np.zeros_like(product), where=product > 0)
         np.fill_diagonal(correlation, 1.0)
         return correlation
+
+    def _place(self, rows: Array, there: NDArray[np.bool_]) -> None:
+        """Choose about where each column is, from its first rows, so that no digits are lost."""
+        for i in np.flatnonzero(np.isnan(self._location) & there.any(0)).tolist():
+            values = rows[there[:, i], i]
+            self._location[i] = values.mean()
+            self._scale[i] = values.std() or 1.0

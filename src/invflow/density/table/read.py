@@ -13,7 +13,7 @@ import pandas as pd
 from invflow import _files
 from invflow.density.table.source import Frame, Parquet, Source, unique
 
-#: Parquet files of more bytes, uncompressed, are read a few row groups at a time.
+#: Parquet files of more bytes in memory are read a few row groups at a time.
 LARGE = 2**30
 READABLE = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz", ".npy")
 WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")

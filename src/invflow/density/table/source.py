@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-
-try:
-    import pandas as pd
-    import pyarrow as pa
-    from pyarrow import parquet
-except ImportError as error:
-    raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 
 @runtime_checkable
@@ -83,8 +79,8 @@ class Parquet:
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         self._numbers = [i for i, group in enumerate(groups) if group.num_rows]
         self.blocks = tuple(groups[i].num_rows for i in self._numbers)
-        #: Of all values, uncompressed.
-        self.bytes = sum(group.total_byte_size for group in groups)
+        #: What the table takes in memory, of numbers; encoded, in the file, it may be much less.
+        self.bytes = 8 * len(self.names) * sum(self.blocks)
 
     @cached_property
     def _file(self) -> Any:

@@ -15,7 +15,7 @@ from invflow import _checks
 from invflow.density.table import source as sources
 from invflow.density.table.arrays import Array, categories, numbers
 from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_name
-from invflow.density.table.moments import Moments
+from invflow.density.table.moments import Correlations, Moments
 from invflow.density.table.source import Source
 
 #: What to do with missing values.
@@ -82,7 +82,7 @@ def survey(
         )
     notes = {name: _Note(name, said.get(name)) for name in features}
     context = {name: _Given(name, said.get(name)) for name in given}
-    together = Moments(len(features))
+    together = Correlations(len(features))
     for block in sources.blocks(source):
         values = [notes[name].add(block[name]) for name in features]
         together.add(np.column_stack(values))
@@ -283,23 +283,27 @@ def _check_size(name: str, values: Array) -> None:
         raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")
 
 
-def _compare(columns: Columns, together: Moments) -> None:
+def _compare(columns: Columns, together: Correlations) -> None:
     """Look for columns that determine each other: on a surface there is no density."""
     names = [column.name for column in columns.features]
-    if together.count < 10 or together.count <= len(names):
-        return
-    correlation = together.correlation
-    for i, j in zip(*np.nonzero(np.triu(np.abs(correlation) > 1 - ALIKE, 1)), strict=True):
-        both = f"columns {names[i]!r} and {names[j]!r}"
+    correlation = np.where(together.counts < 10, 0.0, together.correlation)
+    alike = list(zip(*np.nonzero(np.triu(np.abs(correlation) > 1 - ALIKE, 1)), strict=True))
+    for i, j in alike:
         copy = abs(correlation[i, j]) > 1 - COPY
         if copy and columns.features[i].kind == columns.features[j].kind == "continuous":
-            raise ValueError(f"{both} are copies of each other, up to scale: leave one out")
+            raise ValueError(
+                f"columns {names[i]!r} and {names[j]!r} are copies of each other, up to scale: "
+                "leave one out"
+            )
+    for i, j in alike:
         warnings.warn(
-            f"{both} have the correlation {correlation[i, j]:.7g}: little is left for a density "
-            "of both",
+            f"columns {names[i]!r} and {names[j]!r} have the correlation {correlation[i, j]:.7g}: "
+            "little is left for a density of both",
             UserWarning,
             stacklevel=3,
         )
+    # Of pairs that have other rows each, correlations need not fit together.
+    if alike or together.has_gaps or together.counts.min() <= max(10, len(names)):
         return
     value, vectors = np.linalg.eigh(correlation)
     if value[0] < COPY:

@@ -58,13 +58,13 @@ def write(run: Run) -> None:
 def brief(run: Run) -> list[tuple[str, ...]]:
     """Return the table of results: a head, and a row for each number."""
     found = run.results
-    verdict = "differs" if found.differs else "no difference"
+    verdict = "differs" if found.energy.differs else "no difference"
     return [
         ("student and teacher", ""),
         ("KL(student || teacher), nats", f"{found.reverse[0]:.4g} ± {found.reverse[1]:.2g}"),
         ("KL(teacher || student), nats", f"{found.forward[0]:.4g} ± {found.forward[1]:.2g}"),
         ("effective share of the student's draws", f"{found.effective:.1%}"),
-        ("energy test of their draws", f"p {found.p_value:.2g}: {verdict}"),
+        ("energy test of their draws", f"p {found.energy.p_value:.2g}: {verdict}"),
         ("a draw of the student, microseconds", f"{1e6 * found.student_seconds:.3g}"),
         ("a draw of the teacher, microseconds", f"{1e6 * found.teacher_seconds:.3g}"),
         ("times as fast", f"{found.teacher_seconds / found.student_seconds:.3g}"),
@@ -114,6 +114,7 @@ def _results(run: Run) -> str:
         "many independent draws of the teacher the student's are worth, weighted. Times are "
         "medians of batches of 256 draws, in turns, on the machine that trained."
     )
+    text += f" Of their draws: {run.results.energy}."
     if run.density.columns_.has_integers:
         text += " Whole numbers are compared before they are rounded."
     return text
