@@ -326,7 +326,7 @@ def test_bad_tables_are_one_line_and_harm_nothing(
         (("--bounded", "size:0:1"), "column 'size' has values outside of (0.0, 1.0)"),
         (
             ("--bounded", "size:0:1", "--integer", "size"),
-            "column 'size' is said to be integer and (0.0, 1.0)",
+            "column 'size' has values outside of (0.0, 1.0)",
         ),
     ],
 )
@@ -363,6 +363,12 @@ def test_one_column(invflow: Invflow, tmp_path: Path) -> None:
 
 def test_bounds_may_hold_colons() -> None:
     assert kinds({}, ["a:b::2.5"]) == {"a:b": (None, 2.5)}
+
+
+def test_bounds_of_whole_numbers() -> None:
+    assert kinds({"integer": ["n"]}, ["n:0:"]) == {"n": ("integer", 0.0, None)}
+    with pytest.raises(ValueError, match="'n' has bounds twice"):
+        kinds({"integer": ["n"]}, ["n:0:", "n::3"])
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:

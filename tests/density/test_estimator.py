@@ -383,7 +383,7 @@ def test_gaps_after_saving(holes: pd.DataFrame, filling: FlowDensity, tmp_path: 
     pd.testing.assert_frame_equal(
         again.impute(holes, random_state=0), filling.impute(holes, random_state=0)
     )
-    assert again.get_params()["kinds"] == {"rate": [0.0, 1.0]}
+    assert again.get_params()["kinds"] == {"rate": ["continuous", 0.0, 1.0]}
     again.set_params(steps=1).fit(holes)
 
 

@@ -193,3 +193,25 @@ def test_a_density_conditional_on_a_category_and_a_number() -> None:
     assert drawn.mean() == pytest.approx(-3, abs=0.15)
     # A deviation r times too large is log r + 1 / (2 r^2) - 1/2 nats away: 0.03 at r = 1.25.
     assert drawn.std() == pytest.approx(0.5, rel=0.25)
+
+
+def test_counts_from_zero_on() -> None:
+    """The probabilities of a Poisson column whose bound is known sum to one, and are right."""
+    rows = np.random.default_rng(1).poisson(1, (COUNT, 1))
+    density = FlowDensity(
+        "nsf",
+        transforms=1,
+        hidden_features=(16,),
+        kinds={0: ("integer", 0, None)},
+        steps=400,
+        learning_rate=5e-3,
+        random_state=0,
+    ).fit(rows)
+    values = np.arange(30)
+    p = np.exp(density.score_samples(values[:, None]))
+    assert p.sum() == pytest.approx(1, abs=0.02)
+    assert 0.5 * np.abs(p - stats.poisson(1).pmf(values)).sum() < 0.08
+    assert np.isneginf(density.score_samples([[-1]])[0])
+    drawn = density.sample(2000, random_state=0)
+    assert drawn.min() == 0
+    assert (drawn % 1 == 0).all()

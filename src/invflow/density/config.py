@@ -28,8 +28,9 @@ class Config(BaseModel):
         flow: name of the flow.
         transforms: number of transforms; None for the flow's own default.
         hidden_features: widths of hidden layers; None for the flow's own default.
-        kinds: of some columns, by name: one of "continuous", "integer", "categorical", or the open
-            interval (low, high) in which a continuous one lies, None where there is no bound.
+        kinds: of some columns, by name: one of "continuous", "integer", "categorical"; the open
+            interval (low, high) in which a continuous one lies, None where there is no bound; or
+            ("integer", low, high), bounds included.
         conditional_on: names of the columns that the density is conditional on.
         missing: "refuse" missing values, or "marginalise" over them.
         steps: number of updates, at most.
@@ -50,7 +51,10 @@ class Config(BaseModel):
     flow: str = "nsf"
     transforms: Count | None = None
     hidden_features: tuple[Count, ...] | None = None
-    kinds: dict[str, KindName | tuple[Bound | None, Bound | None]] = {}
+    kinds: dict[
+        str,
+        KindName | tuple[Bound | None, Bound | None] | tuple[KindName, Bound | None, Bound | None],
+    ] = {}
     conditional_on: tuple[str, ...] = ()
     missing: MissingName = "refuse"
     steps: Count = 3000

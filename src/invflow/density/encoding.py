@@ -42,7 +42,11 @@ class Encoding(nn.Module):
         features = columns.features
         self._keep("integer", [column.kind == "integer" for column in features])
         self._keep("low", [-math.inf if c.low is None else c.low for c in features])
-        self._keep("high", [math.inf if c.high is None else c.high for c in features])
+        # The largest whole number stands for what is between it and the next.
+        self._keep(
+            "high",
+            [math.inf if c.high is None else c.high + (c.kind == "integer") for c in features],
+        )
         self._keep("location", [column.location for column in features])
         self._keep("scale", [column.scale for column in features])
 

@@ -52,9 +52,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
         transforms: number of transforms; None for the flow's own default.
         hidden_features: widths of hidden layers; None for the flow's own default.
         flow_options: further arguments of the flow.
-        kinds: of some columns, by name or number: "continuous", "integer", "categorical", or the
-            open interval (low, high) in which a continuous one lies, None where there is no bound.
-            Other columns are integer if all values are whole numbers, and else continuous.
+        kinds: of some columns, by name or number: "continuous", "integer", "categorical"; the open
+            interval (low, high) in which a continuous one lies, None where there is no bound; or
+            ("integer", low, high), bounds included: of counts, ("integer", 0, None). Other columns
+            are integer if all values are whole numbers, and else continuous.
         conditional_on: columns that the density is conditional on, by name or number; they alone
             may be categorical.
         missing: what to do with missing values: "refuse" them, or "marginalise" over them.

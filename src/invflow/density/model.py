@@ -17,7 +17,7 @@ from invflow.density.table import Columns
 from invflow.flows import Flow
 
 #: So many points in the unit cube are averaged over for the probability of whole numbers.
-SHIFTS = 16
+SHIFTS = 32
 
 
 class TableDensity(nn.Module):
@@ -58,8 +58,9 @@ class TableDensity(nn.Module):
         self.encoding = Encoding(columns)
         self.flow: Flow = flows.build(**flow, **sizes, generator=generator)
         if columns.has_integers:
-            engine = SobolEngine(sizes["features"], scramble=True, seed=0)
-            shifts = engine.draw(SHIFTS, dtype=torch.float64)
+            # In every coordinate the middles of equal parts of the unit interval.
+            corners = SobolEngine(sizes["features"]).draw(SHIFTS, dtype=torch.float64)
+            shifts = corners + 0.5 / SHIFTS
         else:
             shifts = torch.zeros(1, sizes["features"], dtype=torch.float64)
         self.register_buffer("shifts", shifts, persistent=False)

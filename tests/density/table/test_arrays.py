@@ -147,7 +147,7 @@ def test_draws_stay_between_bounds_in_types_with_few_digits(dtype: str) -> None:
     table = pd.DataFrame({"a": pd.array([0.4, 0.5, 0.6], dtype=dtype)})
     columns = survey(Frame(table), {"a": (0.3, 0.7)})
     near = np.nextafter([[0.3], [0.7]], [[1.0], [0.0]])
-    back = arrays.frame(near, table, columns)
+    back = arrays.frame(near, table[:2], columns)
     assert str(back["a"].dtype) == dtype
     survey(Frame(back), {"a": (0.3, 0.7)})
     assert ((back["a"].astype(float) > 0.3) & (back["a"].astype(float) < 0.7)).all()
@@ -156,7 +156,7 @@ def test_draws_stay_between_bounds_in_types_with_few_digits(dtype: str) -> None:
 def test_numbers_of_the_other_byte_order() -> None:
     table = pd.DataFrame({"a": np.array([0.5, 1.5]).astype(">f8"), "b": np.array([1, 2], ">i4")})
     columns = survey(Frame(table))
-    back = arrays.frame(np.array([[0.25, 3.0]]), table, columns)
+    back = arrays.frame(np.array([[0.25, 3.0]]), table[:1], columns)
     assert back["a"].tolist() == [0.25]
     assert back["b"].tolist() == [3]
 

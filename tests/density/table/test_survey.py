@@ -147,6 +147,11 @@ def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
         ({"a": (1, 1)}, ValueError, r"bounds of 'a' must be in order, got \(1, 1\)"),
         ({"a": (NAN, 1)}, ValueError, "bounds of 'a' must be in order"),
         ({"a": (INF, None)}, ValueError, "bounds of 'a' must be in order"),
+        ({"a": ("real", 0, 1)}, ValueError, "kind of 'a' must be one of"),
+        ({"b": ("integer", 0.5, None)}, ValueError, "bounds of integers must be such, got"),
+        ({"b": ("integer", 2, None)}, ValueError, r"'b' has values outside of \(2.0, None\)$"),
+        ({"b": ("integer", None, 1)}, ValueError, r"'b' has values outside of \(None, 1.0\)$"),
+        ({"b": ("categorical", 0, 1)}, ValueError, "a categorical column has no bounds"),
         ({"a": "integer"}, ValueError, "column 'a' is no integer, it has other numbers"),
         ({"a": "categorical"}, ValueError, "column 'a' is categorical; only columns in cond"),
     ],
@@ -330,3 +335,20 @@ def test_few_rows_are_no_reason_to_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         look({"a": [0.5, 0.7, 0.1], "b": [0.2, 0.9, 0.4]})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "transformed"),
+    [
+        ((0, None), np.log),
+        ((None, 9), lambda t: -np.log(10 - t)),
+        ((0, 9), lambda t: np.log(t) - np.log(10 - t)),
+    ],
+)
+def test_bounds_of_integers(bounds: Any, transformed: Any) -> None:
+    values = np.arange(COUNT) % 10
+    found = column(values, kinds={"a": ("integer", *bounds)})
+    assert (found.kind, found.low, found.high) == ("integer", *bounds)
+    seen = transformed(values + 0.5)
+    assert found.location == pytest.approx(seen.mean())
+    assert found.scale == pytest.approx(seen.std())

@@ -64,7 +64,8 @@ def command(
     bounded: Annotated[
         list[str] | None,
         _option(
-            "Column of real numbers between bounds; nothing for no bound, as in price:0:",
+            "Column of real numbers between bounds; nothing for no bound, as in price:0: . With "
+            "--integer for the same column, of whole numbers, bounds included.",
             "Columns",
             metavar="COLUMN:LOW:HIGH",
         ),

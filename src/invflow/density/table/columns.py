@@ -6,12 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 #: A whole number, a real one, or one of a few values.
 KINDS = ("continuous", "integer", "categorical")
-#: A kind, or the open interval in which a real number lies, None where there is no bound.
-Kind = str | tuple[float | None, float | None]
+
+
+class Kind(NamedTuple):
+    """What a user says of a column.
+
+    Attributes:
+        name: one of `KINDS`.
+        low: lower bound, None for none: of real numbers, which lie above it, or of whole ones, the
+            smallest.
+        high: upper bound, None for none.
+    """
+
+    name: str
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -22,8 +35,9 @@ class Column:
         name: its name.
         kind: one of `KINDS`.
         dtype: as pandas names it, what values are given back as.
-        low: lower bound of a continuous column, None for none.
-        high: upper bound.
+        low: lower bound, None for none: of real numbers, which lie above it, or of whole ones, the
+            smallest.
+        high: upper bound, None for none.
         location: mean of the numbers that a flow is to see before they are standardised.
         scale: their standard deviation.
         categories: the values of a categorical column.
@@ -106,20 +120,25 @@ def _column(content: Mapping[str, Any]) -> Column:
 def check_kinds(kinds: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Kind]:
     """Return what a user has said of the columns, by name.
 
+    A kind is one of `KINDS`; (low, high), the open interval in which real numbers lie; or a kind
+    and both bounds, as in ("integer", 0, None) for whole numbers from 0 on.
+
     Raises:
         TypeError: no mapping.
         ValueError: an unknown column or kind, or bounds that are none.
 
     Example:
-        >>> check_kinds({"age": "integer", "rate": (0, 1)}, ["age", "rate", "sex"])
-        {'age': 'integer', 'rate': (0.0, 1.0)}
+        >>> found = check_kinds({"age": "integer", "rate": (0, 1)}, ["age", "rate", "sex"])
+        >>> found["rate"]
+        Kind(name='continuous', low=0.0, high=1.0)
     """
     if not isinstance(kinds, Mapping):
         raise TypeError(f"kinds must be a mapping from columns to kinds, got {kinds!r}")
     checked: dict[str, Kind] = {}
     for key, kind in kinds.items():
         name = column_name("kinds", key, names)
-        checked[name] = kind if kind in KINDS else _bounds(name, kind)
+        named = isinstance(kind, str) and kind in KINDS
+        checked[name] = Kind(kind) if named else _bounded(name, kind)
     return checked
 
 
@@ -138,14 +157,24 @@ def column_name(argument: str, key: Any, names: Sequence[str]) -> str:
     return cast(str, key)
 
 
-def _bounds(name: str, kind: Any) -> tuple[float | None, float | None]:
+def _bounded(name: str, kind: Any) -> Kind:
     try:
-        low, high = (None if bound is None else float(bound) for bound in kind)
+        what, *bounds = kind if len(kind) == 3 else ("continuous", *kind)
+        low, high = (None if bound is None else float(bound) for bound in bounds)
+        if what not in KINDS:
+            raise ValueError
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"kinds: the kind of {name!r} must be one of {', '.join(map(repr, KINDS))} or bounds "
-            f"(low, high), got {kind!r}"
+            f"kinds: the kind of {name!r} must be one of {', '.join(map(repr, KINDS))}, bounds "
+            f"(low, high), or ('integer', low, high), got {kind!r}"
         ) from error
-    if not (-math.inf if low is None else low) < (math.inf if high is None else high):
+    low, high = (None if low == -math.inf else low), (None if high == math.inf else high)
+    least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
+    if not least < most:
         raise ValueError(f"kinds: the bounds of {name!r} must be in order, got {kind!r}")
-    return None if low == -math.inf else low, None if high == math.inf else high
+    whole = all(bound is None or bound.is_integer() for bound in (low, high))
+    if what == "categorical" and (low, high) != (None, None):
+        raise ValueError(f"kinds: a categorical column has no bounds, got {kind!r} for {name!r}")
+    if what == "integer" and not whole:
+        raise ValueError(f"kinds: the bounds of integers must be such, got {kind!r} for {name!r}")
+    return Kind(what, low, high)

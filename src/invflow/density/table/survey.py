@@ -46,8 +46,9 @@ def survey(
 
     Args:
         source: the table.
-        kinds: of some columns, by name or number: "continuous", "integer", "categorical", or the
-            open interval (low, high) in which a continuous one lies, None where there is no bound.
+        kinds: of some columns, by name or number: "continuous", "integer", "categorical"; the open
+            interval (low, high) in which a continuous one lies, None where there is no bound; or
+            ("integer", low, high), bounds included.
         conditional_on: names or numbers of the columns that the density is conditional on, which
             may be categorical.
         missing: "refuse" values that are missing, or "marginalise" over them.
@@ -71,7 +72,7 @@ def survey(
     if not features:
         raise ValueError("conditional_on names all columns: none is left to have a density")
     for name in features:
-        if said.get(name) == "categorical":
+        if name in said and said[name].name == "categorical":
             raise ValueError(
                 f"kinds: column {name!r} is categorical; only columns in conditional_on can be"
             )
@@ -124,7 +125,8 @@ class _Note:
         self.missing = 0
         self.whole = True
         self.range = (math.inf, -math.inf)
-        self.bounds = self.said if isinstance(self.said, tuple) else (None, None)
+        self.integer = self.said is not None and self.said.name == "integer"
+        self.bounds = (None, None) if self.said is None else (self.said.low, self.said.high)
         self.moments = Moments(1)
         self.first: Array | None = None
 
@@ -167,14 +169,15 @@ class _Note:
                 "name it in conditional_on"
             )
         exact = max(abs(low), abs(high)) < EXACT
-        integer = self.said == "integer" or (self.said is None and self.whole and exact)
+        integer = self.integer or (self.said is None and self.whole and exact)
         if integer and not self.whole:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
         if integer and not exact:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it goes beyond 2**52")
         location, variance = float(self.moments.mean[0]), float(self.moments.covariance[0, 0])
-        if integer:  # and something between 0 and 1
-            location, variance = location + 0.5, variance + 1 / 12
+        if integer:
+            if self.bounds == (None, None):  # and something between 0 and 1
+                location, variance = location + 0.5, variance + 1 / 12
         elif math.sqrt(variance) <= 1e-12 * abs(location):
             raise ValueError(
                 f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number so "
@@ -197,13 +200,15 @@ class _Note:
 
     def _unbounded(self, values: Array) -> Array:
         low, high = self.bounds
+        if low is None and high is None:
+            return values
+        if self.integer:  # in the middle of the interval that stands for each
+            values, high = values + 0.5, None if high is None else high + 1
         if (low is not None and (values <= low).any()) or (
             high is not None and (values >= high).any()
         ):
-            raise ValueError(
-                f"column {self.name!r} has values outside of {self.bounds}, or on a bound, where "
-                "no density is"
-            )
+            where = "" if self.integer else ", or on a bound, where no density is"
+            raise ValueError(f"column {self.name!r} has values outside of {self.bounds}{where}")
         return unbounded(values, low, high)
 
     def _suspect(self, values: Array) -> None:
@@ -243,7 +248,7 @@ class _Given:
     said: Kind | None
 
     def __post_init__(self) -> None:
-        if isinstance(self.said, tuple):
+        if self.said is not None and self.said[1:] != (None, None):
             raise ValueError(f"kinds: column {self.name!r} is in conditional_on and has no bounds")
         self.dtype = ""
         self.values: set[Any] = set()
@@ -272,7 +277,7 @@ class _Given:
 
     def _is_categorical(self, series: Any) -> bool:
         if self.said is not None:
-            return self.said == "categorical"
+            return self.said.name == "categorical"
         dtype = series.dtype
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
 

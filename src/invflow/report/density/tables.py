@@ -96,6 +96,7 @@ def _number(value: float | None) -> str:
 def _kind(column: Column) -> str:
     if column.kind == "categorical":
         return f"categorical, {len(column.categories)} categories"
-    bounds = {"above": column.low, "below": column.high}
+    words = ("from", "to") if column.kind == "integer" else ("above", "below")
+    bounds = dict(zip(words, (column.low, column.high), strict=True))
     said = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
     return ", ".join([column.kind, " and ".join(said)]) if said else column.kind
