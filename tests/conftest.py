@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -8,8 +10,9 @@ from hypothesis import settings
 settings.register_profile("invflow", derandomize=True, database=None, deadline=None)
 settings.load_profile("invflow")
 
-# Tests are small, and pytest-xdist runs one worker per core.
+# Tests are small, and pytest-xdist runs one worker per core; so are the processes that they start.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

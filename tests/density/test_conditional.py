@@ -83,7 +83,7 @@ def test_weights_average_to_the_marginal_density(model: TableDensity, row: list[
     x = torch.tensor(row, dtype=torch.float64).expand(count, 3)
     y, ladj = model.encoding(x, torch.zeros_like(x))
     with torch.no_grad():
-        whole, log_w = imputer(model).complete(model, y, none(x), randn(count, 3, seed=1))
+        whole, _, log_w = imputer(model).complete(model, y, none(x), randn(count, 3, seed=1))
     there = ~y.isnan()
     assert torch.equal(whole[there], y[there])
     expected = marginal(model, np.array(row)) - float(ladj[0].nansum())
@@ -245,7 +245,7 @@ def test_the_imputer_s_density_is_that_of_its_draws(model: TableDensity) -> None
     y, _ = model.encoding(x, torch.zeros_like(x))
     noise = randn(5, 3, seed=4)
     with torch.no_grad():
-        whole, log_w = built.complete(model, y, none(x), noise)
+        whole, _, log_w = built.complete(model, y, none(x), noise)
         there = ~y.isnan()
         given = built._given(y.nan_to_num(0.0), there, none(x))
         v = built.flow.transform(noise, given)[0]
