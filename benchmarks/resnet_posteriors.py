@@ -2,16 +2,17 @@
 
     python benchmarks/resnet_posteriors.py patches --photographs FILE.npz --data patches.npz
     python benchmarks/resnet_posteriors.py train --seed 0 --data patches.npz
-    python benchmarks/resnet_posteriors.py table
+    python benchmarks/resnet_posteriors.py table [--runs benchmarks/results/resnet-posteriors]
 
 `patches` cuts them from grey photographs, arrays `train` and `test` (count, height, width) of
 grey levels. `train` trains the four posteriors of `POSTERIORS` side by side, on the same batches,
-and goes on where it was stopped.
+and goes on where it was stopped. `table` needs settings and results alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import statistics
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from invflow.vae import experiment, run
+from invflow.vae import experiment
 from invflow.vae.config import Config
 from invflow.vae.evaluation import bits_per_dim
 
@@ -69,21 +70,26 @@ def config(data: str, seed: int, steps: int) -> Config:
 
 def table(runs: Path) -> None:
     """Print what the runs have reached, averaged over seeds."""
-    found = [run.load(path) for path in sorted(runs.glob("seed-*")) if run.is_finished(path)]
-    pixels = math.prod(found[0].format.shape)
-    print("| posterior | bound, bits/dim | log p, bits/dim | gain on the first | seconds |")
-    print("| --- | --- | --- | --- | --- |")
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for path in sorted(runs.glob("seed-*/results.json")):
+        seed = json.loads((path.parent / "config.json").read_text())["config"]["settings"]["seed"]
+        found.setdefault(seed, {}).update(json.loads(path.read_text())["posteriors"])
+    pixels = SIZE**2
+    print("| posterior | bound, bits/dim | -log p, bits/dim | against the first |")
+    print("| --- | --- | --- | --- |")
     for name in POSTERIORS:
-        results = [each.results[name] for each in found]
-        bound, likelihood = (
-            [bits_per_dim(getattr(result, key), pixels) for result in results]
-            for key in ("bound", "log_likelihood")
+        bound, likelihood, first = (
+            [bits_per_dim(results[who][key], pixels) for results in found.values()]
+            for who, key in (
+                (name, "bound"),
+                (name, "log_likelihood"),
+                (POSTERIORS[0], "log_likelihood"),
+            )
         )
-        gain = [-bits_per_dim(result.gain, pixels) for result in results]
-        cells = [_mean_and_error(values, 4) for values in (bound, likelihood, gain)]
-        seconds = statistics.fmean(result.seconds for result in results)
-        print(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |")
-    print(f"\n{len(found)} seeds, {found[0].config.steps} updates")
+        difference = [one - other for one, other in zip(likelihood, first, strict=True)]
+        cells = [_mean_and_error(values, 3) for values in (bound, likelihood, difference)]
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"\n{len(found)} seeds")
 
 
 def _mean_and_error(values: list[float], digits: int) -> str:

@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import typer
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 SettingsT = TypeVar("SettingsT", bound="BaseModel")
+
+
+def option(help: str, panel: str, default: str | None = None, **more: Any) -> Any:
+    """Return an option of a panel of the help, with what stands there for its default."""
+    shown = {} if default is None else {"show_default": default}
+    return typer.Option(help=help, rich_help_panel=panel, **shown, **more)
 
 
 def settings(

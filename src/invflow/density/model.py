@@ -26,12 +26,9 @@ class TableDensity(nn.Module):
     $$p(x | c) = \int_{[0, 1)^d} q(y(x + r) | c) \left|\frac{dy}{dx}\right| dr$$
 
     where y is the encoding of the columns, q a flow, and the integral is over the d columns of
-    whole numbers, of which p is a probability. Its logarithm is bounded from below, by
-
-    - $E_r \log(q\, |dy/dx|)$ in training;
-    - the logarithm of the mean over `SHIFTS` fixed, evenly spread r in `log_prob`.
-
-    Without whole numbers there is no integral, and both are exact.
+    whole numbers, of which p is a probability. Training maximises a lower bound on its logarithm,
+    $E_r \log(q\, |dy/dx|)$; `log_prob` takes the integral by quadrature, the mean over `SHIFTS`
+    fixed, evenly spread r, which may err to either side. Without whole numbers both are exact.
 
     Args:
         columns: of the table.

@@ -9,11 +9,7 @@ import typer
 
 from invflow.cli import terminal
 from invflow.cli.settings import directory as run_directory
-from invflow.cli.settings import settings
-
-
-def _option(help: str, panel: str, default: str, **options: Any) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel, show_default=default, **options)
+from invflow.cli.settings import option, settings
 
 
 def command(
@@ -21,20 +17,20 @@ def command(
         Path, typer.Argument(help="Directory of a finished density run.", metavar="RUN")
     ],
     student: Annotated[
-        str | None, _option("A flow that is fast to sample: iaf, realnvp, ...", "Model", "iaf")
+        str | None, option("A flow that is fast to sample: iaf, realnvp, ...", "Model", "iaf")
     ] = None,
     transforms: Annotated[
-        int | None, _option("Number of transforms.", "Model", "the flow's own")
+        int | None, option("Number of transforms.", "Model", "the flow's own")
     ] = None,
     hidden: Annotated[
         list[int] | None,
-        _option(
+        option(
             "Width of a hidden layer; give it again for more layers.", "Model", "the flow's own"
         ),
     ] = None,
     univariate: Annotated[
         str | None,
-        _option("The map of each feature: affine, gated, spline, ...", "Model", "the flow's own"),
+        option("The map of each feature: affine, gated, spline, ...", "Model", "the flow's own"),
     ] = None,
     name: Annotated[
         str | None,
@@ -45,25 +41,25 @@ def command(
         bool, typer.Option("--overwrite", help="Begin anew if the run exists.")
     ] = False,
     reverse: Annotated[
-        float | None, _option("Weight of KL(student || teacher).", "Training", "1")
+        float | None, option("Weight of KL(student || teacher).", "Training", "1")
     ] = None,
     forward: Annotated[
         float | None,
-        _option("Weight of KL(teacher || student), by which no mode is dropped.", "Training", "0"),
+        option("Weight of KL(teacher || student), by which no mode is dropped.", "Training", "0"),
     ] = None,
     moments: Annotated[
         float | None,
-        _option("Weight of differences between means and covariances.", "Training", "0"),
+        option("Weight of differences between means and covariances.", "Training", "0"),
     ] = None,
-    steps: Annotated[int | None, _option("Updates.", "Training", "3000")] = None,
-    batch_size: Annotated[int | None, _option("Draws per update.", "Training", "256")] = None,
+    steps: Annotated[int | None, option("Updates.", "Training", "3000")] = None,
+    batch_size: Annotated[int | None, option("Draws per update.", "Training", "256")] = None,
     learning_rate: Annotated[
-        float | None, _option("At the start; it falls to zero.", "Training", "0.001")
+        float | None, option("At the start; it falls to zero.", "Training", "0.001")
     ] = None,
     draws: Annotated[
-        int | None, _option("By which both are compared in the end.", "Training", "10000")
+        int | None, option("By which both are compared in the end.", "Training", "10000")
     ] = None,
-    seed: Annotated[int | None, _option("Of everything random.", "Training", "0")] = None,
+    seed: Annotated[int | None, option("Of everything random.", "Training", "0")] = None,
 ) -> None:
     """Teach a flow that is fast to sample a density that has been learned, and say how close it is.
 

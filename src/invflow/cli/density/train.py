@@ -10,12 +10,7 @@ import typer
 from invflow.cli import terminal
 from invflow.cli.density.kinds import kinds
 from invflow.cli.settings import directory as run_directory
-from invflow.cli.settings import settings
-
-
-def _option(help: str, panel: str, default: str | None = None, **options: Any) -> Any:
-    shown = {} if default is None else {"show_default": default}
-    return typer.Option(help=help, rich_help_panel=panel, **shown, **options)
+from invflow.cli.settings import option, settings
 
 
 def command(
@@ -36,18 +31,18 @@ def command(
     ] = False,
     conditional_on: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Column that the density is conditional on; give it again for more.",
             "Columns",
             metavar="COLUMN",
         ),
     ] = None,
     integer: Annotated[
-        list[str] | None, _option("Column of whole numbers.", "Columns", metavar="COLUMN")
+        list[str] | None, option("Column of whole numbers.", "Columns", metavar="COLUMN")
     ] = None,
     continuous: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Column of real numbers, even if all are whole.",
             "Columns",
             metavar="COLUMN",
@@ -55,7 +50,7 @@ def command(
     ] = None,
     categorical: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Column of categories, one of those in --conditional-on. Text is without being said.",
             "Columns",
             metavar="COLUMN",
@@ -63,7 +58,7 @@ def command(
     ] = None,
     bounded: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Column of real numbers between bounds; nothing for no bound, as in price:0: . With "
             "--integer for the same column, of whole numbers, bounds included.",
             "Columns",
@@ -71,42 +66,42 @@ def command(
         ),
     ] = None,
     missing: Annotated[
-        str | None, _option("Values: refuse, or marginalise over them.", "Columns", "refuse")
+        str | None, option("Values: refuse, or marginalise over them.", "Columns", "refuse")
     ] = None,
     flow: Annotated[
         str | None,
-        _option("nsf, maf, iaf, realnvp, coupling-nsf, gaussian, naf, ...", "Model", "nsf"),
+        option("nsf, maf, iaf, realnvp, coupling-nsf, gaussian, naf, ...", "Model", "nsf"),
     ] = None,
     transforms: Annotated[
-        int | None, _option("Number of transforms.", "Model", "the flow's own")
+        int | None, option("Number of transforms.", "Model", "the flow's own")
     ] = None,
     hidden: Annotated[
         list[int] | None,
-        _option(
+        option(
             "Width of a hidden layer; give it again for more layers.", "Model", "the flow's own"
         ),
     ] = None,
-    steps: Annotated[int | None, _option("Updates, at most.", "Training", "3000")] = None,
-    batch_size: Annotated[int | None, _option("Rows per update.", "Training", "256")] = None,
+    steps: Annotated[int | None, option("Updates, at most.", "Training", "3000")] = None,
+    batch_size: Annotated[int | None, option("Rows per update.", "Training", "256")] = None,
     learning_rate: Annotated[
-        float | None, _option("At the start; it falls to zero.", "Training", "0.002")
+        float | None, option("At the start; it falls to zero.", "Training", "0.002")
     ] = None,
     patience: Annotated[
         int | None,
-        _option("Evaluations without a gain that end the training; 0: none do.", "Training", "10"),
+        option("Evaluations without a gain that end the training; 0: none do.", "Training", "10"),
     ] = None,
     validation: Annotated[
-        float | None, _option("Share of the rows to stop the training by.", "Training", "0.1")
+        float | None, option("Share of the rows to stop the training by.", "Training", "0.1")
     ] = None,
     test_fraction: Annotated[
-        float | None, _option("Share of the rows to judge the density by.", "Training", "0.1")
+        float | None, option("Share of the rows to judge the density by.", "Training", "0.1")
     ] = None,
-    seed: Annotated[int | None, _option("Of everything random.", "Training", "0")] = None,
+    seed: Annotated[int | None, option("Of everything random.", "Training", "0")] = None,
     accelerator: Annotated[
-        str | None, _option("cpu, cuda or auto.", "Device", "cpu", metavar="NAME")
+        str | None, option("cpu, cuda or auto.", "Device", "cpu", metavar="NAME")
     ] = None,
     precision: Annotated[
-        str | None, _option("32-true, 64-true or bf16-mixed.", "Device", "32-true")
+        str | None, option("32-true, 64-true or bf16-mixed.", "Device", "32-true")
     ] = None,
 ) -> None:
     """Learn the density of a table's rows, and report how well it fits rows set aside.

@@ -62,8 +62,8 @@ def _results(run: Run) -> str:
     )
     if run.density.columns_.has_integers:
         text += (
-            " Of whole numbers it is of their probability, bounded from below; what it lacks is "
-            "small where the density is even between whole numbers."
+            " Of whole numbers it is of their probability, an integral taken as a mean over points "
+            "between them; the error is small where the density is even there."
         )
     if run.density.columns_.context:
         text += " It is a density given the other columns, not one of them."
