@@ -60,7 +60,7 @@ def test_page_holds_everything(trained: tuple[Run, Data]) -> None:
     for words in (
         "4 columns given colour; 600 rows, 60 of them for the test",
         "in nats per row",
-        "probability, bounded from below",
+        "of their probability, an integral taken as a mean over points",
         "given, categorical, 2 categories",
         "continuous, above 0 and below 1",
         "rows of the table, learned ones too",
