@@ -224,7 +224,7 @@ class Trainee:
         )
         updates = self.budget.updates
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, updates)
-        self.batches = batches(len(data.train), data.batch, updates, seed, 0)
+        self.batches = batches([len(data.train)], data.batch, updates, seed, 0)
         self.skipped = 0
 
     def update(self) -> int:
