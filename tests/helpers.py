@@ -40,6 +40,7 @@ from invflow.transforms import (
     Sylvester,
     Transform,
     UnitTriangular,
+    compiled,
 )
 from invflow.univariate import (
     Additive,
@@ -55,7 +56,7 @@ from invflow.univariate import (
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 BATCHES = [(), (5,), (2, 3)]
-INVERSES = ["cached", "fixed_point", "passes"]
+INVERSES = ["compiled", "cached", "fixed_point", "passes"]
 
 
 def generator(seed: int) -> torch.Generator:
@@ -212,6 +213,17 @@ _TURNS = [
 AUTOREGRESSIVE: dict[str, Callable[..., Autoregressive]] = {
     "/".join(turn): step(*turn) for turn in _TURNS
 }
+
+
+def inverses(name: str) -> list[str]:
+    """Return the inverses that a transform of `AUTOREGRESSIVE` has."""
+    transform = AUTOREGRESSIVE[name]()
+    served = compiled.serves(transform.conditioner, transform.univariate)
+    return INVERSES if served else INVERSES[1:]
+
+
+#: Each of `AUTOREGRESSIVE` with each of its inverses.
+INVERTED = [(name, inverse) for name in AUTOREGRESSIVE for inverse in inverses(name)]
 
 
 def over(conditioner: str) -> str:

@@ -13,12 +13,12 @@ from invflow.transforms import Autoregressive
 from tests.helpers import (
     AUTOREGRESSIVE,
     DIRECTIONS,
-    INVERSES,
     SMALL,
     Both,
     assert_close,
     context_for,
     directed,
+    inverses,
     over,
     perturbed,
     randn,
@@ -27,13 +27,15 @@ from tests.helpers import (
 
 transforms = pytest.mark.parametrize("name", SMALL)
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
-inverses = pytest.mark.parametrize("inverse", INVERSES)
 NAMES = [
     "made-3-context/gated/random",
     over("lstm-3-two-layers-context"),
     over("attention-3-two-blocks-context"),
 ]
 names = pytest.mark.parametrize("name", NAMES)
+inverted = pytest.mark.parametrize(
+    ("name", "inverse"), [(name, inverse) for name in NAMES for inverse in inverses(name)]
+)
 
 
 def _scalar(result: tuple[Tensor, Tensor]) -> Tensor:
@@ -90,8 +92,7 @@ def test_vmap_within_vmap(name: str) -> None:
     assert_close(twice(x[:, 0], context)[0], torch.stack(expected), 1e-12)
 
 
-@names
-@inverses
+@inverted
 def test_vmap_over_data_and_its_gradients(name: str, inverse: str) -> None:
     transform = AUTOREGRESSIVE[name](inverse)
     x, context = randn(4, 3), context_for(transform, 4)
@@ -101,8 +102,7 @@ def test_vmap_over_data_and_its_gradients(name: str, inverse: str) -> None:
     assert_close(vmap(run)(x, context), expected)
 
 
-@names
-@inverses
+@inverted
 @pytest.mark.parametrize("frozen", [False, True], ids=["trainable", "frozen"])
 def test_gradient_through_vmap(name: str, inverse: str, frozen: bool) -> None:
     """The map inside and the gradient outside, by torch.func and by autograd."""
@@ -136,9 +136,8 @@ def _member(name: str, inverse: str, seed: int) -> Autoregressive:
     return perturbed(AUTOREGRESSIVE[name](inverse), seed=seed)
 
 
-@names
+@inverted
 @directions
-@inverses
 def test_vmap_over_stacked_parameters(name: str, direction: str, inverse: str) -> None:
     run, parameters, buffers, modules = _stacked(name, inverse, direction)
     x, context = randn(5, 3), context_for(modules[0].transform, 5)
@@ -147,9 +146,8 @@ def test_vmap_over_stacked_parameters(name: str, direction: str, inverse: str) -
     assert_close(results, torch.stack(expected))
 
 
-@names
+@inverted
 @directions
-@inverses
 def test_gradients_of_an_ensemble(name: str, direction: str, inverse: str) -> None:
     run, parameters, buffers, modules = _stacked(name, inverse, direction)
     x, context = randn(3, 5, 3), context_for(modules[0].transform, 3, 5)
@@ -161,9 +159,8 @@ def test_gradients_of_an_ensemble(name: str, direction: str, inverse: str) -> No
         assert_close([found[name][i] for name in names], list(expected))
 
 
-@names
+@inverted
 @directions
-@inverses
 def test_gradients_per_sample(name: str, direction: str, inverse: str) -> None:
     module = Both(AUTOREGRESSIVE[name](inverse))
     x, context = randn(4, 3), context_for(module.transform, 4)
@@ -179,8 +176,7 @@ def test_gradients_per_sample(name: str, direction: str, inverse: str) -> None:
         assert_close([value[i] for value in found.values()], list(expected))
 
 
-@names
-@inverses
+@inverted
 def test_jacobian_to_the_parameters(name: str, inverse: str) -> None:
     module = Both(AUTOREGRESSIVE[name](inverse))
     x, context = randn(3), context_for(module.transform)
@@ -192,8 +188,9 @@ def test_jacobian_to_the_parameters(name: str, inverse: str) -> None:
         assert_close([value[i] for value in found.values()], list(expected))
 
 
-def test_vmap_over_nothing() -> None:
-    transform = AUTOREGRESSIVE["made-3-context/gated/random"]("cached")
+@pytest.mark.parametrize("inverse", ["compiled", "cached"])
+def test_vmap_over_nothing(inverse: str) -> None:
+    transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse)
     context = randn(0, 2)
     z, ladj = torch.func.vmap(transform.inverse)(randn(0, 3), context)
     assert (z.shape, ladj.shape) == ((0, 3), (0,))

@@ -13,10 +13,12 @@ from tests.helpers import (
     AUTOREGRESSIVE,
     BATCHES,
     INVERSES,
+    INVERTED,
     SinhArcsinh,
     assert_close,
     context_for,
     gradients,
+    inverses,
     made,
     over,
     perturbed,
@@ -25,7 +27,7 @@ from tests.helpers import (
 )
 
 transforms = pytest.mark.parametrize("name", AUTOREGRESSIVE)
-inverses = pytest.mark.parametrize("inverse", INVERSES)
+each_inverse = pytest.mark.parametrize("inverse", INVERSES)
 TOLERANCE = 1e-8
 
 
@@ -60,13 +62,13 @@ def _agree(build: dict[str, Autoregressive], batch: tuple[int, ...], of: str) ->
 def test_values_and_gradients_agree(name: str, of: str) -> None:
     if of == "ladj" and preserves_volume(AUTOREGRESSIVE[name]()):
         pytest.skip("the log-det is the constant zero")
-    _agree({inverse: AUTOREGRESSIVE[name](inverse) for inverse in INVERSES}, (5,), of)
+    _agree({inverse: AUTOREGRESSIVE[name](inverse) for inverse in inverses(name)}, (5,), of)
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=str)
 def test_values_and_gradients_agree_for_any_batch(batch: tuple[int, ...]) -> None:
     name = "made-3-context/gated/random"
-    _agree({inverse: AUTOREGRESSIVE[name](inverse) for inverse in INVERSES}, batch, "both")
+    _agree({inverse: AUTOREGRESSIVE[name](inverse) for inverse in inverses(name)}, batch, "both")
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -88,15 +90,14 @@ def test_own_univariate_map_works_in_every_inverse(monkeypatch: pytest.MonkeyPat
         network = made(4, (6,), context=2)(map.start)
         return perturbed(Autoregressive(network, map, order=[2, 0, 3, 1], inverse=inverse))
 
-    _agree({inverse: build(inverse) for inverse in INVERSES}, (5,), "both")
+    _agree({inverse: build(inverse) for inverse in INVERSES[1:]}, (5,), "both")
     transform = build("cached")
     z, context = randn(5, 4), context_for(transform, 5)
     x, ladj = transform(z, context)
     assert_close(transform.inverse(x, context), (z, -ladj))
 
 
-@transforms
-@inverses
+@pytest.mark.parametrize(("name", "inverse"), INVERTED)
 def test_inverse_undoes_forward(name: str, inverse: str) -> None:
     transform = AUTOREGRESSIVE[name](inverse)
     z, context = randn(5, transform.features), context_for(transform, 5)
@@ -105,7 +106,7 @@ def test_inverse_undoes_forward(name: str, inverse: str) -> None:
         assert_close(transform.inverse(x, context), (z, -ladj))
 
 
-@inverses
+@each_inverse
 def test_gradient_to_some_of_the_inputs_only(inverse: str) -> None:
     """A posterior's parameters frozen, or its samples detached: the rest is as before."""
     transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse)
@@ -126,7 +127,7 @@ def test_gradient_to_some_of_the_inputs_only(inverse: str) -> None:
     assert_close(alone, everything[2 + bias], 1e-12)
 
 
-@inverses
+@each_inverse
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_stays_so_and_stays_alone(inverse: str, bad: float) -> None:
     transform = AUTOREGRESSIVE["made-3-context/gated/random"](inverse)
@@ -141,9 +142,10 @@ def test_what_is_not_finite_stays_so_and_stays_alone(inverse: str, bad: float) -
 
 
 @pytest.mark.parametrize("conditioner", ["made-8-wide", "made-65"])
-def test_auto_on_a_cpu_is_the_cached_sweep(conditioner: str) -> None:
-    build = AUTOREGRESSIVE[over(conditioner)]
+def test_auto_on_a_cpu_is_a_sweep(conditioner: str) -> None:
+    name = over(conditioner)
+    build = AUTOREGRESSIVE[name]
     x = randn(5, build().features)
-    auto, named = (build(inverse).inverse(x) for inverse in ("auto", "cached"))
+    auto, named = (build(inverse).inverse(x) for inverse in ("auto", inverses(name)[0]))
     assert torch.equal(auto[0], named[0])
     assert torch.equal(auto[1], named[1])

@@ -292,24 +292,24 @@ class MADEPlan(ReversiblePlan):
     def hidden_units(self) -> int:
         return _hidden_rows(self.layout)
 
-    def _unpack(self, weights: list[Tensor]) -> list[list[Tensor]]:
+    def unpack(self, weights: list[Tensor]) -> list[list[Tensor]]:
         depth, blocks = len(self.layout.hidden), len(self.layout.blocks)
         biases, rest = weights[:depth], weights[depth:]
         return [biases, rest[: -2 * blocks], rest[-2 * blocks : -blocks], rest[-blocks:]]
 
     def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
-        biases, gains, matrices, _ = self._unpack(weights)
+        biases, gains, matrices, _ = self.unpack(weights)
         return Decoder(self.layout, offset, biases, gains, matrices)
 
     def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
-        _, gains, matrices, masks = self._unpack(weights)
+        _, gains, matrices, masks = self.unpack(weights)
         return Pullback(self.layout, hidden, gains, matrices, masks, cotangents)
 
     def gradients(
         self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         layout = self.layout
-        _, gains, _, masks = self._unpack(weights)
+        _, gains, _, masks = self.unpack(weights)
         activation = ACTIVATIONS[layout.activation].function
         before, scales = _halves(layout, hidden)
         inner, normed = _halves(layout, deltas)

@@ -6,16 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor
 
 from invflow import _checks
 from invflow.conditioners import CachedConditioner, Conditioner
-from invflow.transforms import cached, fixed_point, passes
+from invflow.transforms import cached, compiled, fixed_point, passes
 from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
-INVERSES = ("auto", "cached", "fixed_point", "passes")
+INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
 class Autoregressive(Transform):
@@ -29,18 +30,20 @@ class Autoregressive(Transform):
 
     - "cached": every hidden activation is computed once, when it becomes computable, which makes
       the whole inverse about one pass; its gradient is the same sweep in reverse.
+    - "compiled": the same in a kernel for the CPU, in single or double precision, for a `MADE`
+      without `norm` and an affine, gated or additive map; needs Numba.
     - "fixed_point": parallel passes until nothing moves, D at most, usually far fewer; its
       gradient comes from the implicit function theorem.
     - "passes": D whole passes and plain autograd. The reference, and slow.
-    - "auto": "cached" where the conditioner can, on a CPU or for up to 16 features;
-      otherwise "fixed_point".
+    - "auto": "compiled" where it can be; else "cached" where the conditioner can, on a CPU or
+      for up to 16 features; otherwise "fixed_point".
 
     Args:
         conditioner: the causal network.
         univariate: the map of each feature, by name or as an object.
         order: the features in the order in which they are taken, a permutation of 0 .. D - 1;
             None for the order in which they come.
-        inverse: "auto", "cached", "fixed_point" or "passes".
+        inverse: "auto", "compiled", "cached", "fixed_point" or "passes".
         tolerance: of "fixed_point": the change, relative to max(1, |z|), that counts as none, and
             for its gradient the change relative to the largest entry; None for rounding.
 
@@ -93,6 +96,14 @@ class Autoregressive(Transform):
                 f'inverse="cached" needs a conditioner with a decoder, '
                 f"got {type(conditioner).__name__}"
             )
+        self._compiled = compiled.serves(conditioner, self.univariate)
+        if inverse == "compiled" and not self._compiled:
+            raise ValueError(
+                'inverse="compiled" needs a MADE without norm and an affine, gated or additive '
+                f"map, got {type(conditioner).__name__} and {self.univariate!r}"
+            )
+        if inverse == "compiled" and not compiled.usable():
+            raise ImportError('inverse="compiled" needs Numba: pip install "invflow[fast]"')
         if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
@@ -113,8 +124,11 @@ class Autoregressive(Transform):
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        method = self._method(x)
+        if method == "compiled":
+            return self._compiled_sweep(x, context)
         x = self._ordered(x)
-        match self._method(x):
+        match method:
             case "cached":
                 z, ladj = self._sweep(x, context)
                 return self._restored(z), ladj
@@ -124,6 +138,14 @@ class Autoregressive(Transform):
                 z = passes.solve(self.conditioner, self.univariate, x, context)
         _, ladj = self.univariate.forward(z, self.conditioner(z, context))
         return self._restored(z), -ladj.sum(-1)
+
+    def _compiled_sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        batch = x.shape[:-1]
+        offset, weights = cast(CachedConditioner, self.conditioner).pack(batch, context)
+        rows = x.reshape(math.prod(batch), self.features).to(offset.dtype)
+        method = cast(cached.Method, self._cached)
+        z, ladj = compiled.solve(method, self.order, rows, offset, weights)
+        return z.reshape(x.shape).to(x.dtype), ladj.reshape(batch).to(x.dtype)
 
     def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-1]
@@ -135,7 +157,16 @@ class Autoregressive(Transform):
 
     def _method(self, x: Tensor) -> str:
         """Resolve "auto": on an accelerator a long sweep is bound by the launch of its steps."""
+        dtype = next(self.conditioner.parameters()).dtype
+        simple = x.device.type == "cpu" and dtype in (torch.float32, torch.float64)
+        if self.inverse_method == "compiled" and not simple:
+            raise ValueError(
+                'inverse="compiled" needs a CPU and single or double precision, '
+                f"got {dtype} on {x.device}"
+            )
         if self.inverse_method != "auto":
             return self.inverse_method
+        if self._compiled and simple and compiled.usable():
+            return "compiled"
         sweeps_well = x.device.type == "cpu" or self.features <= 16
         return "cached" if self._cached is not None and sweeps_well else "fixed_point"

@@ -7,7 +7,7 @@ own dimension into the batch. Tensors here are feature-major: [features, batch],
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -86,44 +86,68 @@ def _(
 
 
 def folded(
-    operator: Callable[..., tuple[Tensor, ...]], names: int, info: Any, in_dims: Any, arguments: Any
+    operator: Callable[..., tuple[Tensor, ...]],
+    names: int,
+    axes: Sequence[int],
+    result_axes: Sequence[int],
+    info: Any,
+    in_dims: Any,
+    arguments: Any,
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """Run a sweep under vmap: fold the new dimension into the batch, the last one.
+    """Run a sweep under vmap: fold the new dimension into the batch.
 
-    Where the weights are mapped over, there is one sweep for each set of weights.
+    Where weights, or what has no batch, are mapped over, there is one sweep for each of them.
 
     Args:
-        operator: the sweep: names, then tensors with the batch last, then the weights.
-        names: how many arguments are names.
+        operator: the sweep: what has no batch, then tensors that have, then the weights.
+        names: how many arguments have no batch.
+        axes: where the tensors have it, first (0) or last (-1).
+        result_axes: where the results have it.
         info: vmap's, with the size of the new dimension.
         in_dims: where each argument has the new dimension, or None.
         arguments: of the operator.
     """
     size = info.batch_size
-    strings, tensors, weights = arguments[:names], arguments[names:-1], arguments[-1]
-    tensor_dims, weight_dims = in_dims[names:-1], in_dims[-1]
+    shared, tensors, weights = arguments[:names], arguments[names:-1], arguments[-1]
+    shared_dims, tensor_dims, weight_dims = in_dims[:names], in_dims[names:-1], in_dims[-1]
     spread = [
-        tensor.unsqueeze(-2).expand(*tensor.shape[:-1], size, tensor.shape[-1])
-        if dim is None
-        else tensor.movedim(dim, -2)
-        for tensor, dim in zip(tensors, tensor_dims, strict=True)
+        _spread(tensor, dim, axis, size)
+        for tensor, dim, axis in zip(tensors, tensor_dims, axes, strict=True)
     ]
-    if any(dim is not None for dim in weight_dims):
+    places = [0 if axis == 0 else 1 for axis in result_axes]
+    if any(dim is not None for dim in (*shared_dims, *weight_dims)):
         runs = [
             operator(
-                *strings,
-                *(tensor[..., i, :] for tensor in spread),
-                [
-                    selected(weight, dim, i)
-                    for weight, dim in zip(weights, weight_dims, strict=True)
-                ],
+                *_selected(shared, shared_dims, i),
+                *(tensor.select(place, i) for tensor, place in spread),
+                _selected(weights, weight_dims, i),
             )
             for i in range(size)
         ]
-        return tuple(torch.stack(results) for results in zip(*runs, strict=True)), (0, 0, 0)
-    results = operator(*strings, *(tensor.flatten(-2) for tensor in spread), weights)
-    shape = spread[0].shape[-2:]
-    return tuple(result.unflatten(-1, shape) for result in results), (1, 1, 1)
+        stacked = tuple(torch.stack(results) for results in zip(*runs, strict=True))
+        return stacked, (0,) * len(stacked)
+    flat = (tensor.flatten(place, place + 1) for tensor, place in spread)
+    results = operator(*shared, *flat, weights)
+    first, place = spread[0]
+    shape = first.shape[place : place + 2]
+    unfolded = (
+        result.unflatten(place, shape) for result, place in zip(results, places, strict=True)
+    )
+    return tuple(unfolded), tuple(places)
+
+
+def _spread(tensor: Tensor, dim: int | None, axis: int, size: int) -> tuple[Tensor, int]:
+    """Put the new dimension before the batch; return where that is, too."""
+    own = tensor.ndim - (dim is not None)
+    place = 0 if axis == 0 else own - 1
+    if dim is not None:
+        return tensor.movedim(dim, place), place
+    shape = [*tensor.shape[:place], size, *tensor.shape[place:]]
+    return tensor.unsqueeze(place).expand(shape), place
+
+
+def _selected(arguments: Sequence[Any], dims: Sequence[int | None], i: int) -> list[Any]:
+    return [selected(argument, dim, i) for argument, dim in zip(arguments, dims, strict=True)]
 
 
 def selected(tensor: Tensor, dim: int | None, i: int) -> Tensor:
@@ -133,7 +157,7 @@ def selected(tensor: Tensor, dim: int | None, i: int) -> Tensor:
 
 @decode.register_vmap
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return folded(decode, 3, info, in_dims, arguments)
+    return folded(decode, 3, (-1, -1), (-1, -1, -1), info, in_dims, arguments)
 
 
 def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:

@@ -78,7 +78,7 @@ def _(
 
 @decode_pullback.register_vmap
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return folded(decode_pullback, 2, info, in_dims, arguments)
+    return folded(decode_pullback, 2, (-1,) * 4, (-1,) * 3, info, in_dims, arguments)
 
 
 class Solve(Function):

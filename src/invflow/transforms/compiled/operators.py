@@ -1,0 +1,164 @@
+"""The compiled sweeps as operators with a gradient: opaque to `torch.compile` and `torch.func`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from invflow import univariate as univariates
+from invflow.conditioners.sweep import MADEPlan
+from invflow.transforms.decode import Method, call, folded, no_second_derivative
+
+Solution = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@torch.library.custom_op("invflow::sweep", mutates_args=())
+def sweep(
+    recipe: str, univariate: str, order: Tensor, x: Tensor, offset: Tensor, weights: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The forward sweep: z, its log-determinants, parameters, and hidden pre-activations.
+
+    Args:
+        recipe: of the plan.
+        univariate: the map's recipe.
+        order: the features in the order in which they are taken, [features].
+        x: data, [batch, features].
+        offset: the packed offset, [units, batch].
+        weights: the packed weights.
+
+    Returns:
+        Shapes [batch, features], [batch], [features * outputs, batch] and [units, batch].
+    """
+    from invflow.transforms.compiled import engine
+
+    plan, map = MADEPlan.from_recipe(recipe), univariates.from_recipe(univariate)
+    return engine.solve(plan, map, order, x, offset, weights)
+
+
+@sweep.register_fake
+def _(
+    recipe: str, univariate: str, order: Tensor, x: Tensor, offset: Tensor, weights: list[Tensor]
+) -> Solution:
+    plan = MADEPlan.from_recipe(recipe)
+    batch, features = x.shape
+    return (
+        x.new_empty(batch, features),
+        x.new_empty(batch),
+        x.new_empty(features * plan.layout.outputs, batch),
+        x.new_empty(plan.hidden_units, batch),
+    )
+
+
+@sweep.register_vmap
+def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
+    return folded(sweep, 3, (0, -1), (0, 0, -1, -1), info, in_dims, arguments)
+
+
+@torch.library.custom_op("invflow::reverse_sweep", mutates_args=())
+def reverse_sweep(
+    recipe: str,
+    univariate: str,
+    order: Tensor,
+    z: Tensor,
+    params: Tensor,
+    hidden: Tensor,
+    bar_z: Tensor,
+    bar_ladj: Tensor,
+    weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reverse sweep: cotangents of x, of the parameters and of the pre-activations.
+
+    Args:
+        recipe: as in `sweep`, like all others not named here.
+        univariate: the map's recipe.
+        order: the features in their order.
+        z: what `sweep` returned.
+        params: what it returned.
+        hidden: what it returned.
+        bar_z: cotangents of z, [batch, features].
+        bar_ladj: those of the log-determinants, [batch].
+        weights: the packed weights.
+
+    Returns:
+        Shapes [batch, features], [features * outputs, batch] and [units, batch].
+    """
+    from invflow.transforms.compiled import engine
+
+    plan, map = MADEPlan.from_recipe(recipe), univariates.from_recipe(univariate)
+    return engine.pull(plan, map, order, z, params, hidden, bar_z, bar_ladj, weights)
+
+
+@reverse_sweep.register_fake
+def _(
+    recipe: str,
+    univariate: str,
+    order: Tensor,
+    z: Tensor,
+    params: Tensor,
+    hidden: Tensor,
+    bar_z: Tensor,
+    bar_ladj: Tensor,
+    weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    return z.new_empty(z.shape), z.new_empty(params.shape), z.new_empty(hidden.shape)
+
+
+@reverse_sweep.register_vmap
+def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
+    axes = (0, -1, -1, 0, 0)
+    return folded(reverse_sweep, 3, axes, (0, -1, -1), info, in_dims, arguments)
+
+
+class Solve(Function):
+    """`sweep` with its gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        method: Method, order: Tensor, x: Tensor, offset: Tensor, *weights: Tensor
+    ) -> Solution:
+        names = method.plan_recipe, method.univariate_recipe
+        return sweep(*names, order, x, offset, list(weights))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
+        ctx.method, order, _, _, *weights = inputs
+        z, _, params, hidden = output
+        ctx.save_for_backward(order, z, params, hidden, *weights)
+        ctx.mark_non_differentiable(params, hidden)
+        ctx.set_materialize_grads(False)  # or there were zeros as large as the hidden state
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
+        order, z, params, hidden, *weights = ctx.saved_tensors
+        bar_z, bar_ladj = cotangents[:2]
+        bar_z = torch.zeros_like(z) if bar_z is None else bar_z
+        bar_ladj = torch.zeros_like(z[:, 0]) if bar_ladj is None else bar_ladj
+        bar_x, bar_params, deltas = call(
+            _Pull, ctx.method, order, z, params, hidden, bar_z, bar_ladj, *weights
+        )
+        plan = cast(MADEPlan, ctx.method.plan)
+        known = z.index_select(1, order).t()
+        offset, gradients = plan.gradients(weights, known, hidden, deltas, bar_params)
+        return None, None, bar_x, offset, *gradients
+
+
+class _Pull(Function):
+    """`reverse_sweep`, which has no derivative of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(method: Method, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        names = method.plan_recipe, method.univariate_recipe
+        return reverse_sweep(*names, *tensors[:6], list(tensors[6:]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    backward = staticmethod(no_second_derivative)

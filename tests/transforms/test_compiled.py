@@ -1,0 +1,233 @@
+"""The compiled sweeps against the same in PyTorch, and when they are taken."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from invflow.conditioners import ACTIVATIONS, MADE
+from invflow.transforms import Autoregressive, cached, compiled
+from invflow.transforms.compiled import activations, engine, operators, product
+from invflow.univariate import Additive, Affine, Gated, Univariate
+from tests.helpers import assert_close, generator, gradients, perturbed, randn
+
+TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+MAPS = [Affine(bound=2.0), Gated(), Additive()]
+
+
+def _pair(
+    features: int, hidden: tuple[int, ...], context: int, map: Univariate, **options: object
+) -> tuple[Autoregressive, Autoregressive]:
+    """Return a transform that is compiled and the same one that is not."""
+    network = MADE(features, map.start, hidden, context, generator=generator(1), **options)
+    order = torch.randperm(features, generator=generator(2))
+    kernel = perturbed(Autoregressive(network, map, order=order, inverse="compiled"))
+    return kernel, Autoregressive(network, map, order=order, inverse="cached").double()
+
+
+def _found(
+    transform: Autoregressive, batch: tuple[int, ...], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    transform.to(dtype)
+    x = randn(*batch, transform.features).to(dtype).requires_grad_()
+    context = randn(*batch, transform.context, seed=1).to(dtype).requires_grad_()
+    tensors = [x, *transform.parameters(), *([context] if transform.context else [])]
+    z, ladj = transform.inverse(x, context if transform.context else None)
+    return z.detach(), ladj.detach(), gradients(z, ladj, tensors)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    features=st.integers(1, 40),
+    hidden=st.lists(st.integers(1, 70), max_size=3),
+    context=st.integers(0, 2),
+    batch=st.integers(0, 140),
+    map=st.sampled_from(MAPS),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    skip=st.booleans(),
+    threads=st.integers(1, 3),
+)
+def test_agrees_at_any_size(
+    features: int,
+    hidden: list[int],
+    context: int,
+    batch: int,
+    map: Univariate,
+    activation: str,
+    skip: bool,
+    threads: int,
+) -> None:
+    pair = _pair(features, tuple(hidden), context, map, activation=activation, skip=skip)
+    with torch.no_grad():
+        for parameter in pair[0].parameters():
+            parameter.mul_(0.3)  # without this, rounding grows along forty features
+    share, before = engine.SHARE, torch.get_num_threads()
+    try:
+        engine.SHARE = 1.0
+        torch.set_num_threads(threads)
+        found, expected = (_found(transform, (batch,), torch.float64) for transform in pair)
+    finally:
+        engine.SHARE = share
+        torch.set_num_threads(before)
+    assert_close(found, expected, 1e-9)
+
+
+@pytest.mark.parametrize("batch", [(), (7,), (3, 50)], ids=str)
+@pytest.mark.parametrize("map", MAPS, ids=repr)
+def test_agrees_in_single_precision(batch: tuple[int, ...], map: Univariate) -> None:
+    pair = _pair(9, (20, 20), 2, map, residual=True)
+    found, expected = (_found(transform, batch, torch.float32) for transform in pair)
+    for actual, wanted in zip([*found[:2], *found[2]], [*expected[:2], *expected[2]], strict=True):
+        assert actual.dtype == torch.float32
+        assert (actual - wanted).norm() <= 1e-5 * wanted.norm() + 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_and_their_slopes(name: str, dtype: torch.dtype) -> None:
+    points = torch.cat(
+        [randn(100) * 4, randn(100) * 1e-5, torch.tensor([-600.0, 0.0, 19.0, 600.0])]
+    )
+    points = points.to(dtype)
+    values, ones = points.clone(), torch.ones_like(points)
+    code = activations.ACTIVATIONS[name]
+    activations.activate(code, values.numpy(), 0, len(points))
+    activations.pull(code, ones.numpy(), 0, points[None].numpy(), 0, 0, len(points))
+    digits = 4 * torch.finfo(dtype).eps
+    for found, function in zip((values, ones), ACTIVATIONS[name], strict=True):
+        expected = function(points.double()).to(dtype)
+        torch.testing.assert_close(found, expected, rtol=digits, atol=digits)
+
+
+@pytest.mark.parametrize("function", ["exp", "expm1", "tanh", "sigmoid"])
+def test_elementary_functions_to_rounding(function: str) -> None:
+    points = torch.cat([torch.linspace(-700, 700, 4001), randn(1000), randn(1000) * 1e-9]).double()
+    compiled_function = getattr(activations, function)
+    found = torch.tensor([compiled_function(float(x)) for x in points], dtype=torch.float64)
+    torch.testing.assert_close(found, getattr(torch, function)(points), rtol=2e-15, atol=0)
+    assert np.isnan(compiled_function(float("nan")))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 9])
+def test_product_adds_to_its_rows_alone(rows: int, dtype: type[np.floating]) -> None:
+    columns = product.VECTORS * product.REGISTER // np.dtype(dtype).itemsize
+    random = np.random.default_rng(rows)
+    out, values = (random.normal(size=(12, columns)).astype(dtype) for _ in range(2))
+    weights = random.normal(size=(15, 11)).astype(dtype)
+    expected = out.copy()
+    expected[2 : 2 + rows] += weights[3 : 3 + rows, 4:9] @ values[1:6]
+    product.accumulate(
+        out.ravel(), 2, rows, weights.ravel(), 3 * 11 + 4, 11, values.ravel(), 1, 5, columns
+    )
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(out[:2], expected[:2])
+    np.testing.assert_array_equal(out[2 + rows :], expected[2 + rows :])
+
+
+@pytest.mark.parametrize("map", MAPS, ids=repr)
+@pytest.mark.parametrize("context", [0, 2])
+def test_operators_keep_torchs_rules(map: Univariate, context: int) -> None:
+    transform, _ = _pair(5, (6,), context, map)
+    assert isinstance(transform.conditioner, MADE)
+    method = cached.method(transform.conditioner, transform.univariate)
+    assert method is not None
+    with torch.no_grad():
+        offset, weights = transform.conditioner.pack((4,), randn(4, 2) if context else None)
+    weights = [weight.detach() for weight in weights]
+    names = (method.plan_recipe, method.univariate_recipe, torch.arange(5))
+    arguments = (*names, randn(4, 5), offset.detach(), weights)
+    torch.library.opcheck(operators.sweep, arguments, test_utils=TESTS)
+    z, _, params, hidden = operators.sweep(*arguments)
+    arguments = (*names, z, params, hidden, randn(4, 5), randn(4), weights)
+    torch.library.opcheck(operators.reverse_sweep, arguments, test_utils=TESTS)
+
+
+def test_data_of_any_layout() -> None:
+    transform, reference = _pair(6, (9,), 0, Affine())
+    x = randn(6, 70)
+    for view in (x.t(), x.t()[::2], x.t()[:1].expand(5, 6), x.t().double()[:0]):
+        assert_close(transform.inverse(view), reference.inverse(view), 1e-12)
+
+
+def test_data_that_is_not_finite_stays_so_and_alone() -> None:
+    transform, _ = _pair(4, (8,), 0, Affine())
+    x = randn(70, 4)
+    clean, _ = transform.inverse(x)
+    x[3, 1] = float("nan")
+    z, ladj = transform.inverse(x)
+    assert torch.isnan(z[3, 1])
+    others = [i for i in range(70) if i != 3]
+    assert torch.equal(z[others], clean[others])
+    assert not torch.isfinite(ladj[3]) or torch.isnan(z[3]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "map"), [({"norm": True}, "affine"), ({}, "spline")], ids=["norm", "spline"]
+)
+def test_what_has_no_kernel_is_refused_by_name_and_served_by_auto(
+    options: dict[str, bool], map: str
+) -> None:
+    def build(inverse: str) -> Autoregressive:
+        start = (0.0, 0.0) if map == "affine" else (0.0,) * 23
+        network = MADE(3, start, (8,), generator=generator(1), **options)
+        return Autoregressive(network, map, inverse=inverse).double()
+
+    with pytest.raises(ValueError, match=r'inverse="compiled" needs a MADE without norm'):
+        build("compiled")
+    x = randn(5, 3)
+    assert torch.equal(build("auto").inverse(x)[0], build("cached").inverse(x)[0])
+
+
+def test_half_precision_is_refused_by_name_and_served_by_auto() -> None:
+    transform, reference = _pair(3, (8,), 0, Affine())
+    x = randn(5, 3).bfloat16()
+    with pytest.raises(
+        ValueError, match=r"needs a CPU and single or double precision, got torch.b"
+    ):
+        transform.bfloat16().inverse(x)
+    transform.inverse_method = "auto"
+    assert torch.equal(transform.inverse(x)[0], reference.bfloat16().inverse(x)[0])
+
+
+def test_without_numba_auto_is_the_sweep_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    transform, reference = _pair(3, (8,), 0, Affine())
+    x = randn(5, 3)
+    monkeypatch.setitem(sys.modules, "invflow.transforms.compiled.engine", None)
+    assert not compiled.usable()
+    transform.inverse_method = "auto"
+    assert torch.equal(transform.inverse(x)[0], reference.inverse(x)[0])
+    with pytest.raises(ImportError, match=r'needs Numba: pip install "invflow\[fast\]"'):
+        Autoregressive(transform.conditioner, inverse="compiled")
+
+
+def _forked(x: Tensor, results: multiprocessing.Queue[list[float]]) -> None:
+    transform, _ = _pair(3, (8,), 0, Affine())
+    results.put(transform.inverse(x)[1].tolist())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SHARE", 1.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        transform, _ = _pair(3, (8,), 0, Affine())
+        x = randn(200, 3)
+        expected = transform.inverse(x)[1].tolist()
+        fork = multiprocessing.get_context("fork")
+        results: multiprocessing.Queue[list[float]] = fork.Queue()
+        child = fork.Process(target=_forked, args=(x, results))
+        child.start()
+        assert results.get(timeout=60) == expected
+        child.join()
+    finally:
+        torch.set_num_threads(before)
