@@ -60,9 +60,7 @@ def train(
     columns = survey(rows.whole, config.kinds, config.conditional_on, config.missing)
     _check(rows.test, columns)
     density = build(config)
-    density.fit_source(
-        rows.train, columns=columns, directory=directory, report=report, ready=prepare
-    )
+    density.learn(rows.train, columns=columns, directory=directory, report=report, ready=prepare)
     assessment = assess(density, rows.test, config.seed)
     seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
     run.finish(directory, density, Results(assessment=assessment, seconds=seconds[-1]))

@@ -6,16 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from invflow.density.table.columns import Column, Columns
+from invflow.density.table.samples import Floats
 
-Array = NDArray[np.float64]
 #: A context of more standard deviations from the mean is refused.
 FAR = 1e6
 
 
-def numbers(series: Any, name: str) -> Array:
+def numbers(series: Any, name: str) -> Floats:
     """Return the numbers of a column, NaN where they are missing.
 
     Raises:
@@ -59,7 +58,7 @@ def _text(series: Any) -> Any:
     return other if len(other) else series
 
 
-def features(frame: pd.DataFrame, columns: Columns) -> Array:
+def features(frame: pd.DataFrame, columns: Columns) -> Floats:
     """Return the columns of the density, shape (rows, features), NaN where values are missing.
 
     Raises:
@@ -70,7 +69,7 @@ def features(frame: pd.DataFrame, columns: Columns) -> Array:
     )
 
 
-def _suited(frame: pd.DataFrame, column: Column, missing: bool) -> Array:
+def _suited(frame: pd.DataFrame, column: Column, missing: bool) -> Floats:
     values = numbers(_series(frame, column.name), column.name)
     gaps = np.flatnonzero(np.isnan(values))
     if len(gaps) and not missing:
@@ -89,7 +88,7 @@ def _suited(frame: pd.DataFrame, column: Column, missing: bool) -> Array:
     return values
 
 
-def context(frame: pd.DataFrame, columns: Columns) -> Array:
+def context(frame: pd.DataFrame, columns: Columns) -> Floats:
     """Return the context, standardised or one-hot, shape (rows, context size).
 
     Raises:
@@ -98,7 +97,7 @@ def context(frame: pd.DataFrame, columns: Columns) -> Array:
     return _stacked([_given(frame, column) for column in columns.context], len(frame))
 
 
-def _given(frame: pd.DataFrame, column: Column) -> Array:
+def _given(frame: pd.DataFrame, column: Column) -> Floats:
     series = _series(frame, column.name)
     lacking = np.flatnonzero(series.isna().to_numpy())
     if len(lacking):
@@ -139,7 +138,7 @@ def categories(series: Any) -> list[Any]:
     ]
 
 
-def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+def frame(values: Floats, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Return numbers as a table with the columns and types of the one that was learned.
 
     Args:
@@ -156,7 +155,7 @@ def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: found[name] for name in columns.names}, index=given.index)
 
 
-def _typed(values: Array, column: Column) -> Any:
+def _typed(values: Floats, column: Column) -> Any:
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
     if column.kind != "integer":
         return _rounded(values, column, dtype) if pd.api.types.is_float_dtype(dtype) else values
@@ -172,7 +171,7 @@ def _typed(values: Array, column: Column) -> Any:
     return values
 
 
-def _rounded(values: Array, column: Column, dtype: Any) -> Any:
+def _rounded(values: Floats, column: Column, dtype: Any) -> Any:
     """Return numbers of a type with fewer digits, still between the bounds of the column."""
     kept = _plain(dtype).type
     typed = values.astype(kept)
@@ -208,7 +207,7 @@ def _series(frame: pd.DataFrame, name: str) -> Any:
     return frame[name]
 
 
-def _stacked(arrays: list[Array], rows: int) -> Array:
+def _stacked(arrays: list[Floats], rows: int) -> Floats:
     if not arrays:
         return np.empty((rows, 0))
     return np.column_stack(arrays)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from invflow import _files
+from invflow.density.table.columns import numbered_names
 from invflow.density.table.source import Frame, Parquet, Source, unique
 
 #: Parquet files of more bytes in memory are read a few row groups at a time.
@@ -133,7 +134,7 @@ def _arrays(path: Path) -> pd.DataFrame:
 def _matrix(array: Any, names: Any, what: str) -> pd.DataFrame:
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{what} must have shape (rows, columns), got {array.shape}")
-    found = [f"x{i}" for i in range(array.shape[1])] if names is None else [str(n) for n in names]
+    found = numbered_names(array.shape[1]) if names is None else [str(name) for name in names]
     if len(found) != array.shape[1]:
         raise ValueError(f"{what} has {array.shape[1]} columns, and columns {len(found)} names")
     return pd.DataFrame(array, columns=list(unique(found)))

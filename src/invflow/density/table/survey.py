@@ -13,9 +13,10 @@ import pandas as pd
 
 from invflow import _checks
 from invflow.density.table import source as sources
-from invflow.density.table.arrays import Array, categories, numbers
+from invflow.density.table.arrays import categories, numbers
 from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_name
 from invflow.density.table.moments import Correlations, Moments
+from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source
 
 #: What to do with missing values.
@@ -128,9 +129,9 @@ class _Note:
         self.integer = self.said is not None and self.said.name == "integer"
         self.bounds = (None, None) if self.said is None else (self.said.low, self.said.high)
         self.moments = Moments(1)
-        self.first: Array | None = None
+        self.first: Floats | None = None
 
-    def add(self, series: Any) -> Array:
+    def add(self, series: Any) -> Floats:
         """Take note of a block, and return its numbers as a flow will see them."""
         values = numbers(series, self.name)
         there = values[~np.isnan(values)]
@@ -198,7 +199,7 @@ class _Note:
             high,
         )
 
-    def _unbounded(self, values: Array) -> Array:
+    def _unbounded(self, values: Floats) -> Floats:
         low, high = self.bounds
         if low is None and high is None:
             return values
@@ -211,7 +212,7 @@ class _Note:
             raise ValueError(f"column {self.name!r} has values outside of {self.bounds}{where}")
         return unbounded(values, low, high)
 
-    def _suspect(self, values: Array) -> None:
+    def _suspect(self, values: Floats) -> None:
         """Warn where a continuous column looks discrete: its density grows without limit."""
         distinct, counts = np.unique(values, return_counts=True)
         share = counts.max() / len(values)
@@ -231,7 +232,7 @@ class _Note:
         )
 
 
-def unbounded(values: Array, low: float | None, high: float | None) -> Array:
+def unbounded(values: Floats, low: float | None, high: float | None) -> Floats:
     """Return what a logarithm or a logit makes of numbers between bounds."""
     if low is not None and high is not None:
         return np.log(values - low) - np.log(high - values)
@@ -282,7 +283,7 @@ class _Given:
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
 
 
-def _check_size(name: str, values: Array) -> None:
+def _check_size(name: str, values: Floats) -> None:
     largest = np.abs(values).max(initial=0.0)
     if largest > LARGEST:
         raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")
