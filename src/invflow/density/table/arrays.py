@@ -14,8 +14,13 @@ from invflow.density.table.samples import Floats
 FAR = 1e6
 
 
-def numbers(series: Any, name: str) -> Floats:
+def numbers(series: Any, name: str, first: int = 0) -> Floats:
     """Return the numbers of a column, NaN where they are missing.
+
+    Args:
+        series: of the column.
+        name: of the column.
+        first: number of its first row in the table, for errors.
 
     Raises:
         ValueError: it holds something else, or an infinite number.
@@ -29,7 +34,8 @@ def numbers(series: Any, name: str) -> Floats:
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         raise ValueError(
-            f"column {name!r} holds {values[infinite[0]]} in row {infinite[0]}: "
+            f"column {name!r} holds {values[infinite[0]]} in row "
+            f"{first + infinite[0]}: "
             "infinity has no density"
         )
     return values
@@ -58,61 +64,72 @@ def _text(series: Any) -> Any:
     return other if len(other) else series
 
 
-def features(frame: pd.DataFrame, columns: Columns) -> Floats:
+def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     """Return the columns of the density, shape (rows, features), NaN where values are missing.
+
+    Args:
+        frame: rows of the table.
+        columns: of the table.
+        first: number of the first row in the table, for errors.
 
     Raises:
         ValueError: a column that is missing, or whose values do not suit it.
     """
     return _stacked(
-        [_suited(frame, column, columns.missing) for column in columns.features], len(frame)
+        [_suited(frame, column, columns.missing, first) for column in columns.features], len(frame)
     )
 
 
-def _suited(frame: pd.DataFrame, column: Column, missing: bool) -> Floats:
-    values = numbers(_series(frame, column.name), column.name)
+def _suited(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
+    values = numbers(_series(frame, column.name), column.name, first)
     gaps = np.flatnonzero(np.isnan(values))
     if len(gaps) and not missing:
         raise ValueError(
-            f"column {column.name!r} has a missing value (NaN) in row {gaps[0]}; a density learned "
-            "with missing='marginalise' integrates over it"
+            f"column {column.name!r} has a missing value (NaN) in row {first + gaps[0]}; a density "
+            "learned with missing='marginalise' integrates over it"
         )
     if column.kind == "integer":
         other = np.flatnonzero(values % 1 > 0)
         if len(other):
             raise ValueError(
                 f"column {column.name!r} held whole numbers in training, "
-                f"got {values[other[0]]} in row {other[0]}; "
+                f"got {values[other[0]]} in row {first + other[0]}; "
                 "where it is continuous, say so in kinds"
             )
     return values
 
 
-def context(frame: pd.DataFrame, columns: Columns) -> Floats:
+def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     """Return the context, standardised or one-hot, shape (rows, context size).
+
+    Args:
+        frame: rows of the table.
+        columns: of the table.
+        first: number of the first row in the table, for errors.
 
     Raises:
         ValueError: a column or a value that is missing, or a category that training has not seen.
     """
-    return _stacked([_given(frame, column) for column in columns.context], len(frame))
+    return _stacked([_given(frame, column, first) for column in columns.context], len(frame))
 
 
-def _given(frame: pd.DataFrame, column: Column) -> Floats:
+def _given(frame: pd.DataFrame, column: Column, first: int) -> Floats:
     series = _series(frame, column.name)
     lacking = np.flatnonzero(series.isna().to_numpy())
     if len(lacking):
         raise ValueError(
             f"column {column.name!r}, which the density is conditional on, has no value in row "
-            f"{lacking[0]}"
+            f"{first + lacking[0]}"
         )
     if column.kind != "categorical":
-        values = numbers(series, column.name)
+        values = numbers(series, column.name, first)
         deviations = (values - column.location) / column.scale
         far = np.flatnonzero(np.abs(deviations) > FAR)
         if len(far):
             raise ValueError(
                 f"column {column.name!r}, which the density is conditional on, holds "
-                f"{values[far[0]]:g} in row {far[0]}, nothing like which was there in training"
+                f"{values[far[0]]:g} in row {first + far[0]}, nothing like which was there in "
+                "training"
             )
         return deviations[:, None]
     values = categories(series)

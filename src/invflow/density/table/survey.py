@@ -85,11 +85,13 @@ def survey(
     notes = {name: _Note(name, said.get(name)) for name in features}
     context = {name: _Given(name, said.get(name)) for name in given}
     together = Correlations(len(features))
+    first = 0
     for block in sources.blocks(source):
-        values = [notes[name].add(block[name]) for name in features]
+        values = [notes[name].add(block[name], first) for name in features]
         together.add(np.column_stack(values))
         for name in given:
-            context[name].add(block[name])
+            context[name].add(block[name], first)
+        first += len(block)
     columns = Columns(
         names,
         tuple(notes[name].column(missing) for name in features),
@@ -131,9 +133,9 @@ class _Note:
         self.moments = Moments(1)
         self.first: Floats | None = None
 
-    def add(self, series: Any) -> Floats:
+    def add(self, series: Any, first: int) -> Floats:
         """Take note of a block, and return its numbers as a flow will see them."""
-        values = numbers(series, self.name)
+        values = numbers(series, self.name, first)
         there = values[~np.isnan(values)]
         self.missing += len(values) - len(there)
         self.dtype = self.dtype or str(series.dtype)
@@ -255,7 +257,7 @@ class _Given:
         self.values: set[Any] = set()
         self.moments = Moments(1)
 
-    def add(self, series: Any) -> None:
+    def add(self, series: Any, first: int) -> None:
         if series.isna().any():
             raise ValueError(
                 f"column {self.name!r}, which the density is conditional on, has missing values"
@@ -264,7 +266,7 @@ class _Given:
         if self._is_categorical(series):
             self.values.update(categories(series))
         else:
-            values = numbers(series, self.name)
+            values = numbers(series, self.name, first)
             _check_size(self.name, values)
             self.moments.add(values[:, None])
 
