@@ -165,7 +165,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
         Args:
             X: as for `fit`.
-            columns: what `survey` says of the table, or of one that it is a part of; None to look.
+            columns: what is known of the table, or of one that it is a part of; None to `survey`.
             directory: of the run, to go on where a checkpoint in it is; None to keep nothing.
             report: told of every step.
             ready: called once all arguments have been tried, before anything is on disk.

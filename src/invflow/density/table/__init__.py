@@ -12,6 +12,18 @@ from invflow.density.table.columns import Column, Columns
 from invflow.density.table.read import read, write
 from invflow.density.table.rows import Rows
 from invflow.density.table.source import Frame, Parquet, Source
+from invflow.density.table.standard import standardise
 from invflow.density.table.survey import survey
 
-__all__ = ["Column", "Columns", "Frame", "Parquet", "Rows", "Source", "read", "survey", "write"]
+__all__ = [
+    "Column",
+    "Columns",
+    "Frame",
+    "Parquet",
+    "Rows",
+    "Source",
+    "read",
+    "standardise",
+    "survey",
+    "write",
+]

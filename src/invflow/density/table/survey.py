@@ -18,6 +18,7 @@ from invflow.density.table.columns import Column, Columns, Kind, check_kinds, co
 from invflow.density.table.moments import Correlations, Moments
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source
+from invflow.density.table.standard import encoded, placed, varies
 
 #: What to do with missing values.
 MISSING = ("refuse", "marginalise")
@@ -148,7 +149,8 @@ class _Note:
             if self.first is None:
                 self.first = there
             _check_size(self.name, there)
-        seen = self._unbounded(values)
+            self._check_bounds(there)
+        seen = encoded(values, self.integer, *self.bounds)
         self.moments.add(seen[:, None])
         return seen
 
@@ -177,42 +179,26 @@ class _Note:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
         if integer and not exact:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it goes beyond 2**52")
-        location, variance = float(self.moments.mean[0]), float(self.moments.covariance[0, 0])
-        if integer:
-            if self.bounds == (None, None):  # and something between 0 and 1
-                location, variance = location + 0.5, variance + 1 / 12
-        elif math.sqrt(variance) <= 1e-12 * abs(location):
-            raise ValueError(
-                f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number so "
-                "that its digits are kept, or leave it out"
-            )
-        else:
+        if not integer:
+            if not varies(self.moments):
+                raise ValueError(
+                    f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number "
+                    "so that its digits are kept, or leave it out"
+                )
             self._suspect(self.first)
-        return Column(
-            self.name,
-            "integer" if integer else "continuous",
-            self.dtype,
-            self.bounds[0],
-            self.bounds[1],
-            location,
-            math.sqrt(variance),
-            (),
-            low,
-            high,
-        )
+        kind = "integer" if integer else "continuous"
+        column = Column(self.name, kind, self.dtype, *self.bounds, smallest=low, largest=high)
+        return placed(column, self.moments)
 
-    def _unbounded(self, values: Floats) -> Floats:
-        low, high = self.bounds
-        if low is None and high is None:
-            return values
-        if self.integer:  # in the middle of the interval that stands for each
-            values, high = values + 0.5, None if high is None else high + 1
-        if (low is not None and (values <= low).any()) or (
-            high is not None and (values >= high).any()
-        ):
+    def _check_bounds(self, there: Floats) -> None:
+        low = -math.inf if self.bounds[0] is None else self.bounds[0]
+        high = math.inf if self.bounds[1] is None else self.bounds[1]
+        inside = (
+            (low <= there) & (there <= high) if self.integer else (low < there) & (there < high)
+        )
+        if not inside.all():
             where = "" if self.integer else ", or on a bound, where no density is"
             raise ValueError(f"column {self.name!r} has values outside of {self.bounds}{where}")
-        return unbounded(values, low, high)
 
     def _suspect(self, values: Floats) -> None:
         """Warn where a continuous column looks discrete: its density grows without limit."""
@@ -232,15 +218,6 @@ class _Note:
             UserWarning,
             stacklevel=4,
         )
-
-
-def unbounded(values: Floats, low: float | None, high: float | None) -> Floats:
-    """Return what a logarithm or a logit makes of numbers between bounds."""
-    if low is not None and high is not None:
-        return np.log(values - low) - np.log(high - values)
-    if low is not None:
-        return np.log(values - low)
-    return values if high is None else -np.log(high - values)
 
 
 @dataclass
@@ -274,9 +251,7 @@ class _Given:
         if self.values:
             known = tuple(sorted(self.values, key=lambda value: (str(type(value)), value)))
             return Column(self.name, "categorical", self.dtype, categories=known)
-        scale = math.sqrt(float(self.moments.covariance[0, 0])) or 1.0
-        location = float(self.moments.mean[0])
-        return Column(self.name, "continuous", self.dtype, location=location, scale=scale)
+        return placed(Column(self.name, "continuous", self.dtype), self.moments)
 
     def _is_categorical(self, series: Any) -> bool:
         if self.said is not None:
