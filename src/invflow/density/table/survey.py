@@ -26,6 +26,10 @@ MISSING = ("refuse", "marginalise")
 COMMON = 0.2
 #: or with so few values, each so many times.
 FEW, OFTEN = 50, 10
+#: Whole numbers of which one makes up more are nearly constant.
+NEARLY = 0.99
+#: Of fewer values nothing is said.
+ENOUGH = 100
 #: Correlations as near to one make columns copies of each other, and as near are worth a word.
 COPY = 1e-9
 ALIKE = 1e-4
@@ -133,6 +137,8 @@ class _Note:
         self.bounds = (None, None) if self.said is None else (self.said.low, self.said.high)
         self.moments = Moments(1)
         self.first: Floats | None = None
+        #: The most common value at first, and how often it came in all.
+        self.usual, self.common = math.nan, 0
 
     def add(self, series: Any, first: int) -> Floats:
         """Take note of a block, and return its numbers as a flow will see them."""
@@ -148,6 +154,9 @@ class _Note:
             )
             if self.first is None:
                 self.first = there
+                distinct, counts = np.unique(there, return_counts=True)
+                self.usual = float(distinct[counts.argmax()])
+            self.common += int((there == self.usual).sum())
             _check_size(self.name, there)
             self._check_bounds(there)
         seen = encoded(values, self.integer, *self.bounds)
@@ -179,7 +188,9 @@ class _Note:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
         if integer and not exact:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it goes beyond 2**52")
-        if not integer:
+        if integer:
+            self._warn_if_nearly_constant()
+        else:
             if not varies(self.moments):
                 raise ValueError(
                     f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number "
@@ -200,11 +211,22 @@ class _Note:
             where = "" if self.integer else ", or on a bound, where no density is"
             raise ValueError(f"column {self.name!r} has values outside of {self.bounds}{where}")
 
+    def _warn_if_nearly_constant(self) -> None:
+        count = self.moments.count
+        if count >= ENOUGH and self.common > NEARLY * count:
+            warnings.warn(
+                f"column {self.name!r} is nearly constant: {self.common} of its {count} values are "
+                f"{self.usual:g}; there is little to learn the others from, leave it out or name "
+                "it in conditional_on",
+                UserWarning,
+                stacklevel=4,
+            )
+
     def _suspect(self, values: Floats) -> None:
         """Warn where a continuous column looks discrete: its density grows without limit."""
         distinct, counts = np.unique(values, return_counts=True)
         share = counts.max() / len(values)
-        if len(values) < 100:
+        if len(values) < ENOUGH:
             return
         if share > COMMON:
             what = f"{100 * share:.0f} % of its values are {distinct[counts.argmax()]:g}"
