@@ -9,7 +9,7 @@ import pandas as pd
 
 from invflow.cli import terminal
 from invflow.cli.density.tables import target
-from invflow.density import run as runs
+from invflow.density import student as students
 from invflow.density.calibration import anomaly
 from invflow.density.table import read, write
 
@@ -17,7 +17,7 @@ from invflow.density.table import read, write
 def score(run: Path, data: Path, out: Path | None) -> None:
     """Write the log density of rows, and how usual they are, beside their numbers from zero."""
     path = target(out, run / "scores.csv")
-    density = runs.density(run)
+    density = students.density(run)
     scores = density.score_samples(read(data))
     p_values = anomaly(scores, density.reference_)
     columns = {"row": np.arange(len(scores)), "log_density": scores, "p_value": p_values}

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from invflow.density import draws
-from invflow.density import run as runs
-from invflow.density.student import Run
+from invflow.density.student import Run, density
 from invflow.density.student.run import contexts
 from invflow.report import page
 from invflow.report.density.pairs import ROWS, Points, pairs
@@ -73,7 +72,7 @@ def brief(run: Run) -> list[tuple[str, ...]]:
 
 def points(run: Run) -> Points:
     """Return draws of the teacher and of the student, with the same contexts."""
-    teacher = runs.density(run.config.teacher)
+    teacher = density(run.config.teacher)
     noise = generator("cpu", run.config.seed, 3)
     given = contexts(run.config.teacher, teacher)
     context = torch.empty(ROWS, 0, dtype=torch.float64)
