@@ -105,6 +105,49 @@ def test_arrays_give_arrays(rows: Any, plain: FlowDensity) -> None:
     assert small().fit(whole).sample(3).dtype == whole.dtype
 
 
+def test_numpys_numbers_are_numbers(rows: Any, tmp_path: Path) -> None:
+    given: Any = {
+        "transforms": np.int64(1),
+        "hidden_features": np.array([8, 4]),
+        "flow_options": {"checkpoint": False},
+        "steps": np.int32(5),
+        "batch_size": np.uint8(50),
+        "learning_rate": np.float32(0.01),
+        "validation_fraction": np.float32(0.25),
+        "patience": np.int64(3),
+        "conditional_on": np.int64(0),
+        "kinds": {np.int64(1): (np.float32(-5), np.int8(0))},
+        "random_state": np.int64(0),
+    }
+    density = FlowDensity("maf", **given).fit(rows)
+    assert density.get_params()["steps"] is given["steps"]
+    own: Any = {**given, "transforms": 1, "hidden_features": [8, 4], "steps": 5, "batch_size": 50}
+    own |= {"learning_rate": float(np.float32(0.01)), "validation_fraction": 0.25, "patience": 3}
+    own |= {"conditional_on": [0], "kinds": {1: (-5, 0)}, "random_state": 0}
+    other = FlowDensity("maf", **own).fit(rows)
+    np.testing.assert_array_equal(density.score_samples(rows), other.score_samples(rows))
+    context = {"x0": 1e6}
+    np.testing.assert_array_equal(
+        density.sample(np.int64(3), given=context, random_state=np.int32(1)),
+        other.sample(3, given=context, random_state=1),
+    )
+    density.save(tmp_path)
+    again = FlowDensity.load(tmp_path)
+    np.testing.assert_array_equal(again.score_samples(rows), density.score_samples(rows))
+    assert again.get_params()["hidden_features"] == [8, 4]
+
+
+def test_numpys_numbers_of_draws_given_gaps(holes: pd.DataFrame, filling: FlowDensity) -> None:
+    filled = filling.sample_conditional(holes.head(2), np.int16(3), random_state=np.uint32(1))
+    assert len(filled) == 6
+
+
+@pytest.mark.parametrize("n", [True, np.True_, 2.0, np.float64(2)])
+def test_what_is_no_number_of_draws(plain: FlowDensity, n: Any) -> None:
+    with pytest.raises(TypeError, match="n_samples must be an integer, got"):
+        plain.sample(n)
+
+
 @pytest.mark.parametrize("n", [0, -1])
 def test_no_draws_are_refused(plain: FlowDensity, n: int) -> None:
     with pytest.raises(ValueError, match="n_samples must be at least 1"):
@@ -271,6 +314,10 @@ def test_progress(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
         ({"missing": "drop"}, ValueError, "missing must be one of"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"steps": 1.5}, TypeError, "steps must be an integer"),
+        ({"steps": np.float64(5)}, TypeError, "steps must be an integer"),
+        ({"steps": True}, TypeError, "steps must be an integer, got True"),
+        ({"batch_size": np.True_}, TypeError, "batch_size must be an integer"),
+        ({"steps": np.int64(0)}, ValueError, "steps must be at least 1, got 0"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate must be positive"),

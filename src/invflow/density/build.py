@@ -7,6 +7,7 @@ from typing import Any
 
 from invflow.density.imputer import Imputer
 from invflow.density.model import TableDensity
+from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.training.batches import generator
 
@@ -33,11 +34,11 @@ def build(
         TypeError: arguments that the flow does not have.
         ValueError: an unknown flow, or an argument out of range.
     """
-    described: dict[str, Any] = {"name": flow, **dict(flow_options or {})}
+    described: dict[str, Any] = {"name": flow, **plain(flow_options or {})}
     if transforms is not None:
-        described["transforms"] = transforms
+        described["transforms"] = plain(transforms)
     if hidden_features is not None:
-        described["hidden_features"] = hidden_features
+        described["hidden_features"] = plain(hidden_features)
     weights = generator("cpu", seed)
     model = TableDensity(columns, described, generator=weights)
     return model, Imputer(model, generator=weights) if columns.missing else None

@@ -17,6 +17,7 @@ from invflow.density import conditional, draws, maximum_likelihood
 from invflow.density.build import build
 from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
+from invflow.density.plain import plain
 from invflow.density.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.samples import Floats
@@ -175,7 +176,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         table = validation.learned(self, X)
         self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
-        fraction = _checks.number("validation_fraction", self.validation_fraction)
+        fraction = _checks.number("validation_fraction", plain(self.validation_fraction))
         if not 0 < fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
         seed = _seed(self.random_state)
@@ -241,7 +242,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: a context is missing, not wanted, or of another number of rows.
         """
         check_is_fitted(self, "model_")
-        count = _checks.positive_integer("n_samples", n_samples)
+        count = _checks.positive_integer("n_samples", plain(n_samples))
         given = validation.contexts(given, count, self.columns_)
         context = torch.from_numpy(arrays.context(given, self.columns_))
         noise = generator("cpu", _seed(random_state))
@@ -264,7 +265,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 there of a row; or as `score_samples`.
         """
         imputer = self._gaps()
-        count = _checks.positive_integer("n_samples", n_samples)
+        count = _checks.positive_integer("n_samples", plain(n_samples))
         rows = self._rows(X)
         noise = generator("cpu", _seed(random_state))
         drawn: list[Tensor] = []
@@ -408,9 +409,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return tags
 
     def _settings(self, seed: int, rows: int) -> training.Settings:
-        steps = _checks.positive_integer("steps", self.steps)
-        batch = _checks.positive_integer("batch_size", self.batch_size)
-        rate = _checks.number("learning_rate", self.learning_rate)
+        steps = _checks.positive_integer("steps", plain(self.steps))
+        batch = _checks.positive_integer("batch_size", plain(self.batch_size))
+        rate = _checks.number("learning_rate", plain(self.learning_rate))
         if not 0 < rate < math.inf:
             raise ValueError(f"learning_rate must be positive and finite, got {rate}")
         epoch = math.ceil(rows / min(batch, rows))
@@ -425,7 +426,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             clip=10.0,
             seed=seed,
             evaluate_every=min(steps, max(50, min(epoch, 500))),
-            patience=self.patience,
+            patience=plain(self.patience),
         )
 
     def _rows(self, X: Any) -> Rows:

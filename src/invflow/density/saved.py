@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from invflow import _saving
 from invflow.density.build import build
+from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.density.table.columns import check_kinds
 
@@ -35,7 +36,7 @@ def write(density: FlowDensity, directory: Path) -> None:
     # By name, as keys that are numbers are none in JSON.
     kinds = None if density.kinds is None else check_kinds(density.kinds, density.columns_.names)
     config = {
-        "params": {**density.get_params(), "kinds": kinds, "random_state": None},
+        "params": plain({**density.get_params(), "kinds": kinds, "random_state": None}),
         "columns": density.columns_.to_dict(),
         "curve": density.curve_,
         "names": None if names is None else list(names),

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def survey(
 
 
 def _conditions(conditional_on: Any, names: Sequence[str]) -> list[str]:
-    if isinstance(conditional_on, str | int):
+    if isinstance(conditional_on, str | Integral):
         conditional_on = [conditional_on]
     if not isinstance(conditional_on, Iterable):
         raise TypeError(f"conditional_on must name columns, got {conditional_on!r}")
