@@ -275,9 +275,15 @@ def test_one_column(rows: Any, flow: str, missing: str) -> None:
         assert np.isfinite(density.impute(column, random_state=0)).all()
 
 
-def test_couplings_need_two_columns(rows: Any) -> None:
-    with pytest.raises(ValueError, match="features must be at least 2, got 1"):
-        FlowDensity("realnvp").fit(rows[:, :1])
+@pytest.mark.parametrize("flow", ["realnvp", "coupling-nsf"])
+def test_couplings_need_two_columns(rows: Any, flow: str) -> None:
+    message = "features must be at least 2 for a coupling, .* take an autoregressive flow, such as"
+    with pytest.raises(ValueError, match=message) as caught:
+        FlowDensity(flow).fit(rows[:, :1])
+    # What is said to do instead can be done.
+    for other in ("nsf", "maf"):
+        assert repr(other) in str(caught.value)
+        FlowDensity(other, steps=2, random_state=0).fit(rows[:, :1])
 
 
 def test_two_rows_are_enough() -> None:
