@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from invflow.density.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
-from invflow.training import metrics
 from invflow.training.batches import generator
 
 try:
@@ -186,7 +184,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
             Rows(part, columns)
             for part in source.split(table, fraction, np.random.default_rng(seed))
         )
-        settings = self._settings(seed, len(train))
+        settings = maximum_likelihood.settings(
+            len(train),
+            seed,
+            steps=plain(self.steps),
+            batch_size=plain(self.batch_size),
+            learning_rate=plain(self.learning_rate),
+            patience=plain(self.patience),
+        )
         model, imputer = build(
             columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
         )
@@ -195,8 +200,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.curve_ = maximum_likelihood.fit(
             model, imputer, train, aside, settings, fabric, directory, report
         )
-        if directory is not None:  # where steps may be that an earlier process did
-            self.curve_ = _recorded(directory)
         self.columns_ = columns
         self.model_ = model.cpu().eval()
         self.imputer_ = None if imputer is None else imputer.cpu().eval()
@@ -408,27 +411,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         tags.non_deterministic = False
         return tags
 
-    def _settings(self, seed: int, rows: int) -> training.Settings:
-        steps = _checks.positive_integer("steps", plain(self.steps))
-        batch = _checks.positive_integer("batch_size", plain(self.batch_size))
-        rate = _checks.number("learning_rate", plain(self.learning_rate))
-        if not 0 < rate < math.inf:
-            raise ValueError(f"learning_rate must be positive and finite, got {rate}")
-        epoch = math.ceil(rows / min(batch, rows))
-        return training.Settings(
-            steps=steps,
-            batch_size=batch,
-            optimizer="adam",
-            learning_rate=rate,
-            schedule="cosine",
-            weight_decay=0.0,
-            average=0.0,
-            clip=10.0,
-            seed=seed,
-            evaluate_every=min(steps, max(50, min(epoch, 500))),
-            patience=plain(self.patience),
-        )
-
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "model_")
         return validation.scored(self, X, self.columns_)
@@ -453,12 +435,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
 def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31))
-
-
-def _recorded(directory: Path) -> list[tuple[int, float]]:
-    """Return the curve of a run, from its metrics."""
-    rows = metrics.read(directory)
-    return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
 
 
 def _warn(effective: Tensor) -> None:
