@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from invflow import _saving
 
+T = TypeVar("T")
 RESULTS = "results.json"
 PACKAGES = ("torch", "numpy", "safetensors")
 
@@ -30,6 +31,61 @@ def model(directory: Path) -> str:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
     return _saving.read_config(directory)[0]
+
+
+def settings(directory: Path, model: str, kind: str, read: Callable[[Any], T]) -> T:
+    """Return the settings of a run.
+
+    Args:
+        directory: of the run.
+        model: the name of what it is to hold.
+        kind: of run, in words.
+        read: makes settings of the content of its `config.json`; raises KeyError, TypeError or
+            ValueError if they are none.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or of another kind.
+    """
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{directory} does not exist")
+    name, content = _saving.read_config(directory)
+    if name != model:
+        raise ValueError(f"{directory} holds the model {name!r}, expected a {kind}")
+    try:
+        return read(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
+
+
+def check_finished(directory: Path) -> None:
+    """See that a run is finished.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_finished(directory):
+        raise ValueError(
+            f"{directory} holds an unfinished run; the command that began it goes on with it"
+        )
+
+
+def results(directory: Path, read: Callable[[bytes], T]) -> T:
+    """Return the results of a finished run.
+
+    Args:
+        directory: of the run.
+        read: makes results of the content of the file; raises KeyError, TypeError or ValueError if
+            they are none.
+
+    Raises:
+        ValueError: they are damaged, or those of another run.
+    """
+    path = directory / RESULTS
+    try:
+        return read(path.read_bytes())
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
 
 
 def prepare(

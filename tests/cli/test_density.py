@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from invflow import cli
 from invflow.cli.app import app
@@ -159,8 +161,8 @@ def test_scores_are_those_of_the_estimator(
     assert invflow("score", finished, file)[0] == 0
     found = pd.read_csv(finished / "scores.csv")
     density = runs.load(finished).density
-    assert list(found.columns) == ["row", "log_density", "p_value"]
-    assert list(found["row"]) == list(range(40))
+    assert list(found.columns) == [*test.columns, "log_density", "p_value"]
+    pd.testing.assert_frame_equal(found[list(test.columns)], pd.read_csv(file))
     np.testing.assert_allclose(found["log_density"], density.score_samples(test), rtol=1e-6)
     np.testing.assert_allclose(found["p_value"], density.anomaly_scores(test))
     test.loc[3, "share"] = 1.5
@@ -168,6 +170,59 @@ def test_scores_are_those_of_the_estimator(
     assert code == 0
     assert "rows of density zero" in out
     assert pd.read_parquet(tmp_path / "s.parquet")["log_density"][3] == -np.inf
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".parquet"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_scores_are_beside_the_rows_in_their_types(
+    invflow: Invflow,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    streamed: bool,
+) -> None:
+    table = mixed(40, seed=3).astype({"size": np.float32, "count": np.int16})[
+        ["new", "count", "share", "size", "colour"]
+    ]
+    table.to_parquet(tmp_path / "t.parquet", row_group_size=7)
+    if streamed:
+        monkeypatch.setattr(import_module("invflow.density.table.read"), "LARGE", 0)
+    out = tmp_path / f"scores{suffix}"
+    assert invflow("score", finished, tmp_path / "t.parquet", "--out", out)[0] == 0
+    rows = pd.read_parquet(tmp_path / "t.parquet")
+    if suffix == ".parquet":
+        found = pd.read_parquet(out)
+        assert found.dtypes.to_dict() == {**rows.dtypes, "log_density": float, "p_value": float}
+        assert parquet.ParquetFile(out).num_row_groups == (6 if streamed else 1)
+    else:
+        found = pd.read_csv(out, sep="\t" if suffix == ".tsv" else ",")
+        found = found.astype(
+            {"size": np.float32, "count": np.int16, "colour": rows["colour"].dtype}
+        )
+    pd.testing.assert_frame_equal(found[list(rows.columns)], rows)
+    assert list(found.columns) == [*rows.columns, "log_density", "p_value"]
+    expected = runs.load(finished).density.score_samples(table[list(mixed(2))])
+    np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
+
+
+def test_a_table_may_be_replaced_by_its_scores(
+    invflow: Invflow, finished: Path, tmp_path: Path
+) -> None:
+    test = mixed(20, seed=3)
+    file = written(test, tmp_path / "t.csv")
+    assert invflow("score", finished, file, "--out", file)[0] == 0
+    assert list(pd.read_csv(file)["size"]) == pytest.approx(list(test["size"]))
+
+
+def test_a_column_named_as_scores_are(invflow: Invflow, tmp_path: Path) -> None:
+    frame = mixed(60)[["size", "share"]].rename(columns={"size": "log_density"})
+    run = _trained(tmp_path, frame)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, _, err = invflow("score", run, tmp_path / "table.parquet")
+    assert code != 0
+    assert "has a column 'log_density', which is what scores are named" in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def fitted() -> FlowDensity:
     """A Gaussian, which is the truth of a and b where k is x."""
     density = FlowDensity("gaussian", steps=400, learning_rate=0.02, random_state=0)
     frame = _rows(3000)
-    return density.fit_source(Frame(frame[frame["k"] == "x"][["a", "b"]]))
+    return density.learn(Frame(frame[frame["k"] == "x"][["a", "b"]]))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def conditional() -> FlowDensity:
         learning_rate=0.01,
         random_state=0,
     )
-    return density.fit_source(Frame(_rows(1500)))
+    return density.learn(Frame(_rows(1500)))
 
 
 def _of_x(count: int) -> pd.DataFrame:

@@ -68,6 +68,38 @@ def test_a_category_of_the_test_alone_is_no_error(tmp_path: Path) -> None:
     assert finished.density.columns_.context[0].categories == ("green", "mauve", "red")
 
 
+def test_what_is_learned_does_not_depend_on_the_test_rows(tmp_path: Path) -> None:
+    frame = mixed(60).drop(columns="colour")
+    said: dict[str, object] = {"conditional_on": ("size",), "kinds": {"share": (0, 1)}}
+    settings = config(written(frame, tmp_path / "first.csv"), **said)
+    first = experiment.train(settings, tmp_path / "first")
+    numbers = _numbers(data.load(settings).test)
+    frame.loc[numbers, "size"] += 1000.0
+    frame.loc[numbers, "count"] += 50
+    frame.loc[numbers, "share"] *= 1e-6
+    second = experiment.train(
+        config(written(frame, tmp_path / "second.csv"), **said), tmp_path / "second"
+    )
+    weights = [run.directory / "model" / "model.safetensors" for run in (first, second)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    table = mixed(20, seed=1).drop(columns="colour")
+    np.testing.assert_array_equal(
+        first.density.score_samples(table), second.density.score_samples(table)
+    )
+    assert first.results.assessment.log_density > second.results.assessment.log_density
+
+
+def test_a_context_far_from_those_learned_is_found_at_once(tmp_path: Path) -> None:
+    frame = mixed(60)[["count", "size"]]
+    settings = config(written(frame, tmp_path / "a.csv"), conditional_on=("size",))
+    row = _numbers(data.load(settings).test)[2]
+    frame.loc[row, "size"] = 1e12
+    written(frame, tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=rf"holds 1e\+12 in row {row}, nothing like"):
+        experiment.train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("missing", "steps", "stops"), [("refuse", 110, (30, 75)), ("marginalise", 54, (52,))]
 )

@@ -160,3 +160,48 @@ def test_gaps_of_a_streamed_table_are_filled(frame: pd.DataFrame, tmp_path: Path
     np.testing.assert_allclose(
         density.score_samples(source), density.score_samples(holes), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("x", np.inf, "'x' holds inf in row 200"),
+        ("x", np.nan, r"'x' has a missing value \(NaN\) in row 200"),
+        ("n", 1.5, r"'n' held whole numbers in training, got 1\.5 in row 200"),
+        ("group", None, "'group', which the density is conditional on, has no value in row 200"),
+    ],
+)
+def test_errors_name_the_row_of_the_file(
+    frame: pd.DataFrame,
+    density: FlowDensity,
+    tmp_path: Path,
+    column: str,
+    value: object,
+    message: str,
+) -> None:
+    """Not that of the row group, the sixth here."""
+    bad = frame.astype({"n": float})
+    bad.loc[200, column] = value
+    bad.to_parquet(tmp_path / "t.parquet", row_group_size=37)
+    with pytest.raises(ValueError, match=message):
+        density.score_samples(Parquet(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("conditional_on", [[], ["t"]])
+def test_errors_in_training_name_the_row_of_the_file(
+    tmp_path: Path, conditional_on: list[str]
+) -> None:
+    bad = pd.DataFrame(np.random.default_rng(0).normal(size=(90, 2)), columns=["x", "t"])
+    bad.loc[71, "t"] = np.inf
+    bad.to_parquet(tmp_path / "t.parquet", row_group_size=37)
+    with pytest.raises(ValueError, match="'t' holds inf in row 71"):
+        FlowDensity("gaussian", conditional_on=conditional_on).fit(Parquet(tmp_path / "t.parquet"))
+
+
+def test_a_far_context_is_named_by_the_row_of_the_file(tmp_path: Path) -> None:
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(90, 2)), columns=["x", "t"])
+    density = FlowDensity("gaussian", conditional_on=["t"], steps=5, random_state=0).fit(rows)
+    rows.loc[71, "t"] = 1e20
+    rows.to_parquet(tmp_path / "t.parquet", row_group_size=37)
+    with pytest.raises(ValueError, match=r"holds 1e\+20 in row 71, nothing like"):
+        density.score_samples(Parquet(tmp_path / "t.parquet"))

@@ -40,7 +40,8 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="CSV file; of rows also .csv.gz, .tsv or .parquet.",
+            help="CSV file; of rows also .csv.gz, .tsv, or .parquet, which keeps the types of "
+            "their columns.",
             metavar="FILE",
             show_default="RUN/scores.csv",
         ),
@@ -58,8 +59,9 @@ def command(
 ) -> None:
     """Score images under a VAE, or rows under a density, in nats.
 
-    Writes a table with a line per image, with its bound and log-likelihood, or per row, with its
-    log density and how usual it is; and shows the means.
+    Writes a table with a line per image, with its bound and log-likelihood; or the rows
+    themselves, in the columns of their table, each with its `log_density` and with its `p_value`,
+    how usual it is. Shows the means.
     """
     match _runs.model(run):
         case "density-run" | "student-run":

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from invflow.density import draws
-from invflow.density._tables import Floats
 from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.classifier_test import ClassifierTest, classifier_test
 from invflow.density.estimator import FlowDensity
 from invflow.density.table import Rows, Source
+from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
 
 Numbers = NDArray[np.int64]

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from invflow import _checks
-from invflow.density._tables import Floats, column_names, numbers, required, table
+from invflow.density._extra import required
+from invflow.density.table.columns import column_names
+from invflow.density.table.samples import Floats, real_numbers, table
 from invflow.density.uniformity import INTERVALS, Uniformity, holm, uniformity
 
 
@@ -220,7 +222,7 @@ def calibrate(
         for name, column in zip(column_names(names, values.shape[1]), values.T, strict=True)
     ]
     if joint is not None:
-        rows = numbers("joint", joint)
+        rows = real_numbers("joint", joint)
         if rows.shape != (len(values),):
             raise ValueError(f"joint must have shape ({len(values)},) as u, got {rows.shape}")
         found.append(uniformity("whole rows", _in_unit_interval("joint", rows)))
@@ -262,7 +264,7 @@ def anomaly(log_density: Any, reference: Any) -> Floats:
 
 
 def _log_densities(name: str, value: Any) -> Floats:
-    array = numbers(name, value)
+    array = real_numbers(name, value)
     if array.ndim != 1:
         raise ValueError(f"{name} must have shape (rows,), got {array.shape}")
     wrong = np.isnan(array) | np.isposinf(array)

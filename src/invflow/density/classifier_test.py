@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invflow import _checks
-from invflow.density._tables import Floats, column_names, required, samples
+from invflow.density._extra import required
+from invflow.density.table.columns import column_names
+from invflow.density.table.samples import Floats, samples
 
 #: Rows of each sample in a fold from which the AUC's tail is near enough to a normal one.
 _ROWS = 4

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from invflow.density import calibration
-from invflow.density._tables import Floats
 from invflow.density.model import TableDensity
 from invflow.density.table import Columns
+from invflow.density.table.samples import Floats
 from invflow.flows import Flow, StandardNormal
 from invflow.training.batches import generator
 

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from invflow import _checks, _saving, training
+from invflow import _checks, training
 from invflow.density import conditional, draws, maximum_likelihood
+from invflow.density.build import build
 from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
-from invflow.density.model import TableDensity
-from invflow.density.table import Columns, Frame, Rows, Source, arrays, source, survey
-from invflow.density.table.columns import check_kinds, column_name
+from invflow.density.plain import plain
+from invflow.density.scores import log_density
+from invflow.density.table import Columns, Rows, Source, arrays, source, survey
+from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
-from invflow.training import metrics
 from invflow.training.batches import generator
 
 try:
     import pandas as pd
-    from sklearn.base import BaseEstimator, DensityMixin, clone
+    from sklearn.base import BaseEstimator, DensityMixin
     from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_is_fitted
+
+    from invflow.density import saved, validation
 except ImportError as error:
     raise ImportError(
         'the estimator needs pandas and scikit-learn: pip install "invflow[density]"'
     ) from error
 
-Array = NDArray[np.float64]
-MODEL = "table-density"
-#: Rows that are scored or drawn at once.
+#: Rows that are filled at once.
 CHUNK = 8192
 
 
@@ -86,6 +85,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         >>> density.score_samples(rows).shape, density.sample(3, random_state=0).shape
         ((500,), (3, 2))
     """
+
+    n_features_in_: int
+    feature_names_in_: Any
 
     def __init__(
         self,
@@ -137,9 +139,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: an argument out of range, or a table that has no density, as `survey` says.
             FloatingPointError: the training diverges.
         """
-        table = self._source(X, reset=True)
         if not self.progress:
-            return self._fit(table)
+            return self.learn(X)
         from tqdm import tqdm
 
         with tqdm(total=self.steps) as bar:
@@ -148,63 +149,64 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 bar.update(step - bar.n)
                 bar.set_postfix_str(line)
 
-            return self._fit(table, report=report)
+            return self.learn(X, report=report)
 
-    def fit_source(
+    def learn(
         self,
-        table: Source,
+        X: Any,
         *,
         columns: Columns | None = None,
         directory: Path | None = None,
         report: maximum_likelihood.Report = lambda step, line: None,
         ready: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Learn the density of a table, and go on where a checkpoint in a directory is.
+        """Learn the density of a table as `fit` does, as part of a run.
 
         Args:
-            table: the rows.
-            columns: what `survey` says of the table, or of one that it is a part of; None to look.
-            directory: of the run, None to keep nothing on disk.
+            X: as for `fit`.
+            columns: what is known of the table, or of one that it is a part of; None to `survey`.
+            directory: of the run, to go on where a checkpoint in it is; None to keep nothing.
             report: told of every step.
             ready: called once all arguments have been tried, before anything is on disk.
 
         Raises:
             As `fit`; and ValueError for a damaged checkpoint, or one of another run.
         """
-        self.feature_names_in_ = np.array(table.names, dtype=object)
-        self.gives_frames_ = True
-        return self._fit(table, columns, directory, report, ready)
-
-    def _fit(
-        self,
-        table: Source,
-        columns: Columns | None = None,
-        directory: Path | None = None,
-        report: maximum_likelihood.Report = lambda step, line: None,
-        ready: Callable[[], None] = lambda: None,
-    ) -> Self:
-        fraction = _checks.number("validation_fraction", self.validation_fraction)
+        table = validation.learned(self, X)
+        self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
+        fraction = _checks.number("validation_fraction", plain(self.validation_fraction))
         if not 0 < fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
         seed = _seed(self.random_state)
         if columns is None:
             columns = survey(table, self.kinds, self.conditional_on, self.missing)
-        train, aside = source.split(table, fraction, np.random.default_rng(seed))
-        rows, validation = Rows(train, columns), Rows(aside, columns)
-        settings = self._settings(seed, len(rows))
-        model, imputer = self._build(columns, seed)
+        train, aside = (
+            Rows(part, columns)
+            for part in source.split(table, fraction, np.random.default_rng(seed))
+        )
+        settings = maximum_likelihood.settings(
+            len(train),
+            seed,
+            steps=plain(self.steps),
+            batch_size=plain(self.batch_size),
+            learning_rate=plain(self.learning_rate),
+            patience=plain(self.patience),
+        )
+        model, imputer = build(
+            columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
+        )
         fabric = training.launch(self.accelerator, 1, self.precision)
         ready()
         self.curve_ = maximum_likelihood.fit(
-            model, imputer, rows, validation, settings, fabric, directory, report
+            model, imputer, train, aside, settings, fabric, directory, report
         )
-        if directory is not None:  # where steps may be that an earlier process did
-            self.curve_ = _recorded(directory)
-        self._keep(columns, model, imputer)
-        self.reference_ = np.sort(self._score(validation))
+        self.columns_ = columns
+        self.model_ = model.cpu().eval()
+        self.imputer_ = None if imputer is None else imputer.cpu().eval()
+        self.reference_ = np.sort(log_density(self.model_, self.imputer_, aside))
         return self
 
-    def score_samples(self, X: Any) -> Array:
+    def score_samples(self, X: Any) -> Floats:
         """Return the log density of rows, in nats and the units of the table, shape (rows,).
 
         Of columns in `conditional_on` it is no density, but given them. Values outside of a
@@ -216,7 +218,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Raises:
             ValueError: other columns than in training, or values that do not suit them.
         """
-        return self._score(self._rows(X))
+        return log_density(self.model_, self.imputer_, self._rows(X))
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the mean log density of rows, in nats.
@@ -243,8 +245,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: a context is missing, not wanted, or of another number of rows.
         """
         check_is_fitted(self, "model_")
-        count = _checks.positive_integer("n_samples", n_samples)
-        given = self._given(given, count)
+        count = _checks.positive_integer("n_samples", plain(n_samples))
+        given = validation.contexts(given, count, self.columns_)
         context = torch.from_numpy(arrays.context(given, self.columns_))
         noise = generator("cpu", _seed(random_state))
         return self._table(draws.draw(self.model_, context, noise), given)
@@ -266,7 +268,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 there of a row; or as `score_samples`.
         """
         imputer = self._gaps()
-        count = _checks.positive_integer("n_samples", n_samples)
+        count = _checks.positive_integer("n_samples", plain(n_samples))
         rows = self._rows(X)
         noise = generator("cpu", _seed(random_state))
         drawn: list[Tensor] = []
@@ -283,7 +285,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return rows whose gaps are filled with one draw each: `sample_conditional` once."""
         return self.sample_conditional(X, random_state=random_state)
 
-    def noise(self, X: Any, random_state: Any = None) -> Array:
+    def noise(self, X: Any, random_state: Any = None) -> Floats:
         """Return what noise of the flow's base rows are made of, shape (rows, features).
 
         If the density is right, it is distributed as the base, standard normal if nothing else
@@ -338,7 +340,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         joint = draws.radial(self.model_, x, context)
         return calibrate(found.values, names=names, draws=found.draws, joint=joint)
 
-    def anomaly_scores(self, X: Any) -> Array:
+    def anomaly_scores(self, X: Any) -> Floats:
         """Return how usual rows are: the share of rows set aside in training no likelier than they.
 
         p-values in (0, 1], small for anomalies (`calibration.anomaly`). Rows with gaps are
@@ -384,47 +386,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         rows, drawn, names = draws.pair(self.model_, *self._tensors(X), seed)
         return two_sample(rows, drawn, names=names, seed=seed)
 
-    def with_flow(
-        self,
-        flow: str,
-        *,
-        transforms: int | None = None,
-        hidden_features: Sequence[int] | None = None,
-        flow_options: Mapping[str, Any] | None = None,
-        seed: int = 0,
-    ) -> Self:
-        """Return a density of the same table with a new flow, which has learned nothing yet.
-
-        What fills gaps is shared. Nothing is known of what is usual.
-
-        Args:
-            flow: its name.
-            transforms: as for the class.
-            hidden_features: as for the class.
-            flow_options: as for the class.
-            seed: of its weights.
-
-        Raises:
-            TypeError: arguments that the flow does not have.
-            ValueError: an unknown flow, or an argument out of range.
-        """
-        check_is_fitted(self, "model_")
-        other = cast(Self, clone(self))
-        other.set_params(
-            flow=flow,
-            transforms=transforms,
-            hidden_features=hidden_features,
-            flow_options=flow_options,
-        )
-        model, _ = other._build(self.columns_, seed)
-        model.flow.to(self.model_.flow.like.dtype)  # what is known of the table stays in float64
-        other._keep(self.columns_, model, self.imputer_)
-        other.gives_frames_ = self.gives_frames_
-        if hasattr(self, "feature_names_in_"):
-            other.feature_names_in_ = self.feature_names_in_
-        other.curve_, other.reference_ = [], np.empty(0)
-        return other
-
     def save(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
 
@@ -432,22 +393,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: an argument that JSON cannot hold.
         """
         check_is_fitted(self, "model_")
-        state = {f"model.{k}": v for k, v in self.model_.state_dict().items()}
-        if self.imputer_ is not None:
-            state |= {f"imputer.{k}": v for k, v in self.imputer_.state_dict().items()}
-        state["reference"] = torch.from_numpy(self.reference_)
-        names = getattr(self, "feature_names_in_", None)
-        # By name, as keys that are numbers are none in JSON.
-        columns = self.columns_.names
-        kinds = None if self.kinds is None else check_kinds(self.kinds, columns)
-        config = {
-            "params": {**self.get_params(), "kinds": kinds, "random_state": None},
-            "columns": self.columns_.to_dict(),
-            "curve": self.curve_,
-            "names": None if names is None else list(names),
-            "gives_frames": self.gives_frames_,
-        }
-        _saving.write(Path(directory), MODEL, config, state)
+        saved.write(self, Path(directory))
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -457,32 +403,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             FileNotFoundError: a file is missing.
             ValueError: a file is truncated, foreign or newer than this version.
         """
-        path = Path(directory)
-        name, config = _saving.read_config(path)
-        state, _ = _saving.read_tensors(path / _saving.TENSORS)
-        if name != MODEL:
-            raise ValueError(f"{path} holds the model {name!r}, expected {MODEL!r}")
-        try:
-            density = cls(**config["params"])
-            columns = Columns.from_dict(config["columns"])
-            model, imputer = density._build(columns, 0)
-            for module, prefix in ((model, "model."), (imputer, "imputer.")):
-                if module is not None:
-                    part = {
-                        k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
-                    }
-                    dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
-                    module.flow.to(dtype=dtype)  # what is known of the table stays in float64
-                    module.load_state_dict(part)
-            density.curve_ = [(step, bound) for step, bound in config["curve"]]
-            density.reference_ = state["reference"].numpy()
-            density.gives_frames_ = bool(config["gives_frames"])
-            if config["names"] is not None:
-                density.feature_names_in_ = np.array(list(config["names"]), dtype=object)
-            density._keep(columns, model, imputer)
-        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"{path} does not fit a density of tables: {error}") from error
-        return density
+        return saved.read(cls, Path(directory))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -490,97 +411,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
         tags.non_deterministic = False
         return tags
 
-    def _keep(self, columns: Columns, model: TableDensity, imputer: Imputer | None) -> None:
-        self.columns_ = columns
-        self.n_features_in_ = len(columns.names)
-        self.model_ = model.cpu().eval()
-        self.imputer_ = None if imputer is None else imputer.cpu().eval()
-
-    def _build(self, columns: Columns, seed: int) -> tuple[TableDensity, Imputer | None]:
-        flow: dict[str, Any] = {"name": self.flow, **dict(self.flow_options or {})}
-        if self.transforms is not None:
-            flow["transforms"] = self.transforms
-        if self.hidden_features is not None:
-            flow["hidden_features"] = self.hidden_features
-        weights = generator("cpu", seed)
-        model = TableDensity(columns, flow, generator=weights)
-        return model, Imputer(model, generator=weights) if columns.missing else None
-
-    def _settings(self, seed: int, rows: int) -> training.Settings:
-        steps = _checks.positive_integer("steps", self.steps)
-        batch = _checks.positive_integer("batch_size", self.batch_size)
-        rate = _checks.number("learning_rate", self.learning_rate)
-        if not 0 < rate < math.inf:
-            raise ValueError(f"learning_rate must be positive and finite, got {rate}")
-        epoch = math.ceil(rows / min(batch, rows))
-        return training.Settings(
-            steps=steps,
-            batch_size=batch,
-            optimizer="adam",
-            learning_rate=rate,
-            schedule="cosine",
-            weight_decay=0.0,
-            average=0.0,
-            clip=10.0,
-            seed=seed,
-            evaluate_every=min(steps, max(50, min(epoch, 500))),
-            patience=self.patience,
-        )
-
-    def _source(self, X: Any, *, reset: bool) -> Source:
-        if reset:
-            self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
-        if isinstance(X, Source):
-            if reset:
-                self.feature_names_in_ = np.array(X.names, dtype=object)
-            return X
-        if isinstance(X, pd.DataFrame):
-            table = Frame(X)
-            validate_data(self, cast(Any, X), reset=reset, skip_check_array=True)
-            # Where one of the tables has no names, columns go by place, as scikit-learn warns.
-            named = hasattr(self, "feature_names_in_") and all(isinstance(n, str) for n in X)
-            return table if reset or named else Frame(X.set_axis(list(self.columns_.names), axis=1))
-        array: Any = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype="numeric",
-            ensure_all_finite=False,  # the survey is more exact
-            ensure_min_samples=2 if reset else 1,
-        )
-        names = [f"x{i}" for i in range(array.shape[1])] if reset else list(self.columns_.names)
-        return Frame(pd.DataFrame(array, columns=names))
-
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "model_")
-        table = self._source(X, reset=False)
-        unknown = [name for name in table.names if name not in self.columns_.names]
-        if unknown:
-            raise ValueError(
-                f"the table has the column {unknown[0]!r}, which was not there in training"
-            )
-        if sum(table.blocks) == 0:
-            raise ValueError("the table has no rows")
-        return Rows(table, self.columns_)
+        return validation.scored(self, X, self.columns_)
 
     def _tensors(self, X: Any) -> tuple[Tensor, Tensor]:
         parts = list(self._rows(X).parts(CHUNK))
         x, context = (torch.cat(part) for part in zip(*parts, strict=True))
         return x, context
-
-    def _score(self, rows: Rows) -> Array:
-        scores: list[Tensor] = []
-        for x, context in rows.parts(CHUNK):
-            score = x.new_empty(len(x))
-            gaps = x.isnan().any(-1)
-            with torch.no_grad():
-                score[~gaps] = self.model_.log_prob(x[~gaps], context[~gaps])
-            if self.imputer_ is not None and gaps.any():
-                score[gaps] = conditional.log_prob(
-                    self.model_, self.imputer_, x[gaps], context[gaps]
-                )
-            scores.append(score)
-        return torch.cat(scores).numpy()
 
     def _gaps(self) -> Imputer:
         check_is_fitted(self, "model_")
@@ -590,29 +428,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
             )
         return self.imputer_
 
-    def _given(self, given: Any, count: int) -> pd.DataFrame:
-        names = [column.name for column in self.columns_.context]
-        if not names:
-            if given is not None:
-                raise ValueError("given must be None, as the density is conditional on no columns")
-            return pd.DataFrame(index=range(count))
-        if given is None:
-            raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
-        frame = given if isinstance(given, pd.DataFrame) else _rows_of(given)
-        known = self.columns_.names
-        labels = [
-            column_name("given", name, known) if isinstance(name, int) else str(name)
-            for name in frame.columns
-        ]
-        frame = frame.set_axis(labels, axis=1)
-        for name in names:
-            if name not in frame.columns:
-                raise ValueError(f"given lacks the column {name!r}")
-        if len(frame) not in (1, count):
-            raise ValueError(f"given must have one row or {count}, got {len(frame)}")
-        rows = frame.iloc[[0] * count if len(frame) == 1 else slice(None)]
-        return rows.reset_index(drop=True)
-
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
         frame = arrays.frame(x.numpy(), given, self.columns_)
         return frame if self.gives_frames_ else frame.to_numpy()
@@ -620,20 +435,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
 def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31))
-
-
-def _recorded(directory: Path) -> list[tuple[int, float]]:
-    """Return the curve of a run, from its metrics."""
-    rows = metrics.read(directory)
-    return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
-
-
-def _rows_of(given: Any) -> pd.DataFrame:
-    """Return the rows of a mapping from columns to values, or to one value for each row."""
-    if not isinstance(given, Mapping):
-        raise TypeError(f"given must be a DataFrame or a mapping, got {type(given).__name__}")
-    lists = any(map(pd.api.types.is_list_like, given.values()))
-    return pd.DataFrame(dict(given) if lists else [given])
 
 
 def _warn(effective: Tensor) -> None:

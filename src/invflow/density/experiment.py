@@ -13,7 +13,7 @@ from invflow.density.assess import assess
 from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
-from invflow.density.table import Columns, Source, survey
+from invflow.density.table import Columns, Source, arrays, standardise, survey
 from invflow.density.table.source import blocks
 from invflow.training import metrics
 
@@ -32,6 +32,13 @@ def train(
 
     A run that was stopped half way goes on from its last checkpoint, and one that is finished is
     returned as it is. Nothing on disk is touched before the data and the settings have been tried.
+
+    Test rows tell the density nothing: whatever is estimated is so from the other rows, the means
+    and scales by which columns are standardised too. Rows to stop by are among these others, as
+    they have a say in what is learned. What the columns hold, though, is taken from all rows:
+    whether numbers are whole, and which categories there are, say what is measured and in what
+    units a density is, and are known beforehand rather than estimated. Bounds are never taken from
+    rows, but given.
 
     Args:
         config: the settings.
@@ -59,10 +66,10 @@ def train(
     # Of all rows, as a category or a fraction may be among those of the test alone.
     columns = survey(rows.whole, config.kinds, config.conditional_on, config.missing)
     _check(rows.test, columns)
+    columns = standardise(columns, rows.train)
+    _check_contexts(rows.whole, columns)
     density = build(config)
-    density.fit_source(
-        rows.train, columns=columns, directory=directory, report=report, ready=prepare
-    )
+    density.learn(rows.train, columns=columns, directory=directory, report=report, ready=prepare)
     assessment = assess(density, rows.test, config.seed)
     seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
     run.finish(directory, density, Results(assessment=assessment, seconds=seconds[-1]))
@@ -99,3 +106,12 @@ def _check(test: Source, columns: Columns) -> None:
                 f"column {name!r} has {count} value(s) among the {sum(test.blocks)} test rows, "
                 "2 or more are needed: take a larger test fraction, or leave it out"
             )
+
+
+def _check_contexts(whole: Source, columns: Columns) -> None:
+    """See that nothing the density is given is too far from what it has learned with."""
+    if columns.context:
+        first = 0
+        for frame in blocks(whole):
+            arrays.context(frame, columns, first)
+            first += len(frame)

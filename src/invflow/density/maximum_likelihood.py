@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -9,10 +10,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from invflow import training
+from invflow import _checks, training
 from invflow.density.imputer import Imputer, hide
 from invflow.density.model import TableDensity
 from invflow.density.table import Rows
+from invflow.training import metrics
 from invflow.training.batches import generator
 
 NAME = "density"
@@ -70,6 +72,43 @@ class Trained(nn.Module):
         return bounds + ladj.nansum(-1), filled
 
 
+def settings(
+    rows: int, seed: int, *, steps: int, batch_size: int, learning_rate: float, patience: int
+) -> training.Settings:
+    """Return how to train, with an evaluation each epoch, and one in 50 to 500 steps.
+
+    Args:
+        rows: how many there are to learn.
+        seed: of batches and noise.
+        steps: number of updates, at most.
+        batch_size: rows per update.
+        learning_rate: Adam's at the start; it falls to zero along a cosine.
+        patience: as for `training.Settings`.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: an argument out of range.
+    """
+    _checks.positive_integer("steps", steps)
+    _checks.positive_integer("batch_size", batch_size)
+    if not 0 < _checks.number("learning_rate", learning_rate) < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    epoch = math.ceil(rows / min(batch_size, rows))
+    return training.Settings(
+        steps=steps,
+        batch_size=batch_size,
+        optimizer="adam",
+        learning_rate=learning_rate,
+        schedule="cosine",
+        weight_decay=0.0,
+        average=0.0,
+        clip=10.0,
+        seed=seed,
+        evaluate_every=min(steps, max(50, min(epoch, 500))),
+        patience=patience,
+    )
+
+
 def fit(
     model: TableDensity,
     imputer: Imputer | None,
@@ -93,7 +132,8 @@ def fit(
         report: told of every step.
 
     Returns:
-        Mean log densities of the validation rows in this call: step, and nats per row.
+        Mean log densities of the validation rows: step, and nats per row; where there is a
+        directory, those of earlier processes too.
 
     Raises:
         ValueError: a damaged checkpoint, or one of another run, or batches that the devices cannot
@@ -120,7 +160,13 @@ def fit(
 
     whole = Trained(model, imputer)
     training.fit(fabric, {NAME: whole}, train.blocks, loss, evaluate, settings, directory, report)
-    return curve
+    return curve if directory is None else _recorded(directory)
+
+
+def _recorded(directory: Path) -> list[tuple[int, float]]:
+    """Return the curve of a run, from its metrics."""
+    rows = metrics.read(directory)
+    return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
 
 
 def mean_bound(trained: Trained, rows: Rows, seed: int) -> float:

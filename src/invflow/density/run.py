@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from invflow import _files, _runs, _saving
+from invflow import _files, _runs
 from invflow.density.assess import Assessment
 from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
 
 MODEL = "density-run"
-#: The kinds of run that have a density.
-KINDS = (MODEL, "student-run")
 #: Where in a run's directory the density is.
 DENSITY = "model"
 
@@ -87,40 +85,17 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory} does not exist")
     config, digest = _settings(directory)
-    learned = density(directory)
-    path = directory / _runs.RESULTS
-    try:
-        results = Results.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
-    return Run(directory, config, digest, learned, results)
-
-
-def density(directory: str | Path) -> FlowDensity:
-    """Return the density of a finished run, learned from a table or from another density.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is unfinished, damaged, or of another kind.
-    """
-    directory = Path(directory)
-    if (kind := _runs.model(directory)) not in KINDS:
-        raise ValueError(f"{directory} holds the model {kind!r}, expected a density")
-    if not _runs.is_finished(directory):
-        raise ValueError(
-            f"{directory} holds an unfinished run; the command that began it goes on with it"
-        )
-    return FlowDensity.load(directory / DENSITY)
+    _runs.check_finished(directory)
+    density = FlowDensity.load(directory / DENSITY)
+    results = _runs.results(directory, Results.model_validate_json)
+    return Run(directory, config, digest, density, results)
 
 
 def _settings(directory: Path) -> tuple[Config, str]:
-    kind, content = _saving.read_config(directory)
-    if kind != MODEL:
-        raise ValueError(f"{directory} holds the model {kind!r}, expected a density run")
-    try:
-        return Config(**content["settings"]), str(content["sha256"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
+    return _runs.settings(
+        directory,
+        MODEL,
+        "density run",
+        lambda content: (Config(**content["settings"]), str(content["sha256"])),
+    )

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from invflow import _checks
-from invflow.density._tables import Floats, column_names, required, samples
+from invflow.density._extra import required
+from invflow.density.table.columns import column_names
+from invflow.density.table.samples import Floats, samples
 
 #: How many distances are held at once.
 _DISTANCES = 2**21

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invflow.density._tables import Floats, required
+from invflow.density._extra import required
+from invflow.density.table.samples import Floats
 
 #: The nominal shares of the central intervals whose coverage is counted.
 INTERVALS = (0.5, 0.8, 0.9, 0.95)

@@ -35,7 +35,7 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
         [tensor([ True,  True, False]), tensor([False, False,  True])]
     """
     _checks.choice("mask", how, MASKS)
-    _checks.positive_integer("features", features, minimum=2)
+    _check_features(features)
     _checks.positive_integer("count", count)
     places = torch.arange(features)
     first = places % 2 == 0 if how == "alternating" else places < (features + 1) // 2
@@ -90,11 +90,7 @@ class Coupling(Transform):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features, context)
-        if features < 2:
-            raise ValueError(
-                f"features must be at least 2 for a coupling, one to stay and one to move, "
-                f"got {features}"
-            )
+        _check_features(features)
         self.univariate = as_univariate(univariate)
         keep = masks(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
         # What stays first, then what moves.
@@ -124,6 +120,14 @@ class Coupling(Transform):
         kept, moved = self._split(x)
         moved, ladj = self.univariate.inverse(moved, self._params(kept, context))
         return self._joined(kept, moved), ladj.sum(-1)
+
+
+def _check_features(features: int) -> None:
+    if _checks.positive_integer("features", features) < 2:
+        raise ValueError(
+            "features must be at least 2 for a coupling, one to stay and one to move, got 1: of a "
+            "single feature take an autoregressive flow, such as 'nsf' or 'maf'"
+        )
 
 
 def _mask(value: Sequence[bool] | Tensor, features: int) -> Tensor:

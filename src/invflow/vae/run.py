@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from invflow import _checks, _files, _runs, _saving
 from invflow.vae.base import LatentModel
 from invflow.vae.build import build
@@ -125,11 +123,8 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory} does not exist")
     config, format = _settings(directory)
-    if not _runs.is_finished(directory):
-        raise ValueError(f"{directory} holds an unfinished run; `invflow vae` goes on with it")
+    _runs.check_finished(directory)
     state, _ = _saving.read_tensors(directory / _saving.TENSORS)
     try:
         models = build(config, format)
@@ -140,32 +135,29 @@ def load(directory: str | Path) -> Run:
             model.eval()
     except (RuntimeError, TypeError, OverflowError) as error:
         raise ValueError(f"{directory} does not fit its configuration: {error}") from error
-    return Run(directory, config, format, models, _results(directory / _runs.RESULTS, config))
+    return Run(directory, config, format, models, _results(directory, config))
 
 
-def _results(path: Path, config: Config) -> dict[str, Result]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))["posteriors"]
-        results: dict[str, Result] = {}
-        for name in config.posteriors:
-            values: dict[str, Any] = {
-                k: math.nan if v is None else v for k, v in content[name].items()
-            }
-            results[name] = Result(**values)
-        for result in results.values():
-            for key, value in asdict(result).items():
-                for each in value if isinstance(value, list) else [value]:
-                    _checks.number(key, each)
-        return results
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
+def _results(directory: Path, config: Config) -> dict[str, Result]:
+    def read(content: bytes) -> dict[str, Result]:
+        posteriors = json.loads(content)["posteriors"]
+        return {name: _result(posteriors[name]) for name in config.posteriors}
+
+    return _runs.results(directory, read)
+
+
+def _result(content: Mapping[str, Any]) -> Result:
+    values: dict[str, Any] = {k: math.nan if v is None else v for k, v in dict(content).items()}
+    for key, value in values.items():
+        for each in value if isinstance(value, list) else [value]:
+            _checks.number(key, each)
+    return Result(**values)
 
 
 def _settings(directory: Path) -> tuple[Config, Format]:
-    kind, content = _saving.read_config(directory)
-    if kind != MODEL:
-        raise ValueError(f"{directory} holds the model {kind!r}, expected a VAE run")
-    try:
-        return Config(**content["settings"]), Format(**content["images"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
+    return _runs.settings(
+        directory,
+        MODEL,
+        "VAE run",
+        lambda content: (Config(**content["settings"]), Format(**content["images"])),
+    )

@@ -12,7 +12,6 @@ import torch
 from pydantic import ValidationError
 
 from invflow.density import FlowDensity, experiment, student
-from invflow.density import run as runs
 from invflow.density.student import Config
 from invflow.density.student.run import contexts
 from tests.density.runs import config, mixed, written
@@ -54,8 +53,8 @@ def test_a_student_comes_close_to_a_gaussian(tmp_path: Path) -> None:
     assert abs(results.forward[0]) < 0.02 + 4 * results.forward[1]
     assert results.effective > 0.9
     assert not results.energy.differs
-    rows = runs.density(tmp_path / "run").sample(500, random_state=0)
-    exact = runs.density(tmp_path / "run").score_samples(rows)
+    rows = student.density(tmp_path / "run").sample(500, random_state=0)
+    exact = student.density(tmp_path / "run").score_samples(rows)
     assert np.abs(found.density.score_samples(rows) - exact).mean() < 0.2
 
 
@@ -114,7 +113,7 @@ def _at(wanted: int, error: type[Exception]) -> Any:
 
 
 def test_contexts_are_those_of_the_rows_learned(teacher: Path) -> None:
-    found = contexts(str(teacher), runs.density(teacher))
+    found = contexts(str(teacher), student.density(teacher))
     assert found is not None
     assert found.shape[1] == 2
     assert torch.equal(found.sum(1), torch.ones(len(found), dtype=torch.float64))
@@ -178,7 +177,7 @@ def test_other_runs_are_not_touched(teacher: Path, tmp_path: Path) -> None:
     student.train(_asked(teacher), tmp_path / "student")
     with pytest.raises(FileExistsError, match="other settings: steps is 30, not 31"):
         student.train(_asked(teacher, steps=31), tmp_path / "student")
-    with pytest.raises(FileExistsError, match="is no run of a student"):
+    with pytest.raises(FileExistsError, match="is no student's run"):
         student.train(_asked(teacher), teacher)
     with pytest.raises(ValueError, match="expected a student's run"):
         student.load(teacher)
@@ -190,3 +189,37 @@ def test_a_student_can_teach(tmp_path: Path) -> None:
     student.train(_asked(tmp_path / "run"), tmp_path / "student")
     found = student.train(_asked(tmp_path / "student", seed=1), tmp_path / "second")
     assert isinstance(found.density, FlowDensity)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("results.json", '"reverse"', '"backward"', "does not hold the results"),
+        ("config.json", '"sha256"', '"md5"', "configuration of another kind"),
+        ("config.json", '"student-run"', '"vae-run"', "holds the model 'vae-run', expected a stud"),
+        ("model/config.json", '"features"', '"columns"', "does not fit a density of tables"),
+    ],
+)
+def test_damaged_runs(
+    teacher: Path, tmp_path: Path, name: str, old: str, new: str, message: str
+) -> None:
+    student.train(_asked(teacher), tmp_path / "student")
+    file = tmp_path / "student" / name
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        student.load(tmp_path / "student")
+
+
+def test_what_has_no_density(teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        student.density(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds the model 'table-density', expected a density"):
+        student.density(teacher / "model")
+    student.train(_asked(teacher), tmp_path / "student")
+    (tmp_path / "student" / "results.json").unlink()
+    with pytest.raises(ValueError, match="unfinished run"):
+        student.density(tmp_path / "student")
+    written_config = tmp_path / "student" / "config.json"
+    written_config.write_text(written_config.read_text().replace("student-run", "vae-run"))
+    with pytest.raises(ValueError, match="holds the model 'vae-run', expected a density"):
+        student.density(tmp_path / "student")

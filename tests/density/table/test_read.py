@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from invflow.density.table import Frame, Parquet, Source, read, survey, write
+from invflow.density.table import Frame, Parquet, Source, read, survey
 
 TABLE = pd.DataFrame({"a": [1.5, -2.0, 0.25], "b": [1, 2, 4]})
 
@@ -245,36 +245,6 @@ def test_parquet_columns_of_the_same_name(tmp_path: Path) -> None:
     parquet.write_table(pa.table([[1.0], [2.0]], names=["a", "a"]), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="two columns of the table are named 'a'"):
         read(tmp_path / "t.parquet")
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv", "t.parquet"])
-def test_written_tables_are_read_again(tmp_path: Path, name: str) -> None:
-    frame = TABLE.assign(c=["x", "y,\t'z", 'q"'], d=[True, False, True])
-    write(frame, tmp_path / name)
-    pd.testing.assert_frame_equal(whole(read(tmp_path / name)), frame)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    if name.endswith("gz"):
-        assert gzip.decompress((tmp_path / name).read_bytes()).startswith(b"a,b,c,d\n")
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_a_failed_write_harms_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    write(TABLE, tmp_path / name)
-    before = (tmp_path / name).read_bytes()
-
-    def fail(*args: object, **options: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
-    with pytest.raises(OSError, match="no space"):
-        write(TABLE * 2, tmp_path / name)
-    assert (tmp_path / name).read_bytes() == before
-    with pytest.raises(ValueError, match=r"must end in \.csv, \.csv\.gz, \.tsv or \.parquet"):
-        write(TABLE, tmp_path / "t.npz")
-    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_names_of_frames() -> None:

@@ -253,6 +253,34 @@ def test_suspect_columns_are_warned_of() -> None:
         column(np.arange(COUNT) % 5 / 4)
 
 
+@pytest.mark.parametrize("kind", [None, ("integer", 0, None)])
+@pytest.mark.parametrize("dtype", [np.int64, bool, float])
+def test_nearly_constant_integers_are_warned_of(dtype: Any, kind: Any) -> None:
+    rare = np.zeros(400, dtype)
+    rare[-3:] = 1
+    message = "column 'a' is nearly constant: 397 of its 400 values are 0"
+    with pytest.warns(UserWarning, match=message):
+        column(rare, **({} if kind is None else {"kinds": {"a": kind}}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rare[-5:] = 1
+        column(rare)
+        column(rare[-50:])
+
+
+def test_the_whole_table_is_nearly_constant_or_not(tmp_path: Path) -> None:
+    values = np.repeat([0, 1], [200, 600])
+    pd.DataFrame({"a": values}).to_parquet(tmp_path / "a.parquet", row_group_size=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        survey(Parquet(tmp_path / "a.parquet"))
+    values[:] = 0
+    values[799] = 1
+    pd.DataFrame({"a": values}).to_parquet(tmp_path / "a.parquet", row_group_size=200)
+    with pytest.warns(UserWarning, match="799 of its 800 values are 0"):
+        survey(Parquet(tmp_path / "a.parquet"))
+
+
 def test_an_ordinary_table_raises_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -8,7 +8,7 @@ import numpy as np
 
 from invflow.cli import terminal
 from invflow.cli.density.tables import table, target
-from invflow.density import run as runs
+from invflow.density import student as students
 from invflow.density.table import write
 
 #: Rows, where nothing says how many.
@@ -22,7 +22,7 @@ def sample(
     path = target(out, run / "samples.csv")
     if given is not None and fill is not None:
         raise ValueError("--given does not go with --fill, whose rows are given themselves")
-    density = runs.density(run)
+    density = students.density(run)
     # scikit-learn takes smaller seeds.
     random = np.random.RandomState(np.random.MT19937(seed))
     with terminal.warnings():

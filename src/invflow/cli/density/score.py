@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,29 @@ import pandas as pd
 
 from invflow.cli import terminal
 from invflow.cli.density.tables import target
-from invflow.density import run as runs
+from invflow.density import student as students
 from invflow.density.calibration import anomaly
-from invflow.density.table import read, write
+from invflow.density.table import Source, read, write_blocks
+from invflow.density.table.samples import Floats
+from invflow.density.table.source import blocks
+
+#: What is written beside the columns of the table.
+SCORE, USUAL = "log_density", "p_value"
 
 
 def score(run: Path, data: Path, out: Path | None) -> None:
-    """Write the log density of rows, and how usual they are, beside their numbers from zero."""
+    """Write the rows of a table with their log density, and how usual they are."""
     path = target(out, run / "scores.csv")
-    density = runs.density(run)
-    scores = density.score_samples(read(data))
+    density = students.density(run)
+    table = read(data)
+    scores = density.score_samples(table)
+    taken = [name for name in (SCORE, USUAL) if name in table.names]
+    if taken:
+        raise ValueError(
+            f"{data} has a column {taken[0]!r}, which is what scores are named: name it otherwise"
+        )
     p_values = anomaly(scores, density.reference_)
-    columns = {"row": np.arange(len(scores)), "log_density": scores, "p_value": p_values}
-    write(pd.DataFrame(columns), path)
+    write_blocks(_beside(table, {SCORE: scores, USUAL: p_values}), path)
     finite = scores[np.isfinite(scores)]
     error = finite.std(ddof=1) / np.sqrt(len(finite)) if len(finite) > 1 else np.nan
     rows = [("mean log density", f"{scores.mean():.4g} ± {error:.2g}")]
@@ -30,3 +41,12 @@ def score(run: Path, data: Path, out: Path | None) -> None:
     rows += [(f"rows with p-value below {a}", str((p_values < a).sum())) for a in (0.05, 0.01)]
     terminal.table(f"{len(scores)} rows, nats per row", ("", ""), rows)
     terminal.say(f"Scores: {path}")
+
+
+def _beside(table: Source, columns: Mapping[str, Floats]) -> Iterator[pd.DataFrame]:
+    """Give the blocks of a table with more columns."""
+    first = 0
+    for block in blocks(table):
+        rows = slice(first, first + len(block))
+        yield block.assign(**{name: values[rows] for name, values in columns.items()})
+        first += len(block)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from invflow.density.table import read
-from invflow.density.table.read import WRITABLE, suffix
+from invflow.density.table.read import suffix
 from invflow.density.table.source import blocks
+from invflow.density.table.write import WRITABLE
 
 
 def table(path: Path) -> pd.DataFrame:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from invflow import _checks
-from invflow.flows import Flow, FlowDistribution, FlowMixture, MixtureDistribution
+from invflow.density.distillation.drawn import drawn
+from invflow.flows import Flow, FlowMixture
 
 
 class Draws(NamedTuple):
@@ -59,7 +60,7 @@ class Teacher(ABC):
         chosen = torch.randint(
             len(self.contexts), (count,), generator=generator, device=generator.device
         )
-        return self.contexts[chosen]
+        return self.contexts[chosen.to(self.contexts.device)]
 
     @abstractmethod
     def draws(self, count: int, generator: torch.Generator) -> Draws | None:
@@ -148,7 +149,7 @@ class FlowTeacher(Teacher):
                     "model must be a distribution of vectors without batch dimensions, got batch "
                     f"shape {tuple(model.batch_shape)} and event shape {tuple(model.event_shape)}"
                 )
-            like = _drawn(model, (), torch.Generator().manual_seed(0))
+            like = drawn(model, (), torch.Generator().manual_seed(0))
             super().__init__(model.event_shape[0], like, contexts, 0)
         elif isinstance(model, Flow | FlowMixture):
             like = model.like if isinstance(model, Flow) else next(model.parameters())
@@ -168,7 +169,7 @@ class FlowTeacher(Teacher):
     def draws(self, count: int, generator: torch.Generator) -> Draws:
         context = self.at(count, generator)
         shape = (count,) if context is None else ()
-        return Draws(_drawn(self._at(context), shape, generator), context)
+        return Draws(drawn(self._at(context), shape, generator), context)
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self._at(context).log_prob(x)
@@ -225,7 +226,7 @@ class DensityTeacher(Teacher):
         if self.samples is None:
             return None
         order = torch.randperm(len(self.samples), generator=generator, device=generator.device)
-        return Draws(self.samples, self.contexts).rows(order[:count])
+        return Draws(self.samples, self.contexts).rows(order[:count].to(self.samples.device))
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
         return self.log_density(x) if context is None else self.log_density(x, context)
@@ -246,19 +247,6 @@ def as_teacher(teacher: Any) -> Teacher:
         "teacher must be a Teacher, a flow or a distribution, got "
         f"{type(teacher).__name__}; a DensityTeacher makes one of a log density"
     )
-
-
-def _drawn(
-    distribution: Distribution, shape: tuple[int, ...], generator: torch.Generator
-) -> Tensor:
-    """Return draws by the generator's numbers, also of distributions that take none."""
-    if isinstance(distribution, FlowDistribution | MixtureDistribution):
-        return distribution.sample(shape, generator=generator)
-    device = generator.device
-    seed = int(torch.randint(2**62, (), generator=generator, device=device))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        return cast(Any, distribution).sample(shape)
 
 
 def _context(contexts: Tensor | None, size: int | None) -> int:

@@ -2,6 +2,6 @@
 
 from invflow.density.student.config import Config
 from invflow.density.student.learn import learn
-from invflow.density.student.run import Results, Run, load, train
+from invflow.density.student.run import Results, Run, density, load, train
 
-__all__ = ["Config", "Results", "Run", "learn", "load", "train"]
+__all__ = ["Config", "Results", "Run", "density", "learn", "load", "train"]

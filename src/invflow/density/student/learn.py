@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invflow.density import draws
+from invflow.density.build import build
 from invflow.density.distillation import FlowTeacher, Objective, distill
 from invflow.density.estimator import FlowDensity
 from invflow.density.student.config import Config
@@ -76,19 +78,31 @@ def objective(config: Config) -> Objective:
 
 
 def untaught(density: FlowDensity, config: Config) -> FlowDensity:
-    """Return the student before it has learned anything.
+    """Return the student before it has learned anything: the same table, with a new flow.
+
+    What fills gaps is shared. Nothing is known of what is usual.
 
     Raises:
         TypeError, ValueError: no such flow, or wrong arguments.
     """
     options = {} if config.univariate is None else {"univariate": config.univariate}
-    return density.with_flow(
+    model, _ = build(
+        density.columns_,
+        config.seed,
         config.flow,
+        config.transforms,
+        config.hidden_features,
+        options,
+    )
+    model.flow.to(density.model_.flow.like.dtype)  # what is known of the table stays in float64
+    student = copy(density).set_params(
+        flow=config.flow,
         transforms=config.transforms,
         hidden_features=config.hidden_features,
         flow_options=options,
-        seed=config.seed,
     )
+    student.model_, student.curve_, student.reference_ = model.eval(), [], np.empty(0)
+    return student
 
 
 def teacher(density: FlowDensity, contexts: Tensor | None) -> FlowTeacher:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from invflow import _files, _runs, _saving
@@ -21,6 +21,7 @@ from invflow.density.table import Rows
 from invflow.density.two_sample import EnergyTest, two_sample
 
 MODEL = "student-run"
+KIND = "student's run"
 
 
 class Results(BaseModel):
@@ -87,27 +88,27 @@ def train(
         FloatingPointError: the training diverges.
     """
     directory = Path(directory)
-    density = run.density(config.teacher)
-    at = contexts(config.teacher, density)
+    taught = density(config.teacher)
+    at = contexts(config.teacher, taught)
     # What would fail, fails before anything is on disk.
     objective(config)
-    untaught(density, config)
+    untaught(taught, config)
     digest = _digest(Path(config.teacher) / run.DENSITY)
     _runs.prepare(
         directory,
         MODEL,
         {"settings": config.model_dump(mode="json"), "sha256": digest},
         lambda: _difference(_settings(directory), (config, digest)),
-        kind="run of a student",
+        kind=KIND,
         overwrite=overwrite,
     )
     if _runs.is_finished(directory):
         report(config.steps, "finished already")
         return load(directory)
-    student = learn(density, config, at, directory, report)
+    student = learn(taught, config, at, directory, report)
     student.save(directory / run.DENSITY)
     found = closeness(
-        teacher(density, at), student.model_.flow, count=config.draws, seed=config.seed
+        teacher(taught, at), student.model_.flow, count=config.draws, seed=config.seed
     )
     results = _results(found, config.seed)
     _files.write_text(directory / _runs.RESULTS, results.model_dump_json(indent=2) + "\n")
@@ -122,13 +123,24 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    density, (config, _) = run.density(directory), _settings(directory)
-    path = directory / _runs.RESULTS
-    try:
-        results = Results.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
-    return Run(directory, config, density, results)
+    config, _ = _settings(directory)
+    _runs.check_finished(directory)
+    density = FlowDensity.load(directory / run.DENSITY)
+    return Run(directory, config, density, _runs.results(directory, Results.model_validate_json))
+
+
+def density(directory: str | Path) -> FlowDensity:
+    """Return the density of a finished run, learned from a table or from another density.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is unfinished, damaged, or of another kind.
+    """
+    directory = Path(directory)
+    if (kind := _runs.model(directory)) not in (run.MODEL, MODEL):
+        raise ValueError(f"{directory} holds the model {kind!r}, expected a density")
+    _runs.check_finished(directory)
+    return FlowDensity.load(directory / run.DENSITY)
 
 
 def _difference(there: tuple[Config, str], asked: tuple[Config, str]) -> str:
@@ -142,13 +154,12 @@ def _digest(directory: Path) -> str:
 
 
 def _settings(directory: Path) -> tuple[Config, str]:
-    kind, content = _saving.read_config(directory)
-    if kind != MODEL:
-        raise ValueError(f"{directory} holds the model {kind!r}, expected a student's run")
-    try:
-        return Config(**content["settings"]), str(content["sha256"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
+    return _runs.settings(
+        directory,
+        MODEL,
+        KIND,
+        lambda content: (Config(**content["settings"]), str(content["sha256"])),
+    )
 
 
 def contexts(directory: str, density: FlowDensity) -> Tensor | None:

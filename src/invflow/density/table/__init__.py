@@ -9,9 +9,23 @@ except ImportError as error:
     raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
 
 from invflow.density.table.columns import Column, Columns
-from invflow.density.table.read import read, write
+from invflow.density.table.read import read
 from invflow.density.table.rows import Rows
 from invflow.density.table.source import Frame, Parquet, Source
+from invflow.density.table.standard import standardise
 from invflow.density.table.survey import survey
+from invflow.density.table.write import write, write_blocks
 
-__all__ = ["Column", "Columns", "Frame", "Parquet", "Rows", "Source", "read", "survey", "write"]
+__all__ = [
+    "Column",
+    "Columns",
+    "Frame",
+    "Parquet",
+    "Rows",
+    "Source",
+    "read",
+    "standardise",
+    "survey",
+    "write",
+    "write_blocks",
+]

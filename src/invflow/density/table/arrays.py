@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from invflow.density.table.columns import Column, Columns
+from invflow.density.table.samples import Floats
 
-Array = NDArray[np.float64]
 #: A context of more standard deviations from the mean is refused.
 FAR = 1e6
 
 
-def numbers(series: Any, name: str) -> Array:
+def numbers(series: Any, name: str, first: int = 0) -> Floats:
     """Return the numbers of a column, NaN where they are missing.
+
+    Args:
+        series: of the column.
+        name: of the column.
+        first: number of its first row in the table, for errors.
 
     Raises:
         ValueError: it holds something else, or an infinite number.
@@ -30,7 +34,8 @@ def numbers(series: Any, name: str) -> Array:
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         raise ValueError(
-            f"column {name!r} holds {values[infinite[0]]} in row {infinite[0]}: "
+            f"column {name!r} holds {values[infinite[0]]} in row "
+            f"{first + infinite[0]}: "
             "infinity has no density"
         )
     return values
@@ -59,61 +64,72 @@ def _text(series: Any) -> Any:
     return other if len(other) else series
 
 
-def features(frame: pd.DataFrame, columns: Columns) -> Array:
+def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     """Return the columns of the density, shape (rows, features), NaN where values are missing.
+
+    Args:
+        frame: rows of the table.
+        columns: of the table.
+        first: number of the first row in the table, for errors.
 
     Raises:
         ValueError: a column that is missing, or whose values do not suit it.
     """
     return _stacked(
-        [_suited(frame, column, columns.missing) for column in columns.features], len(frame)
+        [_suited(frame, column, columns.missing, first) for column in columns.features], len(frame)
     )
 
 
-def _suited(frame: pd.DataFrame, column: Column, missing: bool) -> Array:
-    values = numbers(_series(frame, column.name), column.name)
+def _suited(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
+    values = numbers(_series(frame, column.name), column.name, first)
     gaps = np.flatnonzero(np.isnan(values))
     if len(gaps) and not missing:
         raise ValueError(
-            f"column {column.name!r} has a missing value (NaN) in row {gaps[0]}; a density learned "
-            "with missing='marginalise' integrates over it"
+            f"column {column.name!r} has a missing value (NaN) in row {first + gaps[0]}; a density "
+            "learned with missing='marginalise' integrates over it"
         )
     if column.kind == "integer":
         other = np.flatnonzero(values % 1 > 0)
         if len(other):
             raise ValueError(
                 f"column {column.name!r} held whole numbers in training, "
-                f"got {values[other[0]]} in row {other[0]}; "
+                f"got {values[other[0]]} in row {first + other[0]}; "
                 "where it is continuous, say so in kinds"
             )
     return values
 
 
-def context(frame: pd.DataFrame, columns: Columns) -> Array:
+def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     """Return the context, standardised or one-hot, shape (rows, context size).
+
+    Args:
+        frame: rows of the table.
+        columns: of the table.
+        first: number of the first row in the table, for errors.
 
     Raises:
         ValueError: a column or a value that is missing, or a category that training has not seen.
     """
-    return _stacked([_given(frame, column) for column in columns.context], len(frame))
+    return _stacked([_given(frame, column, first) for column in columns.context], len(frame))
 
 
-def _given(frame: pd.DataFrame, column: Column) -> Array:
+def _given(frame: pd.DataFrame, column: Column, first: int) -> Floats:
     series = _series(frame, column.name)
     lacking = np.flatnonzero(series.isna().to_numpy())
     if len(lacking):
         raise ValueError(
             f"column {column.name!r}, which the density is conditional on, has no value in row "
-            f"{lacking[0]}"
+            f"{first + lacking[0]}"
         )
     if column.kind != "categorical":
-        values = numbers(series, column.name)
+        values = numbers(series, column.name, first)
         deviations = (values - column.location) / column.scale
         far = np.flatnonzero(np.abs(deviations) > FAR)
         if len(far):
             raise ValueError(
                 f"column {column.name!r}, which the density is conditional on, holds "
-                f"{values[far[0]]:g} in row {far[0]}, nothing like which was there in training"
+                f"{values[far[0]]:g} in row {first + far[0]}, nothing like which was there in "
+                "training"
             )
         return deviations[:, None]
     values = categories(series)
@@ -139,7 +155,7 @@ def categories(series: Any) -> list[Any]:
     ]
 
 
-def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+def frame(values: Floats, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Return numbers as a table with the columns and types of the one that was learned.
 
     Args:
@@ -156,7 +172,7 @@ def frame(values: Array, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: found[name] for name in columns.names}, index=given.index)
 
 
-def _typed(values: Array, column: Column) -> Any:
+def _typed(values: Floats, column: Column) -> Any:
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
     if column.kind != "integer":
         return _rounded(values, column, dtype) if pd.api.types.is_float_dtype(dtype) else values
@@ -172,7 +188,7 @@ def _typed(values: Array, column: Column) -> Any:
     return values
 
 
-def _rounded(values: Array, column: Column, dtype: Any) -> Any:
+def _rounded(values: Floats, column: Column, dtype: Any) -> Any:
     """Return numbers of a type with fewer digits, still between the bounds of the column."""
     kept = _plain(dtype).type
     typed = values.astype(kept)
@@ -208,7 +224,7 @@ def _series(frame: pd.DataFrame, name: str) -> Any:
     return frame[name]
 
 
-def _stacked(arrays: list[Array], rows: int) -> Array:
+def _stacked(arrays: list[Floats], rows: int) -> Floats:
     if not arrays:
         return np.empty((rows, 0))
     return np.column_stack(arrays)

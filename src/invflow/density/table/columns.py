@@ -157,6 +157,27 @@ def column_name(argument: str, key: Any, names: Sequence[str]) -> str:
     return cast(str, key)
 
 
+def numbered_names(columns: int) -> list[str]:
+    """Return the names of columns that have none: x0, x1, ..."""
+    return [f"x{i}" for i in range(columns)]
+
+
+def column_names(names: Sequence[str] | None, columns: int) -> list[str]:
+    """Return the columns' names; x0, x1, ... where none are given.
+
+    Raises:
+        TypeError: they are no sequence of strings.
+        ValueError: there are too many or too few, or a name stands twice.
+    """
+    if names is None:
+        return numbered_names(columns)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"names must be a sequence of strings, got {names!r}")
+    if len(names) != columns or len(set(names)) != columns:
+        raise ValueError(f"names must be {columns} different names, got {list(names)}")
+    return list(names)
+
+
 def _bounded(name: str, kind: Any) -> Kind:
     try:
         what, *bounds = kind if len(kind) == 3 else ("continuous", *kind)

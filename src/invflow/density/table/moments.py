@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from invflow.density.table.samples import Floats
 
 
 class Moments:
@@ -30,7 +30,7 @@ class Moments:
         self.mean = np.zeros(size)
         self._scatter = np.zeros((size, size))
 
-    def add(self, rows: Array) -> None:
+    def add(self, rows: Floats) -> None:
         """Take in rows, shape (rows, size)."""
         rows = rows[~np.isnan(rows).any(1)]
         if not len(rows):
@@ -45,7 +45,7 @@ class Moments:
         self.count = total
 
     @property
-    def covariance(self) -> Array:
+    def covariance(self) -> Floats:
         """The covariance, shape (size, size)."""
         return self._scatter / max(self.count, 1)
 
@@ -71,7 +71,7 @@ class Correlations:
         self._location = np.full(size, np.nan)
         self._scale = np.ones(size)
 
-    def add(self, rows: Array) -> None:
+    def add(self, rows: Floats) -> None:
         """Take in rows, shape (rows, columns), NaN where missing."""
         there = ~np.isnan(rows)
         self._place(rows, there)
@@ -89,7 +89,7 @@ class Correlations:
         return bool((self.counts != self.counts.max()).any())
 
     @property
-    def correlation(self) -> Array:
+    def correlation(self) -> Floats:
         """The correlations; zero of columns that do not vary over the rows that have both."""
         counts = np.maximum(self.counts, 1)
         means = self._sums / counts
@@ -100,7 +100,7 @@ class Correlations:
         np.fill_diagonal(correlation, 1.0)
         return correlation
 
-    def _place(self, rows: Array, there: NDArray[np.bool_]) -> None:
+    def _place(self, rows: Floats, there: NDArray[np.bool_]) -> None:
         """Choose about where each column is, from its first rows, so that no digits are lost."""
         for i in np.flatnonzero(np.isnan(self._location) & there.any(0)).tolist():
             values = rows[there[:, i], i]

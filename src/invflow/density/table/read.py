@@ -1,4 +1,4 @@
-"""Tables in files: CSV, Parquet and NumPy's."""
+"""Tables from files: CSV, Parquet and NumPy's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invflow import _files
+from invflow.density.table.columns import numbered_names
 from invflow.density.table.source import Frame, Parquet, Source, unique
 
 #: Parquet files of more bytes in memory are read a few row groups at a time.
 LARGE = 2**30
 READABLE = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz", ".npy")
-WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
 
 def read(path: str | Path) -> Source:
@@ -53,23 +52,6 @@ def read(path: str | Path) -> Source:
     if sum(source.blocks) == 0:
         raise ValueError(f"{path} has no rows")
     return source
-
-
-def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all.
-
-    Raises:
-        ValueError: an unknown kind of file.
-    """
-    kind = suffix(path, WRITABLE)
-    with _files.replacing(path) as temporary:
-        if kind == ".parquet":
-            frame.to_parquet(temporary, index=False)
-        else:
-            # What the name says has to be said, as the temporary name ends otherwise.
-            packed = "gzip" if kind == ".csv.gz" else None
-            separator = "\t" if kind == ".tsv" else ","
-            frame.to_csv(temporary, index=False, sep=separator, compression=packed)
 
 
 def suffix(path: Path, known: tuple[str, ...]) -> str:
@@ -133,7 +115,7 @@ def _arrays(path: Path) -> pd.DataFrame:
 def _matrix(array: Any, names: Any, what: str) -> pd.DataFrame:
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{what} must have shape (rows, columns), got {array.shape}")
-    found = [f"x{i}" for i in range(array.shape[1])] if names is None else [str(n) for n in names]
+    found = numbered_names(array.shape[1]) if names is None else [str(name) for name in names]
     if len(found) != array.shape[1]:
         raise ValueError(f"{what} has {array.shape[1]} columns, and columns {len(found)} names")
     return pd.DataFrame(array, columns=list(unique(found)))

@@ -48,10 +48,9 @@ class Rows:
         context = torch.empty(len(indices), self.columns.context_size, dtype=torch.float64)
         for number in np.unique(blocks).tolist():
             here = torch.from_numpy(blocks == number)
-            first = int(self._ends[number]) - self.blocks[number]
+            places = indices[here] - self._first(number)
             values, given = self.block(number)
-            features[here] = values[indices[here] - first]
-            context[here] = given[indices[here] - first]
+            features[here], context[here] = values[places], given[places]
         return features, context
 
     def parts(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -67,12 +66,16 @@ class Rows:
     def block(self, number: int) -> tuple[Tensor, Tensor]:
         """Return the features and contexts of a block."""
         if number not in self._kept:
-            frame = self._source.block(number)
+            frame, first = self._source.block(number), self._first(number)
             self._kept[number] = (
-                torch.from_numpy(arrays.features(frame, self.columns)),
-                torch.from_numpy(arrays.context(frame, self.columns)),
+                torch.from_numpy(arrays.features(frame, self.columns, first)),
+                torch.from_numpy(arrays.context(frame, self.columns, first)),
             )
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)
         return self._kept[number]
+
+    def _first(self, number: int) -> int:
+        """Return the number of the first row of a block."""
+        return int(self._ends[number]) - self.blocks[number]

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ import pandas as pd
 
 from invflow import _checks
 from invflow.density.table import source as sources
-from invflow.density.table.arrays import Array, categories, numbers
+from invflow.density.table.arrays import categories, numbers
 from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_name
 from invflow.density.table.moments import Correlations, Moments
+from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source
+from invflow.density.table.standard import encoded, placed, varies
 
 #: What to do with missing values.
 MISSING = ("refuse", "marginalise")
@@ -24,6 +27,10 @@ MISSING = ("refuse", "marginalise")
 COMMON = 0.2
 #: or with so few values, each so many times.
 FEW, OFTEN = 50, 10
+#: Whole numbers of which one makes up more are nearly constant.
+NEARLY = 0.99
+#: Of fewer values nothing is said.
+ENOUGH = 100
 #: Correlations as near to one make columns copies of each other, and as near are worth a word.
 COPY = 1e-9
 ALIKE = 1e-4
@@ -84,11 +91,13 @@ def survey(
     notes = {name: _Note(name, said.get(name)) for name in features}
     context = {name: _Given(name, said.get(name)) for name in given}
     together = Correlations(len(features))
+    first = 0
     for block in sources.blocks(source):
-        values = [notes[name].add(block[name]) for name in features]
+        values = [notes[name].add(block[name], first) for name in features]
         together.add(np.column_stack(values))
         for name in given:
-            context[name].add(block[name])
+            context[name].add(block[name], first)
+        first += len(block)
     columns = Columns(
         names,
         tuple(notes[name].column(missing) for name in features),
@@ -101,7 +110,7 @@ def survey(
 
 
 def _conditions(conditional_on: Any, names: Sequence[str]) -> list[str]:
-    if isinstance(conditional_on, str | int):
+    if isinstance(conditional_on, str | Integral):
         conditional_on = [conditional_on]
     if not isinstance(conditional_on, Iterable):
         raise TypeError(f"conditional_on must name columns, got {conditional_on!r}")
@@ -128,11 +137,13 @@ class _Note:
         self.integer = self.said is not None and self.said.name == "integer"
         self.bounds = (None, None) if self.said is None else (self.said.low, self.said.high)
         self.moments = Moments(1)
-        self.first: Array | None = None
+        self.first: Floats | None = None
+        #: The most common value at first, and how often it came in all.
+        self.usual, self.common = math.nan, 0
 
-    def add(self, series: Any) -> Array:
+    def add(self, series: Any, first: int) -> Floats:
         """Take note of a block, and return its numbers as a flow will see them."""
-        values = numbers(series, self.name)
+        values = numbers(series, self.name, first)
         there = values[~np.isnan(values)]
         self.missing += len(values) - len(there)
         self.dtype = self.dtype or str(series.dtype)
@@ -144,8 +155,12 @@ class _Note:
             )
             if self.first is None:
                 self.first = there
+                distinct, counts = np.unique(there, return_counts=True)
+                self.usual = float(distinct[counts.argmax()])
+            self.common += int((there == self.usual).sum())
             _check_size(self.name, there)
-        seen = self._unbounded(values)
+            self._check_bounds(there)
+        seen = encoded(values, self.integer, *self.bounds)
         self.moments.add(seen[:, None])
         return seen
 
@@ -174,48 +189,45 @@ class _Note:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
         if integer and not exact:
             raise ValueError(f"kinds: column {self.name!r} is no integer, it goes beyond 2**52")
-        location, variance = float(self.moments.mean[0]), float(self.moments.covariance[0, 0])
         if integer:
-            if self.bounds == (None, None):  # and something between 0 and 1
-                location, variance = location + 0.5, variance + 1 / 12
-        elif math.sqrt(variance) <= 1e-12 * abs(location):
-            raise ValueError(
-                f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number so "
-                "that its digits are kept, or leave it out"
-            )
+            self._warn_if_nearly_constant()
         else:
+            if not varies(self.moments):
+                raise ValueError(
+                    f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number "
+                    "so that its digits are kept, or leave it out"
+                )
             self._suspect(self.first)
-        return Column(
-            self.name,
-            "integer" if integer else "continuous",
-            self.dtype,
-            self.bounds[0],
-            self.bounds[1],
-            location,
-            math.sqrt(variance),
-            (),
-            low,
-            high,
-        )
+        kind = "integer" if integer else "continuous"
+        column = Column(self.name, kind, self.dtype, *self.bounds, smallest=low, largest=high)
+        return placed(column, self.moments)
 
-    def _unbounded(self, values: Array) -> Array:
-        low, high = self.bounds
-        if low is None and high is None:
-            return values
-        if self.integer:  # in the middle of the interval that stands for each
-            values, high = values + 0.5, None if high is None else high + 1
-        if (low is not None and (values <= low).any()) or (
-            high is not None and (values >= high).any()
-        ):
+    def _check_bounds(self, there: Floats) -> None:
+        low = -math.inf if self.bounds[0] is None else self.bounds[0]
+        high = math.inf if self.bounds[1] is None else self.bounds[1]
+        inside = (
+            (low <= there) & (there <= high) if self.integer else (low < there) & (there < high)
+        )
+        if not inside.all():
             where = "" if self.integer else ", or on a bound, where no density is"
             raise ValueError(f"column {self.name!r} has values outside of {self.bounds}{where}")
-        return unbounded(values, low, high)
 
-    def _suspect(self, values: Array) -> None:
+    def _warn_if_nearly_constant(self) -> None:
+        count = self.moments.count
+        if count >= ENOUGH and self.common > NEARLY * count:
+            warnings.warn(
+                f"column {self.name!r} is nearly constant: {self.common} of its {count} values are "
+                f"{self.usual:g}; there is little to learn the others from, leave it out or name "
+                "it in conditional_on",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _suspect(self, values: Floats) -> None:
         """Warn where a continuous column looks discrete: its density grows without limit."""
         distinct, counts = np.unique(values, return_counts=True)
         share = counts.max() / len(values)
-        if len(values) < 100:
+        if len(values) < ENOUGH:
             return
         if share > COMMON:
             what = f"{100 * share:.0f} % of its values are {distinct[counts.argmax()]:g}"
@@ -229,15 +241,6 @@ class _Note:
             UserWarning,
             stacklevel=4,
         )
-
-
-def unbounded(values: Array, low: float | None, high: float | None) -> Array:
-    """Return what a logarithm or a logit makes of numbers between bounds."""
-    if low is not None and high is not None:
-        return np.log(values - low) - np.log(high - values)
-    if low is not None:
-        return np.log(values - low)
-    return values if high is None else -np.log(high - values)
 
 
 @dataclass
@@ -254,7 +257,7 @@ class _Given:
         self.values: set[Any] = set()
         self.moments = Moments(1)
 
-    def add(self, series: Any) -> None:
+    def add(self, series: Any, first: int) -> None:
         if series.isna().any():
             raise ValueError(
                 f"column {self.name!r}, which the density is conditional on, has missing values"
@@ -263,7 +266,7 @@ class _Given:
         if self._is_categorical(series):
             self.values.update(categories(series))
         else:
-            values = numbers(series, self.name)
+            values = numbers(series, self.name, first)
             _check_size(self.name, values)
             self.moments.add(values[:, None])
 
@@ -271,9 +274,7 @@ class _Given:
         if self.values:
             known = tuple(sorted(self.values, key=lambda value: (str(type(value)), value)))
             return Column(self.name, "categorical", self.dtype, categories=known)
-        scale = math.sqrt(float(self.moments.covariance[0, 0])) or 1.0
-        location = float(self.moments.mean[0])
-        return Column(self.name, "continuous", self.dtype, location=location, scale=scale)
+        return placed(Column(self.name, "continuous", self.dtype), self.moments)
 
     def _is_categorical(self, series: Any) -> bool:
         if self.said is not None:
@@ -282,7 +283,7 @@ class _Given:
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
 
 
-def _check_size(name: str, values: Array) -> None:
+def _check_size(name: str, values: Floats) -> None:
     largest = np.abs(values).max(initial=0.0)
     if largest > LARGEST:
         raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from invflow.density import draws
-from invflow.density._tables import Floats
 from invflow.density.data import Data
 from invflow.density.run import Run
 from invflow.density.table import Rows
+from invflow.density.table.samples import Floats
 from invflow.training.batches import generator
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from invflow.density import draws
-from invflow.density import run as runs
-from invflow.density.student import Run
+from invflow.density.student import Run, density
 from invflow.density.student.run import contexts
 from invflow.report import page
+from invflow.report.density.curve import steps
 from invflow.report.density.pairs import ROWS, Points, pairs
 from invflow.training import metrics
 from invflow.training.batches import generator
@@ -73,7 +73,7 @@ def brief(run: Run) -> list[tuple[str, ...]]:
 
 def points(run: Run) -> Points:
     """Return draws of the teacher and of the student, with the same contexts."""
-    teacher = runs.density(run.config.teacher)
+    teacher = density(run.config.teacher)
     noise = generator("cpu", run.config.seed, 3)
     given = contexts(run.config.teacher, teacher)
     context = torch.empty(ROWS, 0, dtype=torch.float64)
@@ -89,20 +89,14 @@ def points(run: Run) -> Points:
 
 def curve(run: Run) -> Figure:
     """Draw the loss against the step."""
-    from matplotlib.figure import Figure
-
     rows = metrics.read(run.directory)
-    figure = Figure(figsize=(7.5, 3.2), layout="constrained")
-    axis = figure.subplots()
-    for split, style in (("validation", "-"), ("train", ":")):
-        line = [(r["step"], r["loss"]) for r in rows if r["split"] == split]
-        axis.plot(*zip(*line, strict=True), style, marker=".", color="#1f77b4", label=split)
-    lowest = min(r["loss"] for r in rows if math.isfinite(r["loss"]))
-    if lowest > 0:
-        axis.set_yscale("log")
-    axis.set(xlabel="step", ylabel="loss (nats)")
-    axis.grid(alpha=0.25)
-    axis.legend(frameon=False, fontsize=8)
+    lines = {
+        split: [(r["step"], r["loss"]) for r in rows if r["split"] == split]
+        for split in ("validation", "train")
+    }
+    figure = steps(lines, "loss (nats)")
+    if min(r["loss"] for r in rows if math.isfinite(r["loss"])) > 0:
+        figure.axes[0].set_yscale("log")
     return figure
 
 

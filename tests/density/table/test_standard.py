@@ -1,0 +1,82 @@
+"""Means and scales of some of a table's rows; what columns hold is of all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invflow.density.table import Frame, Parquet, standardise, survey
+
+ROWS = 90
+SOURCE = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    {
+        "x": 1e6 + SOURCE.normal(size=ROWS),
+        "n": SOURCE.poisson(3, ROWS),
+        "count": SOURCE.poisson(2, ROWS),
+        "rate": SOURCE.beta(2, 3, ROWS),
+        "t": SOURCE.normal(size=ROWS),
+        "colour": SOURCE.choice(["red", "green"], ROWS),
+    }
+)
+SAID: Any = {"kinds": {"count": ("integer", 0, None), "rate": (0, 1)}, "conditional_on": [4, 5]}
+#: What a flow sees of each column.
+SEEN = {
+    "x": lambda x: x,
+    "n": lambda n: n + 0.5,
+    "count": lambda n: np.log(n + 0.5),
+    "rate": lambda p: np.log(p) - np.log1p(-p),
+    "t": lambda t: t,
+}
+
+
+def test_moments_are_those_of_the_rows_given() -> None:
+    part = TABLE[20:61]
+    found = standardise(survey(Frame(TABLE), **SAID), Frame(part))
+    for column in (*found.features, found.context[0]):
+        seen = SEEN[column.name](part[column.name].to_numpy())
+        variance = seen.var() + (1 / 12 if column.name == "n" else 0)
+        assert column.location == pytest.approx(seen.mean(), rel=1e-12)
+        assert column.scale == pytest.approx(np.sqrt(variance), rel=1e-8)
+
+
+def test_of_all_rows_nothing_changes(tmp_path: Path) -> None:
+    TABLE.to_parquet(tmp_path / "t.parquet", row_group_size=40)
+    for source in (Frame(TABLE), Parquet(tmp_path / "t.parquet")):
+        columns = survey(source, **SAID)
+        assert standardise(columns, source) == columns
+
+
+def test_what_columns_hold_is_of_all_rows() -> None:
+    table = TABLE.assign(n=TABLE["n"].astype(float))
+    table.loc[80, "n"] = 0.5
+    table.loc[81, "colour"] = "mauve"
+    columns = survey(Frame(table), **SAID)
+    found = standardise(columns, Frame(table[:80]))
+    assert found.features[1].kind == "continuous"
+    assert found.context[1].categories == ("green", "mauve", "red")
+    assert [(c.smallest, c.largest) for c in found.features] == [
+        (c.smallest, c.largest) for c in columns.features
+    ]
+
+
+def test_columns_that_do_not_vary_over_these_rows() -> None:
+    table = pd.DataFrame({"x": [0.5, 0.5, 0.5, 9.0], "flag": [False, False, False, True]})
+    columns = survey(Frame(table))
+    with pytest.raises(ValueError, match="'x' hardly varies over the 3 values to learn from"):
+        standardise(columns, Frame(table[:3]))
+    # Dequantised, whole numbers vary between each and the next.
+    flag = standardise(survey(Frame(table[["flag"]])), Frame(table[["flag"]][:3])).features[0]
+    assert (flag.location, flag.scale) == (0.5, pytest.approx(np.sqrt(1 / 12)))
+
+
+@pytest.mark.parametrize("value", [0.5, 3.0])
+def test_a_column_without_values_in_these_rows(value: float) -> None:
+    table = pd.DataFrame({"x": [np.nan, np.nan, value, 1.0], "y": [0.1, 0.2, 0.3, 0.5]})
+    columns = survey(Frame(table), missing="marginalise")
+    with pytest.raises(ValueError, match="'x' hardly varies over the 0 values to learn from"):
+        standardise(columns, Frame(table[:2]))
