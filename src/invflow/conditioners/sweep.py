@@ -325,6 +325,9 @@ class MADEPlan(ReversiblePlan):
         ):
             values = activation(before[source - 1]) if source else z
             rows = layers[layer - 1]
+            if len(panels) == 1:
+                gradients.append((rows @ values.t()).mul_(mask))
+                continue
             parts = [
                 (rows[first:end] @ values[:seen].t()).mul_(mask[first:end, :seen])
                 for first, end, seen in panels

@@ -43,12 +43,13 @@ def plan_of(kind: str, recipe: str) -> Plan:
 
 
 def call(function: type[Function], method: Method, *tensors: Tensor) -> Any:
-    """Apply an autograd function; its operator alone where compiled without a gradient.
+    """Apply an autograd function; its operator alone where there is no gradient to be taken.
 
     (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
     """
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    if torch.compiler.is_compiling() and not wanted:
+    enabled = torch.is_grad_enabled()
+    wanted = enabled and any(tensor.requires_grad for tensor in tensors)
+    if not enabled or (torch.compiler.is_compiling() and not wanted):
         return cast(Any, function).forward(method, *tensors)
     return cast(Any, function).apply(method, *tensors)
 

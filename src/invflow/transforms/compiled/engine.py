@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 from bisect import bisect_left
@@ -19,7 +20,6 @@ from torch import Tensor
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.compiled import activations, maps, product, sweeps
-from invflow.univariate import Univariate, describe
 
 #: Hidden units in a panel, and multiplications that are worth a thread of their own.
 PANEL, SHARE = 32, 2e6
@@ -58,8 +58,9 @@ def _structure(layout: Layout) -> _Structure:
 
 
 @lru_cache(maxsize=256)
-def _map(univariate: Univariate) -> tuple[int, float]:
-    fields = describe(univariate)
+def _map(recipe: str) -> tuple[int, float]:
+    """Return the number of a map of which `recipe` is the string, and its bound."""
+    fields = json.loads(recipe)
     return maps.MAPS[fields["name"]], float(fields.get("bound", 0.0))
 
 
@@ -94,7 +95,7 @@ def _over_tiles(run: Callable[..., None], x: Tensor, multiplications: int, *rest
 
 def solve(
     plan: MADEPlan,
-    univariate: Univariate,
+    univariate: str,
     order: Tensor,
     x: Tensor,
     offset: Tensor,
@@ -117,7 +118,7 @@ def solve(
 
 def pull(
     plan: MADEPlan,
-    univariate: Univariate,
+    univariate: str,
     order: Tensor,
     z: Tensor,
     params: Tensor,

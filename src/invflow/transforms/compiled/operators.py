@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from invflow import univariate as univariates
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.decode import Method, call, folded, no_second_derivative
 
@@ -34,8 +33,8 @@ def sweep(
     """
     from invflow.transforms.compiled import engine
 
-    plan, map = MADEPlan.from_recipe(recipe), univariates.from_recipe(univariate)
-    return engine.solve(plan, map, order, x, offset, weights)
+    plan = MADEPlan.from_recipe(recipe)
+    return engine.solve(plan, univariate, order, x, offset, weights)
 
 
 @sweep.register_fake
@@ -87,8 +86,8 @@ def reverse_sweep(
     """
     from invflow.transforms.compiled import engine
 
-    plan, map = MADEPlan.from_recipe(recipe), univariates.from_recipe(univariate)
-    return engine.pull(plan, map, order, z, params, hidden, bar_z, bar_ladj, weights)
+    plan = MADEPlan.from_recipe(recipe)
+    return engine.pull(plan, univariate, order, z, params, hidden, bar_z, bar_ladj, weights)
 
 
 @reverse_sweep.register_fake
