@@ -38,16 +38,20 @@ class MADE(CachedConditioner):
         skip: let the outputs also read the features directly.
         norm: normalise hidden pre-activations by the root mean square of those of their own degree
             or lower.
+        gain: the size that pre-activations of hidden layers start with, for inputs of size one. A
+            small one makes a network that is nearly linear at first: slower to learn densities,
+            and a good start for posteriors.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: `features` or a width below 1, a negative `context`, an unknown `activation`,
-            residual layers of different widths.
+            residual layers of different widths, a `gain` that is not positive and finite.
 
     References:
         Germain et al. 2015, arXiv 1502.03509; residual blocks: He et al. 2016, arXiv 1603.05027;
-        norm: Zhang and Sennrich 2019, arXiv 1910.07467.
+        norm: Zhang and Sennrich 2019, arXiv 1910.07467; initial weights: He et al. 2015,
+        arXiv 1502.01852, with masks.
 
     Example:
         >>> import torch
@@ -67,6 +71,7 @@ class MADE(CachedConditioner):
         residual: bool = False,
         skip: bool = False,
         norm: bool = False,
+        gain: float = math.sqrt(2.0),
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
@@ -78,6 +83,8 @@ class MADE(CachedConditioner):
                 f"hidden_features must all be equal for residual=True, got {tuple(hidden)}"
             )
         super().__init__(features, len(start), context)
+        if not 0 < _checks.number("gain", gain) < math.inf:
+            raise ValueError(f"gain must be positive and finite, got {gain!r}")
         _checks.boolean("skip", skip)
         _checks.boolean("norm", norm)
         self.layout = Layout(
@@ -98,18 +105,27 @@ class MADE(CachedConditioner):
         for layer in normed:
             self.register_buffer(f"ends_{layer}", self.layout.ends(layer), persistent=False)
         self._row_panels = self.layout.row_panels
-        self._initialise(start, generator)
+        self._initialise(start, gain, generator)
 
     @torch.no_grad()
-    def _initialise(self, start: Sequence[float], generator: torch.Generator | None) -> None:
-        """Orthogonal weights: hidden ones with a small gain, those of the outputs near zero."""
+    def _initialise(
+        self, start: Sequence[float], gain: float, generator: torch.Generator | None
+    ) -> None:
+        """Normal weights, scaled by how many units the masks let each unit see.
+
+        By how many there are, units of low degree would start far too small, and tables whose
+        columns depend on each other closely be learned several times more slowly. Outputs start
+        near `start`.
+        """
         outputs = len(self.layout.hidden) + 1
-        for (layer, _), weight in zip(self.layout.blocks, self.weights, strict=True):
-            gain = 0.01 if layer == outputs else 0.7
-            nn.init.orthogonal_(weight, gain, generator)
-        if self.context_weight is not None:
-            gain = 0.7 if self.layout.hidden else 0.01
-            nn.init.orthogonal_(self.context_weight, gain, generator)
+        for block, (layer, _) in enumerate(self.layout.blocks):
+            seen = self._mask(block).sum(1, keepdim=True)
+            if layer == 1:
+                seen = seen + self.context
+            scale = (0.01 if layer == outputs else gain) * seen.clamp(min=1).rsqrt()
+            nn.init.normal_(self.weights[block], generator=generator).mul_(scale)
+            if layer == 1 and self.context_weight is not None:
+                nn.init.normal_(self.context_weight, generator=generator).mul_(scale)
         last = self.biases[-1]
         last.copy_(torch.tensor(start, dtype=last.dtype).repeat(self.features))
 

@@ -40,11 +40,17 @@ def residual(transform: type[Planar] | type[Radial] | type[Sylvester]) -> Builde
     return build
 
 
-def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
+def autoregressive(conditioner: str, univariate: str, order: str, **options: float) -> Builder:
     """Return what builds the diagonal Gaussian and autoregressive steps that see the context.
 
     With a MADE the order of the latents is reversed after every step (Kingma et al. 2016,
     algorithm 1).
+
+    Args:
+        conditioner: its name.
+        univariate: the map's name.
+        order: "reverse", "random" or "same".
+        **options: further arguments of the conditioner.
     """
 
     def build(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
@@ -56,6 +62,7 @@ def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
             conditioner=conditioner,
             univariate=univariate,
             order=order,
+            **options,
         )
         return [*diagonal(latents, context, steps, hidden), flow.transform]
 
@@ -69,10 +76,10 @@ POSTERIORS: dict[str, Builder] = {
     "planar": residual(Planar),
     "radial": residual(Radial),
     "sylvester": residual(Sylvester),  # orthogonal ones (van den Berg et al. 2018)
-    "iaf": autoregressive("made", "gated", "reverse"),
+    "iaf": autoregressive("made", "gated", "reverse", gain=0.5),
     "iaf-lstm": autoregressive("lstm", "gated", "reverse"),
     "iaf-attention": autoregressive("attention", "gated", "reverse"),
-    "spline": autoregressive("made", "spline", "reverse"),
+    "spline": autoregressive("made", "spline", "reverse", gain=0.5),
 }
 
 
