@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from invflow.conditioners import ACTIVATIONS, MADE
-from tests.helpers import CONDITIONERS, assert_close, context_for, perturbed, randn
+from tests.helpers import CONDITIONERS, assert_close, context_for, generator, perturbed, randn
 
 MADES = {name: build for name, build in CONDITIONERS.items() if name.startswith("made")}
 
@@ -80,3 +80,23 @@ def test_same_generator_same_weights_and_torchs_own_is_untouched() -> None:
     for key, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[key])
     assert not torch.equal(first.weights[0], other.weights[0])
+
+
+@pytest.mark.parametrize(("gain", "context"), [(2**0.5, 0), (0.5, 3)])
+def test_units_of_every_degree_start_with_the_size_asked_for(gain: float, context: int) -> None:
+    made = MADE(16, (0.0,), (1600, 30), context=context, gain=gain, generator=generator(1))
+    z, given = randn(400, 16), randn(400, context, seed=2)
+    rows = z @ (made.weights[0] * made.get_buffer("mask_0")).t().double()
+    if made.context_weight is not None:
+        rows = rows + given @ made.context_weight.t().double()
+    degrees = torch.tensor(made.layout.degrees[1])
+    for degree in degrees.unique():
+        size = rows[:, degrees == degree].square().mean().sqrt()
+        assert abs(float(size) / gain - 1) < 0.15, degree
+    assert made(z.float(), given.float() if context else None).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_gain_that_is_none_is_refused(gain: float) -> None:
+    with pytest.raises(ValueError, match="gain must be positive and finite, got"):
+        MADE(3, (0.0,), gain=gain)

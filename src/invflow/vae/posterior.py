@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from invflow import _checks
 from invflow.flows import IAF, Flow
@@ -40,7 +41,7 @@ def residual(transform: type[Planar] | type[Radial] | type[Sylvester]) -> Builde
     return build
 
 
-def autoregressive(conditioner: str, univariate: str, order: str, **options: float) -> Builder:
+def autoregressive(conditioner: str, univariate: str, order: str, **options: Any) -> Builder:
     """Return what builds the diagonal Gaussian and autoregressive steps that see the context.
 
     With a MADE the order of the latents is reversed after every step (Kingma et al. 2016,
