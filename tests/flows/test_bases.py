@@ -36,7 +36,7 @@ DESCRIBED: dict[str, Any] = {
     "logistic": "logistic",
     "uniform": {"name": "uniform", "low": -2.0, "high": 0.5},
     "mixture": {"name": "mixture", "components": COMPONENTS},
-    "flow": {"name": "flow", "flow": {"name": "iaf", "features": 2, "transforms": 1, "gain": 0.5}},
+    "flow": {"name": "flow", "flow": {"name": "iaf", "features": 2, "transforms": 1}},
     "flows": {
         "name": "flow",
         "flow": {

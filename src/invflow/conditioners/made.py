@@ -39,8 +39,8 @@ class MADE(CachedConditioner):
         norm: normalise hidden pre-activations by the root mean square of those of their own degree
             or lower.
         gain: the size that pre-activations of hidden layers start with, for inputs of size one. A
-            small one makes a network that is nearly linear at first: slower to learn densities,
-            and a good start for posteriors.
+            large one suits columns that depend on each other closely, a small one smooth functions
+            of many columns.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -71,7 +71,7 @@ class MADE(CachedConditioner):
         residual: bool = False,
         skip: bool = False,
         norm: bool = False,
-        gain: float = math.sqrt(2.0),
+        gain: float = 0.7,
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from invflow import _checks
 from invflow.flows import IAF, Flow
@@ -41,17 +40,11 @@ def residual(transform: type[Planar] | type[Radial] | type[Sylvester]) -> Builde
     return build
 
 
-def autoregressive(conditioner: str, univariate: str, order: str, **options: Any) -> Builder:
+def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
     """Return what builds the diagonal Gaussian and autoregressive steps that see the context.
 
     With a MADE the order of the latents is reversed after every step (Kingma et al. 2016,
     algorithm 1).
-
-    Args:
-        conditioner: its name.
-        univariate: the map's name.
-        order: "reverse", "random" or "same".
-        **options: further arguments of the conditioner.
     """
 
     def build(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
@@ -63,7 +56,6 @@ def autoregressive(conditioner: str, univariate: str, order: str, **options: Any
             conditioner=conditioner,
             univariate=univariate,
             order=order,
-            **options,
         )
         return [*diagonal(latents, context, steps, hidden), flow.transform]
 
@@ -77,10 +69,10 @@ POSTERIORS: dict[str, Builder] = {
     "planar": residual(Planar),
     "radial": residual(Radial),
     "sylvester": residual(Sylvester),  # orthogonal ones (van den Berg et al. 2018)
-    "iaf": autoregressive("made", "gated", "reverse", gain=0.5),
+    "iaf": autoregressive("made", "gated", "reverse"),
     "iaf-lstm": autoregressive("lstm", "gated", "reverse"),
     "iaf-attention": autoregressive("attention", "gated", "reverse"),
-    "spline": autoregressive("made", "spline", "reverse", gain=0.5),
+    "spline": autoregressive("made", "spline", "reverse"),
 }
 
 
