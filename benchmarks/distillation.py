@@ -5,6 +5,8 @@ autoregression, and an IAF is distilled from it, by KL(student || teacher) alone
 
 - KL both ways, from fresh draws, in nats with standard errors, and the effective share of the
   importance weights; also for the student as it starts, with the teacher's mean and covariance;
+- the p-value of an energy test of 2,000 draws of each, and its effect: energy distance over its
+  largest value;
 - seconds per draw of the teacher over those of the student, taking turns in batches of 256: of the
   teacher with the cached inverse, and with one network pass per feature, as is usual elsewhere.
 
@@ -24,6 +26,7 @@ from torch import Tensor
 
 from invflow import MAF, Flow
 from invflow.density.distillation import Closeness, closeness, distill
+from invflow.density.two_sample import two_sample
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ HEADER = [
     "KL(student || teacher)",
     "KL(teacher || student)",
     "effective",
+    "energy test: p, effect",
     "teacher / student, cached inverse",
     "teacher / student, D passes",
     "training",
@@ -98,6 +102,14 @@ def taught(features: int, size: Size) -> Flow:
     return flow
 
 
+def energy(found: Closeness) -> str:
+    """Return what the energy test says of draws of both."""
+    assert found.teacher is not None
+    student, teacher = (each.x[:2000].numpy() for each in (found.student, found.teacher))
+    test = two_sample(student, teacher)
+    return f"{test.p_value:.2g}, {test.effect:.2g}"
+
+
 def line(
     features: int, name: str, found: Closeness, slow: float | None, seconds: float
 ) -> list[str]:
@@ -108,6 +120,7 @@ def line(
         f"{found.reverse:.3f} ± {found.reverse_error:.3f}",
         f"{found.forward:.3f} ± {found.forward_error:.3f}",
         f"{100 * found.effective:.2g} %",
+        energy(found),
         f"{found.speedup:.3g}",
         "" if slow is None else f"{slow:.3g}",
         f"{seconds:.0f} s",

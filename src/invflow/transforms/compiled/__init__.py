@@ -28,10 +28,10 @@ def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
 
 @torch.compiler.assume_constant_result
 def usable() -> bool:
-    """Return whether Numba is there."""
+    """Return whether Numba is there, and has a place to keep what it compiles."""
     try:
         importlib.import_module("invflow.transforms.compiled.engine")
-    except ImportError:
+    except (ImportError, RuntimeError):  # the latter for want of a place
         return False
     return True
 
