@@ -338,9 +338,21 @@ def add(path: Path, result: Result) -> None:
         writer.writerows(map(dataclasses.asdict, [*read(path), result]))
 
 
-def run(paths: list[Path], models: list[str], seeds: list[int], out: Path, device: str) -> None:
+def run(
+    paths: list[Path],
+    models: list[str],
+    seeds: list[int],
+    out: Path,
+    device: str,
+    updates: int | None = None,
+) -> None:
     """Train what is missing: all models of a seed, then the next seed."""
     loaded = {path: Data.load(path, device) for path in paths}
+    if updates is not None:
+        for path, data in loaded.items():
+            every = min(data.budget.evaluate_every, updates)
+            budget = dataclasses.replace(data.budget, updates=updates, evaluate_every=every)
+            loaded[path] = dataclasses.replace(data, budget=budget)
     for seed, path, model in itertools.product(seeds, paths, models):
         key = (loaded[path].name, model, seed)
         if key in {result.key for result in read(out)}:
@@ -487,6 +499,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     running["time"].add_argument("--seconds", type=float, default=20, help="of turns, per file")
     running["time"].add_argument("--clock", choices=("wall", "processor"), default="wall")
 
+    for command in (running["train"], running["run"]):
+        command.add_argument("--updates", type=int, help="in place of the budget's")
     for command in (running["train"], running["run"], commands.add_parser("table")):
         command.add_argument("--out", type=Path, default=Path("runs/density.csv"))
     options = parser.parse_args(arguments)
@@ -507,10 +521,11 @@ def main(arguments: list[str]) -> None:
         return
     torch.set_num_threads(options.threads)
     if options.command == "train":
-        run([options.data], [options.model], [options.seed], options.out, options.device)
+        seeds = [options.seed]
+        run([options.data], [options.model], seeds, options.out, options.device, options.updates)
     elif options.command == "run":
         seeds = list(range(options.seeds))
-        run(options.data, options.models, seeds, options.out, options.device)
+        run(options.data, options.models, seeds, options.out, options.device, options.updates)
     else:
         about = directions.environment(options.threads)
         print(", ".join(f"{name} {value}" for name, value in about.items()))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow import univariate as univariates
+from invflow._operator import fake, mapped, operator
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Plan
 from invflow.univariate import Univariate
 
@@ -59,7 +60,7 @@ def unmixed(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(like.device.type, enabled=False)
 
 
-@torch.library.custom_op("invflow::decode", mutates_args=())
+@operator
 def decode(
     kind: str, recipe: str, univariate: str, x: Tensor, offset: Tensor, weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,7 +73,7 @@ def decode(
     return decoder.z, decoder.params, decoder.hidden
 
 
-@decode.register_fake
+@fake(decode)
 def _(
     kind: str, recipe: str, univariate: str, x: Tensor, offset: Tensor, weights: list[Tensor]
 ) -> Solution:
@@ -156,7 +157,7 @@ def selected(tensor: Tensor, dim: int | None, i: int) -> Tensor:
     return tensor if dim is None else tensor.select(dim, i)
 
 
-@decode.register_vmap
+@mapped(decode)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(decode, 3, (-1, -1), (-1, -1, -1), info, in_dims, arguments)
 

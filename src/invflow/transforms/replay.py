@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow import univariate as univariates
+from invflow._operator import fake, mapped, operator
 from invflow.transforms.decode import (
     Method,
     Solution,
@@ -50,7 +51,7 @@ def _functional() -> Generator[None]:
         yield
 
 
-@torch.library.custom_op("invflow::replay", mutates_args=())
+@operator
 def replay(
     kind: str,
     recipe: str,
@@ -92,7 +93,7 @@ def replay(
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 
-@replay.register_fake
+@fake(replay)
 def _(
     kind: str,
     recipe: str,
@@ -107,7 +108,7 @@ def _(
     return [tensor.new_empty(tensor.shape) for tensor in (x, offset, *weights)]
 
 
-@replay.register_vmap
+@mapped(replay)
 def _(info: Any, in_dims: Any, *arguments: Any) -> tuple[list[Tensor], list[int]]:
     """Take the elements one by one: each has gradients of the weights of its own."""
     names, tensors = arguments[:3], arguments[3:]

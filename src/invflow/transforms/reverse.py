@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from invflow._operator import fake, mapped, operator
 from invflow.conditioners import ReversiblePlan
 from invflow.transforms.decode import (
     Method,
@@ -29,7 +30,7 @@ from invflow.transforms.decode import (
 )
 
 
-@torch.library.custom_op("invflow::decode_pullback", mutates_args=())
+@operator
 def decode_pullback(
     kind: str,
     recipe: str,
@@ -58,7 +59,7 @@ def decode_pullback(
     return pullback.z, pullback.params, pullback.hidden
 
 
-@decode_pullback.register_fake
+@fake(decode_pullback)
 def _(
     kind: str,
     recipe: str,
@@ -76,7 +77,7 @@ def _(
     )
 
 
-@decode_pullback.register_vmap
+@mapped(decode_pullback)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(decode_pullback, 2, (-1,) * 4, (-1,) * 3, info, in_dims, arguments)
 

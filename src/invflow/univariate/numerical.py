@@ -17,6 +17,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from invflow._operator import fake, mapped, operator
 from invflow.univariate import table
 from invflow.univariate.base import Univariate
 
@@ -55,7 +56,7 @@ def spread(units: int, reach: float) -> tuple[float, ...]:
     return tuple(reach * (2 * i + 1 - units) / max(units - 1, 1) for i in range(units))
 
 
-@torch.library.custom_op("invflow::find", mutates_args=())
+@operator
 def find(univariate: str, x: Tensor, params: Tensor) -> Tensor:
     """Return the root of the map of a recipe, in the shape that both arguments broadcast to."""
     shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
@@ -63,12 +64,12 @@ def find(univariate: str, x: Tensor, params: Tensor) -> Tensor:
     return map.root(x.expand(shape), params).contiguous()
 
 
-@find.register_fake
+@fake(find)
 def _(univariate: str, x: Tensor, params: Tensor) -> Tensor:
     return x.new_empty(torch.broadcast_shapes(x.shape, params.shape[:-1]))
 
 
-@find.register_vmap
+@mapped(find)
 def _(info: Any, in_dims: Any, univariate: str, x: Tensor, params: Tensor) -> tuple[Tensor, int]:
     """Take the new dimension as one more of the batch, the first."""
     _, x_dim, params_dim = in_dims

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from invflow._operator import fake, mapped, operator
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.decode import Method, call, folded, no_second_derivative
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-@torch.library.custom_op("invflow::sweep", mutates_args=())
+@operator
 def sweep(
     recipe: str, univariate: str, order: Tensor, x: Tensor, offset: Tensor, weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -37,7 +38,7 @@ def sweep(
     return engine.solve(plan, univariate, order, x, offset, weights)
 
 
-@sweep.register_fake
+@fake(sweep)
 def _(
     recipe: str, univariate: str, order: Tensor, x: Tensor, offset: Tensor, weights: list[Tensor]
 ) -> Solution:
@@ -51,12 +52,12 @@ def _(
     )
 
 
-@sweep.register_vmap
+@mapped(sweep)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(sweep, 3, (0, -1), (0, 0, -1, -1), info, in_dims, arguments)
 
 
-@torch.library.custom_op("invflow::reverse_sweep", mutates_args=())
+@operator
 def reverse_sweep(
     recipe: str,
     univariate: str,
@@ -90,7 +91,7 @@ def reverse_sweep(
     return engine.pull(plan, univariate, order, z, params, hidden, bar_z, bar_ladj, weights)
 
 
-@reverse_sweep.register_fake
+@fake(reverse_sweep)
 def _(
     recipe: str,
     univariate: str,
@@ -105,7 +106,7 @@ def _(
     return z.new_empty(z.shape), z.new_empty(params.shape), z.new_empty(hidden.shape)
 
 
-@reverse_sweep.register_vmap
+@mapped(reverse_sweep)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     axes = (0, -1, -1, 0, 0)
     return folded(reverse_sweep, 3, axes, (0, -1, -1), info, in_dims, arguments)
@@ -154,7 +155,8 @@ class _Pull(Function):
     @staticmethod
     def forward(method: Method, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         names = method.plan_recipe, method.univariate_recipe
-        return reverse_sweep(*names, *tensors[:6], list(tensors[6:]))
+        order, z, params, hidden, bar_z, bar_ladj, *weights = tensors
+        return reverse_sweep(*names, order, z, params, hidden, bar_z, bar_ladj, weights)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

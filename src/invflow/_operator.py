@@ -1,0 +1,50 @@
+"""Operators of torch that are opaque to `torch.compile` and `torch.func`.
+
+`torch.library.custom_op` makes them too, but each call through it takes some fifteen microseconds
+longer: it guards against gradients and mutations that its callers here rule out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LIBRARY = torch.library.Library("invflow", "FRAGMENT")
+
+
+def operator(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the operator of a function: a name, a schema from its annotations, no gradient.
+
+    To be called where no gradient is recorded, as in the methods of an autograd function.
+    """
+    name = function.__name__
+    schema = torch.library.infer_schema(function, mutates_args=())
+    _LIBRARY.define(name + schema)
+    _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+    return cast(Callable[P, R], getattr(cast(Any, torch.ops).invflow, name).default)
+
+
+def fake(of: Callable[..., Any]) -> Callable[[F], F]:
+    """Register what gives an operator's results without values: shapes, dtypes and devices."""
+
+    def register(function: F) -> F:
+        cast(Any, torch.library.register_fake)(of, function)
+        return function
+
+    return register
+
+
+def mapped(of: Callable[..., Any]) -> Callable[[F], F]:
+    """Register what an operator does under `torch.func.vmap`."""
+
+    def register(function: F) -> F:
+        cast(Any, torch.library.register_vmap)(of, function)
+        return function
+
+    return register
