@@ -38,9 +38,8 @@ class MADE(CachedConditioner):
         skip: let the outputs also read the features directly.
         norm: normalise hidden pre-activations by the root mean square of those of their own degree
             or lower.
-        gain: the size that pre-activations of hidden layers start with, for inputs of size one. A
-            large one suits columns that depend on each other closely, a small one smooth functions
-            of many columns.
+        gain: hidden weights start normal, with standard deviation gain / sqrt(units that the mask
+            lets a unit see).
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:

@@ -103,7 +103,9 @@ class Autoregressive(Transform):
                 f"map, got {type(conditioner).__name__} and {self.univariate!r}"
             )
         if inverse == "compiled" and not compiled.usable():
-            raise ImportError('inverse="compiled" needs Numba: pip install "invflow[fast]"')
+            raise ImportError(
+                f'inverse="compiled" needs Numba: pip install "invflow[fast]" ({compiled.reason()})'
+            )
         if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
@@ -157,16 +159,17 @@ class Autoregressive(Transform):
 
     def _method(self, x: Tensor) -> str:
         """Resolve "auto": on an accelerator a long sweep is bound by the launch of its steps."""
-        dtype = next(self.conditioner.parameters()).dtype
-        simple = x.device.type == "cpu" and dtype in (torch.float32, torch.float64)
-        if self.inverse_method == "compiled" and not simple:
-            raise ValueError(
-                'inverse="compiled" needs a CPU and single or double precision, '
-                f"got {dtype} on {x.device}"
-            )
+        if self._compiled and self.inverse_method in ("auto", "compiled"):
+            dtype = next(self.conditioner.parameters()).dtype
+            simple = x.device.type == "cpu" and dtype in (torch.float32, torch.float64)
+            if simple and compiled.usable():
+                return "compiled"
+            if self.inverse_method == "compiled":
+                raise ValueError(
+                    'inverse="compiled" needs a CPU and single or double precision, '
+                    f"got {dtype} on {x.device}"
+                )
         if self.inverse_method != "auto":
             return self.inverse_method
-        if self._compiled and simple and compiled.usable():
-            return "compiled"
         sweeps_well = x.device.type == "cpu" or self.features <= 16
         return "cached" if self._cached is not None and sweeps_well else "fixed_point"

@@ -8,6 +8,7 @@ call instead of some fifteen per feature. Needs Numba; compiled at the first use
 from __future__ import annotations
 
 import importlib
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from invflow.transforms.compiled import operators
 from invflow.transforms.decode import Method, call
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-__all__ = ["serves", "solve", "usable"]
+__all__ = ["reason", "serves", "solve", "usable"]
 
 
 def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
@@ -28,12 +29,18 @@ def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
 
 @torch.compiler.assume_constant_result
 def usable() -> bool:
-    """Return whether Numba is there, and has a place to keep what it compiles."""
+    """Return whether Numba is there, and the processor's registers can be used."""
+    return reason() is None
+
+
+@cache
+def reason() -> str | None:
+    """Return why the kernels cannot be used, None if they can."""
     try:
         importlib.import_module("invflow.transforms.compiled.engine")
-    except (ImportError, RuntimeError):  # the latter for want of a place
-        return False
-    return True
+    except ImportError as error:
+        return str(error)
+    return None
 
 
 def solve(
@@ -52,6 +59,6 @@ def solve(
         Shapes [batch, features] and [batch]; differentiable with respect to all tensors.
     """
     if order is None:
-        order = torch.arange(x.shape[1])
+        order = torch.arange(x.shape[1], device=x.device)
     z, ladj, _, _ = call(operators.Solve, method, order, x, offset, *weights)
     return z, ladj

@@ -30,7 +30,7 @@ _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = (
 )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _powers(x):
     """Return 2^n and e^r - 1, where x = n log 2 + r with the smallest r."""
     x = -708.0 if x < -708.0 else x
@@ -44,21 +44,21 @@ def _powers(x):
     return np.int64(bits).view(np.float64), r + r * r * (_C2 + r * p)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def exp(x):
     """The exponential, to rounding between -708 and 708, and constant beyond."""
     scale, rest = _powers(x)
     return scale * rest + scale
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def expm1(x):
     """The exponential less one, with small results to rounding too."""
     scale, rest = _powers(x)
     return scale * rest + (scale - 1.0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def tanh(x):
     """The hyperbolic tangent."""
     x = -20.0 if x < -20.0 else x
@@ -67,13 +67,13 @@ def tanh(x):
     return e / (e + 2.0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def sigmoid(x):
     """The logistic function."""
     return 1.0 / (1.0 + exp(-x))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def activate(name, values, first, count):
     """Replace pre-activations by activations, in place.
 
@@ -116,7 +116,7 @@ def activate(name, values, first, count):
             part[i] = 0.5 * a * math.erfc(-a * _ROOT_HALF)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def pull(name, cotangents, first, hidden, unit, begin, end):
     """Multiply a row of cotangents by the activation's slope, in place.
 

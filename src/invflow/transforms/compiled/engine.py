@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -9,7 +10,8 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +23,21 @@ from invflow.conditioners.layout import Layout
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.compiled import activations, maps, product, sweeps
 
+_SOURCES = (activations, maps, product, sweeps)
 #: Hidden units in a panel, and multiplications that are worth a thread of their own.
 PANEL, SHARE = 32, 2e6
+
+
+@cache
+def _kernels() -> sweeps.Kernels:
+    digest = hashlib.sha256()
+    for module in _SOURCES:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    try:
+        return sweeps.kernels(digest.hexdigest(), keep=True)
+    except RuntimeError:  # no folder to keep it in
+        return sweeps.kernels(digest.hexdigest(), keep=False)
+
 
 #: z, log-determinants, parameters and hidden pre-activations.
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -110,7 +125,7 @@ def solve(
     hidden = x.new_empty(plan.hidden_units, x.shape[0])
     flat = _flat(matrices)
     _over_tiles(
-        sweeps.sweep, x, flat.size, *_structure(plan.layout), *_map(univariate),
+        _kernels().sweep, x, flat.size, *_structure(plan.layout), *_map(univariate),
         flat, _flat([first, *biases]), *_arrays(varying, order, x, z, ladj, params, hidden),
     )  # fmt: skip
     return z, ladj, params, hidden
@@ -135,7 +150,7 @@ def pull(
     ]
     flat = _flat([matrix.t() for matrix in matrices])
     _over_tiles(
-        sweeps.reverse_sweep, z, flat.size, *_structure(plan.layout), *_map(univariate),
+        _kernels().reverse_sweep, z, flat.size, *_structure(plan.layout), *_map(univariate),
         flat, *_arrays(order, z, params, hidden, bar_z, bar_ladj), *_arrays(*results),
     )  # fmt: skip
     return results[0], results[1], results[2]

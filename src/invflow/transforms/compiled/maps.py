@@ -24,7 +24,7 @@ from invflow.transforms.compiled.activations import exp, tanh
 MAPS = {"additive": 0, "affine": 1, "gated": 2}
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def solve(map, bound, tile, row, first, columns, ladj):
     """Replace a row of x by z, and add its log-derivative.
 
@@ -58,7 +58,7 @@ def solve(map, bound, tile, row, first, columns, ladj):
             total[i] += (0.0 if s > 0 else -s) + math.log1p(exp(-abs(s)))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def pull_solve(map, bound, tile, row, point, first, columns, params, feature, begin, end, ladj):
     """Replace a row of cotangents of z by those of x, and leave those of the parameters.
 

@@ -15,10 +15,24 @@ from typing import Any
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-#: Registers per row of a tile, and the bytes of each.
-VECTORS, REGISTER = 4, 64
+
+def _registers() -> tuple[int, int]:
+    """Return the registers per row of a tile, and the bytes of each.
+
+    Four rows of sums, a row that is read and a weight must fit into a processor's registers.
+    """
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    known = {"+avx512f": (4, 64), "+fma": (2, 32), "+neon": (4, 16)}
+    for feature, registers in known.items():
+        if feature in features.split(","):
+            return registers
+    raise ImportError("the compiled sweeps need a processor with fused multiply-add in registers")
+
+
+VECTORS, REGISTER = _registers()
 
 
 def _group(rows: int) -> Any:
@@ -102,7 +116,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
 _four, _two, _one = _group(4), _group(2), _group(1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def accumulate(out, row, rows, weights, first, length, values, source, count, columns):
     """Add a product to rows of a tile: out[row + i] += sum_k w[i, k] values[source + k].
 
