@@ -39,7 +39,7 @@ class MADE(CachedConditioner):
         norm: normalise hidden pre-activations by the root mean square of those of their own degree
             or lower.
         gain: hidden weights start normal, with standard deviation gain / sqrt(units that the mask
-            lets a unit see).
+            lets a unit see); hidden biases start uniform between -0.5 and 0.5.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -113,8 +113,8 @@ class MADE(CachedConditioner):
         """Normal weights, scaled by how many units the masks let each unit see.
 
         By how many there are, units of low degree would start far too small, and tables whose
-        columns depend on each other closely be learned several times more slowly. Outputs start
-        near `start`.
+        columns depend on each other closely be learned several times more slowly. The kinks of
+        units without biases would all meet at zero. Outputs start near `start`.
         """
         outputs = len(self.layout.hidden) + 1
         for block, (layer, _) in enumerate(self.layout.blocks):
@@ -125,6 +125,8 @@ class MADE(CachedConditioner):
             nn.init.normal_(self.weights[block], generator=generator).mul_(scale)
             if layer == 1 and self.context_weight is not None:
                 nn.init.normal_(self.context_weight, generator=generator).mul_(scale)
+        for bias in list(self.biases)[:-1]:
+            nn.init.uniform_(bias, -0.5, 0.5, generator=generator)
         last = self.biases[-1]
         last.copy_(torch.tensor(start, dtype=last.dtype).repeat(self.features))
 
