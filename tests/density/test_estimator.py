@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -41,6 +42,17 @@ def test_pipelines_grid_search_and_clones(rows: Any) -> None:
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     again = clone(search.best_estimator_).fit(rows)
     assert again.score(rows) == pytest.approx(search.score(rows))
+
+
+def test_what_needs_a_fitted_density_says_so(rows: Any, tmp_path: Path) -> None:
+    arguments = {"sample": [], "save": [tmp_path / "run"]}
+    public = [name for name in vars(FlowDensity) if not name.startswith("_")]
+    asked = [name for name in public if name not in ("fit", "learn", "load")]
+    assert {"score_samples", "score", "anomaly_scores", "two_sample", *arguments} <= {*asked}
+    for name in asked:
+        with pytest.raises(NotFittedError, match="FlowDensity instance is not fitted yet"):
+            getattr(small(), name)(*arguments.get(name, [rows]))
+    assert not (tmp_path / "run").exists()
 
 
 def test_pickle(plain: FlowDensity, rows: Any) -> None:

@@ -218,7 +218,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Raises:
             ValueError: other columns than in training, or values that do not suit them.
         """
-        return log_density(self.model_, self.imputer_, self._rows(X))
+        rows = self._rows(X)
+        return log_density(self.model_, self.imputer_, rows)
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the mean log density of rows, in nats.
@@ -382,8 +383,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             >>> density.two_sample(rows[:100], random_state=0).differs
             False
         """
+        x, context = self._tensors(X)
         seed = _seed(random_state)
-        rows, drawn, names = draws.pair(self.model_, *self._tensors(X), seed)
+        rows, drawn, names = draws.pair(self.model_, x, context, seed)
         return two_sample(rows, drawn, names=names, seed=seed)
 
     def save(self, directory: str | Path) -> None:
