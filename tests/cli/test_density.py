@@ -206,13 +206,36 @@ def test_scores_are_beside_the_rows_in_their_types(
     np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
 
 
-def test_a_table_may_be_replaced_by_its_scores(
-    invflow: Invflow, finished: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("score", "RUN", "FILE", "--out", "FILE"), "the table to score"),
+        (("score", "RUN", "FILE", "--out", "SAME"), "the table to score"),
+        (("score", "RUN", "FILE", "--out", "TABLE"), "the table of the run"),
+        (("sample", "RUN", "--given", "FILE", "--out", "FILE"), "--given"),
+        (("sample", "RUN", "--fill", "FILE", "--out", "SAME"), "--fill"),
+        (("sample", "RUN", "--given", "FILE", "--out", "TABLE"), "the table of the run"),
+        (("sample", "RUN", "--fill", "SAMPLES"), "--fill"),
+    ],
+)
+def test_what_a_command_reads_is_not_written_over(
+    invflow: Invflow, finished: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    test = mixed(20, seed=3)
-    file = written(test, tmp_path / "t.csv")
-    assert invflow("score", finished, file, "--out", file)[0] == 0
-    assert list(pd.read_csv(file)["size"]) == pytest.approx(list(test["size"]))
+    (tmp_path / "other").mkdir()
+    places = {
+        "RUN": finished,
+        "TABLE": finished.with_suffix(".parquet"),
+        "FILE": written(mixed(20, seed=3), tmp_path / "t.csv"),
+        "SAME": tmp_path / "other" / ".." / "t.csv",
+        "SAMPLES": finished / "samples.csv",
+    }
+    before = {name: path.read_bytes() for name, path in places.items() if path.is_file()}
+    code, out, err = invflow(*(places.get(each, each) for each in arguments))
+    assert code != 0
+    assert f"--out must be another file than {message}, got " in err
+    assert not out
+    assert err.count("\n") == 0
+    assert {name: places[name].read_bytes() for name in before} == before
 
 
 def test_a_column_named_as_scores_are(invflow: Invflow, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def sample(
     run: Path, count: int | None, given: Path | None, fill: Path | None, out: Path | None, seed: int
 ) -> None:
     """Draw rows into a table, or what is missing in one."""
-    path = target(out, run / "samples.csv")
+    kept = {"--given": given, "--fill": fill, "the table of the run": students.table(run)}
+    path = target(out, run / "samples.csv", kept)
     if given is not None and fill is not None:
         raise ValueError("--given does not go with --fill, whose rows are given themselves")
     density = students.density(run)

@@ -22,7 +22,8 @@ SCORE, USUAL = "log_density", "p_value"
 
 def score(run: Path, data: Path, out: Path | None) -> None:
     """Write the rows of a table with their log density, and how usual they are."""
-    path = target(out, run / "scores.csv")
+    kept = {"the table to score": data, "the table of the run": students.table(run)}
+    path = target(out, run / "scores.csv", kept)
     density = students.density(run)
     table = read(data)
     scores = density.score_samples(table)
