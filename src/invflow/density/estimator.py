@@ -236,18 +236,22 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Args:
             n_samples: how many.
             given: where the density is conditional, a DataFrame or a mapping with the columns that
-                it is conditional on: one row for all draws, or one for each.
+                it is conditional on, or a DataFrame of whole rows, of which the other columns are
+                passed over; if it was learned from an array, also an array, shape (rows, contexts),
+                in the order of `conditional_on`. One row for all draws, or one for each.
             random_state: seed of the draws.
 
         Returns:
             A DataFrame if the density was learned from one, and else an array.
 
         Raises:
-            ValueError: a context is missing, not wanted, or of another number of rows.
+            TypeError: `given` is something else.
+            ValueError: a column of `given` is missing, unknown or not wanted, or its rows are of
+                another number.
         """
         check_is_fitted(self, "model_")
         count = _checks.positive_integer("n_samples", plain(n_samples))
-        given = validation.contexts(given, count, self.columns_)
+        given = validation.contexts(self, given, count, self.columns_)
         context = torch.from_numpy(arrays.context(given, self.columns_))
         noise = generator("cpu", _seed(random_state))
         return self._table(draws.draw(self.model_, context, noise), given)
