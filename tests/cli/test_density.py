@@ -206,6 +206,15 @@ def test_scores_are_beside_the_rows_in_their_types(
     np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
 
 
+def test_whole_numbers_beside_gaps_stay_so(invflow: Invflow, plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,count\n0.5,2\n0.25,\n1.5,3\n")
+    for command in (("score", plain, tmp_path / "t.csv"), ("sample", plain, "--fill", "t.csv")):
+        rest = [tmp_path / "t.csv" if each == "t.csv" else each for each in command]
+        assert invflow(*rest, "--out", tmp_path / "out.csv")[0] == 0
+        lines = (tmp_path / "out.csv").read_text().splitlines()
+        assert [line.split(",")[1] for line in (lines[1], lines[3])] == ["2", "3"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
