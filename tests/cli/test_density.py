@@ -279,7 +279,10 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
         (("sample", "--out", "a.npz"), "--out: a.npz must end in .csv, .csv.gz, .tsv or .parquet"),
         (("sample", "--fill", "TABLE"), "learned with missing='marginalise'"),
         (("sample", "--fill", "TABLE", "--given", "TABLE"), "--given does not go with --fill"),
-        (("sample", "--given", "OTHER"), "given names the column 'z'; the table has 'size', 'colour'"),
+        (
+            ("sample", "--given", "OTHER"),
+            "given names the column 'z'; the table has 'size', 'colour'",
+        ),
         (("sample", "--given", "TABLE", "-n", 7), "given must have one row or 7, got 300"),
         (("score", "TABLE", "--posterior", "iaf"), "--posterior does not go with a density run"),
         (("score", "TABLE", "--samples", 5), "--samples does not go with a density run"),

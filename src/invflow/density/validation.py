@@ -100,9 +100,7 @@ def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.Dat
         return pd.DataFrame(index=range(count))
     if given is None:
         raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
-    if isinstance(given, np.ndarray | list | tuple) and not hasattr(
-        estimator, "feature_names_in_"
-    ):
+    if isinstance(given, np.ndarray | list | tuple) and not hasattr(estimator, "feature_names_in_"):
         frame = _unnamed(given, names)
     else:
         frame = _named(given, names, columns)

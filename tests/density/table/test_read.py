@@ -65,7 +65,7 @@ def test_whole_numbers_of_text_stay_whole_beside_gaps(tmp_path: Path, end: str) 
     text = "".join(line + end for line in lines).replace("f" + end, "f\n", 1)
     (tmp_path / "t.csv").write_text(text, newline="")
     frame = whole(read(tmp_path / "t.csv"))
-    types = dict(self="Int64", b="float64", d="float64", e="Int64", f="float64")
+    types = {"self": "Int64", "b": "float64", "d": "float64", "e": "Int64", "f": "float64"}
     assert {name: str(frame[name].dtype) for name in types} == types
     assert frame["e"].tolist() == [9007199254740993, pd.NA, 5]
     assert frame.to_csv(index=False).splitlines() == lines
