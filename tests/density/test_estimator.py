@@ -208,6 +208,17 @@ def test_gaps_in_scored_rows_are_refused_by_name(
         fitted.impute(frame)
 
 
+def test_any_columns_are_drawn_given_any_others(rows: Any) -> None:
+    """Learned from a table without gaps."""
+    density = small(missing="marginalise").fit(rows)
+    for kept in (0, 1):
+        asked = rows[:4].copy()
+        asked[:, 1 - kept] = NAN
+        drawn = density.sample_conditional(asked, 2, random_state=0)
+        assert np.array_equal(drawn[:, kept], np.tile(rows[:4, kept], 2))
+        assert len(np.unique(drawn[:, 1 - kept])) == 8
+
+
 def test_arrays_with_gaps(rows: Any) -> None:
     holes = np.where(np.random.default_rng(0).random(rows.shape) < 0.2, NAN, rows)
     density = small(missing="marginalise", steps=30).fit(holes)

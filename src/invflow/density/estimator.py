@@ -74,8 +74,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         model_: the density, a `TableDensity`.
         imputer_: what fills gaps, where missing values are marginalised; else None.
         curve_: step and mean bound on the log density of the rows set aside, in nats.
-        reference_: log densities of rows set aside, in ascending order; those of draws of its
-            teacher, if it has been taught.
+        reference_: log densities of rows set aside, by which training has also chosen where to
+            end, in ascending order; those of draws of its teacher, if it has been taught.
         gives_frames_: whether it was learned from a DataFrame or a file, and gives such back.
         n_features_in_: number of columns of the table.
 
@@ -259,6 +259,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def sample_conditional(self, X: Any, n_samples: int = 1, *, random_state: Any = None) -> Any:
         """Return rows whose gaps are filled with draws, given what is there.
 
+        So any columns can be drawn given any others, by a density that was learned with
+        missing="marginalise", even from a table without gaps.
+
         Args:
             X: as for `fit`; what is missing is drawn.
             n_samples: draws for each row.
@@ -348,7 +351,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def anomaly_scores(self, X: Any) -> Floats:
         """Return how usual rows are: the share of rows set aside in training no likelier than they.
 
-        p-values in (0, 1], small for anomalies (`calibration.anomaly`). Rows with gaps are
+        p-values in (0, 1], small for anomalies (`calibration.anomaly`). They are only approximately
+        valid, as the rows set aside have also chosen where training ends. Rows with gaps are
         compared by the density of what is there, which is a number of other units: their p-values
         hold among rows of which as much is missing as of those set aside.
 

@@ -66,7 +66,12 @@ def command(
         ),
     ] = None,
     missing: Annotated[
-        str | None, option("Values: refuse, or marginalise over them.", "Columns", "refuse")
+        str | None,
+        option(
+            "Values: refuse, or marginalise over them, which sample --fill needs.",
+            "Columns",
+            "refuse",
+        ),
     ] = None,
     flow: Annotated[
         str | None,
