@@ -220,7 +220,7 @@ def _returned(series: Any, column: Column) -> Any:
     if column.dtype == "category":
         # Those of the table, not of the draws.
         known = list(column.categories)
-        return pd.Categorical(series, known) if series.isin(known).all() else series.array
+        return pd.Categorical(series, known) if set(series) <= set(known) else series.array
     try:
         typed = series.astype(column.dtype)
     except (TypeError, ValueError):
