@@ -206,6 +206,28 @@ def test_scores_are_beside_the_rows_in_their_types(
     np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_columns_that_the_density_does_not_know_are_kept(
+    invflow: Invflow,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    streamed: bool,
+) -> None:
+    test = mixed(20, seed=3)
+    ids = pd.Series([f"row {i}" for i in range(20)])
+    more = pd.concat([ids.rename("id"), test.assign(score=np.arange(20.0))], axis=1)
+    more.to_parquet(tmp_path / "t.parquet", row_group_size=7, index=False)
+    if streamed:
+        monkeypatch.setattr(import_module("invflow.density.table.read"), "LARGE", 0)
+    out = tmp_path / "s.parquet"
+    assert invflow("score", finished, tmp_path / "t.parquet", "--out", out)[0] == 0
+    found = pd.read_parquet(out)
+    pd.testing.assert_frame_equal(found[list(more)], pd.read_parquet(tmp_path / "t.parquet"))
+    expected = runs.load(finished).density.score_samples(test)
+    np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
+
+
 def test_whole_numbers_beside_gaps_stay_so(invflow: Invflow, plain: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("size,count\n0.5,2\n0.25,\n1.5,3\n")
     for command in (("score", plain, tmp_path / "t.csv"), ("sample", plain, "--fill", "t.csv")):
@@ -254,6 +276,9 @@ def test_a_column_named_as_scores_are(invflow: Invflow, tmp_path: Path) -> None:
     code, _, err = invflow("score", run, tmp_path / "table.parquet")
     assert code != 0
     assert "has a column 'log_density', which is what scores are named" in err
+    # Nothing is scored for nothing: that it lacks a column is not found out.
+    written(frame[["log_density"]], tmp_path / "part.csv")
+    assert "which is what scores are named" in invflow("score", run, tmp_path / "part.csv")[2]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
@@ -288,7 +313,7 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
         (("score", "TABLE", "--samples", 5), "--samples does not go with a density run"),
         (("score", "TABLE", "--seed", 0), "--seed does not go with a density run"),
         (("score", "TABLE", "--out", "a.npz"), "--out: a.npz must end in"),
-        (("score", "OTHER"), "the table has the column 'z', which was not there in training"),
+        (("score", "OTHER"), "the table lacks the column 'colour'"),
         (("score", "FEWER"), "the table lacks the column 'count'"),
         (("score", "MAUVE"), "column 'colour' holds the category 'mauve'"),
         (("score", "HALVES"), "column 'count' held whole numbers in training, got 0.5 in row 4"),
