@@ -17,6 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from invflow import cli
+from invflow.cli import terminal
 from invflow.cli.app import app
 from invflow.cli.density.kinds import kinds
 from invflow.density import run as runs
@@ -474,6 +475,22 @@ def test_one_column(invflow: Invflow, tmp_path: Path) -> None:
     assert invflow("density", file, "--runs", tmp_path, *nsf)[0] == 0
     assert invflow("sample", tmp_path / "a", "-n", 3)[0] == 0
     assert pd.read_csv(tmp_path / "a" / "samples.csv").shape == (3, 1)
+
+
+def test_runs_are_named_after_their_tables(invflow: Invflow, tmp_path: Path) -> None:
+    names = {".hidden.csv": ".hidden", "2024.01.csv": "2024.01", "a.b.CSV.GZ": "a.b"}
+    for file, run in names.items():
+        _whole(mixed(40)).to_csv(tmp_path / file, index=False)
+        steps = ("--flow", "gaussian", "--steps", 1)
+        assert invflow("density", tmp_path / file, "--runs", tmp_path / "runs", *steps)[0] == 0
+        assert (tmp_path / "runs" / run / "report.html").is_file()
+
+
+def test_what_is_shown_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.table("of [bold]a[/bold]", ("", "x[red]"), [("[b]y[/b]", "[/]")])
+    shown = capsys.readouterr().out
+    for text in ("of [bold]a[/bold]", "x[red]", "[b]y[/b]", "[/]"):
+        assert text in shown
 
 
 def test_bounds_may_hold_colons() -> None:

@@ -119,6 +119,7 @@ def command(
     from invflow.density import data as tables
     from invflow.density import experiment
     from invflow.density.config import Config
+    from invflow.density.table.read import READABLE, suffix
     from invflow.report import density as page
 
     named = {"integer": integer, "continuous": continuous, "categorical": categorical}
@@ -145,7 +146,8 @@ def command(
     config = settings(Config, given, {"hidden_features": "hidden"})
     report.require()
     rows = tables.load(config)
-    directory = run_directory(runs, data.name.split(".")[0] if name is None else name)
+    ending = suffix(data, READABLE)
+    directory = run_directory(runs, data.name[: -len(ending)] if name is None else name)
     try:
         with terminal.warnings(), terminal.progress("training", config.steps) as told:
             run = experiment.train(config, directory, rows=rows, overwrite=overwrite, report=told)
