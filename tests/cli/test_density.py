@@ -303,7 +303,7 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
         (("sample",), "given must hold 'colour', got None"),
         (("sample", "--posterior", "iaf"), "--posterior does not go with a density run"),
         (("sample", "--out", "a.npz"), "--out: a.npz must end in .csv, .csv.gz, .tsv or .parquet"),
-        (("sample", "--fill", "TABLE"), "learned with missing='marginalise'"),
+        (("sample", "--fill", "TABLE"), "learned with --missing marginalise"),
         (("sample", "--fill", "TABLE", "--given", "TABLE"), "--given does not go with --fill"),
         (
             ("sample", "--given", "OTHER"),
@@ -317,7 +317,7 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
         (("score", "OTHER"), "the table lacks the column 'colour'"),
         (("score", "FEWER"), "the table lacks the column 'count'"),
         (("score", "MAUVE"), "column 'colour' holds the category 'mauve'"),
-        (("score", "HALVES"), "column 'count' held whole numbers in training, got 0.5 in row 4"),
+        (("score", "HALVES"), "got 0.5 in row 4; where it is continuous, say so with --continuous"),
         (("score", "nowhere.csv"), "nowhere.csv does not exist"),
     ],
 )
@@ -386,7 +386,12 @@ def _changed(column: str, value: object) -> Callable[[Path], None]:
         ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04"), "a.npz: "),
         ("a.csv", lambda path: path.write_text("a,a\n1,2\n"), "two columns of the table are"),
         ("a.csv", lambda path: path.write_text("1.5,2.5\n3,4\n"), "not the names of columns"),
-        ("a.csv", _changed("size", np.nan), "column 'size' has 37 missing value(s) (NaN)"),
+        (
+            "a.csv",
+            _changed("size", np.nan),
+            "column 'size' has 37 missing value(s) (NaN): fill them in, leave the column out, or "
+            "take --missing marginalise",
+        ),
         ("a.csv", _changed("size", np.inf), "column 'size' holds inf in row 3"),
         ("a.csv", _changed("size", "tall"), "column 'size' holds no numbers but values like"),
         (
@@ -425,17 +430,19 @@ def test_bad_tables_are_one_line_and_harm_nothing(
     ("arguments", "message"),
     [
         (("--flow", "fancy"), "flow must be one of 'coupling-nsf'"),
-        (("--hidden", 8), "hidden_features"),  # of a Gaussian
+        (("--hidden", 8), "--hidden: the flow 'gaussian' has no argument"),
+        (("--transforms", 2), "--transforms: the flow 'gaussian' has no argument"),
         (("--steps", 0), "--steps: Input should be greater than 0, got 0"),
         (("--hidden", 0), "--hidden: Input should be greater than 0, got 0"),
         (("--seed", 2**32), "--seed: Input should be less than"),
         (("--missing", "guess"), "--missing: Input should be 'refuse' or 'marginalise'"),
         (("--accelerator", "warp"), "accelerator 'warp' cannot be used"),
         (("--name", "../a"), "--name must be the name of a directory"),
-        (("--conditional-on", "z"), "conditional_on names the column 'z'; the table has 'size'"),
-        (("--integer", "z"), "kinds names the column 'z'"),
-        (("--integer", "size"), "column 'size' is no integer"),
-        (("--categorical", "size"), "only columns in conditional_on can be"),
+        (("--conditional-on", "z"), "--conditional-on names the column 'z'; the table has 'size'"),
+        (("--test-fraction", 0.01), "--test-fraction 0.01 leaves 1 of 40 rows to judge by"),
+        (("--integer", "z"), "--categorical or --bounded names the column 'z'"),
+        (("--integer", "size"), "invflow: column 'size' is no integer"),
+        (("--categorical", "size"), "only columns in --conditional-on can be"),
         (("--bounded", "size"), "--bounded must be COLUMN:LOW:HIGH"),
         (("--bounded", "size:a:b"), "--bounded must be COLUMN:LOW:HIGH"),
         (("--bounded", "size::"), "--bounded must have a bound at least"),

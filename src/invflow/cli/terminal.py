@@ -59,11 +59,15 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
 
 
 @contextmanager
-def warnings() -> Generator[None]:
-    """Show warnings that are meant for users as lines, without the place in the code."""
+def warnings(words: Callable[[str], str] = str) -> Generator[None]:
+    """Show warnings that are meant for users as lines, without the place in the code.
+
+    Args:
+        words: says a warning as a user of the command line would.
+    """
 
     def show(message: Warning | str, *where: object, **more: object) -> None:
-        sys.stderr.write(f"invflow: {message}\n")
+        sys.stderr.write(f"invflow: {words(str(message))}\n")
 
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("default", UserWarning)

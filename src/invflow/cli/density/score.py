@@ -10,6 +10,7 @@ import pandas as pd
 
 from invflow.cli import terminal
 from invflow.cli.density.tables import target
+from invflow.cli.density.words import spoken
 from invflow.density import student as students
 from invflow.density.calibration import anomaly
 from invflow.density.table import Source, read, write_blocks
@@ -20,6 +21,7 @@ from invflow.density.table.source import Projection, blocks
 SCORE, USUAL = "log_density", "p_value"
 
 
+@spoken()
 def score(run: Path, data: Path, out: Path | None) -> None:
     """Write the rows of a table with their log density, and how usual they are.
 
