@@ -17,6 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from invflow import cli
+from invflow.cli import terminal
 from invflow.cli.app import app
 from invflow.cli.density.kinds import kinds
 from invflow.density import run as runs
@@ -206,13 +207,67 @@ def test_scores_are_beside_the_rows_in_their_types(
     np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
 
 
-def test_a_table_may_be_replaced_by_its_scores(
-    invflow: Invflow, finished: Path, tmp_path: Path
+@pytest.mark.parametrize("streamed", [False, True])
+def test_columns_that_the_density_does_not_know_are_kept(
+    invflow: Invflow,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    streamed: bool,
 ) -> None:
     test = mixed(20, seed=3)
-    file = written(test, tmp_path / "t.csv")
-    assert invflow("score", finished, file, "--out", file)[0] == 0
-    assert list(pd.read_csv(file)["size"]) == pytest.approx(list(test["size"]))
+    ids = pd.Series([f"row {i}" for i in range(20)])
+    more = pd.concat([ids.rename("id"), test.assign(score=np.arange(20.0))], axis=1)
+    more.to_parquet(tmp_path / "t.parquet", row_group_size=7, index=False)
+    if streamed:
+        monkeypatch.setattr(import_module("invflow.density.table.read"), "LARGE", 0)
+    out = tmp_path / "s.parquet"
+    assert invflow("score", finished, tmp_path / "t.parquet", "--out", out)[0] == 0
+    found = pd.read_parquet(out)
+    pd.testing.assert_frame_equal(found[list(more)], pd.read_parquet(tmp_path / "t.parquet"))
+    expected = runs.load(finished).density.score_samples(test)
+    np.testing.assert_allclose(found["log_density"], expected, rtol=1e-5)
+
+
+def test_whole_numbers_beside_gaps_stay_so(invflow: Invflow, plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,count\n0.5,2\n0.25,\n1.5,3\n")
+    for command in (("score", plain, tmp_path / "t.csv"), ("sample", plain, "--fill", "t.csv")):
+        rest = [tmp_path / "t.csv" if each == "t.csv" else each for each in command]
+        assert invflow(*rest, "--out", tmp_path / "out.csv")[0] == 0
+        lines = (tmp_path / "out.csv").read_text().splitlines()
+        assert [line.split(",")[1] for line in (lines[1], lines[3])] == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("score", "RUN", "FILE", "--out", "FILE"), "the table to score"),
+        (("score", "RUN", "FILE", "--out", "SAME"), "the table to score"),
+        (("score", "RUN", "FILE", "--out", "TABLE"), "the table of the run"),
+        (("sample", "RUN", "--given", "FILE", "--out", "FILE"), "--given"),
+        (("sample", "RUN", "--fill", "FILE", "--out", "SAME"), "--fill"),
+        (("sample", "RUN", "--given", "FILE", "--out", "TABLE"), "the table of the run"),
+        (("sample", "RUN", "--fill", "SAMPLES"), "--fill"),
+    ],
+)
+def test_what_a_command_reads_is_not_written_over(
+    invflow: Invflow, finished: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    places = {
+        "RUN": finished,
+        "TABLE": finished.with_suffix(".parquet"),
+        "FILE": written(mixed(20, seed=3), tmp_path / "t.csv"),
+        "SAME": tmp_path / "other" / ".." / "t.csv",
+        "SAMPLES": finished / "samples.csv",
+    }
+    before = {name: path.read_bytes() for name, path in places.items() if path.is_file()}
+    code, out, err = invflow(*(places.get(each, each) for each in arguments))
+    assert code != 0
+    assert f"--out must be another file than {message}, got " in err
+    assert not out
+    assert err.count("\n") == 0
+    assert {name: places[name].read_bytes() for name in before} == before
 
 
 def test_a_column_named_as_scores_are(invflow: Invflow, tmp_path: Path) -> None:
@@ -222,6 +277,9 @@ def test_a_column_named_as_scores_are(invflow: Invflow, tmp_path: Path) -> None:
     code, _, err = invflow("score", run, tmp_path / "table.parquet")
     assert code != 0
     assert "has a column 'log_density', which is what scores are named" in err
+    # Nothing is scored for nothing: that it lacks a column is not found out.
+    written(frame[["log_density"]], tmp_path / "part.csv")
+    assert "which is what scores are named" in invflow("score", run, tmp_path / "part.csv")[2]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
@@ -245,18 +303,21 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
         (("sample",), "given must hold 'colour', got None"),
         (("sample", "--posterior", "iaf"), "--posterior does not go with a density run"),
         (("sample", "--out", "a.npz"), "--out: a.npz must end in .csv, .csv.gz, .tsv or .parquet"),
-        (("sample", "--fill", "TABLE"), "learned with missing='marginalise'"),
+        (("sample", "--fill", "TABLE"), "learned with --missing marginalise"),
         (("sample", "--fill", "TABLE", "--given", "TABLE"), "--given does not go with --fill"),
-        (("sample", "--given", "OTHER"), "given lacks the column 'colour'"),
+        (
+            ("sample", "--given", "OTHER"),
+            "given names the column 'z'; the table has 'size', 'colour'",
+        ),
         (("sample", "--given", "TABLE", "-n", 7), "given must have one row or 7, got 300"),
         (("score", "TABLE", "--posterior", "iaf"), "--posterior does not go with a density run"),
         (("score", "TABLE", "--samples", 5), "--samples does not go with a density run"),
         (("score", "TABLE", "--seed", 0), "--seed does not go with a density run"),
         (("score", "TABLE", "--out", "a.npz"), "--out: a.npz must end in"),
-        (("score", "OTHER"), "the table has the column 'z', which was not there in training"),
+        (("score", "OTHER"), "the table lacks the column 'colour'"),
         (("score", "FEWER"), "the table lacks the column 'count'"),
         (("score", "MAUVE"), "column 'colour' holds the category 'mauve'"),
-        (("score", "HALVES"), "column 'count' held whole numbers in training, got 0.5 in row 4"),
+        (("score", "HALVES"), "got 0.5 in row 4; where it is continuous, say so with --continuous"),
         (("score", "nowhere.csv"), "nowhere.csv does not exist"),
     ],
 )
@@ -325,7 +386,12 @@ def _changed(column: str, value: object) -> Callable[[Path], None]:
         ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04"), "a.npz: "),
         ("a.csv", lambda path: path.write_text("a,a\n1,2\n"), "two columns of the table are"),
         ("a.csv", lambda path: path.write_text("1.5,2.5\n3,4\n"), "not the names of columns"),
-        ("a.csv", _changed("size", np.nan), "column 'size' has 37 missing value(s) (NaN)"),
+        (
+            "a.csv",
+            _changed("size", np.nan),
+            "column 'size' has 37 missing value(s) (NaN): fill them in, leave the column out, or "
+            "take --missing marginalise",
+        ),
         ("a.csv", _changed("size", np.inf), "column 'size' holds inf in row 3"),
         ("a.csv", _changed("size", "tall"), "column 'size' holds no numbers but values like"),
         (
@@ -364,17 +430,19 @@ def test_bad_tables_are_one_line_and_harm_nothing(
     ("arguments", "message"),
     [
         (("--flow", "fancy"), "flow must be one of 'coupling-nsf'"),
-        (("--hidden", 8), "hidden_features"),  # of a Gaussian
+        (("--hidden", 8), "--hidden: the flow 'gaussian' has no argument"),
+        (("--transforms", 2), "--transforms: the flow 'gaussian' has no argument"),
         (("--steps", 0), "--steps: Input should be greater than 0, got 0"),
         (("--hidden", 0), "--hidden: Input should be greater than 0, got 0"),
         (("--seed", 2**32), "--seed: Input should be less than"),
         (("--missing", "guess"), "--missing: Input should be 'refuse' or 'marginalise'"),
         (("--accelerator", "warp"), "accelerator 'warp' cannot be used"),
         (("--name", "../a"), "--name must be the name of a directory"),
-        (("--conditional-on", "z"), "conditional_on names the column 'z'; the table has 'size'"),
-        (("--integer", "z"), "kinds names the column 'z'"),
-        (("--integer", "size"), "column 'size' is no integer"),
-        (("--categorical", "size"), "only columns in conditional_on can be"),
+        (("--conditional-on", "z"), "--conditional-on names the column 'z'; the table has 'size'"),
+        (("--test-fraction", 0.01), "--test-fraction 0.01 leaves 1 of 40 rows to judge by"),
+        (("--integer", "z"), "--categorical or --bounded names the column 'z'"),
+        (("--integer", "size"), "invflow: column 'size' is no integer"),
+        (("--categorical", "size"), "only columns in --conditional-on can be"),
         (("--bounded", "size"), "--bounded must be COLUMN:LOW:HIGH"),
         (("--bounded", "size:a:b"), "--bounded must be COLUMN:LOW:HIGH"),
         (("--bounded", "size::"), "--bounded must have a bound at least"),
@@ -414,6 +482,22 @@ def test_one_column(invflow: Invflow, tmp_path: Path) -> None:
     assert invflow("density", file, "--runs", tmp_path, *nsf)[0] == 0
     assert invflow("sample", tmp_path / "a", "-n", 3)[0] == 0
     assert pd.read_csv(tmp_path / "a" / "samples.csv").shape == (3, 1)
+
+
+def test_runs_are_named_after_their_tables(invflow: Invflow, tmp_path: Path) -> None:
+    names = {".hidden.csv": ".hidden", "2024.01.csv": "2024.01", "a.b.CSV.GZ": "a.b"}
+    for file, run in names.items():
+        _whole(mixed(40)).to_csv(tmp_path / file, index=False)
+        steps = ("--flow", "gaussian", "--steps", 1)
+        assert invflow("density", tmp_path / file, "--runs", tmp_path / "runs", *steps)[0] == 0
+        assert (tmp_path / "runs" / run / "report.html").is_file()
+
+
+def test_what_is_shown_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.table("of [bold]a[/bold]", ("", "x[red]"), [("[b]y[/b]", "[/]")])
+    shown = capsys.readouterr().out
+    for text in ("of [bold]a[/bold]", "x[red]", "[b]y[/b]", "[/]"):
+        assert text in shown
 
 
 def test_bounds_may_hold_colons() -> None:

@@ -56,6 +56,10 @@ def test_teach_sample_and_score(
     student = tmp_path / "table-iaf"
     code, _, err = _run(capsys, "sample", student, "-n", 7, "--given", given, "--out", drawn)
     assert (code, err) == (0, "")
+    learned = teacher.with_suffix(".csv")
+    code, _, err = _run(capsys, "sample", student, "--given", given, "--out", learned)
+    assert code != 0
+    assert "--out must be another file than the table of the run" in err
     rows = pd.read_csv(drawn)
     assert list(rows.columns) == ["size", "colour", "count", "share", "new"]
     assert len(rows) == 7

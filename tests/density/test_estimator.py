@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -41,6 +42,17 @@ def test_pipelines_grid_search_and_clones(rows: Any) -> None:
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     again = clone(search.best_estimator_).fit(rows)
     assert again.score(rows) == pytest.approx(search.score(rows))
+
+
+def test_what_needs_a_fitted_density_says_so(rows: Any, tmp_path: Path) -> None:
+    arguments = {"sample": [], "save": [tmp_path / "run"]}
+    public = [name for name in vars(FlowDensity) if not name.startswith("_")]
+    asked = [name for name in public if name not in ("fit", "learn", "load")]
+    assert {"score_samples", "score", "anomaly_scores", "two_sample", *arguments} <= {*asked}
+    for name in asked:
+        with pytest.raises(NotFittedError, match="FlowDensity instance is not fitted yet"):
+            getattr(small(), name)(*arguments.get(name, [rows]))
+    assert not (tmp_path / "run").exists()
 
 
 def test_pickle(plain: FlowDensity, rows: Any) -> None:
@@ -196,6 +208,17 @@ def test_gaps_in_scored_rows_are_refused_by_name(
         fitted.impute(frame)
 
 
+def test_any_columns_are_drawn_given_any_others(rows: Any) -> None:
+    """Learned from a table without gaps."""
+    density = small(missing="marginalise").fit(rows)
+    for kept in (0, 1):
+        asked = rows[:4].copy()
+        asked[:, 1 - kept] = NAN
+        drawn = density.sample_conditional(asked, 2, random_state=0)
+        assert np.array_equal(drawn[:, kept], np.tile(rows[:4, kept], 2))
+        assert len(np.unique(drawn[:, 1 - kept])) == 8
+
+
 def test_arrays_with_gaps(rows: Any) -> None:
     holes = np.where(np.random.default_rng(0).random(rows.shape) < 0.2, NAN, rows)
     density = small(missing="marginalise", steps=30).fit(holes)
@@ -316,7 +339,23 @@ def test_progress(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
         ({"flow": "mixture"}, ValueError, r"flow must be one of .* got 'mixture'"),
         ({"transforms": 0}, ValueError, "transforms must be at least 1"),
         ({"hidden_features": 8}, TypeError, "hidden_features must be a sequence"),
-        ({"flow_options": {"depth": 1}}, TypeError, "depth"),
+        (
+            {"flow_options": {"depth": 1}},
+            TypeError,
+            "flow_options: the flow 'maf' has no argument 'depth'",
+        ),
+        (
+            {"flow": "gaussian"},
+            TypeError,
+            "(transforms|hidden_features): the flow 'gaussian' has no argument",
+        ),
+        (
+            {"flow_options": {"base": {"name": "student-t", "wide": 1}}},
+            TypeError,
+            "unexpected keyword argument 'wide'",
+        ),
+        ({"flow_options": {"features": 3}}, ValueError, "flow_options must not hold 'features'"),
+        ({"flow_options": {"name": "nsf"}}, ValueError, "flow_options must not hold 'name'"),
         ({"missing": "drop"}, ValueError, "missing must be one of"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"steps": 1.5}, TypeError, "steps must be an integer"),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invflow.density.model import SHIFTS, TableDensity
+from invflow.density.spread import spread
 from invflow.density.table import Column, Columns
 from tests.helpers import perturbed
 
@@ -135,6 +136,13 @@ def test_a_probability_is_the_integral_over_a_unit_interval() -> None:
     found = density.log_prob(numbers.unsqueeze(-1), none(numbers)).exp().detach()
     # The mean and the deviation of the sample are known to 1 / sqrt(200 000).
     torch.testing.assert_close(found, exact, rtol=0, atol=3e-3)
+
+
+def test_only_whole_numbers_are_shifted() -> None:
+    kinds = ("continuous", "integer", "continuous", "integer")
+    density = model("gaussian", *(column(kind + str(i), kind) for i, kind in enumerate(kinds)))
+    assert torch.equal(density.shifts[:, [1, 3]], spread(SHIFTS, 2))
+    assert not density.shifts[:, [0, 2]].any()
 
 
 def test_what_is_trained_on_is_a_lower_bound() -> None:

@@ -57,7 +57,13 @@ def test_one_given_row_is_for_all_draws(fitted: FlowDensity) -> None:
     ("given", "message"),
     [
         (None, "given must hold 'group', got None"),
-        ({"other": 1}, "given lacks the column 'group'"),
+        (pd.DataFrame(index=[0]), "given lacks the column 'group'"),
+        ({"other": 1}, "given names the column 'other'; the table has 'group', 'x'"),
+        ({"group": "u", "grop": "v"}, "given names the column 'grop'; the table has 'group'"),
+        ({"group": "u", 9: 1}, "given names the column 9; the table has 'group'"),
+        ({"group": "u", 0: "v"}, "given names the column 'group' twice"),
+        ({"group": "u", "x": 1.0}, "'x', which the density is not conditional on; give 'group'"),
+        (pd.DataFrame({"n": [3], "group": ["u"]}), "'n', which the density is not conditional on"),
         ({"group": "w"}, "'group' holds the category 'w', which was not there in training"),
         ({"group": None}, "'group', which the density is conditional on, has no value in row 0"),
         (pd.DataFrame({"group": ["u", "v"]}), "given must have one row or 3, got 2"),
@@ -84,8 +90,17 @@ def test_context_by_number(rows: Any) -> None:
 def test_given_rows_as_a_mapping(fitted: FlowDensity) -> None:
     drawn = fitted.sample(3, given={"group": ["v", "u", "v"]}, random_state=0)
     assert drawn["group"].tolist() == ["v", "u", "v"]
-    with pytest.raises(TypeError, match="given must be a DataFrame or a mapping, got list"):
-        fitted.sample(3, given=["u", "v", "u"])
+    for given in (["u", "v", "u"], pd.Series(["u"]), np.array([["u"]])):
+        with pytest.raises(TypeError, match="given must be a DataFrame or a mapping, or an array"):
+            fitted.sample(3, given=given)
+
+
+def test_given_whole_rows(fitted: FlowDensity, frame: pd.DataFrame) -> None:
+    drawn = fitted.sample(5, given=frame.head(5), random_state=0)
+    expected = fitted.sample(5, given=frame[["group"]].head(5), random_state=0)
+    pd.testing.assert_frame_equal(drawn, expected)
+    with pytest.raises(ValueError, match="'x', which the density is not conditional on"):
+        fitted.sample(5, given=dict(frame.iloc[0]))
 
 
 def test_columns_go_by_place_where_a_table_has_no_names() -> None:
@@ -108,3 +123,24 @@ def test_given_by_number() -> None:
     drawn = density.sample(3, given={0: 0.5}, random_state=0)
     assert np.array_equal(drawn, density.sample(3, given={"x0": 0.5}, random_state=0))
     assert (drawn[:, 0] == 0.5).all()
+
+
+def test_given_as_an_array() -> None:
+    rows = np.column_stack([ROWS, ROWS[:, 0] ** 2])
+    density = FlowDensity("gaussian", conditional_on=[2, 0], steps=20, random_state=0).fit(rows)
+    for given in (np.array([[4.0, 0.5]]), [[4, 0.5]]):
+        drawn = density.sample(3, given=given, random_state=0)
+        assert np.array_equal(drawn, density.sample(3, given={0: 0.5, 2: 4}, random_state=0))
+        assert drawn[:, [0, 2]].tolist() == [[0.5, 4.0]] * 3
+    each = rows[:3, [2, 0]]
+    assert np.array_equal(density.sample(3, given=each, random_state=0)[:, [2, 0]], each)
+    for given, message in {
+        ((4.0,),): r"given must have shape \(rows, 2\), .* 'x2', 'x0', got \(1, 1\)",
+        (4.0, 0.5): "Expected 2D array, got 1D array",
+        ((4.0, 0.5), (4.0, 0.5)): "given must have one row or 3, got 2",
+        ((4.0, np.nan),): "column 'x0', which the density is conditional on, has no value in row 0",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            density.sample(3, given=given)
+    with pytest.raises(TypeError, match="given must be a DataFrame or a mapping, or an array"):
+        density.sample(3, given=pd.Series([4.0, 0.5]))

@@ -61,7 +61,7 @@ def command(
 
     Writes a table with a line per image, with its bound and log-likelihood; or the rows
     themselves, in the columns of their table, each with its `log_density` and with its `p_value`,
-    how usual it is. Shows the means.
+    how usual it is; columns that the density does not know are kept. Shows the means.
     """
     match _runs.model(run):
         case "density-run" | "student-run":

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 _console = Console(highlight=False)
 
@@ -48,20 +49,25 @@ def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Show a table, the first column to the left and numbers to the right."""
-    grid = Table(title=title, title_justify="left")
+    # Names may hold brackets, which are no markup.
+    grid = Table(title=Text(title, "table.title"), title_justify="left")
     for i, name in enumerate(head):
-        grid.add_column(name, justify="right" if i else "left")
+        grid.add_column(Text(name), justify="right" if i else "left")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(Text, row))
     _console.print(grid)
 
 
 @contextmanager
-def warnings() -> Generator[None]:
-    """Show warnings that are meant for users as lines, without the place in the code."""
+def warnings(words: Callable[[str], str] = str) -> Generator[None]:
+    """Show warnings that are meant for users as lines, without the place in the code.
+
+    Args:
+        words: says a warning as a user of the command line would.
+    """
 
     def show(message: Warning | str, *where: object, **more: object) -> None:
-        sys.stderr.write(f"invflow: {message}\n")
+        sys.stderr.write(f"invflow: {words(str(message))}\n")
 
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("default", UserWarning)

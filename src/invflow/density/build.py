@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from invflow.density.model import TableDensity
 from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.training.batches import generator
+
+#: What the table and other arguments say of the flow.
+DECIDED = ("name", "features", "context", "generator")
 
 
 def build(
@@ -32,13 +36,24 @@ def build(
 
     Raises:
         TypeError: arguments that the flow does not have.
-        ValueError: an unknown flow, or an argument out of range.
+        ValueError: an unknown flow, an argument out of range, or one that is decided without it.
     """
-    described: dict[str, Any] = {"name": flow, **plain(flow_options or {})}
+    options: dict[str, Any] = {} if flow_options is None else plain(flow_options)
+    decided = [name for name in DECIDED if name in options]
+    if decided:
+        raise ValueError(f"flow_options must not hold {decided[0]!r}, which is decided without it")
+    described: dict[str, Any] = {"name": flow, **options}
     if transforms is not None:
         described["transforms"] = plain(transforms)
     if hidden_features is not None:
         described["hidden_features"] = plain(hidden_features)
     weights = generator("cpu", seed)
-    model = TableDensity(columns, described, generator=weights)
+    try:
+        model = TableDensity(columns, described, generator=weights)
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None or unknown[1] not in described:
+            raise
+        where = "flow_options" if unknown[1] in options else unknown[1]
+        raise TypeError(f"{where}: the flow {flow!r} has no argument {unknown[1]!r}") from error
     return model, Imputer(model, generator=weights) if columns.missing else None

@@ -243,7 +243,9 @@ def anomaly(log_density: Any, reference: Any) -> Floats:
     Args:
         log_density: of the rows in question, (rows,), in the same units as the reference.
         reference: log densities of rows that the model was not trained on, or of its own draws,
-            (n,). Minus infinity, outside of the support, is allowed in both.
+            (n,). With rows that have chosen among models, or where training ends, as a
+            `FlowDensity`'s `reference_` has, p-values are only approximately valid. Minus infinity,
+            outside of the support, is allowed in both.
 
     Returns:
         p-values in (0, 1], (rows,). Looking at many rows, expect a share `a` of them below `a`.

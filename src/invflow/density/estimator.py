@@ -74,8 +74,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         model_: the density, a `TableDensity`.
         imputer_: what fills gaps, where missing values are marginalised; else None.
         curve_: step and mean bound on the log density of the rows set aside, in nats.
-        reference_: log densities of rows set aside, in ascending order; those of draws of its
-            teacher, if it has been taught.
+        reference_: log densities of rows set aside, by which training has also chosen where to
+            end, in ascending order; those of draws of its teacher, if it has been taught.
         gives_frames_: whether it was learned from a DataFrame or a file, and gives such back.
         n_features_in_: number of columns of the table.
 
@@ -218,7 +218,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Raises:
             ValueError: other columns than in training, or values that do not suit them.
         """
-        return log_density(self.model_, self.imputer_, self._rows(X))
+        rows = self._rows(X)
+        return log_density(self.model_, self.imputer_, rows)
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the mean log density of rows, in nats.
@@ -235,24 +236,31 @@ class FlowDensity(DensityMixin, BaseEstimator):
         Args:
             n_samples: how many.
             given: where the density is conditional, a DataFrame or a mapping with the columns that
-                it is conditional on: one row for all draws, or one for each.
+                it is conditional on, or a DataFrame of whole rows, of which the other columns are
+                passed over; if it was learned from an array, also an array, shape (rows, contexts),
+                in the order of `conditional_on`. One row for all draws, or one for each.
             random_state: seed of the draws.
 
         Returns:
             A DataFrame if the density was learned from one, and else an array.
 
         Raises:
-            ValueError: a context is missing, not wanted, or of another number of rows.
+            TypeError: `given` is something else.
+            ValueError: a column of `given` is missing, unknown or not wanted, or its rows are of
+                another number.
         """
         check_is_fitted(self, "model_")
         count = _checks.positive_integer("n_samples", plain(n_samples))
-        given = validation.contexts(given, count, self.columns_)
+        given = validation.contexts(self, given, count, self.columns_)
         context = torch.from_numpy(arrays.context(given, self.columns_))
         noise = generator("cpu", _seed(random_state))
         return self._table(draws.draw(self.model_, context, noise), given)
 
     def sample_conditional(self, X: Any, n_samples: int = 1, *, random_state: Any = None) -> Any:
         """Return rows whose gaps are filled with draws, given what is there.
+
+        So any columns can be drawn given any others, by a density that was learned with
+        missing="marginalise", even from a table without gaps.
 
         Args:
             X: as for `fit`; what is missing is drawn.
@@ -343,7 +351,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def anomaly_scores(self, X: Any) -> Floats:
         """Return how usual rows are: the share of rows set aside in training no likelier than they.
 
-        p-values in (0, 1], small for anomalies (`calibration.anomaly`). Rows with gaps are
+        p-values in (0, 1], small for anomalies (`calibration.anomaly`). They are only approximately
+        valid, as the rows set aside have also chosen where training ends. Rows with gaps are
         compared by the density of what is there, which is a number of other units: their p-values
         hold among rows of which as much is missing as of those set aside.
 
@@ -382,8 +391,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
             >>> density.two_sample(rows[:100], random_state=0).differs
             False
         """
+        x, context = self._tensors(X)
         seed = _seed(random_state)
-        rows, drawn, names = draws.pair(self.model_, *self._tensors(X), seed)
+        rows, drawn, names = draws.pair(self.model_, x, context, seed)
         return two_sample(rows, drawn, names=names, seed=seed)
 
     def save(self, directory: str | Path) -> None:

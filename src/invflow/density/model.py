@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.quasirandom import SobolEngine
 
 from invflow import _checks, flows
 from invflow.density.encoding import Encoding
+from invflow.density.spread import spread
 from invflow.density.table import Columns
 from invflow.flows import Flow
 
@@ -54,12 +54,9 @@ class TableDensity(nn.Module):
         self.columns = columns
         self.encoding = Encoding(columns)
         self.flow: Flow = flows.build(**flow, **sizes, generator=generator)
-        if columns.has_integers:
-            # In every coordinate the middles of equal parts of the unit interval.
-            corners = SobolEngine(sizes["features"]).draw(SHIFTS, dtype=torch.float64)
-            shifts = corners + 0.5 / SHIFTS
-        else:
-            shifts = torch.zeros(1, sizes["features"], dtype=torch.float64)
+        integers = [i for i, each in enumerate(columns.features) if each.kind == "integer"]
+        shifts = torch.zeros(SHIFTS if integers else 1, sizes["features"], dtype=torch.float64)
+        shifts[:, integers] = spread(len(shifts), len(integers))
         self.register_buffer("shifts", shifts, persistent=False)
 
     shifts: Tensor

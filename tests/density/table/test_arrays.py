@@ -169,3 +169,31 @@ def test_contexts_are_given_back_in_the_type_that_holds_them() -> None:
     assert whole.dtypes.astype(str).tolist() == ["float64", "category", "int64"]
     part = arrays.frame(values, pd.DataFrame({"c": ["v", "v"], "n": [3.5, 7.0]}), columns)
     assert part["n"].tolist() == [3.5, 7.0]
+
+
+@pytest.mark.parametrize("values", [["u", "v", "v"], [1, 2, 2]])
+def test_contexts_have_the_categories_of_the_table(values: Any) -> None:
+    table = pd.DataFrame({"x": [0.5, 1.5, 2.5], "c": pd.Categorical(values)})
+    columns = survey(Frame(table), conditional_on=["c"])
+    for given in (values[1:2], pd.Categorical(values[1:2])):
+        back = arrays.frame(np.array([[0.25]]), pd.DataFrame({"c": given}), columns)
+        assert back["c"].dtype == table["c"].dtype
+        assert back["c"].tolist() == values[1:2]
+
+
+def test_categories_that_are_kept_as_text_are_given_back_as_they_came() -> None:
+    days = pd.to_datetime(["2020-01-01", "2020-01-02"])
+    table = pd.DataFrame({"x": [0.5, 1.5], "c": pd.Categorical(days)})
+    columns = survey(Frame(table), conditional_on=["c"])
+    back = arrays.frame(np.array([[0.25], [0.75]]), table, columns)
+    assert back["c"].tolist() == days.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"), [([2, 4], r", or turn it .* with astype\('int64'\)$"), (["u", "v"], "$")]
+)
+def test_category_columns_are_no_features(values: Any, advice: str) -> None:
+    message = "column 'c' has the dtype category: name it in conditional_on, or leave it out"
+    table = pd.DataFrame({"c": pd.Categorical(values)})
+    with pytest.raises(ValueError, match=message + advice):
+        survey(Frame(table))

@@ -59,6 +59,18 @@ def test_dialects_of_csv(tmp_path: Path, text: str) -> None:
     pd.testing.assert_frame_equal(whole(read(tmp_path / "t.csv")), TABLE)
 
 
+@pytest.mark.parametrize("end", ["\n", ",\n", "\r\n"])
+def test_whole_numbers_of_text_stay_whole_beside_gaps(tmp_path: Path, end: str) -> None:
+    lines = ["self,b,c,d,e,f", "2,2.0,x,,9007199254740993,inf", ",,y,,,", "3,4.0,,,5,2.0"]
+    text = "".join(line + end for line in lines).replace("f" + end, "f\n", 1)
+    (tmp_path / "t.csv").write_text(text, newline="")
+    frame = whole(read(tmp_path / "t.csv"))
+    types = {"self": "Int64", "b": "float64", "d": "float64", "e": "Int64", "f": "float64"}
+    assert {name: str(frame[name].dtype) for name in types} == types
+    assert frame["e"].tolist() == [9007199254740993, pd.NA, 5]
+    assert frame.to_csv(index=False).splitlines() == lines
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -10,27 +10,34 @@ import pandas as pd
 
 from invflow.cli import terminal
 from invflow.cli.density.tables import target
+from invflow.cli.density.words import spoken
 from invflow.density import student as students
 from invflow.density.calibration import anomaly
 from invflow.density.table import Source, read, write_blocks
 from invflow.density.table.samples import Floats
-from invflow.density.table.source import blocks
+from invflow.density.table.source import Projection, blocks
 
 #: What is written beside the columns of the table.
 SCORE, USUAL = "log_density", "p_value"
 
 
+@spoken()
 def score(run: Path, data: Path, out: Path | None) -> None:
-    """Write the rows of a table with their log density, and how usual they are."""
-    path = target(out, run / "scores.csv")
+    """Write the rows of a table with their log density, and how usual they are.
+
+    Columns that the density does not know, such as the name of a row, go with them.
+    """
+    kept = {"the table to score": data, "the table of the run": students.table(run)}
+    path = target(out, run / "scores.csv", kept)
     density = students.density(run)
     table = read(data)
-    scores = density.score_samples(table)
     taken = [name for name in (SCORE, USUAL) if name in table.names]
     if taken:
         raise ValueError(
             f"{data} has a column {taken[0]!r}, which is what scores are named: name it otherwise"
         )
+    known = [name for name in table.names if name in density.columns_.names]
+    scores = density.score_samples(Projection(table, known))
     p_values = anomaly(scores, density.reference_)
     write_blocks(_beside(table, {SCORE: scores, USUAL: p_values}), path)
     finite = scores[np.isfinite(scores)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +18,23 @@ def table(path: Path) -> pd.DataFrame:
     return pd.concat(list(blocks(read(path))), ignore_index=True)
 
 
-def target(out: Path | None, default: Path) -> Path:
+def target(out: Path | None, default: Path, kept: Mapping[str, Path | None]) -> Path:
     """Return where a table is to go.
 
+    Args:
+        out: what the user says.
+        default: where nothing is said.
+        kept: files that are not to be written over, in words.
+
     Raises:
-        ValueError: it is of no kind that can be written.
+        ValueError: it is of no kind that can be written, or one of those to be kept.
     """
     path = default if out is None else out
     try:
         suffix(path, WRITABLE)
     except ValueError as error:
         raise ValueError(f"--out: {error}") from error
+    for what, file in kept.items():
+        if file is not None and path.resolve() == file.resolve():
+            raise ValueError(f"--out must be another file than {what}, got {path}")
     return path

@@ -9,6 +9,7 @@ import typer
 
 from invflow.cli import terminal
 from invflow.cli.density.kinds import kinds
+from invflow.cli.density.words import spoken, words
 from invflow.cli.settings import directory as run_directory
 from invflow.cli.settings import option, settings
 
@@ -66,7 +67,12 @@ def command(
         ),
     ] = None,
     missing: Annotated[
-        str | None, option("Values: refuse, or marginalise over them.", "Columns", "refuse")
+        str | None,
+        option(
+            "Values: refuse, or marginalise over them, which sample --fill needs.",
+            "Columns",
+            "refuse",
+        ),
     ] = None,
     flow: Annotated[
         str | None,
@@ -114,6 +120,7 @@ def command(
     from invflow.density import data as tables
     from invflow.density import experiment
     from invflow.density.config import Config
+    from invflow.density.table.read import READABLE, suffix
     from invflow.report import density as page
 
     named = {"integer": integer, "continuous": continuous, "categorical": categorical}
@@ -139,10 +146,16 @@ def command(
     given = {k: v for k, v in given.items() if v not in (None, [], {})}
     config = settings(Config, given, {"hidden_features": "hidden"})
     report.require()
-    rows = tables.load(config)
-    directory = run_directory(runs, data.name.split(".")[0] if name is None else name)
+    with spoken():
+        rows = tables.load(config)
+    ending = suffix(data, READABLE)
+    directory = run_directory(runs, data.name[: -len(ending)] if name is None else name)
     try:
-        with terminal.warnings(), terminal.progress("training", config.steps) as told:
+        with (
+            spoken(),
+            terminal.warnings(words),
+            terminal.progress("training", config.steps) as told,
+        ):
             run = experiment.train(config, directory, rows=rows, overwrite=overwrite, report=told)
         page.write(run, rows)
     except KeyboardInterrupt as error:

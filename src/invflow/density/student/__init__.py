@@ -2,6 +2,6 @@
 
 from invflow.density.student.config import Config
 from invflow.density.student.learn import learn
-from invflow.density.student.run import Results, Run, density, load, train
+from invflow.density.student.run import Results, Run, density, load, table, train
 
-__all__ = ["Config", "Results", "Run", "density", "learn", "load", "train"]
+__all__ = ["Config", "Results", "Run", "density", "learn", "load", "table", "train"]

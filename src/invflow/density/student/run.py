@@ -143,6 +143,22 @@ def density(directory: str | Path) -> FlowDensity:
     return FlowDensity.load(directory / run.DENSITY)
 
 
+def table(directory: str | Path) -> Path | None:
+    """Return the table that a run's density goes back to, None where the teacher is gone.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: it is unfinished, damaged, or of another kind.
+    """
+    directory = Path(directory)
+    if _runs.model(directory) != MODEL:
+        return Path(run.load(directory).config.data)
+    try:
+        return table(load(directory).config.teacher)
+    except FileNotFoundError:
+        return None
+
+
 def _difference(there: tuple[Config, str], asked: tuple[Config, str]) -> str:
     return "another teacher" if there[1] != asked[1] else _runs.other_settings(there[0], asked[0])
 

@@ -44,6 +44,12 @@ def numbers(series: Any, name: str, first: int = 0) -> Floats:
 def _parsed(series: Any, name: str) -> Any:
     """Return numbers that are kept as objects."""
     advice = "name it in conditional_on, or leave it out"
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        numeric = pd.api.types.is_numeric_dtype(series.dtype.categories.dtype)
+        numbers = f", or turn it into numbers with astype({str(series.dtype.categories.dtype)!r})"
+        raise ValueError(
+            f"column {name!r} has the dtype category: {advice}{numbers if numeric else ''}"
+        )
     if series.dtype != object:
         first = next(iter(_text(series.dropna())), None)
         raise ValueError(f"column {name!r} holds no numbers but values like {first!r}: {advice}")
@@ -211,6 +217,10 @@ def _array(values: Any, dtype: Any) -> Any:
 
 def _returned(series: Any, column: Column) -> Any:
     """Return what a user has given in the type of its column, where that can hold it."""
+    if column.dtype == "category":
+        # Those of the table, not of the draws.
+        known = list(column.categories)
+        return pd.Categorical(series, known) if set(series) <= set(known) else series.array
     try:
         typed = series.astype(column.dtype)
     except (TypeError, ValueError):

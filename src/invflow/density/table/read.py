@@ -77,9 +77,23 @@ def _text(path: Path, separator: str) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, sep=separator, header=0, names=list(names), index_col=False)
+            options: Any = {"sep": separator, "header": 0, "names": list(names), "index_col": False}
+            frame = pd.read_csv(path, **options)
+            gaps = [name for name in names if _may_be_whole(frame[name])]
+            if not gaps:
+                return frame
+            options |= {"usecols": gaps, "dtype_backend": "numpy_nullable"}
+            found = pd.read_csv(path, **options).select_dtypes("Int64")
+            frame[found.columns] = found
+            return frame
     except pd.errors.ParserWarning as error:
         raise ValueError(f"{path} has lines of more values than there are names") from error
+
+
+def _may_be_whole(series: Any) -> bool:
+    """Whether these may be whole numbers, of which pandas makes others where some are missing."""
+    there = series.dropna()
+    return series.dtype == float and 0 < len(there) < len(series) and not (there % 1).any()
 
 
 def _is_number(text: str) -> bool:

@@ -112,6 +112,29 @@ class Selection:
         return self._source.block(self._numbers[number])
 
 
+class Projection:
+    """Some columns of a source.
+
+    Args:
+        source: where they are.
+        names: which.
+
+    Example:
+        >>> table = Frame(pd.DataFrame({"id": [1, 2], "a": [0.5, 0.7]}))
+        >>> list(Projection(table, ("a",)).block(0))
+        ['a']
+    """
+
+    def __init__(self, source: Source, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.blocks = tuple(source.blocks)
+        self._source = source
+
+    def block(self, number: int) -> pd.DataFrame:
+        frame: Any = self._source.block(number)
+        return frame[list(self.names)]
+
+
 def blocks(source: Source) -> Iterator[pd.DataFrame]:
     """Give the blocks of a source, one after the other."""
     return map(source.block, range(len(source.blocks)))
