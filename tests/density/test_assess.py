@@ -128,7 +128,7 @@ def test_ranks_given_contexts_are_uniform_at_any_number_of_draws(
     """Rows that the model itself has drawn: their ranks are exactly uniform."""
     monkeypatch.setattr(draws, "OWN", 3)
     given = _rows(1000, seed=2)[["k"]]
-    drawn = conditional.sample(1000, given=given, random_state=3)
+    drawn = conditional.sample(1000, given=given, random_state=4)
     x = torch.tensor(drawn[["a", "b"]].to_numpy())
     context = torch.from_numpy(np.eye(2)[(given["k"] == "y").astype(int)])
     found = draws.ranks(conditional.model_, x, context, 4)

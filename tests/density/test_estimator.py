@@ -278,7 +278,7 @@ def test_the_reference_is_sorted_and_set_aside(rows: Any) -> None:
 )
 def test_flows_by_name(flow: str) -> None:
     rows = np.random.default_rng(0).multivariate_normal([0, 5], [[1, 0.8], [0.8, 1]], 100)
-    density = FlowDensity(flow, steps=10, random_state=0, learning_rate=0.01).fit(rows)
+    density = FlowDensity(flow, steps=10, random_state=0, learning_rate=0.003).fit(rows)
     assert np.isfinite(density.score_samples(rows)).all()
     start = FlowDensity(flow, steps=1, learning_rate=1e-9, random_state=0).fit(rows)
     assert density.score(rows) > start.score(rows)

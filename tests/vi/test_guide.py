@@ -37,7 +37,7 @@ def test_fits_a_correlated_normal() -> None:
         pyro.sample("z", dist.MultivariateNormal(torch.tensor([1.0, -2.0]), covariance))
 
     guide = AutoIAF(model, transforms=2, hidden_features=(16,), init_scale=0.5)
-    losses = _fit(model, guide, 600)
+    losses = _fit(model, guide, 1000)
     assert abs(sum(losses[-100:]) / 100) < 0.05
     with torch.no_grad():
         z = guide.get_posterior().sample((4000,))

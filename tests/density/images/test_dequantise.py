@@ -54,7 +54,7 @@ def test_variational_noise_has_the_density_that_it_says() -> None:
 
 def test_a_logistic_base_starts_near_uniform_noise() -> None:
     r, log_q = variational().draw(randn(3, 2), 2000, generator(1))
-    assert log_q.abs().max() < 0.15
+    assert log_q.abs().max() < 0.25
     assert (r.mean(0) - 0.5).abs().max() < 0.03
     assert (r.var(0) - 1 / 12).abs().max() < 0.01
 

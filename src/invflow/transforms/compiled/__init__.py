@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,10 +28,13 @@ def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
     return type(conditioner) is MADE and not conditioner.layout.norm and type(univariate) in maps
 
 
-@torch.compiler.assume_constant_result
 def usable() -> bool:
     """Return whether Numba is there, and the processor's registers can be used."""
     return reason() is None
+
+
+# As torch.compiler.assume_constant_result does, which would load the compiler for it.
+cast(Any, usable)._dynamo_marked_constant = True
 
 
 @cache
