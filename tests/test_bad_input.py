@@ -536,7 +536,8 @@ ARGUMENTS: dict[str, Case] = {
     "inverse-name": (
         lambda: IAF(3, inverse="newton"),
         ValueError,
-        "inverse must be one of 'auto', 'cached', 'compiled', 'fixed_point', 'passes', got 'newton'",
+        "inverse must be one of 'auto', 'cached', 'compiled', 'fixed_point', 'passes', "
+        "got 'newton'",
     ),
     "tolerance-negative": (
         lambda: Autoregressive(MADE_3, tolerance=-1.0),
