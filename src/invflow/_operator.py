@@ -1,7 +1,7 @@
 """Operators of torch that are opaque to `torch.compile` and `torch.func`.
 
-`torch.library.custom_op` makes them too, but each call through it takes some fifteen microseconds
-longer: it guards against gradients and mutations that its callers here rule out.
+`torch.library.custom_op` makes them too, but each call through it takes longer: it guards against
+gradients and mutations that its callers here rule out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Activations and their slopes, number by number of a tile.
 
-Computed in double precision whatever the tile holds, which is as fast as what surrounds it: no
-call leaves the common loops, so that LLVM vectorises them.
+Computed in double precision whatever the tile holds. No call leaves the common loops, so that LLVM
+vectorises them.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
