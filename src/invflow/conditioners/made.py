@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.conditioners import sweep
+from invflow.conditioners import network, sweep
 from invflow.conditioners.activation import ACTIVATIONS
 from invflow.conditioners.base import CachedConditioner
 from invflow.conditioners.layout import Layout
-from invflow.conditioners.norm import normalised
 
 
 class MADE(CachedConditioner):
@@ -103,7 +102,6 @@ class MADE(CachedConditioner):
         self.gains = nn.ParameterList(torch.ones(units[layer]) for layer in normed)
         for layer in normed:
             self.register_buffer(f"ends_{layer}", self.layout.ends(layer), persistent=False)
-        self._row_panels = self.layout.row_panels
         self._initialise(start, gain, generator)
 
     @torch.no_grad()
@@ -130,61 +128,47 @@ class MADE(CachedConditioner):
         last = self.biases[-1]
         last.copy_(torch.tensor(start, dtype=last.dtype).repeat(self.features))
 
-    def _offset(self, context: Tensor | None) -> Tensor:
+    def _mask(self, block: int) -> Tensor:
+        return getattr(self, f"mask_{block}")
+
+    def offset(self, context: Tensor | None) -> Tensor:
         """Return the first layer's pre-activations without its features, ([*batch,] units)."""
         bias = self.biases[0]
         if self.context_weight is None or context is None:
             return bias
         return F.linear(context, self.context_weight, bias)
 
-    def _mask(self, block: int) -> Tensor:
-        return getattr(self, f"mask_{block}")
+    def tensors(self) -> list[Tensor]:
+        """Return all other weights: later biases, gains and matrices."""
+        _, *biases = _entries(self.biases)
+        return [*biases, *_entries(self.gains), *_entries(self.weights)]
 
-    def _product(self, block: int, values: Tensor, bias: Tensor | None) -> Tensor:
-        """Multiply with one masked matrix, each panel of its rows with the columns it sees."""
-        panels = self._row_panels[block]
-        if len(panels) == 1:
-            return F.linear(values, self.weights[block] * self._mask(block), bias)
-        rows = [end - first for first, end, _ in panels]
-        weights = self.weights[block].split(rows)
-        masks = self._mask(block).split(rows)
-        biases = bias.split(rows) if bias is not None else [None] * len(rows)
-        parts = [
-            F.linear(values[..., :seen], weight[:, :seen] * mask[:, :seen], part)
-            for (_, _, seen), weight, mask, part in zip(panels, weights, masks, biases, strict=True)
-        ]
-        return torch.cat(parts, -1)
+    def _masks(self) -> list[Tensor]:
+        return [self._mask(block) for block in range(len(self.layout.blocks))]
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         _checks.event("z", z, self.features, self.biases[0])
         _checks.context(context, self.context, z.shape[:-1], self.biases[0])
-        activation = ACTIVATIONS[self.layout.activation].function
-        offsets = [self._offset(context), *list(self.biases)[1:]]
-        values, rows = [z], z
-        for layer, offset in enumerate(offsets, start=1):
-            shared = offset if offset.ndim == 1 else None
-            before, rows = rows, self._product(layer - 1, values[layer - 1], shared)
-            if shared is None:
-                rows = rows + offset
-            if self.layout.adds_previous(layer):
-                rows = rows + before
-            if layer < len(offsets):
-                values.append(activation(self._normalised(layer, rows)))
-        if self.layout.direct:
-            rows = rows + self._product(len(offsets), z, None)
+        normed = range(1, len(self.gains) + 1)
+        rows = network.outputs(
+            self.layout,
+            z,
+            self.offset(context),
+            *self.plan.unpack([*self.tensors(), *self._masks()]),
+            [self.get_buffer(f"ends_{layer}") for layer in normed],
+        )
         return rows.unflatten(-1, (self.features, self.outputs)).to(z.dtype)
 
-    def _normalised(self, layer: int, rows: Tensor) -> Tensor:
-        if not self.layout.norm:
-            return rows
-        return normalised(rows, self.gains[layer - 1], self.get_buffer(f"ends_{layer}"))
-
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        offset = self._offset(context).to(self.biases[0].dtype)
+        offset = self.offset(context).to(self.biases[0].dtype)
         offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1]).t()
-        masks = [self._mask(block) for block in range(len(self.weights))]
-        return offset, [*list(self.biases)[1:], *self.gains, *self.weights, *masks]
+        return offset, [*self.tensors(), *self._masks()]
 
     @classmethod
     def plan_from(cls, recipe: str) -> sweep.MADEPlan:
         return sweep.MADEPlan.from_recipe(recipe)
+
+
+def _entries(parameters: nn.ParameterList) -> list[Tensor]:
+    """Return the entries of a list, which its own iterator makes one by one from their names."""
+    return list(vars(parameters)["_parameters"].values())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
-from invflow.conditioners import CachedConditioner, Conditioner
+from invflow.conditioners import MADE, CachedConditioner, Conditioner
 from invflow.transforms import cached, compiled, fixed_point, passes
 from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
@@ -89,9 +89,9 @@ class Autoregressive(Transform):
                 f"conditioner must give {self.univariate.parameters} parameters per feature for "
                 f"{self.univariate!r}, got {conditioner.outputs}"
             )
-        self._cached = cached.method(conditioner, self.univariate)
+        self.method = cached.method(conditioner, self.univariate)
         self.inverse_method = _checks.choice("inverse", inverse, INVERSES)
-        if inverse == "cached" and self._cached is None:
+        if inverse == "cached" and self.method is None:
             raise ValueError(
                 f'inverse="cached" needs a conditioner with a decoder, '
                 f"got {type(conditioner).__name__}"
@@ -121,6 +121,8 @@ class Autoregressive(Transform):
         return values if order is None else values.index_select(-1, order.argsort())
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.has_kernels(z) and compiled.plain():
+            return chain([self], z, context, inverse=False)
         z = self._ordered(z)
         x, ladj = self.univariate.forward(z, self.conditioner(z, context))
         return self._restored(x), ladj.sum(-1)
@@ -128,7 +130,7 @@ class Autoregressive(Transform):
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         method = self._method(x)
         if method == "compiled":
-            return self._compiled_sweep(x, context)
+            return chain([self], x, context, inverse=True)
         x = self._ordered(x)
         match method:
             case "cached":
@@ -141,35 +143,63 @@ class Autoregressive(Transform):
         _, ladj = self.univariate.forward(z, self.conditioner(z, context))
         return self._restored(z), -ladj.sum(-1)
 
-    def _compiled_sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        batch = x.shape[:-1]
-        offset, weights = cast(CachedConditioner, self.conditioner).pack(batch, context)
-        rows = x.reshape(math.prod(batch), self.features).to(offset.dtype)
-        method = cast(cached.Method, self._cached)
-        z, ladj = compiled.solve(method, self.order, rows, offset, weights)
-        return z.reshape(x.shape).to(x.dtype), ladj.reshape(batch).to(x.dtype)
+    def link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link:
+        """Return the tensors that kernels need for a batch of this shape."""
+        made = cast(MADE, self.conditioner)
+        offset = made.offset(context).to(made.biases[0].dtype)
+        if offset.ndim > 1:
+            offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1])
+        return compiled.Link(self.order, offset, made.tensors())
 
     def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-1]
         offset, weights = cast(CachedConditioner, self.conditioner).pack(batch, context)
         columns = x.reshape(math.prod(batch), self.features).t().to(offset.dtype)
-        z, params = cached.solve(cast(cached.Method, self._cached), columns, offset, weights)
+        z, params = cached.solve(cast(cached.Method, self.method), columns, offset, weights)
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
+    def has_kernels(self, value: Tensor) -> bool:
+        """Return whether there are kernels for this transform and where `value` is."""
+        if not self._compiled or self.inverse_method not in ("auto", "compiled"):
+            return False
+        dtype = cast(MADE, self.conditioner).biases[0].dtype
+        simple = value.device.type == "cpu" and dtype in (torch.float32, torch.float64)
+        return simple and compiled.usable()
+
     def _method(self, x: Tensor) -> str:
         """Resolve "auto": on an accelerator a long sweep is bound by the launch of its steps."""
-        if self._compiled and self.inverse_method in ("auto", "compiled"):
-            dtype = next(self.conditioner.parameters()).dtype
-            simple = x.device.type == "cpu" and dtype in (torch.float32, torch.float64)
-            if simple and compiled.usable():
-                return "compiled"
-            if self.inverse_method == "compiled":
-                raise ValueError(
-                    'inverse="compiled" needs a CPU and single or double precision, '
-                    f"got {dtype} on {x.device}"
-                )
+        if self.has_kernels(x):
+            return "compiled"
+        if self.inverse_method == "compiled":
+            dtype = cast(MADE, self.conditioner).biases[0].dtype
+            raise ValueError(
+                'inverse="compiled" needs a CPU and single or double precision, '
+                f"got {dtype} on {x.device}"
+            )
         if self.inverse_method != "auto":
             return self.inverse_method
         sweeps_well = x.device.type == "cpu" or self.features <= 16
-        return "cached" if self._cached is not None and sweeps_well else "fixed_point"
+        return "cached" if self.method is not None and sweeps_well else "fixed_point"
+
+
+def chain(
+    parts: Sequence[Autoregressive], value: Tensor, context: Tensor | None, *, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """Map a batch through transforms that join each other, in one call of kernels.
+
+    Args:
+        parts: the transforms, in the order in which they are taken.
+        value: z or x, shape (*batch, features).
+        context: as the transforms take it.
+        inverse: the direction.
+
+    Returns:
+        x or z, shaped like `value`, and log-determinants, of shape `batch`.
+    """
+    batch, features = value.shape[:-1], value.shape[-1]
+    links = [part.link(batch, context) for part in parts]
+    rows = value.reshape(math.prod(batch), features).to(links[0].offset.dtype)
+    run = compiled.inverse if inverse else compiled.forward
+    result, ladj = run(cast(cached.Method, parts[0].method), links, rows)
+    return result.reshape(value.shape).to(value.dtype), ladj.reshape(batch).to(value.dtype)

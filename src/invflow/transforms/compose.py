@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import cast
 
 import torch
@@ -11,6 +12,8 @@ from torch.distributions.constraints import Constraint
 from torch.utils.checkpoint import checkpoint
 
 from invflow import _checks
+from invflow.transforms import compiled
+from invflow.transforms.autoregressive import Autoregressive, chain
 from invflow.transforms.base import Transform
 
 
@@ -68,15 +71,21 @@ class Compose(Transform):
         return cast(Transform, self.transforms[-1]).codomain
 
     def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        parts = cast(Sequence[Transform], self.transforms)
+        parts = list(cast(Sequence[Transform], self.transforms))
+        recompute = self.checkpoint and torch.is_grad_enabled()
         total = value.new_zeros(value.shape[:-1])
-        for part in reversed(parts) if inverse else parts:
-            step = part.inverse if inverse else part
-            arguments = value, context if part.context else None
-            if self.checkpoint and torch.is_grad_enabled() and _pure(part):
-                value, ladj = checkpoint(step, *arguments, use_reentrant=False)
+        for stretch in _stretches(parts[::-1] if inverse else parts, value, recompute):
+            arguments = value, context if stretch[0].context else None
+            if len(stretch) > 1:
+                joined = cast(list[Autoregressive], stretch)
+                value, ladj = chain(joined, *arguments, inverse=inverse)
             else:
-                value, ladj = step(*arguments)
+                (part,) = stretch
+                step = part.inverse if inverse else part
+                if recompute and _pure(part):
+                    value, ladj = checkpoint(step, *arguments, use_reentrant=False)
+                else:
+                    value, ladj = step(*arguments)
             total = total + ladj
         return value, total
 
@@ -85,6 +94,19 @@ class Compose(Transform):
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run(x, context, inverse=True)
+
+
+def _stretches(parts: Sequence[Transform], value: Tensor, apart: bool) -> Iterator[list[Transform]]:
+    """Cut a sequence of transforms into stretches that one call can take, if not all `apart`."""
+    apart = apart or not compiled.plain()
+
+    def kind(numbered: tuple[int, Transform]) -> object:
+        i, part = numbered
+        joins = not apart and isinstance(part, Autoregressive) and part.has_kernels(value)
+        return part.method if joins else i
+
+    for _, stretch in groupby(enumerate(parts), kind):
+        yield [part for _, part in stretch]
 
 
 def _pure(part: Transform) -> bool:

@@ -1,25 +1,28 @@
-"""The cached inverse of an affine, gated or additive MADE, compiled for the CPU.
+"""Both directions of an affine, gated or additive MADE, and their gradients, compiled for the CPU.
 
-The same sweeps as `transforms.cached` takes, forwards and in reverse, in a kernel that each thread
+The parallel pass, and the same sweeps as `transforms.cached` takes, in kernels that each thread
 runs over tiles of the batch: a tile's activations stay in the processor's cache, and there is one
-call instead of some fifteen per feature. Needs Numba; compiled at the first use and kept on disk.
+call instead of some fifteen per pass, or per feature. Needs Numba; compiled at the first use and
+kept on disk.
 """
 
 from __future__ import annotations
 
 import importlib
-from functools import cache
-from typing import Any, cast
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from invflow.conditioners import MADE, Conditioner
+from invflow.conditioners import MADE, Conditioner, network
+from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.compiled import operators
 from invflow.transforms.decode import Method, call
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-__all__ = ["reason", "serves", "solve", "usable"]
+__all__ = ["Link", "forward", "inverse", "plain", "reason", "serves", "usable"]
 
 
 def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
@@ -47,22 +50,84 @@ def reason() -> str | None:
     return None
 
 
-def solve(
-    method: Method, order: Tensor | None, x: Tensor, offset: Tensor, weights: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return the z that an autoregressive transform maps to `x`, and log|det dz/dx|.
+def plain() -> bool:
+    """Return whether calls simply run: not traced, mapped, differentiated forwards or mixed."""
+    inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+    return not (
+        torch.compiler.is_compiling()
+        or inner._are_functorch_transforms_active()
+        or inner._len_torch_dispatch_stack() > 0
+        or torch.is_autocast_enabled("cpu")
+        or cast(Any, torch.autograd.forward_ad)._current_level >= 0
+    )
+
+
+class Link(NamedTuple):
+    """The tensors of one transform.
+
+    Attributes:
+        order: the features in the order in which they are taken, None for that in which they come.
+        offset: of the conditioner, [units] or [batch, units].
+        weights: its other tensors, without masks.
+    """
+
+    order: Tensor | None
+    offset: Tensor
+    weights: list[Tensor]
+
+
+def forward(method: Method, links: Sequence[Link], z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what autoregressive transforms make of `z`, and log|det dx/dz|; where `plain`.
 
     Args:
-        method: what the tensors mean.
-        order: the features in the order in which they are taken, None for that in which they come.
-        x: data, [batch, features].
-        offset: the conditioner's packed offset, [units, batch].
-        weights: the conditioner's packed weights.
+        method: what the tensors of all of them mean.
+        links: their tensors, in the order in which they are taken.
+        z: noise, [batch, features].
 
     Returns:
         Shapes [batch, features] and [batch]; differentiable with respect to all tensors.
     """
-    if order is None:
-        order = torch.arange(x.shape[1], device=x.device)
-    z, ladj, _, _ = call(operators.Solve, method, order, x, offset, *weights)
+    from invflow.transforms.compiled import eager
+
+    return eager.run(eager.Job(method, False, links, partial(_in_pytorch, method)), z)
+
+
+def inverse(method: Method, links: Sequence[Link], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the z that autoregressive transforms map to `x`, and log|det dz/dx|; see `forward`.
+
+    The transforms come last one first. Where calls are not `plain`, this goes through operators
+    that torch can trace.
+    """
+    if plain():
+        from invflow.transforms.compiled import eager
+
+        return eager.run(eager.Job(method, True, links, partial(_in_operators, method)), x)
+    total = torch.zeros_like(x[:, 0])
+    for link in links:
+        x, ladj = _in_operators(method, link, x)
+        total = total + ladj
+    return x, total
+
+
+def _in_pytorch(method: Method, link: Link, z: Tensor) -> tuple[Tensor, Tensor]:
+    order, offset, weights = link
+    plan = cast(MADEPlan, method.plan)
+    z = z if order is None else z.index_select(1, order)
+    params = network.outputs(plan.layout, z, offset, *plan.unpack(_masked(plan, weights)))
+    x, ladj = method.univariate.forward(z, params.unflatten(1, (plan.layout.features, -1)))
+    return x if order is None else x.index_select(1, order.argsort()), ladj.sum(1)
+
+
+def _in_operators(method: Method, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
+    order, offset, weights = link
+    order = torch.arange(x.shape[1], device=x.device) if order is None else order
+    packed = offset.expand(len(x), -1).t()
+    weights = _masked(cast(MADEPlan, method.plan), weights)
+    z, ladj, _, _ = call(operators.Solve, method, order, x, packed, *weights)
     return z, ladj
+
+
+def _masked(plan: MADEPlan, weights: list[Tensor]) -> list[Tensor]:
+    """Return weights and the masks of their matrices."""
+    masks = (plan.layout.mask(*block) for block in plan.layout.blocks)
+    return [*weights, *(mask.to(weights[-1]) for mask in masks)]

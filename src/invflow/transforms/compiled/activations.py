@@ -117,20 +117,18 @@ def activate(name, values, first, count):
 
 
 @njit(nogil=True, error_model="numpy")
-def pull(name, cotangents, first, hidden, unit, begin, end):
-    """Multiply a row of cotangents by the activation's slope, in place.
+def pull(name, cotangents, first, hidden, kept, count):
+    """Multiply cotangents by the activation's slope, in place.
 
     Args:
         name: the activation's number in `ACTIVATIONS`.
         cotangents: a tile's memory, flat.
-        first: where the row begins.
-        hidden: pre-activations, [units, batch].
-        unit: the row's.
-        begin: the first column of the tile.
-        end: the column after the last.
+        first: where to begin.
+        hidden: pre-activations, flat.
+        kept: where those begin.
+        count: how many numbers.
     """
-    part = cotangents[first : first + end - begin]
-    before = hidden[unit, begin:end]
+    part, before = cotangents[first : first + count], hidden[kept : kept + count]
     if name == 0:
         for i in range(part.size):
             part[i] = part[i] if before[i] > 0 else 0.0

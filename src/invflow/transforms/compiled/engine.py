@@ -1,4 +1,4 @@
-"""The compiled sweeps as functions of tensors: structure, memory and threads."""
+"""The kernels as functions of tensors: structure, memory and threads."""
 
 from __future__ import annotations
 
@@ -20,27 +20,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
-from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import activations, maps, product, sweeps
+from invflow.transforms.compiled import (
+    activations,
+    chain,
+    gradients,
+    maps,
+    masked,
+    parallel,
+    product,
+    sweeps,
+    tiles,
+)
 
-_SOURCES = (activations, maps, product, sweeps)
-#: Hidden units in a panel, and multiplications that are worth a thread of their own.
-PANEL, SHARE = 32, 2e6
+_SOURCES = (activations, chain, gradients, maps, masked, parallel, product, sweeps, tiles)
+#: Multiplications that are worth a thread of their own.
+SHARE = 2e6
 
 
 @cache
-def _kernels() -> sweeps.Kernels:
+def _kernels() -> chain.Kernels:
+    """Return the kernels, whose machine code is kept on disk where there is a folder for it."""
     digest = hashlib.sha256()
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
     try:
-        return sweeps.kernels(digest.hexdigest(), keep=True)
+        return chain.kernels(digest.hexdigest(), keep=True)
     except RuntimeError:  # no folder to keep it in
-        return sweeps.kernels(digest.hexdigest(), keep=False)
-
-
-#: z, log-determinants, parameters and hidden pre-activations.
-Solution = tuple[Tensor, Tensor, Tensor, Tensor]
+        return chain.kernels(digest.hexdigest(), keep=False)
 
 
 class _Structure(NamedTuple):
@@ -48,8 +54,6 @@ class _Structure(NamedTuple):
 
     starts: NDArray[np.int64]
     tops: NDArray[np.int64]
-    blocks: NDArray[np.int64]
-    panel: int
     residual: bool
     activation: int
 
@@ -57,19 +61,46 @@ class _Structure(NamedTuple):
 @lru_cache(maxsize=256)
 def _structure(layout: Layout) -> _Structure:
     features = layout.features
-    degrees = layout.degrees[1:]
-    starts = [[bisect_left(layer, d) for d in range(features + 1)] for layer in degrees]
+    starts = [[bisect_left(layer, d) for d in range(features + 1)] for layer in layout.degrees[1:]]
     sizes = [len(layer) for layer in layout.degrees]
-    matrices = [sizes[layer] * sizes[source] for layer, source in layout.blocks]
-    places = itertools.accumulate(matrices[:-1], initial=0)
     return _Structure(
         starts=np.array([list(range(features + 1)), *starts]),
         tops=np.array([0, *itertools.accumulate(sizes[:-1])]),
-        blocks=np.array([(*block, at) for block, at in zip(layout.blocks, places, strict=True)]),
-        panel=max(PANEL * features // max(layout.hidden, default=PANEL), 1),
         residual=layout.residual,
         activation=activations.ACTIVATIONS[layout.activation],
     )
+
+
+@lru_cache(maxsize=256)
+def _shapes(layout: Layout) -> list[tuple[int, ...]]:
+    """Return the shapes of the matrices."""
+    sizes = [len(degrees) for degrees in layout.degrees]
+    return [(sizes[layer], sizes[source]) for layer, source in layout.blocks]
+
+
+class _Panels(NamedTuple):
+    """The matrices' gradients in panels: see `chain.Kernels.weight_gradients`."""
+
+    blocks: NDArray[np.int64]
+    panels: list[tuple[int, int, int]]
+    work: list[int]
+
+
+@lru_cache(maxsize=256)
+def _panels(layout: Layout, columns: int) -> _Panels:
+    shapes = _shapes(layout)
+    places = itertools.accumulate((rows * length for rows, length in shapes[:-1]), initial=0)
+    panels: list[tuple[int, int, int]] = []
+    work: list[int] = []
+    for b, (rows, length) in enumerate(shapes):
+        of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
+        across, along = (rows, length) if of_target else (length, rows)
+        for first in range(0, across, columns):
+            panels.append((b, first, int(of_target)))
+            share = first / across
+            work.append(round(along * (share if of_target else 1 - share)) + columns)
+    blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
+    return _Panels(np.array(blocks), panels, work)
 
 
 @lru_cache(maxsize=256)
@@ -79,78 +110,224 @@ def _map(recipe: str) -> tuple[int, float]:
     return maps.MAPS[fields["name"]], float(fields.get("bound", 0.0))
 
 
-def _flat(tensors: Sequence[Tensor]) -> NDArray[Any]:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors]).numpy()
-
-
-def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
-    return [tensor.contiguous().numpy() for tensor in tensors]
-
-
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Return threads that wait for work; a forked process needs its own."""
     return ThreadPoolExecutor(threads, thread_name_prefix="invflow")
 
 
-def _over_tiles(run: Callable[..., None], x: Tensor, multiplications: int, *rest: Any) -> None:
-    """Run a kernel over the tiles of a batch, on as many threads as are worth it and allowed."""
-    columns = product.VECTORS * product.REGISTER // x.element_size()
-    tiles = math.ceil(x.shape[0] / columns)
-    worth = int(multiplications * x.shape[0] / SHARE)
-    threads = max(1, min(torch.get_num_threads(), tiles, worth))
-    cuts = [tiles * k // threads for k in range(threads + 1)]
-    own, *others = itertools.pairwise(cuts)
+@lru_cache(maxsize=256)
+def _count(features: int) -> NDArray[np.int64]:
+    return np.arange(features)
+
+
+def _together(kernel: Callable[..., None], parts: Sequence[Any], *rest: Any) -> None:
+    """Run a kernel for each part, on a thread of its own."""
+    own, *others = parts
     pool = _pool(os.getpid(), torch.get_num_threads()) if others else None
-    futures = [pool.submit(run, part, columns, *rest) for part in others] if pool else []
-    run(own, columns, *rest)
+    futures = [pool.submit(kernel, part, *rest) for part in others] if pool else []
+    kernel(own, *rest)
     for future in futures:
         future.result()
 
 
-def solve(
-    plan: MADEPlan,
-    univariate: str,
-    order: Tensor,
-    x: Tensor,
-    offset: Tensor,
-    weights: list[Tensor],
-) -> Solution:
-    """The forward sweep; see `operators.sweep`."""
-    biases, _, matrices, _ = plan.unpack(weights)
-    first = offset.new_zeros(offset.shape[0]) if offset.shape[1] == 0 else offset[:, 0]
-    varying = offset[:0] if offset.stride(1) == 0 else offset
-    z, ladj = torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(x.shape[0])
-    params = x.new_empty(x.shape[1] * plan.layout.outputs, x.shape[0])
-    hidden = x.new_empty(plan.hidden_units, x.shape[0])
-    flat = _flat(matrices)
-    _over_tiles(
-        _kernels().sweep, x, flat.size, *_structure(plan.layout), *_map(univariate),
-        flat, _flat([first, *biases]), *_arrays(varying, order, x, z, ladj, params, hidden),
-    )  # fmt: skip
-    return z, ladj, params, hidden
+def _check(layout: Layout, dtype: torch.dtype, matrices: Sequence[Tensor]) -> None:
+    """Check what is read by address."""
+    for matrix, shape in zip(matrices, _shapes(layout), strict=True):
+        if matrix.shape != shape or matrix.dtype != dtype or matrix.device.type != "cpu":
+            raise ValueError(
+                f"weights must be of shape {shape} and {dtype} on the CPU, "
+                f"got {tuple(matrix.shape)} and {matrix.dtype} on {matrix.device}"
+            )
 
 
-def pull(
-    plan: MADEPlan,
-    univariate: str,
-    order: Tensor,
-    z: Tensor,
-    params: Tensor,
-    hidden: Tensor,
-    bar_z: Tensor,
-    bar_ladj: Tensor,
-    weights: list[Tensor],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The reverse sweep; see `operators.reverse_sweep`."""
-    _, _, matrices, _ = plan.unpack(weights)
-    results = [
-        torch.empty_like(like, memory_format=torch.contiguous_format)
-        for like in (z, params, hidden)
-    ]
-    flat = _flat([matrix.t() for matrix in matrices])
-    _over_tiles(
-        _kernels().reverse_sweep, z, flat.size, *_structure(plan.layout), *_map(univariate),
-        flat, *_arrays(order, z, params, hidden, bar_z, bar_ladj), *_arrays(*results),
-    )  # fmt: skip
-    return results[0], results[1], results[2]
+def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
+    return [tensor.numpy() for tensor in tensors]
+
+
+class Link(NamedTuple):
+    """The tensors of one transform of a chain.
+
+    Attributes:
+        order: the features in the order in which they are taken, None for that in which they come.
+        offset: what the first layer has of the context and its bias, [units] or [batch, units].
+        biases: of the later layers.
+        matrices: in the order of `layout.blocks`.
+    """
+
+    order: Tensor | None
+    offset: Tensor
+    biases: Sequence[Tensor]
+    matrices: Sequence[Tensor]
+
+
+class Kept(NamedTuple):
+    """What the way back needs.
+
+    Attributes:
+        value: what was mapped, [batch, features].
+        steps: what came out of each transform, [transforms, batch, features].
+        params: the parameters there, [transforms, tiles, features * outputs * columns].
+        hidden: the pre-activations there, [transforms, tiles, units * columns].
+    """
+
+    value: Tensor
+    steps: Tensor
+    params: Tensor
+    hidden: Tensor
+
+
+class Chain:
+    """Transforms that are alike but for their tensors, as the kernels take them.
+
+    Args:
+        layout: of their MADEs.
+        univariate: the recipe of their maps.
+        inverse: whether they are taken from x to z.
+        links: their tensors, in the order in which they are taken.
+    """
+
+    def __init__(
+        self, layout: Layout, univariate: str, inverse: bool, links: Sequence[Link]
+    ) -> None:
+        self._layout, self._links = layout, links
+        self._structure = _structure(layout)
+        self._settings = (*self._structure[2:], *_map(univariate))
+        self._inverse = inverse
+        self._like = links[0].offset
+        self.columns = product.VECTORS * product.REGISTER // self._like.element_size()
+        self._orders = np.stack(
+            [_count(layout.features) if order is None else order.numpy() for order, *_ in links]
+        )
+        # Held here, as the kernels know their addresses alone.
+        self._matrices = [[matrix.contiguous() for matrix in link.matrices] for link in links]
+        for each in self._matrices:
+            _check(layout, self._like.dtype, each)
+        self._blocks = np.array(
+            [
+                [
+                    (*block, matrix.data_ptr())
+                    for block, matrix in zip(layout.blocks, each, strict=True)
+                ]
+                for each in self._matrices
+            ]
+        )
+
+    def _over_tiles(self, kernel: Callable[..., None], batch: int, *rest: Any) -> None:
+        """Run a kernel over the tiles of a batch, on some threads."""
+        starts, tops, *_ = self._structure
+        head = (self._inverse, self.columns, starts, tops, *self._settings, self._blocks)
+        tiles, threads = math.ceil(batch / self.columns), self._threads(batch)
+        cuts = [tiles * k // threads for k in range(threads + 1)]
+        _together(kernel, list(itertools.pairwise(cuts)), *head, *rest)
+
+    def _threads(self, batch: int) -> int:
+        """Return how many threads are worth it and allowed."""
+        weights = sum(matrix.numel() for matrix in self._matrices[0])
+        tiles, work = math.ceil(batch / self.columns), batch * weights * len(self._links)
+        return max(1, min(torch.get_num_threads(), tiles, int(work / SHARE)))
+
+    def _offsets(self) -> tuple[Tensor, Tensor]:
+        """Return all biases, [transforms, units], and, where the first ones vary, those."""
+        offsets = [link.offset for link in self._links]
+        if self._like.ndim == 1:
+            biases = [tensor for link in self._links for tensor in (link.offset, *link.biases)]
+            return torch.cat(biases).view(len(offsets), -1), self._like.new_empty(0, 0, 0)
+        none = self._like.new_zeros(self._like.shape[1])
+        biases = [tensor for link in self._links for tensor in (none, *link.biases)]
+        return torch.cat(biases).view(len(offsets), -1), torch.stack(offsets)
+
+    def map(self, value: Tensor, keep: bool) -> tuple[Tensor, Tensor, Kept]:
+        """Map a batch.
+
+        Args:
+            value: z or x, [batch, features].
+            keep: whether what the way back needs is kept; otherwise `Kept` is of no use.
+
+        Returns:
+            x or z, [batch, features], and log-determinants, [batch].
+        """
+        layout, batch, count = self._layout, value.shape[0], len(self._links)
+        tiles = math.ceil(batch / self.columns)
+        outputs, units = layout.features * layout.outputs, sum(layout.hidden)
+        value = value.contiguous()
+        kept = Kept(
+            value,
+            value.new_empty(count if keep else 1, batch, layout.features),
+            value.new_empty(count if keep else 0, tiles, outputs * self.columns),
+            value.new_empty(count if keep else int(layout.residual), tiles, units * self.columns),
+        )
+        ladj = value.new_empty(batch)
+        biases, offsets = (tensor.detach().numpy() for tensor in self._offsets())
+        value, steps, *rest = _arrays(*kept)
+        self._over_tiles(
+            _kernels().chain, batch,
+            biases, offsets, self._orders, value, steps, *_arrays(ladj), *rest,
+        )  # fmt: skip
+        return kept.steps[-1], ladj, kept
+
+    def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take cotangents back.
+
+        Args:
+            kept: by `map`.
+            bar: cotangents of its values, [batch, features].
+            bar_ladj: those of its log-determinants, [batch].
+
+        Returns:
+            Cotangents of what was mapped, [batch, features], of parameters and pre-activations,
+            laid out as these.
+        """
+        bar, bar_ladj = bar.contiguous(), bar_ladj.contiguous()
+        results = (
+            torch.empty_like(bar),
+            torch.empty_like(kept.params),
+            torch.empty_like(kept.hidden),
+        )
+        self._over_tiles(
+            _kernels().reverse_chain, len(bar),
+            self._orders, *_arrays(*kept, bar, bar_ladj, *results),
+        )  # fmt: skip
+        return results
+
+    def gradients(
+        self, kept: Kept, bar: Tensor, bar_ladj: Tensor
+    ) -> tuple[Tensor, list[list[Tensor]]]:
+        """Take cotangents back to all that went in; see `pull`.
+
+        Returns:
+            Gradients of what was mapped, and those of each link: offset, biases, matrices.
+        """
+        layout, count = self._layout, len(self._links)
+        result, bar_params, bar_hidden = self.pull(kept, bar, bar_ladj)
+        blocks, panels, work = _panels(layout, self.columns)
+        shapes = _shapes(layout)
+        sizes = [math.prod(shape) for shape in shapes]
+        flat = bar.new_empty(count, sum(sizes))
+        tasks = np.array([(k, *panel) for k in range(count) for panel in panels])
+        shared = np.cumsum(work * count)
+        threads = self._threads(len(bar))
+        cuts = np.searchsorted(shared, [shared[-1] * k / threads for k in range(1, threads)]) + 1
+        starts, tops, _, activation = self._structure
+        value, steps, _, hidden = _arrays(*kept)
+        _together(
+            _kernels().weight_gradients, np.split(tasks, cuts), self._inverse, self.columns,
+            starts, tops, activation, blocks, self._orders, value, steps, hidden,
+            *_arrays(bar_params, bar_hidden, flat),
+        )  # fmt: skip
+        widths = [*layout.hidden, layout.features * layout.outputs]
+        deltas = [
+            bar.view(*bar.shape[:2], bar.shape[2] // self.columns, self.columns)
+            for bar in (bar_hidden, bar_params)
+        ]
+        ones = bar.new_ones(self.columns)
+        sums = torch.cat([(part @ ones).sum(1) for part in deltas], 1)
+        found: list[list[Tensor]] = []
+        for k in range(count):
+            offset, *biases = sums[k].split(widths)
+            if self._like.ndim == 2:
+                own = deltas[0 if layout.hidden else 1][k, :, : widths[0]]
+                offset = own.transpose(1, 2).flatten(0, 1)[: len(result)]
+            matrices = zip(flat[k].split(sizes), shapes, strict=True)
+            found.append([offset, *biases, *(part.view(shape) for part, shape in matrices)])
+        return result, found

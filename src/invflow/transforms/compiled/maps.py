@@ -1,4 +1,13 @@
-r"""Univariate maps inverted, and the gradients of their inverses, row by row of a tile.
+r"""Univariate maps, their inverses, and the gradients of both, row by row of a tile.
+
+For $x = u(z; p)$ and its log-derivative $\ell$, with cotangents g of x and l of $\ell$:
+
+affine, $s = b \tanh(r / b)$: $x = \mu + e^s z$, $\ell = s$;
+$\bar z = g e^s$, $\bar\mu = g$, $\bar r = (g e^s z + l) (1 - \tanh^2(r / b))$.
+
+gated: $x = m + \sigma(s) (z - m)$, $\ell = \log \sigma(s)$;
+$\bar z = g \sigma(s)$, $\bar m = g (1 - \sigma(s))$,
+$\bar s = (g (z - m) \sigma(s) + l) (1 - \sigma(s))$.
 
 For $z = u^{-1}(x; p)$ and its log-derivative $\ell$, with cotangents g of z and l of $\ell$:
 
@@ -18,10 +27,75 @@ import math
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled.activations import exp, tanh
+from invflow.transforms.compiled.activations import exp, sigmoid, tanh
 
 #: What the kernels call them.
 MAPS = {"additive": 0, "affine": 1, "gated": 2}
+
+
+@njit(nogil=True, error_model="numpy")
+def _log_sigmoid(s):
+    return (s if s < 0 else 0.0) - math.log1p(exp(-abs(s)))
+
+
+@njit(nogil=True, error_model="numpy")
+def apply(map, bound, tile, row, first, columns, ladj):
+    """Replace a row of z by x, and add its log-derivative; see `solve`."""
+    x, total = tile[row : row + columns], tile[ladj : ladj + columns]
+    shift = tile[first : first + columns]
+    if map == 0:
+        for i in range(columns):
+            x[i] += shift[i]
+        return
+    raw = tile[first + columns : first + 2 * columns]
+    if map == 1:
+        for i in range(columns):
+            s = bound * tanh(np.float64(raw[i]) / bound)
+            x[i] = shift[i] + x[i] * exp(s)
+            total[i] += s
+    else:
+        for i in range(columns):
+            mean = np.float64(shift[i])
+            x[i] = mean + (x[i] - mean) * sigmoid(np.float64(raw[i]))
+        for i in range(columns):
+            total[i] += _log_sigmoid(np.float64(raw[i]))
+
+
+@njit(nogil=True, error_model="numpy")
+def pull_apply(map, bound, tile, row, z, first, columns, params, ladj):
+    """Replace a row of cotangents of x by those of z, and leave those of the parameters.
+
+    Args:
+        map: its number in `MAPS`.
+        bound: of an affine map's log-scale.
+        tile: a tile's memory, flat.
+        row: where the row of cotangents begins.
+        z: the feature, at least as many numbers as the tile has columns.
+        first: where the row for the first parameter begins; the others follow it.
+        columns: of the tile.
+        params: the feature's parameters, one row after another.
+        ladj: where the row of cotangents of the log-derivative begins.
+    """
+    g, bar_ladj = tile[row : row + columns], tile[ladj : ladj + columns]
+    bar_shift = tile[first : first + columns]
+    if map == 0:
+        for i in range(columns):
+            bar_shift[i] = g[i]
+        return
+    shift, raw = params[:columns], params[columns : 2 * columns]
+    bar_raw = tile[first + columns : first + 2 * columns]
+    if map == 1:
+        for i in range(columns):
+            t = tanh(np.float64(raw[i]) / bound)
+            bar_shift[i] = g[i]
+            g[i] *= exp(bound * t)
+            bar_raw[i] = (g[i] * z[i] + bar_ladj[i]) * (1.0 - t * t)
+    else:
+        for i in range(columns):
+            gate = sigmoid(np.float64(raw[i]))
+            bar_shift[i] = g[i] * (1.0 - gate)
+            g[i] *= gate
+            bar_raw[i] = (g[i] * (z[i] - shift[i]) + bar_ladj[i]) * (1.0 - gate)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -54,46 +128,31 @@ def solve(map, bound, tile, row, first, columns, ladj):
             mean = np.float64(shift[i])
             z[i] = mean + (z[i] - mean) * (1.0 + exp(-np.float64(raw[i])))
         for i in range(columns):
-            s = np.float64(raw[i])
-            total[i] += (0.0 if s > 0 else -s) + math.log1p(exp(-abs(s)))
+            total[i] -= _log_sigmoid(np.float64(raw[i]))
 
 
 @njit(nogil=True, error_model="numpy")
-def pull_solve(map, bound, tile, row, point, first, columns, params, feature, begin, end, ladj):
+def pull_solve(map, bound, tile, row, z, first, columns, params, ladj):
     """Replace a row of cotangents of z by those of x, and leave those of the parameters.
 
-    Args:
-        map: its number in `MAPS`.
-        bound: of an affine map's log-scale.
-        tile: a tile's memory, flat.
-        row: where the row of cotangents begins.
-        point: where the row of z begins.
-        first: where the row for the first parameter begins; the others follow it.
-        columns: of the tile.
-        params: the parameters, [features * outputs, batch].
-        feature: which it is.
-        begin: the first column of the tile.
-        end: the column after the last.
-        ladj: where the row of cotangents of the log-derivative begins.
+    See `pull_apply`.
     """
-    count = end - begin
-    g, z = tile[row : row + count], tile[point : point + count]
-    bar_ladj = tile[ladj : ladj + count]
-    bar_shift = tile[first : first + count]
+    g, bar_ladj = tile[row : row + columns], tile[ladj : ladj + columns]
+    bar_shift = tile[first : first + columns]
     if map == 0:
-        for i in range(count):
+        for i in range(columns):
             bar_shift[i] = -g[i]
         return
-    shift, raw = params[2 * feature, begin:end], params[2 * feature + 1, begin:end]
-    bar_raw = tile[first + columns : first + columns + count]
+    shift, raw = params[:columns], params[columns : 2 * columns]
+    bar_raw = tile[first + columns : first + 2 * columns]
     if map == 1:
-        for i in range(count):
+        for i in range(columns):
             t = tanh(np.float64(raw[i]) / bound)
             bar_raw[i] = -(g[i] * z[i] + bar_ladj[i]) * (1.0 - t * t)
             g[i] *= exp(-bound * t)
             bar_shift[i] = -g[i]
     else:
-        for i in range(count):
+        for i in range(columns):
             more = exp(-np.float64(raw[i]))
             bar_raw[i] = -(g[i] * (z[i] - shift[i]) + bar_ladj[i]) * (more / (1.0 + more))
             bar_shift[i] = -g[i] * more

@@ -4,6 +4,8 @@ A *tile* holds some columns of a batch, `VECTORS` registers of them, each row co
 added to in groups: a group's sums stay in registers while the products run over the rows read, so
 that each number loaded from the tile serves all rows of the group. Loops that LLVM vectorises by
 itself load and store the sums in every turn, and use half of the widest registers.
+
+Matrices are read where they lie in memory, by address, as they are or transposed.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
@@ -22,7 +24,7 @@ from numba.extending import intrinsic
 def _registers() -> tuple[int, int]:
     """Return the registers per row of a tile, and the bytes of each.
 
-    Four rows of sums, a row that is read and a weight must fit into a processor's registers.
+    Six rows of sums, a row that is read and a weight must fit into a processor's registers.
     """
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     known = {"+avx512f": (4, 64), "+fma": (2, 32), "+neon": (4, 16)}
@@ -33,17 +35,19 @@ def _registers() -> tuple[int, int]:
 
 
 VECTORS, REGISTER = _registers()
+#: Rows in a group, and rows that are read at a time, so that they stay in the nearest cache.
+GROUP, DEPTH = 6, 128
 
 
 def _group(rows: int) -> Any:
     """Return a function that adds to `rows` rows: see `accumulate`."""
 
     @intrinsic
-    def add(context, out, at, weights, first, length, values, source, count):
+    def add(context, out, at, weights, across, along, values, source, count):
         def emit(*arguments: Any) -> Any:
             return _emit(rows, *arguments)
 
-        return types.void(out, at, weights, first, length, values, source, count), emit
+        return types.void(out, at, weights, across, along, values, source, count), emit
 
     return add
 
@@ -75,11 +79,12 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
             builder.bitcast(builder.gep(start, [place]), vector.as_pointer()) for place in places
         ]
 
-    out, weights, values = pointer(0), pointer(2), pointer(5)
-    length, count = arguments[4], arguments[7]
+    out, values = pointer(0), pointer(5)
+    weights = builder.inttoptr(arguments[2], number.as_pointer())
+    across, along, count = arguments[3], arguments[4], arguments[7]
     targets = [place for row in range(rows) for place in vectors(out, row)]
     starts = [builder.load(place, align=size) for place in targets]
-    heads = [builder.gep(weights, [builder.mul(length, integer(row))]) for row in range(rows)]
+    heads = [builder.gep(weights, [builder.mul(across, integer(row))]) for row in range(rows)]
 
     before = builder.block
     test, body, after = (builder.append_basic_block(name) for name in ("test", "body", "after"))
@@ -97,8 +102,9 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
     loaded = [builder.load(place, align=size) for place in vectors(row_read, 0)]
     undefined = ir.Constant(vector, ir.Undefined)
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    place = builder.mul(step, along)
     for row, head in enumerate(heads):
-        weight = builder.load(builder.gep(head, [step]))
+        weight = builder.load(builder.gep(head, [place]))
         spread = builder.insert_element(undefined, weight, ir.IntType(32)(0))
         spread = builder.shuffle_vector(spread, undefined, zeros)
         for v, factor in enumerate(loaded):
@@ -113,32 +119,104 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
     return context.get_dummy_value()
 
 
-_four, _two, _one = _group(4), _group(2), _group(1)
+_six, _four, _two, _one = _group(GROUP), _group(4), _group(2), _group(1)
 
 
 @njit(nogil=True)
-def accumulate(out, row, rows, weights, first, length, values, source, count, columns):
+def accumulate(out, row, rows, weights, across, along, values, source, count, columns):
     """Add a product to rows of a tile: out[row + i] += sum_k w[i, k] values[source + k].
 
     Args:
         out: a tile's memory, flat.
         row: the first row added to.
         rows: how many.
-        weights: memory of matrices, flat.
-        first: where w[0, 0] is.
-        length: from w[i, k] to w[i + 1, k]; w[i, k + 1] comes next.
+        weights: the address of w[0, 0].
+        across: numbers from w[i, k] to w[i + 1, k].
+        along: numbers from w[i, k] to w[i, k + 1].
         values: the memory of the tile that is read, flat.
         source: its first row.
         count: how many rows are read.
         columns: of a tile, `VECTORS` registers full.
     """
-    source *= columns
-    end = row + rows
-    while row + 4 <= end:
-        _four(out, row * columns, weights, first, length, values, source, count)
-        row, first = row + 4, first + 4 * length
-    if row + 2 <= end:
-        _two(out, row * columns, weights, first, length, values, source, count)
-        row, first = row + 2, first + 2 * length
-    if row < end:
-        _one(out, row * columns, weights, first, length, values, source, count)
+    row, source = row * columns, source * columns
+    for begin in range(0, count, DEPTH):
+        depth = min(DEPTH, count - begin)
+        at = weights + begin * along * out.itemsize
+        read = source + begin * columns
+        i = 0
+        while i + 6 <= rows:
+            _six(out, row + i * columns, at, across, along, values, read, depth)
+            i, at = i + 6, at + 6 * across * out.itemsize
+        if i + 4 <= rows:
+            _four(out, row + i * columns, at, across, along, values, read, depth)
+            i, at = i + 4, at + 4 * across * out.itemsize
+        if i + 2 <= rows:
+            _two(out, row + i * columns, at, across, along, values, read, depth)
+            i, at = i + 2, at + 2 * across * out.itemsize
+        if i < rows:
+            _one(out, row + i * columns, at, across, along, values, read, depth)
+
+
+@intrinsic
+def _square(context, values, at, out, to, step):
+    """Write the transpose of a square, as large as a register is long, of a tile to another."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = context.get_value_type(signature.args[0].dtype)
+        size = context.get_abi_sizeof(number)
+        lanes = REGISTER // size
+        vector = ir.VectorType(number, lanes)
+
+        def pointers(argument: int) -> list[Any]:
+            array = cgutils.create_struct_proxy(signature.args[argument])(
+                context, builder, arguments[argument]
+            )
+            start = builder.gep(array.data, [arguments[argument + 1]])
+            places = [builder.mul(arguments[4], ir.IntType(64)(i)) for i in range(lanes)]
+            return [
+                builder.bitcast(builder.gep(start, [place]), vector.as_pointer())
+                for place in places
+            ]
+
+        rows = [builder.load(place, align=size) for place in pointers(0)]
+        half = 1
+        while half < lanes:  # swap the off-diagonal halves of ever larger squares
+            for i in range(lanes):
+                if not i & half:
+                    pair = rows[i], rows[i + half]
+                    first = [j + lanes - half if j & half else j for j in range(lanes)]
+                    second = [j + lanes if j & half else j + half for j in range(lanes)]
+                    rows[i], rows[i + half] = (
+                        builder.shuffle_vector(
+                            *pair, ir.Constant(ir.VectorType(ir.IntType(32), lanes), picks)
+                        )
+                        for picks in (first, second)
+                    )
+            half *= 2
+        for row, place in zip(rows, pointers(2), strict=True):
+            builder.store(row, place, align=size)
+        return context.get_dummy_value()
+
+    return types.void(values, at, out, to, step), emit
+
+
+@njit(nogil=True)
+def transpose(tile, top, rows, columns, scratch):
+    """Fill row c of `scratch` with column c of rows of a tile.
+
+    Args:
+        tile: a tile's memory, flat.
+        top: the first row.
+        rows: how many, at most as many as there are columns.
+        columns: of the tile, and of `scratch`.
+        scratch: [columns * columns], flat.
+    """
+    lanes = columns // VECTORS
+    whole = rows // lanes * lanes
+    for row in range(0, whole, lanes):
+        for c in range(0, columns, lanes):
+            _square(tile, (top + row) * columns + c, scratch, c * columns + row, columns)
+    for row in range(whole, rows):
+        part, out = tile[(top + row) * columns :], scratch[row:]
+        for c in range(columns):
+            out[c * columns] = part[c]

@@ -1,0 +1,212 @@
+"""The kernels: a chain of transforms over the tiles of a batch, and its reverse.
+
+The transforms of a chain are alike but for their weights and orders, and stand in the order in
+which they are taken: the last one of a flow first, where the flow is inverted. A tile goes through
+all of them while it is in the processor's cache.
+"""
+
+# pyright: reportUnknownParameterType=false, reportMissingParameterType=false
+# pyright: reportUntypedFunctionDecorator=false
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from invflow.transforms.compiled import masked
+from invflow.transforms.compiled.gradients import source_panel, target_panel
+from invflow.transforms.compiled.parallel import parallel, reverse_parallel
+from invflow.transforms.compiled.sweeps import reverse_sweep, sweep
+from invflow.transforms.compiled.tiles import copy, load, unload
+
+
+class Kernels(NamedTuple):
+    """A chain, its reverse, and what weights get from both."""
+
+    chain: Callable[..., None]
+    reverse_chain: Callable[..., None]
+    weight_gradients: Callable[..., None]
+
+
+def kernels(key: str, keep: bool) -> Kernels:
+    """Return the kernels, which are compiled at their first call.
+
+    Args:
+        key: what the machine code on disk is kept under, beside the code of this file; Numba does
+            not see by itself that a file which this one imports has changed.
+        keep: whether to keep it on disk.
+    """
+
+    @njit(nogil=True, cache=keep, error_model="numpy")
+    def chain(
+        tiles, inverse, columns, starts, tops, residual, activation, map, bound,
+        blocks, biases, offsets, orders, value, steps, ladj, params, hidden,
+    ):  # fmt: skip
+        """Map a batch through transforms.
+
+        Args:
+            tiles: the first tile, and the one after the last.
+            inverse: whether from x to z.
+            columns: of a tile.
+            starts: see `sweeps`, like the five that follow.
+            tops: first rows of the layers.
+            residual: whether a hidden layer adds the one before.
+            activation: its number.
+            map: the univariate map's number.
+            bound: of an affine map's log-scale.
+            blocks: the matrices, [transforms, matrices, 3].
+            biases: [transforms, units].
+            offsets: in place of the first layers' biases, [transforms, batch, units], or empty.
+            orders: the features in the order in which they are taken, [transforms, features].
+            value: what is mapped, [batch, features].
+            steps: filled with what comes out of each transform, [transforms, batch, features]; or
+                [1, batch, features], where the last one is all that is wanted.
+            ladj: filled with the log-determinants, [batch].
+            params: filled with parameters, [transforms, tiles, features * outputs * columns], if it
+                is not empty.
+            hidden: filled with pre-activations, [transforms, tiles, units * columns], likewise; there
+                is room for one transform at least where a hidden layer adds the one before.
+        """
+        _ = key
+        last, features = starts.shape[0] - 1, starts.shape[1] - 1
+        bottom = tops[last] + starts[last, features]
+        tile = np.zeros((bottom + 1) * columns, value.dtype)
+        degrees = masked.unit_degrees(starts)
+        for t in range(tiles[0], tiles[1]):
+            begin = t * columns
+            end = min(begin + columns, value.shape[0])
+            tile[bottom * columns :] = 0
+            for k in range(orders.shape[0]):
+                given = value if k == 0 else steps[min(k, steps.shape[0]) - 1]
+                offset = offsets[k] if offsets.shape[0] > 0 else value[:0]
+                kept = hidden[min(k, len(hidden) - 1), t] if len(hidden) > 0 else tile[:0]
+                load(tile, 0, columns, given, orders[k], begin, end)
+                if inverse:
+                    sweep(
+                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        biases[k], offset, kept, begin, end,
+                    )  # fmt: skip
+                else:
+                    parallel(
+                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        degrees, biases[k], offset, kept, begin, end,
+                    )  # fmt: skip
+                unload(tile, 0, columns, steps[min(k, steps.shape[0] - 1)], orders[k], begin, end)
+                if len(params) > 0:
+                    copy(tile, tops[last] * columns, params[k, t], 0, params.shape[2])
+            for c in range(end - begin):
+                ladj[begin + c] = tile[bottom * columns + c]
+
+    @njit(nogil=True, cache=keep, error_model="numpy")
+    def reverse_chain(
+        tiles, inverse, columns, starts, tops, residual, activation, map, bound,
+        blocks, orders, value, steps, params, hidden, bar, bar_ladj,
+        bar_value, bar_params, bar_hidden,
+    ):  # fmt: skip
+        """Take cotangents back through a chain.
+
+        Args:
+            tiles: as in `chain`, like all others not named here.
+            inverse: the direction of the chain.
+            columns: of a tile.
+            starts: how many units are known before a feature.
+            tops: first rows of the layers.
+            residual: whether a hidden layer adds the one before.
+            activation: its number.
+            map: its number.
+            bound: of an affine map's log-scale.
+            blocks: the matrices.
+            orders: the features in the order in which they are taken.
+            value: what was mapped.
+            steps: what came out of each transform.
+            params: the parameters.
+            hidden: the pre-activations.
+            bar: cotangents of what came out of the last transform, [batch, features].
+            bar_ladj: those of the log-determinants, [batch].
+            bar_value: filled with those of what was mapped.
+            bar_params: with those of the parameters.
+            bar_hidden: with those of the pre-activations.
+        """
+        _ = key
+        last, features = starts.shape[0] - 1, starts.shape[1] - 1
+        bottom = tops[last] + starts[last, features]
+        tile = np.zeros((bottom + 1) * columns, value.dtype)
+        values = np.zeros(tops[last] * columns, value.dtype)
+        degrees = masked.unit_degrees(starts)
+        final = orders.shape[0] - 1
+        for t in range(tiles[0], tiles[1]):
+            begin = t * columns
+            end = min(begin + columns, value.shape[0])
+            for k in range(final, -1, -1):
+                given = value if k == 0 else steps[k - 1]
+                noise = steps[k] if inverse else given
+                tile[:] = 0
+                load(tile, 0, columns, bar if k == final else bar_value, orders[k], begin, end)
+                for c in range(end - begin):
+                    tile[bottom * columns + c] = bar_ladj[begin + c]
+                load(values, 0, columns, noise, orders[k], begin, end)
+                if inverse:
+                    reverse_sweep(
+                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        values, params[k, t], hidden[k, t],
+                    )  # fmt: skip
+                else:
+                    reverse_parallel(
+                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        degrees, values, params[k, t], hidden[k, t],
+                    )  # fmt: skip
+                unload(tile, 0, columns, bar_value, orders[k], begin, end)
+                copy(tile, features * columns, bar_hidden[k, t], 0, bar_hidden.shape[2])
+                copy(tile, tops[last] * columns, bar_params[k, t], 0, bar_params.shape[2])
+
+    @njit(nogil=True, cache=keep, error_model="numpy")
+    def weight_gradients(
+        tasks, inverse, columns, starts, tops, activation, blocks,
+        orders, value, steps, hidden, bar_params, bar_hidden, result,
+    ):  # fmt: skip
+        """Take the gradients of matrices from what `chain` and `reverse_chain` left.
+
+        Args:
+            tasks: panels of matrices, [tasks, 4]: which transform, which matrix, the first unit,
+                and whether it is one of the target.
+            inverse: the direction of the chain.
+            columns: of a tile.
+            starts: see `sweeps`.
+            tops: see there.
+            activation: its number.
+            blocks: for each matrix its target, its source and its place in `result`.
+            orders: the features in the order in which they are taken.
+            value: what was mapped.
+            steps: what came out of each transform.
+            hidden: the pre-activations.
+            bar_params: cotangents of the parameters.
+            bar_hidden: those of the pre-activations.
+            result: filled with the gradients of the matrices, [transforms, ...].
+        """
+        _ = key
+        last, degrees = starts.shape[0] - 1, masked.unit_degrees(starts)
+        for t in range(tasks.shape[0]):
+            k, b, first, of_target = tasks[t]
+            target, source, at = blocks[b]
+            rows, length = starts[target, -1], starts[source, -1]
+            given = value if k == 0 else steps[k - 1]
+            noise = steps[k] if inverse else given
+            from_top, to_top = max(tops[source] - tops[1], 0), tops[target] - tops[1]
+            before = hidden[k, :, from_top * columns : (from_top + length) * columns]
+            above = bar_hidden[k, :, to_top * columns : (to_top + rows) * columns]
+            deltas = bar_params[k, :, :] if target == last else above
+            matrix = result[k, at : at + rows * length].reshape(rows, length)
+            if of_target:
+                target_panel(
+                    first, columns, starts, tops, degrees, target, source, activation, orders[k],
+                    noise, before, deltas, matrix,
+                )  # fmt: skip
+            else:
+                source_panel(
+                    first, columns, starts, tops, degrees, target, source, activation, orders[k],
+                    noise, before, deltas, matrix,
+                )  # fmt: skip
+
+    return Kernels(chain, reverse_chain, weight_gradients)

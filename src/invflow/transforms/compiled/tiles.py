@@ -1,0 +1,89 @@
+"""What goes into a tile of a batch, and what comes out of it."""
+
+# pyright: reportUnknownParameterType=false, reportMissingParameterType=false
+# pyright: reportUntypedFunctionDecorator=false
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(nogil=True)
+def load(tile, top, columns, values, order, begin, end):
+    """Fill rows of a tile, one for each feature in `order`, from rows of a batch, the rest with 0.
+
+    Args:
+        tile: the tile's memory, flat.
+        top: the first row of the tile.
+        columns: of the tile.
+        values: the batch, [batch, features].
+        order: which feature each row holds.
+        begin: the first row of the batch.
+        end: the row after the last.
+    """
+    part = values[begin:end]
+    for d in range(order.size):
+        row, feature = tile[(top + d) * columns :], order[d]
+        for c in range(end - begin):
+            row[c] = part[c, feature]
+        for c in range(end - begin, columns):
+            row[c] = 0
+
+
+@njit(nogil=True)
+def unload(tile, top, columns, values, order, begin, end):
+    """Write rows of a tile to rows of a batch; see `load`."""
+    part = values[begin:end]
+    for d in range(order.size):
+        row, feature = tile[(top + d) * columns :], order[d]
+        for c in range(end - begin):
+            part[c, feature] = row[c]
+
+
+@njit(nogil=True)
+def copy(source, first, target, to, count):
+    """Copy numbers from one flat array to another.
+
+    Args:
+        source: from where.
+        first: the first of them.
+        target: to where.
+        to: where the first goes.
+        count: how many.
+    """
+    given, result = source[first : first + count], target[to : to + count]
+    for i in range(count):
+        result[i] = given[i]
+
+
+@njit(nogil=True)
+def add(source, first, target, to, count):
+    """Add numbers of one flat array to those of another; see `copy`."""
+    given, result = source[first : first + count], target[to : to + count]
+    for i in range(count):
+        result[i] += given[i]
+
+
+@njit(nogil=True)
+def start(tile, columns, tops, layer, low, high, biases, offset, begin, end):
+    """Let units of a layer start from their biases, or from what they have of the context.
+
+    Args:
+        tile: the tile's memory, flat.
+        columns: of the tile.
+        tops: the first rows of the layers.
+        layer: which.
+        low: its first unit.
+        high: the unit after the last.
+        biases: of all layers.
+        offset: in place of the first layer's, [batch, units]; without rows where there is none.
+        begin: the first row of the batch.
+        end: the row after the last.
+    """
+    part = offset[begin:end]
+    for unit in range(low, high):
+        row, bias = tile[(tops[layer] + unit) * columns :], biases[tops[layer] - tops[1] + unit]
+        for c in range(columns):
+            row[c] = bias
+        if layer == 1 and part.shape[0] > 0:
+            for c in range(end - begin):
+                row[c] = part[c, unit]
