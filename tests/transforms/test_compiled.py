@@ -18,7 +18,8 @@ from torch import Tensor
 
 from invflow.conditioners import ACTIVATIONS, MADE, Conditioner
 from invflow.transforms import Autoregressive, cached, compiled
-from invflow.transforms.compiled import activations, engine, operators, product
+from invflow.transforms.compiled import operators
+from invflow.transforms.compiled.cpu import activations, engine, product
 from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
@@ -209,7 +210,7 @@ def test_without_numba_auto_is_the_sweep_in_pytorch(monkeypatch: pytest.MonkeyPa
     transform, reference = _pair(3, (8,), 0, Affine())
     x = randn(5, 3)
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "invflow.transforms.compiled.engine", None)
+        patch.setitem(sys.modules, "invflow.transforms.compiled.cpu.engine", None)
         compiled.reason.cache_clear()
         assert not compiled.usable()
         transform.inverse_method = "auto"
@@ -249,7 +250,7 @@ import os
 import torch
 from invflow.conditioners import MADE
 from invflow.transforms import Autoregressive
-from invflow.transforms.compiled import engine
+from invflow.transforms.compiled.cpu import engine
 
 engine.SHARE = 1.0
 torch.set_num_threads(2)
@@ -283,7 +284,7 @@ def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_machine_code_is_kept_by_all_that_is_in_it(tmp_path: Path) -> None:
     """A change of a file that the kernels' own file imports makes them anew."""
     script = (
-        "import sys, torch; from invflow.transforms.compiled import engine, sweeps\n"
+        "import sys, torch; from invflow.transforms.compiled.cpu import engine, sweeps\n"
         "from invflow import MAF\n"
         "kernels = sweeps.kernels(sys.argv[1], True); engine._kernels = lambda: kernels\n"
         "MAF(2, transforms=1)().sample((3,))\n"

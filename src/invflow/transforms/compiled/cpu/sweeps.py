@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled.activations import activate, pull
-from invflow.transforms.compiled.maps import pull_solve, solve
-from invflow.transforms.compiled.product import accumulate
+from invflow.transforms.compiled.cpu.activations import activate, pull
+from invflow.transforms.compiled.cpu.maps import pull_solve, solve
+from invflow.transforms.compiled.cpu.product import accumulate
 
 
 @njit(nogil=True)

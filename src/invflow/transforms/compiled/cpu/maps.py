@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled.activations import exp, tanh
+from invflow.transforms.compiled.cpu.activations import exp, tanh
 
 #: What the kernels call them.
 MAPS = {"additive": 0, "affine": 1, "gated": 2}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 import os
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
@@ -21,7 +19,8 @@ from torch import Tensor
 
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import activations, maps, product, sweeps
+from invflow.transforms.compiled import structure
+from invflow.transforms.compiled.cpu import activations, maps, product, sweeps
 
 _SOURCES = (activations, maps, product, sweeps)
 #: Hidden units in a panel, and multiplications that are worth a thread of their own.
@@ -56,27 +55,21 @@ class _Structure(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _structure(layout: Layout) -> _Structure:
-    features = layout.features
-    degrees = layout.degrees[1:]
-    starts = [[bisect_left(layer, d) for d in range(features + 1)] for layer in degrees]
-    sizes = [len(layer) for layer in layout.degrees]
-    matrices = [sizes[layer] * sizes[source] for layer, source in layout.blocks]
-    places = itertools.accumulate(matrices[:-1], initial=0)
+    starts, tops, places = structure.structure(layout)
     return _Structure(
-        starts=np.array([list(range(features + 1)), *starts]),
-        tops=np.array([0, *itertools.accumulate(sizes[:-1])]),
+        starts=np.array(starts),
+        tops=np.array(tops),
         blocks=np.array([(*block, at) for block, at in zip(layout.blocks, places, strict=True)]),
-        panel=max(PANEL * features // max(layout.hidden, default=PANEL), 1),
+        panel=structure.panel(layout, PANEL),
         residual=layout.residual,
         activation=activations.ACTIVATIONS[layout.activation],
     )
 
 
-@lru_cache(maxsize=256)
 def _map(recipe: str) -> tuple[int, float]:
     """Return the number of a map of which `recipe` is the string, and its bound."""
-    fields = json.loads(recipe)
-    return maps.MAPS[fields["name"]], float(fields.get("bound", 0.0))
+    name, bound = structure.map_of(recipe)
+    return maps.MAPS[name], bound
 
 
 def _flat(tensors: Sequence[Tensor]) -> NDArray[Any]:

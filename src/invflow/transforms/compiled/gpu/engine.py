@@ -1,0 +1,130 @@
+"""The compiled sweeps as functions of tensors on a CUDA device: structure, memory and launch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from invflow.conditioners.layout import Layout
+from invflow.conditioners.sweep import MADEPlan
+from invflow.transforms.compiled import structure
+from invflow.transforms.compiled.gpu import sweeps
+
+#: Hidden units in a panel.
+PANEL = 64
+#: Columns of a program, and the sizes of its products: see `sweeps.sweep`.
+SIZES = {"BLOCK": 32, "ROWS": 32, "GROUP": 16, "DEPTH": 32}
+LAUNCH = {"num_warps": 4, "num_stages": 2}
+
+#: z, log-determinants, parameters and hidden pre-activations.
+Solution = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class _Structure(NamedTuple):
+    """A layout in the numbers that kernels read, and the rows of a panel: see `sweeps`."""
+
+    starts: Tensor
+    tops: Tensor
+    places: Tensor
+    shelves: Tensor
+
+
+@lru_cache(maxsize=256)
+def _structure(layout: Layout, device: torch.device) -> tuple[_Structure, int, int]:
+    """Return the tables, the features in a panel, and the rows of the largest panel's sums."""
+    starts, tops, places = structure.structure(layout)
+    panel = structure.panel(layout, PANEL)
+    firsts = range(0, layout.features, panel)
+    rows = [
+        max(layer[min(first + panel, layout.features)] - layer[first] for first in firsts)
+        for layer in starts
+    ]
+    shelves = [sum(rows[:layer]) for layer in range(len(rows))]
+    tables = (torch.tensor(table, device=device) for table in (starts, tops, places, shelves))
+    return _Structure(*tables), panel, sum(rows)
+
+
+def _options(plan: MADEPlan, univariate: str, x: Tensor) -> dict[str, Any]:
+    """Return what the kernels are compiled for."""
+    layout = plan.layout
+    name, bound = structure.map_of(univariate)
+    return {
+        "LAYERS": len(layout.hidden) + 1,
+        "OUTPUTS": layout.outputs,
+        "DIRECT": layout.direct,
+        "RESIDUAL": layout.residual,
+        "ACTIVATION": layout.activation,
+        "MAP": name,
+        "BOUND": bound,
+        "PRECISION": "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
+        **SIZES,
+        **LAUNCH,
+    }
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """Return the precision of sums."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _flat(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
+    return torch.cat([like.new_empty(0), *(tensor.reshape(-1) for tensor in tensors)])
+
+
+def solve(
+    plan: MADEPlan,
+    univariate: str,
+    order: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
+) -> Solution:
+    """The forward sweep; see `operators.sweep`."""
+    biases, _, matrices, _ = plan.unpack(weights)
+    tables, panel, rows = _structure(plan.layout, x.device)
+    batch, features = x.shape
+    z, ladj = torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(batch)
+    params = x.new_empty(features * plan.layout.outputs, batch)
+    hidden = x.new_empty(plan.hidden_units, batch)
+    values = x.new_empty(features + plan.hidden_units, batch)
+    sums = x.new_empty(rows, batch, dtype=_wide(x))
+    if batch:
+        with torch.cuda.device_of(x):
+            sweeps.sweep[(math.ceil(batch / SIZES["BLOCK"]),)](
+                *tables, _flat(matrices, x), _flat(biases, x), offset, *offset.stride(),
+                order.contiguous(), x.contiguous(), z, ladj, params, hidden, values, sums,
+                features, batch, panel, **_options(plan, univariate, x),
+            )  # fmt: skip
+    return z, ladj, params, hidden
+
+
+def pull(
+    plan: MADEPlan,
+    univariate: str,
+    order: Tensor,
+    z: Tensor,
+    params: Tensor,
+    hidden: Tensor,
+    bar_z: Tensor,
+    bar_ladj: Tensor,
+    weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reverse sweep; see `operators.reverse_sweep`."""
+    _, _, matrices, _ = plan.unpack(weights)
+    tables, panel, rows = _structure(plan.layout, z.device)
+    batch, features = z.shape
+    given = [tensor.contiguous() for tensor in (order, z, params, hidden, bar_z, bar_ladj)]
+    results = [torch.empty_like(tensor) for tensor in given[1:4]]
+    sums = z.new_empty(rows, batch, dtype=_wide(z))
+    if batch:
+        with torch.cuda.device_of(z):
+            sweeps.reverse_sweep[(math.ceil(batch / SIZES["BLOCK"]),)](
+                *tables, _flat([matrix.t() for matrix in matrices], z), *given, *results, sums,
+                features, batch, panel, **_options(plan, univariate, z),
+            )  # fmt: skip
+    return results[0], results[1], results[2]
