@@ -199,7 +199,7 @@ def test_half_precision_is_refused_by_name_and_served_by_auto() -> None:
     transform, reference = _pair(3, (8,), 0, Affine())
     x = randn(5, 3).bfloat16()
     with pytest.raises(
-        ValueError, match=r"needs a CPU and single or double precision, got torch.b"
+        ValueError, match=r"needs a CPU and single or double precision, or CUDA, got torch.b"
     ):
         transform.bfloat16().inverse(x)
     transform.inverse_method = "auto"
@@ -212,13 +212,13 @@ def test_without_numba_auto_is_the_sweep_in_pytorch(monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "invflow.transforms.compiled.cpu.engine", None)
         compiled.reason.cache_clear()
-        assert not compiled.usable()
+        assert not compiled.usable("cpu")
         transform.inverse_method = "auto"
         assert torch.equal(transform.inverse(x)[0], reference.inverse(x)[0])
         with pytest.raises(ImportError, match=r'needs Numba: pip install "invflow\[fast\]"'):
             Autoregressive(transform.conditioner, inverse="compiled")
     compiled.reason.cache_clear()
-    assert compiled.usable()
+    assert compiled.usable("cpu")
 
 
 class Fixed(Conditioner):

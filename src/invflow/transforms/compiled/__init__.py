@@ -1,13 +1,14 @@
-"""The cached inverse of an affine, gated or additive MADE, compiled for the CPU.
+"""The cached inverse of an affine, gated or additive MADE, compiled.
 
-The same sweeps as `transforms.cached` takes, forwards and in reverse, in a kernel that each thread
-runs over tiles of the batch: a tile's activations stay in the processor's cache, and there is one
-call instead of some fifteen per feature. Needs Numba; compiled at the first use and kept on disk.
+The same sweeps as `transforms.cached` takes, forwards and in reverse, each in one kernel instead of
+some fifteen calls per feature. They are `operators` on plain tensors, run by the engine for their
+device: on a CPU with Numba (`cpu`), where each thread runs the sweep over tiles of the batch whose
+activations stay in the processor's cache, compiled at the first use and kept on disk; on CUDA with
+Triton (`gpu`), where each program does so for its columns of the batch, in one launch.
 """
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import Any, cast
 
@@ -19,7 +20,13 @@ from invflow.transforms.compiled import operators
 from invflow.transforms.decode import Method, call
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-__all__ = ["reason", "serves", "solve", "usable"]
+__all__ = ["DTYPES", "reason", "serves", "solve", "usable"]
+
+#: The devices that there are kernels for, and the precisions that they take.
+DTYPES = {
+    "cpu": (torch.float32, torch.float64),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
 
 
 def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
@@ -28,9 +35,9 @@ def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
     return type(conditioner) is MADE and not conditioner.layout.norm and type(univariate) in maps
 
 
-def usable() -> bool:
-    """Return whether Numba is there, and the processor's registers can be used."""
-    return reason() is None
+def usable(device: str) -> bool:
+    """Return whether what the kernels for a kind of device need is there."""
+    return reason(device) is None
 
 
 # As torch.compiler.assume_constant_result does, which would load the compiler for it.
@@ -38,10 +45,12 @@ cast(Any, usable)._dynamo_marked_constant = True
 
 
 @cache
-def reason() -> str | None:
-    """Return why the kernels cannot be used, None if they can."""
+def reason(device: str) -> str | None:
+    """Return why the kernels for a kind of device cannot be used, None if they can."""
+    if device == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device"
     try:
-        importlib.import_module("invflow.transforms.compiled.engine")
+        operators.engine(device)
     except ImportError as error:
         return str(error)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,12 @@ from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.decode import Method, call, folded, no_second_derivative
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def engine(device: str) -> Any:
+    """Return the module that runs the sweeps on a kind of device."""
+    folder = "gpu" if device == "cuda" else "cpu"
+    return importlib.import_module(f"invflow.transforms.compiled.{folder}.engine")
 
 
 @operator
@@ -32,10 +39,8 @@ def sweep(
     Returns:
         Shapes [batch, features], [batch], [features * outputs, batch] and [units, batch].
     """
-    from invflow.transforms.compiled import engine
-
     plan = MADEPlan.from_recipe(recipe)
-    return engine.solve(plan, univariate, order, x, offset, weights)
+    return engine(x.device.type).solve(plan, univariate, order, x, offset, weights)
 
 
 @fake(sweep)
@@ -85,10 +90,9 @@ def reverse_sweep(
     Returns:
         Shapes [batch, features], [features * outputs, batch] and [units, batch].
     """
-    from invflow.transforms.compiled import engine
-
     plan = MADEPlan.from_recipe(recipe)
-    return engine.pull(plan, univariate, order, z, params, hidden, bar_z, bar_ladj, weights)
+    pull = engine(z.device.type).pull
+    return pull(plan, univariate, order, z, params, hidden, bar_z, bar_ladj, weights)
 
 
 @fake(reverse_sweep)

@@ -1,1 +1,1 @@
-"""The compiled sweeps for CUDA, in Triton: each program runs them over some columns of the batch."""
+"""The compiled sweeps for CUDA, in Triton: each program takes some columns of the batch."""

@@ -49,27 +49,36 @@ def _structure(layout: Layout, device: torch.device) -> tuple[_Structure, int, i
     return _Structure(*tables), panel, sum(rows)
 
 
-def _options(plan: MADEPlan, univariate: str, x: Tensor) -> dict[str, Any]:
-    """Return what the kernels are compiled for."""
-    layout = plan.layout
+def _precision() -> str:
+    """Return how products of single precision are asked for."""
+    matmul = torch.backends.cuda.matmul
+    # From PyTorch 2.9 on, the older switch cannot be read once the newer has been set.
+    asked = getattr(matmul, "fp32_precision", None) or ("tf32" if matmul.allow_tf32 else "ieee")
+    return "tf32" if asked == "tf32" else "ieee"
+
+
+def _launch(kernel: Any, plan: MADEPlan, univariate: str, x: Tensor, *rest: Any) -> None:
+    """Run a kernel once over a batch like `x`: its tables, `rest`, room for sums, and sizes."""
+    layout, (batch, features) = plan.layout, x.shape
+    if batch == 0:
+        return
+    tables, panel, rows = _structure(layout, x.device)
     name, bound = structure.map_of(univariate)
-    return {
-        "LAYERS": len(layout.hidden) + 1,
-        "OUTPUTS": layout.outputs,
-        "DIRECT": layout.direct,
-        "RESIDUAL": layout.residual,
-        "ACTIVATION": layout.activation,
-        "MAP": name,
-        "BOUND": bound,
-        "PRECISION": "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee",
-        **SIZES,
-        **LAUNCH,
-    }
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    """Return the precision of sums."""
-    return torch.promote_types(x.dtype, torch.float32)
+    sums = x.new_empty(rows, batch, dtype=torch.promote_types(x.dtype, torch.float32))
+    with torch.cuda.device_of(x):
+        kernel[(math.ceil(batch / SIZES["BLOCK"]),)](
+            *tables, *rest, sums, features, batch, panel,
+            LAYERS=len(layout.hidden) + 1,
+            OUTPUTS=layout.outputs,
+            DIRECT=layout.direct,
+            RESIDUAL=layout.residual,
+            ACTIVATION=layout.activation,
+            MAP=name,
+            BOUND=bound,
+            PRECISION=_precision(),
+            **SIZES,
+            **LAUNCH,
+        )  # fmt: skip
 
 
 def _flat(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
@@ -86,20 +95,16 @@ def solve(
 ) -> Solution:
     """The forward sweep; see `operators.sweep`."""
     biases, _, matrices, _ = plan.unpack(weights)
-    tables, panel, rows = _structure(plan.layout, x.device)
     batch, features = x.shape
     z, ladj = torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(batch)
     params = x.new_empty(features * plan.layout.outputs, batch)
     hidden = x.new_empty(plan.hidden_units, batch)
     values = x.new_empty(features + plan.hidden_units, batch)
-    sums = x.new_empty(rows, batch, dtype=_wide(x))
-    if batch:
-        with torch.cuda.device_of(x):
-            sweeps.sweep[(math.ceil(batch / SIZES["BLOCK"]),)](
-                *tables, _flat(matrices, x), _flat(biases, x), offset, *offset.stride(),
-                order.contiguous(), x.contiguous(), z, ladj, params, hidden, values, sums,
-                features, batch, panel, **_options(plan, univariate, x),
-            )  # fmt: skip
+    _launch(
+        sweeps.sweep, plan, univariate, x,
+        _flat(matrices, x), _flat(biases, x), offset, *offset.stride(), order.contiguous(),
+        x.contiguous(), z, ladj, params, hidden, values,
+    )  # fmt: skip
     return z, ladj, params, hidden
 
 
@@ -116,15 +121,8 @@ def pull(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
     _, _, matrices, _ = plan.unpack(weights)
-    tables, panel, rows = _structure(plan.layout, z.device)
-    batch, features = z.shape
     given = [tensor.contiguous() for tensor in (order, z, params, hidden, bar_z, bar_ladj)]
     results = [torch.empty_like(tensor) for tensor in given[1:4]]
-    sums = z.new_empty(rows, batch, dtype=_wide(z))
-    if batch:
-        with torch.cuda.device_of(z):
-            sweeps.reverse_sweep[(math.ceil(batch / SIZES["BLOCK"]),)](
-                *tables, _flat([matrix.t() for matrix in matrices], z), *given, *results, sums,
-                features, batch, panel, **_options(plan, univariate, z),
-            )  # fmt: skip
+    flat = _flat([matrix.t() for matrix in matrices], z)
+    _launch(sweeps.reverse_sweep, plan, univariate, z, flat, *given, *results)
     return results[0], results[1], results[2]

@@ -67,7 +67,7 @@ def _row(block, index):
     return tl.sum(tl.where((rows == index)[:, None], block, 0.0), 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["features", "panel", "offset_unit", "offset_batch"])
 def sweep(
     starts, tops, places, shelves, weights, biases, offset, offset_unit, offset_batch, order, x,
     z, ladj, params, hidden, values, sums, features, batch, panel,
@@ -111,7 +111,8 @@ def sweep(
         GROUP: rows of a product inside it.
         DEPTH: rows that a product reads at once.
     """
-    columns = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    features, batch = tl.cast(features, tl.int64), tl.cast(batch, tl.int64)
+    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK).to(tl.int64)
     inside = columns < batch
     wide = sums.dtype.element_ty
     total = tl.zeros([BLOCK], wide)
@@ -209,7 +210,7 @@ def sweep(
     tl.store(ladj + columns, total, inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["features", "panel"])
 def reverse_sweep(
     starts, tops, places, shelves, weights, order, z, params, hidden, bar_z, bar_ladj,
     bar_x, bar_params, bar_hidden, sums, features, batch, panel,
@@ -251,7 +252,8 @@ def reverse_sweep(
         GROUP: rows of a product inside it.
         DEPTH: rows that a product reads at once.
     """
-    columns = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    features, batch = tl.cast(features, tl.int64), tl.cast(batch, tl.int64)
+    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK).to(tl.int64)
     inside = columns < batch
     wide = sums.dtype.element_ty
     tail = tl.load(bar_ladj + columns, mask=inside, other=0.0).to(wide)
@@ -285,7 +287,7 @@ def reverse_sweep(
                 summed = sums + (shelf + rows)[:, None] * batch + columns[None, :]
                 tl.store(summed, block, live[:, None] & inside[None, :])
         tl.debug_barrier()
-        for step in range(0, beyond - first):
+        for step in range(beyond - first):
             d = beyond - 1 - step
             place = columns * features + tl.load(order + d)
             cotangent = tl.load(bar_z + place, mask=inside, other=0.0).to(wide)
@@ -315,16 +317,13 @@ def reverse_sweep(
                     columns, inside, batch, DEPTH, PRECISION,
                 )  # fmt: skip
             cotangent += _row(block, 0)
-            pulled, bar_shift, bar_raw = pull_solve(
-                point, shift, raw, cotangent, tail, MAP, BOUND
-            )
+            pulled, bar_shift, bar_raw = pull_solve(point, shift, raw, cotangent, tail, MAP, BOUND)
             tl.store(bar_x + place, pulled, inside)
             tl.store(bar_params + at, bar_shift, inside)
             if OUTPUTS > 1:
                 tl.store(bar_params + at + batch, bar_raw, inside)
             tl.debug_barrier()
-            for back in tl.static_range(1, LAYERS):
-                layer: tl.constexpr = LAYERS - back
+            for layer in tl.static_range(LAYERS - 1, 0, -1):
                 low = tl.load(starts + layer * steps + d)
                 high = tl.load(starts + layer * steps + d + 1)
                 width = tl.load(starts + layer * steps + features)
@@ -334,7 +333,7 @@ def reverse_sweep(
                 matrix = weights + tl.load(places + layer)
                 top = tl.load(tops + layer) - features
                 target = bar_params
-                if back > 1:
+                if layer + 1 < LAYERS:
                     target = bar_hidden + (top + width) * batch
                 shelf = tl.load(shelves + layer) - tl.load(starts + layer * steps + first)
                 for unit in range(low, high, GROUP):
@@ -350,7 +349,7 @@ def reverse_sweep(
                     kept = (top + rows)[:, None] * batch + columns[None, :]
                     before = tl.load(hidden + kept, mask=here, other=0.0).to(wide)
                     block *= slope(before, ACTIVATION)
-                    if RESIDUAL and back > 1:
+                    if RESIDUAL and layer + 1 < LAYERS:
                         following = bar_hidden + kept + width * batch
                         block += tl.load(following, mask=here, other=0.0).to(wide)
                     tl.store(bar_hidden + kept, block, here)
