@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ def test_auto_does_not_take_them_before_they_are_measured(features: int, choice:
     assert _transform(features, Affine(), "auto")._choice("cuda", served=True) == choice
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_by_name_they_are_taken_on_a_card(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transform = _transform(3, Affine(), "compiled").to(dtype)
+    there: Any = SimpleNamespace(device=torch.device("cuda"))
+    monkeypatch.setattr(compiled, "usable", lambda device: device == "cuda")
+    assert transform._method(there) == "compiled"
+    monkeypatch.setattr(compiled, "usable", lambda device: False)
+    with pytest.raises(ImportError, match="needs Triton 3.5"):
+        transform._method(there)
+
+
 def test_without_a_card_they_are_not_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     compiled.reason.cache_clear()
@@ -93,15 +107,21 @@ def test_without_a_card_they_are_not_usable(monkeypatch: pytest.MonkeyPatch) -> 
     compiled.reason.cache_clear()
 
 
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [(None, "triton"), (SimpleNamespace(__version__="3.4.0"), "Triton 3.5 or newer, got 3.4.0")],
+    ids=["none", "old"],
+)
+def test_what_is_missing_is_named(
+    module: object, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(sys.modules, "triton", None)
-    for name in [
-        name for name in sys.modules if name.startswith("invflow.transforms.compiled.gpu")
-    ]:
+    monkeypatch.setitem(sys.modules, "triton", module)
+    kernels = "invflow.transforms.compiled.gpu"
+    for name in [name for name in sys.modules if name.startswith(kernels)]:
         monkeypatch.delitem(sys.modules, name)
     compiled.reason.cache_clear()
-    assert "triton" in (compiled.reason("cuda") or "")
+    assert reason in (compiled.reason("cuda") or "")
     compiled.reason.cache_clear()
 
 

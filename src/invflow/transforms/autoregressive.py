@@ -187,6 +187,6 @@ class Autoregressive(Transform):
 def _unusable(device: str) -> ImportError:
     needs = {
         "cpu": 'Numba: pip install "invflow[fast]"',
-        "cuda": "Triton, which PyTorch for CUDA brings: pip install triton",
+        "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
     }
     return ImportError(f'inverse="compiled" needs {needs[device]} ({compiled.reason(device)})')
