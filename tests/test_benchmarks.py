@@ -60,3 +60,22 @@ def test_directions_round_trip(load) -> None:
     effort = directions.Effort(warm_up=0.0, seconds=0.0, fewest=3, most=3, slowest=1.0)
     cell = directions.measure("invflow", directions.Size(4, 8, 16), effort, noise=0.1)
     assert cell.round_trip < 1e-5
+
+
+def test_ways_to_invert_are_compared(load) -> None:
+    gpu, directions = load("gpu"), load("directions")
+    effort = directions.Effort(warm_up=0.0, seconds=0.0, fewest=3, most=3, slowest=1.0)
+    cpu, size = torch.device("cpu"), directions.Size(4, 8, 16)
+    cells = [
+        gpu.measure(way, size, torch.float32, cpu, effort) for way in ("cached", "fixed_point")
+    ]
+    assert all(cell.error < 1e-5 for cell in cells)
+    assert all(len(cell.row()) == len(gpu.HEADER) for cell in cells)
+    (line,) = gpu.fastest(cells)
+    assert line.startswith("D = 4, float32: ")
+
+
+def test_without_a_card_there_is_nothing_to_compare(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="needs a CUDA device"):
+        load("gpu").main([])

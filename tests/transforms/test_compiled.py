@@ -1,4 +1,4 @@
-"""The compiled sweeps against the same in PyTorch, and when they are taken."""
+"""The kernels against the same in PyTorch, and when they are taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from invflow.conditioners import ACTIVATIONS, MADE, Conditioner
 from invflow.transforms import Autoregressive, cached, compiled
-from invflow.transforms.compiled import activations, engine, operators, product
+from invflow.transforms.compiled import operators
+from invflow.transforms.compiled.cpu import activations, chain, product
 from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
@@ -76,13 +77,13 @@ def test_agrees_at_any_size(
     with torch.no_grad():
         for parameter in pair[0].parameters():
             parameter.mul_(0.3)  # without this, rounding grows along forty features
-    share, before = engine.SHARE, torch.get_num_threads()
+    share, before = chain.SHARE, torch.get_num_threads()
     try:
-        engine.SHARE = 1.0
+        chain.SHARE = 1.0
         torch.set_num_threads(threads)
         found, expected = (_found(transform, (batch,), torch.float64) for transform in pair)
     finally:
-        engine.SHARE = share
+        chain.SHARE = share
         torch.set_num_threads(before)
     assert_close(found, expected, 1e-9)
 
@@ -107,7 +108,7 @@ def test_activations_and_their_slopes(name: str, dtype: torch.dtype) -> None:
     values, ones = points.clone(), torch.ones_like(points)
     code = activations.ACTIVATIONS[name]
     activations.activate(code, values.numpy(), 0, len(points))
-    activations.pull(code, ones.numpy(), 0, points[None].numpy(), 0, 0, len(points))
+    activations.pull(code, ones.numpy(), 0, points.numpy(), 0, len(points))
     digits = 4 * torch.finfo(dtype).eps
     for found, function in zip((values, ones), ACTIVATIONS[name], strict=True):
         expected = function(points.double()).to(dtype)
@@ -124,20 +125,33 @@ def test_elementary_functions_to_rounding(function: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 9])
-def test_product_adds_to_its_rows_alone(rows: int, dtype: type[np.floating]) -> None:
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 13])
+@pytest.mark.parametrize("turned", [False, True])
+def test_product_adds_to_its_rows_alone(rows: int, turned: bool, dtype: type[np.floating]) -> None:
     columns = product.VECTORS * product.REGISTER // np.dtype(dtype).itemsize
     random = np.random.default_rng(rows)
-    out, values = (random.normal(size=(12, columns)).astype(dtype) for _ in range(2))
-    weights = random.normal(size=(15, 11)).astype(dtype)
+    many = product.DEPTH + 5  # more than are read at a time
+    out, values = (random.normal(size=(many + 3, columns)).astype(dtype) for _ in range(2))
+    weights = random.normal(size=(16, many + 6)).astype(dtype)
     expected = out.copy()
-    expected[2 : 2 + rows] += weights[3 : 3 + rows, 4:9] @ values[1:6]
-    product.accumulate(
-        out.ravel(), 2, rows, weights.ravel(), 3 * 11 + 4, 11, values.ravel(), 1, 5, columns
-    )
-    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    expected[2 : 2 + rows] += weights[3 : 3 + rows, 4 : 4 + many] @ values[1 : 1 + many]
+    held = np.ascontiguousarray(weights.T if turned else weights)
+    across, along = (1, 16) if turned else (many + 6, 1)
+    place = held.ctypes.data + (3 * across + 4 * along) * held.itemsize
+    product.accumulate(out.ravel(), 2, rows, place, across, along, values.ravel(), 1, many, columns)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(out[:2], expected[:2])
     np.testing.assert_array_equal(out[2 + rows :], expected[2 + rows :])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
+    columns = product.VECTORS * product.REGISTER // np.dtype(dtype).itemsize
+    tile = np.random.default_rng(0).normal(size=(columns + 3, columns)).astype(dtype)
+    for rows in (1, columns // product.VECTORS, columns - 1, columns):
+        out = np.zeros((columns, columns), dtype)
+        product.transpose(tile.ravel(), 2, rows, columns, out.ravel())
+        np.testing.assert_array_equal(out[:, :rows], tile[2 : 2 + rows].T)
 
 
 @pytest.mark.parametrize("map", MAPS, ids=repr)
@@ -198,7 +212,7 @@ def test_half_precision_is_refused_by_name_and_served_by_auto() -> None:
     transform, reference = _pair(3, (8,), 0, Affine())
     x = randn(5, 3).bfloat16()
     with pytest.raises(
-        ValueError, match=r"needs a CPU and single or double precision, got torch.b"
+        ValueError, match=r"needs a CPU and single or double precision, or CUDA, got torch.b"
     ):
         transform.bfloat16().inverse(x)
     transform.inverse_method = "auto"
@@ -209,15 +223,15 @@ def test_without_numba_auto_is_the_sweep_in_pytorch(monkeypatch: pytest.MonkeyPa
     transform, reference = _pair(3, (8,), 0, Affine())
     x = randn(5, 3)
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "invflow.transforms.compiled.engine", None)
+        patch.setitem(sys.modules, "invflow.transforms.compiled.cpu.engine", None)
         compiled.reason.cache_clear()
-        assert not compiled.usable()
+        assert not compiled.usable("cpu")
         transform.inverse_method = "auto"
         assert torch.equal(transform.inverse(x)[0], reference.inverse(x)[0])
         with pytest.raises(ImportError, match=r'needs Numba: pip install "invflow\[fast\]"'):
             Autoregressive(transform.conditioner, inverse="compiled")
     compiled.reason.cache_clear()
-    assert compiled.usable()
+    assert compiled.usable("cpu")
 
 
 class Fixed(Conditioner):
@@ -249,9 +263,9 @@ import os
 import torch
 from invflow.conditioners import MADE
 from invflow.transforms import Autoregressive
-from invflow.transforms.compiled import engine
+from invflow.transforms.compiled.cpu import chain
 
-engine.SHARE = 1.0
+chain.SHARE = 1.0
 torch.set_num_threads(2)
 transform = Autoregressive(MADE(3, (0.0, 0.0), (8,)), "affine", inverse="compiled")
 with torch.no_grad():
@@ -271,7 +285,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
 
 
 def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "SHARE", 1.0)
+    monkeypatch.setattr(chain, "SHARE", 1.0)
     transform, _ = _pair(5, (9,), 0, Affine())
     data = [randn(150, 5, seed=seed) for seed in range(12)]
     expected = [transform.inverse(x)[0] for x in data]
@@ -283,11 +297,11 @@ def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_machine_code_is_kept_by_all_that_is_in_it(tmp_path: Path) -> None:
     """A change of a file that the kernels' own file imports makes them anew."""
     script = (
-        "import sys, torch; from invflow.transforms.compiled import engine, sweeps\n"
+        "import sys, torch; from invflow.transforms.compiled.cpu import chain, kernels\n"
         "from invflow import MAF\n"
-        "kernels = sweeps.kernels(sys.argv[1], True); engine._kernels = lambda: kernels\n"
+        "made = kernels.kernels(sys.argv[1], True); chain._kernels = lambda: made\n"
         "MAF(2, transforms=1)().sample((3,))\n"
-        "print(sum(kernels.sweep.stats.cache_hits.values()))"
+        "print(sum(made.chain.stats.cache_hits.values()))"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     hits = [

@@ -30,13 +30,17 @@ class Autoregressive(Transform):
 
     - "cached": every hidden activation is computed once, when it becomes computable, which makes
       the whole inverse about one pass; its gradient is the same sweep in reverse.
-    - "compiled": the same in a kernel for the CPU, in single or double precision, for a `MADE`
-      without `norm` and an affine, gated or additive map; needs Numba.
+    - "compiled": the same in one kernel, for a `MADE` without `norm` and an affine, gated or
+      additive map: on a CPU in single or double precision, which needs Numba, on CUDA in half
+      precision too, which needs Triton.
     - "fixed_point": parallel passes until nothing moves, D at most, usually far fewer; its
       gradient comes from the implicit function theorem.
     - "passes": D whole passes and plain autograd. The reference, and slow.
-    - "auto": "compiled" where it can be; else "cached" where the conditioner can, on a CPU or
-      for up to 16 features; otherwise "fixed_point".
+    - "auto": on a CPU "compiled" where it can be, else "cached" where the conditioner can; on an
+      accelerator "cached" for up to 16 features; otherwise "fixed_point".
+
+    With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
+    `torch.compile`, `torch.func` and autocast.
 
     Args:
         conditioner: the causal network.
@@ -102,10 +106,8 @@ class Autoregressive(Transform):
                 'inverse="compiled" needs a MADE without norm and an affine, gated or additive '
                 f"map, got {type(conditioner).__name__} and {self.univariate!r}"
             )
-        if inverse == "compiled" and not compiled.usable():
-            raise ImportError(
-                f'inverse="compiled" needs Numba: pip install "invflow[fast]" ({compiled.reason()})'
-            )
+        if inverse == "compiled" and not any(map(compiled.usable, compiled.DTYPES)):
+            raise _unusable("cpu")
         if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
@@ -160,27 +162,48 @@ class Autoregressive(Transform):
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
     def has_kernels(self, value: Tensor) -> bool:
-        """Return whether there are kernels for this transform and where `value` is."""
+        """Return whether kernels on the CPU take this transform, for values of this kind."""
         if not self._compiled or self.inverse_method not in ("auto", "compiled"):
             return False
         dtype = cast(MADE, self.conditioner).biases[0].dtype
-        simple = value.device.type == "cpu" and dtype in (torch.float32, torch.float64)
-        return simple and compiled.usable()
+        there = value.device.type == "cpu" and dtype in compiled.DTYPES["cpu"]
+        return there and compiled.usable("cpu")
 
     def _method(self, x: Tensor) -> str:
-        """Resolve "auto": on an accelerator a long sweep is bound by the launch of its steps."""
-        if self.has_kernels(x):
-            return "compiled"
-        if self.inverse_method == "compiled":
-            dtype = cast(MADE, self.conditioner).biases[0].dtype
+        """Return the inverse to take for data like these: the one asked for, or the choice."""
+        if self.inverse_method not in ("auto", "compiled"):
+            return self.inverse_method
+        device, dtype = x.device.type, next(self.conditioner.parameters(), x).dtype
+        served = self._compiled and dtype in compiled.DTYPES.get(device, ())
+        if self.inverse_method == "auto":
+            return self._choice(device, served)
+        if not served:
             raise ValueError(
-                'inverse="compiled" needs a CPU and single or double precision, '
+                'inverse="compiled" needs a CPU and single or double precision, or CUDA, '
                 f"got {dtype} on {x.device}"
             )
-        if self.inverse_method != "auto":
-            return self.inverse_method
-        sweeps_well = x.device.type == "cpu" or self.features <= 16
+        if not compiled.usable(device):
+            raise _unusable(device)
+        return "compiled"
+
+    def _choice(self, device: str, served: bool) -> str:
+        """Return what "auto" takes: by measurement on a CPU.
+
+        On an accelerator a long sweep in PyTorch is bound by the launch of its steps. Where
+        the kernels win there, `benchmarks/gpu.py` tells; they are not chosen before it has.
+        """
+        if device == "cpu" and served and compiled.usable(device):
+            return "compiled"
+        sweeps_well = device == "cpu" or self.features <= 16
         return "cached" if self.method is not None and sweeps_well else "fixed_point"
+
+
+def _unusable(device: str) -> ImportError:
+    needs = {
+        "cpu": 'Numba: pip install "invflow[fast]"',
+        "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
+    }
+    return ImportError(f'inverse="compiled" needs {needs[device]} ({compiled.reason(device)})')
 
 
 def chain(

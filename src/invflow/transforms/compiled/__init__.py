@@ -1,14 +1,16 @@
-"""Both directions of an affine, gated or additive MADE, and their gradients, compiled for the CPU.
+"""Both directions of an affine, gated or additive MADE, and their gradients, compiled.
 
-The parallel pass, and the same sweeps as `transforms.cached` takes, in kernels that each thread
-runs over tiles of the batch: a tile's activations stay in the processor's cache, and there is one
-call instead of some fifteen per pass, or per feature. Needs Numba; compiled at the first use and
-kept on disk.
+On a CPU (`cpu`, with Numba) one call takes a chain of transforms: each thread takes tiles of the
+batch through all of them, and their activations stay in the processor's cache. Compiled at the
+first use and kept on disk.
+
+Where calls are traced or mapped, and on CUDA, the inverse is made of `operators` on plain tensors,
+one for a sweep: on CUDA (`gpu`, with Triton) each program does so for its columns of the batch, in
+one launch.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, cast
@@ -22,7 +24,14 @@ from invflow.transforms.compiled import operators
 from invflow.transforms.decode import Method, call
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-__all__ = ["Link", "forward", "inverse", "plain", "reason", "serves", "usable"]
+__all__ = ["DTYPES", "Link", "forward", "inverse", "plain", "reason", "serves", "usable"]
+
+
+#: The devices that there are kernels for, and the precisions that they take.
+DTYPES = {
+    "cpu": (torch.float32, torch.float64),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
 
 
 def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
@@ -31,9 +40,9 @@ def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
     return type(conditioner) is MADE and not conditioner.layout.norm and type(univariate) in maps
 
 
-def usable() -> bool:
-    """Return whether Numba is there, and the processor's registers can be used."""
-    return reason() is None
+def usable(device: str) -> bool:
+    """Return whether what the kernels for a kind of device need is there."""
+    return reason(device) is None
 
 
 # As torch.compiler.assume_constant_result does, which would load the compiler for it.
@@ -41,10 +50,12 @@ cast(Any, usable)._dynamo_marked_constant = True
 
 
 @cache
-def reason() -> str | None:
-    """Return why the kernels cannot be used, None if they can."""
+def reason(device: str) -> str | None:
+    """Return why the kernels for a kind of device cannot be used, None if they can."""
+    if device == "cuda" and not torch.cuda.is_available():
+        return "no CUDA device"
     try:
-        importlib.import_module("invflow.transforms.compiled.engine")
+        operators.engine(device)
     except ImportError as error:
         return str(error)
     return None
@@ -77,7 +88,9 @@ class Link(NamedTuple):
 
 
 def forward(method: Method, links: Sequence[Link], z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what autoregressive transforms make of `z`, and log|det dx/dz|; where `plain`.
+    """Return what autoregressive transforms make of `z`, and log|det dx/dz|.
+
+    On a CPU, and where calls are `plain`.
 
     Args:
         method: what the tensors of all of them mean.
@@ -87,7 +100,7 @@ def forward(method: Method, links: Sequence[Link], z: Tensor) -> tuple[Tensor, T
     Returns:
         Shapes [batch, features] and [batch]; differentiable with respect to all tensors.
     """
-    from invflow.transforms.compiled import eager
+    from invflow.transforms.compiled.cpu import eager
 
     return eager.run(eager.Job(method, False, links, partial(_in_pytorch, method)), z)
 
@@ -96,10 +109,10 @@ def inverse(method: Method, links: Sequence[Link], x: Tensor) -> tuple[Tensor, T
     """Return the z that autoregressive transforms map to `x`, and log|det dz/dx|; see `forward`.
 
     The transforms come last one first. Where calls are not `plain`, this goes through operators
-    that torch can trace.
+    that torch can trace, and so on CUDA.
     """
-    if plain():
-        from invflow.transforms.compiled import eager
+    if plain() and x.device.type == "cpu":
+        from invflow.transforms.compiled.cpu import eager
 
         return eager.run(eager.Job(method, True, links, partial(_in_operators, method)), x)
     total = torch.zeros_like(x[:, 0])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import importlib
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -13,36 +13,13 @@ from invflow._operator import fake, mapped, operator
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.decode import Method, call, folded, no_second_derivative
 
-if TYPE_CHECKING:
-    from invflow.transforms.compiled import engine
-
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def _chain(
-    recipe: str, univariate: str, order: Tensor, offset: Tensor, weights: list[Tensor]
-) -> engine.Chain:
-    """Return packed tensors as the kernels take them."""
-    from invflow.transforms.compiled import engine
-
-    plan = MADEPlan.from_recipe(recipe)
-    biases, _, matrices, _ = plan.unpack(weights)
-    own = offset[:, 0] if offset.shape[1] > 0 and offset.stride(1) == 0 else offset.t()
-    link = engine.Link(order, own, biases, matrices)
-    return engine.Chain(plan.layout, univariate, True, [link])
-
-
-def _by_batch(rows: Tensor, columns: int, batch: int) -> Tensor:
-    """Lay out by units, [units, batch], what kernels have by tiles, [tiles, units * columns]."""
-    parts = rows.view(len(rows), rows.shape[1] // columns, columns)
-    return parts.permute(1, 0, 2).flatten(1)[:, :batch].contiguous()
-
-
-def _by_tile(rows: Tensor, columns: int) -> Tensor:
-    """Lay out by tiles what is laid out by units; see `_by_batch`."""
-    tiles = -(-rows.shape[1] // columns)
-    parts = F.pad(rows, (0, tiles * columns - rows.shape[1])).view(len(rows), tiles, columns)
-    return parts.permute(1, 0, 2).reshape(tiles, len(rows) * columns)
+def engine(device: str) -> Any:
+    """Return the module that runs the sweeps on a kind of device."""
+    folder = "gpu" if device == "cuda" else "cpu"
+    return importlib.import_module(f"invflow.transforms.compiled.{folder}.engine")
 
 
 @operator
@@ -62,10 +39,8 @@ def sweep(
     Returns:
         Shapes [batch, features], [batch], [features * outputs, batch] and [units, batch].
     """
-    chain = _chain(recipe, univariate, order, offset, weights)
-    z, ladj, kept = chain.map(x, keep=True)
-    params, hidden = (_by_batch(rows[0], chain.columns, len(x)) for rows in kept[2:])
-    return z, ladj, params, hidden
+    plan = MADEPlan.from_recipe(recipe)
+    return engine(x.device.type).solve(plan, univariate, order, x, offset, weights)
 
 
 @fake(sweep)
@@ -115,13 +90,9 @@ def reverse_sweep(
     Returns:
         Shapes [batch, features], [features * outputs, batch] and [units, batch].
     """
-    from invflow.transforms.compiled import engine
-
-    chain = _chain(recipe, univariate, order, z.new_empty(0, 0), weights)
-    rows = (_by_tile(rows, chain.columns)[None] for rows in (params, hidden))
-    bar_x, *bars = chain.pull(engine.Kept(z, z[None], *rows), bar_z, bar_ladj)
-    bar_params, bar_hidden = (_by_batch(rows[0], chain.columns, len(z)) for rows in bars)
-    return bar_x, bar_params, bar_hidden
+    plan = MADEPlan.from_recipe(recipe)
+    pull = engine(z.device.type).pull
+    return pull(plan, univariate, order, z, params, hidden, bar_z, bar_ladj, weights)
 
 
 @fake(reverse_sweep)

@@ -1,13 +1,11 @@
-"""The kernels as functions of tensors: structure, memory and threads."""
+"""Chains of transforms as functions of tensors: structure, memory and threads."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 import os
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
@@ -20,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
-from invflow.transforms.compiled import (
+from invflow.transforms.compiled import structure
+from invflow.transforms.compiled.cpu import (
     activations,
-    chain,
     gradients,
+    kernels,
     maps,
     masked,
     parallel,
@@ -32,21 +31,21 @@ from invflow.transforms.compiled import (
     tiles,
 )
 
-_SOURCES = (activations, chain, gradients, maps, masked, parallel, product, sweeps, tiles)
+_SOURCES = (activations, gradients, kernels, maps, masked, parallel, product, sweeps, tiles)
 #: Multiplications that are worth a thread of their own.
 SHARE = 2e6
 
 
 @cache
-def _kernels() -> chain.Kernels:
+def _kernels() -> kernels.Kernels:
     """Return the kernels, whose machine code is kept on disk where there is a folder for it."""
     digest = hashlib.sha256()
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
     try:
-        return chain.kernels(digest.hexdigest(), keep=True)
+        return kernels.kernels(digest.hexdigest(), keep=True)
     except RuntimeError:  # no folder to keep it in
-        return chain.kernels(digest.hexdigest(), keep=False)
+        return kernels.kernels(digest.hexdigest(), keep=False)
 
 
 class _Structure(NamedTuple):
@@ -60,15 +59,9 @@ class _Structure(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _structure(layout: Layout) -> _Structure:
-    features = layout.features
-    starts = [[bisect_left(layer, d) for d in range(features + 1)] for layer in layout.degrees[1:]]
-    sizes = [len(layer) for layer in layout.degrees]
-    return _Structure(
-        starts=np.array([list(range(features + 1)), *starts]),
-        tops=np.array([0, *itertools.accumulate(sizes[:-1])]),
-        residual=layout.residual,
-        activation=activations.ACTIVATIONS[layout.activation],
-    )
+    starts, tops, _ = structure.structure(layout)
+    number = activations.ACTIVATIONS[layout.activation]
+    return _Structure(np.array(starts), np.array(tops), layout.residual, number)
 
 
 @lru_cache(maxsize=256)
@@ -89,7 +82,7 @@ class _Panels(NamedTuple):
 @lru_cache(maxsize=256)
 def _panels(layout: Layout, columns: int) -> _Panels:
     shapes = _shapes(layout)
-    places = itertools.accumulate((rows * length for rows, length in shapes[:-1]), initial=0)
+    places = structure.structure(layout).places
     panels: list[tuple[int, int, int]] = []
     work: list[int] = []
     for b, (rows, length) in enumerate(shapes):
@@ -106,8 +99,8 @@ def _panels(layout: Layout, columns: int) -> _Panels:
 @lru_cache(maxsize=256)
 def _map(recipe: str) -> tuple[int, float]:
     """Return the number of a map of which `recipe` is the string, and its bound."""
-    fields = json.loads(recipe)
-    return maps.MAPS[fields["name"]], float(fields.get("bound", 0.0))
+    name, bound = structure.map_of(recipe)
+    return maps.MAPS[name], bound
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled.product import DEPTH, GROUP, accumulate
+from invflow.transforms.compiled.cpu.product import DEPTH, GROUP, accumulate
 
 
 @njit(nogil=True)

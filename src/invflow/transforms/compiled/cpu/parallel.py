@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from invflow.transforms.compiled import masked
-from invflow.transforms.compiled.activations import activate, pull
-from invflow.transforms.compiled.maps import apply, pull_apply
-from invflow.transforms.compiled.tiles import add, copy, start
+from invflow.transforms.compiled.cpu import masked
+from invflow.transforms.compiled.cpu.activations import activate, pull
+from invflow.transforms.compiled.cpu.maps import apply, pull_apply
+from invflow.transforms.compiled.cpu.tiles import add, copy, start
 
 
 @njit(nogil=True, error_model="numpy")

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import Link, engine
+from invflow.transforms.compiled import Link
+from invflow.transforms.compiled.cpu import chain as chains
 from invflow.transforms.decode import Method
 
 #: One transform in PyTorch.
@@ -42,14 +43,14 @@ class Job(NamedTuple):
         """What gradients are taken of, one transform after another."""
         return [tensor for link in self.links for tensor in (link.offset, *link.weights)]
 
-    def chain(self) -> engine.Chain:
+    def chain(self) -> chains.Chain:
         """Return the transforms as the kernels take them."""
-        links: list[engine.Link] = []
+        links: list[chains.Link] = []
         depth = len(self.plan.layout.hidden)
         for order, offset, weights in self.links:
-            links.append(engine.Link(order, offset.detach(), weights[:depth], weights[depth:]))
+            links.append(chains.Link(order, offset.detach(), weights[:depth], weights[depth:]))
         name = self.method.univariate_recipe
-        return engine.Chain(self.plan.layout, name, self.inverse, links)
+        return chains.Chain(self.plan.layout, name, self.inverse, links)
 
 
 def run(job: Job, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,14 +83,14 @@ class _Map(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         value, *saved = ctx.saved_tensors
-        kept, tensors = engine.Kept(*saved[:4]), saved[4:]
+        kept, tensors = chains.Kept(*saved[:4]), saved[4:]
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
         if torch.is_grad_enabled():
             job = ctx.job._replace(links=_links(ctx.orders, tensors))
             return None, *_again(job, value, bar, bar_ladj)
-        chain: engine.Chain = ctx.chain
+        chain: chains.Chain = ctx.chain
         if not any(ctx.needs_input_grad[2:]):
             return None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled import masked
-from invflow.transforms.compiled.gradients import source_panel, target_panel
-from invflow.transforms.compiled.parallel import parallel, reverse_parallel
-from invflow.transforms.compiled.sweeps import reverse_sweep, sweep
-from invflow.transforms.compiled.tiles import copy, load, unload
+from invflow.transforms.compiled.cpu import masked
+from invflow.transforms.compiled.cpu.gradients import source_panel, target_panel
+from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
+from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
+from invflow.transforms.compiled.cpu.tiles import copy, load, unload
 
 
 class Kernels(NamedTuple):
@@ -66,8 +66,8 @@ def kernels(key: str, keep: bool) -> Kernels:
             ladj: filled with the log-determinants, [batch].
             params: filled with parameters, [transforms, tiles, features * outputs * columns], if it
                 is not empty.
-            hidden: filled with pre-activations, [transforms, tiles, units * columns], likewise; there
-                is room for one transform at least where a hidden layer adds the one before.
+            hidden: filled with pre-activations, [transforms, tiles, units * columns], likewise; it
+                holds one transform at least where a hidden layer adds the one before.
         """
         _ = key
         last, features = starts.shape[0] - 1, starts.shape[1] - 1

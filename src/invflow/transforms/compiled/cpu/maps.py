@@ -27,7 +27,7 @@ import math
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled.activations import exp, sigmoid, tanh
+from invflow.transforms.compiled.cpu.activations import exp, sigmoid, tanh
 
 #: What the kernels call them.
 MAPS = {"additive": 0, "affine": 1, "gated": 2}

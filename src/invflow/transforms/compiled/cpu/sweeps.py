@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from invflow.transforms.compiled.activations import activate, pull
-from invflow.transforms.compiled.maps import pull_solve, solve
-from invflow.transforms.compiled.product import accumulate
-from invflow.transforms.compiled.tiles import add, copy, start
+from invflow.transforms.compiled.cpu.activations import activate, pull
+from invflow.transforms.compiled.cpu.maps import pull_solve, solve
+from invflow.transforms.compiled.cpu.product import accumulate
+from invflow.transforms.compiled.cpu.tiles import add, copy, start
 
 #: Hidden units in a panel.
 PANEL = 32

@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from invflow.transforms.compiled.activations import activate
-from invflow.transforms.compiled.masked import seen
-from invflow.transforms.compiled.product import accumulate, transpose
-from invflow.transforms.compiled.tiles import copy, load
+from invflow.transforms.compiled.cpu.activations import activate
+from invflow.transforms.compiled.cpu.masked import seen
+from invflow.transforms.compiled.cpu.product import accumulate, transpose
+from invflow.transforms.compiled.cpu.tiles import copy, load
 
 
 @njit(nogil=True)

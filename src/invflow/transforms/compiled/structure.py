@@ -1,0 +1,54 @@
+"""What both engines read of a layout and of a map's recipe."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from bisect import bisect_left
+from functools import lru_cache
+from typing import NamedTuple
+
+from invflow.conditioners.layout import Layout
+
+
+class Structure(NamedTuple):
+    """A layout in numbers.
+
+    Attributes:
+        starts: `starts[layer][d]`, how many units of a layer are known when all features before d
+            are, those of degree d not counted; layer 0 holds the features themselves, the last one
+            the outputs.
+        tops: where each layer begins when they all lie below each other.
+        places: where each of the layout's matrices begins when they all follow each other.
+    """
+
+    starts: list[list[int]]
+    tops: list[int]
+    places: list[int]
+
+
+@lru_cache(maxsize=256)
+def structure(layout: Layout) -> Structure:
+    """Return a layout in numbers."""
+    steps = range(layout.features + 1)
+    degrees = layout.degrees[1:]
+    starts = [list(steps), *([bisect_left(layer, d) for d in steps] for layer in degrees)]
+    sizes = [len(layer) for layer in layout.degrees]
+    matrices = [sizes[layer] * sizes[source] for layer, source in layout.blocks]
+    return Structure(
+        starts=starts,
+        tops=[0, *itertools.accumulate(sizes[:-1])],
+        places=[0, *itertools.accumulate(matrices[:-1])],
+    )
+
+
+def panel(layout: Layout, units: int) -> int:
+    """Return how many features a panel of so many hidden units has."""
+    return max(units * layout.features // max(layout.hidden, default=units), 1)
+
+
+@lru_cache(maxsize=256)
+def map_of(recipe: str) -> tuple[str, float]:
+    """Return the name of a map of which `recipe` is the string, and its bound, 0 for none."""
+    fields = json.loads(recipe)
+    return fields["name"], float(fields.get("bound", 0.0))

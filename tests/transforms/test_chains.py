@@ -1,0 +1,286 @@
+"""Chains of transforms in the kernels, both ways, against the same transforms in PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from invflow.conditioners import ACTIVATIONS, MADE
+from invflow.transforms import ActNorm, Autoregressive, Compose, compiled
+from invflow.transforms.compiled.cpu import chain, eager
+from invflow.univariate import Additive, Affine, Gated, Univariate
+from tests.helpers import assert_close, generator, gradients, perturbed, randn
+
+MAPS = [Affine(bound=2.0), Gated(), Additive()]
+
+
+def _pair(
+    features: int,
+    hidden: tuple[int, ...],
+    context: int = 0,
+    map: Univariate = MAPS[0],
+    count: int = 3,
+    **options: object,
+) -> tuple[Compose, Compose]:
+    """Return transforms in the kernels, and the same ones in PyTorch."""
+    networks = [
+        MADE(features, map.start, hidden, context, generator=generator(seed), **options)
+        for seed in range(count)
+    ]
+    orders = [torch.randperm(features, generator=generator(seed)) for seed in range(count - 1)]
+
+    def build(inverse: str) -> Compose:
+        each = zip(networks, [None, *orders], strict=True)
+        return Compose(
+            [Autoregressive(made, map, order=order, inverse=inverse) for made, order in each]
+        )
+
+    return perturbed(build("compiled")), build("cached")
+
+
+def _run(
+    transform: Compose, inverse: bool, batch: tuple[int, ...]
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    value = randn(*batch, transform.features).requires_grad_()
+    context = randn(*batch, transform.context, seed=1).requires_grad_()
+    own = context if transform.context else None
+    result, ladj = (transform.inverse if inverse else transform)(value, own)
+    tensors = [value, *transform.parameters(), *([context] if transform.context else [])]
+    return result.detach(), ladj.detach(), gradients(result, ladj, tensors)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    features=st.integers(1, 40),
+    hidden=st.lists(st.integers(1, 80), max_size=3),
+    context=st.integers(0, 2),
+    batch=st.integers(0, 140),
+    map=st.sampled_from(MAPS),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    skip=st.booleans(),
+    residual=st.booleans(),
+    count=st.integers(1, 3),
+    inverse=st.booleans(),
+    threads=st.integers(1, 3),
+)
+def test_agree_at_any_size(
+    features: int,
+    hidden: list[int],
+    context: int,
+    batch: int,
+    map: Univariate,
+    activation: str,
+    skip: bool,
+    residual: bool,
+    count: int,
+    inverse: bool,
+    threads: int,
+) -> None:
+    widths = tuple(hidden[:1] * len(hidden) if residual else hidden)
+    options = {"activation": activation, "skip": skip, "residual": residual}
+    kernels, reference = _pair(features, widths, context, map, count, **options)
+    with torch.no_grad():
+        for parameter in kernels.parameters():
+            parameter.mul_(0.3)  # without this, rounding grows along forty features
+    share, before = chain.SHARE, torch.get_num_threads()
+    try:
+        chain.SHARE = 1.0
+        torch.set_num_threads(threads)
+        found = _run(kernels, inverse, (batch,))
+    finally:
+        chain.SHARE = share
+        torch.set_num_threads(before)
+    assert_close(found, _run(reference, inverse, (batch,)), 1e-9)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_one_call_takes_neighbours_that_are_alike(
+    inverse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no others: not beyond an ActNorm, nor one of another width."""
+    taken: list[int] = []
+    run = eager.run
+
+    def counting(job: eager.Job, value: Tensor) -> tuple[Tensor, Tensor]:
+        taken.append(len(job.links))
+        return run(job, value)
+
+    monkeypatch.setattr(eager, "run", counting)
+
+    def step(width: int = 8) -> Autoregressive:
+        return Autoregressive(MADE(4, (0.0, 0.0), (width,)), "affine")
+
+    norm = ActNorm(4).double()
+    norm(randn(20, 4))
+    flow = Compose([step(), step(), norm, step(), step(9), step(9), step(9)]).double()
+    value = randn(5, 4)
+    (flow.inverse if inverse else flow)(value)
+    assert taken == ([3, 1, 2] if inverse else [2, 1, 3])
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("batch", [(), (7,), (3, 50)], ids=str)
+def test_single_precision_and_batches(inverse: bool, batch: tuple[int, ...]) -> None:
+    kernels, reference = _pair(9, (20, 20), 2, residual=True)
+    value, context = randn(*batch, 9).float(), randn(2).float()
+    found, expected = (
+        (flow.inverse if inverse else flow)(value, context)
+        for flow in (kernels.float(), reference.float())
+    )
+    for actual, wanted in zip(found, expected, strict=True):
+        assert actual.dtype == torch.float32
+        assert actual.shape == wanted.shape
+        assert (actual - wanted).norm() <= 1e-4 * wanted.norm() + 1e-5
+
+
+@pytest.mark.parametrize("map", MAPS, ids=repr)
+@pytest.mark.parametrize("context", [0, 2])
+def test_higher_derivatives_of_the_pass(map: Univariate, context: int) -> None:
+    kernels, _ = _pair(3, (5,), context, map, 2, activation="tanh")
+    value, given = randn(4, 3).requires_grad_(), randn(4, context, seed=1).requires_grad_()
+    inputs = (value, given) if context else (value,)
+    assert torch.autograd.gradgradcheck(kernels, inputs)
+    tensors = [*inputs, *kernels.parameters()]
+    found = [
+        torch.autograd.grad(kernels(*inputs)[0].square().sum(), tensors, create_graph=graph)
+        for graph in (False, True)
+    ]
+    assert_close(found[0], found[1], 1e-10)
+
+
+def test_second_derivatives_of_the_inverse_are_refused() -> None:
+    kernels, _ = _pair(3, (5,), count=2)
+    x = randn(4, 3).requires_grad_()
+    z, _ = kernels.inverse(x)
+    (first,) = torch.autograd.grad(z.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_transforms_of_functions(inverse: bool) -> None:
+    """Under `torch.func` and in forward mode the pass is PyTorch's, and gives the same."""
+    kernels, reference = _pair(3, (5,), 0, MAPS[0], 2)
+
+    def total(flow: Compose) -> Callable[[Tensor], Tensor]:
+        return lambda value: sum(part.sum() for part in (flow.inverse if inverse else flow)(value))
+
+    value = randn(4, 3)
+    wanted = torch.func.grad(total(reference))(value)
+    assert_close(torch.func.grad(total(kernels))(value), wanted, 1e-10)
+    mapped = torch.func.vmap(torch.func.grad(total(kernels)))(value)
+    assert_close(mapped, wanted, 1e-10)
+    if not inverse:
+        tangent = randn(4, 3, seed=5)
+        _, found = torch.func.jvp(total(kernels), (value,), (tangent,))
+        assert_close(found, (wanted * tangent).sum(), 1e-10)
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(value, tangent)
+            out = torch.autograd.forward_ad.unpack_dual(total(kernels)(dual))
+        assert out.tangent is not None
+        assert_close(out.tangent, (wanted * tangent).sum(), 1e-10)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_what_is_not_wanted_gets_no_gradient(inverse: bool) -> None:
+    kernels, reference = _pair(4, (6,), 1, count=2)
+    value, context = randn(70, 4), randn(70, 1, seed=1)
+
+    def found(flow: Compose, wanted: Sequence[Tensor]) -> Sequence[Tensor]:
+        for parameter in flow.parameters():
+            parameter.requires_grad_(False)
+        for tensor in (value, context):
+            tensor.requires_grad_(False)
+        for tensor in wanted:
+            tensor.requires_grad_()
+        result, ladj = (flow.inverse if inverse else flow)(value, context)
+        return torch.autograd.grad(result.square().sum() + ladj.sum(), wanted)
+
+    for wanted in ([value], [context], [next(kernels.parameters())]):
+        assert_close(found(kernels, wanted), found(reference, wanted), 1e-10)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_one_result_alone_may_be_used(inverse: bool) -> None:
+    kernels, reference = _pair(4, (6,), count=2)
+    for part in (0, 1):
+        value = randn(9, 4).requires_grad_()
+        grads = [
+            torch.autograd.grad(
+                (flow.inverse if inverse else flow)(value)[part].square().sum(),
+                [value, *flow.parameters()],
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            for flow in (kernels, reference)
+        ]
+        assert_close(grads[0], grads[1], 1e-10)
+
+
+def test_weights_that_change_before_the_way_back_are_noticed() -> None:
+    kernels, _ = _pair(4, (6,), count=2)
+    x, ladj = kernels(randn(5, 4))
+    with torch.no_grad():
+        next(kernels.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (x.sum() + ladj.sum()).backward()
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    """What is read by address is checked."""
+    made = MADE(4, (0.0, 0.0), (6,))
+    transform = Autoregressive(made, "affine", inverse="compiled")
+    bad = {"conditioner.weights.0": torch.zeros(3, 4)}
+    with pytest.raises(ValueError, match=r"weights must be of shape \(6, 4\).*got \(3, 4\)"):
+        torch.func.functional_call(transform, bad, (torch.zeros(5, 4),))
+    made.weights[1].data = made.weights[1].data.double()
+    with pytest.raises(ValueError, match=r"got \(8, 6\) and torch.float64"):
+        transform(torch.zeros(5, 4))
+
+
+def test_inference_mode_copies_and_checkpoints() -> None:
+    kernels, reference = _pair(4, (6,), count=3)
+    value = randn(5, 4)
+    expected = reference(value)
+    with torch.inference_mode():
+        assert_close(kernels(value), expected, 1e-12)
+    assert_close(copy.deepcopy(kernels)(value), expected, 1e-12)
+    again = Compose(list(kernels.transforms), checkpoint=True)
+    tensors = list(kernels.parameters())
+    assert_close(gradients(*again(value), tensors), gradients(*reference(value), tensors), 1e-10)
+
+
+def test_under_autocast_the_pass_is_pytorchs() -> None:
+    kernels, reference = _pair(4, (6,), count=2)
+    value = randn(5, 4).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = kernels.float()(value), reference.float()(value)
+    assert all(map(torch.equal, found, expected))
+    assert compiled.plain()
+
+
+def test_data_of_any_layout() -> None:
+    kernels, reference = _pair(6, (9,), count=2)
+    x = randn(6, 70)
+    for view in (x.t(), x.t()[::2], x.t()[:1].expand(5, 6), x.t()[:0]):
+        assert_close(kernels(view), reference(view), 1e-12)
+
+
+def test_a_value_that_is_not_finite_stays_so_and_alone() -> None:
+    kernels, _ = _pair(4, (8,), count=2)
+    z = randn(70, 4).requires_grad_()
+    clean = kernels(z)[0].detach()
+    bad = z.detach().clone()
+    bad[3, 1] = float("nan")
+    x, ladj = kernels(bad.requires_grad_())
+    others = [i for i in range(70) if i != 3]
+    assert torch.equal(x[others], clean[others])
+    (x[others].sum() + ladj[others].sum()).backward()
+    assert bad.grad is not None
+    assert torch.isfinite(bad.grad[others]).all()
