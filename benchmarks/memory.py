@@ -90,7 +90,7 @@ JOBS: dict[tuple[str, str], Callable[[Path, int], Job]] = {
 }
 
 
-def _peak() -> float:
+def peak() -> float:
     """Return the largest resident set so far, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
@@ -102,9 +102,9 @@ def measure(job: str, library: str, folder: Path, steps: int, threads: int) -> t
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     importlib.import_module(library)
     run = JOBS[job, library](folder, steps)
-    before = _peak()
+    before = peak()
     run()
-    return before, _peak()
+    return before, peak()
 
 
 def _installed(library: str) -> bool:
