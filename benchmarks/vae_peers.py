@@ -2,7 +2,7 @@
 
 Black and white images of noise, 28 x 28; an encoder 784-256-256-64 and its mirror image, with ELUs;
 32 latents; float32. The posterior is a normal whose means and scales are linear in the encoder's
-output, and 4 autoregressive steps that see it, with one hidden layer of 128:
+output, and 4 autoregressive steps that see it, with one hidden layer of 128 ELUs:
 
 - invflow: `VAE`, with its posterior "iaf", whose steps are gated;
 - zuko: the networks written out in PyTorch, and the posterior of zuko's affine masked
@@ -59,7 +59,11 @@ def _zuko() -> tuple[nn.Module, Loss]:
         ElementWiseTransform(LATENTS, CONTEXT, hidden_features=()),
         *(
             MaskedAutoregressiveTransform(
-                LATENTS, CONTEXT, order=orders[i % 2], hidden_features=HIDDEN
+                LATENTS,
+                CONTEXT,
+                order=orders[i % 2],
+                hidden_features=HIDDEN,
+                activation=nn.ELU,
             )
             for i in range(STEPS)
         ),
