@@ -6,11 +6,12 @@
   (`peers.py`);
 - "import": seconds to import invflow over seconds to import torch, each in a process of its own.
 
-All are ratios of times that took turns in this run, so that a slower machine does not show; one
-with other caches or another number of threads may, and the environment of the record is printed
-where it differs. A ratio that is worse than the recorded one by more than 40 % is measured again,
-and the better of the two counts. The exit status is 1 where something has become slower. A forward
-pass that has become faster raises a ratio too: then record anew.
+All are ratios of the quickest times of calls that took turns in this run, so that neither a slower
+machine shows nor other work on it. One with other caches or another number of threads may, and the
+environment of the record is printed where it differs. A ratio that is worse than the recorded one
+by more than 40 % is measured again, and the better of the two counts. The exit status is 1 where
+something has become slower. A forward pass that has become faster raises a ratio too: then record
+anew.
 
     python benchmarks/guard.py [--record] [--only NAME] [--quick] [--threads N] [--file RECORD]
 """
@@ -21,6 +22,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,44 +39,55 @@ RECORD = Path(__file__).parent / "results" / "ratios.json"
 TOLERANCE = 0.4
 SIZES = [Size(8, 64, 256), Size(64, 512, 1024)]
 PEER, PEER_SIZES = "nflows", [Size(8, 64, 256), Size(64, 256, 256)]
-FULL = Effort(warm_up=0.5, seconds=10.0, fewest=5, most=400, slowest=20.0)
-QUICK = Effort(warm_up=0.1, seconds=0.5, fewest=3, most=50, slowest=20.0)
+FULL = Effort(warm_up=0.0, seconds=10.0, fewest=5, most=2000, slowest=20.0)
+QUICK = Effort(warm_up=0.0, seconds=0.5, fewest=3, most=50, slowest=20.0)
 Measure = Callable[[], float]
 Ratios = dict[str, float]
+
+
+def ratio(call: peers.Call, reference: peers.Call, effort: Effort) -> float:
+    """Return the quickest time of a call over that of another, which it takes turns with.
+
+    Other work on the machine only adds to times: the quickest are the steadiest.
+    """
+    call(), reference()  # what is compiled, is compiled here
+    begin = time.perf_counter()
+    times: list[tuple[float, float]] = []
+    while len(times) < effort.fewest or (
+        len(times) < effort.most and time.perf_counter() - begin < effort.seconds
+    ):
+        times.append((peers.seconds(call), peers.seconds(reference)))
+    quickest, other = (min(column) for column in zip(*times, strict=True))
+    return quickest / other
 
 
 def plain(size: Size, effort: Effort) -> float:
     """Return the time of the inverse over that of the forward pass."""
     layer, z, x = directions.build("invflow", size)
     with torch.no_grad():
-        return directions.take_turns(
-            lambda: layer.forward(z), lambda: layer.inverse(x), effort
-        ).ratio
+        return ratio(lambda: layer.inverse(x), lambda: layer.forward(z), effort)
 
 
 def training(size: Size, effort: Effort) -> float:
     """Return the time of a training step through the inverse over that of one forwards."""
     layer, z, x = directions.build("invflow", size)
-    return directions.take_turns(
-        lambda: layer.step(layer.forward, z), lambda: layer.step(layer.inverse, x), effort
-    ).ratio
+    return ratio(lambda: layer.step(layer.inverse, x), lambda: layer.step(layer.forward, z), effort)
 
 
 def against_peer(mode: str, size: Size, effort: Effort) -> float:
     """Return invflow's time over the peer's."""
     torch.manual_seed(0)
     ours, theirs = (peers.LIBRARIES[name][1](size)[mode] for name in ("invflow", PEER))
-    found = peers.take_turns({"invflow": ours, PEER: theirs}, effort)
-    return found["invflow"] / found[PEER]
+    return ratio(ours, theirs, effort)
 
 
 def imports(effort: Effort) -> float:
     """Return the time in which a new process imports invflow over that for torch."""
 
-    def importing(module: str) -> Callable[[], object]:
+    def importing(module: str) -> peers.Call:
         return lambda: subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
 
-    return directions.take_turns(importing("torch"), importing("invflow"), effort).ratio
+    return ratio(importing("invflow"), importing("torch"), effort)
 
 
 def measures(effort: Effort) -> dict[str, Measure]:
