@@ -1,4 +1,5 @@
-# Two commands: `make run` does the main job, `make test` runs lint, types, tests and doctests.
+# `make run` does the main job, `make test` runs lint, types, tests and doctests, and `make bench`
+# says whether anything has become slower.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +24,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix src tests benchmarks examples
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/directions.py
+	$(BIN)/python benchmarks/guard.py
 
 clean:
 	rm -rf $(VENV)

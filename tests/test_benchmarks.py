@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -79,3 +80,130 @@ def test_without_a_card_there_is_nothing_to_compare(load, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="needs a CUDA device"):
         load("gpu").main([])
+
+
+def test_the_guard_trips_beyond_its_tolerance_only(load) -> None:
+    guard = load("guard")
+    recorded = {"same": 1.0, "better": 1.0, "a little worse": 0.5, "worse": 0.01, "broken": 1.0}
+    found = {"same": 1.0, "better": 0.1, "a little worse": 0.69, "worse": 0.0141, "new": 9.0}
+    assert guard.slower(recorded, found, tolerance=0.4) == ["worse"]
+    assert guard.slower(recorded, {"broken": float("nan")}) == ["broken"]
+
+
+def test_the_guard_measures_what_is_worse_once_more(load) -> None:
+    guard = load("guard")
+    values = {"steady": iter([1.3]), "a hiccup": iter([2.0, 1.1]), "slower": iter([1.8, 2.0])}
+    what = {name: lambda each=each: next(each) for name, each in values.items()}
+    found = guard.measure(what, dict.fromkeys(values, 1.0))
+    assert found == {"steady": 1.3, "a hiccup": 1.1, "slower": 1.8}
+
+
+def test_the_guard_records_and_compares(
+    load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard = load("guard")
+    now = {"first ratio": 1.0, "second ratio": 2.0}
+    monkeypatch.setattr(
+        guard, "measures", lambda effort: {name: lambda name=name: now[name] for name in now}
+    )
+    options = ["--file", str(tmp_path / "ratios.json"), "--threads", str(torch.get_num_threads())]
+    assert guard.main([*options, "--record"]) == 0
+    now["first ratio"] = 1.3
+    assert guard.main(options) == 0
+    now["second ratio"] = 3.0
+    capsys.readouterr()
+    assert guard.main(options) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "slower than recorded: second ratio"
+
+
+def test_every_ratio_of_the_guard_is_recorded(load) -> None:
+    guard = load("guard")
+    recorded = json.loads(guard.RECORD.read_text())["ratios"]
+    assert guard.measures(guard.QUICK).keys() <= recorded.keys()
+
+
+@pytest.mark.parametrize("which", ["inverse / forward", "training through it / forward"])
+def test_the_guard_measures_ratios(load, which: str) -> None:
+    guard = load("guard")
+    directions = load("directions")
+    effort = directions.Effort(warm_up=0.0, seconds=0.0, fewest=3, most=3, slowest=1.0)
+    measures = guard.measures(effort)
+    assert measures[next(name for name in measures if name.startswith(which))]() > 0
+
+
+def test_a_level_is_reached_where_a_fit_comes_to_it_and_stays(load) -> None:
+    elbo = load("elbo")
+    bounds = [-5.0, -1.0, -3.0, -1.5, float("nan"), -0.5, -0.4]
+    course = [elbo.Point(float(i), 0.0, bound) for i, bound in enumerate(bounds)]
+    assert elbo.reached(course, -2.0) == course[5]
+    assert elbo.reached(course[:4], -2.0) == course[3]
+    assert elbo.reached(course[:4], -9.0) == course[0]
+    assert elbo.reached(course, 0.0) is None
+    assert elbo.settled(course, -0.6, 2, 99.0)
+    assert not elbo.settled(course, -0.6, 3, 99.0)
+    assert elbo.settled(course, -0.6, 3, 5.5)
+
+
+def test_a_fit_is_stopped_after_so_many_steps(load) -> None:
+    elbo = load("elbo")
+    # A banana: no Gaussian is near enough for the training to be left out.
+    target = elbo.vi.Flat(
+        lambda z: -0.5 * (z[..., 0].square() + 4 * (z[..., 1] - z[..., 0].square()).square()), 2
+    )
+    stopped = elbo.Stopped(target, 3)
+    posterior = elbo.vi.fit(stopped)
+    assert stopped.over
+    assert posterior.record.steps == 3
+    assert posterior.record.stopped == "interrupted"
+
+
+def test_bounds_of_an_iaf_are_measured_while_it_is_trained(
+    load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elbo = load("elbo")
+    target = elbo.vi.Flat(lambda z: -0.5 * (z - 3).square().sum(-1), 2)
+    monkeypatch.setattr(elbo.posteriordb, "load", lambda *_: (target, None, None))
+    monkeypatch.setattr(elbo, "STEPS", 40)
+    points = elbo.trained("a normal", Path(), 0, 1e-2)
+    first, *_, last = (next(points) for _ in range(5))
+    evidence = np.log(2 * np.pi)
+    assert first.elbo < last.elbo < evidence + 0.1
+    assert 0 < first.seconds < last.seconds
+    assert elbo.bound(target, torch.full((2, 2), torch.nan), torch.zeros(2)) == -np.inf
+
+
+@pytest.mark.parametrize("library", ["invflow", "zuko"])
+def test_vaes_of_both_libraries_are_the_same_size_and_take_a_step(load, library: str) -> None:
+    pytest.importorskip(library)
+    trainee = load("vae_peers").Trainee(library, batch=4)
+    before = [parameter.clone() for parameter in trainee.module.parameters()]
+    trainee.step()
+    assert trainee.parameters == 621_456
+    after = trainee.module.parameters()
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_numpyro_has_the_densities_of_posteriordb(load) -> None:
+    pytest.importorskip("numpyro")
+    jax = pytest.importorskip("jax")
+    posteriordb, theirs = load("posteriordb"), load("numpyro_iaf")
+    theirs.numpyro.enable_x64()
+    draw = np.random.default_rng(0).normal
+    x = np.concatenate([np.ones((40, 1)), draw(size=(40, 24))], 1)
+    data = {
+        "eight_schools_noncentered": {"y": draw(size=8), "sigma": np.exp(draw(size=8))},
+        "diamonds": {"X": x, "Y": 8 + draw(size=40)},
+    }
+    for name, (model, size) in theirs.MODELS.items():
+        arrays = data[name.partition("-")[2]]
+        tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        z = draw(size=(5, size))
+        ours = posteriordb.MODELS[name][0](tensors)(torch.from_numpy(z))
+        np.testing.assert_allclose(jax.vmap(model(arrays))(z), ours, rtol=1e-6)
+
+
+def test_jobs_whose_memory_is_measured_run(load) -> None:
+    memory = load("memory")
+    before = memory.peak()
+    memory.JOBS["vae", "invflow"](Path(), 1)()
+    assert 10 < before <= memory.peak() < 1e6
