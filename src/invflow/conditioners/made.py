@@ -154,7 +154,10 @@ class MADE(CachedConditioner):
             self.layout,
             z,
             self.offset(context),
-            *self.plan.unpack([*self.tensors(), *self._masks()]),
+            _entries(self.biases)[1:],
+            _entries(self.gains),
+            _entries(self.weights),
+            self._masks(),
             [self.get_buffer(f"ends_{layer}") for layer in normed],
         )
         return rows.unflatten(-1, (self.features, self.outputs)).to(z.dtype)

@@ -252,10 +252,10 @@ class Chain:
         )
         ladj = value.new_empty(batch)
         biases, offsets = (tensor.detach().numpy() for tensor in self._offsets())
-        value, steps, *rest = _arrays(*kept)
+        given, steps, *rest = _arrays(*kept)
         self._over_tiles(
             _kernels().chain, batch,
-            biases, offsets, self._orders, value, steps, *_arrays(ladj), *rest,
+            biases, offsets, self._orders, given, steps, *_arrays(ladj), *rest,
         )  # fmt: skip
         return kept.steps[-1], ladj, kept
 

@@ -157,8 +157,7 @@ def accumulate(out, row, rows, weights, across, along, values, source, count, co
             _one(out, row + i * columns, at, across, along, values, read, depth)
 
 
-@intrinsic
-def _square(context, values, at, out, to, step):
+def _turn(context, values, at, out, to, step):
     """Write the transpose of a square, as large as a register is long, of a tile to another."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -198,6 +197,9 @@ def _square(context, values, at, out, to, step):
         return context.get_dummy_value()
 
     return types.void(values, at, out, to, step), emit
+
+
+_square: Any = intrinsic(_turn)
 
 
 @njit(nogil=True)
