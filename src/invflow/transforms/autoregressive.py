@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from invflow import _checks
 from invflow.conditioners import MADE, CachedConditioner, Conditioner
@@ -166,8 +167,8 @@ class Autoregressive(Transform):
         if not self._compiled or self.inverse_method not in ("auto", "compiled"):
             return False
         dtype = cast(MADE, self.conditioner).biases[0].dtype
-        there = value.device.type == "cpu" and dtype in compiled.DTYPES["cpu"]
-        return there and compiled.usable("cpu")
+        simple = type(value) in (Tensor, Parameter) and value.device.type == "cpu"
+        return simple and dtype in compiled.DTYPES["cpu"] and compiled.usable("cpu")
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""

@@ -66,6 +66,7 @@ def plain() -> bool:
     inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
     return not (
         torch.compiler.is_compiling()
+        or cast(Any, torch.jit).is_tracing()
         or inner._are_functorch_transforms_active()
         or inner._len_torch_dispatch_stack() > 0
         or torch.is_autocast_enabled("cpu")
