@@ -71,18 +71,12 @@ def _shapes(layout: Layout) -> list[tuple[int, ...]]:
     return [(sizes[layer], sizes[source]) for layer, source in layout.blocks]
 
 
-class _Panels(NamedTuple):
-    """The matrices' gradients in panels: see `chain.Kernels.weight_gradients`."""
-
-    blocks: NDArray[np.int64]
-    panels: list[tuple[int, int, int]]
-    work: list[int]
-
-
 @lru_cache(maxsize=256)
-def _panels(layout: Layout, columns: int) -> _Panels:
+def _tasks(
+    layout: Layout, columns: int, transforms: int, threads: int
+) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Return where the matrices' gradients go, and their panels by thread: see `kernels`."""
     shapes = _shapes(layout)
-    places = structure.structure(layout).places
     panels: list[tuple[int, int, int]] = []
     work: list[int] = []
     for b, (rows, length) in enumerate(shapes):
@@ -92,8 +86,12 @@ def _panels(layout: Layout, columns: int) -> _Panels:
             panels.append((b, first, int(of_target)))
             share = first / across
             work.append(round(along * (share if of_target else 1 - share)) + columns)
-    blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
-    return _Panels(np.array(blocks), panels, work)
+    places = structure.structure(layout).places
+    blocks = np.array([(*block, at) for block, at in zip(layout.blocks, places, strict=True)])
+    tasks = np.array([(k, *panel) for k in range(transforms) for panel in panels])
+    shared = np.cumsum(work * transforms)
+    cuts = np.searchsorted(shared, [shared[-1] * k / threads for k in range(1, threads)]) + 1
+    return blocks, np.split(tasks, cuts)
 
 
 @lru_cache(maxsize=256)
@@ -293,18 +291,14 @@ class Chain:
         """
         layout, count = self._layout, len(self._links)
         result, bar_params, bar_hidden = self.pull(kept, bar, bar_ladj)
-        blocks, panels, work = _panels(layout, self.columns)
+        blocks, tasks = _tasks(layout, self.columns, count, self._threads(len(bar)))
         shapes = _shapes(layout)
         sizes = [math.prod(shape) for shape in shapes]
         flat = bar.new_empty(count, sum(sizes))
-        tasks = np.array([(k, *panel) for k in range(count) for panel in panels])
-        shared = np.cumsum(work * count)
-        threads = self._threads(len(bar))
-        cuts = np.searchsorted(shared, [shared[-1] * k / threads for k in range(1, threads)]) + 1
         starts, tops, _, activation = self._structure
         value, steps, _, hidden = _arrays(*kept)
         _together(
-            _kernels().weight_gradients, np.split(tasks, cuts), self._inverse, self.columns,
+            _kernels().weight_gradients, tasks, self._inverse, self.columns,
             starts, tops, activation, blocks, self._orders, value, steps, hidden,
             *_arrays(bar_params, bar_hidden, flat),
         )  # fmt: skip

@@ -19,33 +19,35 @@ from invflow.transforms.compiled.cpu.tiles import copy, load
 
 
 @njit(nogil=True)
-def _values(tile, columns, source, low, high, activation, order, z, hidden, begin, end):
+def _values(tile, columns, tops, source, low, high, activation, order, z, hidden, begin, end):
     """Fill the first rows of a tile with what units of a source gave.
 
     Args:
         tile: the tile's memory, flat.
         columns: of the tile.
-        source: the layer; `hidden` holds its pre-activations, if it is not that of the features.
+        tops: see `sweeps`.
+        source: the layer.
         low: the first unit.
         high: the unit after the last.
         activation: its number.
         order: the features in the order in which they are taken.
         z: noise, [batch, features].
-        hidden: pre-activations of the tile, [units * columns].
+        hidden: pre-activations of all layers, [units * columns].
         begin: the first element of the batch.
         end: the one after the last.
     """
     if source == 0:
         load(tile, 0, columns, z, order[low:high], begin, end)
     else:
-        copy(hidden, low * columns, tile, 0, (high - low) * columns)
+        place = (tops[source] - tops[1] + low) * columns
+        copy(hidden, place, tile, 0, (high - low) * columns)
         activate(activation, tile, 0, (high - low) * columns)
 
 
 @njit(nogil=True)
 def source_panel(
     first, columns, starts, tops, degrees, target, source, activation, order,
-    z, hidden, deltas, result,
+    z, hidden, deltas, own, result,
 ):  # fmt: skip
     """Write the gradients of how a target reads some units of a source.
 
@@ -60,36 +62,50 @@ def source_panel(
         activation: its number.
         order: the features in the order in which they are taken.
         z: noise, [batch, features].
-        hidden: pre-activations of the source, [tiles, units * columns]; any, if those are features.
-        deltas: cotangents of the target, [tiles, units * columns].
+        hidden: pre-activations of all layers, [tiles, units * columns].
+        deltas: cotangents, of the target among others, [tiles, units * columns].
+        own: the target's first unit among those.
         result: filled with the gradients, zero where the mask is, [target units, source units].
     """
     rows, batch = result.shape[0], z.shape[0]
     beyond = min(first + columns, result.shape[1])
     low = starts[target, degrees[tops[source] + first]]
     total = np.zeros((rows - low) * columns, z.dtype)
-    values, scratch = np.zeros((2, columns * columns), z.dtype)
+    values, scratch = np.empty((2, columns * columns), z.dtype)
     for t in range(len(deltas)):
         begin, end = t * columns, min((t + 1) * columns, batch)
-        _values(values, columns, source, first, beyond, activation, order, z, hidden[t], begin, end)
+        _values(
+            values,
+            columns,
+            tops,
+            source,
+            first,
+            beyond,
+            activation,
+            order,
+            z,
+            hidden[t],
+            begin,
+            end,
+        )
         transpose(values, 0, beyond - first, columns, scratch)
         accumulate(
             total, 0, rows - low,
-            deltas[t].ctypes.data + low * columns * z.itemsize, columns, 1,
+            deltas[t].ctypes.data + (own + low) * columns * z.itemsize, columns, 1,
             scratch, 0, end - begin, columns,
         )  # fmt: skip
     result[:low, first:beyond] = 0
     for i in range(low, rows):
-        row, part = total[(i - low) * columns :], result[i, first:beyond]
-        visible = seen(starts, source, degrees[tops[target] + i]) - first
-        for j in range(part.size):
-            part[j] = row[j] if j < visible else 0
+        part = result[i, first:beyond]
+        visible = min(seen(starts, source, degrees[tops[target] + i]), beyond) - first
+        copy(total, (i - low) * columns, part, 0, visible)
+        part[visible:] = 0
 
 
 @njit(nogil=True)
 def target_panel(
     first, columns, starts, tops, degrees, target, source, activation, order,
-    z, hidden, deltas, result,
+    z, hidden, deltas, own, result,
 ):  # fmt: skip
     """Write the gradients of how units of a target, `first` and on, read a source.
 
@@ -100,11 +116,11 @@ def target_panel(
     high = seen(starts, source, degrees[tops[target] + beyond - 1])
     total = np.zeros(high * columns, z.dtype)
     values = np.empty(high * columns, z.dtype)
-    others, scratch = np.zeros((2, columns * columns), z.dtype)
+    others, scratch = np.empty((2, columns * columns), z.dtype)
     for t in range(len(deltas)):
         begin, end = t * columns, min((t + 1) * columns, batch)
-        _values(values, columns, source, 0, high, activation, order, z, hidden[t], begin, end)
-        copy(deltas[t], first * columns, others, 0, (beyond - first) * columns)
+        _values(values, columns, tops, source, 0, high, activation, order, z, hidden[t], begin, end)
+        copy(deltas[t], (own + first) * columns, others, 0, (beyond - first) * columns)
         transpose(others, 0, beyond - first, columns, scratch)
         accumulate(total, 0, high, values.ctypes.data, columns, 1, scratch, 0, end - begin, columns)
     for i in range(first, beyond):

@@ -193,20 +193,18 @@ def kernels(key: str, keep: bool) -> Kernels:
             rows, length = starts[target, -1], starts[source, -1]
             given = value if k == 0 else steps[k - 1]
             noise = steps[k] if inverse else given
-            from_top, to_top = max(tops[source] - tops[1], 0), tops[target] - tops[1]
-            before = hidden[k, :, from_top * columns : (from_top + length) * columns]
-            above = bar_hidden[k, :, to_top * columns : (to_top + rows) * columns]
-            deltas = bar_params[k, :, :] if target == last else above
+            own = 0 if target == last else tops[target] - tops[1]
+            deltas = bar_params[k] if target == last else bar_hidden[k]
             matrix = result[k, at : at + rows * length].reshape(rows, length)
             if of_target:
                 target_panel(
                     first, columns, starts, tops, degrees, target, source, activation, orders[k],
-                    noise, before, deltas, matrix,
+                    noise, hidden[k], deltas, own, matrix,
                 )  # fmt: skip
             else:
                 source_panel(
                     first, columns, starts, tops, degrees, target, source, activation, orders[k],
-                    noise, before, deltas, matrix,
+                    noise, hidden[k], deltas, own, matrix,
                 )  # fmt: skip
 
     return Kernels(chain, reverse_chain, weight_gradients)

@@ -48,15 +48,15 @@ def apply(map, bound, tile, row, first, columns, ladj):
             x[i] += shift[i]
         return
     raw = tile[first + columns : first + 2 * columns]
+    limit = raw.dtype.type(bound)
     if map == 1:
         for i in range(columns):
-            s = bound * tanh(np.float64(raw[i]) / bound)
+            s = limit * tanh(raw[i] / limit)
             x[i] = shift[i] + x[i] * exp(s)
             total[i] += s
     else:
         for i in range(columns):
-            mean = np.float64(shift[i])
-            x[i] = mean + (x[i] - mean) * sigmoid(np.float64(raw[i]))
+            x[i] = shift[i] + (x[i] - shift[i]) * sigmoid(raw[i])
         for i in range(columns):
             total[i] += _log_sigmoid(np.float64(raw[i]))
 
@@ -84,18 +84,20 @@ def pull_apply(map, bound, tile, row, z, first, columns, params, ladj):
         return
     shift, raw = params[:columns], params[columns : 2 * columns]
     bar_raw = tile[first + columns : first + 2 * columns]
+    limit = raw.dtype.type(bound)
     if map == 1:
         for i in range(columns):
-            t = tanh(np.float64(raw[i]) / bound)
+            t = tanh(raw[i] / limit)
             bar_shift[i] = g[i]
-            g[i] *= exp(bound * t)
-            bar_raw[i] = (g[i] * z[i] + bar_ladj[i]) * (1.0 - t * t)
+            g[i] *= exp(limit * t)
+            slope = g[i] * z[i] + bar_ladj[i]
+            bar_raw[i] = slope - slope * (t * t)
     else:
         for i in range(columns):
-            gate = sigmoid(np.float64(raw[i]))
-            bar_shift[i] = g[i] * (1.0 - gate)
+            gate, rest = sigmoid(raw[i]), sigmoid(-raw[i])
+            bar_shift[i] = g[i] * rest
             g[i] *= gate
-            bar_raw[i] = (g[i] * (z[i] - shift[i]) + bar_ladj[i]) * (1.0 - gate)
+            bar_raw[i] = (g[i] * (z[i] - shift[i]) + bar_ladj[i]) * rest
 
 
 @njit(nogil=True, error_model="numpy")
@@ -118,15 +120,15 @@ def solve(map, bound, tile, row, first, columns, ladj):
             z[i] -= shift[i]
         return
     raw = tile[first + columns : first + 2 * columns]
+    limit = raw.dtype.type(bound)
     if map == 1:
         for i in range(columns):
-            s = bound * tanh(np.float64(raw[i]) / bound)
+            s = limit * tanh(raw[i] / limit)
             z[i] = (z[i] - shift[i]) * exp(-s)
             total[i] -= s
     else:
         for i in range(columns):
-            mean = np.float64(shift[i])
-            z[i] = mean + (z[i] - mean) * (1.0 + exp(-np.float64(raw[i])))
+            z[i] += (z[i] - shift[i]) * exp(-raw[i])
         for i in range(columns):
             total[i] -= _log_sigmoid(np.float64(raw[i]))
 
@@ -145,15 +147,17 @@ def pull_solve(map, bound, tile, row, z, first, columns, params, ladj):
         return
     shift, raw = params[:columns], params[columns : 2 * columns]
     bar_raw = tile[first + columns : first + 2 * columns]
+    limit = raw.dtype.type(bound)
     if map == 1:
         for i in range(columns):
-            t = tanh(np.float64(raw[i]) / bound)
-            bar_raw[i] = -(g[i] * z[i] + bar_ladj[i]) * (1.0 - t * t)
-            g[i] *= exp(-bound * t)
+            t = tanh(raw[i] / limit)
+            slope = g[i] * z[i] + bar_ladj[i]
+            bar_raw[i] = slope * (t * t) - slope
+            g[i] *= exp(-limit * t)
             bar_shift[i] = -g[i]
     else:
         for i in range(columns):
-            more = exp(-np.float64(raw[i]))
-            bar_raw[i] = -(g[i] * (z[i] - shift[i]) + bar_ladj[i]) * (more / (1.0 + more))
+            more = exp(-raw[i])
+            bar_raw[i] = -(g[i] * (z[i] - shift[i]) + bar_ladj[i]) * sigmoid(-raw[i])
             bar_shift[i] = -g[i] * more
-            g[i] *= 1.0 + more
+            g[i] += g[i] * more
