@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.utils import prune
 
 from invflow.conditioners import ACTIVATIONS, MADE
 from invflow.transforms import ActNorm, Autoregressive, Compose, compiled
@@ -107,9 +109,11 @@ def test_one_call_takes_neighbours_that_are_alike(
     taken: list[int] = []
     run = eager.run
 
-    def counting(job: eager.Job, value: Tensor) -> tuple[Tensor, Tensor]:
-        taken.append(len(job.links))
-        return run(job, value)
+    def counting(
+        job: eager.Job, links: Sequence[compiled.Link], value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        taken.append(len(links))
+        return run(job, links, value)
 
     monkeypatch.setattr(eager, "run", counting)
 
@@ -243,6 +247,124 @@ def test_weights_of_another_shape_are_refused() -> None:
     made.weights[1].data = made.weights[1].data.double()
     with pytest.raises(ValueError, match=r"got \(8, 6\) and torch.float64"):
         transform(torch.zeros(5, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("conditioner.biases.0", torch.zeros(2), r"offset must end in 6, got \(2,\)"),
+        ("conditioner.biases.1", torch.zeros(2), r"weights must be of shape \(8,\)"),
+        ("conditioner.biases.1", torch.zeros(8).double(), r"got \(8,\) and torch.float64"),
+        ("order", torch.tensor([0, 1, 2, 7]), "orders must be permutations"),
+    ],
+)
+def test_what_is_read_by_address_is_checked(name: str, tensor: Tensor, message: str) -> None:
+    class Backwards(torch.nn.Module):
+        def __init__(self, transform: Autoregressive) -> None:
+            super().__init__()
+            self.transform = transform
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.transform.inverse(x)
+
+    made = MADE(4, (0.0, 0.0), (6,))
+    transform = Autoregressive(made, "affine", order=[3, 2, 1, 0], inverse="compiled")
+    for module, state in (
+        (transform, {name: tensor}),
+        (Backwards(transform), {f"transform.{name}": tensor}),
+    ):
+        with pytest.raises(ValueError, match=message):
+            torch.func.functional_call(module, state, (torch.zeros(5, 4),))
+
+
+def test_subclasses_and_hooks_are_called() -> None:
+    class Shifted(Autoregressive):
+        def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+            x, ladj = super()._forward(z, context)
+            return x + 100, ladj
+
+    def step(kind: type[Autoregressive]) -> Autoregressive:
+        return kind(MADE(4, (0.0, 0.0), (6,), generator=generator(1)), "affine").double()
+
+    z = randn(5, 4)
+    both = Compose([step(Shifted), step(Shifted)])
+    assert_close(both(z)[0], both.transforms[1](both.transforms[0](z)[0])[0], 1e-12)
+    assert (both(z)[0] > 50).all()
+    flow, called = Compose([step(Autoregressive), step(Autoregressive)]), []
+    expected = flow(z)
+    for part in flow.transforms:
+        part.register_forward_hook(lambda *_: called.append("part"))
+        part.conditioner.register_forward_hook(lambda *_: called.append("network"))
+    assert_close(flow(z), expected, 1e-12)
+    assert called == ["network", "part"] * 2
+
+
+def test_weights_made_from_others() -> None:
+    """Pruned and parametrised ones are not parameters, but what is made of those."""
+    made = MADE(4, (0.0, 0.0), (6, 6))
+    pruned, reference = (
+        Autoregressive(made, "affine", inverse=inverse).double()
+        for inverse in ("compiled", "cached")
+    )
+    prune.l1_unstructured(made.weights, "1", 0.5)
+    z = randn(9, 4)
+    for direction in ("forward", "inverse"):
+        found, expected = (getattr(each, direction)(z) for each in (pruned, reference))
+        assert_close(found, expected, 1e-12)
+
+
+def test_batched_gradients_of_the_pass() -> None:
+    kernels, reference = _pair(3, (5,), count=2)
+    z = randn(4, 3)
+
+    def jacobian(flow: Compose) -> Tensor:
+        return torch.autograd.functional.jacobian(lambda z: flow(z)[0], z, vectorize=True)
+
+    assert_close(jacobian(kernels), jacobian(reference), 1e-12)
+
+
+def test_a_tile_that_is_not_full_adds_nothing() -> None:
+    """Whatever becomes of the columns that stand for nothing, even if it is infinite."""
+    made = MADE(40, (0.0, 0.0), (80,), activation="relu")
+    transform = Autoregressive(made, Affine(bound=30.0), inverse="compiled").float()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.zero_()
+        made.weights[0].fill_(1.0)
+        made.weights[1].fill_(1.0)
+        made.biases[1].view(40, 2)[:, 0] = 1000.0
+        made.biases[1].view(40, 2)[:, 1] = -20.0
+    x = torch.full((5, 40), 1000.0)
+    z, ladj = transform.inverse(x)
+    assert torch.equal(z, torch.zeros_like(z))
+    (z.sum() + ladj.sum()).backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in made.parameters())
+
+
+def test_a_checkpoint_keeps_no_offsets() -> None:
+    kernels, _ = _pair(4, (7,), 2, count=3)
+    again = Compose(list(kernels.transforms), checkpoint=True)
+    x, _ = again(randn(50, 4).requires_grad_(), randn(50, 2, seed=1))
+    gc.collect()
+    held = [each for each in gc.get_objects() if issubclass(type(each), Tensor)]
+    assert not any(each.shape == (50, 7) for each in held)
+    assert x.requires_grad
+
+
+@pytest.mark.parametrize("gate", [-20.0, 20.0, 120.0])
+@pytest.mark.parametrize("mean", [1.0, 1e4])
+def test_gates_that_are_open_or_closed_keep_their_digits(gate: float, mean: float) -> None:
+    made = MADE(3, (mean, gate), (4,))
+    transform = Autoregressive(made, "gated", inverse="compiled")
+    with torch.no_grad():
+        for weight in made.weights:
+            weight.zero_()
+        made.biases[-1].copy_(torch.tensor([mean, gate]).repeat(3))
+    z = torch.tensor([[1e-3, -2.0, 30.0]])
+    x, ladj = transform(z)
+    exact = Gated().forward(z.double(), torch.tensor([mean, gate]).double().expand(1, 3, 2))
+    torch.testing.assert_close(x.double(), exact[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(ladj.double(), exact[1].sum(-1), rtol=1e-6, atol=1e-45)
 
 
 def test_inference_mode_copies_and_checkpoints() -> None:

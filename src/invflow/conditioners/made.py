@@ -89,6 +89,7 @@ class MADE(CachedConditioner):
             features, len(start), hidden, context > 0, residual, activation, skip, norm
         )
         self.plan = sweep.MADEPlan(self.layout)
+        _ = self.layout.row_panels  # what is kept from now on, torch.compile need not trace
 
         units = [len(degrees) for degrees in self.layout.degrees]
         self.weights = nn.ParameterList(
@@ -173,5 +174,10 @@ class MADE(CachedConditioner):
 
 
 def _entries(parameters: nn.ParameterList) -> list[Tensor]:
-    """Return the entries of a list, which its own iterator makes one by one from their names."""
-    return list(vars(parameters)["_parameters"].values())
+    """Return the entries of a list, whose own iterator makes each from its name, one by one.
+
+    Those that are made from others, by pruning or a parametrisation, are not among the parameters.
+    """
+    own = vars(parameters)["_parameters"]
+    whole = list(own) == [str(i) for i in range(len(parameters))]
+    return list(own.values()) if whole else list(parameters)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 from invflow import _checks
@@ -124,16 +124,20 @@ class Autoregressive(Transform):
         return values if order is None else values.index_select(-1, order.argsort())
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.has_kernels(z) and compiled.plain():
+        if self.has_kernels(z, context):
             return chain([self], z, context, inverse=False)
         z = self._ordered(z)
         x, ladj = self.univariate.forward(z, self.conditioner(z, context))
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.has_kernels(x, context):
+            return chain([self], x, context, inverse=True)
         method = self._method(x)
         if method == "compiled":
-            return chain([self], x, context, inverse=True)
+            rows, link = self.rows(x), self.link(x.shape[:-1], context)
+            z, ladj = compiled.solve(cast(cached.Method, self.method), link, rows)
+            return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
         x = self._ordered(x)
         match method:
             case "cached":
@@ -162,13 +166,31 @@ class Autoregressive(Transform):
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
-    def has_kernels(self, value: Tensor) -> bool:
-        """Return whether kernels on the CPU take this transform, for values of this kind."""
+    def rows(self, value: Tensor) -> Tensor:
+        """Return values as kernels take them, [batch, features], in the weights' precision."""
+        rows = value.reshape(math.prod(value.shape[:-1]), self.features)
+        return rows.to(cast(MADE, self.conditioner).biases[0].dtype)
+
+    def has_kernels(self, value: Tensor, context: Tensor | None) -> bool:
+        """Return whether the kernels of the CPU take this transform, for such values, here.
+
+        They read plain memory and call no module: not where something traces, maps or mixes
+        precisions, for other kinds of tensors, where hooks would not be called, nor for subclasses.
+        """
         if not self._compiled or self.inverse_method not in ("auto", "compiled"):
             return False
-        dtype = cast(MADE, self.conditioner).biases[0].dtype
-        simple = type(value) in (Tensor, Parameter) and value.device.type == "cpu"
-        return simple and dtype in compiled.DTYPES["cpu"] and compiled.usable("cpu")
+        made = cast(MADE, self.conditioner)
+        first = made.biases[0]
+        there = first.device.type == "cpu" and first.dtype in compiled.DTYPES["cpu"]
+        tensors = [value, first, *made.tensors(), *([] if context is None else [context])]
+        return (
+            there
+            and all(type(tensor) in (Tensor, Parameter) for tensor in tensors)
+            and type(self) is Autoregressive
+            and not any(map(_hooked, (self, made)))
+            and compiled.plain()
+            and compiled.usable("cpu")
+        )
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""
@@ -199,6 +221,11 @@ class Autoregressive(Transform):
         return "cached" if self.method is not None and sweeps_well else "fixed_point"
 
 
+def _hooked(module: nn.Module) -> bool:
+    state = vars(module)
+    return bool(state["_forward_hooks"] or state["_forward_pre_hooks"])
+
+
 def _unusable(device: str) -> ImportError:
     needs = {
         "cpu": 'Numba: pip install "invflow[fast]"',
@@ -221,9 +248,8 @@ def chain(
     Returns:
         x or z, shaped like `value`, and log-determinants, of shape `batch`.
     """
-    batch, features = value.shape[:-1], value.shape[-1]
+    batch = value.shape[:-1]
     links = [part.link(batch, context) for part in parts]
-    rows = value.reshape(math.prod(batch), features).to(links[0].offset.dtype)
-    run = compiled.inverse if inverse else compiled.forward
-    result, ladj = run(cast(cached.Method, parts[0].method), links, rows)
+    rows, method = parts[0].rows(value), cast(cached.Method, parts[0].method)
+    result, ladj = compiled.run(method, links, rows, inverse=inverse)
     return result.reshape(value.shape).to(value.dtype), ladj.reshape(batch).to(value.dtype)

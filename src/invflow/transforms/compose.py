@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -74,7 +73,7 @@ class Compose(Transform):
         parts = list(cast(Sequence[Transform], self.transforms))
         recompute = self.checkpoint and torch.is_grad_enabled()
         total = value.new_zeros(value.shape[:-1])
-        for stretch in _stretches(parts[::-1] if inverse else parts, value, recompute):
+        for stretch in _stretches(parts[::-1] if inverse else parts, value, context, recompute):
             arguments = value, context if stretch[0].context else None
             if len(stretch) > 1:
                 joined = cast(list[Autoregressive], stretch)
@@ -96,17 +95,22 @@ class Compose(Transform):
         return self._run(x, context, inverse=True)
 
 
-def _stretches(parts: Sequence[Transform], value: Tensor, apart: bool) -> Iterator[list[Transform]]:
+def _stretches(
+    parts: Sequence[Transform], value: Tensor, context: Tensor | None, apart: bool
+) -> list[list[Transform]]:
     """Cut a sequence of transforms into stretches that one call can take, if not all `apart`."""
-    apart = apart or not compiled.plain()
-
-    def kind(numbered: tuple[int, Transform]) -> object:
-        i, part = numbered
-        joins = not apart and isinstance(part, Autoregressive) and part.has_kernels(value)
-        return part.method if joins else i
-
-    for _, stretch in groupby(enumerate(parts), kind):
-        yield [part for _, part in stretch]
+    apart = apart or not compiled.plain()  # and so torch.compile has nothing else to trace
+    stretches: list[list[Transform]] = []
+    before: object = None
+    for part in parts:
+        joins = not apart and isinstance(part, Autoregressive) and part.has_kernels(value, context)
+        kind = part.method if joins else None
+        if kind is not None and kind == before:
+            stretches[-1].append(part)
+        else:
+            stretches.append([part])
+        before = kind
+    return stretches
 
 
 def _pure(part: Transform) -> bool:

@@ -24,7 +24,7 @@ from invflow.transforms.compiled import operators
 from invflow.transforms.decode import Method, call
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-__all__ = ["DTYPES", "Link", "forward", "inverse", "plain", "reason", "serves", "usable"]
+__all__ = ["DTYPES", "Link", "mapped", "plain", "reason", "run", "serves", "solve", "usable"]
 
 
 #: The devices that there are kernels for, and the precisions that they take.
@@ -74,6 +74,12 @@ def plain() -> bool:
     )
 
 
+def mapped(tensor: Tensor) -> bool:
+    """Return whether a tensor stands for many, as in the batched backward of `torch.autograd`."""
+    inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+    return inner._functorch.is_legacy_batchedtensor(tensor)
+
+
 class Link(NamedTuple):
     """The tensors of one transform.
 
@@ -88,39 +94,35 @@ class Link(NamedTuple):
     weights: list[Tensor]
 
 
-def forward(method: Method, links: Sequence[Link], z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what autoregressive transforms make of `z`, and log|det dx/dz|.
-
-    On a CPU, and where calls are `plain`.
+def run(
+    method: Method, links: Sequence[Link], value: Tensor, *, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """Map a batch through autoregressive transforms on a CPU, where calls are `plain`.
 
     Args:
         method: what the tensors of all of them mean.
         links: their tensors, in the order in which they are taken.
-        z: noise, [batch, features].
+        value: z or x, [batch, features].
+        inverse: the direction.
 
     Returns:
-        Shapes [batch, features] and [batch]; differentiable with respect to all tensors.
+        x or z, [batch, features], and log-determinants, [batch]; differentiable with respect to
+        all tensors.
     """
     from invflow.transforms.compiled.cpu import eager
 
-    return eager.run(eager.Job(method, False, links, partial(_in_pytorch, method)), z)
+    reference = partial(solve if inverse else _in_pytorch, method)
+    return eager.run(eager.Job(method, inverse, reference), links, value)
 
 
-def inverse(method: Method, links: Sequence[Link], x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the z that autoregressive transforms map to `x`, and log|det dz/dx|; see `forward`.
-
-    The transforms come last one first. Where calls are not `plain`, this goes through operators
-    that torch can trace, and so on CUDA.
-    """
-    if plain() and x.device.type == "cpu":
-        from invflow.transforms.compiled.cpu import eager
-
-        return eager.run(eager.Job(method, True, links, partial(_in_operators, method)), x)
-    total = torch.zeros_like(x[:, 0])
-    for link in links:
-        x, ladj = _in_operators(method, link, x)
-        total = total + ladj
-    return x, total
+def solve(method: Method, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the z that one transform maps to `x`, and log|det dz/dx|, as torch can trace it."""
+    order, offset, weights = link
+    order = torch.arange(x.shape[1], device=x.device) if order is None else order
+    packed = offset.expand(len(x), -1).t()
+    weights = _masked(cast(MADEPlan, method.plan), weights)
+    z, ladj, _, _ = call(operators.Solve, method, order, x, packed, *weights)
+    return z, ladj
 
 
 def _in_pytorch(method: Method, link: Link, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,15 +132,6 @@ def _in_pytorch(method: Method, link: Link, z: Tensor) -> tuple[Tensor, Tensor]:
     params = network.outputs(plan.layout, z, offset, *plan.unpack(_masked(plan, weights)))
     x, ladj = method.univariate.forward(z, params.unflatten(1, (plan.layout.features, -1)))
     return x if order is None else x.index_select(1, order.argsort()), ladj.sum(1)
-
-
-def _in_operators(method: Method, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
-    order, offset, weights = link
-    order = torch.arange(x.shape[1], device=x.device) if order is None else order
-    packed = offset.expand(len(x), -1).t()
-    weights = _masked(cast(MADEPlan, method.plan), weights)
-    z, ladj, _, _ = call(operators.Solve, method, order, x, packed, *weights)
-    return z, ladj
 
 
 def _masked(plan: MADEPlan, weights: list[Tensor]) -> list[Tensor]:

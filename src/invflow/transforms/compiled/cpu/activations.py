@@ -8,6 +8,7 @@ No call leaves the common loops, so that LLVM vectorises them.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -32,24 +33,26 @@ _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = (
     1 / math.factorial(k) for k in range(2, 14)
 )
 _S2, _S3, _S4, _S5, _S6, _S7 = (np.float32(1 / math.factorial(k)) for k in range(2, 8))
-_LOW32, _HIGH32, _PER_LOG232 = np.float32(-87.3), np.float32(88.0), np.float32(_PER_LOG2)
+_LOW32, _HIGH32, _PER_LOG232 = np.float32(-87.3), np.float32(88.3), np.float32(_PER_LOG2)
 
 
 @njit(nogil=True)
 def _double_powers(x):
+    given = x
     x = -708.0 if x < -708.0 else x
-    x = 708.0 if x > 708.0 else x
+    x = 709.0 if x > 709.0 else x
     shifted = x * _PER_LOG2 + _MAGIC
     n = shifted - _MAGIC
     r = (x - n * _LOG2_HIGH) - n * _LOG2_LOW
     p = _C9 + r * (_C10 + r * (_C11 + r * (_C12 + r * _C13)))
     p = _C3 + r * (_C4 + r * (_C5 + r * (_C6 + r * (_C7 + r * (_C8 + r * p)))))
     bits = (np.float64(shifted).view(np.int64) + np.int64(1023)) << np.int64(52)
-    return np.int64(bits).view(np.float64), r + r * r * (_C2 + r * p), 1.0
+    return np.int64(bits).view(np.float64), r + r * r * (_C2 + r * p), 1.0, given - x
 
 
 @njit(nogil=True)
 def _single_powers(x):
+    given = x
     x = _LOW32 if x < _LOW32 else x
     x = _HIGH32 if x > _HIGH32 else x
     shifted = x * _PER_LOG232 + _MAGIC32
@@ -57,39 +60,48 @@ def _single_powers(x):
     r = (x - n * _LOG2_HIGH32) - n * _LOG2_LOW32
     p = _S3 + r * (_S4 + r * (_S5 + r * (_S6 + r * _S7)))
     bits = (np.float32(shifted).view(np.int32) + np.int32(127)) << np.int32(23)
-    return np.int32(bits).view(np.float32), r + r * r * (_S2 + r * p), np.float32(1)
+    return np.int32(bits).view(np.float32), r + r * r * (_S2 + r * p), np.float32(1), given - x
 
 
-def _powers(x):
-    """Return 2^n, e^r - 1 and 1 in the precision of x = n log 2 + r, with the smallest r."""
+def _powers(x: Any) -> Any:
+    """Return 2^n, e^r - 1, 1 and what x is too large by, in its precision.
+
+    Here x = n log 2 + r, with the smallest r, cut where 2^n would overflow.
+    """
     raise NotImplementedError("for compiled functions")
 
 
 @overload(_powers)
 def _(x):
-    if x == types.float32:
-        return lambda x: _single_powers(x)
-    return lambda x: _double_powers(x)
+    def single(x):
+        return _single_powers(x)
+
+    def double(x):
+        return _double_powers(x)
+
+    return single if x == types.float32 else double
 
 
-@njit(nogil=True)
+@njit(nogil=True, error_model="numpy")
 def exp(x):
-    """The exponential, to rounding; constant where it or its inverse would overflow."""
-    scale, rest, _ = _powers(x)
-    return scale * rest + scale
+    """The exponential, to rounding; 0 or infinity where it or its inverse would overflow."""
+    scale, rest, one, beyond = _powers(x)
+    value = scale * rest + scale
+    value = value / (one - one) if beyond > 0 else value
+    return one - one if beyond < 0 else value
 
 
 @njit(nogil=True)
 def expm1(x):
-    """The exponential less one, with small results to rounding too."""
-    scale, rest, one = _powers(x)
+    """The exponential less one, with small results to rounding too; finite."""
+    scale, rest, one, _ = _powers(x)
     return scale * rest + (scale - one)
 
 
 @njit(nogil=True, error_model="numpy")
 def tanh(x):
     """The hyperbolic tangent."""
-    scale, rest, one = _powers(x + x)
+    scale, rest, one, _ = _powers(x + x)
     e = scale * rest + (scale - one)
     return e / (e + (one + one))
 
@@ -97,7 +109,7 @@ def tanh(x):
 @njit(nogil=True, error_model="numpy")
 def sigmoid(x):
     """The logistic function."""
-    scale, rest, one = _powers(-x)
+    scale, rest, one, _ = _powers(-x)
     return one / (one + (scale * rest + scale))
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,18 +117,26 @@ def _together(kernel: Callable[..., None], parts: Sequence[Any], *rest: Any) -> 
     own, *others = parts
     pool = _pool(os.getpid(), torch.get_num_threads()) if others else None
     futures = [pool.submit(kernel, part, *rest) for part in others] if pool else []
-    kernel(own, *rest)
+    try:
+        kernel(own, *rest)
+    finally:
+        wait(futures)  # whatever comes: they read memory that would be freed
     for future in futures:
         future.result()
 
 
-def _check(layout: Layout, dtype: torch.dtype, matrices: Sequence[Tensor]) -> None:
+def _check(layout: Layout, link: Link, dtype: torch.dtype) -> None:
     """Check what is read by address."""
-    for matrix, shape in zip(matrices, _shapes(layout), strict=True):
-        if matrix.shape != shape or matrix.dtype != dtype or matrix.device.type != "cpu":
+    widths = [len(degrees) for degrees in layout.degrees[1:]]
+    shapes = [*((width,) for width in widths[1:]), *_shapes(layout)]
+    if link.offset.ndim not in (1, 2) or link.offset.shape[-1] != widths[0]:
+        raise ValueError(f"offset must end in {widths[0]}, got {tuple(link.offset.shape)}")
+    tensors = (*link.biases, *link.matrices)
+    for tensor, shape in zip((*tensors, link.offset), (*shapes, link.offset.shape), strict=True):
+        if tensor.shape != shape or tensor.dtype != dtype or tensor.device.type != "cpu":
             raise ValueError(
-                f"weights must be of shape {shape} and {dtype} on the CPU, "
-                f"got {tuple(matrix.shape)} and {matrix.dtype} on {matrix.device}"
+                f"weights must be of shape {tuple(shape)} and {dtype} on the CPU, "
+                f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
 
 
@@ -181,6 +189,8 @@ class Chain:
     def __init__(
         self, layout: Layout, univariate: str, inverse: bool, links: Sequence[Link]
     ) -> None:
+        for link in links:
+            _check(layout, link, links[0].offset.dtype)
         self._layout, self._links = layout, links
         self._structure = _structure(layout)
         self._settings = (*self._structure[2:], *_map(univariate))
@@ -190,10 +200,10 @@ class Chain:
         self._orders = np.stack(
             [_count(layout.features) if order is None else order.numpy() for order, *_ in links]
         )
+        if not np.array_equal(np.sort(self._orders), [_count(layout.features)] * len(links)):
+            raise ValueError(f"orders must be permutations, got {self._orders.tolist()}")
         # Held here, as the kernels know their addresses alone.
         self._matrices = [[matrix.contiguous() for matrix in link.matrices] for link in links]
-        for each in self._matrices:
-            _check(layout, self._like.dtype, each)
         self._blocks = np.array(
             [
                 [
@@ -239,6 +249,13 @@ class Chain:
             x or z, [batch, features], and log-determinants, [batch].
         """
         layout, batch, count = self._layout, value.shape[0], len(self._links)
+        if value.dtype != self._like.dtype or value.shape[1] != layout.features:
+            raise ValueError(
+                f"values must be [batch, {layout.features}] and {self._like.dtype}, "
+                f"got {tuple(value.shape)} and {value.dtype}"
+            )
+        if any(link.offset.ndim == 2 and len(link.offset) != batch for link in self._links):
+            raise ValueError(f"offsets must have {batch} rows, got {len(self._like)}")
         tiles = math.ceil(batch / self.columns)
         outputs, units = layout.features * layout.outputs, sum(layout.hidden)
         value = value.contiguous()

@@ -36,7 +36,8 @@ def pull(
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
-    chain = _chain(plan, univariate, order, z.new_empty(0, 0), weights)
+    none = z.new_empty(len(plan.layout.degrees[1]), 0)  # the way back needs no offset
+    chain = _chain(plan, univariate, order, none, weights)
     z = z.contiguous()
     rows = (_by_tiles(rows, chain.columns)[None] for rows in (params, hidden))
     bar_x, *bars = chain.pull(Kept(z, z[None], *rows), bar_z, bar_ladj)

@@ -19,7 +19,7 @@ from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.gradients import source_panel, target_panel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
 from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
-from invflow.transforms.compiled.cpu.tiles import copy, load, unload
+from invflow.transforms.compiled.cpu.tiles import clear, copy, load, unload
 
 
 class Kernels(NamedTuple):
@@ -157,6 +157,7 @@ def kernels(key: str, keep: bool) -> Kernels:
                         tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
                         degrees, values, params[k, t], hidden[k, t],
                     )  # fmt: skip
+                clear(tile, columns, end - begin)  # zero times infinity is not zero
                 unload(tile, 0, columns, bar_value, orders[k], begin, end)
                 copy(tile, features * columns, bar_hidden[k, t], 0, bar_hidden.shape[2])
                 copy(tile, tops[last] * columns, bar_params[k, t], 0, bar_params.shape[2])

@@ -56,7 +56,7 @@ def apply(map, bound, tile, row, first, columns, ladj):
             total[i] += s
     else:
         for i in range(columns):
-            x[i] = shift[i] + (x[i] - shift[i]) * sigmoid(raw[i])
+            x[i] = sigmoid(raw[i]) * x[i] + sigmoid(-raw[i]) * shift[i]
         for i in range(columns):
             total[i] += _log_sigmoid(np.float64(raw[i]))
 

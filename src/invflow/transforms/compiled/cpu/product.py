@@ -119,7 +119,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
     return context.get_dummy_value()
 
 
-_six, _four, _two, _one = _group(GROUP), _group(4), _group(2), _group(1)
+_most, _four, _two, _one = _group(GROUP), _group(4), _group(2), _group(1)
 
 
 @njit(nogil=True)
@@ -144,9 +144,9 @@ def accumulate(out, row, rows, weights, across, along, values, source, count, co
         at = weights + begin * along * out.itemsize
         read = source + begin * columns
         i = 0
-        while i + 6 <= rows:
-            _six(out, row + i * columns, at, across, along, values, read, depth)
-            i, at = i + 6, at + 6 * across * out.itemsize
+        while i + GROUP <= rows:
+            _most(out, row + i * columns, at, across, along, values, read, depth)
+            i, at = i + GROUP, at + GROUP * across * out.itemsize
         if i + 4 <= rows:
             _four(out, row + i * columns, at, across, along, values, read, depth)
             i, at = i + 4, at + 4 * across * out.itemsize

@@ -40,6 +40,14 @@ def unload(tile, top, columns, values, order, begin, end):
 
 
 @njit(nogil=True)
+def clear(tile, columns, count):
+    """Set to zero the columns of a tile from `count` on, which stand for nothing."""
+    if count < columns:
+        for row in range(tile.size // columns):
+            tile[row * columns + count : (row + 1) * columns] = 0
+
+
+@njit(nogil=True)
 def copy(source, first, target, to, count):
     """Copy numbers from one flat array to another.
 
