@@ -2,6 +2,7 @@
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportMissingImports=false, reportUntypedFunctionDecorator=false
+# pyright: reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import math

@@ -14,6 +14,7 @@ Sums are in `sums`' precision, and rounded to the tensors' where they are comple
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportMissingImports=false, reportUntypedFunctionDecorator=false
+# pyright: reportGeneralTypeIssues=false
 from __future__ import annotations
 
 import triton
