@@ -270,6 +270,18 @@ def test_what_a_command_reads_is_not_written_over(
     assert {name: places[name].read_bytes() for name in before} == before
 
 
+def test_columns_without_names_are_all_known(invflow: Invflow, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    np.save(tmp_path / "rows.npy", rows)
+    assert invflow("density", tmp_path / "rows.npy", "--runs", tmp_path, *SMALL)[0] == 0
+    np.save(tmp_path / "wide.npy", np.c_[rows, rows[:, 0]])
+    code, _, err = invflow("score", tmp_path / "rows", tmp_path / "wide.npy")
+    assert code != 0
+    assert "has 3 columns without names, the density knows 2" in err
+    np.save(tmp_path / "same.npy", rows[:5])
+    assert invflow("score", tmp_path / "rows", tmp_path / "same.npy")[0] == 0
+
+
 def test_a_column_named_as_scores_are(invflow: Invflow, tmp_path: Path) -> None:
     frame = mixed(60)[["size", "share"]].rename(columns={"size": "log_density"})
     run = _trained(tmp_path, frame)

@@ -14,6 +14,7 @@ from invflow.cli.density.words import spoken
 from invflow.density import student as students
 from invflow.density.calibration import anomaly
 from invflow.density.table import Source, read, write_blocks
+from invflow.density.table.columns import numbered_names
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Projection, blocks
 
@@ -37,6 +38,14 @@ def score(run: Path, data: Path, out: Path | None) -> None:
             f"{data} has a column {taken[0]!r}, which is what scores are named: name it otherwise"
         )
     known = [name for name in table.names if name in density.columns_.names]
+    unnamed = data.suffix.lower() in (".npy", ".npz") and list(table.names) == list(
+        numbered_names(len(table.names))
+    )
+    if unnamed and len(known) < len(table.names):  # nothing says which of them is unknown
+        raise ValueError(
+            f"{data} has {len(table.names)} columns without names, "
+            f"the density knows {len(density.columns_.names)}"
+        )
     scores = density.score_samples(Projection(table, known))
     p_values = anomaly(scores, density.reference_)
     write_blocks(_beside(table, {SCORE: scores, USUAL: p_values}), path)
