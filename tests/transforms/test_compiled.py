@@ -98,13 +98,16 @@ def test_product_adds_to_its_rows_alone(rows: int, turned: bool, dtype: type[np.
     many = product.DEPTH + 5  # more than are read at a time
     out, values = (random.normal(size=(many + 3, columns)).astype(dtype) for _ in range(2))
     weights = random.normal(size=(16, many + 6)).astype(dtype)
-    expected = out.copy()
-    expected[2 : 2 + rows] += weights[3 : 3 + rows, 4 : 4 + many] @ values[1 : 1 + many]
+    expected, bound = out.astype(np.float64), abs(out.astype(np.float64))
+    factors = weights[3 : 3 + rows, 4 : 4 + many], values[1 : 1 + many]
+    expected[2 : 2 + rows] += np.matmul(*factors, dtype=np.float64)
+    bound[2 : 2 + rows] += np.matmul(*map(np.abs, factors), dtype=np.float64)
     held = np.ascontiguousarray(weights.T if turned else weights)
     across, along = (1, 16) if turned else (many + 6, 1)
     place = held.ctypes.data + (3 * across + 4 * along) * held.itemsize
     product.accumulate(out.ravel(), 2, rows, place, across, along, values.ravel(), 1, many, columns)
-    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+    # Each of so many fused steps rounds once (Higham 2002, section 3.1).
+    assert (abs(out - expected) <= (many + 1) * np.finfo(dtype).eps * bound).all()
     np.testing.assert_array_equal(out[:2], expected[:2])
     np.testing.assert_array_equal(out[2 + rows :], expected[2 + rows :])
 
