@@ -93,7 +93,7 @@ def test_elementary_functions_to_rounding(function: str, dtype: type[np.floating
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 13])
 @pytest.mark.parametrize("turned", [False, True])
 def test_product_adds_to_its_rows_alone(rows: int, turned: bool, dtype: type[np.floating]) -> None:
-    columns = product.VECTORS * product.REGISTER // np.dtype(dtype).itemsize
+    columns = product.ROW // np.dtype(dtype).itemsize
     random = np.random.default_rng(rows)
     many = product.DEPTH + 5  # more than are read at a time
     out, values = (random.normal(size=(many + 3, columns)).astype(dtype) for _ in range(2))
@@ -114,9 +114,9 @@ def test_product_adds_to_its_rows_alone(rows: int, turned: bool, dtype: type[np.
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
-    columns = product.VECTORS * product.REGISTER // np.dtype(dtype).itemsize
+    columns = product.ROW // np.dtype(dtype).itemsize
     tile = np.random.default_rng(0).normal(size=(columns + 3, columns)).astype(dtype)
-    for rows in (1, columns // product.VECTORS, columns - 1, columns):
+    for rows in (1, product.REGISTER // tile.itemsize, columns - 1, columns):
         out = np.zeros((columns, columns), dtype)
         product.transpose(tile.ravel(), 2, rows, columns, out.ravel())
         np.testing.assert_array_equal(out[:, :rows], tile[2 : 2 + rows].T)

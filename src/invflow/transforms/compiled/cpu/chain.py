@@ -196,7 +196,7 @@ class Chain:
         self._settings = (*self._structure[2:], *_map(univariate))
         self._inverse = inverse
         self._like = links[0].offset
-        self.columns = product.VECTORS * product.REGISTER // self._like.element_size()
+        self.columns = product.ROW // self._like.element_size()
         self._orders = np.stack(
             [_count(layout.features) if order is None else order.numpy() for order, *_ in links]
         )

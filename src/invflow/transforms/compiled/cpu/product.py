@@ -1,9 +1,10 @@
 """The one product of matrices that a sweep is made of, in vector instructions.
 
-A *tile* holds some columns of a batch, `VECTORS` registers of them, each row contiguous. Rows are
-added to in groups: a group's sums stay in registers while the products run over the rows read, so
-that each number loaded from the tile serves all rows of the group. Loops that LLVM vectorises by
-itself load and store the sums in every turn, and use half of the widest registers.
+A *tile* holds some columns of a batch, `ROW` bytes of them, each row contiguous. Rows are added to
+in groups, a few registers wide: a group's sums stay in registers while the products run over the
+rows read, so that each number loaded from the tile serves all rows of the group, and each weight
+all strips of the tile. Loops that LLVM vectorises by itself load and store the sums in every turn,
+and use half of the widest registers.
 
 Matrices are read where they lie in memory, by address, as they are or transposed.
 """
@@ -22,9 +23,9 @@ from numba.extending import intrinsic
 
 
 def _registers() -> tuple[int, int]:
-    """Return the registers per row of a tile, and the bytes of each.
+    """Return how many registers wide a group is, and the bytes of each.
 
-    Six rows of sums, a row that is read and a weight must fit into a processor's registers.
+    Six rows of sums, what is read of a row and a weight must fit into a processor's registers.
     """
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     known = {"+avx512f": (4, 64), "+fma": (2, 32), "+neon": (4, 16)}
@@ -35,12 +36,22 @@ def _registers() -> tuple[int, int]:
 
 
 VECTORS, REGISTER = _registers()
+#: Bytes in a row of a tile: as many registers as keep a row alone busy.
+ROW = 256
 #: Rows in a group, and rows that are read at a time, so that they stay in the nearest cache.
 GROUP, DEPTH = 6, 128
 
 
+def _width(rows: int) -> int:
+    """Return how many registers wide a group of so many rows is; a flat one needs several chains.
+
+    Sums wait for each other from one row read to the next.
+    """
+    return min(VECTORS * max(4 // rows, 1), ROW // REGISTER)
+
+
 def _group(rows: int) -> Any:
-    """Return a function that adds to `rows` rows: see `accumulate`."""
+    """Return a function that adds to a strip of `rows` rows: see `accumulate`."""
 
     @intrinsic
     def add(context, out, at, weights, across, along, values, source, count):
@@ -56,7 +67,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
     """Write the instructions of a group: sums in registers, one loop over the rows read."""
     number = context.get_value_type(signature.args[0].dtype)
     size = context.get_abi_sizeof(number)
-    lanes = REGISTER // size
+    lanes, width = REGISTER // size, _width(rows)
     vector = ir.VectorType(number, lanes)
     integer = ir.IntType(64)
     fused = cgutils.get_or_insert_function(
@@ -74,7 +85,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
 
     def vectors(start: Any, row: int) -> list[Any]:
         """Return pointers to a row's registers."""
-        places = [integer((row * VECTORS + v) * lanes) for v in range(VECTORS)]
+        places = [integer(row * (ROW // size) + v * lanes) for v in range(width)]
         return [
             builder.bitcast(builder.gep(start, [place]), vector.as_pointer()) for place in places
         ]
@@ -98,7 +109,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
     builder.cbranch(builder.icmp_signed("<", step, count), body, after)
 
     builder.position_at_end(body)
-    row_read = builder.gep(values, [builder.mul(step, integer(VECTORS * lanes))])
+    row_read = builder.gep(values, [builder.mul(step, integer(ROW // size))])
     loaded = [builder.load(place, align=size) for place in vectors(row_read, 0)]
     undefined = ir.Constant(vector, ir.Undefined)
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
@@ -108,7 +119,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
         spread = builder.insert_element(undefined, weight, ir.IntType(32)(0))
         spread = builder.shuffle_vector(spread, undefined, zeros)
         for v, factor in enumerate(loaded):
-            total = sums[row * VECTORS + v]
+            total = sums[row * width + v]
             total.add_incoming(builder.call(fused, [spread, factor, total]), body)
     step.add_incoming(builder.add(step, integer(1)), body)
     builder.branch(test)
@@ -120,6 +131,7 @@ def _emit(rows: int, context: Any, builder: Any, signature: Any, arguments: Any)
 
 
 _most, _four, _two, _one = _group(GROUP), _group(4), _group(2), _group(1)
+_BREADTHS = tuple(_width(rows) * REGISTER for rows in (GROUP, 4, 2, 1))
 
 
 @njit(nogil=True)
@@ -136,25 +148,34 @@ def accumulate(out, row, rows, weights, across, along, values, source, count, co
         values: the memory of the tile that is read, flat.
         source: its first row.
         count: how many rows are read.
-        columns: of a tile, `VECTORS` registers full.
+        columns: of a tile, `ROW` bytes.
     """
-    row, source = row * columns, source * columns
+    size = out.itemsize
+    most, four, two, one = (
+        _BREADTHS[0] // size,
+        _BREADTHS[1] // size,
+        _BREADTHS[2] // size,
+        _BREADTHS[3] // size,
+    )
     for begin in range(0, count, DEPTH):
         depth = min(DEPTH, count - begin)
-        at = weights + begin * along * out.itemsize
-        read = source + begin * columns
-        i = 0
-        while i + GROUP <= rows:
-            _most(out, row + i * columns, at, across, along, values, read, depth)
-            i, at = i + GROUP, at + GROUP * across * out.itemsize
-        if i + 4 <= rows:
-            _four(out, row + i * columns, at, across, along, values, read, depth)
-            i, at = i + 4, at + 4 * across * out.itemsize
-        if i + 2 <= rows:
-            _two(out, row + i * columns, at, across, along, values, read, depth)
-            i, at = i + 2, at + 2 * across * out.itemsize
-        if i < rows:
-            _one(out, row + i * columns, at, across, along, values, read, depth)
+        at, read = weights + begin * along * size, (source + begin) * columns
+        place, end = row * columns, (row + rows) * columns
+        while place + GROUP * columns <= end:
+            for c in range(0, columns, most):
+                _most(out, place + c, at, across, along, values, read + c, depth)
+            place, at = place + GROUP * columns, at + GROUP * across * size
+        if place + 4 * columns <= end:
+            for c in range(0, columns, four):
+                _four(out, place + c, at, across, along, values, read + c, depth)
+            place, at = place + 4 * columns, at + 4 * across * size
+        if place + 2 * columns <= end:
+            for c in range(0, columns, two):
+                _two(out, place + c, at, across, along, values, read + c, depth)
+            place, at = place + 2 * columns, at + 2 * across * size
+        if place < end:
+            for c in range(0, columns, one):
+                _one(out, place + c, at, across, along, values, read + c, depth)
 
 
 def _turn(context, values, at, out, to, step):
@@ -213,7 +234,7 @@ def transpose(tile, top, rows, columns, scratch):
         columns: of the tile, and of `scratch`.
         scratch: [columns * columns], flat.
     """
-    lanes = columns // VECTORS
+    lanes = REGISTER // tile.itemsize
     whole = rows // lanes * lanes
     for row in range(0, whole, lanes):
         for c in range(0, columns, lanes):
