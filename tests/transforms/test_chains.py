@@ -245,14 +245,16 @@ def test_weights_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"weights must be of shape \(6, 4\).*got \(3, 4\)"):
         torch.func.functional_call(transform, bad, (torch.zeros(5, 4),))
     made.weights[1].data = made.weights[1].data.double()
-    with pytest.raises(ValueError, match=r"got \(8, 6\) and torch.float64"):
+    with pytest.raises(
+        ValueError, match=r"\(8,\) and torch.float64 .*got \(8,\) and torch.float32"
+    ):
         transform(torch.zeros(5, 4))
 
 
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
-        ("conditioner.biases.0", torch.zeros(2), r"offset must end in 6, got \(2,\)"),
+        ("conditioner.biases.0", torch.zeros(2), r"weights must be of shape \(6,\).*got \(2,\)"),
         ("conditioner.biases.1", torch.zeros(2), r"weights must be of shape \(8,\)"),
         ("conditioner.biases.1", torch.zeros(8).double(), r"got \(8,\) and torch.float64"),
         ("order", torch.tensor([0, 1, 2, 7]), "orders must be permutations"),

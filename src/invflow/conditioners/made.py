@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +135,7 @@ class MADE(CachedConditioner):
 
     def offset(self, context: Tensor | None) -> Tensor:
         """Return the first layer's pre-activations without its features, ([*batch,] units)."""
-        bias = self.biases[0]
+        bias = _entries(self.biases)[0]
         if self.context_weight is None or context is None:
             return bias
         return F.linear(context, self.context_weight, bias)
@@ -179,5 +180,10 @@ def _entries(parameters: nn.ParameterList) -> list[Tensor]:
     Those that are made from others, by pruning or a parametrisation, are not among the parameters.
     """
     own = vars(parameters)["_parameters"]
-    whole = list(own) == [str(i) for i in range(len(parameters))]
+    whole = tuple(own) == _names(len(parameters))
     return list(own.values()) if whole else list(parameters)
+
+
+@lru_cache(maxsize=64)
+def _names(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))

@@ -17,6 +17,7 @@ from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
+_PLAIN = (Tensor, Parameter)
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
@@ -124,18 +125,21 @@ class Autoregressive(Transform):
         return values if order is None else values.index_select(-1, order.argsort())
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.has_kernels(z, context):
-            return chain([self], z, context, inverse=False)
+        link = self.kernel_link(z, context) if compiled.runs() else None
+        if link is not None:
+            return chain(self, [link], z, inverse=False)
         z = self._ordered(z)
         x, ladj = self.univariate.forward(z, self.conditioner(z, context))
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self.has_kernels(x, context):
-            return chain([self], x, context, inverse=True)
+        link = self.kernel_link(x, context) if compiled.runs() else None
+        if link is not None:
+            return chain(self, [link], x, inverse=True)
         method = self._method(x)
         if method == "compiled":
-            rows, link = self.rows(x), self.link(x.shape[:-1], context)
+            link = self.link(x.shape[:-1], context)
+            rows = x.reshape(math.prod(x.shape[:-1]), self.features).to(link.offset.dtype)
             z, ladj = compiled.solve(cast(cached.Method, self.method), link, rows)
             return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
         x = self._ordered(x)
@@ -153,10 +157,11 @@ class Autoregressive(Transform):
     def link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link:
         """Return the tensors that kernels need for a batch of this shape."""
         made = cast(MADE, self.conditioner)
-        offset = made.offset(context).to(made.biases[0].dtype)
+        weights = made.tensors()
+        offset = made.offset(context).to(weights[-1].dtype)
         if offset.ndim > 1:
             offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1])
-        return compiled.Link(self.order, offset, made.tensors())
+        return compiled.Link(self.order, offset, weights)
 
     def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-1]
@@ -166,31 +171,22 @@ class Autoregressive(Transform):
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
-    def rows(self, value: Tensor) -> Tensor:
-        """Return values as kernels take them, [batch, features], in the weights' precision."""
-        rows = value.reshape(math.prod(value.shape[:-1]), self.features)
-        return rows.to(cast(MADE, self.conditioner).biases[0].dtype)
+    def kernel_link(self, value: Tensor, context: Tensor | None) -> compiled.Link | None:
+        """Return the tensors for the kernels of the CPU, None where these do not take them.
 
-    def has_kernels(self, value: Tensor, context: Tensor | None) -> bool:
-        """Return whether the kernels of the CPU take this transform, for such values, here.
-
-        They read plain memory and call no module: not where something traces, maps or mixes
-        precisions, for other kinds of tensors, where hooks would not be called, nor for subclasses.
+        Kernels read plain memory and call no module: not other kinds of tensors, nor where hooks
+        would not be called, nor subclasses. See `compiled.runs` for when to ask.
         """
         if not self._compiled or self.inverse_method not in ("auto", "compiled"):
-            return False
-        made = cast(MADE, self.conditioner)
-        first = made.biases[0]
-        there = first.device.type == "cpu" and first.dtype in compiled.DTYPES["cpu"]
-        tensors = [value, first, *made.tensors(), *([] if context is None else [context])]
-        return (
-            there
-            and all(type(tensor) in (Tensor, Parameter) for tensor in tensors)
-            and type(self) is Autoregressive
-            and not any(map(_hooked, (self, made)))
-            and compiled.plain()
-            and compiled.usable("cpu")
-        )
+            return None
+        if value.device.type != "cpu" or value.dtype not in compiled.DTYPES["cpu"]:
+            return None
+        if type(self) is not Autoregressive or _hooked(self) or _hooked(self.conditioner):
+            return None
+        given = [value] if context is None else [value, context]
+        link = self.link(value.shape[:-1], context)
+        tensors = [*given, link.offset, *link.weights]
+        return link if all(type(tensor) in _PLAIN for tensor in tensors) else None
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""
@@ -235,21 +231,22 @@ def _unusable(device: str) -> ImportError:
 
 
 def chain(
-    parts: Sequence[Autoregressive], value: Tensor, context: Tensor | None, *, inverse: bool
+    like: Autoregressive, links: list[compiled.Link], value: Tensor, *, inverse: bool
 ) -> tuple[Tensor, Tensor]:
     """Map a batch through transforms that join each other, in one call of kernels.
 
     Args:
-        parts: the transforms, in the order in which they are taken.
+        like: one of the transforms, which differ in their tensors alone.
+        links: these tensors, in the order in which the transforms are taken.
         value: z or x, shape (*batch, features).
-        context: as the transforms take it.
         inverse: the direction.
 
     Returns:
         x or z, shaped like `value`, and log-determinants, of shape `batch`.
     """
-    batch = value.shape[:-1]
-    links = [part.link(batch, context) for part in parts]
-    rows, method = parts[0].rows(value), cast(cached.Method, parts[0].method)
+    method, batch = cast(cached.Method, like.method), value.shape[:-1]
+    if len(batch) == 1:
+        return compiled.run(method, links, value, inverse=inverse)
+    rows = value.reshape(math.prod(batch), like.features)
     result, ladj = compiled.run(method, links, rows, inverse=inverse)
-    return result.reshape(value.shape).to(value.dtype), ladj.reshape(batch).to(value.dtype)
+    return result.reshape(value.shape), ladj.reshape(batch)

@@ -72,21 +72,19 @@ class Compose(Transform):
     def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = list(cast(Sequence[Transform], self.transforms))
         recompute = self.checkpoint and torch.is_grad_enabled()
-        total = value.new_zeros(value.shape[:-1])
-        for stretch in _stretches(parts[::-1] if inverse else parts, value, context, recompute):
-            arguments = value, context if stretch[0].context else None
-            if len(stretch) > 1:
-                joined = cast(list[Autoregressive], stretch)
-                value, ladj = chain(joined, *arguments, inverse=inverse)
+        total: Tensor | None = None
+        for part, links in _stretches(parts[::-1] if inverse else parts, value, context, recompute):
+            if links:
+                value, ladj = chain(cast(Autoregressive, part), links, value, inverse=inverse)
             else:
-                (part,) = stretch
+                arguments = value, context if part.context else None
                 step = part.inverse if inverse else part
                 if recompute and _pure(part):
                     value, ladj = checkpoint(step, *arguments, use_reentrant=False)
                 else:
                     value, ladj = step(*arguments)
-            total = total + ladj
-        return value, total
+            total = ladj if total is None else total + ladj
+        return value, cast(Tensor, total)
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run(z, context, inverse=False)
@@ -97,19 +95,27 @@ class Compose(Transform):
 
 def _stretches(
     parts: Sequence[Transform], value: Tensor, context: Tensor | None, apart: bool
-) -> list[list[Transform]]:
-    """Cut a sequence of transforms into stretches that one call can take, if not all `apart`."""
-    apart = apart or not compiled.plain()  # and so torch.compile has nothing else to trace
-    stretches: list[list[Transform]] = []
+) -> list[tuple[Transform, list[compiled.Link]]]:
+    """Cut a sequence of transforms into stretches that one call can take, if not all `apart`.
+
+    Returns:
+        The last transform of each, and what kernels need of all of its transforms: nothing, where
+        they do not take it.
+    """
+    joined = not apart and compiled.runs()  # and so torch.compile has nothing else to trace
+    stretches: list[tuple[Transform, list[compiled.Link]]] = []
     before: object = None
     for part in parts:
-        joins = not apart and isinstance(part, Autoregressive) and part.has_kernels(value, context)
-        kind = part.method if joins else None
-        if kind is not None and kind == before:
-            stretches[-1].append(part)
+        link = method = None
+        if joined and isinstance(part, Autoregressive):
+            link, method = part.kernel_link(value, context if part.context else None), part.method
+        if link is None:
+            stretches.append((part, []))
+        elif stretches and stretches[-1][1] and method == before:
+            stretches[-1][1].append(link)
         else:
-            stretches.append([part])
-        before = kind
+            stretches.append((part, [link]))
+        before = method
     return stretches
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -21,10 +21,22 @@ from torch import Tensor
 from invflow.conditioners import MADE, Conditioner, network
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.compiled import operators
+from invflow.transforms.compiled.structure import Link
 from invflow.transforms.decode import Method, call
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-__all__ = ["DTYPES", "Link", "mapped", "plain", "reason", "run", "serves", "solve", "usable"]
+__all__ = [
+    "DTYPES",
+    "Link",
+    "mapped",
+    "plain",
+    "reason",
+    "run",
+    "runs",
+    "serves",
+    "solve",
+    "usable",
+]
 
 
 #: The devices that there are kernels for, and the precisions that they take.
@@ -74,24 +86,15 @@ def plain() -> bool:
     )
 
 
+def runs() -> bool:
+    """Return whether the kernels of the CPU can be called now."""
+    return plain() and usable("cpu")
+
+
 def mapped(tensor: Tensor) -> bool:
     """Return whether a tensor stands for many, as in the batched backward of `torch.autograd`."""
     inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
     return inner._functorch.is_legacy_batchedtensor(tensor)
-
-
-class Link(NamedTuple):
-    """The tensors of one transform.
-
-    Attributes:
-        order: the features in the order in which they are taken, None for that in which they come.
-        offset: of the conditioner, [units] or [batch, units].
-        weights: its other tensors, without masks.
-    """
-
-    order: Tensor | None
-    offset: Tensor
-    weights: list[Tensor]
 
 
 def run(

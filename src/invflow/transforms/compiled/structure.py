@@ -1,4 +1,4 @@
-"""What both engines read of a layout and of a map's recipe."""
+"""What the engines take: the tensors of a transform, its layout and its map's recipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ from bisect import bisect_left
 from functools import lru_cache
 from typing import NamedTuple
 
+from torch import Tensor
+
 from invflow.conditioners.layout import Layout
+
+
+class Link(NamedTuple):
+    """The tensors of one transform.
+
+    Attributes:
+        order: the features in the order in which they are taken, None for that in which they come.
+        offset: of the conditioner, [units] or [batch, units].
+        weights: its other tensors, without masks.
+    """
+
+    order: Tensor | None
+    offset: Tensor
+    weights: list[Tensor]
 
 
 class Structure(NamedTuple):

@@ -1,1 +1,1 @@
-"""The compiled sweeps for the CPU, in Numba: each thread runs them over tiles of the batch."""
+"""The kernels for the CPU, in Numba: each thread takes tiles of a batch through all transforms."""

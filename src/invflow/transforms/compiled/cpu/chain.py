@@ -25,15 +25,20 @@ from invflow.transforms.compiled.cpu import (
     kernels,
     maps,
     masked,
+    memory,
     parallel,
     product,
     sweeps,
+    tensors,
     tiles,
 )
+from invflow.transforms.compiled.structure import Link
 
-_SOURCES = (activations, gradients, kernels, maps, masked, parallel, product, sweeps, tiles)
+_SOURCES = (
+    activations, gradients, kernels, maps, masked, parallel, product, sweeps, tensors, tiles
+)  # fmt: skip
 #: Multiplications that are worth a thread of their own.
-SHARE = 2e6
+SHARE = 4e6
 
 
 @cache
@@ -48,50 +53,59 @@ def _kernels() -> kernels.Kernels:
         return kernels.kernels(digest.hexdigest(), keep=False)
 
 
-class _Structure(NamedTuple):
-    """A layout in the numbers that kernels read: see `sweeps`."""
+class _Network(NamedTuple):
+    """A layout in the numbers that kernels read: see `sweeps`.
 
-    starts: NDArray[np.int64]
-    tops: NDArray[np.int64]
-    residual: bool
-    activation: int
+    Attributes:
+        numbers: units known before each feature, first rows of the layers, whether a layer adds
+            the one before, the activation, and for each matrix the layer that it adds to, the
+            layer that it reads, and its place among all weights.
+        shapes: of the weights, biases first, the first layer's among them.
+        sizes: theirs.
+        views: their shapes, strides and places among all weights.
+        widths: of the layers.
+    """
+
+    numbers: tuple[Any, ...]
+    shapes: list[tuple[int, ...]]
+    sizes: list[int]
+    views: list[tuple[tuple[int, ...], tuple[int, ...], int]]
+    widths: list[int]
 
 
 @lru_cache(maxsize=256)
-def _structure(layout: Layout) -> _Structure:
+def _network(layout: Layout) -> _Network:
     starts, tops, _ = structure.structure(layout)
-    number = activations.ACTIVATIONS[layout.activation]
-    return _Structure(np.array(starts), np.array(tops), layout.residual, number)
+    features, *widths = (len(degrees) for degrees in layout.degrees)
+    matrices = [([features, *widths][a], [features, *widths][b]) for a, b in layout.blocks]
+    shapes = [*((width,) for width in widths), *matrices]
+    sizes = [math.prod(shape) for shape in shapes]
+    places = [0, *itertools.accumulate(sizes)][:-1]
+    views = [(shape, (*shape[1:], 1), at) for shape, at in zip(shapes, places, strict=True)]
+    matrix_places = zip(layout.blocks, places[len(widths) :], strict=True)
+    blocks = np.array([(*block, at) for block, at in matrix_places])
+    activation = activations.ACTIVATIONS[layout.activation]
+    numbers = np.array(starts), np.array(tops), layout.residual, activation, blocks
+    return _Network(numbers, shapes, sizes, views, widths)
 
 
 @lru_cache(maxsize=256)
-def _shapes(layout: Layout) -> list[tuple[int, ...]]:
-    """Return the shapes of the matrices."""
-    sizes = [len(degrees) for degrees in layout.degrees]
-    return [(sizes[layer], sizes[source]) for layer, source in layout.blocks]
-
-
-@lru_cache(maxsize=256)
-def _tasks(
-    layout: Layout, columns: int, transforms: int, threads: int
-) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    """Return where the matrices' gradients go, and their panels by thread: see `kernels`."""
-    shapes = _shapes(layout)
+def _tasks(layout: Layout, columns: int, transforms: int, threads: int) -> list[NDArray[np.int64]]:
+    """Return the matrices' panels by thread: see `kernels`."""
     panels: list[tuple[int, int, int]] = []
     work: list[int] = []
-    for b, (rows, length) in enumerate(shapes):
+    matrices = _network(layout).shapes[len(layout.hidden) + 1 :]
+    for b, (rows, length) in enumerate(matrices):
         of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
         across, along = (rows, length) if of_target else (length, rows)
         for first in range(0, across, columns):
             panels.append((b, first, int(of_target)))
             share = first / across
             work.append(round(along * (share if of_target else 1 - share)) + columns)
-    places = structure.structure(layout).places
-    blocks = np.array([(*block, at) for block, at in zip(layout.blocks, places, strict=True)])
     tasks = np.array([(k, *panel) for k in range(transforms) for panel in panels])
     shared = np.cumsum(work * transforms)
     cuts = np.searchsorted(shared, [shared[-1] * k / threads for k in range(1, threads)]) + 1
-    return blocks, np.split(tasks, cuts)
+    return np.split(tasks, cuts)
 
 
 @lru_cache(maxsize=256)
@@ -107,57 +121,18 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="invflow")
 
 
-@lru_cache(maxsize=256)
-def _count(features: int) -> NDArray[np.int64]:
-    return np.arange(features)
-
-
-def _together(kernel: Callable[..., None], parts: Sequence[Any], *rest: Any) -> None:
-    """Run a kernel for each part, on a thread of its own."""
+def _together(kernel: Callable[..., Any], parts: Sequence[Any], *rest: Any) -> list[Any]:
+    """Run a kernel for each part, on a thread of its own; return what came of each."""
     own, *others = parts
-    pool = _pool(os.getpid(), torch.get_num_threads()) if others else None
-    futures = [pool.submit(kernel, part, *rest) for part in others] if pool else []
+    if not others:
+        return [kernel(own, *rest)]
+    pool = _pool(os.getpid(), torch.get_num_threads())
+    futures = [pool.submit(kernel, part, *rest) for part in others]
     try:
-        kernel(own, *rest)
+        found = kernel(own, *rest)
     finally:
         wait(futures)  # whatever comes: they read memory that would be freed
-    for future in futures:
-        future.result()
-
-
-def _check(layout: Layout, link: Link, dtype: torch.dtype) -> None:
-    """Check what is read by address."""
-    widths = [len(degrees) for degrees in layout.degrees[1:]]
-    shapes = [*((width,) for width in widths[1:]), *_shapes(layout)]
-    if link.offset.ndim not in (1, 2) or link.offset.shape[-1] != widths[0]:
-        raise ValueError(f"offset must end in {widths[0]}, got {tuple(link.offset.shape)}")
-    tensors = (*link.biases, *link.matrices)
-    for tensor, shape in zip((*tensors, link.offset), (*shapes, link.offset.shape), strict=True):
-        if tensor.shape != shape or tensor.dtype != dtype or tensor.device.type != "cpu":
-            raise ValueError(
-                f"weights must be of shape {tuple(shape)} and {dtype} on the CPU, "
-                f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
-            )
-
-
-def _arrays(*tensors: Tensor) -> list[NDArray[Any]]:
-    return [tensor.numpy() for tensor in tensors]
-
-
-class Link(NamedTuple):
-    """The tensors of one transform of a chain.
-
-    Attributes:
-        order: the features in the order in which they are taken, None for that in which they come.
-        offset: what the first layer has of the context and its bias, [units] or [batch, units].
-        biases: of the later layers.
-        matrices: in the order of `layout.blocks`.
-    """
-
-    order: Tensor | None
-    offset: Tensor
-    biases: Sequence[Tensor]
-    matrices: Sequence[Tensor]
+    return [found, *(future.result() for future in futures)]
 
 
 class Kept(NamedTuple):
@@ -184,59 +159,82 @@ class Chain:
         univariate: the recipe of their maps.
         inverse: whether they are taken from x to z.
         links: their tensors, in the order in which they are taken.
+
+    Raises:
+        ValueError: tensors of other shapes or precisions, or not on the CPU.
     """
 
     def __init__(
         self, layout: Layout, univariate: str, inverse: bool, links: Sequence[Link]
     ) -> None:
-        for link in links:
-            _check(layout, link, links[0].offset.dtype)
-        self._layout, self._links = layout, links
-        self._structure = _structure(layout)
-        self._settings = (*self._structure[2:], *_map(univariate))
-        self._inverse = inverse
+        self._layout, self._network = layout, _network(layout)
         self._like = links[0].offset
         self.columns = product.ROW // self._like.element_size()
-        self._orders = np.stack(
-            [_count(layout.features) if order is None else order.numpy() for order, *_ in links]
-        )
-        if not np.array_equal(np.sort(self._orders), [_count(layout.features)] * len(links)):
-            raise ValueError(f"orders must be permutations, got {self._orders.tolist()}")
         # Held here, as the kernels know their addresses alone.
-        self._matrices = [[matrix.contiguous() for matrix in link.matrices] for link in links]
-        self._blocks = np.array(
-            [
-                [
-                    (*block, matrix.data_ptr())
-                    for block, matrix in zip(layout.blocks, each, strict=True)
-                ]
-                for each in self._matrices
-            ]
+        self._weights = [
+            tensor.contiguous() for link in links for tensor in (link.offset, *link.weights)
+        ]
+        self._check(len(links))
+        self._orders = [link.order for link in links]
+        addresses = [tensor.data_ptr() for tensor in self._weights]
+        self._head = (
+            inverse,
+            self.columns,
+            *self._network.numbers,
+            *_map(univariate),
+            np.array(addresses).reshape(len(links), -1),
+            self._like.ndim == 2,
+            self._read_orders(layout.features),
         )
 
-    def _over_tiles(self, kernel: Callable[..., None], batch: int, *rest: Any) -> None:
-        """Run a kernel over the tiles of a batch, on some threads."""
-        starts, tops, *_ = self._structure
-        head = (self._inverse, self.columns, starts, tops, *self._settings, self._blocks)
+    def _check(self, count: int) -> None:
+        """Check what is read by address."""
+        first, *shapes = self._network.shapes
+        like = self._like
+        offset = like.shape if like.ndim == 2 and like.shape[1:] == first else first
+        expected = (offset, *shapes) * count
+        dtype, device = like.dtype, torch.device("cpu")
+        fits = tuple(tensor.shape for tensor in self._weights) == expected and all(
+            tensor.dtype == dtype and tensor.device == device for tensor in self._weights
+        )
+        if not fits:
+            found = ((tuple(t.shape), str(t.dtype), str(t.device)) for t in self._weights)
+            wanted = ((tuple(shape), str(dtype), "cpu") for shape in expected)
+            got, want = next(pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1])
+            raise ValueError(
+                f"weights must be of shape {want[0]} and {want[1]} on the CPU, "
+                f"got {got[0]} and {got[1]} on {got[2]}"
+            )
+
+    def _read_orders(self, features: int) -> NDArray[np.int64]:
+        """Return the addresses of the orders, 0 for that in which features come."""
+        shape = (features,)
+        for order in self._orders:
+            if order is not None and (order.shape != shape or order.dtype != torch.int64):
+                raise ValueError(
+                    f"orders must be {features} integers, "
+                    f"got {tuple(order.shape)} and {order.dtype}"
+                )
+        return np.array([0 if order is None else order.data_ptr() for order in self._orders])
+
+    def _run(self, kernel: Callable[..., bool], parts: Sequence[Any], *tensors: Tensor) -> None:
+        """Run a kernel for each part of the work."""
+        arrays = [tensor.numpy() for tensor in tensors]
+        if not all(_together(kernel, parts, *self._head, *arrays)):
+            orders = [None if order is None else order.tolist() for order in self._orders]
+            raise ValueError(f"orders must be permutations, got {orders}")
+
+    def _tiles(self, batch: int) -> list[tuple[int, int]]:
+        """Return the tiles of a batch by thread: the first, and the one after the last."""
         tiles, threads = math.ceil(batch / self.columns), self._threads(batch)
         cuts = [tiles * k // threads for k in range(threads + 1)]
-        _together(kernel, list(itertools.pairwise(cuts)), *head, *rest)
+        return list(itertools.pairwise(cuts))
 
     def _threads(self, batch: int) -> int:
         """Return how many threads are worth it and allowed."""
-        weights = sum(matrix.numel() for matrix in self._matrices[0])
-        tiles, work = math.ceil(batch / self.columns), batch * weights * len(self._links)
+        tiles = math.ceil(batch / self.columns)
+        work = batch * sum(self._network.sizes) * len(self._orders)
         return max(1, min(torch.get_num_threads(), tiles, int(work / SHARE)))
-
-    def _offsets(self) -> tuple[Tensor, Tensor]:
-        """Return all biases, [transforms, units], and, where the first ones vary, those."""
-        offsets = [link.offset for link in self._links]
-        if self._like.ndim == 1:
-            biases = [tensor for link in self._links for tensor in (link.offset, *link.biases)]
-            return torch.cat(biases).view(len(offsets), -1), self._like.new_empty(0, 0, 0)
-        none = self._like.new_zeros(self._like.shape[1])
-        biases = [tensor for link in self._links for tensor in (none, *link.biases)]
-        return torch.cat(biases).view(len(offsets), -1), torch.stack(offsets)
 
     def map(self, value: Tensor, keep: bool) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch.
@@ -247,34 +245,38 @@ class Chain:
 
         Returns:
             x or z, [batch, features], and log-determinants, [batch].
+
+        Raises:
+            ValueError: values or offsets of another shape or precision, an order that is no
+                permutation.
         """
-        layout, batch, count = self._layout, value.shape[0], len(self._links)
-        if value.dtype != self._like.dtype or value.shape[1] != layout.features:
+        layout, count, like = self._layout, len(self._orders), self._like
+        if value.dtype != like.dtype or value.shape[1] != layout.features:
             raise ValueError(
-                f"values must be [batch, {layout.features}] and {self._like.dtype}, "
+                f"values must be [batch, {layout.features}] and {like.dtype}, "
                 f"got {tuple(value.shape)} and {value.dtype}"
             )
-        if any(link.offset.ndim == 2 and len(link.offset) != batch for link in self._links):
-            raise ValueError(f"offsets must have {batch} rows, got {len(self._like)}")
-        tiles = math.ceil(batch / self.columns)
+        batch = len(value)
+        if like.ndim == 2 and len(like) != batch:
+            raise ValueError(f"offsets must have {batch} rows, got {len(like)}")
+        tiles, columns = math.ceil(batch / self.columns), self.columns
         outputs, units = layout.features * layout.outputs, sum(layout.hidden)
         value = value.contiguous()
         kept = Kept(
             value,
-            value.new_empty(count if keep else 1, batch, layout.features),
-            value.new_empty(count if keep else 0, tiles, outputs * self.columns),
-            value.new_empty(count if keep else int(layout.residual), tiles, units * self.columns),
+            memory.empty((count if keep else 1, batch, layout.features), value),
+            memory.empty((count if keep else 0, tiles, outputs * columns), value),
+            memory.empty((count if keep else int(layout.residual), tiles, units * columns), value),
         )
         ladj = value.new_empty(batch)
-        biases, offsets = (tensor.detach().numpy() for tensor in self._offsets())
-        given, steps, *rest = _arrays(*kept)
-        self._over_tiles(
-            _kernels().chain, batch,
-            biases, offsets, self._orders, given, steps, *_arrays(ladj), *rest,
-        )  # fmt: skip
+        self._run(
+            _kernels().chain, self._tiles(batch), value, kept.steps, ladj, kept.params, kept.hidden
+        )
         return kept.steps[-1], ladj, kept
 
-    def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def pull(
+        self, kept: Kept, bar: Tensor, bar_ladj: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take cotangents back.
 
         Args:
@@ -284,54 +286,50 @@ class Chain:
 
         Returns:
             Cotangents of what was mapped, [batch, features], of parameters and pre-activations,
-            laid out as these.
+            laid out as these, and the sums of both, [tiles, transforms, units].
         """
-        bar, bar_ladj = bar.contiguous(), bar_ladj.contiguous()
         results = (
-            torch.empty_like(bar),
-            torch.empty_like(kept.params),
-            torch.empty_like(kept.hidden),
+            torch.empty_like(kept.value),
+            memory.empty(kept.params.shape, kept.value),
+            memory.empty(kept.hidden.shape, kept.value),
+            kept.value.new_empty(
+                kept.params.shape[1], len(self._orders), sum(self._network.widths)
+            ),
         )
-        self._over_tiles(
-            _kernels().reverse_chain, len(bar),
-            self._orders, *_arrays(*kept, bar, bar_ladj, *results),
+        self._run(
+            _kernels().reverse_chain,
+            self._tiles(len(bar)),
+            *kept, bar.contiguous(), bar_ladj.contiguous(), *results,
         )  # fmt: skip
         return results
 
-    def gradients(
-        self, kept: Kept, bar: Tensor, bar_ladj: Tensor
-    ) -> tuple[Tensor, list[list[Tensor]]]:
+    def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
 
         Returns:
-            Gradients of what was mapped, and those of each link: offset, biases, matrices.
+            Gradients of what was mapped, and those of offset, biases and matrices, link by link.
         """
-        layout, count = self._layout, len(self._links)
-        result, bar_params, bar_hidden = self.pull(kept, bar, bar_ladj)
-        blocks, tasks = _tasks(layout, self.columns, count, self._threads(len(bar)))
-        shapes = _shapes(layout)
-        sizes = [math.prod(shape) for shape in shapes]
-        flat = bar.new_empty(count, sum(sizes))
-        starts, tops, _, activation = self._structure
-        value, steps, _, hidden = _arrays(*kept)
-        _together(
-            _kernels().weight_gradients, tasks, self._inverse, self.columns,
-            starts, tops, activation, blocks, self._orders, value, steps, hidden,
-            *_arrays(bar_params, bar_hidden, flat),
+        layout, count, network = self._layout, len(self._orders), self._network
+        result, bar_params, bar_hidden, sums = self.pull(kept, bar, bar_ladj)
+        flat = memory.empty((count, sum(network.sizes)), result)
+        torch.sum(sums, 0, out=flat[:, : sums.shape[2]])
+        self._run(
+            _kernels().weight_gradients,
+            _tasks(layout, self.columns, count, self._threads(len(bar))),
+            *kept[:2], kept.hidden, bar_params, bar_hidden, flat,
         )  # fmt: skip
-        widths = [*layout.hidden, layout.features * layout.outputs]
-        deltas = [
-            bar.view(*bar.shape[:2], bar.shape[2] // self.columns, self.columns)
-            for bar in (bar_hidden, bar_params)
+        starts = range(0, flat.numel(), flat.shape[1])
+        found = [
+            flat.as_strided(shape, stride, start + at)
+            for start in starts
+            for shape, stride, at in network.views
         ]
-        ones = bar.new_ones(self.columns)
-        sums = torch.cat([(part @ ones).sum(1) for part in deltas], 1)
-        found: list[list[Tensor]] = []
-        for k in range(count):
-            offset, *biases = sums[k].split(widths)
-            if self._like.ndim == 2:
-                own = deltas[0 if layout.hidden else 1][k, :, : widths[0]]
-                offset = own.transpose(1, 2).flatten(0, 1)[: len(result)]
-            matrices = zip(flat[k].split(sizes), shapes, strict=True)
-            found.append([offset, *biases, *(part.view(shape) for part, shape in matrices)])
+        if self._like.ndim == 2:
+            first = bar_hidden if layout.hidden else bar_params
+            found[:: len(network.sizes)] = [self._by_rows(own, len(result)) for own in first]
         return result, found
+
+    def _by_rows(self, tiles: Tensor, batch: int) -> Tensor:
+        """Return what the first layer has in each tile, by rows of the batch."""
+        units = tiles.view(len(tiles), -1, self.columns)[:, : self._network.widths[0]]
+        return units.transpose(1, 2).flatten(0, 1)[:batch]

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import Link, mapped, plain
+from invflow.transforms.compiled import mapped, plain
 from invflow.transforms.compiled.cpu import chain as chains
 from invflow.transforms.compiled.cpu.chain import Chain
+from invflow.transforms.compiled.structure import Link
 from invflow.transforms.decode import Method
 
 #: One transform in PyTorch.
@@ -35,12 +36,7 @@ class Job(NamedTuple):
     def chain(self, links: Sequence[Link]) -> Chain:
         """Return transforms as the kernels take them."""
         layout = cast(MADEPlan, self.method.plan).layout
-        depth = len(layout.hidden)
-        raw = [
-            chains.Link(order, offset.detach(), weights[:depth], weights[depth:])
-            for order, offset, weights in links
-        ]
-        return Chain(layout, self.method.univariate_recipe, self.inverse, raw)
+        return Chain(layout, self.method.univariate_recipe, self.inverse, links)
 
 
 def run(job: Job, links: Sequence[Link], value: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +83,7 @@ class _Map(Function):
         if not any(ctx.needs_input_grad[3:]):
             return None, None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)
-        return None, None, result, *(one for own in gradients for one in own)
+        return None, None, result, *gradients
 
 
 def _links(orders: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[Link]:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled.cpu.chain import Chain, Kept, Link
+from invflow.transforms.compiled.cpu.chain import Chain, Kept
+from invflow.transforms.compiled.structure import Link
 
 
 def solve(
@@ -40,7 +41,7 @@ def pull(
     chain = _chain(plan, univariate, order, none, weights)
     z = z.contiguous()
     rows = (_by_tiles(rows, chain.columns)[None] for rows in (params, hidden))
-    bar_x, *bars = chain.pull(Kept(z, z[None], *rows), bar_z, bar_ladj)
+    bar_x, *bars, _ = chain.pull(Kept(z, z[None], *rows), bar_z, bar_ladj)
     bar_params, bar_hidden = (_by_units(rows[0], chain.columns, len(z)) for rows in bars)
     return bar_x, bar_params, bar_hidden
 
@@ -50,7 +51,7 @@ def _chain(
 ) -> Chain:
     biases, _, matrices, _ = plan.unpack(weights)
     own = offset[:, 0] if offset.shape[1] > 0 and offset.stride(1) == 0 else offset.t()
-    return Chain(plan.layout, univariate, True, [Link(order, own, biases, matrices)])
+    return Chain(plan.layout, univariate, True, [Link(order, own, [*biases, *matrices])])
 
 
 def _by_units(rows: Tensor, columns: int, batch: int) -> Tensor:

@@ -19,15 +19,24 @@ from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.gradients import source_panel, target_panel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
 from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
-from invflow.transforms.compiled.cpu.tiles import clear, copy, load, unload
+from invflow.transforms.compiled.cpu.tensors import (
+    numbers,
+    read_biases,
+    read_blocks,
+    read_orders,
+)
+from invflow.transforms.compiled.cpu.tiles import clear, copy, load, total, unload
 
 
 class Kernels(NamedTuple):
-    """A chain, its reverse, and what weights get from both."""
+    """A chain, its reverse, and what weights get from both.
 
-    chain: Callable[..., None]
-    reverse_chain: Callable[..., None]
-    weight_gradients: Callable[..., None]
+    Each returns whether it did anything: not where the order of a transform is no permutation.
+    """
+
+    chain: Callable[..., bool]
+    reverse_chain: Callable[..., bool]
+    weight_gradients: Callable[..., bool]
 
 
 def kernels(key: str, keep: bool) -> Kernels:
@@ -41,8 +50,8 @@ def kernels(key: str, keep: bool) -> Kernels:
 
     @njit(nogil=True, cache=keep, error_model="numpy")
     def chain(
-        tiles, inverse, columns, starts, tops, residual, activation, map, bound,
-        blocks, biases, offsets, orders, value, steps, ladj, params, hidden,
+        tiles, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
+        weights, varying, orders, value, steps, ladj, params, hidden,
     ):  # fmt: skip
         """Map a batch through transforms.
 
@@ -50,16 +59,18 @@ def kernels(key: str, keep: bool) -> Kernels:
             tiles: the first tile, and the one after the last.
             inverse: whether from x to z.
             columns: of a tile.
-            starts: see `sweeps`, like the five that follow.
+            starts: see `sweeps`, like the three that follow.
             tops: first rows of the layers.
             residual: whether a hidden layer adds the one before.
             activation: its number.
+            blocks: for each matrix the layer that it adds to, the layer that it reads, and its
+                place among all gradients of a transform.
             map: the univariate map's number.
             bound: of an affine map's log-scale.
-            blocks: the matrices, [transforms, matrices, 3].
-            biases: [transforms, units].
-            offsets: in place of the first layers' biases, [transforms, batch, units], or empty.
-            orders: the features in the order in which they are taken, [transforms, features].
+            weights: the addresses of biases and matrices, [transforms, weights].
+            varying: whether the first layers' biases differ from row to row of the batch.
+            orders: the addresses of the features in the order in which they are taken, or 0 for
+                that in which they come, [transforms].
             value: what is mapped, [batch, features].
             steps: filled with what comes out of each transform, [transforms, batch, features]; or
                 [1, batch, features], where the last one is all that is wanted.
@@ -74,36 +85,41 @@ def kernels(key: str, keep: bool) -> Kernels:
         bottom = tops[last] + starts[last, features]
         tile = np.zeros((bottom + 1) * columns, value.dtype)
         degrees = masked.unit_degrees(starts)
-        for t in range(tiles[0], tiles[1]):
+        order = read_orders(orders, features)
+        biases = read_biases(weights, starts, varying, value)
+        matrices = read_blocks(weights, starts, blocks)
+        for t in range(tiles[0], tiles[1] if len(order) > 0 else 0):
             begin = t * columns
             end = min(begin + columns, value.shape[0])
             tile[bottom * columns :] = 0
-            for k in range(orders.shape[0]):
+            for k in range(len(order)):
                 given = value if k == 0 else steps[min(k, steps.shape[0]) - 1]
-                offset = offsets[k] if offsets.shape[0] > 0 else value[:0]
+                rows = value.shape[0] if varying else 0
+                offset = numbers(weights[k, 0], (rows, starts[1, features]), value)
                 kept = hidden[min(k, len(hidden) - 1), t] if len(hidden) > 0 else tile[:0]
-                load(tile, 0, columns, given, orders[k], begin, end)
+                load(tile, 0, columns, given, order[k], begin, end)
                 if inverse:
                     sweep(
-                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        tile, columns, starts, tops, matrices[k], residual, activation, map, bound,
                         biases[k], offset, kept, begin, end,
                     )  # fmt: skip
                 else:
                     parallel(
-                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        tile, columns, starts, tops, matrices[k], residual, activation, map, bound,
                         degrees, biases[k], offset, kept, begin, end,
                     )  # fmt: skip
-                unload(tile, 0, columns, steps[min(k, steps.shape[0] - 1)], orders[k], begin, end)
+                unload(tile, 0, columns, steps[min(k, steps.shape[0] - 1)], order[k], begin, end)
                 if len(params) > 0:
                     copy(tile, tops[last] * columns, params[k, t], 0, params.shape[2])
             for c in range(end - begin):
                 ladj[begin + c] = tile[bottom * columns + c]
+        return len(order) > 0
 
     @njit(nogil=True, cache=keep, error_model="numpy")
     def reverse_chain(
-        tiles, inverse, columns, starts, tops, residual, activation, map, bound,
-        blocks, orders, value, steps, params, hidden, bar, bar_ladj,
-        bar_value, bar_params, bar_hidden,
+        tiles, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
+        weights, varying, orders, value, steps, params, hidden, bar, bar_ladj,
+        bar_value, bar_params, bar_hidden, sums,
     ):  # fmt: skip
         """Take cotangents back through a chain.
 
@@ -115,10 +131,12 @@ def kernels(key: str, keep: bool) -> Kernels:
             tops: first rows of the layers.
             residual: whether a hidden layer adds the one before.
             activation: its number.
+            blocks: the matrices.
             map: its number.
             bound: of an affine map's log-scale.
-            blocks: the matrices.
-            orders: the features in the order in which they are taken.
+            weights: the addresses of biases and matrices.
+            varying: whether the first layers' biases vary.
+            orders: the addresses of the orders.
             value: what was mapped.
             steps: what came out of each transform.
             params: the parameters.
@@ -128,44 +146,50 @@ def kernels(key: str, keep: bool) -> Kernels:
             bar_value: filled with those of what was mapped.
             bar_params: with those of the parameters.
             bar_hidden: with those of the pre-activations.
+            sums: with the sums of each tile's, [tiles, transforms, units]: the biases' gradients.
         """
         _ = key
         last, features = starts.shape[0] - 1, starts.shape[1] - 1
         bottom = tops[last] + starts[last, features]
         tile = np.zeros((bottom + 1) * columns, value.dtype)
-        values = np.zeros(tops[last] * columns, value.dtype)
+        values = np.zeros(features * columns, value.dtype)
         degrees = masked.unit_degrees(starts)
-        final = orders.shape[0] - 1
-        for t in range(tiles[0], tiles[1]):
+        order = read_orders(orders, features)
+        matrices = read_blocks(weights, starts, blocks)
+        final = len(order) - 1
+        for t in range(tiles[0], tiles[1] if len(order) > 0 else 0):
             begin = t * columns
             end = min(begin + columns, value.shape[0])
             for k in range(final, -1, -1):
                 given = value if k == 0 else steps[k - 1]
                 noise = steps[k] if inverse else given
                 tile[:] = 0
-                load(tile, 0, columns, bar if k == final else bar_value, orders[k], begin, end)
+                load(tile, 0, columns, bar if k == final else bar_value, order[k], begin, end)
                 for c in range(end - begin):
                     tile[bottom * columns + c] = bar_ladj[begin + c]
-                load(values, 0, columns, noise, orders[k], begin, end)
+                load(values, 0, columns, noise, order[k], begin, end)
                 if inverse:
                     reverse_sweep(
-                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        tile, columns, starts, tops, matrices[k], residual, activation, map, bound,
                         values, params[k, t], hidden[k, t],
                     )  # fmt: skip
                 else:
                     reverse_parallel(
-                        tile, columns, starts, tops, blocks[k], residual, activation, map, bound,
+                        tile, columns, starts, tops, matrices[k], residual, activation, map, bound,
                         degrees, values, params[k, t], hidden[k, t],
                     )  # fmt: skip
                 clear(tile, columns, end - begin)  # zero times infinity is not zero
-                unload(tile, 0, columns, bar_value, orders[k], begin, end)
+                unload(tile, 0, columns, bar_value, order[k], begin, end)
                 copy(tile, features * columns, bar_hidden[k, t], 0, bar_hidden.shape[2])
                 copy(tile, tops[last] * columns, bar_params[k, t], 0, bar_params.shape[2])
+                for unit in range(features, bottom):
+                    sums[t, k, unit - features] = total(tile, unit * columns, columns)
+        return len(order) > 0
 
     @njit(nogil=True, cache=keep, error_model="numpy")
     def weight_gradients(
-        tasks, inverse, columns, starts, tops, activation, blocks,
-        orders, value, steps, hidden, bar_params, bar_hidden, result,
+        tasks, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
+        weights, varying, orders, value, steps, hidden, bar_params, bar_hidden, result,
     ):  # fmt: skip
         """Take the gradients of matrices from what `chain` and `reverse_chain` left.
 
@@ -176,17 +200,25 @@ def kernels(key: str, keep: bool) -> Kernels:
             columns: of a tile.
             starts: see `sweeps`.
             tops: see there.
+            residual: see there, not needed here, like all others of `chain` not named.
             activation: its number.
-            blocks: for each matrix its target, its source and its place in `result`.
-            orders: the features in the order in which they are taken.
+            blocks: the matrices.
+            map: its number.
+            bound: of an affine map's log-scale.
+            weights: the addresses of biases and matrices.
+            varying: whether the first layers' biases vary.
+            orders: the addresses of the orders.
             value: what was mapped.
             steps: what came out of each transform.
             hidden: the pre-activations.
             bar_params: cotangents of the parameters.
             bar_hidden: those of the pre-activations.
-            result: filled with the gradients of the matrices, [transforms, ...].
+            result: filled with the gradients of the matrices, [transforms, weights].
         """
-        _ = key
+        _ = key, residual, map, bound, weights, varying
+        order = read_orders(orders, starts.shape[1] - 1)
+        if len(order) == 0:
+            return False
         last, degrees = starts.shape[0] - 1, masked.unit_degrees(starts)
         for t in range(tasks.shape[0]):
             k, b, first, of_target = tasks[t]
@@ -199,13 +231,14 @@ def kernels(key: str, keep: bool) -> Kernels:
             matrix = result[k, at : at + rows * length].reshape(rows, length)
             if of_target:
                 target_panel(
-                    first, columns, starts, tops, degrees, target, source, activation, orders[k],
+                    first, columns, starts, tops, degrees, target, source, activation, order[k],
                     noise, hidden[k], deltas, own, matrix,
                 )  # fmt: skip
             else:
                 source_panel(
-                    first, columns, starts, tops, degrees, target, source, activation, orders[k],
+                    first, columns, starts, tops, degrees, target, source, activation, order[k],
                     noise, hidden[k], deltas, own, matrix,
                 )  # fmt: skip
+        return True
 
     return Kernels(chain, reverse_chain, weight_gradients)

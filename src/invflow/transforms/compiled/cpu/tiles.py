@@ -71,6 +71,16 @@ def add(source, first, target, to, count):
         result[i] += given[i]
 
 
+@njit(nogil=True, fastmath={"reassoc", "nsz"})  # or a row were added up number by number
+def total(tile, first, count):
+    """Return the sum of numbers of a tile."""
+    part = tile[first : first + count]
+    result = part[0]
+    for i in range(1, count):
+        result += part[i]
+    return result
+
+
 @njit(nogil=True)
 def start(tile, columns, tops, layer, low, high, biases, offset, begin, end):
     """Let units of a layer start from their biases, or from what they have of the context.

@@ -1,0 +1,50 @@
+"""Memory that goes from call to call.
+
+A training step keeps megabytes for its way back, and frees them at its end. The system clears fresh
+memory page by page, which can take longer than the kernels take to fill it.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: Bytes from which on, and up to which, memory is worth keeping; between the two, it is kept for
+#: some six tensors.
+LEAST, MOST = 2**18, 2**26
+_NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
+_spare: deque[NDArray[np.uint8]] = deque(maxlen=6)
+
+
+def empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return a tensor of undefined numbers on the CPU, in the precision of another.
+
+    Its memory is used again when the tensor and all its views are gone.
+    """
+    size = math.prod(shape) * like.element_size()
+    if not LEAST <= size <= MOST:
+        return like.new_empty(shape)
+    room = _find(size)
+    numbers = room[:size].view(_NUMBERS[like.dtype]).reshape(shape)
+    weakref.finalize(numbers, _spare.append, room).atexit = False
+    return torch.from_numpy(numbers)
+
+
+def _find(size: int) -> NDArray[np.uint8]:
+    """Return spare memory that is not much too large, or fresh one."""
+    for _ in range(len(_spare)):
+        try:
+            room = _spare.popleft()
+        except IndexError:  # another thread was quicker
+            break
+        if size <= room.size <= size + size // 4:
+            return room
+        _spare.append(room)
+    return np.empty(size, np.uint8)
