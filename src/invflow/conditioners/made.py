@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,9 @@ from invflow.conditioners import network, sweep
 from invflow.conditioners.activation import ACTIVATIONS
 from invflow.conditioners.base import CachedConditioner
 from invflow.conditioners.layout import Layout
+
+#: Names of the entries of lists.
+_NAMES = tuple(map(str, range(64)))
 
 
 class MADE(CachedConditioner):
@@ -180,10 +182,5 @@ def _entries(parameters: nn.ParameterList) -> list[Tensor]:
     Those that are made from others, by pruning or a parametrisation, are not among the parameters.
     """
     own = vars(parameters)["_parameters"]
-    whole = tuple(own) == _names(len(parameters))
+    whole = tuple(own) == _NAMES[: len(parameters)]
     return list(own.values()) if whole else list(parameters)
-
-
-@lru_cache(maxsize=64)
-def _names(count: int) -> tuple[str, ...]:
-    return tuple(map(str, range(count)))

@@ -331,5 +331,6 @@ class Chain:
 
     def _by_rows(self, tiles: Tensor, batch: int) -> Tensor:
         """Return what the first layer has in each tile, by rows of the batch."""
-        units = tiles.view(len(tiles), -1, self.columns)[:, : self._network.widths[0]]
+        rows = tiles.view(len(tiles), tiles.shape[1] // self.columns, self.columns)
+        units = rows[:, : self._network.widths[0]]
         return units.transpose(1, 2).flatten(0, 1)[:batch]
