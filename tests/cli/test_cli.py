@@ -491,7 +491,7 @@ def test_bad_settings_write_nothing(
 def test_no_way_to_compile(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
     code, _, err = invflow("vae", "digits", "--runs", tmp_path / "runs", "--compile", "maybe")
     assert code != 0
-    assert "'maybe' is not one of 'auto', 'always', 'never'" in " ".join(err.split())
+    assert {"--compile", "maybe"} <= set(re.findall(r"[\w-]+", err))
     assert not (tmp_path / "runs").exists()
 
 

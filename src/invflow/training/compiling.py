@@ -25,10 +25,10 @@ from invflow import _checks
 CHOICES = ("auto", "always", "never")
 #: Steps that win back the time spent on compiling, by kind of model and of device, where there are
 #: `NUMBERS` in a batch.
-REPAID: Mapping[tuple[str, str], int] = {("nsf", "cpu"): 12_000}
+REPAID: Mapping[tuple[str, str], int] = {("nsf", "cpu"): 8_500}
 NUMBERS = 2048
 #: Machines differ, and training may end early: so many times over it is to be won back.
-MARGIN = 2
+MARGIN = 3
 #: Calls of so many kinds are compiled, each by itself; more of them run as they are.
 MOST = 8
 
