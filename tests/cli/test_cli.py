@@ -488,6 +488,13 @@ def test_bad_settings_write_nothing(
     assert not runs.exists()
 
 
+def test_no_way_to_compile(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+    code, _, err = invflow("vae", "digits", "--runs", tmp_path / "runs", "--compile", "maybe")
+    assert code != 0
+    assert {"--compile", "maybe"} <= set(re.findall(r"[\w-]+", err))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_divergence_is_one_line(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
     np.savez(tmp_path / "grey.npz", images=GREY)
     command = ("vae", tmp_path / "grey.npz", "--runs", tmp_path / "runs", *TINY)

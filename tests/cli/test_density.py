@@ -96,6 +96,7 @@ def test_the_defaults_that_are_shown_are_those_of_the_settings(invflow: Invflow)
         "--seed": "seed",
         "--accelerator": "accelerator",
         "--precision": "precision",
+        "--compile": "compile",
     }.items():
         shown = words.split(f"{option} ")[1].split("default: (")[1].split(")")[0]
         assert shown == str(Config.model_fields[name].default), option
@@ -448,6 +449,7 @@ def test_bad_tables_are_one_line_and_harm_nothing(
         (("--hidden", 0), "--hidden: Input should be greater than 0, got 0"),
         (("--seed", 2**32), "--seed: Input should be less than"),
         (("--missing", "guess"), "--missing: Input should be 'refuse' or 'marginalise'"),
+        (("--compile", "maybe"), "--compile: Input should be 'auto', 'always' or 'never'"),
         (("--accelerator", "warp"), "accelerator 'warp' cannot be used"),
         (("--name", "../a"), "--name must be the name of a directory"),
         (("--conditional-on", "z"), "--conditional-on names the column 'z'; the table has 'size'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +330,44 @@ def test_progress(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "5/5" in capsys.readouterr().err
 
 
+def test_compiled(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The graphs run as they are: generating code for them takes its time."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    lines: dict[str, str] = {}
+
+    def learn(choice: str) -> FlowDensity:
+        def report(step: int, line: str) -> None:
+            lines.setdefault(choice, line)
+
+        return small(flow="nsf", steps=20, compile=choice).learn(rows, report=report)
+
+    found, plain, auto = map(learn, ("always", "never", "auto"))
+    assert lines == {"always": "compiling for 20 steps", "never": "", "auto": ""}
+    scores = plain.score_samples(rows)
+    np.testing.assert_allclose(found.score_samples(rows), scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(auto.score_samples(rows), scores)
+    # What comes out is as any other.
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.score_samples(rows), found.score_samples(rows))
+    found.save(tmp_path)
+    assert FlowDensity.load(tmp_path).compile == "always"
+
+
+def test_without_a_compiler(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    found, plain = (small(compile=choice).fit(rows) for choice in ("always", "never"))
+    np.testing.assert_array_equal(found.score_samples(rows), plain.score_samples(rows))
+
+
+@pytest.mark.slow
+def test_compiled_by_a_compiler(rows: Any) -> None:
+    options: dict[str, Any] = {"flow": "nsf", "transforms": 1, "steps": 30}
+    found, plain = (small(**options, compile=choice).fit(rows) for choice in ("always", "never"))
+    scores = plain.score_samples(rows)
+    np.testing.assert_allclose(found.score_samples(rows), scores, rtol=1e-3, atol=1e-3)
+
+
 # Errors
 
 
@@ -372,6 +411,8 @@ def test_progress(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
         ({"patience": -1}, ValueError, "patience"),
         ({"accelerator": "abacus"}, ValueError, "accelerator 'abacus' cannot be used"),
         ({"precision": "8-true"}, ValueError, "precision must be one of"),
+        ({"compile": "maybe"}, ValueError, "compile must be one of .* got 'maybe'"),
+        ({"compile": True}, ValueError, "compile must be one of .* got True"),
         ({"random_state": "x"}, ValueError, "'x' cannot be used to seed"),
         ({"kinds": {"a": "integer"}}, ValueError, "kinds names the column 'a'"),
         ({"conditional_on": ["a"]}, ValueError, "conditional_on names the column 'a'"),

@@ -6,14 +6,14 @@ import csv
 import math
 import random
 from collections.abc import Callable
-from functools import partialmethod
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from invflow import _runs, training
 from invflow.vae import data, experiment, run
@@ -174,12 +174,11 @@ def test_compiled(
 
         return run
 
-    torch._dynamo.reset()
-    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=counting))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
     settings = {**SIZES[network], "posteriors": ("iaf",), "average": 0.5}
     plain = experiment.train(Config(data=images, **settings), tmp_path / "plain")
     assert ran == 0
-    config = Config(data=images, compile=True, **settings)
+    config = Config(data=images, compile="always", **settings)
     compiled = experiment.train(config, tmp_path / "compiled")
     assert plain is not None
     assert compiled is not None

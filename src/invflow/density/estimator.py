@@ -21,6 +21,7 @@ from invflow.density.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
+from invflow.training import compiling
 from invflow.training.batches import generator
 
 try:
@@ -66,6 +67,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             that do. There is one each epoch, and one in 50 to 500 steps.
         accelerator: "cpu", "cuda", "auto", ... as Lightning Fabric knows them.
         precision: "32-true", "64-true" or "bf16-mixed".
+        compile: whether to compile the flow with `torch.compile` while it is trained: "always",
+            "never", or "auto" for where `steps` are known to repay it.
         progress: whether to show a progress bar.
         random_state: seed of everything random.
 
@@ -106,6 +109,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         patience: int = 10,
         accelerator: str = "cpu",
         precision: str = "32-true",
+        compile: str = "auto",
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -123,6 +127,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.patience = patience
         self.accelerator = accelerator
         self.precision = precision
+        self.compile = compile
         self.progress = progress
         self.random_state = random_state
 
@@ -195,10 +200,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         model, imputer = build(
             columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
         )
+        choice = _checks.choice("compile", self.compile, compiling.CHOICES)
         fabric = training.launch(self.accelerator, 1, self.precision)
         ready()
         self.curve_ = maximum_likelihood.fit(
-            model, imputer, train, aside, settings, fabric, directory, report
+            model, imputer, train, aside, settings, fabric, directory, report, choice
         )
         self.columns_ = columns
         self.model_ = model.cpu().eval()

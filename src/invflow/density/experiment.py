@@ -92,6 +92,7 @@ def build(config: Config) -> FlowDensity:
         patience=config.patience,
         accelerator=config.accelerator,
         precision=config.precision,
+        compile=config.compile,
         random_state=config.seed,
     )
 

@@ -63,7 +63,7 @@ class Imputer(nn.Module):
         log_q = self.flow.base.log_prob(noise) - ladj
         whole = torch.where(there, y.nan_to_num(0.0), v.double())
         useless = torch.where(there, _log_normal(v), 0.0).sum(-1)
-        log_p = model.log_prob_encoded(whole, context)
+        log_p = model(whole, context)
         return whole, log_p, log_p + (useless - log_q).double()
 
     def log_prob(self, y: Tensor, there: Tensor, context: Tensor, noise: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from invflow import _checks, training
 from invflow.density.imputer import Imputer, hide
 from invflow.density.model import TableDensity
 from invflow.density.table import Rows
-from invflow.training import metrics
+from invflow.training import compiling, metrics
 from invflow.training.batches import generator
 
 NAME = "density"
@@ -118,6 +118,7 @@ def fit(
     fabric: Any,
     directory: Path | None = None,
     report: Report = lambda step, line: None,
+    compile: str = "auto",
 ) -> list[tuple[int, float]]:
     """Train in place, and leave what did best on the rows set aside.
 
@@ -130,6 +131,7 @@ def fit(
         fabric: where to train.
         directory: as for `training.fit`.
         report: told of every step.
+        compile: whether to compile the density, as for `worth`.
 
     Returns:
         Mean log densities of the validation rows: step, and nats per row; where there is a
@@ -137,7 +139,7 @@ def fit(
 
     Raises:
         ValueError: a damaged checkpoint, or one of another run, or batches that the devices cannot
-            share evenly.
+            share evenly, or an unknown `compile`.
         FloatingPointError: the training diverges.
     """
     curve: list[tuple[int, float]] = []
@@ -159,8 +161,27 @@ def fit(
         return {"loss": -bound, "bound": bound}
 
     whole = Trained(model, imputer)
-    training.fit(fabric, {NAME: whole}, train.blocks, loss, evaluate, settings, directory, report)
+    numbers = min(settings.batch_size, len(train)) * model.flow.features
+    repaid = compiling.worth(compile, _kind(model), fabric.device.type, numbers, settings.steps)
+    training.fit(
+        fabric,
+        {NAME: whole},
+        train.blocks,
+        loss,
+        evaluate,
+        settings,
+        directory,
+        report,
+        parts=[model] if repaid else [],
+    )
     return curve if directory is None else _recorded(directory)
+
+
+def _kind(model: TableDensity) -> str:
+    """Return what compiling repays by: the flow's name, with another network than its own too."""
+    flow = model.flow
+    conditioner = flow.config.get("conditioner", "made")
+    return str(flow.name) if conditioner == "made" else f"{flow.name}, {conditioner}"
 
 
 def _recorded(directory: Path) -> list[tuple[int, float]]:

@@ -70,7 +70,7 @@ class TableDensity(nn.Module):
             noise: in [0, 1), the shape of x.
         """
         y, ladj = self.encoding(x, noise)
-        return self.log_prob_encoded(y, context) + ladj.sum(-1)
+        return self(y, context) + ladj.sum(-1)
 
     def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the log density of rows in nats, shape (rows,).
@@ -82,8 +82,11 @@ class TableDensity(nn.Module):
         parts = [self.bound(x, context, shift.expand_as(x)) for shift in self.shifts]
         return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
-    def log_prob_encoded(self, y: Tensor, context: Tensor) -> Tensor:
-        """Return the log density of what the flow sees, shape (rows,), in float64."""
+    def forward(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log density of what the flow sees, shape (rows,), in float64.
+
+        Of a module, the call is what gets compiled.
+        """
         like = self.flow.like
         return self.flow(self.given(context), validate_args=False).log_prob(y.to(like)).double()
 

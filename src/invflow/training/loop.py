@@ -11,6 +11,7 @@ from torch import nn
 
 from invflow.training.batches import batch_size, batches
 from invflow.training.checkpoint import Checkpoints, Stateful
+from invflow.training.compiling import compiled
 from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
 from invflow.training.settings import Settings
@@ -28,6 +29,7 @@ def fit(
     settings: Settings,
     directory: Path | None,
     report: Report,
+    parts: Sequence[nn.Module] = (),
 ) -> dict[str, float]:
     """Train models side by side, and leave each in the state that evaluated best.
 
@@ -48,6 +50,7 @@ def fit(
         directory: of the run; gets `checkpoints/`, `metrics.csv` and TensorBoard events. None to
             keep nothing on disk.
         report: told of every step.
+        parts: of the models, to be compiled while they are trained.
 
     Returns:
         Seconds of training by model.
@@ -72,9 +75,10 @@ def fit(
 
     # All processes do the same on their rows; the first alone writes and tells.
     first = fabric.is_global_zero
-    with Metrics(directory, done) if first and directory else nullcontext() as metrics:
+    recording = Metrics(directory, done) if first and directory else nullcontext()
+    with compiled(parts), recording as metrics:
         if first:
-            report(done, "")
+            report(done, f"compiling for {settings.steps:,} steps" if parts else "")
         for step, indices in batches(blocks, size, settings.steps, settings.seed, done):
             if all(learner.has_converged for learner in learners.values()):
                 break

@@ -24,6 +24,7 @@ NetworkName = Literal["mlp", "gated", "resnet", "resnet-vae"]
 OptimizerName = Literal["adamw", "adam", "adamax"]
 ScheduleName = Literal["cosine", "constant"]
 PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
+CompileName = Literal["auto", "always", "never"]
 
 #: Settings of a "resnet-vae" alone.
 RESNET = ("depths", "features", "maps")
@@ -73,7 +74,8 @@ class Config(BaseModel):
         accelerator: "cpu", "cuda" or "auto".
         devices: how many.
         precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the networks.
+        compile: whether to compile the networks while they are trained: "always", "never", or
+            "auto" for where the steps are known to repay it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -110,7 +112,7 @@ class Config(BaseModel):
     accelerator: str = "cpu"
     devices: Count = 1
     precision: PrecisionName = "32-true"
-    compile: bool = False
+    compile: CompileName = "auto"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

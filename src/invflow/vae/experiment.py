@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _runs, training
+from invflow.training import compiling
 from invflow.vae import data, networks, run
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
@@ -102,8 +103,12 @@ def train(
     trained = {name: _Trained(model, aim) for name, model in models.items()}
     for model in models.values():
         _start(model, levels[: config.batch_size], config)
+    numbers = min(config.batch_size, len(levels)) * levels.shape[1]
+    kind = f"vae, {config.network}"
+    repaid = compiling.worth(config.compile, kind, fabric.device.type, numbers, config.steps)
+    parts = [part for model in models.values() for part in model.parts] if repaid else []
     seconds = training.fit(
-        fabric, trained, len(levels), loss, evaluate, settings, directory, report
+        fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
     )
     scores = {
         name: score(model, images.test, samples=config.importance_samples, seed=config.seed)
@@ -154,14 +159,10 @@ class _Trained(nn.Module):
 
 
 def _start(model: LatentModel, levels: Tensor, config: Config) -> None:
-    """Let weight-normalised networks start from a batch; then compile, where that is wanted."""
+    """Let weight-normalised networks start from a batch."""
     noise = torch.Generator(model.like.device).manual_seed(config.seed)
     with networks.starting(model):
         model.elbo(model.observe(levels, noise), noise)
-    if config.compile:
-        _ = model.at_once  # it asks the layers, and compiled ones do not answer
-        for part in model.parts:
-            part.compile()
 
 
 def _settings(config: Config) -> training.Settings:

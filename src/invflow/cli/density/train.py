@@ -109,6 +109,14 @@ def command(
     precision: Annotated[
         str | None, option("32-true, 64-true or bf16-mixed.", "Device", "32-true")
     ] = None,
+    compile: Annotated[
+        str | None,
+        option(
+            "Compile the flow: always, never, or auto, where the steps are known to repay it.",
+            "Device",
+            "auto",
+        ),
+    ] = None,
 ) -> None:
     """Learn the density of a table's rows, and report how well it fits rows set aside.
 
@@ -141,6 +149,7 @@ def command(
         "test_fraction": test_fraction,
         "accelerator": accelerator,
         "precision": precision,
+        "compile": compile,
         "seed": seed,
     }
     given = {k: v for k, v in given.items() if v not in (None, [], {})}

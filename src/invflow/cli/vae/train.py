@@ -15,6 +15,7 @@ from invflow.vae import POSTERIORS, experiment
 from invflow.vae.build import RESNET_POSTERIORS
 from invflow.vae.config import (
     BinarisationName,
+    CompileName,
     Config,
     LikelihoodName,
     NetworkName,
@@ -186,8 +187,9 @@ def command(
         PrecisionName | None, _option("precision", "Of the arithmetic.", "Device")
     ] = None,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks.", rich_help_panel="Device")
-    ] = False,
+        CompileName | None,
+        _option("compile", "Compile the networks; auto where the steps repay it.", "Device"),
+    ] = None,
 ) -> None:
     """Train VAEs with different posteriors side by side, and report how they compare.
 
@@ -228,7 +230,7 @@ def command(
         "accelerator": accelerator,
         "devices": devices,
         "precision": precision,
-        "compile": compile or None,
+        "compile": compile,
     }
     config = _config(preset, {k: v for k, v in given.items() if v not in (None, [])})
     directory = run_directory(runs, name_of(config.data) if name is None else name)

@@ -1,0 +1,133 @@
+"""What compiling a training gains: what it takes, and after how many steps it has repaid itself.
+
+A step is the loss of a batch, its gradient, its clipping and Adam: for flows minus the mean log
+density of given rows, as `FlowDensity` learns, for the VAE the bound of images of 8 x 8 pixels. It
+is timed as it is and compiled, in turns, and the fastest of several rounds is taken. Compiling is
+the first compiled step, with nothing kept on disk from before. One thread.
+
+"repaid" is the number of steps that win back what compiling took, the worth of `compiling.REPAID`.
+
+    python benchmarks/compiling.py [--kinds maf,nsf,...] [--features 8] [--batch 256]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from directions import environment
+from torch import Tensor, nn
+
+from invflow import flows
+from invflow.training import compiling
+from invflow.vae.build import build
+from invflow.vae.config import Config, Format
+
+ROUNDS, STEPS = 5, 10
+#: By what they are called: a flow's name, or "vae", and its other arguments.
+KINDS: dict[str, dict[str, Any]] = {
+    "maf": {"name": "maf"},
+    "nsf": {"name": "nsf"},
+    "realnvp": {"name": "realnvp"},
+    "coupling-nsf": {"name": "coupling-nsf"},
+    "planar": {"name": "planar"},
+    "sylvester": {"name": "sylvester"},
+    "naf": {"name": "naf"},
+    "lstm": {"name": "maf", "conditioner": "lstm", "hidden_features": (32,)},
+    "vae": {"name": "vae"},
+}
+#: Those that are measured if nothing is said: others take minutes, or cannot be compiled.
+USUAL = "maf,nsf,realnvp,vae"
+
+
+class Density(nn.Module):
+    """A flow whose call is the log density of rows."""
+
+    def __init__(self, flow: flows.Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.flow(validate_args=False).log_prob(x).double()
+
+
+def problem(
+    kind: str, features: int, batch: int
+) -> tuple[nn.Module, list[nn.Module], Callable[[], Tensor]]:
+    """Return a model, its parts to compile, and a function that gives its loss."""
+    numbers = torch.Generator().manual_seed(0)
+    if kind == "vae":
+        torch.manual_seed(0)
+        format = Format(shape=(1, 8, 8), levels=17, likelihood="logistic", digest="")
+        model = build(Config(posteriors=("iaf",)), format)["iaf"]
+        levels = torch.randint(17, (batch, 64), generator=numbers)
+        x = model.observe(levels, numbers)
+        return model, list(model.parts), lambda: -model.elbo(x, numbers).bound.mean()
+    density = Density(flows.build(**KINDS[kind], features=features, generator=numbers))
+    rows = 0.5 * torch.randn(batch, features, generator=numbers)
+    return density, [density], lambda: -density(rows).mean()
+
+
+def measure(kind: str, features: int, batch: int) -> list[str]:
+    """Return a line of the table."""
+    model, parts, loss = problem(kind, features, batch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+
+    def fastest() -> float:
+        step()
+        times: list[float] = []
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            for _ in range(STEPS):
+                step()
+            times.append((time.perf_counter() - started) / STEPS)
+        return min(times)
+
+    eager = fastest()
+    with compiling.compiled(parts):
+        started = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - started
+        fast = fastest()
+    eager = min(eager, fastest())
+    gain = eager - fast
+    repaid = f"{seconds / gain:,.0f}" if gain > 0 else "never"
+    ratio = f"{eager / fast:.2f}"
+    return [kind, f"{seconds:.0f}", f"{eager * 1e3:.2f}", f"{fast * 1e3:.2f}", ratio, repaid]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kinds", default=USUAL, help=f"some of: {', '.join(KINDS)}")
+    parser.add_argument("--features", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=256)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    sys.stdout.write(
+        f"{environment(threads=1)}\n{options.features} features, batch {options.batch}\n"
+    )
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = empty
+        sys.stdout.write("| kind | compiling, s | eager, ms | compiled, ms | ratio | repaid |\n")
+        sys.stdout.write(f"| {' | '.join(6 * ['---'])} |\n")
+        for kind in options.kinds.split(","):
+            line = measure(kind.strip(), options.features, options.batch)
+            sys.stdout.write(f"| {' | '.join(line)} |\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

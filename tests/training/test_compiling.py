@@ -1,0 +1,238 @@
+"""What is compiled, for how long, and what happens where it cannot be."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from invflow.training import Settings, compiling, fit, launch
+from tests.helpers import assert_close
+
+STEPS = compiling.MARGIN * compiling.REPAID["nsf", "cpu"]
+Worth = Callable[..., bool]
+
+
+@pytest.fixture
+def worth(monkeypatch: pytest.MonkeyPatch) -> Worth:
+    monkeypatch.setattr(compiling, "has_compiler", _found(True))
+    usual: dict[str, Any] = {
+        "choice": "auto",
+        "kind": "nsf",
+        "device": "cpu",
+        "numbers": compiling.NUMBERS,
+        "steps": STEPS,
+    }
+
+    def worth(**other: Any) -> bool:
+        return compiling.worth(**{**usual, **other})
+
+    return worth
+
+
+def _found(there: bool) -> Callable[[str], bool]:
+    def has_compiler(device: str) -> bool:
+        return there
+
+    return has_compiler
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let graphs be taken and run as they are: generating code for them takes its time."""
+    ran: list[int] = []
+
+    def backend(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            ran.append(1)
+            return graph(*given)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    return ran
+
+
+class Net(nn.Module):
+    """A module with a buffer that counts its calls."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 1)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.add_(1)
+        return self.linear(x).tanh()
+
+
+# The rule
+
+
+def test_a_run_is_compiled_from_some_length_on(worth: Worth) -> None:
+    assert worth()
+    assert not worth(steps=STEPS - 1)
+    assert not worth(numbers=compiling.NUMBERS - 1)
+
+
+def test_what_has_not_been_seen_to_gain_is_left(worth: Worth) -> None:
+    assert not worth(kind="maf", steps=10**9)
+    assert not worth(device="cuda", steps=10**9)
+
+
+def test_what_is_asked_for(worth: Worth, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worth(choice="always", kind="maf", device="cuda", numbers=1, steps=1)
+    assert not worth(choice="never", steps=10**9)
+    with pytest.raises(ValueError, match=r"compile must be one of .*, got True"):
+        worth(choice=True)
+    monkeypatch.setattr(compiling, "has_compiler", _found(False))
+    assert not worth(choice="always")
+    assert not worth()
+
+
+def test_a_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not compiling.has_compiler("cpu")
+    own = tmp_path / "own"
+    own.touch(mode=0o755)
+    monkeypatch.setenv("CXX", str(own))
+    assert compiling.has_compiler("cpu")
+
+
+# What is compiled
+
+
+def test_the_same_numbers_and_an_ordinary_module_after_it(counted: list[int]) -> None:
+    net, x = Net(), torch.randn(5, 3)
+    twin = copy.deepcopy(net)
+    names = list(net.state_dict())
+    with compiling.compiled([net]):
+        assert list(net.state_dict()) == names
+        for _ in range(2):
+            for each in (net, twin):
+                each(x).sum().backward()
+        assert len(counted) == 3  # one of them to try
+        pickle.dumps(net.state_dict())
+    assert_close(net.linear.weight.grad, twin.linear.weight.grad)
+    assert int(net.calls) == int(twin.calls) == 2
+    assert "forward" not in vars(net)
+    net(x)
+    assert len(counted) == 3
+    assert type(pickle.loads(pickle.dumps(net))) is Net
+
+
+def test_evaluations_run_as_they_are(counted: list[int]) -> None:
+    net = Net()
+    with compiling.compiled([net]):
+        with torch.no_grad():
+            net(torch.randn(5, 3))
+        net.eval()(torch.randn(5, 3))
+    assert not counted
+
+
+def test_many_fits_and_sizes(counted: list[int]) -> None:
+    """Torch keeps eight graphs of a function, and warns when there are more."""
+    for _ in range(compiling.MOST + 2):
+        net, before = Net(), len(counted)
+        with compiling.compiled([net]):
+            net(torch.randn(5, 3)).sum().backward()
+        assert len(counted) == before + 2
+    net, before = Net(), len(counted)
+    with compiling.compiled([net]):
+        for rows in range(2, 2 + compiling.MOST + 2):
+            net(torch.randn(rows, 3)).sum().backward()
+    assert len(counted) == before + 2 * compiling.MOST
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    net, x = Net(), torch.randn(5, 3)
+    expected = copy.deepcopy(net)(x)
+    with compiling.compiled([net]):
+        for _ in range(2):
+            assert_close(net(x), expected)
+
+
+def test_errors_are_those_of_the_module_and_the_block_ends(counted: list[int]) -> None:
+    net = Net()
+    with (
+        pytest.raises(RuntimeError, match="shapes cannot be multiplied"),
+        compiling.compiled([net]),
+    ):
+        net(torch.randn(5, 4))
+    assert "forward" not in vars(net)
+
+
+# The loop
+
+SETTINGS = Settings(
+    steps=20,
+    batch_size=8,
+    optimizer="adam",
+    learning_rate=0.05,
+    schedule="cosine",
+    weight_decay=0.0,
+    average=0.9,
+    clip=10.0,
+    seed=3,
+    evaluate_every=10,
+)
+ROWS = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+
+
+def _fit(
+    directory: Path | None, compile: bool, kill_at: int | None = None
+) -> tuple[Net, list[str]]:
+    lines: list[str] = []
+
+    def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        return (model(ROWS[rows]) - ROWS[rows, :1]).square().mean()
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"loss": float((model(ROWS) - ROWS[:, :1]).square().mean())}
+
+    def report(step: int, line: str) -> None:
+        lines.append(line)
+        if step == kill_at:
+            raise KeyboardInterrupt
+
+    torch.manual_seed(0)
+    net = Net()
+    parts = [net.linear] if compile else []
+    fit(launch("cpu"), {"net": net}, 50, loss, evaluate, SETTINGS, directory, report, parts)
+    return net, lines
+
+
+def test_a_compiled_training_comes_to_the_same_and_says_so(counted: list[int]) -> None:
+    plain, lines = _fit(None, compile=False)
+    assert lines[0] == ""
+    found, lines = _fit(None, compile=True)
+    assert lines[0] == "compiling for 20 steps"
+    assert len(counted) == SETTINGS.steps + 1
+    assert_close(found.state_dict(), plain.state_dict(), tolerance=1e-5)
+
+
+def test_resuming(counted: list[int], tmp_path: Path) -> None:
+    whole, _ = _fit(tmp_path / "whole", compile=True)
+    with pytest.raises(KeyboardInterrupt):
+        _fit(tmp_path / "killed", compile=True, kill_at=13)
+    again, _ = _fit(tmp_path / "killed", compile=True)
+    assert_close(again.state_dict(), whole.state_dict(), tolerance=0)
+    # A checkpoint does not know how it came about.
+    with pytest.raises(KeyboardInterrupt):
+        _fit(tmp_path / "other", compile=True, kill_at=13)
+    other, _ = _fit(tmp_path / "other", compile=False)
+    assert_close(other.state_dict(), whole.state_dict(), tolerance=1e-5)
