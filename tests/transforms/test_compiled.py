@@ -262,6 +262,7 @@ def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(map(torch.equal, found, expected))
 
 
+@pytest.mark.slow
 def test_machine_code_is_kept_by_all_that_is_in_it(tmp_path: Path) -> None:
     """A change of a file that the kernels' own file imports makes them anew."""
     script = (
