@@ -346,7 +346,8 @@ def curve(libraries: list[str], effort: Effort) -> dict[str, dict[str, list[tupl
         for features in (2**k for k in range(1, 13)):
             if gone == set(modes):
                 break
-            size = Size(features, max(64, min(2 * features, 1024)), 64)
+            # Pyro takes no hidden layer that is narrower than the features.
+            size = Size(features, max(64, min(2 * features, 1024), features), 64)
             calls = LIBRARIES[name][1](size)
             for mode in set(modes) - gone:
                 took = take_turns({name: calls[mode]}, effort)[name]

@@ -28,6 +28,7 @@ from invflow.transforms.compiled.cpu import (
     memory,
     parallel,
     product,
+    queue,
     sweeps,
     tensors,
     tiles,
@@ -35,7 +36,8 @@ from invflow.transforms.compiled.cpu import (
 from invflow.transforms.compiled.structure import Link
 
 _SOURCES = (
-    activations, gradients, kernels, maps, masked, parallel, product, sweeps, tensors, tiles
+    activations, gradients, kernels, maps, masked, parallel, product, queue, sweeps, tensors,
+    tiles,
 )  # fmt: skip
 #: Multiplications that are worth a thread of their own.
 SHARE = 4e6
@@ -90,22 +92,15 @@ def _network(layout: Layout) -> _Network:
 
 
 @lru_cache(maxsize=256)
-def _tasks(layout: Layout, columns: int, transforms: int, threads: int) -> list[NDArray[np.int64]]:
-    """Return the matrices' panels by thread: see `kernels`."""
+def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
+    """Return the panels of the matrices, of all transforms: see `kernels`."""
     panels: list[tuple[int, int, int]] = []
-    work: list[int] = []
     matrices = _network(layout).shapes[len(layout.hidden) + 1 :]
     for b, (rows, length) in enumerate(matrices):
         of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
-        across, along = (rows, length) if of_target else (length, rows)
-        for first in range(0, across, columns):
-            panels.append((b, first, int(of_target)))
-            share = first / across
-            work.append(round(along * (share if of_target else 1 - share)) + columns)
-    tasks = np.array([(k, *panel) for k in range(transforms) for panel in panels])
-    shared = np.cumsum(work * transforms)
-    cuts = np.searchsorted(shared, [shared[-1] * k / threads for k in range(1, threads)]) + 1
-    return np.split(tasks, cuts)
+        across = rows if of_target else length
+        panels += [(b, first, int(of_target)) for first in range(0, across, columns)]
+    return np.array([(k, *panel) for k in range(transforms) for panel in panels])
 
 
 @lru_cache(maxsize=256)
@@ -121,18 +116,20 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="invflow")
 
 
-def _together(kernel: Callable[..., Any], parts: Sequence[Any], *rest: Any) -> list[Any]:
-    """Run a kernel for each part, on a thread of its own; return what came of each."""
-    own, *others = parts
-    if not others:
-        return [kernel(own, *rest)]
+def _together(kernel: Callable[..., bool], threads: int, *arguments: Any) -> bool:
+    """Run a kernel on so many threads, which share its work; return whether it did it."""
+    counter = np.zeros(1, np.int64)
+    if threads == 1:
+        return kernel(counter, *arguments)
     pool = _pool(os.getpid(), torch.get_num_threads())
-    futures = [pool.submit(kernel, part, *rest) for part in others]
+    futures = [pool.submit(kernel, counter, *arguments) for _ in range(threads - 1)]
     try:
-        found = kernel(own, *rest)
+        done = kernel(counter, *arguments)
     finally:
-        wait(futures)  # whatever comes: they read memory that would be freed
-    return [found, *(future.result() for future in futures)]
+        # Whatever comes: those that have begun read memory that would be freed.
+        begun = [future for future in futures if not future.cancel()]
+        wait(begun)
+    return done and all(future.result() for future in begun)
 
 
 class Kept(NamedTuple):
@@ -217,18 +214,12 @@ class Chain:
                 )
         return np.array([0 if order is None else order.data_ptr() for order in self._orders])
 
-    def _run(self, kernel: Callable[..., bool], parts: Sequence[Any], *tensors: Tensor) -> None:
-        """Run a kernel for each part of the work."""
-        arrays = [tensor.numpy() for tensor in tensors]
-        if not all(_together(kernel, parts, *self._head, *arrays)):
+    def _run(self, kernel: Callable[..., bool], batch: int, *inputs: Any) -> None:
+        """Run a kernel for a batch, on some threads."""
+        arrays = [each.numpy() if isinstance(each, Tensor) else each for each in inputs]
+        if not _together(kernel, self._threads(batch), *self._head, *arrays):
             orders = [None if order is None else order.tolist() for order in self._orders]
             raise ValueError(f"orders must be permutations, got {orders}")
-
-    def _tiles(self, batch: int) -> list[tuple[int, int]]:
-        """Return the tiles of a batch by thread: the first, and the one after the last."""
-        tiles, threads = math.ceil(batch / self.columns), self._threads(batch)
-        cuts = [tiles * k // threads for k in range(threads + 1)]
-        return list(itertools.pairwise(cuts))
 
     def _threads(self, batch: int) -> int:
         """Return how many threads are worth it and allowed."""
@@ -269,9 +260,7 @@ class Chain:
             memory.empty((count if keep else int(layout.residual), tiles, units * columns), value),
         )
         ladj = value.new_empty(batch)
-        self._run(
-            _kernels().chain, self._tiles(batch), value, kept.steps, ladj, kept.params, kept.hidden
-        )
+        self._run(_kernels().chain, batch, value, kept.steps, ladj, kept.params, kept.hidden)
         return kept.steps[-1], ladj, kept
 
     def pull(
@@ -297,8 +286,7 @@ class Chain:
             ),
         )
         self._run(
-            _kernels().reverse_chain,
-            self._tiles(len(bar)),
+            _kernels().reverse_chain, len(bar),
             *kept, bar.contiguous(), bar_ladj.contiguous(), *results,
         )  # fmt: skip
         return results
@@ -314,9 +302,9 @@ class Chain:
         flat = memory.empty((count, sum(network.sizes)), result)
         torch.sum(sums, 0, out=flat[:, : sums.shape[2]])
         self._run(
-            _kernels().weight_gradients,
-            _tasks(layout, self.columns, count, self._threads(len(bar))),
+            _kernels().weight_gradients, len(bar),
             *kept[:2], kept.hidden, bar_params, bar_hidden, flat,
+            _tasks(layout, self.columns, count),
         )  # fmt: skip
         starts = range(0, flat.numel(), flat.shape[1])
         found = [

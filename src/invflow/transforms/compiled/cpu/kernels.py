@@ -9,6 +9,7 @@ all of them while it is in the processor's cache.
 # pyright: reportUntypedFunctionDecorator=false
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from numba import njit
 from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.gradients import source_panel, target_panel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
+from invflow.transforms.compiled.cpu.queue import take
 from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
 from invflow.transforms.compiled.cpu.tensors import (
     numbers,
@@ -50,13 +52,13 @@ def kernels(key: str, keep: bool) -> Kernels:
 
     @njit(nogil=True, cache=keep, error_model="numpy")
     def chain(
-        tiles, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
+        counter, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
         weights, varying, orders, value, steps, ladj, params, hidden,
     ):  # fmt: skip
         """Map a batch through transforms.
 
         Args:
-            tiles: the first tile, and the one after the last.
+            counter: of tiles that threads have taken, [1].
             inverse: whether from x to z.
             columns: of a tile.
             starts: see `sweeps`, like the three that follow.
@@ -88,7 +90,9 @@ def kernels(key: str, keep: bool) -> Kernels:
         order = read_orders(orders, features)
         biases = read_biases(weights, starts, varying, value)
         matrices = read_blocks(weights, starts, blocks)
-        for t in range(tiles[0], tiles[1] if len(order) > 0 else 0):
+        tiles = math.ceil(value.shape[0] / columns) if len(order) > 0 else 0
+        t = take(counter)
+        while t < tiles:
             begin = t * columns
             end = min(begin + columns, value.shape[0])
             tile[bottom * columns :] = 0
@@ -113,18 +117,19 @@ def kernels(key: str, keep: bool) -> Kernels:
                     copy(tile, tops[last] * columns, params[k, t], 0, params.shape[2])
             for c in range(end - begin):
                 ladj[begin + c] = tile[bottom * columns + c]
+            t = take(counter)
         return len(order) > 0
 
     @njit(nogil=True, cache=keep, error_model="numpy")
     def reverse_chain(
-        tiles, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
+        counter, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
         weights, varying, orders, value, steps, params, hidden, bar, bar_ladj,
         bar_value, bar_params, bar_hidden, sums,
     ):  # fmt: skip
         """Take cotangents back through a chain.
 
         Args:
-            tiles: as in `chain`, like all others not named here.
+            counter: as in `chain`, like all others not named here.
             inverse: the direction of the chain.
             columns: of a tile.
             starts: how many units are known before a feature.
@@ -157,7 +162,9 @@ def kernels(key: str, keep: bool) -> Kernels:
         order = read_orders(orders, features)
         matrices = read_blocks(weights, starts, blocks)
         final = len(order) - 1
-        for t in range(tiles[0], tiles[1] if len(order) > 0 else 0):
+        tiles = math.ceil(value.shape[0] / columns) if len(order) > 0 else 0
+        t = take(counter)
+        while t < tiles:
             begin = t * columns
             end = min(begin + columns, value.shape[0])
             for k in range(final, -1, -1):
@@ -184,18 +191,18 @@ def kernels(key: str, keep: bool) -> Kernels:
                 copy(tile, tops[last] * columns, bar_params[k, t], 0, bar_params.shape[2])
                 for unit in range(features, bottom):
                     sums[t, k, unit - features] = total(tile, unit * columns, columns)
+            t = take(counter)
         return len(order) > 0
 
     @njit(nogil=True, cache=keep, error_model="numpy")
     def weight_gradients(
-        tasks, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
-        weights, varying, orders, value, steps, hidden, bar_params, bar_hidden, result,
+        counter, inverse, columns, starts, tops, residual, activation, blocks, map, bound,
+        weights, varying, orders, value, steps, hidden, bar_params, bar_hidden, result, tasks,
     ):  # fmt: skip
         """Take the gradients of matrices from what `chain` and `reverse_chain` left.
 
         Args:
-            tasks: panels of matrices, [tasks, 4]: which transform, which matrix, the first unit,
-                and whether it is one of the target.
+            counter: of panels that threads have taken, [1].
             inverse: the direction of the chain.
             columns: of a tile.
             starts: see `sweeps`.
@@ -214,13 +221,16 @@ def kernels(key: str, keep: bool) -> Kernels:
             bar_params: cotangents of the parameters.
             bar_hidden: those of the pre-activations.
             result: filled with the gradients of the matrices, [transforms, weights].
+            tasks: panels of matrices, [tasks, 4]: which transform, which matrix, the first unit,
+                and whether it is one of the target.
         """
         _ = key, residual, map, bound, weights, varying
         order = read_orders(orders, starts.shape[1] - 1)
         if len(order) == 0:
             return False
         last, degrees = starts.shape[0] - 1, masked.unit_degrees(starts)
-        for t in range(tasks.shape[0]):
+        t = take(counter)
+        while t < tasks.shape[0]:
             k, b, first, of_target = tasks[t]
             target, source, at = blocks[b]
             rows, length = starts[target, -1], starts[source, -1]
@@ -239,6 +249,7 @@ def kernels(key: str, keep: bool) -> Kernels:
                     first, columns, starts, tops, degrees, target, source, activation, order[k],
                     noise, hidden[k], deltas, own, matrix,
                 )  # fmt: skip
+            t = take(counter)
         return True
 
     return Kernels(chain, reverse_chain, weight_gradients)
