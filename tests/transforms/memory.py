@@ -7,10 +7,13 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
+from invflow.transforms.compiled.cpu import memory
+
 
 def kept_bytes(run: Callable[[], Any]) -> int:
     """Return the bytes that are allocated when a call is done, and were not before."""
     run()
+    memory.clear()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         result = run()
     del result

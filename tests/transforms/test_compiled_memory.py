@@ -17,7 +17,7 @@ ROWS = memory.LEAST // 8 // 16
 
 @pytest.fixture(autouse=True)
 def _nothing_spare() -> None:
-    memory._spare.clear()
+    memory.clear()
 
 
 def test_it_is_used_again_when_all_views_are_gone() -> None:
