@@ -58,6 +58,11 @@ def test_little_and_much_are_left_to_the_system() -> None:
     assert not memory._spare
 
 
+def test_it_is_on_the_cpu_whatever_the_default_device() -> None:
+    with torch.device("meta"):
+        assert memory.empty((ROWS, 16), LIKE).device.type == "cpu"
+
+
 def test_what_is_spare_has_a_bound() -> None:
     held = [memory.empty((ROWS + k, 16), LIKE) for k in range(20)]
     held.clear()

@@ -52,4 +52,5 @@ def _find(size: int) -> NDArray[np.uint8]:
         if size <= room.size <= size + size // 4:
             return room
         _spare.append(room)
-    return torch.empty(size, dtype=torch.uint8).numpy()  # by torch, whose profiler counts it
+    room = torch.empty(size, dtype=torch.uint8, device="cpu")  # by torch, whose profiler counts it
+    return room.numpy()
