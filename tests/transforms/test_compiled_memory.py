@@ -22,7 +22,8 @@ def _nothing_spare() -> None:
 
 def test_it_is_used_again_when_all_views_are_gone() -> None:
     first = memory.empty((ROWS, 16), LIKE)
-    assert first.shape == (ROWS, 16) and first.dtype == torch.float64
+    assert first.shape == (ROWS, 16)
+    assert first.dtype == torch.float64
     place, view = first.data_ptr(), first[3:, 2]
     del first
     gc.collect()
@@ -49,7 +50,8 @@ def test_single_precision_takes_what_double_left() -> None:
     place = held.data_ptr()
     del held
     taken = memory.empty((2 * ROWS, 16), LIKE.float())
-    assert taken.dtype == torch.float32 and taken.data_ptr() == place
+    assert taken.dtype == torch.float32
+    assert taken.data_ptr() == place
 
 
 def test_little_and_much_are_left_to_the_system() -> None:
