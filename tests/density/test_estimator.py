@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from invflow.density import FlowDensity
+from invflow.training import compiling
 from tests.density.estimators import COUNT, small
 
 NAN = np.nan
@@ -330,9 +331,37 @@ def test_progress(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "5/5" in capsys.readouterr().err
 
 
+def _found(device: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"flow": "nsf"}, "nsf, made, spline"),
+        ({"flow": "nsf", "flow_options": {"univariate": "affine"}}, "nsf, made, affine"),
+        ({"flow": "realnvp"}, "realnvp, affine"),
+    ],
+)
+def test_compiling_goes_by_the_flow_and_its_parts(
+    options: dict[str, Any], kind: str, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What kernels serve is not what a flow of that name is usually made of."""
+    kinds: list[str] = []
+
+    def worth(choice: str, kind: str, *others: Any) -> bool:
+        kinds.append(kind)
+        return False
+
+    monkeypatch.setattr(compiling, "worth", worth)
+    small(**options, steps=1).fit(rows)
+    assert kinds == [kind]
+
+
 def test_compiled(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The graphs run as they are: generating code for them takes its time."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(compiling, "has_compiler", _found)
     lines: dict[str, str] = {}
 
     def learn(choice: str) -> FlowDensity:
@@ -356,11 +385,14 @@ def test_compiled(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_without_a_compiler(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    found, plain = (small(compile=choice).fit(rows) for choice in ("always", "never"))
+    with pytest.warns(UserWarning, match="finds no compiler"):
+        found = small(compile="always").fit(rows)
+    plain = small(compile="never").fit(rows)
     np.testing.assert_array_equal(found.score_samples(rows), plain.score_samples(rows))
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not compiling.has_compiler("cpu"), reason="needs a C++ compiler")
 def test_compiled_by_a_compiler(rows: Any) -> None:
     options: dict[str, Any] = {"flow": "nsf", "transforms": 1, "steps": 30}
     found, plain = (small(**options, compile=choice).fit(rows) for choice in ("always", "never"))

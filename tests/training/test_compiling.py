@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from invflow.training import Settings, compiling, fit, launch
 from tests.helpers import assert_close
 
-STEPS = compiling.MARGIN * compiling.REPAID["nsf", "cpu"]
+STEPS = compiling.MARGIN * compiling.REPAID["nsf, made, spline", "cpu"]
 Worth = Callable[..., bool]
 
 
@@ -25,7 +25,7 @@ def worth(monkeypatch: pytest.MonkeyPatch) -> Worth:
     monkeypatch.setattr(compiling, "has_compiler", _found(True))
     usual: dict[str, Any] = {
         "choice": "auto",
-        "kind": "nsf",
+        "kind": "nsf, made, spline",
         "device": "cpu",
         "numbers": compiling.NUMBERS,
         "steps": STEPS,
@@ -95,8 +95,9 @@ def test_what_is_asked_for(worth: Worth, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ValueError, match=r"compile must be one of .*, got True"):
         worth(choice=True)
     monkeypatch.setattr(compiling, "has_compiler", _found(False))
-    assert not worth(choice="always")
     assert not worth()
+    with pytest.warns(UserWarning, match="finds no compiler"):
+        assert not worth(choice="always")
 
 
 def test_a_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,18 +163,56 @@ def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     net, x = Net(), torch.randn(5, 3)
     expected = copy.deepcopy(net)(x)
     with compiling.compiled([net]):
-        for _ in range(2):
+        with pytest.warns(UserWarning, match=r"Net is not compiled: .*"):
             assert_close(net(x), expected)
+        assert_close(net(x), expected)  # said once
 
 
 def test_errors_are_those_of_the_module_and_the_block_ends(counted: list[int]) -> None:
     net = Net()
     with (
         pytest.raises(RuntimeError, match="shapes cannot be multiplied"),
+        pytest.warns(UserWarning, match="Net is not compiled"),
         compiling.compiled([net]),
     ):
         net(torch.randn(5, 4))
     assert "forward" not in vars(net)
+
+
+def test_a_copy_has_weights_of_its_own(counted: list[int]) -> None:
+    net, x = Net(), torch.randn(5, 3)
+    with compiling.compiled([net]):
+        net(x)
+        other = copy.deepcopy(net)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.zero_()
+        assert not other(x).any()
+        assert net(x).any()
+
+
+def test_a_forward_of_its_own_comes_back(counted: list[int]) -> None:
+    net = Net()
+
+    def mine(x: Tensor) -> Tensor:
+        return 2 * x
+
+    net.forward = mine
+    with compiling.compiled([net, net]):
+        assert_close(net(torch.ones(2)), torch.full((2,), 2.0))
+    assert net.forward is mine
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not compiling.has_compiler("cpu"), reason="needs a C++ compiler")
+def test_more_than_one_way_back() -> None:
+    """As an importance-weighted bound takes it; compiled graphs give their buffers away else."""
+    net, x = Net(), torch.randn(50, 3)
+    with compiling.compiled([net]):
+        loss = net(x).sum()
+        first = torch.autograd.grad(loss, net.linear.weight, retain_graph=True)
+        second = torch.autograd.grad(loss, net.linear.weight)
+    assert_close(first, second)
 
 
 # The loop

@@ -258,6 +258,9 @@ def test_weights_of_another_shape_are_refused() -> None:
         ("conditioner.biases.1", torch.zeros(2), r"weights must be of shape \(8,\)"),
         ("conditioner.biases.1", torch.zeros(8).double(), r"got \(8,\) and torch.float64"),
         ("order", torch.tensor([0, 1, 2, 7]), "orders must be permutations"),
+        ("order", torch.tensor([0, 1, 2, 2]), "orders must be permutations"),
+        ("order", torch.tensor([0, 1, 2]), r"orders must be 4 integers.* got shape \(3,\)"),
+        ("order", torch.zeros(4, dtype=torch.long, device="meta"), r"orders must be .* on meta"),
     ],
 )
 def test_what_is_read_by_address_is_checked(name: str, tensor: Tensor, message: str) -> None:
@@ -277,6 +280,30 @@ def test_what_is_read_by_address_is_checked(name: str, tensor: Tensor, message: 
     ):
         with pytest.raises(ValueError, match=message):
             torch.func.functional_call(module, state, (torch.zeros(5, 4),))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [torch.tensor([2, 9, 0, 9, 3, 9, 1])[::2], torch.tensor([2, 0, 3, 1], dtype=torch.int32)],
+    ids=["strided", "int32"],
+)
+def test_orders_of_any_layout(order: Tensor) -> None:
+    made = MADE(4, (0.0, 0.0), (6,), generator=generator(1))
+    given, plain = (
+        Autoregressive(made, "affine", order=[0, 1, 2, 3], inverse=inverse).double()
+        for inverse in ("compiled", "cached")
+    )
+    given.order = plain.order = order
+    x = randn(5, 4)
+    assert_close(given.inverse(x), plain.inverse(x))
+
+
+def test_results_without_gradients_may_be_changed_in_place() -> None:
+    kernels, _ = _pair(4, (6,), count=2)
+    with torch.no_grad():
+        x, _ = kernels(randn(5, 4))
+    x += torch.ones(4, dtype=x.dtype, requires_grad=True)
+    assert x.requires_grad
 
 
 def test_subclasses_and_hooks_are_called() -> None:
@@ -299,6 +326,21 @@ def test_subclasses_and_hooks_are_called() -> None:
         part.conditioner.register_forward_hook(lambda *_: called.append("network"))
     assert_close(flow(z), expected, 1e-12)
     assert called == ["network", "part"] * 2
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_what_else_a_call_runs_is_run(others: int) -> None:
+    """Hooks on the way back, and a forward of the object's own."""
+    flow, called = _pair(4, (6,), count=others + 1)[0], []
+    first = flow.transforms[0]
+    first.register_full_backward_hook(lambda *_: called.append("hook"))
+    x, ladj = flow(randn(5, 4).requires_grad_())
+    (x.sum() + ladj.sum()).backward()
+    assert called == ["hook"]
+    last, forward = flow.transforms[-1], flow.transforms[-1].forward
+    last.forward = lambda *inputs: called.append("forward") or forward(*inputs)
+    flow(randn(5, 4))
+    assert called == ["hook", "forward"]
 
 
 def test_weights_made_from_others() -> None:

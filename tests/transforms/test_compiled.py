@@ -262,6 +262,13 @@ def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(map(torch.equal, found, expected))
 
 
+def test_machine_code_is_made_anew_when_any_of_its_sources_changes() -> None:
+    """Numba itself sees changes of one file alone."""
+    folder = Path(str(chain.__file__)).parent
+    sources = {file.name for file in folder.glob("*.py") if "numba" in file.read_text()}
+    assert sources == {Path(str(module.__file__)).name for module in chain._SOURCES}
+
+
 @pytest.mark.slow
 def test_machine_code_is_kept_by_all_that_is_in_it(tmp_path: Path) -> None:
     """A change of a file that the kernels' own file imports makes them anew."""

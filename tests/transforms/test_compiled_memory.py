@@ -17,6 +17,7 @@ ROWS = memory.LEAST // 8 // 16
 
 @pytest.fixture(autouse=True)
 def _nothing_spare() -> None:
+    gc.collect()
     memory.clear()
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from invflow import _runs, training
+from invflow.training import compiling
 from invflow.vae import data, experiment, run
 from invflow.vae.base import LatentModel
 from invflow.vae.build import RESNET_POSTERIORS, build
@@ -174,7 +175,11 @@ def test_compiled(
 
         return run
 
+    def found(device: str) -> bool:
+        return True
+
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
+    monkeypatch.setattr(compiling, "has_compiler", found)
     settings = {**SIZES[network], "posteriors": ("iaf",), "average": 0.5}
     plain = experiment.train(Config(data=images, **settings), tmp_path / "plain")
     assert ran == 0

@@ -178,10 +178,11 @@ def fit(
 
 
 def _kind(model: TableDensity) -> str:
-    """Return what compiling repays by: the flow's name, with another network than its own too."""
+    """Return what compiling repays by: the flow's name, conditioner and univariate map."""
     flow = model.flow
-    conditioner = flow.config.get("conditioner", "made")
-    return str(flow.name) if conditioner == "made" else f"{flow.name}, {conditioner}"
+    parts = [flow.config[key] for key in ("conditioner", "univariate") if key in flow.config]
+    names = [part if isinstance(part, str) else str(part["name"]) for part in parts]
+    return ", ".join([str(flow.name), *names])
 
 
 def _recorded(directory: Path) -> list[tuple[int, float]]:

@@ -7,6 +7,7 @@ compiled where they stand, for as long as they are trained.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import shutil
@@ -25,7 +26,7 @@ from invflow import _checks
 CHOICES = ("auto", "always", "never")
 #: Steps that win back the time spent on compiling, by kind of model and of device, where there are
 #: `NUMBERS` in a batch.
-REPAID: Mapping[tuple[str, str], int] = {("nsf", "cpu"): 8_500}
+REPAID: Mapping[tuple[str, str], int] = {("nsf, made, spline", "cpu"): 8_500}
 NUMBERS = 2048
 #: Machines differ, and training may end early: so many times over it is to be won back.
 MARGIN = 3
@@ -36,10 +37,12 @@ MOST = 8
 def worth(choice: str, kind: str, device: str, numbers: int, steps: int) -> bool:
     """Return whether to compile a training: a function of what is known before it begins.
 
+    A warning says where "always" cannot be.
+
     Args:
         choice: "always", "never", or "auto" for where it repays itself; nothing is compiled without
             a compiler.
-        kind: of model.
+        kind: of model, as in `REPAID`.
         device: its type.
         numbers: in a batch.
         steps: of the whole run, whether or not a part of it is done, so that a run that goes on
@@ -49,13 +52,15 @@ def worth(choice: str, kind: str, device: str, numbers: int, steps: int) -> bool
         ValueError: an unknown choice.
 
     Example:
-        >>> worth("auto", "nsf", "cpu", 2048, steps=3000), worth("never", "nsf", "cpu", 1, 10**6)
-        (False, False)
+        >>> [worth("auto", "nsf, made, spline", "cpu", 2048, steps) for steps in (3000, 20_000)]
+        [False, False]
     """
     if _checks.choice("compile", choice, CHOICES) == "auto":
         repaid = REPAID.get((kind, device))
         if repaid is None or numbers < NUMBERS or steps < MARGIN * repaid:
             return False
+    if choice == "always" and not has_compiler(device):
+        warnings.warn("nothing is compiled, as PyTorch finds no compiler", stacklevel=2)
     return choice != "never" and has_compiler(device)
 
 
@@ -71,14 +76,26 @@ def has_compiler(device: str) -> bool:
 def compiled(modules: Iterable[nn.Module]) -> Generator[None]:
     """Compile the calls of modules that are differentiated, until the end of the block.
 
-    Where compiling fails they run as they are. Names of weights and states stay the same.
+    Where compiling fails they run as they are, and a warning says so. Names of weights and states
+    stay the same.
     """
     with ExitStack() as stack:
         for module in modules:
+            # Buffers that the first way back gives away would be missing in a second one.
+            config: Any = importlib.import_module("torch._functorch.config")
+            stack.enter_context(config.patch(donated_buffer=False))
+            before = dict(vars(module))
             # Found before the class's, and not part of any state.
             vars(module)["forward"] = _Compiled(module)
-            stack.callback(vars(module).pop, "forward")
+            stack.callback(_restore, module, before)
         yield
+
+
+def _restore(module: nn.Module, before: Mapping[str, Any]) -> None:
+    """Give a module the forward back that it had."""
+    vars(module).pop("forward")
+    if "forward" in before:
+        vars(module)["forward"] = before["forward"]
 
 
 class _Compiled:
@@ -90,6 +107,10 @@ class _Compiled:
         self.fast: Callable[..., Any] | None = None
         #: What to call, by kind of call.
         self.ways: dict[Any, Callable[..., Any]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Compiled:
+        """Return the same for the copy of the module, which has other weights."""
+        return _Compiled(copy.deepcopy(self.module, memo))
 
     def __call__(self, *inputs: Any) -> Any:
         # Evaluations come with other sizes, and are few.
@@ -109,7 +130,9 @@ class _Compiled:
                 self.fast = self.fast or torch.compile(_copied(self.plain), dynamic=False)
                 self._try(self.fast, inputs)
                 return self.fast
-        except Exception:  # whatever the compiler stumbles over: it is only to save time
+        except Exception as error:  # whatever the compiler stumbles over: it is only to save time
+            name, why = type(self.module).__name__, str(error).partition("\n")[0]
+            warnings.warn(f"{name} is not compiled: {type(error).__name__}: {why}", stacklevel=3)
             return self.plain
         finally:
             with torch.no_grad():
@@ -160,12 +183,12 @@ def _copied(method: Callable[..., Any]) -> Callable[..., Any]:
     if not isinstance(method, MethodType) or not isinstance(method.__func__, FunctionType):
         return method
     function = method.__func__
-    copy = FunctionType(
+    own = FunctionType(
         function.__code__.replace(),
         function.__globals__,
         function.__name__,
         function.__defaults__,
         function.__closure__,
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return MethodType(copy, method.__self__)
+    own.__kwdefaults__ = function.__kwdefaults__
+    return MethodType(own, method.__self__)

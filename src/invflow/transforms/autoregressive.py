@@ -18,6 +18,7 @@ from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
 _PLAIN = (Tensor, Parameter)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
@@ -218,8 +219,9 @@ class Autoregressive(Transform):
 
 
 def _hooked(module: nn.Module) -> bool:
+    """Return whether a call of the module would run more than its class says."""
     state = vars(module)
-    return bool(state["_forward_hooks"] or state["_forward_pre_hooks"])
+    return "forward" in state or any(state[name] for name in _HOOKS)
 
 
 def _unusable(device: str) -> ImportError:

@@ -74,7 +74,7 @@ class Compose(Transform):
         recompute = self.checkpoint and torch.is_grad_enabled()
         total: Tensor | None = None
         for part, links in _stretches(parts[::-1] if inverse else parts, value, context, recompute):
-            if links:
+            if len(links) > 1:
                 value, ladj = chain(cast(Autoregressive, part), links, value, inverse=inverse)
             else:
                 arguments = value, context if part.context else None
@@ -99,7 +99,7 @@ def _stretches(
     """Cut a sequence of transforms into stretches that one call can take, if not all `apart`.
 
     Returns:
-        The last transform of each, and what kernels need of all of its transforms: nothing, where
+        The first transform of each, and what kernels need of all of its transforms: nothing, where
         they do not take it.
     """
     joined = not apart and compiled.runs()  # and so torch.compile has nothing else to trace

@@ -75,7 +75,7 @@ class Config(BaseModel):
         devices: how many.
         precision: "32-true", "64-true" or "bf16-mixed".
         compile: whether to compile the networks while they are trained: "always", "never", or
-            "auto" for where the steps are known to repay it.
+            "auto" for where the steps are known to repay it, which for VAEs is nowhere as yet.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

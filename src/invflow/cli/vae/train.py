@@ -188,7 +188,9 @@ def command(
     ] = None,
     compile: Annotated[
         CompileName | None,
-        _option("compile", "Compile the networks; auto where the steps repay it.", "Device"),
+        _option(
+            "compile", "Compile the networks: always or never; auto is never as yet.", "Device"
+        ),
     ] = None,
 ) -> None:
     """Train VAEs with different posteriors side by side, and report how they compare.

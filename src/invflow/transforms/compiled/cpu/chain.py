@@ -116,13 +116,18 @@ def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="invflow")
 
 
-def _together(kernel: Callable[..., bool], threads: int, *arguments: Any) -> bool:
+def _together(chain: Chain, kernel: Callable[..., bool], threads: int, *arguments: Any) -> bool:
     """Run a kernel on so many threads, which share its work; return whether it did it."""
     counter = np.zeros(1, np.int64)
     if threads == 1:
         return kernel(counter, *arguments)
     pool = _pool(os.getpid(), torch.get_num_threads())
-    futures = [pool.submit(kernel, counter, *arguments) for _ in range(threads - 1)]
+
+    def work(held: Chain = chain) -> bool:
+        """Run the kernel; an interrupted call leaves it what it reads by address."""
+        return kernel(counter, *arguments)
+
+    futures = [pool.submit(work) for _ in range(threads - 1)]
     try:
         done = kernel(counter, *arguments)
     finally:
@@ -171,8 +176,8 @@ class Chain:
         self._weights = [
             tensor.contiguous() for link in links for tensor in (link.offset, *link.weights)
         ]
+        self._orders = [self._order(link.order) for link in links]
         self._check(len(links))
-        self._orders = [link.order for link in links]
         addresses = [tensor.data_ptr() for tensor in self._weights]
         self._head = (
             inverse,
@@ -181,7 +186,7 @@ class Chain:
             *_map(univariate),
             np.array(addresses).reshape(len(links), -1),
             self._like.ndim == 2,
-            self._read_orders(layout.features),
+            np.array([0 if order is None else order.data_ptr() for order in self._orders]),
         )
 
     def _check(self, count: int) -> None:
@@ -203,21 +208,22 @@ class Chain:
                 f"got {got[0]} and {got[1]} on {got[2]}"
             )
 
-    def _read_orders(self, features: int) -> NDArray[np.int64]:
-        """Return the addresses of the orders, 0 for that in which features come."""
-        shape = (features,)
-        for order in self._orders:
-            if order is not None and (order.shape != shape or order.dtype != torch.int64):
-                raise ValueError(
-                    f"orders must be {features} integers, "
-                    f"got {tuple(order.shape)} and {order.dtype}"
-                )
-        return np.array([0 if order is None else order.data_ptr() for order in self._orders])
+    def _order(self, order: Tensor | None) -> Tensor | None:
+        """Return an order as kernels read it, None for that in which features come."""
+        features = self._layout.features
+        if order is None:
+            return None
+        if order.shape != (features,) or order.device.type != "cpu":
+            raise ValueError(
+                f"orders must be {features} integers on the CPU, "
+                f"got shape {tuple(order.shape)} on {order.device}"
+            )
+        return order.to(torch.int64).contiguous()
 
     def _run(self, kernel: Callable[..., bool], batch: int, *inputs: Any) -> None:
         """Run a kernel for a batch, on some threads."""
         arrays = [each.numpy() if isinstance(each, Tensor) else each for each in inputs]
-        if not _together(kernel, self._threads(batch), *self._head, *arrays):
+        if not _together(self, kernel, self._threads(batch), *self._head, *arrays):
             orders = [None if order is None else order.tolist() for order in self._orders]
             raise ValueError(f"orders must be permutations, got {orders}")
 

@@ -53,8 +53,8 @@ def run(job: Job, links: Sequence[Link], value: Tensor) -> tuple[Tensor, Tensor]
     if torch.is_grad_enabled():
         tensors = [tensor for link in links for tensor in (link.offset, *link.weights)]
         return cast(Any, _Map).apply(job, [link.order for link in links], value, *tensors)
-    result, ladj, _ = job.chain(links).map(value.detach(), keep=False)
-    return result, ladj
+    _, ladj, kept = job.chain(links).map(value.detach(), keep=False)
+    return kept.steps.squeeze_(0), ladj  # no view, which autograd would not let be changed
 
 
 class _Map(Function):
