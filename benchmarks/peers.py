@@ -9,7 +9,8 @@ between them, whatever else a library has at its default:
   mean(|value|^2 / 2 - ladj); no optimizer.
 
 The libraries take turns, so that a machine that slows down slows all of them; a time is a median.
-A turn is four calls, of which the first is not counted: it finds the caches full of what the others
+A turn begins with a pause, as threads of the one before wait for more work with their processors busy.
+Then come four calls, of which the first is not counted: it finds the caches full of what the others
 left, as no call in a training loop does. Calls of more than a fifth of a second are turns of one.
 flowjax is compiled (`jax.jit`), and its first calls are not counted; the others run as they do by
 default. In brackets stands the time of the fastest other library over invflow's.
@@ -61,8 +62,8 @@ FLOORS = [
     Size(256, 512, 1024),
     Size(784, 1024, 256),
 ]
-#: Seconds below which a turn is more than one call.
-STEADY = 0.2
+#: Seconds below which a turn is more than one call, and those of the pause before it.
+STEADY, PAUSE = 0.2, 0.02
 Call = Callable[[], object]
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -269,6 +270,7 @@ def take_turns(calls: dict[str, Call], effort: Effort) -> dict[str, float]:
         for name, call in calls.items():
             every = min(int(first[name] / quickest / 10) + 1, 50)
             if turn % every == 0 and (first[name] < effort.slowest or turn == 0):
+                time.sleep(PAUSE)
                 if first[name] < STEADY:
                     call()
                 times[name] += [seconds(call) for _ in range(3 if first[name] < STEADY else 1)]
