@@ -9,7 +9,7 @@ between them, whatever else a library has at its default:
   mean(|value|^2 / 2 - ladj); no optimizer.
 
 The libraries take turns, so that a machine that slows down slows all of them; a time is a median.
-A turn begins with a pause, as threads of the one before wait for more work with their processors busy.
+A turn begins with a pause, as threads of the one before keep processors busy waiting for work.
 Then come four calls, of which the first is not counted: it finds the caches full of what the others
 left, as no call in a training loop does. Calls of more than a fifth of a second are turns of one.
 flowjax is compiled (`jax.jit`), and its first calls are not counted; the others run as they do by
