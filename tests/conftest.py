@@ -16,5 +16,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _afresh() -> None:
     torch.manual_seed(0)
+    # The first use of torch's compiler switches these checks off for good.
+    torch.distributions.Distribution.set_default_validate_args(True)

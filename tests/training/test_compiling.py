@@ -179,6 +179,14 @@ def test_errors_are_those_of_the_module_and_the_block_ends(counted: list[int]) -
     assert "forward" not in vars(net)
 
 
+def test_checks_of_distributions_stay_on() -> None:
+    with compiling.compiled([Net()]):
+        # As torch's compiler does, once, at its first use.
+        torch.distributions.Distribution.set_default_validate_args(False)
+    with pytest.raises(ValueError, match="to satisfy the constraint"):
+        torch.distributions.Normal(0.0, -1.0)
+
+
 def test_a_copy_has_weights_of_its_own(counted: list[int]) -> None:
     net, x = Net(), torch.randn(5, 3)
     with compiling.compiled([net]):

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from invflow import _checks
 
@@ -80,6 +81,9 @@ def compiled(modules: Iterable[nn.Module]) -> Generator[None]:
     stay the same.
     """
     with ExitStack() as stack:
+        # Torch's compiler switches the checks of distributions off, everywhere and for good.
+        checks = cast(Any, Distribution)._validate_args
+        stack.callback(Distribution.set_default_validate_args, checks)
         for module in modules:
             # Buffers that the first way back gives away would be missing in a second one.
             config: Any = importlib.import_module("torch._functorch.config")

@@ -220,18 +220,17 @@ class Chain:
             )
         return order.to(torch.int64).contiguous()
 
-    def _run(self, kernel: Callable[..., bool], batch: int, *inputs: Any) -> None:
-        """Run a kernel for a batch, on some threads."""
+    def _tiles(self, batch: int) -> int:
+        return math.ceil(batch / self.columns)
+
+    def _run(self, kernel: Callable[..., bool], batch: int, pieces: int, *inputs: Any) -> None:
+        """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
+        work = batch * sum(self._network.sizes) * len(self._orders)
+        threads = max(1, min(torch.get_num_threads(), pieces, int(work / SHARE)))
         arrays = [each.numpy() if isinstance(each, Tensor) else each for each in inputs]
-        if not _together(self, kernel, self._threads(batch), *self._head, *arrays):
+        if not _together(self, kernel, threads, *self._head, *arrays):
             orders = [None if order is None else order.tolist() for order in self._orders]
             raise ValueError(f"orders must be permutations, got {orders}")
-
-    def _threads(self, batch: int) -> int:
-        """Return how many threads are worth it and allowed."""
-        tiles = math.ceil(batch / self.columns)
-        work = batch * sum(self._network.sizes) * len(self._orders)
-        return max(1, min(torch.get_num_threads(), tiles, int(work / SHARE)))
 
     def map(self, value: Tensor, keep: bool) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch.
@@ -256,7 +255,7 @@ class Chain:
         batch = len(value)
         if like.ndim == 2 and len(like) != batch:
             raise ValueError(f"offsets must have {batch} rows, got {len(like)}")
-        tiles, columns = math.ceil(batch / self.columns), self.columns
+        tiles, columns = self._tiles(batch), self.columns
         outputs, units = layout.features * layout.outputs, sum(layout.hidden)
         value = value.contiguous()
         kept = Kept(
@@ -266,7 +265,10 @@ class Chain:
             memory.empty((count if keep else int(layout.residual), tiles, units * columns), value),
         )
         ladj = value.new_empty(batch)
-        self._run(_kernels().chain, batch, value, kept.steps, ladj, kept.params, kept.hidden)
+        self._run(
+            _kernels().chain, batch, tiles,
+            value, kept.steps, ladj, kept.params, kept.hidden,
+        )  # fmt: skip
         return kept.steps[-1], ladj, kept
 
     def pull(
@@ -292,7 +294,7 @@ class Chain:
             ),
         )
         self._run(
-            _kernels().reverse_chain, len(bar),
+            _kernels().reverse_chain, len(bar), self._tiles(len(bar)),
             *kept, bar.contiguous(), bar_ladj.contiguous(), *results,
         )  # fmt: skip
         return results
@@ -307,10 +309,10 @@ class Chain:
         result, bar_params, bar_hidden, sums = self.pull(kept, bar, bar_ladj)
         flat = memory.empty((count, sum(network.sizes)), result)
         torch.sum(sums, 0, out=flat[:, : sums.shape[2]])
+        tasks = _tasks(layout, self.columns, count)
         self._run(
-            _kernels().weight_gradients, len(bar),
-            *kept[:2], kept.hidden, bar_params, bar_hidden, flat,
-            _tasks(layout, self.columns, count),
+            _kernels().weight_gradients, len(bar), len(tasks),
+            *kept[:2], kept.hidden, bar_params, bar_hidden, flat, tasks,
         )  # fmt: skip
         starts = range(0, flat.numel(), flat.shape[1])
         found = [
