@@ -85,12 +85,12 @@ def test_a_run_is_compiled_from_some_length_on(worth: Worth) -> None:
 
 
 def test_what_has_not_been_seen_to_gain_is_left(worth: Worth) -> None:
-    assert not worth(kind="maf", steps=10**9)
+    assert not worth(kind="maf, made, affine", steps=10**9)
     assert not worth(device="cuda", steps=10**9)
 
 
 def test_what_is_asked_for(worth: Worth, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert worth(choice="always", kind="maf", device="cuda", numbers=1, steps=1)
+    assert worth(choice="always", kind="maf, made, affine", device="cuda", numbers=1, steps=1)
     assert not worth(choice="never", steps=10**9)
     with pytest.raises(ValueError, match=r"compile must be one of .*, got True"):
         worth(choice=True)

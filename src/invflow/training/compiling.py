@@ -60,9 +60,12 @@ def worth(choice: str, kind: str, device: str, numbers: int, steps: int) -> bool
         repaid = REPAID.get((kind, device))
         if repaid is None or numbers < NUMBERS or steps < MARGIN * repaid:
             return False
-    if choice == "always" and not has_compiler(device):
+    if choice == "never":
+        return False
+    there = has_compiler(device)
+    if choice == "always" and not there:
         warnings.warn("nothing is compiled, as PyTorch finds no compiler", stacklevel=2)
-    return choice != "never" and has_compiler(device)
+    return there
 
 
 def has_compiler(device: str) -> bool:
@@ -88,18 +91,18 @@ def compiled(modules: Iterable[nn.Module]) -> Generator[None]:
             # Buffers that the first way back gives away would be missing in a second one.
             config: Any = importlib.import_module("torch._functorch.config")
             stack.enter_context(config.patch(donated_buffer=False))
-            before = dict(vars(module))
-            # Found before the class's, and not part of any state.
-            vars(module)["forward"] = _Compiled(module)
-            stack.callback(_restore, module, before)
+            state = vars(module)
+            stack.callback(_restore, state, state.get("forward"))
+            state["forward"] = _Compiled(module)  # found before the class's; no part of any state
         yield
 
 
-def _restore(module: nn.Module, before: Mapping[str, Any]) -> None:
-    """Give a module the forward back that it had."""
-    vars(module).pop("forward")
-    if "forward" in before:
-        vars(module)["forward"] = before["forward"]
+def _restore(state: dict[str, Any], forward: Callable[..., Any] | None) -> None:
+    """Give a module the forward of its own back, or none."""
+    if forward is None:
+        state.pop("forward")
+    else:
+        state["forward"] = forward
 
 
 class _Compiled:
