@@ -241,22 +241,20 @@ def test_weights_of_another_shape_are_refused() -> None:
     """What is read by address is checked."""
     made = MADE(4, (0.0, 0.0), (6,))
     transform = Autoregressive(made, "affine", inverse="compiled")
-    bad = {"conditioner.weights.0": torch.zeros(3, 4)}
-    with pytest.raises(ValueError, match=r"weights must be of shape \(6, 4\).*got \(3, 4\)"):
+    bad = {"conditioner.weight": torch.zeros(3, 4)}
+    with pytest.raises(ValueError, match=r"weight must be of shape \(72,\).*got \(3, 4\)"):
         torch.func.functional_call(transform, bad, (torch.zeros(5, 4),))
-    made.weights[1].data = made.weights[1].data.double()
-    with pytest.raises(
-        ValueError, match=r"\(8,\) and torch.float64 .*got \(8,\) and torch.float32"
-    ):
+    made.bias.data = made.bias.data.double()
+    with pytest.raises(ValueError, match=r"weight must be .* torch.float64 .*got .* torch.float32"):
         transform(torch.zeros(5, 4))
 
 
 @pytest.mark.parametrize(
     ("name", "tensor", "message"),
     [
-        ("conditioner.biases.0", torch.zeros(2), r"weights must be of shape \(6,\).*got \(2,\)"),
-        ("conditioner.biases.1", torch.zeros(2), r"weights must be of shape \(8,\)"),
-        ("conditioner.biases.1", torch.zeros(8).double(), r"got \(8,\) and torch.float64"),
+        ("conditioner.bias", torch.zeros(2), r"bias must be of shape \(14,\).*got \(2,\)"),
+        ("conditioner.weight", torch.zeros(2), r"weight must be of shape \(72,\)"),
+        ("conditioner.bias", torch.zeros(14).double(), "and torch.float64 .* and torch.float32"),
         ("order", torch.tensor([0, 1, 2, 7]), "orders must be permutations"),
         ("order", torch.tensor([0, 1, 2, 2]), "orders must be permutations"),
         ("order", torch.tensor([0, 1, 2]), r"orders must be 4 integers.* got shape \(3,\)"),
@@ -350,7 +348,7 @@ def test_weights_made_from_others() -> None:
         Autoregressive(made, "affine", inverse=inverse).double()
         for inverse in ("compiled", "cached")
     )
-    prune.l1_unstructured(made.weights, "1", 0.5)
+    prune.l1_unstructured(made, "weight", 0.5)
     z = randn(9, 4)
     for direction in ("forward", "inverse"):
         found, expected = (getattr(each, direction)(z) for each in (pruned, reference))

@@ -92,6 +92,21 @@ class Layout:
         chain = [(layer, layer - 1) for layer in range(1, outputs + 1)]
         return [*chain, (outputs, 0)] if self.direct else chain
 
+    @cached_property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Of the weight matrices."""
+        units = [len(degrees) for degrees in self.degrees]
+        return [(units[layer], units[source]) for layer, source in self.blocks]
+
+    def matrices(self, weight: Tensor) -> list[Tensor]:
+        """Cut a vector into the weight matrices, as views."""
+        parts = weight.split([rows * columns for rows, columns in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def biases(self, bias: Tensor) -> list[Tensor]:
+        """Cut a vector into the biases of hidden layers and outputs, as views."""
+        return list(bias.split([len(degrees) for degrees in self.degrees[1:]]))
+
     def adds_previous(self, layer: int) -> bool:
         """Whether a layer adds the pre-activations of the one before (a residual connection)."""
         return self.residual and 1 < layer <= len(self.hidden)

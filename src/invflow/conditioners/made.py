@@ -15,9 +15,6 @@ from invflow.conditioners.activation import ACTIVATIONS
 from invflow.conditioners.base import CachedConditioner
 from invflow.conditioners.layout import Layout
 
-#: Names of the entries of lists.
-_NAMES = tuple(map(str, range(64)))
-
 
 class MADE(CachedConditioner):
     r"""A masked perceptron: one pass gives the parameters of all features.
@@ -95,10 +92,8 @@ class MADE(CachedConditioner):
         _ = self.layout.row_panels  # what is kept from now on, torch.compile need not trace
 
         units = [len(degrees) for degrees in self.layout.degrees]
-        self.weights = nn.ParameterList(
-            torch.empty(units[layer], units[source]) for layer, source in self.layout.blocks
-        )
-        self.biases = nn.ParameterList(torch.zeros(size) for size in units[1:])
+        self.weight = nn.Parameter(torch.empty(sum(map(math.prod, self.layout.shapes))))
+        self.bias = nn.Parameter(torch.zeros(sum(units[1:])))
         self.context_weight = nn.Parameter(torch.empty(units[1], context)) if context else None
         for i, (layer, source) in enumerate(self.layout.blocks):
             self.register_buffer(f"mask_{i}", self.layout.mask(layer, source), persistent=False)
@@ -118,69 +113,79 @@ class MADE(CachedConditioner):
         columns depend on each other closely be learned several times more slowly. The kinks of
         units without biases would all meet at zero. Outputs start near `start`.
         """
-        outputs = len(self.layout.hidden) + 1
+        outputs, weights = len(self.layout.hidden) + 1, self.weights
+        *biases, last = self.biases
         for block, (layer, _) in enumerate(self.layout.blocks):
             seen = self._mask(block).sum(1, keepdim=True)
             if layer == 1:
                 seen = seen + self.context
             scale = (0.01 if layer == outputs else gain) * seen.clamp(min=1).rsqrt()
-            nn.init.normal_(self.weights[block], generator=generator).mul_(scale)
+            nn.init.normal_(weights[block], generator=generator).mul_(scale)
             if layer == 1 and self.context_weight is not None:
                 nn.init.normal_(self.context_weight, generator=generator).mul_(scale)
-        for bias in list(self.biases)[:-1]:
+        for bias in biases:
             nn.init.uniform_(bias, -0.5, 0.5, generator=generator)
-        last = self.biases[-1]
         last.copy_(torch.tensor(start, dtype=last.dtype).repeat(self.features))
 
     def _mask(self, block: int) -> Tensor:
         return getattr(self, f"mask_{block}")
 
+    @property
+    def weights(self) -> list[Tensor]:
+        """The matrices $W_l$, views of `weight`; what the masks hide of them is never used."""
+        return self.layout.matrices(self.weight)
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """The biases $b_l$, views of `bias`."""
+        return self.layout.biases(self.bias)
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """Return `bias` and `weight`, as a small network would wait for `getattr`."""
+        own = self._parameters
+        bias, weight = own.get("bias"), own.get("weight")
+        # What is pruned, or made of other parameters, is no parameter itself.
+        return self.bias if bias is None else bias, self.weight if weight is None else weight
+
+    def shift(self, context: Tensor | None) -> Tensor | None:
+        """Return what a context adds to the first layer, (*batch, units); None for none."""
+        if context is None or self.context_weight is None:
+            return None
+        return F.linear(context, self.context_weight)
+
     def offset(self, context: Tensor | None) -> Tensor:
         """Return the first layer's pre-activations without its features, ([*batch,] units)."""
-        bias = _entries(self.biases)[0]
-        if self.context_weight is None or context is None:
-            return bias
-        return F.linear(context, self.context_weight, bias)
+        bias, shift = self.biases[0], self.shift(context)
+        return bias if shift is None else bias + shift
 
     def tensors(self) -> list[Tensor]:
         """Return all other weights: later biases, gains and matrices."""
-        _, *biases = _entries(self.biases)
-        return [*biases, *_entries(self.gains), *_entries(self.weights)]
+        return [*self.biases[1:], *self.gains, *self.weights]
 
     def _masks(self) -> list[Tensor]:
         return [self._mask(block) for block in range(len(self.layout.blocks))]
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        _checks.event("z", z, self.features, self.biases[0])
-        _checks.context(context, self.context, z.shape[:-1], self.biases[0])
+        _checks.event("z", z, self.features, self.bias)
+        _checks.context(context, self.context, z.shape[:-1], self.bias)
         normed = range(1, len(self.gains) + 1)
         rows = network.outputs(
             self.layout,
             z,
             self.offset(context),
-            _entries(self.biases)[1:],
-            _entries(self.gains),
-            _entries(self.weights),
+            self.biases[1:],
+            list(self.gains),
+            self.weights,
             self._masks(),
             [self.get_buffer(f"ends_{layer}") for layer in normed],
         )
         return rows.unflatten(-1, (self.features, self.outputs)).to(z.dtype)
 
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        offset = self.offset(context).to(self.biases[0].dtype)
+        offset = self.offset(context).to(self.bias.dtype)
         offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1]).t()
         return offset, [*self.tensors(), *self._masks()]
 
     @classmethod
     def plan_from(cls, recipe: str) -> sweep.MADEPlan:
         return sweep.MADEPlan.from_recipe(recipe)
-
-
-def _entries(parameters: nn.ParameterList) -> list[Tensor]:
-    """Return the entries of a list, whose own iterator makes each from its name, one by one.
-
-    Those that are made from others, by pruning or a parametrisation, are not among the parameters.
-    """
-    own = vars(parameters)["_parameters"]
-    whole = tuple(own) == _NAMES[: len(parameters)]
-    return list(own.values()) if whole else list(parameters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, cast
 
 import torch
@@ -17,8 +18,10 @@ from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
-_PLAIN = (Tensor, Parameter)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PLAIN = frozenset((Tensor, Parameter, type(None)))
+_HOOKS = itemgetter(
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
+)
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
@@ -126,7 +129,7 @@ class Autoregressive(Transform):
         return values if order is None else values.index_select(-1, order.argsort())
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        link = self.kernel_link(z, context) if compiled.runs() else None
+        link = self.kernel_link(z.shape[:-1], context) if readable(z, context) else None
         if link is not None:
             return chain(self, [link], z, inverse=False)
         z = self._ordered(z)
@@ -134,13 +137,13 @@ class Autoregressive(Transform):
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        link = self.kernel_link(x, context) if compiled.runs() else None
+        link = self.kernel_link(x.shape[:-1], context) if readable(x, context) else None
         if link is not None:
             return chain(self, [link], x, inverse=True)
         method = self._method(x)
         if method == "compiled":
             link = self.link(x.shape[:-1], context)
-            rows = x.reshape(math.prod(x.shape[:-1]), self.features).to(link.offset.dtype)
+            rows = x.reshape(math.prod(x.shape[:-1]), self.features).to(link.weight.dtype)
             z, ladj = compiled.solve(cast(cached.Method, self.method), link, rows)
             return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
         x = self._ordered(x)
@@ -157,12 +160,13 @@ class Autoregressive(Transform):
 
     def link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link:
         """Return the tensors that kernels need for a batch of this shape."""
-        made = cast(MADE, self.conditioner)
-        weights = made.tensors()
-        offset = made.offset(context).to(weights[-1].dtype)
-        if offset.ndim > 1:
-            offset = offset.expand(*batch, -1).reshape(math.prod(batch), offset.shape[-1])
-        return compiled.Link(self.order, offset, weights)
+        made = cast(MADE, self._modules["conditioner"])
+        bias, weight = made.vectors()
+        offset = made.shift(context)
+        if offset is not None:
+            offset = offset.to(weight.dtype).expand(*batch, -1)
+            offset = offset.reshape(math.prod(batch), offset.shape[-1])
+        return compiled.Link(self._buffers["order"], bias, weight, offset)
 
     def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-1]
@@ -172,22 +176,19 @@ class Autoregressive(Transform):
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
-    def kernel_link(self, value: Tensor, context: Tensor | None) -> compiled.Link | None:
+    def kernel_link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link | None:
         """Return the tensors for the kernels of the CPU, None where these do not take them.
 
         Kernels read plain memory and call no module: not other kinds of tensors, nor where hooks
-        would not be called, nor subclasses. See `compiled.runs` for when to ask.
+        would not be called, nor subclasses. See `readable` for when to ask.
         """
         if not self._compiled or self.inverse_method not in ("auto", "compiled"):
             return None
-        if value.device.type != "cpu" or value.dtype not in compiled.DTYPES["cpu"]:
+        hooked = _hooked(self) or _hooked(cast(nn.Module, self._modules["conditioner"]))
+        if hooked or type(self) is not Autoregressive:
             return None
-        if type(self) is not Autoregressive or _hooked(self) or _hooked(self.conditioner):
-            return None
-        given = [value] if context is None else [value, context]
-        link = self.link(value.shape[:-1], context)
-        tensors = [*given, link.offset, *link.weights]
-        return link if all(type(tensor) in _PLAIN for tensor in tensors) else None
+        link = self.link(batch, context)
+        return link if _PLAIN.issuperset(map(type, link[1:])) else None
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""
@@ -218,10 +219,16 @@ class Autoregressive(Transform):
         return "cached" if self.method is not None and sweeps_well else "fixed_point"
 
 
+def readable(value: Tensor, context: Tensor | None) -> bool:
+    """Return whether the kernels of the CPU can be called now, and read these."""
+    fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"]
+    return fits and _PLAIN.issuperset((type(value), type(context))) and compiled.runs()
+
+
 def _hooked(module: nn.Module) -> bool:
     """Return whether a call of the module would run more than its class says."""
     state = vars(module)
-    return "forward" in state or any(state[name] for name in _HOOKS)
+    return "forward" in state or any(_HOOKS(state))
 
 
 def _unusable(device: str) -> ImportError:

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from invflow import _checks
 from invflow.transforms import compiled
-from invflow.transforms.autoregressive import Autoregressive, chain
+from invflow.transforms.autoregressive import Autoregressive, chain, readable
 from invflow.transforms.base import Transform
 
 
@@ -102,13 +102,14 @@ def _stretches(
         The first transform of each, and what kernels need of all of its transforms: nothing, where
         they do not take it.
     """
-    joined = not apart and compiled.runs()  # and so torch.compile has nothing else to trace
+    joined = not apart and readable(value, context)  # torch.compile has nothing else to trace then
+    batch = value.shape[:-1]
     stretches: list[tuple[Transform, list[compiled.Link]]] = []
     before: object = None
     for part in parts:
         link = method = None
         if joined and isinstance(part, Autoregressive):
-            link, method = part.kernel_link(value, context if part.context else None), part.method
+            link, method = part.kernel_link(batch, context if part.context else None), part.method
         if link is None:
             stretches.append((part, []))
         elif stretches and stretches[-1][1] and method == before:

@@ -120,24 +120,25 @@ def run(
 
 def solve(method: Method, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the z that one transform maps to `x`, and log|det dz/dx|, as torch can trace it."""
-    order, offset, weights = link
-    order = torch.arange(x.shape[1], device=x.device) if order is None else order
-    packed = offset.expand(len(x), -1).t()
-    weights = _masked(cast(MADEPlan, method.plan), weights)
-    z, ladj, _, _ = call(operators.Solve, method, order, x, packed, *weights)
+    order = torch.arange(x.shape[1], device=x.device) if link.order is None else link.order
+    offset, weights = _packed(cast(MADEPlan, method.plan), link)
+    z, ladj, _, _ = call(operators.Solve, method, order, x, offset.expand(len(x), -1).t(), *weights)
     return z, ladj
 
 
 def _in_pytorch(method: Method, link: Link, z: Tensor) -> tuple[Tensor, Tensor]:
-    order, offset, weights = link
-    plan = cast(MADEPlan, method.plan)
+    order, plan = link.order, cast(MADEPlan, method.plan)
     z = z if order is None else z.index_select(1, order)
-    params = network.outputs(plan.layout, z, offset, *plan.unpack(_masked(plan, weights)))
+    offset, weights = _packed(plan, link)
+    params = network.outputs(plan.layout, z, offset, *plan.unpack(weights))
     x, ladj = method.univariate.forward(z, params.unflatten(1, (plan.layout.features, -1)))
     return x if order is None else x.index_select(1, order.argsort()), ladj.sum(1)
 
 
-def _masked(plan: MADEPlan, weights: list[Tensor]) -> list[Tensor]:
-    """Return weights and the masks of their matrices."""
-    masks = (plan.layout.mask(*block) for block in plan.layout.blocks)
-    return [*weights, *(mask.to(weights[-1]) for mask in masks)]
+def _packed(plan: MADEPlan, link: Link) -> tuple[Tensor, list[Tensor]]:
+    """Return a conditioner's offset, [units] or [batch, units], and the plan's weights."""
+    layout = plan.layout
+    first, *biases = layout.biases(link.bias)
+    masks = (layout.mask(*block).to(link.weight) for block in layout.blocks)
+    offset = first if link.offset is None else first + link.offset
+    return offset, [*biases, *layout.matrices(link.weight), *masks]

@@ -18,13 +18,15 @@ class Link(NamedTuple):
 
     Attributes:
         order: the features in the order in which they are taken, None for that in which they come.
-        offset: of the conditioner, [units] or [batch, units].
-        weights: its other tensors, without masks.
+        bias: all biases of the conditioner, as one vector.
+        weight: all its matrices, without masks, as one vector.
+        offset: what a context adds to the first layer, [batch, units]; None for none.
     """
 
     order: Tensor | None
-    offset: Tensor
-    weights: list[Tensor]
+    bias: Tensor
+    weight: Tensor
+    offset: Tensor | None
 
 
 class Structure(NamedTuple):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
-import itertools
 import math
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,74 +27,96 @@ from invflow.transforms.compiled.cpu import (
     parallel,
     product,
     queue,
+    record,
     sweeps,
     tensors,
+    threads,
     tiles,
 )
+from invflow.transforms.compiled.cpu.record import Record
 from invflow.transforms.compiled.structure import Link
 
 _SOURCES = (
-    activations, gradients, kernels, maps, masked, parallel, product, queue, sweeps, tensors,
-    tiles,
+    activations, gradients, kernels, maps, masked, parallel, product, queue, record, sweeps,
+    tensors, tiles,
 )  # fmt: skip
 #: Multiplications that are worth a thread of their own.
-SHARE = 4e6
+SHARE = 1e6
 
 
 @cache
-def _kernels() -> kernels.Kernels:
-    """Return the kernels, whose machine code is kept on disk where there is a folder for it."""
+def _key() -> str:
+    """Return what machine code is kept under: what it is made from."""
     digest = hashlib.sha256()
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _compiled(name: str, dtype: torch.dtype) -> Any:
+    """Return a kernel, whose machine code is kept on disk where there is a folder for it."""
+    kernel = getattr(kernels, name)
+    number = np.float32 if dtype == torch.float32 else np.float64
     try:
-        return kernels.kernels(digest.hexdigest(), keep=True)
+        return kernel(_key(), True, number)
     except RuntimeError:  # no folder to keep it in
-        return kernels.kernels(digest.hexdigest(), keep=False)
+        return kernel(_key(), False, number)
 
 
 class _Network(NamedTuple):
-    """A layout in the numbers that kernels read: see `sweeps`.
+    """A layout in the numbers that kernels read: see `record`.
 
     Attributes:
-        numbers: units known before each feature, first rows of the layers, whether a layer adds
-            the one before, the activation, and for each matrix the layer that it adds to, the
-            layer that it reads, and its place among all weights.
-        shapes: of the weights, biases first, the first layer's among them.
-        sizes: theirs.
-        views: their shapes, strides and places among all weights.
-        widths: of the layers.
+        starts: units known before each feature.
+        tops: first rows of the layers.
+        blocks: the matrices.
+        first: units of the first layer.
+        units: of all layers.
+        size: how many numbers the matrices have.
     """
 
-    numbers: tuple[Any, ...]
-    shapes: list[tuple[int, ...]]
-    sizes: list[int]
-    views: list[tuple[tuple[int, ...], tuple[int, ...], int]]
-    widths: list[int]
+    starts: NDArray[np.int64]
+    tops: NDArray[np.int64]
+    blocks: NDArray[np.int64]
+    first: int
+    units: int
+    size: int
 
 
 @lru_cache(maxsize=256)
 def _network(layout: Layout) -> _Network:
-    starts, tops, _ = structure.structure(layout)
-    features, *widths = (len(degrees) for degrees in layout.degrees)
-    matrices = [([features, *widths][a], [features, *widths][b]) for a, b in layout.blocks]
-    shapes = [*((width,) for width in widths), *matrices]
-    sizes = [math.prod(shape) for shape in shapes]
-    places = [0, *itertools.accumulate(sizes)][:-1]
-    views = [(shape, (*shape[1:], 1), at) for shape, at in zip(shapes, places, strict=True)]
-    matrix_places = zip(layout.blocks, places[len(widths) :], strict=True)
-    blocks = np.array([(*block, at) for block, at in matrix_places])
-    activation = activations.ACTIVATIONS[layout.activation]
-    numbers = np.array(starts), np.array(tops), layout.residual, activation, blocks
-    return _Network(numbers, shapes, sizes, views, widths)
+    starts, tops, places = structure.structure(layout)
+    widths = [len(degrees) for degrees in layout.degrees[1:]]
+    blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
+    return _Network(
+        starts=np.array(starts, np.int64),
+        tops=np.array(tops, np.int64),
+        blocks=np.array(blocks, np.int64),
+        first=widths[0],
+        units=sum(widths),
+        size=sum(map(math.prod, layout.shapes)),
+    )
+
+
+@lru_cache(maxsize=256)
+def _record(layout: Layout, univariate: str) -> Record:
+    """Return what all chains of such transforms have in common."""
+    network = _network(layout)
+    map, bound = _map(univariate)
+    return Record(
+        layers=len(network.tops), features=layout.features, starts=network.starts.ctypes.data,
+        tops=network.tops.ctypes.data, blocks=network.blocks.ctypes.data,
+        matrices=len(network.blocks), residual=layout.residual,
+        activation=activations.ACTIVATIONS[layout.activation], map=map, bound=bound,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
 def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
     """Return the panels of the matrices, of all transforms: see `kernels`."""
     panels: list[tuple[int, int, int]] = []
-    matrices = _network(layout).shapes[len(layout.hidden) + 1 :]
-    for b, (rows, length) in enumerate(matrices):
+    for b, (rows, length) in enumerate(layout.shapes):
         of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
         across = rows if of_target else length
         panels += [(b, first, int(of_target)) for first in range(0, across, columns)]
@@ -108,33 +128,6 @@ def _map(recipe: str) -> tuple[int, float]:
     """Return the number of a map of which `recipe` is the string, and its bound."""
     name, bound = structure.map_of(recipe)
     return maps.MAPS[name], bound
-
-
-@lru_cache(maxsize=1)
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Return threads that wait for work; a forked process needs its own."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="invflow")
-
-
-def _together(chain: Chain, kernel: Callable[..., bool], threads: int, *arguments: Any) -> bool:
-    """Run a kernel on so many threads, which share its work; return whether it did it."""
-    counter = np.zeros(1, np.int64)
-    if threads == 1:
-        return kernel(counter, *arguments)
-    pool = _pool(os.getpid(), torch.get_num_threads())
-
-    def work(held: Chain = chain) -> bool:
-        """Run the kernel; an interrupted call leaves it what it reads by address."""
-        return kernel(counter, *arguments)
-
-    futures = [pool.submit(work) for _ in range(threads - 1)]
-    try:
-        done = kernel(counter, *arguments)
-    finally:
-        # Whatever comes: those that have begun read memory that would be freed.
-        begun = [future for future in futures if not future.cancel()]
-        wait(begun)
-    return done and all(future.result() for future in begun)
 
 
 class Kept(NamedTuple):
@@ -170,50 +163,48 @@ class Chain:
         self, layout: Layout, univariate: str, inverse: bool, links: Sequence[Link]
     ) -> None:
         self._layout, self._network = layout, _network(layout)
-        self._like = links[0].offset
+        self._like, self._varying = links[0].bias, links[0].offset is not None
         self.columns = product.ROW // self._like.element_size()
         # Held here, as the kernels know their addresses alone.
-        self._weights = [
-            tensor.contiguous() for link in links for tensor in (link.offset, *link.weights)
+        self._links = [self._checked(link) for link in links]
+        addresses = [
+            0 if tensor is None else tensor.data_ptr() for link in self._links for tensor in link
         ]
-        self._orders = [self._order(link.order) for link in links]
-        self._check(len(links))
-        addresses = [tensor.data_ptr() for tensor in self._weights]
-        self._head = (
-            inverse,
-            self.columns,
-            *self._network.numbers,
-            *_map(univariate),
-            np.array(addresses).reshape(len(links), -1),
-            self._like.ndim == 2,
-            np.array([0 if order is None else order.data_ptr() for order in self._orders]),
-        )
+        self._addresses = (ctypes.c_int64 * len(addresses))(*addresses)
+        self._record = Record.from_buffer_copy(_record(layout, univariate))
+        self._tell(
+            inverse=inverse, columns=self.columns, transforms=len(links), varying=self._varying,
+            tensors=ctypes.addressof(self._addresses),
+        )  # fmt: skip
 
-    def _check(self, count: int) -> None:
-        """Check what is read by address."""
-        first, *shapes = self._network.shapes
-        like = self._like
-        offset = like.shape if like.ndim == 2 and like.shape[1:] == first else first
-        expected = (offset, *shapes) * count
-        dtype, device = like.dtype, torch.device("cpu")
-        fits = tuple(tensor.shape for tensor in self._weights) == expected and all(
-            tensor.dtype == dtype and tensor.device == device for tensor in self._weights
-        )
-        if not fits:
-            found = ((tuple(t.shape), str(t.dtype), str(t.device)) for t in self._weights)
-            wanted = ((tuple(shape), str(dtype), "cpu") for shape in expected)
-            got, want = next(pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1])
+    def _tell(self, **entries: Tensor | int) -> None:
+        """Write into the record: numbers, and where tensors lie."""
+        for name, entry in entries.items():
+            setattr(self._record, name, entry if isinstance(entry, int) else entry.data_ptr())
+
+    def _checked(self, link: Link) -> Link:
+        """Return a transform's tensors as they can be read by address."""
+        order, bias, weight, offset = link
+        if order is not None:
+            order = self._order(order)
+        bias = self._vector("bias", bias, (self._network.units,))
+        weight = self._vector("weight", weight, (self._network.size,))
+        if offset is not None:
+            offset = self._vector("offset", offset, (len(offset), self._network.first))
+        return Link(order, bias, weight, offset)
+
+    def _vector(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+        dtype = self._like.dtype
+        if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
             raise ValueError(
-                f"weights must be of shape {want[0]} and {want[1]} on the CPU, "
-                f"got {got[0]} and {got[1]} on {got[2]}"
+                f"{name} must be of shape {shape} and {dtype} on the CPU, "
+                f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
+        return tensor.contiguous()
 
-    def _order(self, order: Tensor | None) -> Tensor | None:
-        """Return an order as kernels read it, None for that in which features come."""
+    def _order(self, order: Tensor) -> Tensor:
         features = self._layout.features
-        if order is None:
-            return None
-        if order.shape != (features,) or order.device.type != "cpu":
+        if order.shape != (features,) or not order.is_cpu:
             raise ValueError(
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
@@ -223,13 +214,15 @@ class Chain:
     def _tiles(self, batch: int) -> int:
         return math.ceil(batch / self.columns)
 
-    def _run(self, kernel: Callable[..., bool], batch: int, pieces: int, *inputs: Any) -> None:
+    def _run(self, name: str, batch: int, pieces: int) -> None:
         """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
-        work = batch * sum(self._network.sizes) * len(self._orders)
-        threads = max(1, min(torch.get_num_threads(), pieces, int(work / SHARE)))
-        arrays = [each.numpy() if isinstance(each, Tensor) else each for each in inputs]
-        if not _together(self, kernel, threads, *self._head, *arrays):
-            orders = [None if order is None else order.tolist() for order in self._orders]
+        work = batch * self._network.size * len(self._links)
+        count = max(1, min(torch.get_num_threads(), pieces, int(work / SHARE)))
+        self._tell(batch=batch, taken=0, done=0)
+        kernel = _compiled(name, self._like.dtype)
+        threads.run(kernel.address, ctypes.addressof(self._record), count)
+        if self._record.done < pieces:
+            orders = [None if link.order is None else link.order.tolist() for link in self._links]
             raise ValueError(f"orders must be permutations, got {orders}")
 
     def map(self, value: Tensor, keep: bool) -> tuple[Tensor, Tensor, Kept]:
@@ -246,15 +239,16 @@ class Chain:
             ValueError: values or offsets of another shape or precision, an order that is no
                 permutation.
         """
-        layout, count, like = self._layout, len(self._orders), self._like
+        layout, count, like = self._layout, len(self._links), self._like
         if value.dtype != like.dtype or value.shape[1] != layout.features:
             raise ValueError(
                 f"values must be [batch, {layout.features}] and {like.dtype}, "
                 f"got {tuple(value.shape)} and {value.dtype}"
             )
         batch = len(value)
-        if like.ndim == 2 and len(like) != batch:
-            raise ValueError(f"offsets must have {batch} rows, got {len(like)}")
+        for _, _, _, offset in self._links:
+            if offset is not None and len(offset) != batch:
+                raise ValueError(f"offsets must have {batch} rows, got {len(offset)}")
         tiles, columns = self._tiles(batch), self.columns
         outputs, units = layout.features * layout.outputs, sum(layout.hidden)
         value = value.contiguous()
@@ -265,10 +259,11 @@ class Chain:
             memory.empty((count if keep else int(layout.residual), tiles, units * columns), value),
         )
         ladj = value.new_empty(batch)
-        self._run(
-            _kernels().chain, batch, tiles,
-            value, kept.steps, ladj, kept.params, kept.hidden,
+        self._tell(
+            value=value, keep=keep, steps=kept.steps, ladj=ladj, params=kept.params,
+            hidden=kept.hidden,
         )  # fmt: skip
+        self._run("chain", batch, tiles)
         return kept.steps[-1], ladj, kept
 
     def pull(
@@ -285,48 +280,41 @@ class Chain:
             Cotangents of what was mapped, [batch, features], of parameters and pre-activations,
             laid out as these, and the sums of both, [tiles, transforms, units].
         """
-        results = (
-            torch.empty_like(kept.value),
-            memory.empty(kept.params.shape, kept.value),
-            memory.empty(kept.hidden.shape, kept.value),
-            kept.value.new_empty(
-                kept.params.shape[1], len(self._orders), sum(self._network.widths)
-            ),
-        )
-        self._run(
-            _kernels().reverse_chain, len(bar), self._tiles(len(bar)),
-            *kept, bar.contiguous(), bar_ladj.contiguous(), *results,
+        batch, tiles = len(bar), self._tiles(len(bar))
+        units, count = self._network.units, len(self._links)
+        bar, bar_ladj = bar.contiguous(), bar_ladj.contiguous()
+        bar_value = torch.empty_like(kept.value)
+        bar_params = memory.empty(kept.params.shape, kept.value)
+        bar_hidden = memory.empty(kept.hidden.shape, kept.value)
+        sums = kept.value.new_empty(tiles, count, units)
+        self._tell(
+            keep=True, value=kept.value, steps=kept.steps, params=kept.params,
+            hidden=kept.hidden, bar=bar, bar_ladj=bar_ladj, bar_value=bar_value,
+            bar_params=bar_params, bar_hidden=bar_hidden, sums=sums,
         )  # fmt: skip
-        return results
+        self._run("reverse_chain", batch, tiles)
+        return bar_value, bar_params, bar_hidden, sums
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
 
         Returns:
-            Gradients of what was mapped, and those of offset, biases and matrices, link by link.
+            Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
-        layout, count, network = self._layout, len(self._orders), self._network
+        count = len(self._links)
         result, bar_params, bar_hidden, sums = self.pull(kept, bar, bar_ladj)
-        flat = memory.empty((count, sum(network.sizes)), result)
-        torch.sum(sums, 0, out=flat[:, : sums.shape[2]])
-        tasks = _tasks(layout, self.columns, count)
-        self._run(
-            _kernels().weight_gradients, len(bar), len(tasks),
-            *kept[:2], kept.hidden, bar_params, bar_hidden, flat, tasks,
-        )  # fmt: skip
-        starts = range(0, flat.numel(), flat.shape[1])
-        found = [
-            flat.as_strided(shape, stride, start + at)
-            for start in starts
-            for shape, stride, at in network.views
-        ]
-        if self._like.ndim == 2:
-            first = bar_hidden if layout.hidden else bar_params
-            found[:: len(network.sizes)] = [self._by_rows(own, len(result)) for own in first]
-        return result, found
+        weights = memory.empty((count, self._network.size), result)
+        tasks = _tasks(self._layout, self.columns, count)
+        self._tell(result=weights, tasks=tasks.ctypes.data, pieces=len(tasks))
+        self._run("weight_gradients", len(bar), len(tasks))
+        found = [sums.sum(0).unbind(), weights.unbind()]
+        if self._varying:
+            first = bar_hidden if self._layout.hidden else bar_params
+            found.append(tuple(self._by_rows(own, len(result)) for own in first))
+        return result, [gradient for each in zip(*found, strict=True) for gradient in each]
 
     def _by_rows(self, tiles: Tensor, batch: int) -> Tensor:
         """Return what the first layer has in each tile, by rows of the batch."""
         rows = tiles.view(len(tiles), tiles.shape[1] // self.columns, self.columns)
-        units = rows[:, : self._network.widths[0]]
+        units = rows[:, : self._network.first]
         return units.transpose(1, 2).flatten(0, 1)[:batch]

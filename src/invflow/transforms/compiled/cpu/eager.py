@@ -51,8 +51,8 @@ def run(job: Job, links: Sequence[Link], value: Tensor) -> tuple[Tensor, Tensor]
         x or z, [batch, features], and the log-determinants, [batch]; differentiable.
     """
     if torch.is_grad_enabled():
-        tensors = [tensor for link in links for tensor in (link.offset, *link.weights)]
-        return cast(Any, _Map).apply(job, [link.order for link in links], value, *tensors)
+        orders = [link.order for link in links]
+        return cast(Any, _Map).apply(job, orders, value, *_tensors(links))
     _, ladj, kept = job.chain(links).map(value.detach(), keep=False)
     return kept.steps.squeeze_(0), ladj  # no view, which autograd would not let be changed
 
@@ -86,20 +86,23 @@ class _Map(Function):
         return None, None, result, *gradients
 
 
+def _tensors(links: Sequence[Link]) -> list[Tensor]:
+    """Return all tensors of transforms but their orders."""
+    return [tensor for link in links for tensor in link[1:] if tensor is not None]
+
+
 def _links(orders: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[Link]:
     """Return the transforms of which these are the orders and the other tensors."""
     size = len(tensors) // len(orders)
-    cuts = range(0, len(tensors), size)
-    each = zip(orders, cuts, strict=True)
-    return [Link(order, tensors[i], list(tensors[i + 1 : i + size])) for order, i in each]
+    offsets = tensors[2::size] if size > 2 else [None] * len(orders)
+    return list(map(Link, orders, tensors[::size], tensors[1::size], offsets))
 
 
 def _again(
     job: Job, links: Sequence[Link], value: Tensor, bar: Tensor, bar_ladj: Tensor
 ) -> list[Tensor | None]:
     """Return gradients from PyTorch: to be differentiated again, or mapped over."""
-    tensors = [tensor for link in links for tensor in (link.offset, *link.weights)]
-    inputs = [value, *tensors]
+    inputs = [value, *_tensors(links)]
     graph = torch.is_grad_enabled()
     with torch.enable_grad():
         total = torch.zeros_like(value[:, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -37,8 +38,7 @@ def pull(
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
-    none = z.new_empty(len(plan.layout.degrees[1]), 0)  # the way back needs no offset
-    chain = _chain(plan, univariate, order, none, weights)
+    chain = _chain(plan, univariate, order, None, weights)  # the way back needs no offset
     z = z.contiguous()
     rows = (_by_tiles(rows, chain.columns)[None] for rows in (params, hidden))
     bar_x, *bars, _ = chain.pull(Kept(z, z[None], *rows), bar_z, bar_ladj)
@@ -47,11 +47,17 @@ def pull(
 
 
 def _chain(
-    plan: MADEPlan, univariate: str, order: Tensor, offset: Tensor, weights: list[Tensor]
+    plan: MADEPlan, univariate: str, order: Tensor, offset: Tensor | None, weights: list[Tensor]
 ) -> Chain:
     biases, _, matrices, _ = plan.unpack(weights)
-    own = offset[:, 0] if offset.shape[1] > 0 and offset.stride(1) == 0 else offset.t()
-    return Chain(plan.layout, univariate, True, [Link(order, own, [*biases, *matrices])])
+    first, varying = weights[-1].new_zeros(len(plan.layout.degrees[1])), None
+    if offset is not None and offset.shape[1] > 0 and offset.stride(1) == 0:
+        first = offset[:, 0]
+    elif offset is not None:
+        varying = offset.t()
+    weight = torch.cat([matrix.flatten() for matrix in matrices])
+    link = Link(order, torch.cat([first, *biases]), weight, varying)
+    return Chain(plan.layout, univariate, True, [link])
 
 
 def _by_units(rows: Tensor, columns: int, batch: int) -> Tensor:

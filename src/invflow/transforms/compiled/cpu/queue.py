@@ -10,19 +10,33 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
+from numba import njit, types
 from numba.extending import intrinsic
 
+from invflow.transforms.compiled.cpu.record import Record
 
-def _emit_take(context, counter):
-    """Return the number of the next piece: what the counter [1] holds, which is one more then."""
+
+def _emit_count(context, address):
+    """Return the integer at an address, which is one more then."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("add", array.data, ir.IntType(64)(1), "monotonic")
+        counter = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", counter, ir.IntType(64)(1), "monotonic")
 
-    return types.int64(counter), emit
+    return types.int64(address), emit
 
 
-take: Any = intrinsic(_emit_take)
+_count: Any = intrinsic(_emit_count)
+_TAKEN, _DONE = Record.taken.offset, Record.done.offset
+
+
+@njit(nogil=True)
+def take(record):
+    """Return the number of the next piece, from the record at this address."""
+    return _count(record + _TAKEN)
+
+
+@njit(nogil=True)
+def finish(record):
+    """Count one piece more as done."""
+    _count(record + _DONE)

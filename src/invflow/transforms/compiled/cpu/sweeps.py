@@ -48,8 +48,7 @@ def sweep(
         map: the univariate map's number in `MAPS`.
         bound: of an affine map's log-scale.
         biases: of all layers, flat.
-        offset: pre-activations of layer 1 without its features, [batch, units], in place of its
-            biases; without rows where those say all.
+        offset: what a context adds to layer 1, [batch, units]; without rows for none.
         hidden: filled with the tile's pre-activations, [units * columns]; empty where they are not
             wanted.
         begin: the first element of the batch in the tile.

@@ -1,4 +1,4 @@
-"""What kernels read by address: orders, biases and matrices, where they lie in memory."""
+"""What kernels read by address: their record, and all that it tells of."""
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportUntypedFunctionDecorator=false
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
+
+from invflow.transforms.compiled.cpu.record import RECORDS
 
 
 def _emit_pointer(context, address, like):
@@ -28,22 +30,55 @@ def numbers(address, shape, like):
 
 
 @njit(nogil=True)
-def read_orders(addresses, features):
-    """Return the features in the order in which each transform takes them.
+def read_record(address):
+    """Return the record at an address."""
+    return numbers(address, (1,), RECORDS)[0]
 
-    Args:
-        addresses: of the orders, [transforms]; 0 for that in which they come.
-        features: how many there are.
+
+@njit(nogil=True)
+def _integers(address, shape):
+    return numbers(address, shape, np.empty(0, np.int64))
+
+
+@njit(nogil=True)
+def read_network(job):
+    """Return where layers start and what is known of them: see `sweeps`."""
+    starts = _integers(job.starts, (job.layers, job.features + 1))
+    return starts, _integers(job.tops, (job.layers,))
+
+
+@njit(nogil=True)
+def read_steps(job, starts, tops, like):
+    """Return what is mapped, what comes out of each transform, and what is kept of it."""
+    tiles = -(-job.batch // job.columns)
+    count = job.transforms if job.keep else 0
+    kept = count if job.keep or not job.residual else 1
+    units, outputs = tops[-1] - job.features, starts[-1, -1]
+    value = numbers(job.value, (job.batch, job.features), like)
+    steps = numbers(job.steps, (max(count, 1), job.batch, job.features), like)
+    params = numbers(job.params, (count, tiles, outputs * job.columns), like)
+    return value, steps, params, numbers(job.hidden, (kept, tiles, units * job.columns), like)
+
+
+@njit(nogil=True)
+def _tensors(job):
+    return _integers(job.tensors, (job.transforms, 4))
+
+
+@njit(nogil=True)
+def read_orders(job):
+    """Return the features in the order in which each transform takes them.
 
     Returns:
         [transforms, features], or no rows at all where one is no permutation.
     """
-    result = np.empty((addresses.size, features), np.int64)
-    for k in range(addresses.size):
+    features, addresses = job.features, _tensors(job)[:, 0]
+    result = np.empty((job.transforms, features), np.int64)
+    for k in range(job.transforms):
         if addresses[k] == 0:
             result[k] = np.arange(features)
             continue
-        result[k] = numbers(addresses[k], (features,), addresses)
+        result[k] = _integers(addresses[k], (features,))
         met = np.zeros(features, np.bool_)
         for feature in result[k]:
             if feature < 0 or feature >= features or met[feature]:
@@ -53,33 +88,25 @@ def read_orders(addresses, features):
 
 
 @njit(nogil=True)
-def read_biases(addresses, starts, varying, like):
-    """Return the biases of all layers, [transforms, units].
-
-    Args:
-        addresses: of the weights, [transforms, weights]: biases, then matrices.
-        starts: see `sweeps`.
-        varying: whether the first layer's differ from row to row of the batch, and are left out.
-        like: an array of such numbers.
-    """
-    widths = starts[1:, -1]
-    result = np.zeros((addresses.shape[0], widths.sum()), like.dtype)
-    for k in range(addresses.shape[0]):
-        at = 0
-        for layer in range(widths.size):
-            if layer > 0 or not varying:
-                own = numbers(addresses[k, layer], (widths[layer],), like)
-                result[k, at : at + widths[layer]] = own
-            at += widths[layer]
-    return result
+def read_biases(job, k, tops, starts, like):
+    """Return the biases of a transform, [units]."""
+    units = tops[-1] + starts[-1, -1] - job.features
+    return numbers(_tensors(job)[k, 1], (units,), like)
 
 
 @njit(nogil=True)
-def read_blocks(addresses, starts, blocks):
+def read_offset(job, k, starts, like):
+    """Return what a context adds to the first layer, [batch, units]; without rows for none."""
+    rows = job.batch if job.varying else 0
+    return numbers(_tensors(job)[k, 3], (rows, starts[1, -1]), like)
+
+
+@njit(nogil=True)
+def read_blocks(job, like):
     """Return for each matrix of each transform its target, its source and its address."""
-    first, transforms = starts.shape[0] - 1, addresses.shape[0]
-    result = np.empty((transforms, blocks.shape[0], 3), np.int64)
-    for k in range(transforms):
+    result = np.empty((job.transforms, job.matrices, 3), np.int64)
+    blocks = _integers(job.blocks, (job.matrices, 3))
+    for k in range(job.transforms):
         result[k] = blocks
-        result[k, :, 2] = addresses[k, first:]
+        result[k, :, 2] = _tensors(job)[k, 2] + blocks[:, 2] * like.itemsize
     return result

@@ -83,7 +83,7 @@ def total(tile, first, count):
 
 @njit(nogil=True)
 def start(tile, columns, tops, layer, low, high, biases, offset, begin, end):
-    """Let units of a layer start from their biases, or from what they have of the context.
+    """Let units of a layer start from their biases, and from what they have of a context.
 
     Args:
         tile: the tile's memory, flat.
@@ -93,7 +93,7 @@ def start(tile, columns, tops, layer, low, high, biases, offset, begin, end):
         low: its first unit.
         high: the unit after the last.
         biases: of all layers.
-        offset: in place of the first layer's, [batch, units]; without rows where there is none.
+        offset: what a context adds to the first layer, [batch, units]; without rows for none.
         begin: the first row of the batch.
         end: the row after the last.
     """
@@ -104,4 +104,4 @@ def start(tile, columns, tops, layer, low, high, biases, offset, begin, end):
             row[c] = bias
         if layer == 1 and part.shape[0] > 0:
             for c in range(end - begin):
-                row[c] = part[c, unit]
+                row[c] += part[c, unit]

@@ -1,0 +1,66 @@
+"""What a kernel is given: one record of numbers and addresses, by its own address."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+_NAMES = (
+    "taken", "done", "inverse", "columns", "transforms", "batch", "keep",
+    "layers", "features", "starts", "tops", "blocks", "matrices", "residual", "activation", "map",
+    "tensors", "varying",
+    "value", "steps", "ladj", "params", "hidden",
+    "bar", "bar_ladj", "bar_value", "bar_params", "bar_hidden", "sums",
+    "result", "tasks", "pieces",
+)  # fmt: skip
+
+
+class Record(ctypes.Structure):
+    """A chain of transforms, a batch, and what becomes of it; arrays by address.
+
+    The chain. Its transforms are alike but for their weights and orders, and stand in the order in
+    which they are taken: the last one of a flow first, where the flow is inverted.
+
+    - taken, done: how many pieces of work threads have taken, and finished.
+    - inverse: whether transforms are taken from x to z.
+    - columns: of a tile.
+    - transforms, batch, layers, features: how many there are; layers with features and outputs.
+    - starts, [layers, features + 1]: see `sweeps`, like tops, [layers].
+    - blocks, [matrices, 3]: for each matrix the layer that it adds to, the layer that it reads,
+      and its place among all weights of a transform.
+    - residual: whether a hidden layer adds the one before.
+    - activation, map: their numbers; bound: of an affine map's log-scale.
+    - tensors, [transforms, 4]: the addresses of the features in the order in which they are taken,
+      or 0 for that in which they come; of the biases, [units]; of the matrices, [weights]; and of
+      what a context adds to the first layer, [batch, units], or 0.
+    - varying: whether there is a context.
+
+    The way there.
+
+    - value, [batch, features]: what is mapped.
+    - keep: whether what the way back needs is kept.
+    - steps, [transforms, batch, features]: what comes out of each transform; of the last one alone,
+      if nothing is kept, [1, batch, features].
+    - ladj, [batch]: the log-determinants.
+    - params, [transforms, tiles, features * outputs * columns]: the parameters, if kept.
+    - hidden, [transforms, tiles, units * columns]: the pre-activations, if kept; of one transform,
+      if not, but a hidden layer adds the one before.
+
+    The way back.
+
+    - bar, [batch, features]: cotangents of what came out of the last transform; bar_ladj, [batch]:
+      those of the log-determinants.
+    - bar_value: those of what was mapped; bar_params, bar_hidden: those of parameters and
+      pre-activations, laid out as these.
+    - sums, [tiles, transforms, units]: the sums of both over each tile, the biases' gradients.
+    - result, [transforms, weights]: the gradients.
+    - tasks, [pieces, 4]: panels of matrices: which transform, which matrix, the first unit, and
+      whether it is one of the target.
+    """
+
+    _fields_ = [*((name, ctypes.c_int64) for name in _NAMES), ("bound", ctypes.c_double)]
+
+
+#: As Numba sees it.
+RECORDS = np.empty(0, np.dtype(Record))
