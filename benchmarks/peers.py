@@ -10,8 +10,9 @@ between them, whatever else a library has at its default:
 
 The libraries take turns, so that a machine that slows down slows all of them; a time is a median.
 A turn begins with a pause, as threads of the one before keep processors busy waiting for work.
-Then come four calls, of which the first is not counted: it finds the caches full of what the others
-left, as no call in a training loop does. Calls of more than a fifth of a second are turns of one.
+Then come calls, one after another as in a training loop, for a tenth of a second. The first half is
+not counted: it finds the caches full of what the others left, and threads asleep. Calls of more
+than a fifth of a second are turns of one.
 flowjax is compiled (`jax.jit`), and its first calls are not counted; the others run as they do by
 default. In brackets stands the time of the fastest other library over invflow's.
 
@@ -62,8 +63,8 @@ FLOORS = [
     Size(256, 512, 1024),
     Size(784, 1024, 256),
 ]
-#: Seconds below which a turn is more than one call, and those of the pause before it.
-STEADY, PAUSE = 0.2, 0.02
+#: Seconds below which a turn is more than one call, those of the pause before it, and of its halves.
+STEADY, PAUSE, HALF = 0.2, 0.02, 0.05
 Call = Callable[[], object]
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -255,6 +256,15 @@ def seconds(call: Call) -> float:
     return time.perf_counter() - start
 
 
+def _steady(call: Call) -> list[float]:
+    """Return how long calls take, one after another, once they have gone on for a while."""
+    begin, times = time.perf_counter(), list[float]()
+    while (spent := time.perf_counter() - begin) < 2 * HALF or len(times) < 3:
+        took = seconds(call)
+        times += [took] if spent > HALF else []
+    return times
+
+
 def take_turns(calls: dict[str, Call], effort: Effort) -> dict[str, float]:
     """Return the median milliseconds of calls that take turns; slow ones sit out some turns."""
     first: dict[str, float] = {}
@@ -271,9 +281,7 @@ def take_turns(calls: dict[str, Call], effort: Effort) -> dict[str, float]:
             every = min(int(first[name] / quickest / 10) + 1, 50)
             if turn % every == 0 and (first[name] < effort.slowest or turn == 0):
                 time.sleep(PAUSE)
-                if first[name] < STEADY:
-                    call()
-                times[name] += [seconds(call) for _ in range(3 if first[name] < STEADY else 1)]
+                times[name] += [seconds(call)] if first[name] > STEADY else _steady(call)
         turn += 1
     return {name: 1e3 * statistics.median(each) for name, each in times.items()}
 

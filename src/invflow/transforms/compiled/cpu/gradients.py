@@ -14,7 +14,7 @@ from numba import njit
 
 from invflow.transforms.compiled.cpu.activations import activate
 from invflow.transforms.compiled.cpu.masked import seen
-from invflow.transforms.compiled.cpu.product import accumulate, transpose
+from invflow.transforms.compiled.cpu.product import GROUP, accumulate, accumulate_group, transpose
 from invflow.transforms.compiled.cpu.tiles import copy, load
 
 
@@ -89,17 +89,25 @@ def source_panel(
             end,
         )
         transpose(values, 0, beyond - first, columns, scratch)
+        cotangents, size = deltas[t].ctypes.data, columns * z.itemsize
+        for i in range(low, rows - GROUP + 1, GROUP):
+            right = seen(starts, source, degrees[tops[target] + i + GROUP - 1]) - first
+            accumulate_group(
+                total, i - low, cotangents + (own + i) * size, columns, 1,
+                scratch, 0, end - begin, 0, min(right, columns),
+            )  # fmt: skip
+        i = rows - (rows - low) % GROUP
         accumulate(
-            total, 0, rows - low,
-            deltas[t].ctypes.data + (own + low) * columns * z.itemsize, columns, 1,
+            total, i - low, rows - i, cotangents + (own + i) * size, columns, 1,
             scratch, 0, end - begin, columns,
         )  # fmt: skip
     result[:low, first:beyond] = 0
     for i in range(low, rows):
-        part = result[i, first:beyond]
-        visible = min(seen(starts, source, degrees[tops[target] + i]), beyond) - first
-        copy(total, (i - low) * columns, part, 0, visible)
-        part[visible:] = 0
+        visible = min(seen(starts, source, degrees[tops[target] + i]), beyond)
+        for j in range(first, visible):
+            result[i, j] = total[(i - low) * columns + j - first]
+        for j in range(visible, beyond):
+            result[i, j] = 0
 
 
 @njit(nogil=True)
@@ -116,16 +124,24 @@ def target_panel(
     high = seen(starts, source, degrees[tops[target] + beyond - 1])
     total = np.zeros(high * columns, z.dtype)
     values = np.empty(high * columns, z.dtype)
-    others, scratch = np.empty((2, columns * columns), z.dtype)
+    scratch = np.empty(columns * columns, z.dtype)
     for t in range(len(deltas)):
         begin, end = t * columns, min((t + 1) * columns, batch)
         _values(values, columns, tops, source, 0, high, activation, order, z, hidden[t], begin, end)
-        copy(deltas[t], (own + first) * columns, others, 0, (beyond - first) * columns)
-        transpose(others, 0, beyond - first, columns, scratch)
-        accumulate(total, 0, high, values.ctypes.data, columns, 1, scratch, 0, end - begin, columns)
+        transpose(deltas[t], own + first, beyond - first, columns, scratch)
+        given, size = values.ctypes.data, columns * z.itemsize
+        for i in range(0, high - GROUP + 1, GROUP):
+            left = max(starts[target, degrees[tops[source] + i]] - first, 0)
+            accumulate_group(
+                total, i, given + i * size, columns, 1, scratch, 0, end - begin, left, columns
+            )  # fmt: skip
+        i = high - high % GROUP
+        accumulate(
+            total, i, high - i, given + i * size, columns, 1, scratch, 0, end - begin, columns
+        )  # fmt: skip
     for i in range(first, beyond):
-        column, part = total[i - first :], result[i]
         visible = seen(starts, source, degrees[tops[target] + i])
         for j in range(visible):
-            part[j] = column[j * columns]
-        part[visible:] = 0
+            result[i, j] = total[j * columns + i - first]
+        for j in range(visible, result.shape[1]):
+            result[i, j] = 0

@@ -17,6 +17,7 @@ from numba import cfunc, types
 from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.gradients import source_panel, target_panel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
+from invflow.transforms.compiled.cpu.product import total
 from invflow.transforms.compiled.cpu.queue import finish, take
 from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
 from invflow.transforms.compiled.cpu.tensors import (
@@ -29,7 +30,7 @@ from invflow.transforms.compiled.cpu.tensors import (
     read_record,
     read_steps,
 )
-from invflow.transforms.compiled.cpu.tiles import clear, copy, load, total, unload
+from invflow.transforms.compiled.cpu.tiles import clear, copy, load, unload
 
 _SIGNATURE = types.void(types.int64)
 
@@ -141,7 +142,7 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
                 copy(tile, features * columns, bar_hidden[k, t], 0, bar_hidden.shape[2])
                 copy(tile, tops[last] * columns, bar_params[k, t], 0, bar_params.shape[2])
                 for unit in range(features, bottom):
-                    sums[t, k, unit - features] = total(tile, unit * columns, columns)
+                    sums[t, k, unit - features] = total(tile, unit * columns)
             finish(address)
             t = take(address)
 

@@ -37,6 +37,19 @@ def seen(starts, source, degree):
 
 
 @njit(nogil=True)
+def _together(degrees, unit, rows):
+    """Return how many units of a layer, of `rows` from this one on, to take in one product.
+
+    As a group, what they do not all see takes a product of its own for each; so units of the same
+    degree are a group, if they are nearly enough for one.
+    """
+    most, same = min(GROUP, rows), 1
+    while same < most and degrees[unit + same] == degrees[unit]:
+        same += 1
+    return min(same, 4) if 4 <= same < most else most
+
+
+@njit(nogil=True)
 def read(tile, columns, starts, tops, degrees, target, source, weights):
     """Add to the rows of a layer what it reads of another.
 
@@ -54,8 +67,10 @@ def read(tile, columns, starts, tops, degrees, target, source, weights):
     rows, length = starts[target, features], starts[source, features]
     own, size = tops[target], tile.itemsize
     for begin in range(0, length, DEPTH):
-        for first in range(0, rows, GROUP):
-            count = min(GROUP, rows - first)
+        first, count = 0, 0
+        while first + count < rows:
+            first += count
+            count = _together(degrees, own + first, rows - first)
             shared = seen(starts, source, degrees[own + first])
             if shared > begin:
                 accumulate(
@@ -83,8 +98,10 @@ def pull(tile, columns, starts, tops, degrees, target, source, weights):
     own, size = tops[source], tile.itemsize
     for begin in range(0, length, DEPTH):
         end = min(begin + DEPTH, length)
-        for first in range(0, rows, GROUP):
-            count = min(GROUP, rows - first)
+        first, count = 0, 0
+        while first + count < rows:
+            first += count
+            count = _together(degrees, own + first, rows - first)
             shared = starts[target, degrees[own + first + count - 1]]
             low = max(shared, begin)
             if low < end:

@@ -178,6 +178,47 @@ def accumulate(out, row, rows, weights, across, along, values, source, count, co
                 _one(out, place + c, at, across, along, values, read + c, depth)
 
 
+@njit(nogil=True)
+def accumulate_group(out, row, weights, across, along, values, source, count, left, right):
+    """Add a product to a whole group of rows, from column `left` to `right` at least.
+
+    See `accumulate`; at most `DEPTH` rows are read.
+    """
+    columns = ROW // out.itemsize
+    wide = columns * _BREADTHS[0] // ROW
+    for c in range(left // wide * wide, right, wide):
+        _most(
+            out, row * columns + c, weights, across, along, values, source * columns + c, count
+        )  # fmt: skip
+
+
+def _emit_total(context, values, at):
+    """Return the sum of a row of a tile that begins at an index."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = context.get_value_type(signature.args[0].dtype)
+        size = context.get_abi_sizeof(number)
+        vector = ir.VectorType(number, REGISTER // size)
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        start = builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
+        places = (builder.gep(start, [ir.IntType(64)(v)]) for v in range(ROW // REGISTER))
+        parts = [builder.load(place, align=size) for place in places]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [builder.fadd(*pair) for pair in pairs]
+        lanes = [
+            builder.extract_element(parts[0], ir.IntType(32)(i)) for i in range(REGISTER // size)
+        ]
+        while len(lanes) > 1:
+            lanes = [builder.fadd(*pair) for pair in zip(lanes[::2], lanes[1::2], strict=True)]
+        return lanes[0]
+
+    return values.dtype(values, at), emit
+
+
+total: Any = intrinsic(_emit_total)
+
+
 def _turn(context, values, at, out, to, step):
     """Write the transpose of a square, as large as a register is long, of a tile to another."""
 

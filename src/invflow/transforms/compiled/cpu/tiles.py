@@ -4,7 +4,11 @@
 # pyright: reportUntypedFunctionDecorator=false
 from __future__ import annotations
 
-from numba import njit
+from typing import Any
+
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 
 @njit(nogil=True)
@@ -47,6 +51,25 @@ def clear(tile, columns, count):
             tile[row * columns + count : (row + 1) * columns] = 0
 
 
+def _emit_copy(context, source, first, target, to, count):
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = [
+            builder.gep(
+                cgutils.create_struct_proxy(signature.args[i])(context, builder, arguments[i]).data,
+                [arguments[i + 1]],
+            )
+            for i in (0, 2)
+        ]
+        size = context.get_abi_sizeof(context.get_value_type(source.dtype))
+        cgutils.raw_memcpy(builder, places[1], places[0], arguments[4], size)
+        return context.get_dummy_value()
+
+    return types.void(source, first, target, to, count), emit
+
+
+_copy: Any = intrinsic(_emit_copy)
+
+
 @njit(nogil=True)
 def copy(source, first, target, to, count):
     """Copy numbers from one flat array to another.
@@ -58,9 +81,7 @@ def copy(source, first, target, to, count):
         to: where the first goes.
         count: how many.
     """
-    given, result = source[first : first + count], target[to : to + count]
-    for i in range(count):
-        result[i] = given[i]
+    _copy(source, first, target, to, count)  # slices cost more than what they copy
 
 
 @njit(nogil=True)
@@ -69,16 +90,6 @@ def add(source, first, target, to, count):
     given, result = source[first : first + count], target[to : to + count]
     for i in range(count):
         result[i] += given[i]
-
-
-@njit(nogil=True, fastmath={"reassoc", "nsz"})  # or a row were added up number by number
-def total(tile, first, count):
-    """Return the sum of numbers of a tile."""
-    part = tile[first : first + count]
-    result = part[0]
-    for i in range(1, count):
-        result += part[i]
-    return result
 
 
 @njit(nogil=True)
@@ -99,9 +110,8 @@ def start(tile, columns, tops, layer, low, high, biases, offset, begin, end):
     """
     part = offset[begin:end]
     for unit in range(low, high):
-        row, bias = tile[(tops[layer] + unit) * columns :], biases[tops[layer] - tops[1] + unit]
-        for c in range(columns):
-            row[c] = bias
+        at = (tops[layer] + unit) * columns
+        tile[at : at + columns] = biases[tops[layer] - tops[1] + unit]
         if layer == 1 and part.shape[0] > 0:
             for c in range(end - begin):
-                row[c] += part[c, unit]
+                tile[at + c] += part[c, unit]
