@@ -41,7 +41,7 @@ _SOURCES = (
     tensors, tiles,
 )  # fmt: skip
 #: Multiplications that are worth a thread of their own.
-SHARE = 1e6
+SHARE = 5e5
 
 
 @cache
@@ -225,12 +225,11 @@ class Chain:
             orders = [None if link.order is None else link.order.tolist() for link in self._links]
             raise ValueError(f"orders must be permutations, got {orders}")
 
-    def map(self, value: Tensor, keep: bool) -> tuple[Tensor, Tensor, Kept]:
+    def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map a batch.
 
         Args:
             value: z or x, [batch, features].
-            keep: whether what the way back needs is kept; otherwise `Kept` is of no use.
 
         Returns:
             x or z, [batch, features], and log-determinants, [batch].
@@ -239,32 +238,41 @@ class Chain:
             ValueError: values or offsets of another shape or precision, an order that is no
                 permutation.
         """
-        layout, count, like = self._layout, len(self._links), self._like
-        if value.dtype != like.dtype or value.shape[1] != layout.features:
+        value = self._checked_batch(value)
+        result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
+        layout, tiles = self._layout, self._tiles(len(value))
+        # The layer before is read where it is kept.
+        units = sum(layout.hidden) if layout.residual else 0
+        hidden = memory.empty((tiles, units * self.columns), value)
+        self._tell(value=value, keep=False, steps=result, ladj=ladj, hidden=hidden)
+        self._run("chain", len(value), tiles)
+        return result, ladj
+
+    def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
+        """Map a batch, and keep what the way back needs; see `map`."""
+        value = self._checked_batch(value)
+        layout, count = self._layout, len(self._links)
+        tiles, columns = self._tiles(len(value)), self.columns
+        outputs, units = layout.features * layout.outputs, sum(layout.hidden)
+        steps = memory.empty((count, *value.shape), value)
+        params = memory.empty((count, tiles, outputs * columns), value)
+        hidden = memory.empty((count, tiles, units * columns), value)
+        ladj = value.new_empty(len(value))
+        self._tell(value=value, keep=True, steps=steps, ladj=ladj, params=params, hidden=hidden)
+        self._run("chain", len(value), tiles)
+        return steps[-1], ladj, Kept(value, steps, params, hidden)
+
+    def _checked_batch(self, value: Tensor) -> Tensor:
+        features, dtype = self._layout.features, self._like.dtype
+        if value.dtype != dtype or value.shape[1] != features:
             raise ValueError(
-                f"values must be [batch, {layout.features}] and {like.dtype}, "
+                f"values must be [batch, {features}] and {dtype}, "
                 f"got {tuple(value.shape)} and {value.dtype}"
             )
-        batch = len(value)
         for _, _, _, offset in self._links:
-            if offset is not None and len(offset) != batch:
-                raise ValueError(f"offsets must have {batch} rows, got {len(offset)}")
-        tiles, columns = self._tiles(batch), self.columns
-        outputs, units = layout.features * layout.outputs, sum(layout.hidden)
-        value = value.contiguous()
-        kept = Kept(
-            value,
-            memory.empty((count if keep else 1, batch, layout.features), value),
-            memory.empty((count if keep else 0, tiles, outputs * columns), value),
-            memory.empty((count if keep else int(layout.residual), tiles, units * columns), value),
-        )
-        ladj = value.new_empty(batch)
-        self._tell(
-            value=value, keep=keep, steps=kept.steps, ladj=ladj, params=kept.params,
-            hidden=kept.hidden,
-        )  # fmt: skip
-        self._run("chain", batch, tiles)
-        return kept.steps[-1], ladj, kept
+            if offset is not None and len(offset) != len(value):
+                raise ValueError(f"offsets must have {len(value)} rows, got {len(offset)}")
+        return value.contiguous()
 
     def pull(
         self, kept: Kept, bar: Tensor, bar_ladj: Tensor
@@ -272,7 +280,7 @@ class Chain:
         """Take cotangents back.
 
         Args:
-            kept: by `map`.
+            kept: on the way there.
             bar: cotangents of its values, [batch, features].
             bar_ladj: those of its log-determinants, [batch].
 

@@ -53,8 +53,7 @@ def run(job: Job, links: Sequence[Link], value: Tensor) -> tuple[Tensor, Tensor]
     if torch.is_grad_enabled():
         orders = [link.order for link in links]
         return cast(Any, _Map).apply(job, orders, value, *_tensors(links))
-    _, ladj, kept = job.chain(links).map(value.detach(), keep=False)
-    return kept.steps.squeeze_(0), ladj  # no view, which autograd would not let be changed
+    return job.chain(links).map(value)
 
 
 class _Map(Function):
@@ -63,7 +62,9 @@ class _Map(Function):
         ctx: Any, job: Job, orders: list[Tensor | None], value: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         chain = job.chain(_links(orders, tensors))
-        result, ladj, kept = chain.map(value.detach(), keep=any(ctx.needs_input_grad))
+        if not any(ctx.needs_input_grad):
+            return chain.map(value)
+        result, ladj, kept = chain.keep(value.detach())
         ctx.job, ctx.orders = job, orders
         ctx.save_for_backward(value, *kept, *tensors)
         ctx.set_materialize_grads(False)

@@ -21,7 +21,7 @@ def solve(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The forward sweep; see `operators.sweep`."""
     chain = _chain(plan, univariate, order, offset, weights)
-    z, ladj, kept = chain.map(x, keep=True)
+    z, ladj, kept = chain.keep(x)
     params, hidden = (_by_units(rows[0], chain.columns, len(x)) for rows in kept[2:])
     return z.clone(), ladj, params, hidden
 
