@@ -63,7 +63,7 @@ FLOORS = [
     Size(256, 512, 1024),
     Size(784, 1024, 256),
 ]
-#: Seconds below which a turn is more than one call, those of the pause before it, and of its halves.
+#: Seconds below which a turn is more than one call, of the pause before it, and of half a turn.
 STEADY, PAUSE, HALF = 0.2, 0.02, 0.05
 Call = Callable[[], object]
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -15,7 +15,7 @@ from torch.nn.utils import prune
 
 from invflow.conditioners import ACTIVATIONS, MADE
 from invflow.transforms import ActNorm, Autoregressive, Compose, compiled
-from invflow.transforms.compiled.cpu import chain, eager
+from invflow.transforms.compiled.cpu import chain, eager, threads
 from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
@@ -407,6 +407,34 @@ def test_gates_that_are_open_or_closed_keep_their_digits(gate: float, mean: floa
     exact = Gated().forward(z.double(), torch.tensor([mean, gate]).double().expand(1, 3, 2))
     torch.testing.assert_close(x.double(), exact[0], rtol=1e-6, atol=0)
     torch.testing.assert_close(ladj.double(), exact[1].sum(-1), rtol=1e-6, atol=1e-45)
+
+
+def test_a_kernel_that_fails_does_not_go_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels, _ = _pair(4, (6,))
+    monkeypatch.setattr(threads, "run", lambda *_: None)
+    with pytest.raises(MemoryError, match="no memory for a kernel"):
+        kernels(randn(5, 4))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_threads_are_those_of_openmp_or_of_a_pool(
+    elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is in a forked process, or where PyTorch has others."""
+    pooled = threads._pooled
+    taken: list[int] = []
+    monkeypatch.setattr(chain, "SHARE", 1.0)
+    monkeypatch.setattr(threads, "_pooled", lambda *given: taken.append(1) or pooled(*given))
+    if elsewhere:
+        monkeypatch.setattr(threads, "_PROCESS", -1)
+    kernels, reference = _pair(9, (20,))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert_close(_run(kernels, True, (300,)), _run(reference, True, (300,)), 1e-9)
+    finally:
+        torch.set_num_threads(before)
+    assert bool(taken) == (elsewhere or threads._team() is None)
 
 
 def test_inference_mode_copies_and_checkpoints() -> None:

@@ -222,8 +222,16 @@ class Chain:
         kernel = _compiled(name, self._like.dtype)
         threads.run(kernel.address, ctypes.addressof(self._record), count)
         if self._record.done < pieces:
-            orders = [None if link.order is None else link.order.tolist() for link in self._links]
-            raise ValueError(f"orders must be permutations, got {orders}")
+            raise self._failure()
+
+    def _failure(self) -> Exception:
+        """Return why a kernel did not do its work."""
+        features = list(range(self._layout.features))
+        orders = [link.order.tolist() for link in self._links if link.order is not None]
+        wrong = [order for order in orders if sorted(order) != features]
+        if wrong:
+            return ValueError(f"orders must be permutations of {len(features)}, got {wrong[0]}")
+        return MemoryError("no memory for a kernel's scratch space")
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map a batch.
