@@ -41,7 +41,7 @@ _SOURCES = (
     tensors, tiles,
 )  # fmt: skip
 #: Multiplications that are worth a thread of their own.
-SHARE = 5e5
+SHARE = 5e5 if threads.awake() else 2e6
 
 
 @cache
@@ -249,9 +249,9 @@ class Chain:
         value = self._checked_batch(value)
         result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
         layout, tiles = self._layout, self._tiles(len(value))
-        # The layer before is read where it is kept.
-        units = sum(layout.hidden) if layout.residual else 0
-        hidden = memory.empty((tiles, units * self.columns), value)
+        hidden = result
+        if layout.residual:  # the layer before is read where it is kept
+            hidden = memory.empty((tiles, sum(layout.hidden) * self.columns), value)
         self._tell(value=value, keep=False, steps=result, ladj=ladj, hidden=hidden)
         self._run("chain", len(value), tiles)
         return result, ladj

@@ -37,6 +37,12 @@ def run(address: int, record: int, threads: int) -> None:
 
 
 @cache
+def awake() -> bool:
+    """Return whether threads stay awake for a while after their work, ready for more."""
+    return _team() is not None and os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive"
+
+
+@cache
 def kernel(address: int) -> Kernel:
     """Return the function at an address; it runs without Python's lock."""
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(address)
