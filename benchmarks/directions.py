@@ -221,7 +221,7 @@ def build(library: str, size: Size, noise: float = 1.0) -> tuple[Layer, Tensor, 
     layer = LIBRARIES[library](size)
     with torch.no_grad():
         for parameter in layer.module.parameters():
-            parameter.add_(noise * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
+            parameter.add_(noise * torch.randn_like(parameter) / size.width**0.5)
         z = torch.randn(size.batch, size.features)
         x, _ = layer.forward(z)
     return layer, z, x

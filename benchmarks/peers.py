@@ -10,9 +10,9 @@ between them, whatever else a library has at its default:
 
 The libraries take turns, so that a machine that slows down slows all of them; a time is a median.
 A turn begins with a pause, as threads of the one before keep processors busy waiting for work.
-Then come calls, one after another as in a training loop, for a tenth of a second. The first half is
-not counted: it finds the caches full of what the others left, and threads asleep. Calls of more
-than a fifth of a second are turns of one.
+Then come calls, one after another as in a training loop, for a tenth of a second, or four of them.
+The first half of the time is not counted, of four calls the first: it finds the caches full of what
+the others left, and threads asleep. Calls of more than a fifth of a second are turns of one.
 flowjax is compiled (`jax.jit`), and its first calls are not counted; the others run as they do by
 default. In brackets stands the time of the fastest other library over invflow's.
 
@@ -63,8 +63,8 @@ FLOORS = [
     Size(256, 512, 1024),
     Size(784, 1024, 256),
 ]
-#: Seconds below which a turn is more than one call, of the pause before it, and of half a turn.
-STEADY, PAUSE, HALF = 0.2, 0.02, 0.05
+#: Seconds below which a turn is more than one call, of the pause before it, and of a turn of many.
+STEADY, PAUSE, TURN = 0.2, 0.02, 0.1
 Call = Callable[[], object]
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -259,9 +259,9 @@ def seconds(call: Call) -> float:
 def _steady(call: Call) -> list[float]:
     """Return how long calls take, one after another, once they have gone on for a while."""
     begin, times = time.perf_counter(), list[float]()
-    while (spent := time.perf_counter() - begin) < 2 * HALF or len(times) < 3:
+    while (spent := time.perf_counter() - begin) < TURN or len(times) < 3:
         took = seconds(call)
-        times += [took] if spent > HALF else []
+        times += [took] if spent > TURN / 2 else []
     return times
 
 

@@ -72,11 +72,22 @@ def perturbed(module: ModuleT, seed: int = 1, scale: float = 0.7) -> ModuleT:
     """Return the module in float64, away from where it starts."""
     module = module.double()
     source = generator(seed)
-    for parameter in module.parameters():
-        fan_in = parameter.shape[-1] if parameter.ndim > 1 else 4
-        noise = torch.randn(parameter.shape, generator=source, dtype=torch.float64)
-        parameter.add_(scale / math.sqrt(max(fan_in, 1)) * noise)
+    for tensor in _weights(module):
+        fan_in = tensor.shape[-1] if tensor.ndim > 1 else 4
+        noise = torch.randn(tensor.shape, generator=source, dtype=torch.float64)
+        tensor.add_(scale / math.sqrt(max(fan_in, 1)) * noise)
     return module
+
+
+def _weights(module: nn.Module) -> Iterable[Tensor]:
+    """Return all parameters, and those of a MADE as the matrices and biases that they hold."""
+    for part in module.modules():
+        packed = ("weight", "bias") if isinstance(part, MADE) else ()
+        for name, parameter in part.named_parameters(recurse=False):
+            if name not in packed:
+                yield parameter
+        if isinstance(part, MADE):
+            yield from (*part.weights, *part.biases)
 
 
 #: Maps of one feature, at settings from which rounding keeps the digits that the tests ask for.

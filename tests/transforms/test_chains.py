@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -46,6 +49,19 @@ def _pair(
     return perturbed(build("compiled")), build("cached")
 
 
+@contextmanager
+def _all_threads(count: int = 2) -> Iterator[None]:
+    """Share all work, however little, among so many threads."""
+    before = threads.AWAKE, threads.ASLEEP, torch.get_num_threads()
+    try:
+        threads.AWAKE = threads.ASLEEP = 1e-9
+        torch.set_num_threads(count)
+        yield
+    finally:
+        threads.AWAKE, threads.ASLEEP = before[:2]
+        torch.set_num_threads(before[2])
+
+
 def _run(
     transform: Compose, inverse: bool, batch: tuple[int, ...]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -69,7 +85,7 @@ def _run(
     residual=st.booleans(),
     count=st.integers(1, 3),
     inverse=st.booleans(),
-    threads=st.integers(1, 3),
+    threads_wanted=st.integers(1, 3),
 )
 def test_agree_at_any_size(
     features: int,
@@ -82,7 +98,7 @@ def test_agree_at_any_size(
     residual: bool,
     count: int,
     inverse: bool,
-    threads: int,
+    threads_wanted: int,
 ) -> None:
     widths = tuple(hidden[:1] * len(hidden) if residual else hidden)
     options = {"activation": activation, "skip": skip, "residual": residual}
@@ -90,14 +106,8 @@ def test_agree_at_any_size(
     with torch.no_grad():
         for parameter in kernels.parameters():
             parameter.mul_(0.3)  # without this, rounding grows along forty features
-    share, before = chain.SHARE, torch.get_num_threads()
-    try:
-        chain.SHARE = 1.0
-        torch.set_num_threads(threads)
+    with _all_threads(count=threads_wanted):
         found = _run(kernels, inverse, (batch,))
-    finally:
-        chain.SHARE = share
-        torch.set_num_threads(before)
     assert_close(found, _run(reference, inverse, (batch,)), 1e-9)
 
 
@@ -412,29 +422,113 @@ def test_gates_that_are_open_or_closed_keep_their_digits(gate: float, mean: floa
 def test_a_kernel_that_fails_does_not_go_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels, _ = _pair(4, (6,))
     monkeypatch.setattr(threads, "run", lambda *_: None)
-    with pytest.raises(MemoryError, match="no memory for a kernel"):
+    with pytest.raises(RuntimeError, match="a kernel did not finish"):
         kernels(randn(5, 4))
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_threads_are_those_of_openmp_or_of_a_pool(
-    elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pooled", [False, True])
+def test_work_is_shared_by_as_many_threads_as_asked_for(
+    pooled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As it is in a forked process, or where PyTorch has others."""
-    pooled = threads._pooled
-    taken: list[int] = []
-    monkeypatch.setattr(chain, "SHARE", 1.0)
-    monkeypatch.setattr(threads, "_pooled", lambda *given: taken.append(1) or pooled(*given))
-    if elsewhere:
+    """OpenMP's where PyTorch has them, otherwise a pool's, as in forked processes."""
+    if pooled:
         monkeypatch.setattr(threads, "_PROCESS", -1)
-    kernels, reference = _pair(9, (20,))
+        assert threads._team() is None
+    taken: list[tuple[int, int]] = []
+    together = threading.Barrier(3, timeout=60)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int64)
+    def kernel(record: int) -> None:
+        taken.append((threading.get_native_id(), record))
+        together.wait()
+
+    address = ctypes.cast(kernel, ctypes.c_void_p).value
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(3)
     try:
-        assert_close(_run(kernels, True, (300,)), _run(reference, True, (300,)), 1e-9)
+        threads.run(address, 17, 3)
+        threads.run(address, 17, 3)
     finally:
         torch.set_num_threads(before)
-    assert bool(taken) == (elsewhere or threads._team() is None)
+    assert len({thread for thread, _ in taken}) >= 3
+    assert [record for _, record in taken] == [17] * 6
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_both_kinds_of_threads_give_the_same(pooled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if pooled:
+        monkeypatch.setattr(threads, "_PROCESS", -1)
+    kernels, reference = _pair(9, (20,))
+    with _all_threads():
+        assert_close(_run(kernels, True, (300,)), _run(reference, True, (300,)), 1e-9)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize(("features", "hidden"), [(8, (64, 64)), (40, (70,)), (5, (130, 17))])
+def test_gradients_in_single_precision(
+    features: int, hidden: tuple[int, ...], inverse: bool
+) -> None:
+    """Whose panels have four times as many strips as a register is long."""
+    kernels, reference = _pair(features, hidden, count=2, activation="relu")
+    value = randn(150, features)
+    found, expected = (
+        gradients(
+            *(flow.inverse if inverse else flow)(value.to(next(flow.parameters()))),
+            list(flow.parameters()),
+        )
+        for flow in (copy.deepcopy(kernels).float(), reference)
+    )
+    for actual, wanted in zip(found, expected, strict=True):
+        assert (actual - wanted).norm() <= 1e-4 * wanted.norm()
+
+
+def test_precision_that_changes_on_the_way_is_refused() -> None:
+    """What is saved for the way back is read by address."""
+    kernels, _ = _pair(4, (6,), count=2)
+    kernels.float()
+    x, ladj = kernels(randn(5, 4).float())
+    kernels.double()
+    with pytest.raises((ValueError, RuntimeError), match="float32"):
+        (x.sum() + ladj.sum()).backward()
+
+
+def test_lossy_hooks_of_saved_tensors_are_refused() -> None:
+    kernels, _ = _pair(4, (6,), count=2)
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t.half(), lambda t: t)
+    with hooks:
+        x, ladj = kernels(randn(5, 4))
+    with pytest.raises(ValueError, match=r"float16"):
+        (x.sum() + ladj.sum()).backward()
+
+
+def test_hooks_that_lay_saved_tensors_out_otherwise() -> None:
+    kernels, reference = _pair(9, (20, 20), count=2)
+
+    def strided(tensor: Tensor) -> Tensor:
+        room = tensor.new_full((*tensor.shape, 2), float("nan"))
+        room[..., 0] = tensor
+        return room[..., 0]
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, strided):
+        found = _run(kernels, False, (150,))
+    assert_close(found, _run(reference, False, (150,)), 1e-9)
+
+
+def test_values_that_are_negative_views() -> None:
+    kernels, reference = _pair(4, (6,))
+    value = torch.view_as_complex(randn(5, 4, 2)).conj().imag
+    assert value.is_neg()
+    assert_close(kernels(value), reference(value), 1e-12)
+    assert_close(kernels(torch._neg_view(randn(5, 4))), reference(-randn(5, 4)), 1e-12)
+
+
+def test_all_transforms_of_a_call_have_a_context_or_none() -> None:
+    kernels, _ = _pair(4, (6,), 2, count=2)
+    first, second = (each.link(torch.Size([5]), randn(5, 2)) for each in kernels.transforms)
+    layout = kernels.transforms[0].conditioner.layout
+    recipe = kernels.transforms[0].method.univariate_recipe
+    with pytest.raises(ValueError, match="all have a context, or none"):
+        chain.Chain(layout, recipe, False, [first, second._replace(offset=None)])
 
 
 def test_inference_mode_copies_and_checkpoints() -> None:

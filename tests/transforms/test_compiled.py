@@ -17,7 +17,7 @@ from torch import Tensor
 from invflow.conditioners import ACTIVATIONS, MADE, Conditioner
 from invflow.transforms import Autoregressive, cached, compiled
 from invflow.transforms.compiled import operators
-from invflow.transforms.compiled.cpu import activations, chain, product
+from invflow.transforms.compiled.cpu import activations, chain, product, threads
 from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
@@ -231,9 +231,9 @@ import os
 import torch
 from invflow.conditioners import MADE
 from invflow.transforms import Autoregressive
-from invflow.transforms.compiled.cpu import chain
+from invflow.transforms.compiled.cpu import threads
 
-chain.SHARE = 1.0
+threads.AWAKE = threads.ASLEEP = 1.0
 torch.set_num_threads(2)
 transform = Autoregressive(MADE(3, (0.0, 0.0), (8,)), "affine", inverse="compiled")
 with torch.no_grad():
@@ -252,13 +252,54 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     assert done.stdout.strip() == "0", done.stderr
 
 
+LATE = """
+import multiprocessing
+import torch
+
+def child(answers):
+    from invflow.conditioners import MADE
+    from invflow.transforms import Autoregressive
+    from invflow.transforms.compiled.cpu import threads
+
+    threads.AWAKE = threads.ASLEEP = 1.0
+    transform = Autoregressive(MADE(3, (0.0, 0.0), (8,)), "affine", inverse="compiled")
+    with torch.no_grad():
+        x = torch.randn(200, 3)
+        answers.put(bool((transform(transform.inverse(x)[0])[0] - x).abs().max() < 1e-3))
+
+torch.set_num_threads(2)
+torch.randn(600, 600) @ torch.randn(600, 600)
+torch.randn(10**6).exp()
+context = multiprocessing.get_context("fork")
+multiprocessing.set_start_method("fork", force=True)
+answers = context.Queue()
+process = context.Process(target=child, args=(answers,))
+process.start()
+print(answers.get(timeout=100))
+process.join()
+"""
+
+
+def test_a_forked_process_that_comes_to_know_the_library_late() -> None:
+    """OpenMP's threads, which the parent had, would be waited for forever."""
+    command = [sys.executable, "-W", "ignore", "-c", LATE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr
+
+
 def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chain, "SHARE", 1.0)
+    monkeypatch.setattr(threads, "AWAKE", 1.0)
+    monkeypatch.setattr(threads, "ASLEEP", 1.0)
     transform, _ = _pair(5, (9,), 0, Affine())
     data = [randn(150, 5, seed=seed) for seed in range(12)]
     expected = [transform.inverse(x)[0] for x in data]
+
+    def inverse(x: Tensor) -> Tensor:
+        torch.set_num_threads(2)  # a caller's own
+        return transform.inverse(x)[0]
+
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda x: transform.inverse(x)[0], data))
+        found = list(pool.map(inverse, data))
     assert all(map(torch.equal, found, expected))
 
 

@@ -27,6 +27,11 @@ class MADE(CachedConditioner):
     With `norm`, $\phi$ is applied to $g\, a\, r$ instead of a, r being the inverse root mean square
     over the units of the same degree or lower, which keeps causality, and g a learned gain.
 
+    All matrices lie in one parameter, `weight`, and all biases in another, `bias`, both flat, as
+    autograd and optimizers take longer over many small tensors than a small network computes;
+    `weights` and `biases` are views of them, to be looked at or changed in place. (An optimizer
+    that treats matrices in a way of their own takes `weight` for a vector.)
+
     Args:
         features: number of features, D.
         start: the value each parameter of a feature starts from; its length is P.
@@ -131,20 +136,22 @@ class MADE(CachedConditioner):
         return getattr(self, f"mask_{block}")
 
     @property
-    def weights(self) -> list[Tensor]:
+    def weights(self) -> tuple[Tensor, ...]:
         """The matrices $W_l$, views of `weight`; what the masks hide of them is never used."""
-        return self.layout.matrices(self.weight)
+        return tuple(self.layout.matrices(self.weight))
 
     @property
-    def biases(self) -> list[Tensor]:
+    def biases(self) -> tuple[Tensor, ...]:
         """The biases $b_l$, views of `bias`."""
-        return self.layout.biases(self.bias)
+        return tuple(self.layout.biases(self.bias))
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """Return `bias` and `weight`, as a small network would wait for `getattr`."""
+        """Return `bias` and `weight`, parameters or made from such (pruned, parametrised).
+
+        `getattr` of a module takes as long as a good part of a small network's arithmetic.
+        """
         own = self._parameters
         bias, weight = own.get("bias"), own.get("weight")
-        # What is pruned, or made of other parameters, is no parameter itself.
         return self.bias if bias is None else bias, self.weight if weight is None else weight
 
     def shift(self, context: Tensor | None) -> Tensor | None:

@@ -40,8 +40,7 @@ _SOURCES = (
     activations, gradients, kernels, maps, masked, parallel, product, queue, record, sweeps,
     tensors, tiles,
 )  # fmt: skip
-#: Multiplications that are worth a thread of their own.
-SHARE = 5e5 if threads.awake() else 2e6
+_NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @cache
@@ -57,59 +56,45 @@ def _key() -> str:
 def _compiled(name: str, dtype: torch.dtype) -> Any:
     """Return a kernel, whose machine code is kept on disk where there is a folder for it."""
     kernel = getattr(kernels, name)
-    number = np.float32 if dtype == torch.float32 else np.float64
     try:
-        return kernel(_key(), True, number)
+        return kernel(_key(), True, _NUMBERS[dtype])
     except RuntimeError:  # no folder to keep it in
-        return kernel(_key(), False, number)
+        return kernel(_key(), False, _NUMBERS[dtype])
 
 
 class _Network(NamedTuple):
-    """A layout in the numbers that kernels read: see `record`.
+    """A layout and a map in the numbers that kernels read: see `record`.
 
     Attributes:
-        starts: units known before each feature.
-        tops: first rows of the layers.
-        blocks: the matrices.
         first: units of the first layer.
         units: of all layers.
         size: how many numbers the matrices have.
+        record: what all chains of such transforms have in common.
+        held: the arrays that it tells of.
     """
 
-    starts: NDArray[np.int64]
-    tops: NDArray[np.int64]
-    blocks: NDArray[np.int64]
     first: int
     units: int
     size: int
+    record: Record
+    held: list[NDArray[np.int64]]
 
 
 @lru_cache(maxsize=256)
-def _network(layout: Layout) -> _Network:
+def _network(layout: Layout, univariate: str) -> _Network:
     starts, tops, places = structure.structure(layout)
     widths = [len(degrees) for degrees in layout.degrees[1:]]
     blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
-    return _Network(
-        starts=np.array(starts, np.int64),
-        tops=np.array(tops, np.int64),
-        blocks=np.array(blocks, np.int64),
-        first=widths[0],
-        units=sum(widths),
-        size=sum(map(math.prod, layout.shapes)),
-    )
-
-
-@lru_cache(maxsize=256)
-def _record(layout: Layout, univariate: str) -> Record:
-    """Return what all chains of such transforms have in common."""
-    network = _network(layout)
-    map, bound = _map(univariate)
-    return Record(
-        layers=len(network.tops), features=layout.features, starts=network.starts.ctypes.data,
-        tops=network.tops.ctypes.data, blocks=network.blocks.ctypes.data,
-        matrices=len(network.blocks), residual=layout.residual,
-        activation=activations.ACTIVATIONS[layout.activation], map=map, bound=bound,
+    held = [np.array(each, np.int64) for each in (starts, tops, blocks)]
+    name, bound = structure.map_of(univariate)
+    record = Record(
+        layers=len(tops), features=layout.features, starts=held[0].ctypes.data,
+        tops=held[1].ctypes.data, blocks=held[2].ctypes.data, matrices=len(blocks),
+        residual=layout.residual, activation=activations.ACTIVATIONS[layout.activation],
+        map=maps.MAPS[name], bound=bound,
     )  # fmt: skip
+    size = sum(map(math.prod, layout.shapes))
+    return _Network(widths[0], sum(widths), size, record, held)
 
 
 @lru_cache(maxsize=256)
@@ -120,14 +105,8 @@ def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
         of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
         across = rows if of_target else length
         panels += [(b, first, int(of_target)) for first in range(0, across, columns)]
-    return np.array([(k, *panel) for k in range(transforms) for panel in panels])
-
-
-@lru_cache(maxsize=256)
-def _map(recipe: str) -> tuple[int, float]:
-    """Return the number of a map of which `recipe` is the string, and its bound."""
-    name, bound = structure.map_of(recipe)
-    return maps.MAPS[name], bound
+    tasks = [(k, *panel) for k in range(transforms) for panel in panels]
+    return np.array(tasks, np.int64)
 
 
 class Kept(NamedTuple):
@@ -162,7 +141,7 @@ class Chain:
     def __init__(
         self, layout: Layout, univariate: str, inverse: bool, links: Sequence[Link]
     ) -> None:
-        self._layout, self._network = layout, _network(layout)
+        self._layout, self._network = layout, _network(layout, univariate)
         self._like, self._varying = links[0].bias, links[0].offset is not None
         self.columns = product.ROW // self._like.element_size()
         # Held here, as the kernels know their addresses alone.
@@ -171,7 +150,7 @@ class Chain:
             0 if tensor is None else tensor.data_ptr() for link in self._links for tensor in link
         ]
         self._addresses = (ctypes.c_int64 * len(addresses))(*addresses)
-        self._record = Record.from_buffer_copy(_record(layout, univariate))
+        self._record = Record.from_buffer_copy(self._network.record)
         self._tell(
             inverse=inverse, columns=self.columns, transforms=len(links), varying=self._varying,
             tensors=ctypes.addressof(self._addresses),
@@ -187,20 +166,22 @@ class Chain:
         order, bias, weight, offset = link
         if order is not None:
             order = self._order(order)
-        bias = self._vector("bias", bias, (self._network.units,))
-        weight = self._vector("weight", weight, (self._network.size,))
+        bias = self._read("bias", bias, (self._network.units,))
+        weight = self._read("weight", weight, (self._network.size,))
+        if (offset is not None) != self._varying:
+            raise ValueError("transforms must all have a context, or none")
         if offset is not None:
-            offset = self._vector("offset", offset, (len(offset), self._network.first))
+            offset = self._read("offset", offset, (len(offset), self._network.first))
         return Link(order, bias, weight, offset)
 
-    def _vector(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def _read(self, name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
         dtype = self._like.dtype
         if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
             raise ValueError(
-                f"{name} must be of shape {shape} and {dtype} on the CPU, "
+                f"{name} must be of shape {tuple(shape)} and {dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
-        return tensor.contiguous()
+        return tensor.resolve_neg().contiguous()
 
     def _order(self, order: Tensor) -> Tensor:
         features = self._layout.features
@@ -217,10 +198,9 @@ class Chain:
     def _run(self, name: str, batch: int, pieces: int) -> None:
         """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
         work = batch * self._network.size * len(self._links)
-        count = max(1, min(torch.get_num_threads(), pieces, int(work / SHARE)))
         self._tell(batch=batch, taken=0, done=0)
-        kernel = _compiled(name, self._like.dtype)
-        threads.run(kernel.address, ctypes.addressof(self._record), count)
+        kernel, record = _compiled(name, self._like.dtype), ctypes.addressof(self._record)
+        threads.run(kernel.address, record, threads.count(work, pieces))
         if self._record.done < pieces:
             raise self._failure()
 
@@ -231,7 +211,7 @@ class Chain:
         wrong = [order for order in orders if sorted(order) != features]
         if wrong:
             return ValueError(f"orders must be permutations of {len(features)}, got {wrong[0]}")
-        return MemoryError("no memory for a kernel's scratch space")
+        return RuntimeError("a kernel did not finish its work; out of memory?")
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map a batch.
@@ -271,16 +251,22 @@ class Chain:
         return steps[-1], ladj, Kept(value, steps, params, hidden)
 
     def _checked_batch(self, value: Tensor) -> Tensor:
-        features, dtype = self._layout.features, self._like.dtype
-        if value.dtype != dtype or value.shape[1] != features:
-            raise ValueError(
-                f"values must be [batch, {features}] and {dtype}, "
-                f"got {tuple(value.shape)} and {value.dtype}"
-            )
         for _, _, _, offset in self._links:
             if offset is not None and len(offset) != len(value):
                 raise ValueError(f"offsets must have {len(value)} rows, got {len(offset)}")
-        return value.contiguous()
+        return self._read("values", value, (len(value), self._layout.features))
+
+    def _checked_kept(self, kept: Kept) -> Kept:
+        """Check what has been in other hands since the way there."""
+        layout, count, batch = self._layout, len(self._links), len(kept.value)
+        tiles, columns = self._tiles(batch), self.columns
+        outputs, units = layout.features * layout.outputs, sum(layout.hidden)
+        return Kept(
+            self._read("values", kept.value, (batch, layout.features)),
+            self._read("steps", kept.steps, (count, batch, layout.features)),
+            self._read("parameters", kept.params, (count, tiles, outputs * columns)),
+            self._read("pre-activations", kept.hidden, (count, tiles, units * columns)),
+        )
 
     def pull(
         self, kept: Kept, bar: Tensor, bar_ladj: Tensor
@@ -296,9 +282,11 @@ class Chain:
             Cotangents of what was mapped, [batch, features], of parameters and pre-activations,
             laid out as these, and the sums of both, [tiles, transforms, units].
         """
-        batch, tiles = len(bar), self._tiles(len(bar))
+        kept = self._checked_kept(kept)
+        batch, tiles = len(kept.value), self._tiles(len(kept.value))
         units, count = self._network.units, len(self._links)
-        bar, bar_ladj = bar.contiguous(), bar_ladj.contiguous()
+        bar = self._read("cotangents", bar, kept.value.shape)
+        bar_ladj = self._read("cotangents", bar_ladj, (batch,))
         bar_value = torch.empty_like(kept.value)
         bar_params = memory.empty(kept.params.shape, kept.value)
         bar_hidden = memory.empty(kept.hidden.shape, kept.value)
@@ -318,6 +306,7 @@ class Chain:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
         count = len(self._links)
+        kept = self._checked_kept(kept)  # held here, should it be a copy
         result, bar_params, bar_hidden, sums = self.pull(kept, bar, bar_ladj)
         weights = memory.empty((count, self._network.size), result)
         tasks = _tasks(self._layout, self.columns, count)

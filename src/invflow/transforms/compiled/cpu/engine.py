@@ -50,7 +50,7 @@ def _chain(
     plan: MADEPlan, univariate: str, order: Tensor, offset: Tensor | None, weights: list[Tensor]
 ) -> Chain:
     biases, _, matrices, _ = plan.unpack(weights)
-    first, varying = weights[-1].new_zeros(len(plan.layout.degrees[1])), None
+    first, varying = matrices[-1].new_zeros(len(plan.layout.degrees[1])), None
     if offset is not None and offset.shape[1] > 0 and offset.stride(1) == 0:
         first = offset[:, 0]
     elif offset is not None:

@@ -75,19 +75,9 @@ def source_panel(
     for t in range(len(deltas)):
         begin, end = t * columns, min((t + 1) * columns, batch)
         _values(
-            values,
-            columns,
-            tops,
-            source,
-            first,
-            beyond,
-            activation,
-            order,
-            z,
-            hidden[t],
-            begin,
-            end,
-        )
+            values, columns, tops, source, first, beyond, activation, order, z, hidden[t],
+            begin, end,
+        )  # fmt: skip
         transpose(values, 0, beyond - first, columns, scratch)
         cotangents, size = deltas[t].ctypes.data, columns * z.itemsize
         for i in range(low, rows - GROUP + 1, GROUP):

@@ -51,15 +51,18 @@ def chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
         job, like = read_record(address), np.empty(0, number)
         starts, tops = read_network(job)
         last, features, columns = job.layers - 1, job.features, job.columns
+        t, tiles = take(address), math.ceil(job.batch / columns)
+        if t >= tiles:
+            return
         order = read_orders(job)
+        if len(order) == 0:
+            return
         matrices = read_blocks(job, like)
         value, steps, params, hidden = read_steps(job, starts, tops, like)
         ladj = numbers(job.ladj, (job.batch,), like)
         bottom = tops[last] + starts[last, features]
         tile = np.zeros((bottom + 1) * columns, like.dtype)
         degrees = masked.unit_degrees(starts)
-        tiles = math.ceil(job.batch / columns) if len(order) > 0 else 0
-        t = take(address)
         while t < tiles:
             begin = t * columns
             end = min(begin + columns, job.batch)
@@ -100,7 +103,12 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
         job, like = read_record(address), np.empty(0, number)
         starts, tops = read_network(job)
         last, features, columns = job.layers - 1, job.features, job.columns
+        t, tiles = take(address), math.ceil(job.batch / columns)
+        if t >= tiles:
+            return
         order = read_orders(job)
+        if len(order) == 0:
+            return
         matrices = read_blocks(job, like)
         value, steps, params, hidden = read_steps(job, starts, tops, like)
         bar = numbers(job.bar, value.shape, like)
@@ -109,13 +117,11 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
         bar_params = numbers(job.bar_params, params.shape, like)
         bar_hidden = numbers(job.bar_hidden, hidden.shape, like)
         bottom = tops[last] + starts[last, features]
-        tiles = math.ceil(job.batch / columns) if len(order) > 0 else 0
         sums = numbers(job.sums, (tiles, job.transforms, bottom - features), like)
         tile = np.zeros((bottom + 1) * columns, like.dtype)
         values = np.zeros(features * columns, like.dtype)
         degrees = masked.unit_degrees(starts)
         final = len(order) - 1
-        t = take(address)
         while t < tiles:
             begin = t * columns
             end = min(begin + columns, job.batch)
@@ -156,8 +162,13 @@ def weight_gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> An
     def run(address):
         _ = key
         job, like = read_record(address), np.empty(0, number)
+        t = take(address)
+        if t >= job.pieces:
+            return
         starts, tops = read_network(job)
         order = read_orders(job)
+        if len(order) == 0:
+            return
         value, steps, params, hidden = read_steps(job, starts, tops, like)
         bar_params = numbers(job.bar_params, params.shape, like)
         bar_hidden = numbers(job.bar_hidden, hidden.shape, like)
@@ -166,8 +177,7 @@ def weight_gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> An
         last, degrees = job.layers - 1, masked.unit_degrees(starts)
         size = blocks[-1, 2] + starts[blocks[-1, 0], -1] * starts[blocks[-1, 1], -1]
         result = numbers(job.result, (job.transforms, size), like)
-        t = take(address)
-        while t < len(tasks) and len(order) > 0:
+        while t < len(tasks):
             k, b, first, of_target = tasks[t]
             target, source, at = blocks[b]
             rows, length = starts[target, -1], starts[source, -1]

@@ -182,7 +182,8 @@ def accumulate(out, row, rows, weights, across, along, values, source, count, co
 def accumulate_group(out, row, weights, across, along, values, source, count, left, right):
     """Add a product to a whole group of rows, from column `left` to `right` at least.
 
-    See `accumulate`; at most `DEPTH` rows are read.
+    See `accumulate`; at most `DEPTH` rows are read. All columns are taken where a group is a whole
+    row wide.
     """
     columns = ROW // out.itemsize
     wide = columns * _BREADTHS[0] // ROW

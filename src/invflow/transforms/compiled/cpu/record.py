@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 
 _NAMES = (
-    "taken", "done", "inverse", "columns", "transforms", "batch", "keep",
+    "inverse", "columns", "transforms", "batch", "keep",
     "layers", "features", "starts", "tops", "blocks", "matrices", "residual", "activation", "map",
     "tensors", "varying",
     "value", "steps", "ladj", "params", "hidden",
@@ -59,7 +59,12 @@ class Record(ctypes.Structure):
       whether it is one of the target.
     """
 
-    _fields_ = [*((name, ctypes.c_int64) for name in _NAMES), ("bound", ctypes.c_double)]
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in _NAMES),
+        ("bound", ctypes.c_double),
+        ("taken", ctypes.c_int64),  # last, as these alone are written to
+        ("done", ctypes.c_int64),
+    ]
 
 
 #: As Numba sees it.

@@ -7,6 +7,7 @@ they sleep, ready at once, and would compete with any others.
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,9 +16,23 @@ from typing import Any
 
 import torch
 
+#: Multiplications that are worth a thread of their own, where threads wait for them awake, and
+#: where they have to be woken.
+AWAKE, ASLEEP = 5e5, 2e6
 #: A kernel, called with the address of its record.
 Kernel = Callable[[int], None]
 _PROCESS = os.getpid()
+
+
+def count(work: float, pieces: int) -> int:
+    """Return how many threads are to share so many multiplications, in so many pieces.
+
+    All or one: OpenMP ends threads that are not wanted by one call, and makes them anew for the
+    next. Those that find no piece return at once.
+    """
+    passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+    share = ASLEEP if passive or _team() is None else AWAKE
+    return torch.get_num_threads() if min(pieces, work / share) >= 2 else 1
 
 
 def run(address: int, record: int, threads: int) -> None:
@@ -29,28 +44,37 @@ def run(address: int, record: int, threads: int) -> None:
         threads: how many.
     """
     if threads == 1:
-        kernel(address)(record)
-    elif os.getpid() == _PROCESS and (team := _team()):
+        _kernel(address)(record)
+    elif team := _team():
         team(address, record, threads, 0)
     else:
-        _pooled(kernel(address), record, threads)
+        _pooled(_kernel(address), record, threads)
 
 
 @cache
-def awake() -> bool:
-    """Return whether threads stay awake for a while after their work, ready for more."""
-    return _team() is not None and os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive"
-
-
-@cache
-def kernel(address: int) -> Kernel:
+def _kernel(address: int) -> Kernel:
     """Return the function at an address; it runs without Python's lock."""
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(address)
 
 
-@cache
 def _team() -> Callable[[int, int, int, int], None] | None:
-    """Return what runs a function on PyTorch's OpenMP threads, None where that is not to be found.
+    """Return what runs a function on OpenMP's threads, None where that cannot be done.
+
+    A forked process has none of its parent's threads, and OpenMP does not know.
+    """
+    return None if os.getpid() != _PROCESS or _forked() else _openmp()
+
+
+@cache
+def _forked() -> bool:
+    """Return whether this module was imported in a process that `multiprocessing` forked."""
+    start = multiprocessing.get_start_method(allow_none=True)
+    return multiprocessing.parent_process() is not None and start == "fork"
+
+
+@cache
+def _openmp() -> Callable[[int, int, int, int], None] | None:
+    """Return PyTorch's own `GOMP_parallel`, None where its threads are others.
 
     The libraries that a library stands on are searched with it.
     """
@@ -64,11 +88,11 @@ def _team() -> Callable[[int, int, int, int], None] | None:
     return team
 
 
-def _pooled(kernel: Kernel, record: int, threads: int) -> None:
+def _pooled(run: Kernel, record: int, threads: int) -> None:
     pool = _pool(os.getpid(), torch.get_num_threads())
-    futures = [pool.submit(kernel, record) for _ in range(threads - 1)]
+    futures = [pool.submit(run, record) for _ in range(threads - 1)]
     try:
-        kernel(record)
+        run(record)
     finally:
         # Whatever comes: those that have begun read memory that would be freed.
         wait([future for future in futures if not future.cancel()])
