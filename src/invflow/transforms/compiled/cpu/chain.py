@@ -40,7 +40,6 @@ _SOURCES = (
     activations, gradients, kernels, maps, masked, parallel, product, queue, record, sweeps,
     tensors, tiles,
 )  # fmt: skip
-_NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 @cache
@@ -57,9 +56,9 @@ def _compiled(name: str, dtype: torch.dtype) -> Any:
     """Return a kernel, whose machine code is kept on disk where there is a folder for it."""
     kernel = getattr(kernels, name)
     try:
-        return kernel(_key(), True, _NUMBERS[dtype])
+        return kernel(_key(), True, memory.NUMBERS[dtype])
     except RuntimeError:  # no folder to keep it in
-        return kernel(_key(), False, _NUMBERS[dtype])
+        return kernel(_key(), False, memory.NUMBERS[dtype])
 
 
 class _Network(NamedTuple):

@@ -19,7 +19,8 @@ from torch import Tensor
 #: Bytes from which on, and up to which, memory is worth keeping; between the two, it is kept for
 #: some six tensors.
 LEAST, MOST = 2**18, 2**26
-_NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
+#: What NumPy calls a precision.
+NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 _spare: deque[NDArray[np.uint8]] = deque(maxlen=6)
 
 
@@ -32,7 +33,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if not LEAST <= size <= MOST:
         return like.new_empty(shape)
     room = _find(size)
-    numbers = room[:size].view(_NUMBERS[like.dtype]).reshape(shape)
+    numbers = room[:size].view(NUMBERS[like.dtype]).reshape(shape)
     weakref.finalize(numbers, _spare.append, room).atexit = False
     return torch.from_numpy(numbers)
 
