@@ -28,7 +28,7 @@ class MADE(CachedConditioner):
     over the units of the same degree or lower, which keeps causality, and g a learned gain.
 
     All matrices lie in one parameter, `weight`, and all biases in another, `bias`, both flat, as
-    autograd and optimizers take longer over many small tensors than a small network computes;
+    autograd and optimizers take time for each tensor, however small;
     `weights` and `biases` are views of them, to be looked at or changed in place. (An optimizer
     that treats matrices in a way of their own takes `weight` for a vector.)
 
@@ -148,7 +148,7 @@ class MADE(CachedConditioner):
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Return `bias` and `weight`, parameters or made from such (pruned, parametrised).
 
-        `getattr` of a module takes as long as a good part of a small network's arithmetic.
+        Not by `getattr` of a module, which is slow, where a call of a small network is short.
         """
         own = self._parameters
         bias, weight = own.get("bias"), own.get("weight")

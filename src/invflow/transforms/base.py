@@ -92,7 +92,7 @@ class Transform(nn.Module, ABC):
 
 
 def _first(module: nn.Module) -> Parameter | None:
-    """Return the first of a module's parameters, in a tenth of the time that `parameters` takes."""
+    """Return the first of a module's parameters, without the generators of `parameters`."""
     for parameter in vars(module)["_parameters"].values():
         if parameter is not None:
             return parameter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from bisect import bisect_left
 from functools import lru_cache
 from typing import NamedTuple
@@ -52,11 +53,11 @@ def structure(layout: Layout) -> Structure:
     degrees = layout.degrees[1:]
     starts = [list(steps), *([bisect_left(layer, d) for d in steps] for layer in degrees)]
     sizes = [len(layer) for layer in layout.degrees]
-    matrices = [sizes[layer] * sizes[source] for layer, source in layout.blocks]
+    matrices = map(math.prod, layout.shapes)
     return Structure(
         starts=starts,
         tops=[0, *itertools.accumulate(sizes[:-1])],
-        places=[0, *itertools.accumulate(matrices[:-1])],
+        places=[0, *itertools.accumulate(matrices)][:-1],
     )
 
 
