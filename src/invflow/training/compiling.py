@@ -1,6 +1,6 @@
 """Compiling what a long training calls at every step, where it is known to repay itself.
 
-What has a kernel of its own runs in it, and is slower compiled; so nothing is compiled by default
+What has a kernel of its own runs in it, and gains nothing compiled; nothing is compiled by default
 that `benchmarks/compiling.py` has not shown to gain. What comes out is as before: modules are
 compiled where they stand, for as long as they are trained.
 """
