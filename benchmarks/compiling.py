@@ -25,11 +25,17 @@ from directions import environment
 from torch import Tensor, nn
 
 from invflow import flows
+from invflow.density.distillation import FlowTeacher, Objective
+from invflow.density.distillation.losses import Aim
 from invflow.training import compiling
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
+from invflow.vi.density import Density as Posterior
+from invflow.vi.objectives import path_loss
+from invflow.vi.target import Flat
 
 ROUNDS, STEPS = 5, 10
+SPLINES: dict[str, Any] = {"name": "iaf", "univariate": "spline"}
 #: By what they are called: a flow's name, or "vae", and its other arguments.
 KINDS: dict[str, dict[str, Any]] = {
     "maf": {"name": "maf"},
@@ -41,9 +47,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "naf": {"name": "naf"},
     "lstm": {"name": "maf", "conditioner": "lstm", "hidden_features": (32,)},
     "vae": {"name": "vae"},
+    "student": SPLINES,
+    "posterior": SPLINES,
 }
 #: Those that are measured if nothing is said: others take minutes, or cannot be compiled.
-USUAL = "maf,nsf,realnvp,vae"
+USUAL = "maf,nsf,realnvp,vae,student,posterior"
 
 
 class Density(nn.Module):
@@ -69,7 +77,16 @@ def problem(
         levels = torch.randint(17, (batch, 64), generator=numbers)
         x = model.observe(levels, numbers)
         return model, list(model.parts), lambda: -model.elbo(x, numbers).bound.mean()
-    density = Density(flows.build(**KINDS[kind], features=features, generator=numbers))
+    flow = flows.build(**KINDS[kind], features=features, generator=numbers)
+    if kind == "student":
+        teacher = flows.build(name="nsf", features=features, generator=numbers)
+        aim = Aim(Objective(), FlowTeacher(teacher), None)
+        return flow, [flow.transform], lambda: aim.loss(flow, batch, numbers)
+    if kind == "posterior":
+        target = Posterior(Flat(lambda x: -x.square().sum(-1) / 2, features), numbers)
+        noise = torch.randn(batch, features, generator=numbers)
+        return flow, [flow.transform], lambda: path_loss(flow, target, noise)[0]
+    density = Density(flow)
     rows = 0.5 * torch.randn(batch, features, generator=numbers)
     return density, [density], lambda: -density(rows).mean()
 

@@ -93,25 +93,32 @@ class Chain:
 
             return call
 
-        def training(direction: str) -> Call:
-            run, value = values[direction]
-
-            def call() -> None:
-                self.module.zero_grad()
-                result, ladj = run(value)
-                (result.square().sum(-1) / 2 - ladj).mean().backward()
-
-            return call
-
         return {
-            mode: (training if mode.startswith("training") else plain)(direction)
+            mode: (
+                self.step(*values[direction]) if mode.startswith("training") else plain(direction)
+            )
             for mode, direction in MODES.items()
         }
 
+    def step(self, run: Map, value: Tensor) -> Call:
+        """Return a training step without its optimizer."""
+
+        def call() -> None:
+            self.module.zero_grad()
+            result, ladj = run(value)
+            (result.square().sum(-1) / 2 - ladj).mean().backward()
+
+        return call
+
+
+def iaf(size: Size) -> invflow.IAF:
+    """Return our layers."""
+    widths = (size.width, size.width)
+    return invflow.IAF(size.features, 0, LAYERS, widths, activation="relu")
+
 
 def _invflow(size: Size) -> dict[str, Call]:
-    widths = (size.width, size.width)
-    flow = invflow.IAF(size.features, 0, LAYERS, widths, activation="relu")
+    flow = iaf(size)
     return Chain(flow, flow.transform, flow.transform.inverse).calls(size)
 
 

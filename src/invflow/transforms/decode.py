@@ -28,12 +28,13 @@ Solution = tuple[Tensor, Tensor, Tensor]
 class Method:
     """What the tensors of a sweep mean: the conditioner's name and plan, the univariate map.
 
-    Plan and map also stand here as strings, which is how the operators take them.
+    Plan and map also stand here as strings, which is how the operators take them, and by which
+    methods are compared.
     """
 
     kind: str
-    plan: Plan
-    univariate: Univariate
+    plan: Plan = dataclasses.field(compare=False)
+    univariate: Univariate = dataclasses.field(compare=False)
     plan_recipe: str
     univariate_recipe: str
 

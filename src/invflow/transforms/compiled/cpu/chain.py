@@ -98,12 +98,13 @@ def _network(layout: Layout, univariate: str) -> _Network:
 
 @lru_cache(maxsize=256)
 def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
-    """Return the panels of the matrices, of all transforms: see `kernels`."""
+    """Return the panels of the matrices, and the biases, of all transforms: see `Record`."""
     panels: list[tuple[int, int, int]] = []
     for b, (rows, length) in enumerate(layout.shapes):
         of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
         across = rows if of_target else length
         panels += [(b, first, int(of_target)) for first in range(0, across, columns)]
+    panels.append((len(layout.shapes), 0, 0))
     tasks = [(k, *panel) for k in range(transforms) for panel in panels]
     return np.array(tasks, np.int64)
 
@@ -113,15 +114,12 @@ class Kept(NamedTuple):
 
     Attributes:
         value: what was mapped, [batch, features].
-        steps: what came out of each transform, [transforms, batch, features].
-        params: the parameters there, [transforms, tiles, features * outputs * columns].
-        hidden: the pre-activations there, [transforms, tiles, units * columns].
+        room: pre-activations and parameters, as `Chain.parts` takes them apart, and after them what
+            came out of each transform, [transforms, batch, features].
     """
 
     value: Tensor
-    steps: Tensor
-    params: Tensor
-    hidden: Tensor
+    room: Tensor
 
 
 class Chain:
@@ -226,28 +224,52 @@ class Chain:
                 permutation.
         """
         value = self._checked_batch(value)
-        result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
         layout, tiles = self._layout, self._tiles(len(value))
-        hidden = result
+        room = value
         if layout.residual:  # the layer before is read where it is kept
-            hidden = memory.empty((tiles, sum(layout.hidden) * self.columns), value)
-        self._tell(value=value, keep=False, steps=result, ladj=ladj, hidden=hidden)
-        self._run("chain", len(value), tiles)
-        return result, ladj
+            room = memory.empty((tiles, sum(layout.hidden) * self.columns), value)
+        self._tell(keep=False, kept=room)
+        return self._map(value)
 
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch, and keep what the way back needs; see `map`."""
         value = self._checked_batch(value)
-        layout, count = self._layout, len(self._links)
-        tiles, columns = self._tiles(len(value)), self.columns
-        outputs, units = layout.features * layout.outputs, sum(layout.hidden)
-        steps = memory.empty((count, *value.shape), value)
-        params = memory.empty((count, tiles, outputs * columns), value)
-        hidden = memory.empty((count, tiles, units * columns), value)
-        ladj = value.new_empty(len(value))
-        self._tell(value=value, keep=True, steps=steps, ladj=ladj, params=params, hidden=hidden)
-        self._run("chain", len(value), tiles)
-        return steps[-1], ladj, Kept(value, steps, params, hidden)
+        room = memory.empty((self._kept(len(value)),), value)
+        self._tell(keep=True, kept=room, steps=self._after(room, value))
+        return *self._map(value), Kept(value, room)
+
+    def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
+        self._tell(value=value, result=result, ladj=ladj)
+        self._run("chain", len(value), self._tiles(len(value)))
+        return result, ladj
+
+    def parts(self, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """Return pre-activations and parameters that lie one after the other, or their cotangents.
+
+        Args:
+            room: begins with them.
+            batch: how many columns they have.
+
+        Returns:
+            Shapes [transforms, tiles, units * columns], [transforms, tiles, outputs * columns].
+        """
+        layout, each = self._layout, (len(self._links), self._tiles(batch))
+        columns = [n * self.columns for n in (sum(layout.hidden), layout.features * layout.outputs)]
+        hidden, params = room[: self._rows(batch)].split([math.prod(each) * n for n in columns])
+        return hidden.view(*each, columns[0]), params.view(*each, columns[1])
+
+    def _rows(self, batch: int) -> int:
+        """Return how many numbers pre-activations and parameters are."""
+        return len(self._links) * self._tiles(batch) * self.columns * self._network.units
+
+    def _after(self, room: Tensor, value: Tensor) -> int:
+        """Return the address of what comes after them."""
+        return room.data_ptr() + self._rows(len(value)) * room.element_size()
+
+    def _kept(self, batch: int) -> int:
+        """Return how many numbers the way back needs beside what was mapped."""
+        return self._rows(batch) + len(self._links) * batch * self._layout.features
 
     def _checked_batch(self, value: Tensor) -> Tensor:
         for _, _, _, offset in self._links:
@@ -257,19 +279,13 @@ class Chain:
 
     def _checked_kept(self, kept: Kept) -> Kept:
         """Check what has been in other hands since the way there."""
-        layout, count, batch = self._layout, len(self._links), len(kept.value)
-        tiles, columns = self._tiles(batch), self.columns
-        outputs, units = layout.features * layout.outputs, sum(layout.hidden)
+        value, room = kept
         return Kept(
-            self._read("values", kept.value, (batch, layout.features)),
-            self._read("steps", kept.steps, (count, batch, layout.features)),
-            self._read("parameters", kept.params, (count, tiles, outputs * columns)),
-            self._read("pre-activations", kept.hidden, (count, tiles, units * columns)),
+            self._read("values", value, (len(value), self._layout.features)),
+            self._read("what was kept", room, (self._kept(len(value)),)),
         )
 
-    def pull(
-        self, kept: Kept, bar: Tensor, bar_ladj: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Take cotangents back.
 
         Args:
@@ -278,25 +294,25 @@ class Chain:
             bar_ladj: those of its log-determinants, [batch].
 
         Returns:
-            Cotangents of what was mapped, [batch, features], of parameters and pre-activations,
-            laid out as these, and the sums of both, [tiles, transforms, units].
+            Cotangents of what was mapped, [batch, features]; and of pre-activations and parameters
+            (see `parts`), and after them the sums of both, [tiles, transforms, units].
         """
-        kept = self._checked_kept(kept)
-        batch, tiles = len(kept.value), self._tiles(len(kept.value))
-        units, count = self._network.units, len(self._links)
-        bar = self._read("cotangents", bar, kept.value.shape)
+        return self._pull(self._checked_kept(kept), bar, bar_ladj)
+
+    def _pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
+        value, room = kept
+        batch, tiles = len(value), self._tiles(len(value))
+        bar = self._read("cotangents", bar, value.shape)
         bar_ladj = self._read("cotangents", bar_ladj, (batch,))
-        bar_value = torch.empty_like(kept.value)
-        bar_params = memory.empty(kept.params.shape, kept.value)
-        bar_hidden = memory.empty(kept.hidden.shape, kept.value)
-        sums = kept.value.new_empty(tiles, count, units)
+        bar_value = torch.empty_like(value)
+        sums = tiles * len(self._links) * self._network.units
+        bars = memory.empty((self._rows(batch) + sums,), value)
         self._tell(
-            keep=True, value=kept.value, steps=kept.steps, params=kept.params,
-            hidden=kept.hidden, bar=bar, bar_ladj=bar_ladj, bar_value=bar_value,
-            bar_params=bar_params, bar_hidden=bar_hidden, sums=sums,
+            value=value, keep=True, kept=room, steps=self._after(room, value), bar=bar,
+            bar_ladj=bar_ladj, bar_value=bar_value, bars=bars, sums=self._after(bars, value),
         )  # fmt: skip
         self._run("reverse_chain", batch, tiles)
-        return bar_value, bar_params, bar_hidden, sums
+        return bar_value, bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -304,18 +320,20 @@ class Chain:
         Returns:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
-        count = len(self._links)
+        count, batch = len(self._links), len(kept.value)
         kept = self._checked_kept(kept)  # held here, should it be a copy
-        result, bar_params, bar_hidden, sums = self.pull(kept, bar, bar_ladj)
-        weights = memory.empty((count, self._network.size), result)
+        result, bars = self._pull(kept, bar, bar_ladj)
+        sizes = [self._network.units, self._network.size] * count
+        found = memory.empty((sum(sizes),), result)
         tasks = _tasks(self._layout, self.columns, count)
-        self._tell(result=weights, tasks=tasks.ctypes.data, pieces=len(tasks))
-        self._run("weight_gradients", len(bar), len(tasks))
-        found = [sums.sum(0).unbind(), weights.unbind()]
+        self._tell(gradients=found, tasks=tasks.ctypes.data, pieces=len(tasks))
+        self._run("gradients", batch, len(tasks))
+        gradients = list(found.split(sizes))
         if self._varying:
-            first = bar_hidden if self._layout.hidden else bar_params
-            found.append(tuple(self._by_rows(own, len(result)) for own in first))
-        return result, [gradient for each in zip(*found, strict=True) for gradient in each]
+            hidden, params = self.parts(bars, batch)
+            for k, own in enumerate(hidden if self._layout.hidden else params):
+                gradients.insert(3 * k + 2, self._by_rows(own, batch))
+        return result, gradients
 
     def _by_rows(self, tiles: Tensor, batch: int) -> Tensor:
         """Return what the first layer has in each tile, by rows of the batch."""

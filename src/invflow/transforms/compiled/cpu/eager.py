@@ -11,8 +11,7 @@ from torch.autograd import Function
 
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.compiled import mapped, plain
-from invflow.transforms.compiled.cpu import chain as chains
-from invflow.transforms.compiled.cpu.chain import Chain
+from invflow.transforms.compiled.cpu.chain import Chain, Kept
 from invflow.transforms.compiled.structure import Link
 from invflow.transforms.decode import Method
 
@@ -64,23 +63,22 @@ class _Map(Function):
         chain = job.chain(_links(orders, tensors))
         if not any(ctx.needs_input_grad):
             return chain.map(value)
-        result, ladj, kept = chain.keep(value.detach())
+        result, ladj, kept = chain.keep(value)
         ctx.job, ctx.orders = job, orders
-        ctx.save_for_backward(value, *kept, *tensors)
+        ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
-        return result.clone(), ladj
+        return result, ladj
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        value, *saved = ctx.saved_tensors
-        kept, tensors = chains.Kept(*saved[:4]), saved[4:]
+        value, room, *tensors = ctx.saved_tensors
         links = _links(ctx.orders, tensors)
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
         if torch.is_grad_enabled() or not plain() or mapped(bar) or mapped(bar_ladj):
             return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
-        chain = ctx.job.chain(links)
+        chain, kept = ctx.job.chain(links), Kept(value, room)
         if not any(ctx.needs_input_grad[3:]):
             return None, None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)

@@ -22,8 +22,8 @@ def solve(
     """The forward sweep; see `operators.sweep`."""
     chain = _chain(plan, univariate, order, offset, weights)
     z, ladj, kept = chain.keep(x)
-    params, hidden = (_by_units(rows[0], chain.columns, len(x)) for rows in kept[2:])
-    return z.clone(), ladj, params, hidden
+    hidden, params = _by_units(chain, kept.room, len(x))
+    return z, ladj, params, hidden
 
 
 def pull(
@@ -39,10 +39,9 @@ def pull(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
     chain = _chain(plan, univariate, order, None, weights)  # the way back needs no offset
-    z = z.contiguous()
-    rows = (_by_tiles(rows, chain.columns)[None] for rows in (params, hidden))
-    bar_x, *bars, _ = chain.pull(Kept(z, z[None], *rows), bar_z, bar_ladj)
-    bar_params, bar_hidden = (_by_units(rows[0], chain.columns, len(z)) for rows in bars)
+    rows = (_by_tiles(rows, chain.columns).flatten() for rows in (hidden, params))
+    bar_x, bars = chain.pull(Kept(z, torch.cat([*rows, z.flatten()])), bar_z, bar_ladj)
+    bar_hidden, bar_params = _by_units(chain, bars, len(z))
     return bar_x, bar_params, bar_hidden
 
 
@@ -60,10 +59,15 @@ def _chain(
     return Chain(plan.layout, univariate, True, [link])
 
 
-def _by_units(rows: Tensor, columns: int, batch: int) -> Tensor:
-    """Lay out by units what is laid out by tiles, [tiles, units * columns]."""
-    parts = rows.view(len(rows), rows.shape[1] // columns, columns)
-    return parts.permute(1, 0, 2).flatten(1)[:, :batch].contiguous()
+def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Lay out by units the pre-activations and the parameters of one transform."""
+
+    def one(rows: Tensor) -> Tensor:  # [tiles, units * columns]
+        parts = rows.view(len(rows), rows.shape[1] // chain.columns, chain.columns)
+        return parts.permute(1, 0, 2).flatten(1)[:, :batch].contiguous()
+
+    hidden, params = chain.parts(room, batch)
+    return one(hidden[0]), one(params[0])
 
 
 def _by_tiles(rows: Tensor, columns: int) -> Tensor:

@@ -1,8 +1,9 @@
-"""The gradients of masked matrices: products of cotangents and activations, over the whole batch.
+"""The gradients of biases and of masked matrices, over the whole batch.
 
-They are taken in panels, which threads share: as many units of the source as a tile has columns,
-with all units of the target that see any of them; or as many units of the target, with all that
-they see, where that leaves less of a panel empty.
+Those of biases are sums of cotangents. Those of matrices are products of cotangents and
+activations, taken in panels, which threads share: as many units of the source as a tile has
+columns, with all units of the target that see any of them; or as many units of the target, with all
+that they see, where that leaves less of a panel empty.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
@@ -16,6 +17,21 @@ from invflow.transforms.compiled.cpu.activations import activate
 from invflow.transforms.compiled.cpu.masked import seen
 from invflow.transforms.compiled.cpu.product import GROUP, accumulate, accumulate_group, transpose
 from invflow.transforms.compiled.cpu.tiles import copy, load
+
+
+@njit(nogil=True)
+def bias_gradients(sums, result):
+    """Write the sums over all tiles.
+
+    Args:
+        sums: over each tile, [tiles, units].
+        result: begins with the sums of all, [units and more].
+    """
+    for unit in range(sums.shape[1]):
+        whole = 0.0  # in double precision: there may be many tiles
+        for t in range(len(sums)):
+            whole += sums[t, unit]
+        result[unit] = whole
 
 
 @njit(nogil=True)

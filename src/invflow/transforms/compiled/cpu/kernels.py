@@ -15,7 +15,7 @@ import numpy as np
 from numba import cfunc, types
 
 from invflow.transforms.compiled.cpu import masked
-from invflow.transforms.compiled.cpu.gradients import source_panel, target_panel
+from invflow.transforms.compiled.cpu.gradients import bias_gradients, source_panel, target_panel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
 from invflow.transforms.compiled.cpu.product import total
 from invflow.transforms.compiled.cpu.queue import finish, take
@@ -28,6 +28,7 @@ from invflow.transforms.compiled.cpu.tensors import (
     read_offset,
     read_orders,
     read_record,
+    read_rows,
     read_steps,
 )
 from invflow.transforms.compiled.cpu.tiles import clear, copy, load, unload
@@ -58,8 +59,9 @@ def chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
         if len(order) == 0:
             return
         matrices = read_blocks(job, like)
-        value, steps, params, hidden = read_steps(job, starts, tops, like)
-        ladj = numbers(job.ladj, (job.batch,), like)
+        value, steps = read_steps(job, like)
+        hidden, params = read_rows(job, job.kept, starts, tops, like)
+        result, ladj = numbers(job.result, value.shape, like), numbers(job.ladj, (job.batch,), like)
         bottom = tops[last] + starts[last, features]
         tile = np.zeros((bottom + 1) * columns, like.dtype)
         degrees = masked.unit_degrees(starts)
@@ -68,7 +70,7 @@ def chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
             end = min(begin + columns, job.batch)
             tile[bottom * columns :] = 0
             for k in range(len(order)):
-                given = value if k == 0 else steps[min(k, len(steps)) - 1]
+                given = value if k == 0 else result
                 biases = read_biases(job, k, tops, starts, like)
                 offset = read_offset(job, k, starts, like)
                 kept = hidden[min(k, len(hidden) - 1), t] if len(hidden) > 0 else tile[:0]
@@ -83,8 +85,9 @@ def chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
                         tile, columns, starts, tops, matrices[k], job.residual, job.activation,
                         job.map, job.bound, degrees, biases, offset, kept, begin, end,
                     )  # fmt: skip
-                unload(tile, 0, columns, steps[min(k, len(steps) - 1)], order[k], begin, end)
-                if len(params) > 0:
+                unload(tile, 0, columns, result, order[k], begin, end)
+                if job.keep:
+                    unload(tile, 0, columns, steps[k], order[k], begin, end)
                     copy(tile, tops[last] * columns, params[k, t], 0, params.shape[2])
             for c in range(end - begin):
                 ladj[begin + c] = tile[bottom * columns + c]
@@ -110,12 +113,12 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
         if len(order) == 0:
             return
         matrices = read_blocks(job, like)
-        value, steps, params, hidden = read_steps(job, starts, tops, like)
+        value, steps = read_steps(job, like)
+        hidden, params = read_rows(job, job.kept, starts, tops, like)
         bar = numbers(job.bar, value.shape, like)
         bar_ladj = numbers(job.bar_ladj, (job.batch,), like)
         bar_value = numbers(job.bar_value, value.shape, like)
-        bar_params = numbers(job.bar_params, params.shape, like)
-        bar_hidden = numbers(job.bar_hidden, hidden.shape, like)
+        bar_hidden, bar_params = read_rows(job, job.bars, starts, tops, like)
         bottom = tops[last] + starts[last, features]
         sums = numbers(job.sums, (tiles, job.transforms, bottom - features), like)
         tile = np.zeros((bottom + 1) * columns, like.dtype)
@@ -155,8 +158,8 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
     return run
 
 
-def weight_gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
-    """Return the kernel for the matrices' gradients, from what the other two left; see `chain`."""
+def gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
+    """Return the kernel for the weights' gradients, from what the other two left; see `chain`."""
 
     @cfunc(_SIGNATURE, cache=keep, error_model="numpy")
     def run(address):
@@ -169,23 +172,30 @@ def weight_gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> An
         order = read_orders(job)
         if len(order) == 0:
             return
-        value, steps, params, hidden = read_steps(job, starts, tops, like)
-        bar_params = numbers(job.bar_params, params.shape, like)
-        bar_hidden = numbers(job.bar_hidden, hidden.shape, like)
+        value, steps = read_steps(job, like)
+        hidden, _ = read_rows(job, job.kept, starts, tops, like)
+        bar_hidden, bar_params = read_rows(job, job.bars, starts, tops, like)
         blocks = numbers(job.blocks, (job.matrices, 3), starts)
         tasks = numbers(job.tasks, (job.pieces, 4), starts)
         last, degrees = job.layers - 1, masked.unit_degrees(starts)
+        units = tops[last] + starts[last, -1] - job.features
+        sums = numbers(job.sums, (len(bar_params[0]), job.transforms, units), like)
         size = blocks[-1, 2] + starts[blocks[-1, 0], -1] * starts[blocks[-1, 1], -1]
-        result = numbers(job.result, (job.transforms, size), like)
+        result = numbers(job.gradients, (job.transforms, units + size), like)
         while t < len(tasks):
             k, b, first, of_target = tasks[t]
+            if b == len(blocks):
+                bias_gradients(sums[:, k], result[k])
+                finish(address)
+                t = take(address)
+                continue
             target, source, at = blocks[b]
             rows, length = starts[target, -1], starts[source, -1]
             given = value if k == 0 else steps[k - 1]
             noise = steps[k] if job.inverse else given
             own = 0 if target == last else tops[target] - tops[1]
             deltas = bar_params[k] if target == last else bar_hidden[k]
-            matrix = result[k, at : at + rows * length].reshape(rows, length)
+            matrix = result[k, units + at : units + at + rows * length].reshape(rows, length)
             if of_target:
                 target_panel(
                     first, job.columns, starts, tops, degrees, target, source, job.activation,

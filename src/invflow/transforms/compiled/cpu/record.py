@@ -10,9 +10,9 @@ _NAMES = (
     "inverse", "columns", "transforms", "batch", "keep",
     "layers", "features", "starts", "tops", "blocks", "matrices", "residual", "activation", "map",
     "tensors", "varying",
-    "value", "steps", "ladj", "params", "hidden",
-    "bar", "bar_ladj", "bar_value", "bar_params", "bar_hidden", "sums",
-    "result", "tasks", "pieces",
+    "value", "result", "ladj", "kept", "steps",
+    "bar", "bar_ladj", "bar_value", "bars", "sums",
+    "gradients", "tasks", "pieces",
 )  # fmt: skip
 
 
@@ -38,25 +38,24 @@ class Record(ctypes.Structure):
 
     The way there.
 
-    - value, [batch, features]: what is mapped.
-    - keep: whether what the way back needs is kept.
-    - steps, [transforms, batch, features]: what comes out of each transform; of the last one alone,
-      if nothing is kept, [1, batch, features].
+    - value, [batch, features]: what is mapped; result: what it is mapped to.
     - ladj, [batch]: the log-determinants.
-    - params, [transforms, tiles, features * outputs * columns]: the parameters, if kept.
-    - hidden, [transforms, tiles, units * columns]: the pre-activations, if kept; of one transform,
-      if not, but a hidden layer adds the one before.
+    - keep: whether what the way back needs is kept.
+    - kept: if so, the pre-activations, [transforms, tiles, units * columns], and after them the
+      parameters, [transforms, tiles, features * outputs * columns]; if not, but a hidden layer adds
+      the one before, the pre-activations of one transform.
+    - steps, [transforms, batch, features]: what comes out of each transform, if that is kept.
 
     The way back.
 
     - bar, [batch, features]: cotangents of what came out of the last transform; bar_ladj, [batch]:
       those of the log-determinants.
-    - bar_value: those of what was mapped; bar_params, bar_hidden: those of parameters and
-      pre-activations, laid out as these.
-    - sums, [tiles, transforms, units]: the sums of both over each tile, the biases' gradients.
-    - result, [transforms, weights]: the gradients.
+    - bar_value: those of what was mapped; bars: those of pre-activations and parameters, laid out
+      as these.
+    - sums, [tiles, transforms, units]: the sums of both over each tile.
+    - gradients, [transforms, units + weights]: those of the biases and of the matrices.
     - tasks, [pieces, 4]: panels of matrices: which transform, which matrix, the first unit, and
-      whether it is one of the target.
+      whether it is one of the target; after the last matrix, the biases.
     """
 
     _fields_ = [

@@ -48,16 +48,26 @@ def read_network(job):
 
 
 @njit(nogil=True)
-def read_steps(job, starts, tops, like):
-    """Return what is mapped, what comes out of each transform, and what is kept of it."""
+def read_steps(job, like):
+    """Return what is mapped, and what comes out of each transform, if that is kept."""
+    value = numbers(job.value, (job.batch, job.features), like)
+    count = job.transforms if job.keep else 0
+    return value, numbers(job.steps, (count, job.batch, job.features), like)
+
+
+@njit(nogil=True)
+def read_rows(job, address, starts, tops, like):
+    """Return the pre-activations and the parameters at an address, or what is laid out as they.
+
+    Returns:
+        [transforms, tiles, units * columns] both; without transforms where they are not kept.
+    """
     tiles = -(-job.batch // job.columns)
     count = job.transforms if job.keep else 0
-    kept = count if job.keep or not job.residual else 1
-    units, outputs = tops[-1] - job.features, starts[-1, -1]
-    value = numbers(job.value, (job.batch, job.features), like)
-    steps = numbers(job.steps, (max(count, 1), job.batch, job.features), like)
-    params = numbers(job.params, (count, tiles, outputs * job.columns), like)
-    return value, steps, params, numbers(job.hidden, (kept, tiles, units * job.columns), like)
+    before = count if job.keep or not job.residual else 1
+    units, outputs = (tops[-1] - job.features) * job.columns, starts[-1, -1] * job.columns
+    hidden = numbers(address, (before, tiles, units), like)
+    return hidden, numbers(address + hidden.nbytes, (count, tiles, outputs), like)
 
 
 @njit(nogil=True)

@@ -30,8 +30,7 @@ def count(work: float, pieces: int) -> int:
     All or one: OpenMP ends threads that are not wanted by one call, and makes them anew for the
     next. Those that find no piece return at once.
     """
-    passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
-    share = ASLEEP if passive or _team() is None else AWAKE
+    share = ASLEEP if _passive() or _team() is None else AWAKE
     return torch.get_num_threads() if min(pieces, work / share) >= 2 else 1
 
 
@@ -55,6 +54,12 @@ def run(address: int, record: int, threads: int) -> None:
 def _kernel(address: int) -> Kernel:
     """Return the function at an address; it runs without Python's lock."""
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(address)
+
+
+@cache
+def _passive() -> bool:
+    """Return whether threads sleep as soon as they have no work; OpenMP reads it once, too."""
+    return os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
 
 
 def _team() -> Callable[[int, int, int, int], None] | None:
