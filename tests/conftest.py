@@ -6,6 +6,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from invflow.conditioners import MADE
+from invflow.transforms import Autoregressive
+from invflow.transforms import compiled as kernels
+
 # The same examples every time, and nothing written to disk.
 settings.register_profile("invflow", derandomize=True, database=None, deadline=None)
 settings.load_profile("invflow")
@@ -13,6 +17,17 @@ settings.load_profile("invflow")
 # Tests are small, and pytest-xdist runs one worker per core; so are the processes that they start.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the first two workers compile the kernels of one precision each, for both."""
+    dtypes = dict(zip(("gw0", "gw1"), kernels.DTYPES["cpu"], strict=True))
+    dtype = dtypes.get(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    if dtype is None or not kernels.usable("cpu"):
+        return
+    made = MADE(2, (0.0, 0.0), (3,)).to(dtype)
+    z, ladj = Autoregressive(made).inverse(torch.zeros(1, 2, dtype=dtype))
+    (z.sum() + ladj.sum()).backward()
 
 
 @pytest.fixture(autouse=True)

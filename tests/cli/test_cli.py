@@ -106,12 +106,13 @@ def test_same_seed_same_run(
 def test_a_killed_run_goes_on_to_the_same_numbers(
     invflow: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    arguments = ["vae", "digits", *SMALL[:1], "300", *SMALL[2:]]
+    np.savez(tmp_path / "grey.npz", images=GREY)
+    arguments = ["vae", str(tmp_path / "grey.npz"), *map(str, TINY)]
     command = [sys.executable, "-m", "invflow", *arguments, "--runs", str(tmp_path / "killed")]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_one_thread()
     )
-    while not list((tmp_path / "killed").glob("digits/checkpoints/step-*")):
+    while not list((tmp_path / "killed").glob("grey/checkpoints/step-*")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -119,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
     for name in ("killed", "whole"):
         again = [sys.executable, "-m", "invflow", *arguments, "--runs", str(tmp_path / name)]
         subprocess.run(again, check=True, capture_output=True, env=_one_thread())
-    files = [tmp_path / name / "digits" / "model.safetensors" for name in ("killed", "whole")]
+    files = [tmp_path / name / "grey" / "model.safetensors" for name in ("killed", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 

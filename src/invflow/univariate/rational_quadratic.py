@@ -140,8 +140,9 @@ def _find(value: Tensor, edges: Tensor, knots: Knots) -> _Bin:
 
 
 def _picked(table: Tensor, places: Tensor) -> Tensor:
-    """Return the entries of a table in given places, where either may be without batch."""
-    return table[(None,) * (places.ndim - table.ndim)].take_along_dim(places, -1)
+    """Return the entries of a table, which may be without batch, in given places."""
+    # `take_along_dim` has torch.compile make a graph for every size of a batch.
+    return torch.broadcast_tensors(table, places[..., :1])[0].gather(-1, places)
 
 
 def _parts(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
