@@ -30,7 +30,7 @@ from invflow.density.distillation.losses import Aim
 from invflow.training import compiling
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
-from invflow.vi.density import Density as Posterior
+from invflow.vi import density as posteriors
 from invflow.vi.objectives import path_loss
 from invflow.vi.target import Flat
 
@@ -83,7 +83,7 @@ def problem(
         aim = Aim(Objective(), FlowTeacher(teacher), None)
         return flow, [flow.transform], lambda: aim.loss(flow, batch, numbers)
     if kind == "posterior":
-        target = Posterior(Flat(lambda x: -x.square().sum(-1) / 2, features), numbers)
+        target = posteriors.Density(Flat(lambda x: -x.square().sum(-1) / 2, features), numbers)
         noise = torch.randn(batch, features, generator=numbers)
         return flow, [flow.transform], lambda: path_loss(flow, target, noise)[0]
     density = Density(flow)

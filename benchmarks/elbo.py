@@ -156,6 +156,9 @@ def trained(name: str, folder: Path, seed: int, rate: float) -> Iterator[Point]:
         for _ in range(STEPS * len(block)):
             optimizer.zero_grad()
             z, log_q = flow(validate_args=False).rsample_and_log_prob((DRAWS,))
+            if not torch.isfinite(z).all():  # it has diverged
+                yield Point(seconds + time.perf_counter() - started, 0.0, -math.inf)
+                return
             (log_q - target.log_density(z)).mean().backward()
             optimizer.step()
         seconds += time.perf_counter() - started

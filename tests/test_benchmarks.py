@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from invflow.vi.target import Flat
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -207,3 +209,26 @@ def test_jobs_whose_memory_is_measured_run(load) -> None:
     before = memory.peak()
     memory.JOBS["vae", "invflow"](Path(), 1)()
     assert 10 < before <= memory.peak() < 1e6
+
+
+def test_what_a_small_step_is_made_of(load, capsys: pytest.CaptureFixture[str]) -> None:
+    overhead = load("overhead")
+    flow, z = overhead.peers.iaf(overhead.Size(3, 8, 5)), torch.randn(5, 3)
+    for call in (overhead.pytorch(flow, z), overhead.kernels(flow, z)):
+        call()
+
+
+@pytest.mark.parametrize("kind", ["student", "posterior"])
+def test_losses_that_are_compiled(load, kind: str) -> None:
+    model, parts, loss = load("compiling").problem(kind, 3, 8)
+    loss().backward()
+    assert all(weight.grad is not None for weight in parts[0].parameters())
+    assert model.training
+
+
+def test_a_fit_that_diverges_ends(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    elbo = load("elbo")
+    nothing = Flat(lambda z: torch.nan * z.sum(-1), 2)
+    monkeypatch.setattr(elbo.posteriordb, "load", lambda name, folder: (nothing, None, None))
+    points = list(elbo.trained("nothing", Path(), 0, 0.1))
+    assert [point.elbo for point in points] == [-np.inf]

@@ -18,28 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invflow import cli
 from invflow.cli.app import app
+from tests.cli.conftest import Outcome
 
 SMALL = ["--steps", "40", "--importance-samples", "20", "--flow-steps", "2"]
-Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def invflow(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Outcome]:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["invflow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        code = exit.value.code
-        out, err = capsys.readouterr()
-        if isinstance(code, str):
-            return 1, out, err + code
-        return int(code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +85,7 @@ def test_same_seed_same_run(
         assert (tmp_path / "digits" / name).read_bytes() == (finished / name).read_bytes()
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(
-    invflow: Callable[..., Outcome], tmp_path: Path
-) -> None:
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "grey.npz", images=GREY)
     arguments = ["vae", str(tmp_path / "grey.npz"), *map(str, TINY)]
     command = [sys.executable, "-m", "invflow", *arguments, "--runs", str(tmp_path / "killed")]
@@ -116,7 +96,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     for name in ("killed", "whole"):
         again = [sys.executable, "-m", "invflow", *arguments, "--runs", str(tmp_path / name)]
         subprocess.run(again, check=True, capture_output=True, env=_one_thread())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from invflow import cli
 from invflow.vi import _arviz
+from tests.cli.conftest import Outcome
 
 TARGET = """
 from torch.distributions import Normal, constraints
@@ -97,7 +98,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, invflow: Callable[..., Outcome]
 ) -> None:
     files = {
         "fails.py": "1 / 0",
@@ -111,11 +112,8 @@ def test_bad_input_is_one_line(
         (folder / path).write_text(text)
     arguments, message = BAD[name]
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["invflow", "posterior", *arguments])
-    with pytest.raises(SystemExit) as exit:
-        cli.main()
-    told = f"{capsys.readouterr().err}{exit.value.code}"
-    assert exit.value.code not in (0, None)
+    code, _, told = invflow("posterior", *arguments)
+    assert code != 0
     assert message in told.replace("\n", " ")
     assert "Traceback" not in told
     assert not (folder / "runs").exists()

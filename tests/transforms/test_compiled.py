@@ -124,19 +124,20 @@ def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
 
 @pytest.mark.parametrize("map", MAPS, ids=repr)
 @pytest.mark.parametrize("context", [0, 2])
-def test_operators_keep_torchs_rules(map: Univariate, context: int) -> None:
+@pytest.mark.parametrize("batch", [4, 32])  # less than a tile, and a whole one
+def test_operators_keep_torchs_rules(map: Univariate, context: int, batch: int) -> None:
     transform, _ = _pair(5, (6,), context, map)
     assert isinstance(transform.conditioner, MADE)
     method = cached.method(transform.conditioner, transform.univariate)
     assert method is not None
     with torch.no_grad():
-        offset, weights = transform.conditioner.pack((4,), randn(4, 2) if context else None)
+        offset, weights = transform.conditioner.pack((batch,), randn(batch, 2) if context else None)
     weights = [weight.detach() for weight in weights]
     names = (method.plan_recipe, method.univariate_recipe, torch.arange(5))
-    arguments = (*names, randn(4, 5), offset.detach(), weights)
+    arguments = (*names, randn(batch, 5), offset.detach(), weights)
     torch.library.opcheck(operators.sweep, arguments, test_utils=TESTS)
     z, _, params, hidden = operators.sweep(*arguments)
-    arguments = (*names, z, params, hidden, randn(4, 5), randn(4), weights)
+    arguments = (*names, z, params, hidden, randn(batch, 5), randn(batch), weights)
     torch.library.opcheck(operators.reverse_sweep, arguments, test_utils=TESTS)
 
 

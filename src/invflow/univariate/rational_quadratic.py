@@ -140,7 +140,7 @@ def _find(value: Tensor, edges: Tensor, knots: Knots) -> _Bin:
 
 
 def _picked(table: Tensor, places: Tensor) -> Tensor:
-    """Return the entries of a table, which may be without batch, in given places."""
+    """Return the entries of a table, perhaps without batch, in places with the whole batch."""
     # `take_along_dim` has torch.compile make a graph for every size of a batch.
     return torch.broadcast_tensors(table, places[..., :1])[0].gather(-1, places)
 

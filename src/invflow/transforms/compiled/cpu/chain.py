@@ -225,7 +225,7 @@ class Chain:
         """
         value = self._checked_batch(value)
         layout, tiles = self._layout, self._tiles(len(value))
-        room = value
+        room = value  # any address: nothing is kept
         if layout.residual:  # the layer before is read where it is kept
             room = memory.empty((tiles, sum(layout.hidden) * self.columns), value)
         self._tell(keep=False, kept=room)
@@ -234,7 +234,7 @@ class Chain:
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch, and keep what the way back needs; see `map`."""
         value = self._checked_batch(value)
-        room = memory.empty((self._kept(len(value)),), value)
+        room = memory.empty((self._size_kept(len(value)),), value)
         self._tell(keep=True, kept=room, steps=self._after(room, value))
         return *self._map(value), Kept(value, room)
 
@@ -254,22 +254,24 @@ class Chain:
         Returns:
             Shapes [transforms, tiles, units * columns], [transforms, tiles, outputs * columns].
         """
-        layout, each = self._layout, (len(self._links), self._tiles(batch))
-        columns = [n * self.columns for n in (sum(layout.hidden), layout.features * layout.outputs)]
-        hidden, params = room[: self._rows(batch)].split([math.prod(each) * n for n in columns])
-        return hidden.view(*each, columns[0]), params.view(*each, columns[1])
+        layout, tiles = self._layout, (len(self._links), self._tiles(batch))
+        units = sum(layout.hidden) * self.columns
+        outputs = layout.features * layout.outputs * self.columns
+        sizes = [math.prod(tiles) * each for each in (units, outputs)]
+        hidden, params = room[: sum(sizes)].split(sizes)
+        return hidden.view(*tiles, units), params.view(*tiles, outputs)
 
-    def _rows(self, batch: int) -> int:
+    def _size_of_rows(self, batch: int) -> int:
         """Return how many numbers pre-activations and parameters are."""
         return len(self._links) * self._tiles(batch) * self.columns * self._network.units
 
     def _after(self, room: Tensor, value: Tensor) -> int:
         """Return the address of what comes after them."""
-        return room.data_ptr() + self._rows(len(value)) * room.element_size()
+        return room.data_ptr() + self._size_of_rows(len(value)) * room.element_size()
 
-    def _kept(self, batch: int) -> int:
+    def _size_kept(self, batch: int) -> int:
         """Return how many numbers the way back needs beside what was mapped."""
-        return self._rows(batch) + len(self._links) * batch * self._layout.features
+        return self._size_of_rows(batch) + len(self._links) * batch * self._layout.features
 
     def _checked_batch(self, value: Tensor) -> Tensor:
         for _, _, _, offset in self._links:
@@ -282,7 +284,7 @@ class Chain:
         value, room = kept
         return Kept(
             self._read("values", value, (len(value), self._layout.features)),
-            self._read("what was kept", room, (self._kept(len(value)),)),
+            self._read("what was kept", room, (self._size_kept(len(value)),)),
         )
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
@@ -306,7 +308,7 @@ class Chain:
         bar_ladj = self._read("cotangents", bar_ladj, (batch,))
         bar_value = torch.empty_like(value)
         sums = tiles * len(self._links) * self._network.units
-        bars = memory.empty((self._rows(batch) + sums,), value)
+        bars = memory.empty((self._size_of_rows(batch) + sums,), value)
         self._tell(
             value=value, keep=True, kept=room, steps=self._after(room, value), bar=bar,
             bar_ladj=bar_ladj, bar_value=bar_value, bars=bars, sums=self._after(bars, value),
@@ -328,12 +330,12 @@ class Chain:
         tasks = _tasks(self._layout, self.columns, count)
         self._tell(gradients=found, tasks=tasks.ctypes.data, pieces=len(tasks))
         self._run("gradients", batch, len(tasks))
-        gradients = list(found.split(sizes))
+        by_link = list(found.split(sizes))
         if self._varying:
             hidden, params = self.parts(bars, batch)
             for k, own in enumerate(hidden if self._layout.hidden else params):
-                gradients.insert(3 * k + 2, self._by_rows(own, batch))
-        return result, gradients
+                by_link.insert(3 * k + 2, self._by_rows(own, batch))
+        return result, by_link
 
     def _by_rows(self, tiles: Tensor, batch: int) -> Tensor:
         """Return what the first layer has in each tile, by rows of the batch."""

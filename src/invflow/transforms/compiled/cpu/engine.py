@@ -60,11 +60,15 @@ def _chain(
 
 
 def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Lay out by units the pre-activations and the parameters of one transform."""
+    """Lay out by units the pre-activations and the parameters of one transform.
+
+    Copies, as what an operator returns must not share memory.
+    """
 
     def one(rows: Tensor) -> Tensor:  # [tiles, units * columns]
         parts = rows.view(len(rows), rows.shape[1] // chain.columns, chain.columns)
-        return parts.permute(1, 0, 2).flatten(1)[:, :batch].contiguous()
+        units = parts.permute(1, 0, 2).flatten(1)[:, :batch]
+        return units.clone(memory_format=torch.contiguous_format)
 
     hidden, params = chain.parts(room, batch)
     return one(hidden[0]), one(params[0])

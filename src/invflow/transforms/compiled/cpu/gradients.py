@@ -27,11 +27,12 @@ def bias_gradients(sums, result):
         sums: over each tile, [tiles, units].
         result: begins with the sums of all, [units and more].
     """
-    for unit in range(sums.shape[1]):
-        whole = 0.0  # in double precision: there may be many tiles
-        for t in range(len(sums)):
-            whole += sums[t, unit]
-        result[unit] = whole
+    units = sums.shape[1]
+    whole = np.zeros(units)  # in double precision: there may be many tiles
+    for t in range(len(sums)):
+        for unit in range(units):
+            whole[unit] += sums[t, unit]
+    result[:units] = whole
 
 
 @njit(nogil=True)

@@ -159,7 +159,7 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
 
 
 def gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
-    """Return the kernel for the weights' gradients, from what the other two left; see `chain`."""
+    """Return the kernel for the gradients of biases and matrices, from what the others left."""
 
     @cfunc(_SIGNATURE, cache=keep, error_model="numpy")
     def run(address):
@@ -186,26 +186,24 @@ def gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
             k, b, first, of_target = tasks[t]
             if b == len(blocks):
                 bias_gradients(sums[:, k], result[k])
-                finish(address)
-                t = take(address)
-                continue
-            target, source, at = blocks[b]
-            rows, length = starts[target, -1], starts[source, -1]
-            given = value if k == 0 else steps[k - 1]
-            noise = steps[k] if job.inverse else given
-            own = 0 if target == last else tops[target] - tops[1]
-            deltas = bar_params[k] if target == last else bar_hidden[k]
-            matrix = result[k, units + at : units + at + rows * length].reshape(rows, length)
-            if of_target:
-                target_panel(
-                    first, job.columns, starts, tops, degrees, target, source, job.activation,
-                    order[k], noise, hidden[k], deltas, own, matrix,
-                )  # fmt: skip
             else:
-                source_panel(
-                    first, job.columns, starts, tops, degrees, target, source, job.activation,
-                    order[k], noise, hidden[k], deltas, own, matrix,
-                )  # fmt: skip
+                target, source, at = blocks[b]
+                rows, length = starts[target, -1], starts[source, -1]
+                given = value if k == 0 else steps[k - 1]
+                noise = steps[k] if job.inverse else given
+                own = 0 if target == last else tops[target] - tops[1]
+                deltas = bar_params[k] if target == last else bar_hidden[k]
+                matrix = result[k, units + at : units + at + rows * length].reshape(rows, length)
+                if of_target:
+                    target_panel(
+                        first, job.columns, starts, tops, degrees, target, source, job.activation,
+                        order[k], noise, hidden[k], deltas, own, matrix,
+                    )  # fmt: skip
+                else:
+                    source_panel(
+                        first, job.columns, starts, tops, degrees, target, source, job.activation,
+                        order[k], noise, hidden[k], deltas, own, matrix,
+                    )  # fmt: skip
             finish(address)
             t = take(address)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 #: Bytes from which on, and up to which, memory is worth keeping; between the two, it is kept for
 #: some six tensors.
-LEAST, MOST = 2**18, 2**26
+LEAST, MOST = 2**18, 2**27
 #: What NumPy calls a precision.
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 _spare: deque[NDArray[np.uint8]] = deque(maxlen=6)

@@ -60,13 +60,14 @@ def read_rows(job, address, starts, tops, like):
     """Return the pre-activations and the parameters at an address, or what is laid out as they.
 
     Returns:
-        [transforms, tiles, units * columns] both; without transforms where they are not kept.
+        [transforms, tiles, units * columns] both. Where nothing is kept, without transforms; but
+        the pre-activations of one, if a hidden layer adds the one before.
     """
     tiles = -(-job.batch // job.columns)
     count = job.transforms if job.keep else 0
-    before = count if job.keep or not job.residual else 1
+    rooms = count if job.keep or not job.residual else 1
     units, outputs = (tops[-1] - job.features) * job.columns, starts[-1, -1] * job.columns
-    hidden = numbers(address, (before, tiles, units), like)
+    hidden = numbers(address, (rooms, tiles, units), like)
     return hidden, numbers(address + hidden.nbytes, (count, tiles, outputs), like)
 
 

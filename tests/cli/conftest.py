@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from invflow import cli
+
+#: The exit status, what is printed, and what is said of errors.
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def invflow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Return what runs the command line as it is typed."""
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["invflow", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        code = exit.value.code
+        out, err = capsys.readouterr()
+        if isinstance(code, str):
+            return 1, out, err + code
+        return int(code or 0), out, err
+
+    return run
