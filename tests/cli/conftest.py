@@ -9,12 +9,11 @@ from invflow import cli
 
 #: The exit status, what is printed, and what is said of errors.
 Outcome = tuple[int, str, str]
+Invflow = Callable[..., Outcome]
 
 
 @pytest.fixture
-def invflow(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Outcome]:
+def invflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invflow:
     """Return what runs the command line as it is typed."""
 
     def run(*arguments: object) -> Outcome:

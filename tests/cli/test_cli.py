@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from invflow.cli.app import app
-from tests.cli.conftest import Outcome
+from tests.cli.conftest import Invflow
 
 SMALL = ["--steps", "40", "--importance-samples", "20", "--flow-steps", "2"]
 
@@ -48,7 +48,7 @@ def test_a_run_holds_what_the_design_says(finished: Path) -> None:
     assert list(results) == ["diagonal", "iaf"]
 
 
-def test_sample(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) -> None:
+def test_sample(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz", "c.png"):
         code, out, _ = invflow("sample", finished, "-n", 5, "--out", tmp_path / name)
         assert code == 0
@@ -61,7 +61,7 @@ def test_sample(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path)
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_score(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) -> None:
+def test_score(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
     arguments = ("--samples", 20, "--posterior", "diagonal", "--out", tmp_path / "scores.csv")
     code, out, _ = invflow("score", finished, "digits", *arguments)
     assert code == 0
@@ -71,15 +71,13 @@ def test_score(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) 
     assert all(float(r["log_likelihood"]) > float(r["bound"]) - 30 for r in rows)
 
 
-def test_scores_of_samples(invflow: Callable[..., Outcome], finished: Path, tmp_path: Path) -> None:
+def test_scores_of_samples(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
     assert invflow("sample", finished, "--out", tmp_path / "s.npz")[0] == 0
     assert invflow("score", finished, tmp_path / "s.npz", "--samples", 5)[0] == 0
     assert (finished / "scores.csv").read_text().count("\n") == 65
 
 
-def test_same_seed_same_run(
-    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
-) -> None:
+def test_same_seed_same_run(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
     assert invflow("vae", "digits", "--runs", tmp_path, *SMALL)[0] == 0
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "digits" / name).read_bytes() == (finished / name).read_bytes()
@@ -108,9 +106,7 @@ def _one_thread() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def test_a_finished_run_is_reported_again(
-    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
-) -> None:
+def test_a_finished_run_is_reported_again(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "digits")
     (tmp_path / "digits" / "report.html").unlink()
     before = _contents(tmp_path / "digits")
@@ -137,7 +133,7 @@ def _contents(run: Path) -> dict[str, bytes]:
     ],
 )
 def test_bad_settings_do_not_overwrite(
-    invflow: Callable[..., Outcome], finished: Path, arguments: tuple[object, ...], message: str
+    invflow: Invflow, finished: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     before = _contents(finished)
     code, _, err = invflow(
@@ -149,7 +145,7 @@ def test_bad_settings_do_not_overwrite(
     assert _contents(finished) == before
 
 
-def test_the_likelihood_asked_for_is_taken(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_the_likelihood_asked_for_is_taken(invflow: Invflow, tmp_path: Path) -> None:
     arguments = ("--runs", tmp_path, *SMALL, "--likelihood", "bernoulli", "--posterior", "iaf")
     assert invflow("vae", "digits", *arguments)[0] == 0
     config = json.loads((tmp_path / "digits" / "config.json").read_text())["config"]
@@ -157,7 +153,7 @@ def test_the_likelihood_asked_for_is_taken(invflow: Callable[..., Outcome], tmp_
 
 
 @pytest.mark.parametrize("command", [[], ["vae"], ["sample"], ["score"]])
-def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) -> None:
+def test_help_reads_well(invflow: Invflow, command: list[str]) -> None:
     code, out, err = invflow(*command, "--help")
     assert code == 0
     assert "Usage" in out
@@ -170,7 +166,7 @@ def test_help_reads_well(invflow: Callable[..., Outcome], command: list[str]) ->
         assert f"default: ({default})" in words
 
 
-def test_other_images_under_the_same_name(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_other_images_under_the_same_name(invflow: Invflow, tmp_path: Path) -> None:
     file = tmp_path / "images.npz"
     command = ("vae", file, "--runs", tmp_path, *SMALL, "--posterior", "diagonal")
     np.savez(file, images=GREY)
@@ -182,7 +178,7 @@ def test_other_images_under_the_same_name(invflow: Callable[..., Outcome], tmp_p
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "../a"])
-def test_names_are_no_paths(invflow: Callable[..., Outcome], tmp_path: Path, name: str) -> None:
+def test_names_are_no_paths(invflow: Invflow, tmp_path: Path, name: str) -> None:
     code, _, err = invflow("vae", "digits", "--runs", tmp_path, "--name", name)
     assert code != 0
     assert "--name must be the name of a directory" in err
@@ -190,7 +186,7 @@ def test_names_are_no_paths(invflow: Callable[..., Outcome], tmp_path: Path, nam
 
 
 def test_files_that_are_no_files_are_left_alone(
-    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+    invflow: Invflow, finished: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "folder.npz").mkdir()
     code, _, err = invflow("sample", finished, "--out", tmp_path / "folder.npz")
@@ -215,7 +211,7 @@ def _save(folder: Path, images: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("likelihood", ["auto", "gaussian"])
 def test_colours_from_a_folder_to_samples_and_back(
-    invflow: Callable[..., Outcome], tmp_path: Path, likelihood: str
+    invflow: Invflow, tmp_path: Path, likelihood: str
 ) -> None:
     """What is drawn from a model can be scored, and learned from."""
     folder, samples = _save(tmp_path / "flowers", COLOUR), tmp_path / "samples.npz"
@@ -238,7 +234,7 @@ def test_colours_from_a_folder_to_samples_and_back(
     assert (tmp_path / "runs" / "samples" / "report.html").is_file()
 
 
-def test_constant_images_train(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_constant_images_train(invflow: Invflow, tmp_path: Path) -> None:
     np.savez(tmp_path / "constant.npz", images=np.full((30, 4, 4), 200, np.uint8))
     short = ("--runs", tmp_path, *SMALL, "--posterior", "iaf", "--latents", 2)
     assert invflow("vae", tmp_path / "constant.npz", *short)[0] == 0
@@ -266,7 +262,7 @@ def _mixed(folder: Path) -> None:
     ],
 )
 def test_bad_folders(
-    invflow: Callable[..., Outcome], tmp_path: Path, make: Callable[[Path], None], message: str
+    invflow: Invflow, tmp_path: Path, make: Callable[[Path], None], message: str
 ) -> None:
     make(tmp_path / "pictures")
     code, out, err = invflow("vae", tmp_path / "pictures", "--runs", tmp_path / "runs", *SMALL)
@@ -278,7 +274,7 @@ def test_bad_folders(
 
 
 def test_images_of_another_shape_are_not_scored(
-    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+    invflow: Invflow, finished: Path, tmp_path: Path
 ) -> None:
     code, _, err = invflow("score", finished, _save(tmp_path / "pictures", COLOUR))
     assert code != 0
@@ -305,7 +301,7 @@ def _unreadable(path: Path) -> None:
     ],
 )
 def test_bad_files_leave_an_existing_run_alone(
-    invflow: Callable[..., Outcome],
+    invflow: Invflow,
     finished: Path,
     tmp_path: Path,
     make: Callable[[Path], None],
@@ -331,7 +327,7 @@ def test_bad_files_leave_an_existing_run_alone(
 
 
 def test_finished_and_foreign_directories_are_left_alone(
-    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+    invflow: Invflow, finished: Path, tmp_path: Path
 ) -> None:
     before = _contents(finished)
     code, _, err = invflow("vae", "digits", "--runs", finished.parent, *SMALL, "--seed", 1)
@@ -379,7 +375,7 @@ def test_finished_and_foreign_directories_are_left_alone(
     ],
 )
 def test_half_written_runs(
-    invflow: Callable[..., Outcome],
+    invflow: Invflow,
     finished: Path,
     tmp_path: Path,
     damage: Callable[[Path], object],
@@ -412,7 +408,7 @@ def test_half_written_runs(
     ],
 )
 def test_bad_arguments(
-    invflow: Callable[..., Outcome], tmp_path: Path, arguments: tuple[object, ...], message: str
+    invflow: Invflow, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     runs = ("--runs", tmp_path) if arguments[0] == "vae" else ()
     code, _, err = invflow(*arguments, *runs)
@@ -422,14 +418,14 @@ def test_bad_arguments(
 
 
 def test_samples_cannot_go_to_another_kind_of_file(
-    invflow: Callable[..., Outcome], finished: Path, tmp_path: Path
+    invflow: Invflow, finished: Path, tmp_path: Path
 ) -> None:
     code, _, err = invflow("sample", finished, "--out", tmp_path / "a.txt")
     assert code != 0
     assert "--out must end in .npz or .png" in err
 
 
-def test_unknown_posterior_of_a_run(invflow: Callable[..., Outcome], finished: Path) -> None:
+def test_unknown_posterior_of_a_run(invflow: Invflow, finished: Path) -> None:
     code, _, err = invflow("sample", finished, "--posterior", "fancy")
     assert code != 0
     assert "posterior must be one of 'diagonal', 'iaf', got 'fancy'" in err
@@ -457,7 +453,7 @@ TINY = (
     ],
 )
 def test_bad_settings_write_nothing(
-    invflow: Callable[..., Outcome], tmp_path: Path, arguments: tuple[object, ...], message: str
+    invflow: Invflow, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     np.savez(tmp_path / "grey.npz", images=GREY)
     runs = tmp_path / "runs"
@@ -469,14 +465,14 @@ def test_bad_settings_write_nothing(
     assert not runs.exists()
 
 
-def test_no_way_to_compile(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_no_way_to_compile(invflow: Invflow, tmp_path: Path) -> None:
     code, _, err = invflow("vae", "digits", "--runs", tmp_path / "runs", "--compile", "maybe")
     assert code != 0
     assert {"--compile", "maybe"} <= set(re.findall(r"[\w-]+", err))
     assert not (tmp_path / "runs").exists()
 
 
-def test_divergence_is_one_line(invflow: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_divergence_is_one_line(invflow: Invflow, tmp_path: Path) -> None:
     np.savez(tmp_path / "grey.npz", images=GREY)
     command = ("vae", tmp_path / "grey.npz", "--runs", tmp_path / "runs", *TINY)
     code, _, err = invflow(*command, "--learning-rate", 1e6)

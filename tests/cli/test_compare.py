@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from invflow import cli
+from tests.cli.conftest import Invflow
 from tests.report import runs
-
-Outcome = tuple[int, str, str]
 
 
 @pytest.fixture
@@ -27,22 +24,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _compare(capsys: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "argv", ["invflow", "compare", *arguments])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-    code = exit.value.code
-    out, err = capsys.readouterr()
-    return (1, out, err + code) if isinstance(code, str) else (int(code or 0), out, err)
-
-
 def _sections(text: str) -> list[str]:
     return [part.split("</h2>")[0] for part in text.split("<h2>")[1:]]
 
 
-def test_a_page_and_two_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = _compare(capsys, "a", "b", "layers")
+def test_a_page_and_two_tables(folder: Path, invflow: Invflow) -> None:
+    code, out, err = invflow("compare", "a", "b", "layers")
     assert (code, err) == (0, "")
     assert "layers, iaf" in out
     assert "iaf: a, b" in out
@@ -59,8 +46,8 @@ def test_a_page_and_two_tables(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "http" not in text
 
 
-def test_one_run_is_fine(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = _compare(capsys, "a", "--out", "pages/one.html")
+def test_one_run_is_fine(folder: Path, invflow: Invflow) -> None:
+    code, out, _ = invflow("compare", "a", "--out", "pages/one.html")
     assert code == 0
     assert "over seeds" not in out
     text = (folder / "pages" / "one.html").read_text()
@@ -79,11 +66,11 @@ def test_one_run_is_fine(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_errors_are_one_line(
-    folder: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+    folder: Path, invflow: Invflow, arguments: tuple[str, ...], message: str
 ) -> None:
     runs.write(runs.run(folder / "half"))
     (folder / "half" / "results.json").unlink()
-    code, out, err = _compare(capsys, *arguments)
+    code, out, err = invflow("compare", *arguments)
     assert code != 0
     assert message in err
     assert not out
@@ -91,8 +78,8 @@ def test_errors_are_one_line(
     assert not list(folder.glob("*.html"))
 
 
-def test_help_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = _compare(capsys, "--help")
+def test_help_reads_well(invflow: Invflow) -> None:
+    code, out, err = invflow("compare", "--help")
     assert (code, err) == (0, "")
     assert "Directories of finished runs" in out
     assert "compare.html" in out

@@ -16,33 +16,16 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from invflow import cli
 from invflow.cli import terminal
 from invflow.cli.app import app
 from invflow.cli.density.kinds import kinds
 from invflow.density import run as runs
 from invflow.density.config import Config
+from tests.cli.conftest import Invflow
 from tests.density.runs import mixed, written
 
 SMALL = ("--flow", "gaussian", "--steps", 60, "--batch-size", 64, "--learning-rate", 0.02)
 COLUMNS = ("--conditional-on", "colour", "--bounded", "share:0:1")
-Outcome = tuple[int, str, str]
-Invflow = Callable[..., Outcome]
-
-
-@pytest.fixture
-def invflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invflow:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["invflow", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        code = exit.value.code
-        out, err = capsys.readouterr()
-        if isinstance(code, str):
-            return 1, out, err + code
-        return int(code or 0), out, err
-
-    return run
 
 
 def _trained(directory: Path, frame: pd.DataFrame, *arguments: object) -> Path:

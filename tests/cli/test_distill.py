@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from invflow import cli
 from invflow.cli.app import app
+from tests.cli.conftest import Invflow
 from tests.density.runs import mixed
 
 SMALL = ("--transforms", 1, "--hidden", 8, "--steps", 20, "--batch-size", 32, "--draws", 200)
-Outcome = tuple[int, str, str]
-
-
-def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
-    sys.argv, old = ["invflow", *map(str, arguments)], sys.argv
-    try:
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-    finally:
-        sys.argv = old
-    out, err = capsys.readouterr()
-    code = exit.value.code
-    return (1, out, err + code) if isinstance(code, str) else (int(code or 0), out, err)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +27,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "table"
 
 
-def test_teach_sample_and_score(
-    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = _run(capsys, "distill", teacher, "--runs", tmp_path, *SMALL)
+def test_teach_sample_and_score(teacher: Path, tmp_path: Path, invflow: Invflow) -> None:
+    code, out, err = invflow("distill", teacher, "--runs", tmp_path, *SMALL)
     assert (code, err) == (0, "")
     assert "KL(teacher || student), nats" in out
     page = (tmp_path / "table-iaf" / "report.html").read_text()
@@ -54,16 +38,16 @@ def test_teach_sample_and_score(
     given.write_text("colour\nred\n")
     drawn = tmp_path / "drawn.csv"
     student = tmp_path / "table-iaf"
-    code, _, err = _run(capsys, "sample", student, "-n", 7, "--given", given, "--out", drawn)
+    code, _, err = invflow("sample", student, "-n", 7, "--given", given, "--out", drawn)
     assert (code, err) == (0, "")
     learned = teacher.with_suffix(".csv")
-    code, _, err = _run(capsys, "sample", student, "--given", given, "--out", learned)
+    code, _, err = invflow("sample", student, "--given", given, "--out", learned)
     assert code != 0
     assert "--out must be another file than the table of the run" in err
     rows = pd.read_csv(drawn)
     assert list(rows.columns) == ["size", "colour", "count", "share", "new"]
     assert len(rows) == 7
-    code, out, err = _run(capsys, "score", student, teacher.parent / "table.csv")
+    code, out, err = invflow("score", student, teacher.parent / "table.csv")
     assert (code, err) == (0, "")
     assert len(pd.read_csv(student / "scores.csv")) == 120
 
@@ -81,18 +65,18 @@ def test_teach_sample_and_score(
 def test_one_line_for_bad_options(
     teacher: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    invflow: Invflow,
     arguments: tuple[object, ...],
     message: str,
 ) -> None:
-    code, _, err = _run(capsys, "distill", teacher, "--runs", tmp_path, *SMALL, *arguments)
+    code, _, err = invflow("distill", teacher, "--runs", tmp_path, *SMALL, *arguments)
     assert code == 1
     assert re.match(message, err), err
     assert "\n" not in err.strip()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_is_no_density(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = _run(capsys, "distill", tmp_path, "--runs", tmp_path)
+def test_a_run_that_is_no_density(tmp_path: Path, invflow: Invflow) -> None:
+    code, _, err = invflow("distill", tmp_path, "--runs", tmp_path)
     assert code == 1
     assert err.startswith(f"invflow: {tmp_path / 'config.json'} does not exist")

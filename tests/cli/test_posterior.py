@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from invflow.vi import _arviz
-from tests.cli.conftest import Outcome
+from tests.cli.conftest import Invflow
 
 TARGET = """
 from torch.distributions import Normal, constraints
@@ -98,7 +97,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, invflow: Callable[..., Outcome]
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, invflow: Invflow
 ) -> None:
     files = {
         "fails.py": "1 / 0",
