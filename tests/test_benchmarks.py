@@ -211,11 +211,28 @@ def test_jobs_whose_memory_is_measured_run(load) -> None:
     assert 10 < before <= memory.peak() < 1e6
 
 
-def test_what_a_small_step_is_made_of(load, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_small_step_is_made_of(
+    load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     overhead = load("overhead")
-    flow, z = overhead.peers.iaf(overhead.Size(3, 8, 5)), torch.randn(5, 3)
-    for call in (overhead.pytorch(flow, z), overhead.kernels(flow, z)):
-        call()
+
+    def once(calls: dict, effort: object) -> dict[str, float]:
+        return {name: float(call() is None) for name, call in calls.items()}
+
+    monkeypatch.setattr(overhead.peers, "take_turns", once)
+    overhead.main(["--size", "3/8/5", "--threads", str(torch.get_num_threads())])
+    header, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert "| invflow | PyTorch's share | the kernels' |" in header
+    assert "| 3/8/5     | 1       | 1               | 1 " in row
+
+
+def test_a_step_without_arithmetic_has_gradients_of_the_same_sizes(load) -> None:
+    overhead = load("overhead")
+    weights = [torch.zeros(size, requires_grad=True) for size in (4, 9)]
+    value, ladj = overhead._Nothing.apply(torch.ones(5, 3), *weights)
+    assert value.sum() == 15
+    found = torch.autograd.grad(value.sum() + ladj.sum(), weights)
+    assert [len(gradient) for gradient in found] == [4, 9]
 
 
 @pytest.mark.parametrize("kind", ["student", "posterior"])
