@@ -101,6 +101,24 @@ def test_the_best_state_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(seen[1], seen[2])
 
 
+def test_each_module_has_its_own_mode_back_after_an_evaluation(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.BatchNorm1d(4).eval(), nn.Dropout(0.1), nn.Linear(4, 1))
+    statistics = {k: v.clone() for k, v in model[0].state_dict().items() if "running" in k}
+    modes: list[list[bool]] = []
+
+    def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
+        modes.append([layer.training for layer in model])
+        return _loss(trained, rows, step, noise)
+
+    def evaluate(evaluated: nn.Module) -> dict[str, float]:
+        assert not any(module.training for module in evaluated.modules())
+        return _evaluate(evaluated)
+
+    fit(launch(), {"a": model}, len(ROWS), loss, evaluate, SETTINGS, tmp_path, _silent)
+    assert modes == 30 * [[False, True, True]]
+    assert all(torch.equal(value, model[0].state_dict()[k]) for k, value in statistics.items())
+
+
 def _sometimes(bad: set[int], value: float) -> Loss:
     """A loss that is not finite at some steps; its gradient is where it is infinite."""
 

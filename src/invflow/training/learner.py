@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invflow._modes import evaluating
 from invflow.training.average import Average
 from invflow.training.batches import generator
 from invflow.training.checkpoint import Stateful
@@ -169,10 +170,8 @@ class Learner:
     def _evaluate(self, step: int, evaluate: Evaluate) -> Mapping[str, float]:
         """Measure the model, and remember its state if it is the best so far."""
         module = self.module if self.average is None else self.average.module
-        self.module.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.module, module):
             values = evaluate(module)
-        self.module.train()
         if not math.isfinite(values["loss"]):
             raise FloatingPointError(
                 f"the validation loss of {self.name} at step {step} is {values['loss']}"

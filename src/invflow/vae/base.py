@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow._modes import evaluating
 from invflow.vae.likelihood import Likelihood, as_likelihood
 
 #: Of images and draws looked at in one piece, at most so many, and so many numbers in their layers.
@@ -79,6 +80,8 @@ class LatentModel(nn.Module, ABC):
     @abstractmethod
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
         """Return the bound's parts for observations `x`, from one draw of latents each.
+
+        What models are trained by: they stay in the mode that they are in, as torch's modules do.
 
         Args:
             x: observations, (*batch, pixels).
@@ -159,6 +162,8 @@ class LatentModel(nn.Module, ABC):
 
         $$\log p(x) \approx \log \frac1S \sum_s p(x|z_s)\, p(z_s) / q(z_s|x)$$
 
+        The model is in evaluation mode meanwhile.
+
         Args:
             x: observations, (batch, pixels).
             samples: S.
@@ -172,20 +177,25 @@ class LatentModel(nn.Module, ABC):
         chunk = self.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
         at_once = min(samples, chunk)
         results: list[Tensor] = []
-        for images in x.split(max(1, chunk // samples)):
-            weights = [
-                self.draw(images, min(at_once, samples - start), generator)[1]
-                for start in range(0, samples, at_once)
-            ]
-            results.append(torch.cat(weights).logsumexp(0) - math.log(samples))
+        with evaluating(self):
+            for images in x.split(max(1, chunk // samples)):
+                weights = [
+                    self.draw(images, min(at_once, samples - start), generator)[1]
+                    for start in range(0, samples, at_once)
+                ]
+                results.append(torch.cat(weights).logsumexp(0) - math.log(samples))
         return torch.cat(results)
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return `count` images drawn from the model, as grey levels, (count, pixels)."""
+        """Return `count` images drawn from the model, as grey levels, (count, pixels).
+
+        The model is in evaluation mode meanwhile.
+        """
         count = _checks.positive_integer("count", count)
         pieces = [min(self.at_once, count - i) for i in range(0, count, self.at_once)]
-        return torch.cat([self._sample(piece, generator) for piece in pieces])
+        with evaluating(self):
+            return torch.cat([self._sample(piece, generator) for piece in pieces])
 
     def _sample(self, count: int, generator: torch.Generator | None) -> Tensor:
         return self.likelihood.sample(self.decode(self.draw_prior(count, generator)), generator)
@@ -203,7 +213,7 @@ class LatentModel(nn.Module, ABC):
         hooks = [leaf.register_forward_hook(count) for leaf in leaves]
         like = self.like
         try:
-            with torch.no_grad():
+            with torch.no_grad(), evaluating(self):
                 self.draw(
                     like.new_zeros(1, self.pixels), 1, torch.Generator(like.device).manual_seed(0)
                 )

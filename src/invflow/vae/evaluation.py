@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._modes import evaluating
 from invflow.vae.base import LatentModel
 
 #: A latent is active if its posterior's mean varies more than this over images.
@@ -61,6 +62,8 @@ def score(
 ) -> Score:
     """Score images, the same way every time for the same seed.
 
+    The model is in evaluation mode meanwhile.
+
     Args:
         model: a model of images.
         levels: grey levels, (images, channels, height, width) or (images, pixels).
@@ -81,7 +84,10 @@ def score(
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
     generator = torch.Generator(like.device).manual_seed(seed)
     x = model.observe(levels.flatten(1), generator)
-    elbos = [[model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)]
+    with evaluating(model):
+        elbos = [
+            [model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)
+        ]
     return Score(
         torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
         model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
@@ -116,6 +122,8 @@ def spread(
 ) -> Spread:
     """Return how the latents of observations vary.
 
+    The model is in evaluation mode meanwhile.
+
     Args:
         model: a model of images.
         x: observations, (batch, pixels).
@@ -137,7 +145,8 @@ def spread(
     sums = torch.zeros(3, model.latents, dtype=torch.float64, device=model.like.device)
     for part in x.split(max(1, chunk // samples)):
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
-        z = torch.cat([model.draw(part, count, generator)[0] for count in counts]).double()
+        with evaluating(model):
+            z = torch.cat([model.draw(part, count, generator)[0] for count in counts]).double()
         mean = z.mean(0)
         sums += torch.stack([mean.sum(0), mean.square().sum(0), z.var(0).sum(0)])
     mean, square, within = sums / len(x)

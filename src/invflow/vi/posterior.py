@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, _files, _saving
+from invflow._modes import evaluating
 from invflow._version import __version__
 from invflow.flows.named import Named
 from invflow.vi import probe
@@ -37,7 +38,8 @@ SCORES = 500
 class Posterior:
     """An approximate posterior: draws, densities, and whether to trust them.
 
-    Everything random follows from the seed: the same call gives the same answer.
+    Everything random follows from the seed: the same call gives the same answer. The flow is in
+    evaluation mode whenever it is looked at.
 
     Args:
         target: what it is the posterior of.
@@ -79,15 +81,16 @@ class Posterior:
     def sample(self, n: int) -> Tensor:
         """Return draws of the flow, unconstrained and unweighted, shape (n, dim)."""
         n = _checks.positive_integer("n", n)
-        draws = drawn(self.flow(validate_args=False), n, self._generator("sample"))
-        return torch.cat([z for z, _ in draws])
+        with evaluating(self.flow):
+            draws = drawn(self.flow(validate_args=False), n, self._generator("sample"))
+            return torch.cat([z for z, _ in draws])
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the flow's log density, (batch,), of unconstrained vectors, (batch, dim)."""
         z = torch.as_tensor(z)
         if z.ndim < 1 or z.shape[-1] != self.target.dim:
             raise ValueError(f"z must have shape (*batch, {self.target.dim}), got {tuple(z.shape)}")
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.flow):
             q = self.flow()
             rows = z.reshape(-1, self.target.dim).split(CHUNK)
             return torch.cat([q.log_prob(part) for part in rows]).reshape(z.shape[:-1])
@@ -126,11 +129,7 @@ class Posterior:
             ImportError: ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n)
-        z, log_p, log_q = (
-            self._resampled(n)
-            if resampled
-            else pool(self.flow, self._density(), n, self._generator("sample"))
-        )
+        z, log_p, log_q = self._resampled(n) if resampled else self._pool(n, "sample")
         with torch.no_grad():
             named = self.target.constrain(z)
         stats = {"lp": log_p, "log_q": log_q, "log_weight": log_p - log_q}
@@ -150,7 +149,7 @@ class Posterior:
             ImportError: ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=2)
-        z, log_p, log_q = pool(self.flow, self._density(), n, self._generator("pool"))
+        z, log_p, log_q = self._pool(n, "pool")
         weights = importance(log_p, log_q).log_weights.exp().numpy()
         with torch.no_grad():
             named = self.target.constrain(z[torch.from_numpy(weights > 0)])
@@ -176,14 +175,18 @@ class Posterior:
         """
         n = _checks.positive_integer("n", n, minimum=100)
         density = self._density()
-        z, log_p, log_q = pool(self.flow, density, n, self._generator("pool"))
+        with evaluating(self.flow):
+            z, log_p, log_q = pool(self.flow, density, n, self._generator("pool"))
         found = importance(log_p, log_q)
         if found.non_finite == 1:
             return judge(found, self.record)
         finite = torch.isfinite(log_p)
         z, log_p, log_q = z[finite], log_p[finite], log_q[finite]
         largest = float((log_p - log_q).max())
-        outside = probe.log_mass_outside(self.flow, density, largest, n, self._generator("probe"))
+        with evaluating(self.flow):
+            outside = probe.log_mass_outside(
+                self.flow, density, largest, n, self._generator("probe")
+            )
         value, score = density.scores(z[:SCORES])
         score = score[torch.isfinite(value)]
         with torch.no_grad():
@@ -212,7 +215,8 @@ class Posterior:
             ImportError: ArviZ is not installed.
         """
         generator = self._generator("refine", seed)
-        return refine(self.target, self.flow, draws, chains, warmup, generator)
+        with evaluating(self.flow):
+            return refine(self.target, self.flow, draws, chains, warmup, generator)
 
     def save(self, directory: str | Path) -> None:
         """Write the flow, the seed and the record into a directory; load them with `load`.
@@ -253,7 +257,7 @@ class Posterior:
     def _resampled(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         n = _checks.positive_integer("n", n)
         count = max(POOL * n, SMALLEST_POOL)
-        z, log_p, log_q = pool(self.flow, self._density(), count, self._generator("pool"))
+        z, log_p, log_q = self._pool(count, "pool")
         found = importance(log_p, log_q)
         if found.non_finite == 1:
             raise ValueError(
@@ -263,6 +267,10 @@ class Posterior:
         chosen = resampled(found.log_weights, n, self._generator("resample", device="cpu"))
         chosen = chosen.to(z.device)
         return z[chosen], log_p[chosen], log_q[chosen]
+
+    def _pool(self, count: int, purpose: str) -> tuple[Tensor, Tensor, Tensor]:
+        with evaluating(self.flow):
+            return pool(self.flow, self._density(), count, self._generator(purpose))
 
     def _density(self) -> Guarded:
         return Guarded(self.target, self._generator("density"))

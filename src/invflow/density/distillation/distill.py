@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from invflow import _checks, training
+from invflow._modes import evaluating
 from invflow.density.distillation.losses import Aim, Objective, deviations
 from invflow.density.distillation.teacher import Draws, Teacher, as_teacher
 from invflow.flows import Flow, FlowMixture, Preconditioned, build
@@ -122,7 +123,7 @@ def distill(
         return {"loss": float(trained(aims[1], CHECK, generator(device, seed, 0, 1)))}
 
     trained = _Trained(flow)
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(flow):
         _check_start(evaluate(trained)["loss"])
     fabric = training.launch(device.type, precision=PRECISIONS[dtype])
     kept = None if directory is None else Path(directory)

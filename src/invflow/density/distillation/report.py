@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from invflow import _checks
+from invflow._modes import evaluating
 from invflow.density.distillation.teacher import Draws, FlowTeacher, Teacher, as_teacher
 from invflow.flows import Flow, FlowMixture
 
@@ -78,6 +79,8 @@ def closeness(
 ) -> Closeness:
     """Measure how close a student is to its teacher, and how fast both are sampled.
 
+    The student is in evaluation mode meanwhile, and so is a teacher that is a flow.
+
     Args:
         teacher: what `distill` was given; a `DensityTeacher` better with samples that have not been
             learned from.
@@ -106,11 +109,12 @@ def closeness(
         )
     _checks.positive_integer("count", count, minimum=2)
     noise = torch.Generator(teacher.like.device).manual_seed(seed)
-    x, log_ratio = _own(teacher, student, count, noise)
-    y = teacher.draws(count, noise)
-    forward = (math.nan, math.nan) if y is None else _mean(_other(teacher, student, y))
+    with evaluating(student):
+        x, log_ratio = _own(teacher, student, count, noise)
+        y = teacher.draws(count, noise)
+        forward = (math.nan, math.nan) if y is None else _mean(_other(teacher, student, y))
+        student_seconds, teacher_seconds = _timed(teacher, student, noise)
     weights = (-log_ratio).softmax(0)
-    student_seconds, teacher_seconds = _timed(teacher, student, noise)
     return Closeness(
         *_mean(log_ratio),
         *forward,

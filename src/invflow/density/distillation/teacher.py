@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from invflow import _checks
+from invflow._modes import evaluating
 from invflow.density.distillation.drawn import drawn
 from invflow.flows import Flow, FlowMixture
 
@@ -123,6 +124,8 @@ class Teacher(ABC):
 class FlowTeacher(Teacher):
     """A flow, a mixture of flows, or any distribution of vectors: it gives draws without end.
 
+    A flow is in evaluation mode whenever it is looked at.
+
     Args:
         model: a `Flow` or `FlowMixture`, or a torch distribution without batch dimensions.
         contexts: those to learn at, shape (rows, context), for a flow that has a context.
@@ -169,10 +172,16 @@ class FlowTeacher(Teacher):
     def draws(self, count: int, generator: torch.Generator) -> Draws:
         context = self.at(count, generator)
         shape = (count,) if context is None else ()
-        return Draws(drawn(self._at(context), shape, generator), context)
+        with evaluating(*self._models):
+            return Draws(drawn(self._at(context), shape, generator), context)
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
-        return self._at(context).log_prob(x)
+        with evaluating(*self._models):
+            return self._at(context).log_prob(x)
+
+    @property
+    def _models(self) -> list[nn.Module]:
+        return [self.model] if isinstance(self.model, nn.Module) else []
 
 
 class DensityTeacher(Teacher):

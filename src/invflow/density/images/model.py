@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow._modes import evaluating
 from invflow.density.images.dequantise import Dequantisation, Uniform
 from invflow.density.images.pixels import check_levels, flattened, squash
 from invflow.flows import Flow, FlowMixture
@@ -147,6 +148,8 @@ class ImageDensity(nn.Module):
     ) -> Tensor:
         """Return `bound` without a gradient, for any number of images and draws.
 
+        The model is in evaluation mode meanwhile.
+
         Args:
             x: as for `bound`.
             samples: draws of noise for each image.
@@ -164,12 +167,13 @@ class ImageDensity(nn.Module):
         at_once = min(samples, _checks.positive_integer("chunk", chunk))
         rows = flattened(x, self.shape)
         results: list[Tensor] = []
-        for images in rows.reshape(-1, self.pixels).split(max(1, chunk // samples)):
-            log_weights = [
-                self._log_weights(images, min(at_once, samples - start), generator)
-                for start in range(0, samples, at_once)
-            ]
-            results.append(torch.cat(log_weights).logsumexp(0) - math.log(samples))
+        with evaluating(self):
+            for images in rows.reshape(-1, self.pixels).split(max(1, chunk // samples)):
+                log_weights = [
+                    self._log_weights(images, min(at_once, samples - start), generator)
+                    for start in range(0, samples, at_once)
+                ]
+                results.append(torch.cat(log_weights).logsumexp(0) - math.log(samples))
         return torch.cat(results).reshape(rows.shape[:-1])
 
     def bits_per_dim(
@@ -204,7 +208,8 @@ class ImageDensity(nn.Module):
     ) -> Tensor:
         """Return images drawn from the model, whole levels: (count, channels, height, width).
 
-        What falls into the margins is moved to the nearest level.
+        What falls into the margins is moved to the nearest level. The model is in evaluation mode
+        meanwhile.
 
         Args:
             count: how many.
@@ -218,7 +223,8 @@ class ImageDensity(nn.Module):
         count = _checks.positive_integer("count", count)
         chunk = _checks.positive_integer("chunk", chunk)
         pieces = [min(chunk, count - start) for start in range(0, count, chunk)]
-        images = torch.cat([self._draw(piece, generator) for piece in pieces])
+        with evaluating(self):
+            images = torch.cat([self._draw(piece, generator) for piece in pieces])
         return images.reshape(count, *self.shape)
 
     def _draw(self, count: int, generator: torch.Generator | None) -> Tensor:

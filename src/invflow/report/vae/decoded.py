@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from invflow._modes import evaluating
 from invflow.vae.base import LatentModel
 
 #: At most so many probabilities of pixels' levels in one piece.
@@ -26,7 +27,8 @@ def latents(model: LatentModel, images: Tensor, generator: torch.Generator) -> T
         generator: random numbers.
     """
     x = model.observe(images.flatten(1), generator)
-    return model.draw(x, 1, generator)[0].squeeze(0)
+    with evaluating(model):
+        return model.draw(x, 1, generator)[0].squeeze(0)
 
 
 @torch.no_grad()
@@ -38,5 +40,6 @@ def expected(model: LatentModel, z: Tensor) -> Tensor:
         z: shape (*batch, latents).
     """
     parts = z.reshape(-1, model.latents).split(at_once(model))
-    means = torch.cat([model.likelihood.mean(model.decode(part)) for part in parts])
+    with evaluating(model):
+        means = torch.cat([model.likelihood.mean(model.decode(part)) for part in parts])
     return means.reshape(*z.shape[:-1], *model.shape)

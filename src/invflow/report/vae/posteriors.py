@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from invflow._modes import evaluating
 from invflow.report.vae import pictures
 from invflow.report.vae.decoded import at_once
 from invflow.vae.base import LatentModel
@@ -59,7 +60,8 @@ def _draws(
     """
     x = model.observe(image.reshape(1, -1), generator)
     piece = min(at_once(model), count)
-    parts = [model.draw(x, piece, generator) for _ in range(-(-count // piece))]
+    with evaluating(model):
+        parts = [model.draw(x, piece, generator) for _ in range(-(-count // piece))]
     z = torch.cat([part[0] for part in parts])[:count, :, :SHOWN]
     weights = torch.softmax(torch.cat([part[1] for part in parts])[:count].squeeze(-1), 0)
     effective = 1 / (count * float(weights.square().sum()))
