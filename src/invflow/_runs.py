@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from invflow import _saving
@@ -14,6 +14,29 @@ from invflow import _saving
 T = TypeVar("T")
 RESULTS = "results.json"
 PACKAGES = ("torch", "numpy", "safetensors")
+#: The files that runs, what is drawn from them and what they score are made of.
+OWN = (
+    "config.json",
+    "results.json",
+    "metrics.csv",
+    "events.out.tfevents.*",
+    "report.html",
+    "model.safetensors",
+    "model/config.json",
+    "model/model.safetensors",
+    "model/posterior.json",
+    "checkpoints/step-*.safetensors",
+    "checkpoints/mode-*/step-*.safetensors",
+    "samples.npz",
+    "samples.csv",
+    "scores.csv",
+    "draws.nc",
+    "draws.parquet",
+    "summary.csv",
+    "verdict.txt",
+)
+#: What file managers leave in a directory that is looked at.
+LEFT_BY_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 def is_finished(directory: Path) -> bool:
@@ -96,8 +119,11 @@ def prepare(
     *,
     kind: str,
     overwrite: bool,
+    reads: Sequence[str | Path] = (),
 ) -> None:
     """Make the directory of a run, or see that it holds the same run.
+
+    A run that is overwritten is whole in its place until the new one takes it.
 
     Args:
         directory: of the run.
@@ -107,32 +133,69 @@ def prepare(
             does not; raises OSError or ValueError if what is there is no such run.
         kind: of run, in words.
         overwrite: whether to begin anew where there is such a run.
+        reads: paths that this run reads.
 
     Raises:
-        FileExistsError: it holds another run, or something else.
+        FileExistsError: it holds another run, or something else; or an overwritten run is not all
+            that would be lost.
     """
-    aside = directory.with_name(f".{directory.name}.old")
-    if _is_taken(directory):
-        try:
-            different = difference()
-        except (OSError, ValueError) as error:
-            raise FileExistsError(
-                f"{directory} exists and is no {kind}; choose another --name"
-            ) from error
-        if not overwrite:
-            if different:
-                raise FileExistsError(
-                    f"{directory} holds a run with {different}; "
-                    "choose another --name, or --overwrite it"
-                )
-            return
-        # Moved whole, so that a kill leaves no half of a run that nothing could go on with.
-        shutil.rmtree(aside, ignore_errors=True)
-        directory.rename(aside)
+    place = _resolved(directory)
+    old, new, gone = (place.with_name(f".{place.name}.{end}") for end in ("old", "new", "gone"))
+    if old.is_dir() and not place.exists():  # a kill came before the new run had taken its place
+        old.rename(place)
+    taken = _is_taken(place)
+    check(directory, difference, kind=kind, overwrite=overwrite, reads=reads)
+    if taken and not overwrite:
+        return
     versions = {name: version(name) for name in PACKAGES}
     versions["python"] = platform.python_version()
-    _saving.write_config(directory, model, content, versions=versions)
-    shutil.rmtree(aside, ignore_errors=True)
+    if not taken:
+        _saving.write_config(place, model, content, versions=versions)
+        return
+    for left in (new, old, gone):
+        shutil.rmtree(left, ignore_errors=True)
+    _saving.write_config(new, model, content, versions=versions)
+    place.rename(old)
+    new.rename(place)
+    old.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def check(
+    directory: Path,
+    difference: Callable[[], str],
+    *,
+    kind: str,
+    overwrite: bool,
+    reads: Sequence[str | Path] = (),
+) -> None:
+    """See that `prepare` may be called, and change nothing.
+
+    Args:
+        directory: of the run.
+        difference: as for `prepare`.
+        kind: of run, in words.
+        overwrite: whether to begin anew where there is such a run.
+        reads: paths that this run reads.
+
+    Raises:
+        FileExistsError: it may not.
+    """
+    place = _resolved(directory)
+    if not _is_taken(place):
+        return
+    try:
+        different = difference()
+    except (OSError, ValueError) as error:
+        raise FileExistsError(
+            f"{directory} exists and is not a {kind}; choose another --name"
+        ) from error
+    if overwrite:
+        _check_loss(directory, reads)
+    elif different:
+        raise FileExistsError(
+            f"{directory} holds a run with {different}; choose another --name, or --overwrite it"
+        )
 
 
 def other_settings(there: Any, asked: Any) -> str:
@@ -150,3 +213,59 @@ def _is_taken(directory: Path) -> bool:
     if not directory.is_dir():
         return directory.exists()
     return any(not path.name.startswith(".") for path in directory.iterdir())
+
+
+def _resolved(directory: Path) -> Path:
+    """Return where a directory is, links followed.
+
+    Raises:
+        FileExistsError: it is a link to nothing.
+    """
+    if directory.is_symlink() and not directory.exists():
+        raise FileExistsError(f"{directory} is a link to nothing; remove it, or choose another")
+    return directory.resolve()
+
+
+def _check_loss(directory: Path, reads: Sequence[str | Path]) -> None:
+    """See that a directory can be replaced, and that nothing is lost but a run.
+
+    Raises:
+        FileExistsError: it cannot, or more would be lost.
+    """
+    place = directory.resolve()
+    if place in (here := Path.cwd().resolve(), *here.parents):
+        raise FileExistsError(
+            f"{directory} is the current directory or holds it, and cannot be overwritten from "
+            "here; change to another directory"
+        )
+    for path in map(Path, reads):
+        if place in (resolved := path.resolve(), *resolved.parents):
+            raise FileExistsError(
+                f"{directory} holds what the new run reads, {path}; choose another --name"
+            )
+    if foreign := sorted(str(path) for path in _files_in(place) if not _is_own(path)):
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise FileExistsError(
+            f"{directory} holds files that are not a part of the run, {foreign[0]}{more}; "
+            "move them, or choose another --name"
+        )
+
+
+def _files_in(directory: Path) -> list[PurePath]:
+    """Return the files and links below a directory, relative to it."""
+    return [
+        path.relative_to(directory)
+        for path in directory.rglob("*")
+        if (path.is_symlink() or not path.is_dir()) and path.name not in LEFT_BY_VIEWERS
+    ]
+
+
+def _is_own(path: PurePath) -> bool:
+    """Whether a file, relative to the directory, is of a run, whole or half written."""
+    patterns = [PurePath(part) for part in OWN]
+    patterns += [pattern.with_name(f".{pattern.name}.*") for pattern in patterns]
+    return any(
+        path.parent.match(str(pattern.parent)) and path.match(pattern.name)
+        for pattern in patterns
+        if len(path.parts) == len(pattern.parts)
+    )

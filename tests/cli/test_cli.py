@@ -338,7 +338,7 @@ def test_finished_and_foreign_directories_are_left_alone(
     (tmp_path / "digits" / "thesis.tex").write_text("years of work")
     code, _, err = invflow("vae", "digits", "--runs", tmp_path, "--overwrite", *SMALL)
     assert code != 0
-    assert "is no VAE run" in err
+    assert "is not a VAE run" in err
     assert (tmp_path / "digits" / "thesis.tex").read_text() == "years of work"
 
 

@@ -166,7 +166,7 @@ def test_other_directories_are_left_alone(tmp_path: Path, overwrite: bool) -> No
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
     settings = config(written(mixed(60), tmp_path / "a.csv"), **SOME)
-    with pytest.raises(FileExistsError, match="is no density run"):
+    with pytest.raises(FileExistsError, match="is not a density run"):
         experiment.train(settings, tmp_path / "run", overwrite=overwrite)
     assert [each.name for each in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from invflow.cli import terminal
+from invflow.cli.settings import directory as run_directory
 
 
 def command(
@@ -45,21 +45,22 @@ def command(
 
     require()
     target = model_file.load(model, data)
-    files = [path for path in (model, data) if path is not None]
-    settings = {
-        "model": str(model),
-        "data": None if data is None else str(data),
-        "sha256": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
-        "seed": seed,
-    }
-    directory = run.directory(runs, name or model.stem, settings, overwrite=overwrite)
-    found = fit(target, seed=seed, progress=True, directory=directory / "checkpoints")
+    settings = run.settings(model, data, seed)
+    directory = run_directory(runs, model.stem if name is None else name)
+    run.check(directory, settings, overwrite=overwrite)
+    found = fit(
+        target,
+        seed=seed,
+        progress=True,
+        directory=directory / "checkpoints",
+        ready=lambda: run.prepare(directory, settings, overwrite=overwrite),
+    )
     verdict = found.diagnose()
     run.write(found, verdict, directory, draws)
     summary = found.summary()
     title = f"invflow: posterior of {model.stem}"
     table = run.table(found, draws)
-    report.write(found, verdict, summary, table, directory / run.DONE, title)
+    report.write(found, verdict, summary, table, directory / "report.html", title)
     terminal.table(
         "Parameters",
         ("parameter", *map(str, summary.columns)),
@@ -70,4 +71,4 @@ def command(
     )
     for line in str(verdict).splitlines():
         terminal.say(line)
-    terminal.say(f"Report: {directory / run.DONE}")
+    terminal.say(f"Report: {directory / 'report.html'}")

@@ -64,6 +64,7 @@ def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) ->
         lambda: _difference(_settings(directory), (config, digest)),
         kind="density run",
         overwrite=overwrite,
+        reads=[config.data],
     )
 
 

@@ -66,6 +66,9 @@ def train(
     aim = objective(config)
     training.batch_size(config.batch_size, len(images.train), config.devices)
     fabric = training.launch(config.accelerator, config.devices, config.precision)
+    if overwrite or not _runs.is_finished(directory):
+        for model in models.values():
+            _start(model, images.train[: config.batch_size].flatten(1), config)
     if fabric.is_global_zero:
         run.prepare(directory, config, format, overwrite=overwrite)
     fabric.barrier()
@@ -101,8 +104,6 @@ def train(
         }
 
     trained = {name: _Trained(model, aim) for name, model in models.items()}
-    for model in models.values():
-        _start(model, levels[: config.batch_size], config)
     numbers = min(config.batch_size, len(levels)) * levels.shape[1]
     kind = f"vae, {config.network}"
     repaid = compiling.worth(config.compile, kind, fabric.device.type, numbers, config.steps)

@@ -13,6 +13,7 @@ from invflow import _checks, _files, _runs, _saving
 from invflow.vae.base import LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
+from invflow.vae.data import NAMES
 
 MODEL = "vae-run"
 
@@ -89,6 +90,7 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
         lambda: _difference(_settings(directory), asked),
         kind="VAE run",
         overwrite=overwrite,
+        reads=[] if config.data in NAMES else [config.data],
     )
 
 

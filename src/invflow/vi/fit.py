@@ -38,6 +38,7 @@ def fit(
     seed: int = 0,
     progress: bool = False,
     directory: str | Path | None = None,
+    ready: Callable[[], object] = lambda: None,
 ) -> Posterior:
     """Return an approximation of the posterior with a log density, by variational inference.
 
@@ -62,6 +63,8 @@ def fit(
         seed: of everything random; the same gives the same posterior.
         progress: whether to show a progress bar.
         directory: where to keep checkpoints; a fit that was killed goes on from them.
+        ready: called once, when the log density has been tried and the modes are found, and before
+            anything is on disk.
 
     Raises:
         TypeError: arguments of the wrong type, or a log density that gives no tensor.
@@ -94,6 +97,7 @@ def fit(
             if density.refusal is None:
                 raise
             raise ValueError(f"{error}; the first error it raised: {density.refusal}") from error
+        ready()
         parts: list[Preconditioned] = []
         steps, bounds = 0, list[tuple[int, int, float]]()
         reasons = ["interrupted"] if modes.interrupted else list[str]()

@@ -2,57 +2,93 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import json
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict
 
-from invflow import _files
-from invflow._version import __version__
+from invflow import _files, _runs
 from invflow.vi.posterior import Posterior
 from invflow.vi.verdict import Verdict
 
-DONE = "report.html"
+MODEL = "posterior-run"
+KIND = "posterior run"
 
 
-def directory(runs: Path, name: str, settings: dict[str, Any], *, overwrite: bool) -> Path:
-    """Return the directory of a run, made if it does not exist.
+class Settings(BaseModel):
+    """What a posterior is of, and how it is found.
 
-    Args:
-        runs: where runs are kept.
-        name: of the run.
-        settings: what it is made from; a run of other settings is not continued.
-        overwrite: whether to remove a run of that name first.
+    Attributes:
+        model: the path of the file that defines it.
+        data: the path of its data, if there are any.
+        sha256: of these files.
+        seed: of everything random.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    data: str | None
+    sha256: list[str]
+    seed: int
+
+
+def settings(model: Path, data: Path | None, seed: int) -> Settings:
+    """Return the settings of a run."""
+    files = [path for path in (model, data) if path is not None]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return Settings(
+        model=str(model), data=None if data is None else str(data), sha256=digests, seed=seed
+    )
+
+
+def check(directory: Path, settings: Settings, *, overwrite: bool) -> None:
+    """See that `prepare` may be called, and change nothing.
 
     Raises:
-        ValueError: the name is a path; there is something else in the directory, or a run of other
-            settings.
+        FileExistsError: it may not.
     """
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
-    path = runs / name
-    config = path / "config.json"
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is no directory")
-    if path.is_dir() and any(path.iterdir()) and not config.is_file():
-        raise ValueError(f"{path} exists and is no run: choose another --name")
-    if overwrite and path.is_dir():
-        aside = path.with_name(f"{path.name}.old-{time.time_ns()}")
-        path.rename(aside)
-        shutil.rmtree(aside)
-    text = json.dumps({"invflow": __version__, "posterior": settings}, indent=2) + "\n"
-    begun = path.is_dir() and any(each != config for each in path.iterdir())
-    if begun and config.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{path} is a run with other settings, model or data: choose another --name, or begin "
-            "anew with --overwrite"
-        )
-    _files.write_text(config, text)
-    return path
+    _runs.check(
+        directory,
+        lambda: _difference(_settings(directory), settings),
+        kind=KIND,
+        overwrite=overwrite,
+        reads=_reads(settings),
+    )
+
+
+def prepare(directory: Path, settings: Settings, *, overwrite: bool) -> None:
+    """Make the directory of a run, or see that it holds the same run, to go on with.
+
+    Raises:
+        FileExistsError: it holds another run, or something else.
+    """
+    _runs.prepare(
+        directory,
+        MODEL,
+        {"settings": settings.model_dump(mode="json")},
+        lambda: _difference(_settings(directory), settings),
+        kind=KIND,
+        overwrite=overwrite,
+        reads=_reads(settings),
+    )
+
+
+def _reads(settings: Settings) -> list[str]:
+    return [path for path in (settings.model, settings.data) if path is not None]
+
+
+def _difference(there: Settings, asked: Settings) -> str:
+    if there.sha256 != asked.sha256:
+        return "another model or other data"
+    return "" if there.seed == asked.seed else f"seed {there.seed}, not {asked.seed}"
+
+
+def _settings(directory: Path) -> Settings:
+    return _runs.settings(directory, MODEL, KIND, lambda content: Settings(**content["settings"]))
 
 
 def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Any:

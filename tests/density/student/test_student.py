@@ -177,7 +177,7 @@ def test_other_runs_are_not_touched(teacher: Path, tmp_path: Path) -> None:
     student.train(_asked(teacher), tmp_path / "student")
     with pytest.raises(FileExistsError, match="other settings: steps is 30, not 31"):
         student.train(_asked(teacher, steps=31), tmp_path / "student")
-    with pytest.raises(FileExistsError, match="is no student's run"):
+    with pytest.raises(FileExistsError, match="is not a student's run"):
         student.train(_asked(teacher), teacher)
     with pytest.raises(ValueError, match="expected a student's run"):
         student.load(teacher)

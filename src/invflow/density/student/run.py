@@ -101,6 +101,7 @@ def train(
         lambda: _difference(_settings(directory), (config, digest)),
         kind=KIND,
         overwrite=overwrite,
+        reads=[config.teacher],
     )
     if _runs.is_finished(directory):
         report(config.steps, "finished already")
