@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -140,7 +141,7 @@ def prepare(
             that would be lost.
     """
     place = _resolved(directory)
-    old, new, gone = (place.with_name(f".{place.name}.{end}") for end in ("old", "new", "gone"))
+    old, new, gone = (place.parent / f".{place.name}.{end}" for end in ("old", "new", "gone"))
     if old.is_dir() and not place.exists():  # a kill came before the new run had taken its place
         old.rename(place)
     taken = _is_taken(place)
@@ -265,7 +266,6 @@ def _is_own(path: PurePath) -> bool:
     patterns = [PurePath(part) for part in OWN]
     patterns += [pattern.with_name(f".{pattern.name}.*") for pattern in patterns]
     return any(
-        path.parent.match(str(pattern.parent)) and path.match(pattern.name)
+        len(path.parts) == len(pattern.parts) and all(map(fnmatch, path.parts, pattern.parts))
         for pattern in patterns
-        if len(path.parts) == len(pattern.parts)
     )

@@ -116,3 +116,60 @@ def test_bad_input_is_one_line(
     assert message in told.replace("\n", " ")
     assert "Traceback" not in told
     assert not (folder / "runs").exists()
+
+
+FLAT = """
+dim = 1
+def log_density(z):
+    return -0.5 * z.square().sum(-1)
+"""
+WORSE = """
+dim = 2
+def log_density(z):
+    return z.new_full(z.shape[:1], float("nan")) * z.sum(-1)
+"""
+
+
+@pytest.mark.parametrize("config", ['{"font": "Times"}', '{"format": 1, "model": "vae-run"}', ""])
+def test_overwriting_removes_nothing_but_posteriors(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invflow: Invflow
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "X.py").write_text(FLAT)
+    other = tmp_path / "runs" / "X"
+    other.mkdir(parents=True)
+    (other / "config.json").write_text(config)
+    (other / "thesis.tex").write_text("years of work")
+    code, _, told = invflow("posterior", "X.py", "--overwrite")
+    assert code != 0
+    assert told == "invflow: runs/X exists and is not a posterior run; choose another --name"
+    assert (other / "config.json").read_text() == config
+    assert (other / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_run_is_overwritten_by_one_that_can_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invflow: Invflow
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(FLAT)
+    assert invflow("posterior", "model.py", "--draws", 100)[0] == 0
+    run = tmp_path / "runs" / "model"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for text, message in (
+        (WORSE, "none of 48 starting points"),
+        ("1 / 0", "fails: ZeroDivisionError"),
+    ):
+        (tmp_path / "model.py").write_text(text)
+        code, _, told = invflow("posterior", "model.py", "--overwrite")
+        assert code != 0
+        assert message in told
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    (tmp_path / "model.py").write_text(FLAT + "# another\n")
+    code, _, told = invflow("posterior", "model.py", "--draws", 100)
+    assert code != 0
+    assert "holds a run with another model or other data; choose another --name, or" in told
+    assert invflow("posterior", "model.py", "--draws", 100, "--overwrite")[0] == 0
+    (run / "notes.txt").write_text("years of work")
+    code, _, told = invflow("posterior", "model.py", "--seed", 1, "--overwrite")
+    assert code != 0
+    assert "not a part of the run, notes.txt; move them" in told

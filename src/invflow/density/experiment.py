@@ -54,6 +54,7 @@ def train(
         FloatingPointError: the training diverges.
     """
     directory = Path(directory)
+    metrics.require()
     rows = data.load(config) if rows is None else rows
 
     def prepare() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,12 +28,9 @@ class Metrics:
     """
 
     def __init__(self, directory: Path, done: int = 0) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError(
-                'training needs TensorBoard: pip install "invflow[training]"'
-            ) from error
+        require()
+        from torch.utils.tensorboard import SummaryWriter
+
         self._path = directory / FILE
         self.rows = [row for row in read(directory) if row["step"] <= done]
         self._events = SummaryWriter(str(directory), purge_step=done + 1 if done else None)
@@ -65,6 +63,18 @@ class Metrics:
         trace: TracebackType | None,
     ) -> None:
         self._events.close()
+
+
+def require() -> None:
+    """See that metrics can be recorded, before a run is on disk.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+    try:
+        import_module("torch.utils.tensorboard")
+    except ImportError as error:
+        raise ImportError('training needs TensorBoard: pip install "invflow[training]"') from error
 
 
 def read(directory: Path) -> list[Row]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _runs, training
-from invflow.training import compiling
+from invflow.training import compiling, metrics
 from invflow.vae import data, networks, run
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
@@ -61,6 +61,7 @@ def train(
         likelihood=images.likelihood,
         digest=images.digest,
     )
+    metrics.require()
     models = build(config, format)
     settings = _settings(config)
     aim = objective(config)

@@ -19,6 +19,7 @@ from invflow.density.student.config import Config
 from invflow.density.student.learn import learn, objective, teacher, untaught
 from invflow.density.table import Rows
 from invflow.density.two_sample import EnergyTest, two_sample
+from invflow.training import metrics
 
 MODEL = "student-run"
 KIND = "student's run"
@@ -91,18 +92,11 @@ def train(
     taught = density(config.teacher)
     at = contexts(config.teacher, taught)
     # What would fail, fails before anything is on disk.
+    metrics.require()
     objective(config)
     untaught(taught, config)
     digest = _digest(Path(config.teacher) / run.DENSITY)
-    _runs.prepare(
-        directory,
-        MODEL,
-        {"settings": config.model_dump(mode="json"), "sha256": digest},
-        lambda: _difference(_settings(directory), (config, digest)),
-        kind=KIND,
-        overwrite=overwrite,
-        reads=[config.teacher],
-    )
+    prepare(directory, config, digest, overwrite=overwrite)
     if _runs.is_finished(directory):
         report(config.steps, "finished already")
         return load(directory)
@@ -114,6 +108,23 @@ def train(
     results = _results(found, config.seed)
     _files.write_text(directory / _runs.RESULTS, results.model_dump_json(indent=2) + "\n")
     return load(directory)
+
+
+def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) -> None:
+    """Make the directory of a run, or see that it holds the same run, to go on with.
+
+    Raises:
+        FileExistsError: it holds another run, or something else.
+    """
+    _runs.prepare(
+        directory,
+        MODEL,
+        {"settings": config.model_dump(mode="json"), "sha256": digest},
+        lambda: _difference(_settings(directory), (config, digest)),
+        kind=KIND,
+        overwrite=overwrite,
+        reads=[config.teacher],
+    )
 
 
 def load(directory: str | Path) -> Run:
