@@ -9,6 +9,9 @@ import pytest
 
 from invflow.vae import data
 
+# Small images may well be the same.
+pytestmark = pytest.mark.filterwarnings("ignore:.* test images are among the others")
+
 GREY = np.random.default_rng(0).integers(0, 9, (60, 4, 5), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,12 @@ import pytest
 from PIL import Image
 
 from invflow.vae import data
+from invflow.vae.data import arrays as arrays_
 from invflow.vae.data import folder
+from invflow.vae.data.images import Source
+
+# Small images may well be the same.
+pytestmark = pytest.mark.filterwarnings("ignore:.* test images are among the others")
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 6, 5), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
@@ -93,7 +101,11 @@ def test_order_is_that_of_paths_and_hidden_files_are_left_out(tmp_path: Path) ->
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "labels.csv").write_text("no image")
     order = [names.index(name) for name in sorted(names)]
-    assert (folder.read(tmp_path).train[:, 0] == GREY[order]).all()
+    with pytest.warns(
+        UserWarning, match=r"left out 1 file.s. that cannot be read as images: labels.csv$"
+    ):
+        source = folder.read(tmp_path)
+    assert (source.train[:, 0] == GREY[order]).all()
 
 
 def test_train_and_test_are_parts_where_both_are_there(tmp_path: Path) -> None:
@@ -102,7 +114,10 @@ def test_train_and_test_are_parts_where_both_are_there(tmp_path: Path) -> None:
     assert source.test is None
     _write(tmp_path / "test", GREY[8:])
     _write(tmp_path / "else", COLOUR)
-    source = folder.read(tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"left out 12 image.s. that are not in test or train: else/00"
+    ):
+        source = folder.read(tmp_path)
     assert (source.train[:, 0] == GREY[:8]).all()
     assert source.test is not None
     assert (source.test[:, 0] == GREY[8:]).all()
@@ -129,7 +144,9 @@ def test_first_frame(tmp_path: Path) -> None:
         later = [Image.fromarray(255 - image)]
         path = tmp_path / f"{i:02}.gif"
         Image.fromarray(image).save(path, save_all=True, append_images=later)
-    assert (folder.read(tmp_path).train[:, 0] == GREY).all()
+    with pytest.warns(UserWarning, match=r"only the first frame of 12 file.s.: 00.gif, 01.gif"):
+        source = folder.read(tmp_path)
+    assert (source.train[:, 0] == GREY).all()
 
 
 def _transparent(path: Path) -> None:
@@ -178,7 +195,10 @@ def _postscript(path: Path) -> None:
             lambda path: [file.unlink() for file in list(path.glob("*.png"))[1:]],
             "at least 10 images, got 1",
         ),
-        (lambda path: [(path / part).mkdir() for part in ("train", "test")], "train holds no im"),
+        (
+            lambda path: [(path / part).mkdir() for part in ("train", "test")],
+            "part 'test' of .* holds no im",
+        ),
     ],
 )
 def test_bad_folders(tmp_path: Path, spoil: object, message: str) -> None:
@@ -188,6 +208,198 @@ def test_bad_folders(tmp_path: Path, spoil: object, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         data.load(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+PARTS = [
+    ("Train", None, "Test"),
+    ("TRAIN", "valid", "TEST"),
+    ("train", "Valid", "test"),
+    ("training", "validation", "testing"),
+    ("Training", "VAL", "Testing"),
+    ("train_images", "val_images", "test_images"),
+    ("x_train", "x-valid", "x_test"),
+    ("TrainSet", "ValidationSet", "TestSet"),
+    ("train", "val", None),
+]
+
+
+def _parts(path: Path, names: tuple[str | None, ...]) -> None:
+    for name, images in zip(names, (GREY[:6], GREY[6:8], GREY[8:]), strict=True):
+        if name is not None:
+            _write(path / name / "cats", images[:1])
+            _write(path / name / "dogs", images[1:])
+
+
+def _assert_parts(source: Source, names: tuple[str | None, ...]) -> None:
+    parts = source.train, source.validation, source.test
+    for name, part, images in zip(names, parts, (GREY[:6], GREY[6:8], GREY[8:]), strict=True):
+        assert (part is None) == (name is None)
+        assert part is None or (part[:, 0] == images).all()
+
+
+@pytest.mark.parametrize("names", PARTS)
+def test_parts_in_any_capitals(tmp_path: Path, names: tuple[str | None, ...]) -> None:
+    """No test image is ever among those to learn from."""
+    _parts(tmp_path, names)
+    _assert_parts(folder.read(tmp_path), names)
+
+
+@pytest.mark.parametrize("names", PARTS)
+def test_parts_of_a_file_in_any_capitals(tmp_path: Path, names: tuple[str | None, ...]) -> None:
+    arrays = dict(zip(map(str, names), (GREY[:6], GREY[6:8], GREY[8:]), strict=True))
+    arrays.pop("None", None)
+    np.savez(tmp_path / "a.npz", **arrays, y_train=np.arange(6), y_test=np.arange(4))
+    _assert_parts(arrays_.read(tmp_path / "a.npz"), names)
+
+
+def test_what_else_a_file_holds_is_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train=GREY, extra=GREY, labels=np.arange(12))
+    with pytest.warns(UserWarning, match=r"holds extra \(12, 6, 5\) beside the parts: not read"):
+        arrays_.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", Train=GREY, x_train=GREY)
+    with pytest.raises(
+        ValueError, match="each part under one name, got both 'Train' and 'x_train'"
+    ):
+        arrays_.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("train", "val", "valid"), "each part under one name, got both 'val' and 'valid'"),
+        (("Train", "train"), "each part under one name, got both 'Train' and 'train'"),
+        (("test",), "must hold a subfolder train beside others for parts, got test alone"),
+        (("valid", "Test", "a"), "must hold a subfolder train beside others for parts, got "),
+        (("train", "bus"), r"holds images in train and others beside it, bus/00.png, bus/01.png, "),
+        (("train2017", "test2017"), "look like parts of a data set, test2017, train2017, but"),
+        (("photos/train", "photos/test"), "look like parts of a data set, test, train, but"),
+        (("cats/train", "cats/test", "dogs/train"), "look like parts of a data set, test, train"),
+        (("cats/a", "cats/Validation"), "look like parts of a data set, Validation, but"),
+    ],
+)
+def test_folders_that_may_be_parts_or_not(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    for name in names:
+        _write(tmp_path / name, GREY)
+    with pytest.raises(ValueError, match=message) as caught:
+        folder.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_classes_are_pooled(tmp_path: Path) -> None:
+    names = ["bus", "test tubes", "trains", "validity"]
+    for name, images in zip(names, np.split(GREY, 4), strict=True):
+        _write(tmp_path / name, images, ".PnG")
+    source = folder.read(tmp_path)
+    assert source.test is source.validation is None
+    assert (source.train[:, 0] == GREY).all()
+
+
+def test_what_archives_leave_is_left_out(tmp_path: Path) -> None:
+    _write(tmp_path / "train", GREY)
+    for name in (".DS_Store", "train/._00.png", "train/Thumbs.db", "__MACOSX/train/00.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"no image")
+    assert (folder.read(tmp_path).train[:, 0] == GREY).all()
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    _write(tmp_path / "elsewhere", GREY[6:])
+    images = tmp_path / "images"
+    _write(images / "a", GREY[:6])
+    (images / "b").symlink_to(tmp_path / "elsewhere")
+    (images / "a" / "up").symlink_to(images)
+    (tmp_path / "elsewhere" / "back").symlink_to(images / "a")
+    (images / "c").symlink_to(images / "a")
+    assert (folder.read(images).train[:, 0] == GREY).all()
+    (images / "d.png").symlink_to(tmp_path / "nothing.png")
+    with pytest.warns(
+        UserWarning, match=r"left out 1 file.s. that cannot be read as images: d.png"
+    ):
+        folder.read(images)
+
+
+def test_test_images_that_are_learned_from_are_told(tmp_path: Path) -> None:
+    _write(tmp_path / "train", GREY)
+    (tmp_path / "test").symlink_to(tmp_path / "train")
+    with pytest.warns(UserWarning, match="12 of 12 test images are among the others too"):
+        data.load(str(tmp_path))
+
+
+#: What a camera says of how it was held, and how the picture is turned then.
+ORIENTATIONS = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: np.swapaxes(x, 0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: np.swapaxes(x[::-1, ::-1], 0, 1),
+    8: lambda x: np.rot90(x),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+@pytest.mark.parametrize("kind", ["grey", "colour", "palette"])
+def test_photographs_are_turned(tmp_path: Path, orientation: int, suffix: str, kind: str) -> None:
+    original = COLOUR[0] if kind == "colour" else GREY[0]
+    image = Image.fromarray(original)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if kind == "palette":
+        image = image.convert("P")
+    options = {"lossless": True} if suffix == ".webp" else {}
+    image.save(tmp_path / f"a{suffix}", exif=exif, **options)
+    levels = folder.read(tmp_path).train[0]
+    expected = np.atleast_3d(ORIENTATIONS[orientation](original))
+    assert (np.moveaxis(levels, 0, -1) == expected).all()
+
+
+def test_photographs_are_of_one_size_as_they_are_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    _write(tmp_path, np.full((11, 5, 6, 3), 100, np.uint8), ".jpg")
+    lying = Image.fromarray(np.full((6, 5, 3), 100, np.uint8))
+    lying.save(tmp_path / "11.JPG", exif=exif)
+    assert folder.read(tmp_path).train.shape == (12, 3, 5, 6)
+    lying.save(tmp_path / "11.JPG")
+    with pytest.raises(ValueError, match="of one size"):
+        folder.read(tmp_path)
+
+
+def _deep_png(path: Path) -> None:
+    """Write an image of 5 x 6 pixels in colours of 16 bits, of which Pillow keeps 8."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(name + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + name + content + checksum
+
+    head = struct.pack(">IIBBBBB", 5, 6, 16, 2, 0, 0, 0)
+    pixels = zlib.compress(6 * (b"\0" + 5 * 6 * b"\1"))
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    (path / "05.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+def _deep_ppm(path: Path) -> None:
+    (path / "05.png").write_bytes(b"P6 5 6 65535\n" + 5 * 6 * 6 * b"\1")
+
+
+@pytest.mark.parametrize("spoil", [_deep_png, _deep_ppm])
+def test_sixteen_bits_are_refused_in_colour_too(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    _write(tmp_path, COLOUR)
+    spoil(tmp_path)
+    with pytest.raises(ValueError, match=r"05.png must have 8 bits .* got .* 'RGB' of 16 bits"):
+        folder.read(tmp_path)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    Image.new("CMYK", (5, 6), (0, 255, 255, 0)).save(tmp_path / "a.tif")
+    red = np.array([255, 0, 0], np.uint8)[:, None, None]
+    assert (folder.read(tmp_path).train[0] == red).all()
 
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

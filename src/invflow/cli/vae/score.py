@@ -18,7 +18,8 @@ def score(
     """Score images into a CSV file."""
     finished = runs.load(run)
     model = finished.model(posterior)
-    levels = data.scorable(images, model.levels, finished.format.shape)
+    with terminal.warnings():
+        levels = data.scorable(images, model.levels, finished.format.shape)
     scores = evaluation.score(model, levels, samples=samples, seed=seed)
     columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
     text = io.StringIO()

@@ -38,8 +38,8 @@ def command(
         str | None,
         typer.Argument(
             help=f"The images to learn: {', '.join(NAMES)}; a folder of image files, with "
-            "subfolders train and test or without; or an .npz file with train_images and "
-            "test_images, or one array, (count, height, width) or (count, height, width, 3). "
+            "subfolders train, validation and test or without; or an .npz file with train_images "
+            "and test_images, or one array, (count, height, width) or (count, height, width, 3). "
             "Integers are levels, up to 17 or 256 of them; grey floating-point numbers in [0, 1] "
             "are probabilities of white.",
             metavar="DATA",
@@ -238,7 +238,8 @@ def command(
     directory = run_directory(runs, name_of(config.data) if name is None else name)
     report.require()
     try:
-        data = experiment.load_images(config)
+        with terminal.warnings():
+            data = experiment.load_images(config)
         with terminal.progress("training", config.steps) as told:
             run = experiment.train(config, directory, images=data, overwrite=overwrite, report=told)
         if run is None:  # another process reports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invflow.vae.data.images import Levels, Source
+from invflow.vae.data.parts import parts
 
-_PARTS = {
-    "train": ("train_images", "x_train", "train"),
-    "validation": ("validation_images", "x_val", "validation", "val"),
-    "test": ("test_images", "x_test", "test"),
-}
 _SHAPES = "(count, height, width), or (count, height, width, channels) with 1 or 3 channels, last"
 
 
@@ -24,25 +21,24 @@ def read(path: Path) -> Source:
 
     The file holds either arrays for training and, where there are any, validation and test, named
     train_images / validation_images / test_images, x_train / x_val / x_test or train / validation
-    (val) / test; or one array of images: (count, height, width), or with colours
-    (count, height, width, 3). Integers and booleans are levels: up to 17 of them as many as there
-    are, more than that 256. Floating-point numbers must lie in [0, 1], and become 256 levels; grey
-    ones are taken for probabilities of white.
+    (valid, val) / test, in any capitals; or one array of images: (count, height, width), or with
+    colours (count, height, width, 3). Integers and booleans are levels: up to 17 of them as many as
+    there are, more than that 256. Floating-point numbers must lie in [0, 1], and become 256 levels;
+    grey ones are taken for probabilities of white. Other arrays of images are told of by a warning.
 
     Raises:
         ValueError: not an `.npz` file; no images in it, or of different sizes or kinds; entries
             that are NaN, infinite or out of range.
     """
     arrays = _arrays(path)
-    found = {
-        part: next((arrays[key] for key in keys if key in arrays), None)
-        for part, keys in _PARTS.items()
-    }
-    given = {part: array for part, array in found.items() if array is not None}
+    names = parts(path, arrays)
+    given = {part: arrays[name] for part, name in names.items()}
     if "train" not in given:
         if given:
             raise ValueError(f"{path} must hold training images too, got {_listing(arrays)}")
         given = {"train": _only(path, arrays)}
+    else:
+        _tell(path, {name: each for name, each in arrays.items() if name not in names.values()})
     train = given["train"]
     for part, array in given.items():
         if _floating(array) != _floating(train):
@@ -50,20 +46,20 @@ def read(path: Path) -> Source:
                 f"{path} must hold training and {part} images of one kind, "
                 f"got dtypes {train.dtype} and {array.dtype}"
             )
-    parts = {part: _levels(path, array) for part, array in given.items()}
-    shape = parts["train"].shape[1:]
-    for part, levels in parts.items():
+    whole = {part: _levels(path, array) for part, array in given.items()}
+    shape = whole["train"].shape[1:]
+    for part, levels in whole.items():
         if levels.shape[1:] != shape:
             raise ValueError(
                 f"{path} must hold training and {part} images of one size "
                 f"(channels, height, width), got {shape} and {levels.shape[1:]}"
             )
-    count = max(2, *(int(levels.max()) + 1 for levels in parts.values()))
+    count = max(2, *(int(levels.max()) + 1 for levels in whole.values()))
     chances = _floating(train) and shape[0] == 1
     return Source(
-        parts["train"],
-        validation=parts.get("validation"),
-        test=parts.get("test"),
+        whole["train"],
+        validation=whole.get("validation"),
+        test=whole.get("test"),
         levels=256 if _floating(train) or count > 17 else count,
         likelihood="bernoulli" if chances or count == 2 else "logistic",
     )
@@ -86,6 +82,12 @@ def _only(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
             f"it holds {_listing(arrays)}"
         )
     return stacks[0]
+
+
+def _tell(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Warn of arrays of images that stand for no part."""
+    if images := {name: array for name, array in arrays.items() if array.ndim >= 3}:
+        warnings.warn(f"{path} holds {_listing(images)} beside the parts: not read", stacklevel=3)
 
 
 def _listing(arrays: Mapping[str, NDArray[Any]]) -> str:

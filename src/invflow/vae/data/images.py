@@ -49,6 +49,12 @@ class Images:
         return dataclasses.replace(self, levels=2, likelihood="bernoulli", **parts)
 
     @property
+    def known(self) -> int:
+        """How many test images are among those to train on or to choose by."""
+        others = {_digest(image) for part in (self.train, self.validation) for image in part}
+        return sum(_digest(image) in others for image in self.test)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all images, in hexadecimal."""
         digest = hashlib.sha256()
@@ -121,6 +127,10 @@ def split(name: str, source: Source, likelihood: str) -> Images:
         raise ValueError(f"data: {name} must hold at least 10 images, got {_counts(source)}")
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
     return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood)
+
+
+def _digest(image: Tensor) -> bytes:
+    return hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
 
 
 def _counts(source: Source) -> str:

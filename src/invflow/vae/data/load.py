@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import torch
@@ -25,6 +26,9 @@ def load(what: str, likelihood: str = "auto") -> Images:
         likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for grey
             floating-point numbers and for MNIST (dynamic binarisation), otherwise "logistic".
 
+    Test images that are among the others too, and what is in a file or folder and not read, are
+    told of by warnings.
+
     Raises:
         ImportError: an extra is not installed.
         FileNotFoundError: neither a name nor a path of anything.
@@ -38,7 +42,14 @@ def load(what: str, likelihood: str = "auto") -> Images:
     """
     chosen = _checks.choice("likelihood", likelihood, ["auto", *LIKELIHOODS])
     source = _source(what)
-    return split(name_of(what), source, source.likelihood if chosen == "auto" else chosen)
+    images = split(name_of(what), source, source.likelihood if chosen == "auto" else chosen)
+    if what not in NAMES and images.known:
+        warnings.warn(
+            f"{what}: {images.known} of {len(images.test)} test images are among the others too, "
+            "which makes the scores of a model better than it is",
+            stacklevel=2,
+        )
+    return images
 
 
 def name_of(what: str) -> str:
