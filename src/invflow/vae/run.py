@@ -11,9 +11,9 @@ from typing import Any
 
 from invflow import _checks, _files, _runs, _saving
 from invflow.vae.base import LatentModel
-from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 from invflow.vae.data import NAMES
+from invflow.vae.weights import loaded
 
 MODEL = "vae-run"
 
@@ -129,13 +129,8 @@ def load(directory: str | Path) -> Run:
     _runs.check_finished(directory)
     state, _ = _saving.read_tensors(directory / _saving.TENSORS)
     try:
-        models = build(config, format)
-        for name, model in models.items():
-            prefix = f"{name}."
-            part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            model.load_state_dict(part)
-            model.eval()
-    except (RuntimeError, TypeError, OverflowError) as error:
+        models = loaded(config, format, state)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{directory} does not fit its configuration: {error}") from error
     return Run(directory, config, format, models, _results(directory, config))
 

@@ -246,13 +246,13 @@ class Posterior:
         path = Path(directory) / FILE
         flow = Named.from_pretrained(directory)
         content = _saving.read_json(path, ("format", "seed", "record"), FORMAT)
-        record = content["record"]
-        return cls(
-            target,
-            flow,
-            seed=content["seed"],
-            record=None if record is None else Record.from_dict(record),
-        )
+        record, seed = content["record"], content["seed"]
+        try:
+            _checks.positive_integer("seed", seed, minimum=0)
+            record = None if record is None else Record.from_dict(record)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} was not written by invflow: {error}") from error
+        return cls(target, flow, seed=seed, record=record)
 
     def _resampled(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         n = _checks.positive_integer("n", n)

@@ -43,9 +43,16 @@ class Record:
         """Return the record that `to_dict` has turned into a mapping.
 
         Raises:
-            ValueError: entries that no record has.
+            ValueError: no mapping, entries that no record has, or of another type.
         """
+        if not isinstance(content, Mapping):
+            raise ValueError(f"record must be a mapping, got {type(content).__name__}")
         unknown = sorted(content.keys() - {entry.name for entry in fields(cls)})
         if unknown:
             raise ValueError(f"record has unknown entries {', '.join(map(repr, unknown))}")
+        for name, default in asdict(cls()).items():
+            kinds = (int, float) if isinstance(default, float) else type(default)
+            value = content.get(name, default)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise ValueError(f"{name} of a record must be {default!r} or alike, got {value!r}")
         return cls(**content)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -104,7 +104,8 @@ def _without_palette(image: Image) -> Image:
 
 def _bits(image: Image) -> int:
     """Return 16 where a channel has more than 8 bits in the file, of which Pillow may keep 8."""
-    for decoder, _, _, arguments in image.tile:
+    tiles: Any = getattr(image, "tile", ())
+    for decoder, _, _, arguments in tiles:
         raw, *more = arguments if isinstance(arguments, tuple) else (arguments,)
         if re.search(";16[BLN]", str(raw)) or (decoder.startswith("ppm") and more[-1] > 255):
             return 16

@@ -1,0 +1,120 @@
+"""Runs whose settings and weights do not agree: one line, and no memory."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from invflow.vae import POSTERIORS
+from invflow.vae import run as saved
+from invflow.vae.build import RESNET_POSTERIORS
+from tests.report.runs import run, write
+
+HUGE = 10**9
+#: Changes of settings and images, by network.
+HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
+    "latents": ("mlp", {"latents": HUGE}),
+    "large latents": ("mlp", {"latents": 3000}),
+    "context": ("mlp", {"context": HUGE}),
+    "hidden": ("mlp", {"hidden": [HUGE, HUGE]}),
+    "large hidden": ("mlp", {"hidden": [3000, 3000, 3000]}),
+    "many hidden": ("mlp", {"hidden": 5000 * [1]}),
+    "flow_hidden": ("mlp", {"flow_hidden": [HUGE]}),
+    "large flow_hidden": ("mlp", {"flow_hidden": [3000, 3000]}),
+    "flow_steps": ("mlp", {"flow_steps": HUGE}),
+    "many flow_steps": ("mlp", {"flow_steps": 3000}),
+    "width": ("mlp", {"shape": [1, 1, HUGE]}),
+    "large width": ("mlp", {"shape": [1, 1, 10**6]}),
+    "channels": ("mlp", {"shape": [HUGE, 1, 1]}),
+    "levels": ("mlp", {"levels": HUGE, "likelihood": "categorical"}),
+    "vamp": ("mlp", {"prior": "vamp", "shape": [1, 3000, 3000]}),
+    "depths": ("resnet-vae", {"depths": [HUGE]}),
+    "many depths": ("resnet-vae", {"depths": [2000]}),
+    "features": ("resnet-vae", {"features": HUGE}),
+    "large features": ("resnet-vae", {"features": 2000}),
+    "maps": ("resnet-vae", {"maps": HUGE}),
+    "steps": ("resnet-vae", {"flow_steps": HUGE}),
+    "channels of maps": ("resnet-vae", {"shape": [HUGE, 4, 5]}),
+    "beyond": ("mlp", {"latents": 10**400}),
+    "negative": ("mlp", {"latents": -1}),
+    "text": ("mlp", {"hidden": "wide"}),
+    "nothing": ("mlp", {"latents": None}),
+    "an object": ("mlp", {"shape": {"width": 4}}),
+    "another network": ("mlp", {"network": "gated"}),
+    "another posterior": ("mlp", {"posteriors": ["spline"]}),
+    "an unknown posterior": ("mlp", {"posteriors": ["../../secret"]}),
+    "precision": ("mlp", {"precision": "64-true"}),
+    "a setting of later": ("mlp", {"warp": 9}),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_settings(name: str, tmp_path: Path) -> None:
+    network, changes = HOSTILE[name]
+    directory = write(run(tmp_path / "run", network=network, posteriors=("iaf",)))
+    content = json.loads((directory / "config.json").read_text())
+    images = ("shape", "levels", "likelihood")
+    for key, value in changes.items():
+        content["config"]["images" if key in images else "settings"][key] = value
+    (directory / "config.json").write_text(json.dumps(content))
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        saved.load(directory)
+    assert str(directory) in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kilobytes
+    assert time.perf_counter() - started < 20
+
+
+def _without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key != name}
+
+
+#: What is said of weights that are not the model's.
+WEIGHTS: dict[str, tuple[Any, str]] = {
+    "missing": (lambda state, name: _without(state, name), "do not agree on"),
+    "more": (lambda state, name: {**state, "a": torch.zeros(1)}, "do not agree on 'a'"),
+    "shape": (lambda state, name: {**state, name: torch.zeros(3)}, "must have shape"),
+    "dtype": (lambda state, name: {**state, name: state[name].double()}, "torch.float64"),
+    "integers": (lambda state, name: {**state, name: state[name].int()}, "torch.int32"),
+    "not a number": (lambda state, name: {**state, name: state[name] * torch.nan}, "finite"),
+    "none": (lambda state, name: {}, "and there are 0"),
+}
+
+
+@pytest.mark.parametrize("how", WEIGHTS)
+def test_hostile_weights(how: str, tmp_path: Path) -> None:
+    change, message = WEIGHTS[how]
+    directory = write(run(tmp_path / "run", posteriors=("iaf",)))
+    state = safetensors.torch.load_file(directory / "model.safetensors")
+    name = next(name for name in state if name.startswith("iaf.decoder"))
+    safetensors.torch.save_file(change(state, name), directory / "model.safetensors")
+    with pytest.raises(ValueError, match=message) as caught:
+        saved.load(directory)
+    assert str(directory) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "posterior", "prior"),
+    [("mlp", name, "normal") for name in POSTERIORS]
+    + [("mlp", "iaf", name) for name in ("vamp", "autoregressive")]
+    + [("resnet-vae", name, "normal") for name in RESNET_POSTERIORS],
+)
+def test_all_models_come_back(network: str, posterior: str, prior: str, tmp_path: Path) -> None:
+    made = run(tmp_path / "run", network=network, posteriors=(posterior,), prior=prior)
+    found = saved.load(write(made)).model()
+    assert not found.training
+    state = made.model().state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in found.state_dict().items())
+
+
+def test_double_precision_comes_back(tmp_path: Path) -> None:
+    made = run(tmp_path / "run", posteriors=("iaf",), precision="64-true")
+    assert saved.load(write(made)).model().like.dtype == torch.float64
