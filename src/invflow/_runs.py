@@ -15,7 +15,7 @@ from invflow import _saving
 T = TypeVar("T")
 RESULTS = "results.json"
 PACKAGES = ("torch", "numpy", "safetensors")
-#: The files that runs, what is drawn from them and what they score are made of.
+#: The files that runs are made of.
 OWN = (
     "config.json",
     "results.json",
@@ -28,14 +28,13 @@ OWN = (
     "model/posterior.json",
     "checkpoints/step-*.safetensors",
     "checkpoints/mode-*/step-*.safetensors",
-    "samples.npz",
-    "samples.csv",
-    "scores.csv",
     "draws.nc",
     "draws.parquet",
     "summary.csv",
     "verdict.txt",
 )
+#: What is drawn from them, and what they score.
+DERIVED = ("samples.npz", "samples.csv", "scores.csv")
 #: What file managers leave in a directory that is looked at.
 LEFT_BY_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -261,9 +260,28 @@ def _files_in(directory: Path) -> list[PurePath]:
     ]
 
 
+def is_part(path: Path) -> bool:
+    """Whether a run needs the file, or has it to show; what `sample` and `score` write is neither.
+
+    Args:
+        path: of a file that may be there or not.
+    """
+    place = path.resolve()
+    if place.name in DERIVED:
+        return False
+    for directory in place.parents[:3]:
+        try:
+            is_run = model(directory).endswith("-run")
+        except (OSError, ValueError):
+            continue
+        if is_run and _is_own(place.relative_to(directory)):
+            return True
+    return False
+
+
 def _is_own(path: PurePath) -> bool:
     """Whether a file, relative to the directory, is of a run, whole or half written."""
-    patterns = [PurePath(part) for part in OWN]
+    patterns = [PurePath(part) for part in (*OWN, *DERIVED)]
     patterns += [pattern.with_name(f".{pattern.name}.*") for pattern in patterns]
     return any(
         len(path.parts) == len(pattern.parts) and all(map(fnmatch, path.parts, pattern.parts))

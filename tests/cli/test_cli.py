@@ -326,6 +326,27 @@ def test_bad_files_leave_an_existing_run_alone(
     assert not (tmp_path / "scores.csv").exists()
 
 
+def test_nothing_is_written_over_images_and_runs(
+    invflow: Invflow, finished: Path, tmp_path: Path
+) -> None:
+    before = _contents(finished)
+    file = tmp_path / "images.csv"
+    np.savez(tmp_path / "images.npz", images=GREY[:4] % 17)
+    (tmp_path / "images.npz").rename(file)
+    (tmp_path / "link.csv").hardlink_to(file)
+    content = file.read_bytes()
+    for out in (file, tmp_path / "link.csv"):
+        code, _, err = invflow("score", finished, file, "--samples", 2, "--out", out)
+        assert code != 0
+        assert "--out must be another file than the images to score, got " in err
+    for out in ("metrics.csv", "results.json"):
+        code, _, err = invflow("score", finished, file, "--samples", 2, "--out", finished / out)
+        assert code != 0
+        assert "--out must" in err
+    assert file.read_bytes() == content
+    assert _contents(finished) == before
+
+
 def test_finished_and_foreign_directories_are_left_alone(
     invflow: Invflow, finished: Path, tmp_path: Path
 ) -> None:

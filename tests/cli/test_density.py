@@ -298,7 +298,10 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
     [
         (("sample",), "given must hold 'colour', got None"),
         (("sample", "--posterior", "iaf"), "--posterior does not go with a density run"),
-        (("sample", "--out", "a.npz"), "--out: a.npz must end in .csv, .csv.gz, .tsv or .parquet"),
+        (
+            ("sample", "--out", "a.npz"),
+            "--out must end in .csv, .csv.gz, .tsv or .parquet, got a.npz",
+        ),
         (("sample", "--fill", "TABLE"), "learned with --missing marginalise"),
         (("sample", "--fill", "TABLE", "--given", "TABLE"), "--given does not go with --fill"),
         (
@@ -309,7 +312,7 @@ def test_gaps_of_a_file_are_filled(invflow: Invflow, plain: Path, tmp_path: Path
         (("score", "TABLE", "--posterior", "iaf"), "--posterior does not go with a density run"),
         (("score", "TABLE", "--samples", 5), "--samples does not go with a density run"),
         (("score", "TABLE", "--seed", 0), "--seed does not go with a density run"),
-        (("score", "TABLE", "--out", "a.npz"), "--out: a.npz must end in"),
+        (("score", "TABLE", "--out", "a.npz"), "--out must end in"),
         (("score", "OTHER"), "the table lacks the column 'colour'"),
         (("score", "FEWER"), "the table lacks the column 'count'"),
         (("score", "MAUVE"), "column 'colour' holds the category 'mauve'"),

@@ -9,6 +9,7 @@ import typer
 
 from invflow import report
 from invflow.cli import terminal
+from invflow.cli.settings import target
 from invflow.report import comparison
 from invflow.vae import run as saved
 
@@ -26,8 +27,7 @@ def command(
     Writes one page, and shows the results of every posterior of every run. Runs that differ in
     nothing but their seeds are averaged too, with the standard error over seeds.
     """
-    if out.suffix != ".html":
-        raise ValueError(f"--out must end in .html, got {out}")
+    target(out, (".html",), {})
     report.require()
     labelled = comparison.labelled([saved.load(run) for run in runs])
     comparison.write(labelled, out)

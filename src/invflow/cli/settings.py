@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+
+from invflow import _runs
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -55,6 +57,28 @@ def directory(runs: Path, name: str) -> Path:
     if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
     return runs / name
+
+
+def target(path: Path, endings: Sequence[str], kept: Mapping[str, str | Path | None]) -> Path:
+    """Return where a command is to write.
+
+    Args:
+        path: what the user says, or the default.
+        endings: of names, in which one of them must end.
+        kept: files that are not to be written over, in words.
+
+    Raises:
+        ValueError: it has another ending, is one of those to be kept, or is a part of a run.
+    """
+    if not path.name.lower().endswith(tuple(endings)):
+        known = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
+        raise ValueError(f"--out must end in {known}, got {path}")
+    for what, file in kept.items():
+        if file is not None and path.exists() and Path(file).exists() and path.samefile(file):
+            raise ValueError(f"--out must be another file than {what}, got {path}")
+    if _runs.is_part(path):
+        raise ValueError(f"--out must not be a part of a run, got {path}")
+    return path
 
 
 def refuse(kind: str, options: Mapping[str, Any]) -> None:

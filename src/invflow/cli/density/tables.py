@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from invflow.cli import settings
 from invflow.density.table import read
-from invflow.density.table.read import suffix
 from invflow.density.table.source import blocks
 from invflow.density.table.write import WRITABLE
 
@@ -27,14 +27,7 @@ def target(out: Path | None, default: Path, kept: Mapping[str, Path | None]) -> 
         kept: files that are not to be written over, in words.
 
     Raises:
-        ValueError: it is of no kind that can be written, or one of those to be kept.
+        ValueError: it is of no kind that can be written, is one of those to be kept, or is a part of a
+            run.
     """
-    path = default if out is None else out
-    try:
-        suffix(path, WRITABLE)
-    except ValueError as error:
-        raise ValueError(f"--out: {error}") from error
-    for what, file in kept.items():
-        if file is not None and path.resolve() == file.resolve():
-            raise ValueError(f"--out must be another file than {what}, got {path}")
-    return path
+    return settings.target(default if out is None else out, WRITABLE, kept)

@@ -11,20 +11,23 @@ from torch import Tensor
 
 from invflow import _files, report
 from invflow.cli import terminal
+from invflow.cli.settings import target
 from invflow.vae import run as runs
 
 
 def sample(run: Path, count: int, posterior: str | None, out: Path | None, seed: int) -> None:
     """Draw images into an `.npz` file or a picture."""
-    path = out or run / "samples.npz"
-    if path.suffix not in (".npz", ".png"):
-        raise ValueError(f"--out must end in .npz or .png, got {path}")
     finished = runs.load(run)
+    path = target(
+        out or run / "samples.npz",
+        (".npz", ".png"),
+        {"the images of the run": finished.config.data},
+    )
     model = finished.model(posterior)
     generator = torch.Generator().manual_seed(seed)
     images = model.sample(count, generator).reshape(count, *finished.format.shape)
     with _files.replacing(path) as temporary:
-        if path.suffix == ".png":
+        if path.suffix.lower() == ".png":
             report.sheet(images, model.levels).savefig(temporary, dpi=150, bbox_inches="tight")
         else:
             np.savez_compressed(temporary, images=_array(images, model.levels))

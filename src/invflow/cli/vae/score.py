@@ -8,6 +8,7 @@ from pathlib import Path
 
 from invflow import _files, report
 from invflow.cli import terminal
+from invflow.cli.settings import target
 from invflow.vae import data, evaluation
 from invflow.vae import run as runs
 
@@ -17,6 +18,8 @@ def score(
 ) -> None:
     """Score images into a CSV file."""
     finished = runs.load(run)
+    kept = {"the images to score": images, "the images of the run": finished.config.data}
+    path = target(out or run / "scores.csv", (".csv",), kept)
     model = finished.model(posterior)
     with terminal.warnings():
         levels = data.scorable(images, model.levels, finished.format.shape)
@@ -27,7 +30,6 @@ def score(
     writer.writerow(["image", *columns])
     values = (column.tolist() for column in columns.values())
     writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
-    path = out or run / "scores.csv"
     _files.write_text(path, text.getvalue())
     means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
