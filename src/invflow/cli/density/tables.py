@@ -27,7 +27,7 @@ def target(out: Path | None, default: Path, kept: Mapping[str, Path | None]) -> 
         kept: files that are not to be written over, in words.
 
     Raises:
-        ValueError: it is of no kind that can be written, is one of those to be kept, or is a part of a
+        ValueError: it has another ending, is one of those to be kept, or is a part of a
             run.
     """
     return settings.target(default if out is None else out, WRITABLE, kept)
