@@ -107,7 +107,7 @@ def results(directory: Path, read: Callable[[bytes], T]) -> T:
     path = directory / RESULTS
     try:
         return read(path.read_bytes())
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not hold the results of this run: {error}") from error
 
 

@@ -91,6 +91,9 @@ BAD = {
     "no-object": (["model.py", "--data", "list.json"], "must hold a JSON object"),
     "no-json": (["model.py", "--data", "model.py"], "does not hold JSON"),
     "ragged": (["model.py", "--data", "ragged.json"], "'y' is no array of numbers"),
+    "twice": (["model.py", "--data", "twice.json"], "'y' is there twice"),
+    "deep": (["model.py", "--data", "deep.json"], "does not hold JSON"),
+    "hidden": (["model.py", "--data", "data.json", "--name", ".a"], "must not begin with a dot"),
     "path": (["model.py", "--data", "data.json", "--name", "a/b"], "must be the name of"),
 }
 
@@ -105,6 +108,8 @@ def test_bad_input_is_one_line(
         "no_dim.py": "log_density = sum",
         "other.json": '{"x": [1.0]}',
         "list.json": "[1, 2]",
+        "twice.json": '{"y": [1, 2], "y": [3]}',
+        "deep.json": 100_000 * "[",
         "ragged.json": '{"y": [[1, 2], [3]]}',
     }
     for path, text in files.items():

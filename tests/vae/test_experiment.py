@@ -373,3 +373,21 @@ def test_what_is_kept_is_best_by_the_objective_at_its_end(
     assert losses != pytest.approx(plain, rel=0.02)
     if "beta" in changes:  # by the bound itself, another would be the best
         assert place != plain.index(min(plain))
+
+
+@pytest.mark.parametrize("where", ["_start", "metrics.require", "training.launch"])
+def test_what_cannot_start_overwrites_nothing(
+    where: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(data=images, posteriors=("diagonal",), **SIZES["mlp"])
+    experiment.train(config, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.*")}
+
+    def fails(*arguments: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(f"invflow.vae.experiment.{where}", fails)
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(RuntimeError, match="out of memory"):
+        experiment.train(other, tmp_path / "run", overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.*")} == before

@@ -48,19 +48,24 @@ def command(
     settings = run.settings(model, data, seed)
     directory = run_directory(runs, model.stem if name is None else name)
     run.check(directory, settings, overwrite=overwrite)
-    found = fit(
-        target,
-        seed=seed,
-        progress=True,
-        directory=directory / "checkpoints",
-        ready=lambda: run.prepare(directory, settings, overwrite=overwrite),
-    )
-    verdict = found.diagnose()
-    run.write(found, verdict, directory, draws)
-    summary = found.summary()
-    title = f"invflow: posterior of {model.stem}"
-    table = run.table(found, draws)
-    report.write(found, verdict, summary, table, directory / "report.html", title)
+    try:
+        found = fit(
+            target,
+            seed=seed,
+            progress=True,
+            directory=directory / "checkpoints",
+            ready=lambda: run.prepare(directory, settings, overwrite=overwrite),
+        )
+        verdict = found.diagnose()
+        run.write(found, verdict, directory, draws)
+        summary = found.summary()
+        title = f"invflow: posterior of {model.stem}"
+        table = run.table(found, draws)
+        report.write(found, verdict, summary, table, directory / "report.html", title)
+    except KeyboardInterrupt as error:
+        raise InterruptedError(
+            "interrupted; the same command, without --overwrite, goes on where this one was"
+        ) from error
     terminal.table(
         "Parameters",
         ("parameter", *map(str, summary.columns)),

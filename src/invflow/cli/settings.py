@@ -52,10 +52,12 @@ def directory(runs: Path, name: str) -> Path:
     """Return the directory of a run.
 
     Raises:
-        ValueError: the name is a path.
+        ValueError: the name is a path, or one of a hidden directory.
     """
     if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
+    if name.startswith("."):  # as what is left of a run that is overwritten
+        raise ValueError(f"--name must not begin with a dot, got {name!r}")
     return runs / name
 
 

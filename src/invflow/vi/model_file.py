@@ -60,12 +60,21 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not hold JSON: {error}") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} must hold a JSON object, got a {type(content).__name__}")
     return {str(name): _value(path, str(name), value) for name, value in content.items()}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's values by name, of which none may come twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
+    return values
 
 
 def _value(path: Path, name: str, value: Any) -> Any:
