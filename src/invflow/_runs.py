@@ -15,6 +15,10 @@ from invflow import _saving
 T = TypeVar("T")
 RESULTS = "results.json"
 PACKAGES = ("torch", "numpy", "safetensors")
+#: Of hidden directories beside an overwritten run: the old run, the new one, what is removed.
+ENDINGS = (".old", ".new", ".gone")
+#: At most so much of a wrong value is shown.
+SHOWN = 40
 #: The files that runs are made of.
 OWN = (
     "config.json",
@@ -78,7 +82,19 @@ def settings(directory: Path, model: str, kind: str, read: Callable[[Any], T]) -
     try:
         return read(content)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{directory} has a configuration of another kind: {error}") from error
+        raise ValueError(
+            f"{directory} has a configuration of another kind: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong in one line; of pydantic's errors the first."""
+    if not (errors := getattr(error, "errors", None)):
+        return str(error)
+    first = errors()[0]
+    got = repr(first["input"])
+    shown = got if len(got) <= SHOWN else f"{got[:SHOWN]}..."
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {shown}"
 
 
 def check_finished(directory: Path) -> None:
@@ -108,7 +124,9 @@ def results(directory: Path, read: Callable[[bytes], T]) -> T:
     try:
         return read(path.read_bytes())
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} does not hold the results of this run: {error}") from error
+        raise ValueError(
+            f"{path} does not hold the results of this run: {_reason(error)}"
+        ) from error
 
 
 def prepare(
@@ -140,7 +158,7 @@ def prepare(
             that would be lost.
     """
     place = _resolved(directory)
-    old, new, gone = (place.parent / f".{place.name}.{end}" for end in ("old", "new", "gone"))
+    old, new, gone = (place.parent / f".{place.name}{ending}" for ending in ENDINGS)
     if old.is_dir() and not place.exists():  # a kill came before the new run had taken its place
         old.rename(place)
     taken = _is_taken(place)

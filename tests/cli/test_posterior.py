@@ -93,7 +93,7 @@ BAD = {
     "ragged": (["model.py", "--data", "ragged.json"], "'y' is no array of numbers"),
     "twice": (["model.py", "--data", "twice.json"], "'y' is there twice"),
     "deep": (["model.py", "--data", "deep.json"], "does not hold JSON"),
-    "hidden": (["model.py", "--data", "data.json", "--name", ".a"], "must not begin with a dot"),
+    "hidden": (["model.py", "--data", "data.json", "--name", ".a.old"], "run being over"),
     "path": (["model.py", "--data", "data.json", "--name", "a/b"], "must be the name of"),
 }
 

@@ -43,6 +43,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "maps": ("resnet-vae", {"maps": HUGE}),
     "steps": ("resnet-vae", {"flow_steps": HUGE}),
     "channels of maps": ("resnet-vae", {"shape": [HUGE, 4, 5]}),
+    "levels of nothing": ("mlp", {"levels": HUGE}),
+    "maps of any size": ("resnet-vae", {"shape": [1, HUGE, HUGE]}),
     "beyond": ("mlp", {"latents": 10**400}),
     "negative": ("mlp", {"latents": -1}),
     "text": ("mlp", {"hidden": "wide"}),

@@ -52,12 +52,12 @@ def directory(runs: Path, name: str) -> Path:
     """Return the directory of a run.
 
     Raises:
-        ValueError: the name is a path, or one of a hidden directory.
+        ValueError: the name is a path, or that of a run that is being overwritten.
     """
     if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
-    if name.startswith("."):  # as what is left of a run that is overwritten
-        raise ValueError(f"--name must not begin with a dot, got {name!r}")
+    if name.startswith(".") and name.endswith(_runs.ENDINGS):
+        raise ValueError(f"--name must not be that of a run being overwritten, got {name!r}")
     return runs / name
 
 
@@ -76,11 +76,17 @@ def target(path: Path, endings: Sequence[str], kept: Mapping[str, str | Path | N
         known = " or ".join(filter(None, (", ".join(endings[:-1]), endings[-1])))
         raise ValueError(f"--out must end in {known}, got {path}")
     for what, file in kept.items():
-        if file is not None and path.exists() and Path(file).exists() and path.samefile(file):
+        if file is not None and _is_same(path, Path(file)):
             raise ValueError(f"--out must be another file than {what}, got {path}")
     if _runs.is_part(path):
         raise ValueError(f"--out must not be a part of a run, got {path}")
     return path
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():  # perhaps by different links
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
 
 
 def refuse(kind: str, options: Mapping[str, Any]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field, model_validator
+    from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 except ImportError as error:
     raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
 
@@ -26,6 +27,8 @@ ScheduleName = Literal["cosine", "constant"]
 PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
 CompileName = Literal["auto", "always", "never"]
 
+#: The most numbers that an image may have.
+LARGEST = 2**26
 #: Settings of a "resnet-vae" alone.
 RESNET = ("depths", "features", "maps")
 Count = Annotated[int, Field(gt=0)]
@@ -139,6 +142,14 @@ class Format(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shape: tuple[Count, Count, Count]
-    levels: Annotated[int, Field(ge=2)]
+    levels: Annotated[int, Field(ge=2, le=256)]
     likelihood: str
     digest: str
+
+    @field_validator("shape")
+    @classmethod
+    def _check_shape(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """See that an image is not larger than any that could be learned."""
+        if math.prod(shape) > LARGEST:
+            raise ValueError(f"an image must be of at most {LARGEST:,} numbers")
+        return shape
