@@ -13,6 +13,7 @@ import pandas as pd
 
 from invflow.density.config import Config
 from invflow.density.table import Source, read
+from invflow.density.table.labels import Label
 from invflow.density.table.source import split
 
 #: So many rows a table needs, for parts of it to train, stop and judge by.
@@ -37,7 +38,7 @@ class Numbered:
         self._first = [0, *accumulate(source.blocks)]
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[Label, ...]:
         return self._source.names
 
     @property

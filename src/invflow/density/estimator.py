@@ -19,6 +19,7 @@ from invflow.density.imputer import Imputer
 from invflow.density.plain import plain
 from invflow.density.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
 from invflow.training import compiling
@@ -52,12 +53,13 @@ class FlowDensity(DensityMixin, BaseEstimator):
         transforms: number of transforms; None for the flow's own default.
         hidden_features: widths of hidden layers; None for the flow's own default.
         flow_options: further arguments of the flow.
-        kinds: of some columns, by name or number: "continuous", "integer", "categorical"; the open
-            interval (low, high) in which a continuous one lies, None where there is no bound; or
+        kinds: of some columns, by label: "continuous", "integer", "categorical"; the open interval
+            (low, high) in which a continuous one lies, None where there is no bound; or
             ("integer", low, high), bounds included: of counts, ("integer", 0, None). Other columns
             are integer if all values are whole numbers, and else continuous.
-        conditional_on: columns that the density is conditional on, by name or number; they alone
-            may be categorical.
+        conditional_on: columns that the density is conditional on, by label; they alone may be
+            categorical. A label is whatever pandas has, a number too; of an array, and of a table
+            whose labels are all strings, a number is the place of a column.
         missing: what to do with missing values: "refuse" them, or "marginalise" over them.
         steps: number of updates, at most.
         batch_size: rows per update.
@@ -79,6 +81,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         curve_: step and mean bound on the log density of the rows set aside, in nats.
         reference_: log densities of rows set aside, by which training has also chosen where to
             end, in ascending order; those of draws of its teacher, if it has been taught.
+        levels_: names of the levels of the columns' labels, as pandas has them.
         gives_frames_: whether it was learned from a DataFrame or a file, and gives such back.
         n_features_in_: number of columns of the table.
 
@@ -91,6 +94,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: Any
+    levels_: tuple[Label, ...]
 
     def __init__(
         self,
@@ -445,7 +449,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return self.imputer_
 
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
-        frame = arrays.frame(x.numpy(), given, self.columns_)
+        frame = arrays.frame(x.numpy(), given, self.columns_, self.levels_)
         return frame if self.gives_frames_ else frame.to_numpy()
 
 

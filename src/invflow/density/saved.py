@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invflow import _saving
+from invflow import _checks, _saving
 from invflow.density.build import build
 from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.density.table.columns import check_kinds
+from invflow.density.table.labels import are_names, axis, by_label, decode, encode
+from invflow.density.table.samples import Floats
 
 if TYPE_CHECKING:
     from invflow.density.estimator import FlowDensity
@@ -33,11 +35,18 @@ def write(density: FlowDensity, directory: Path) -> None:
         state |= {f"imputer.{k}": v for k, v in density.imputer_.state_dict().items()}
     state["reference"] = torch.from_numpy(density.reference_)
     names = getattr(density, "feature_names_in_", None)
-    # By name, as keys that are numbers are none in JSON.
-    kinds = None if density.kinds is None else check_kinds(density.kinds, density.columns_.names)
+    columns = density.columns_
+    kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
+    said = {
+        # As pairs, as labels that are no strings are no keys in JSON.
+        "kinds": kinds and [[encode(label), plain(kind)] for label, kind in kinds.items()],
+        "conditional_on": [encode(column.name) for column in columns.context],
+        "random_state": None,
+    }
     config = {
-        "params": plain({**density.get_params(), "kinds": kinds, "random_state": None}),
-        "columns": density.columns_.to_dict(),
+        "params": plain({**density.get_params(), **said}),
+        "columns": columns.to_dict(),
+        "levels": [None if level is None else encode(level) for level in density.levels_],
         "curve": density.curve_,
         "names": None if names is None else list(names),
         "gives_frames": density.gives_frames_,
@@ -62,8 +71,12 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
         raise ValueError(f"{directory} holds the model {name!r}, expected {MODEL!r}")
     try:
         density = kind(**config["params"])
-        density.columns_ = Columns.from_dict(config["columns"])
-        density.n_features_in_ = len(density.columns_.names)
+        columns = density.columns_ = Columns.from_dict(config["columns"])
+        if density.kinds is not None:
+            density.kinds = by_label(density.kinds)
+            check_kinds(density.kinds, columns.names)
+        density.conditional_on = [decode(label) for label in density.conditional_on]
+        density.n_features_in_ = len(columns.names)
         density.model_, density.imputer_ = build(
             density.columns_,
             0,
@@ -75,14 +88,30 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
         _fill(density.model_, state, "model.")
         if density.imputer_ is not None:
             _fill(density.imputer_, state, "imputer.")
-        density.curve_ = [(step, bound) for step, bound in config["curve"]]
-        density.reference_ = state["reference"].numpy()
-        density.gives_frames_ = bool(config["gives_frames"])
+        density.curve_ = [
+            (_checks.positive_integer("step", step), _checks.number("bound", bound))
+            for step, bound in config["curve"]
+        ]
+        density.reference_ = _reference(state["reference"])
+        density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
+        # Files of earlier versions have no levels.
+        levels = config.get("levels", [None])
+        density.levels_ = tuple(None if level is None else decode(level) for level in levels)
+        axis(columns.names, density.levels_)
         if config["names"] is not None:
-            density.feature_names_in_ = np.array(list(config["names"]), dtype=object)
+            if list(config["names"]) != list(columns.names) or not are_names(columns.names):
+                raise ValueError(f"names must be those of the columns, got {config['names']!r}")
+            density.feature_names_in_ = np.array(list(columns.names), dtype=object)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{directory} does not fit a density of tables: {error}") from error
     return density
+
+
+def _reference(values: Tensor) -> Floats:
+    """Return log densities that rows are compared with."""
+    if values.ndim != 1 or not len(values) or values.dtype != torch.float64 or values.isnan().any():
+        raise ValueError("reference must hold log densities")
+    return values.numpy()
 
 
 def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:

@@ -260,8 +260,9 @@ def test_parquet_columns_of_the_same_name(tmp_path: Path) -> None:
 
 
 def test_names_of_frames() -> None:
-    assert Frame(pd.DataFrame(np.ones((2, 2)))).names == ("0", "1")
-    with pytest.raises(ValueError, match="two columns of the table are named '1'"):
-        Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, "1"]))
+    assert Frame(pd.DataFrame(np.ones((2, 2)))).names == (0, 1)
+    assert Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, "1"])).names == (1, "1")
+    with pytest.raises(ValueError, match="two columns of the table are named 1"):
+        Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, 1]))
     with pytest.raises(ValueError, match="no columns"):
         Frame(pd.DataFrame(index=[0, 1]))
