@@ -97,6 +97,15 @@ def test_bad_text(tmp_path: Path, text: str, message: str) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_text_of_another_encoding(tmp_path: Path) -> None:
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "a.csv").write_bytes("größe,b\n1.5,2\n".encode(encoding))
+        with pytest.raises(ValueError, match=r"a\.csv is not UTF-8 text: .*; save it as UTF-8"):
+            read(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes("größe,b\n1.5,2\n".encode("utf-8-sig"))
+    assert read(tmp_path / "a.csv").names == ("größe", "b")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -50,6 +50,8 @@ def read(path: str | Path) -> Source:
             source = Frame(_text(path, "\t" if kind == ".tsv" else ","))
         if not are_names(source.names):
             source = Renamed(source, list(map(str, source.names)))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
     except (ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(reason if str(path) in reason else f"{path}: {reason}") from error
