@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from invflow import _checks, _saving
+from invflow._sized import sized_by
 from invflow.density.build import build
 from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.density.table.columns import check_kinds
-from invflow.density.table.labels import are_names, axis, by_label, decode, encode
+from invflow.density.table.labels import Label, are_names, by_label, decode, encode
 from invflow.density.table.samples import Floats
 
 if TYPE_CHECKING:
@@ -77,14 +78,14 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
             check_kinds(density.kinds, columns.names)
         density.conditional_on = [decode(label) for label in density.conditional_on]
         density.n_features_in_ = len(columns.names)
-        density.model_, density.imputer_ = build(
-            density.columns_,
-            0,
+        flow = (
             density.flow,
             density.transforms,
             density.hidden_features,
             density.flow_options,
         )
+        with sized_by(state, flow):
+            density.model_, density.imputer_ = build(columns, 0, *flow)
         _fill(density.model_, state, "model.")
         if density.imputer_ is not None:
             _fill(density.imputer_, state, "imputer.")
@@ -95,9 +96,7 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
         density.reference_ = _reference(state["reference"])
         density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
         # Files of earlier versions have no levels.
-        levels = config.get("levels", [None])
-        density.levels_ = tuple(None if level is None else decode(level) for level in levels)
-        axis(columns.names, density.levels_)
+        density.levels_ = _levels(config.get("levels", [None]), columns)
         if config["names"] is not None:
             if list(config["names"]) != list(columns.names) or not are_names(columns.names):
                 raise ValueError(f"names must be those of the columns, got {config['names']!r}")
@@ -112,6 +111,15 @@ def _reference(values: Tensor) -> Floats:
     if values.ndim != 1 or not len(values) or values.dtype != torch.float64 or values.isnan().any():
         raise ValueError("reference must hold log densities")
     return values.numpy()
+
+
+def _levels(content: Any, columns: Columns) -> tuple[Label, ...]:
+    """Return the names of the levels of labels, of which there are several of tuples alone."""
+    levels = tuple(None if level is None else decode(level) for level in content)
+    lengths = {len(name) if isinstance(name, tuple) else 1 for name in columns.names}
+    if not isinstance(content, list) or (len(levels) != 1 and lengths != {len(levels)}):
+        raise ValueError(f"levels must be those of the columns' labels, got {content!r}")
+    return levels
 
 
 def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
