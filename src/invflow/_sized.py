@@ -74,10 +74,10 @@ class _Limited(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        self._left -= LEAST
         expected = _most((args, kwargs))
         if expected > self._left:
             expected = _bytes(_tried(func, args, kwargs))
-        self._left -= LEAST
         if expected > self._left:
             raise ValueError("the configuration is of a larger model than the saved tensors are")
         made = func(*args, **kwargs)

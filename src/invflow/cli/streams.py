@@ -69,8 +69,8 @@ class Tolerant(io.TextIOBase):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno() if stream else nowhere)
                 os.close(nowhere)
-            # One who reads no more, as `head`, has seen enough.
-            if not isinstance(error, BrokenPipeError):
+            # One who reads no more, as `head`, has seen enough, and of a closed stream it is known.
+            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
                 sys.stderr.write(f"invflow: no more can be shown: {error}\n")
 
 

@@ -67,18 +67,23 @@ class Data:
     digest: str
 
 
-def load(config: Config) -> Data:
+def load(config: Config, path: Path | None = None) -> Data:
     """Return the rows that a run is about; of a file in several parts, whole parts are set aside.
+
+    Args:
+        config: its settings.
+        path: where the table is now; None for where it was.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or of an unknown kind, or has too few rows.
     """
-    source = Numbered(read(config.data))
+    path = Path(config.data) if path is None else path
+    source = Numbered(read(path))
     count = sum(source.blocks)
     if count < ENOUGH:
         raise ValueError(
-            f"{config.data} has {count} row(s); a run takes {ENOUGH} or more, some of which are "
+            f"{path} has {count} row(s); a run takes {ENOUGH} or more, some of which are "
             "set aside to judge the density by"
         )
     # Not the seed's own numbers, which split what is left once more.
@@ -90,5 +95,5 @@ def load(config: Config) -> Data:
                 f"test_fraction {config.test_fraction} leaves {sum(part.blocks)} of {count} rows "
                 f"to {name}, 2 or more are needed"
             )
-    with Path(config.data).open("rb") as file:
+    with path.open("rb") as file:
         return Data(source, train, test, hashlib.file_digest(file, "sha256").hexdigest())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, training
-from invflow.density import conditional, draws, maximum_likelihood
+from invflow.density import arguments, conditional, draws, maximum_likelihood
 from invflow.density.build import build
 from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
@@ -22,7 +22,6 @@ from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
-from invflow.training import compiling
 from invflow.training.batches import generator
 
 try:
@@ -183,9 +182,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         table = validation.learned(self, X)
         self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
-        fraction = _checks.number("validation_fraction", plain(self.validation_fraction))
-        if not 0 < fraction < 1:
-            raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
+        fraction = arguments.fraction(self)
         seed = _seed(self.random_state)
         if columns is None:
             columns = survey(table, self.kinds, self.conditional_on, self.missing)
@@ -193,22 +190,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
             Rows(part, columns)
             for part in source.split(table, fraction, np.random.default_rng(seed))
         )
-        settings = maximum_likelihood.settings(
-            len(train),
-            seed,
-            steps=plain(self.steps),
-            batch_size=plain(self.batch_size),
-            learning_rate=plain(self.learning_rate),
-            patience=plain(self.patience),
-        )
+        settings = arguments.settings(self, len(train), seed)
         model, imputer = build(
             columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
         )
-        choice = _checks.choice("compile", self.compile, compiling.CHOICES)
         fabric = training.launch(self.accelerator, 1, self.precision)
         ready()
         self.curve_ = maximum_likelihood.fit(
-            model, imputer, train, aside, settings, fabric, directory, report, choice
+            model, imputer, train, aside, settings, fabric, directory, report, self.compile
         )
         self.columns_ = columns
         self.model_ = model.cpu().eval()

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from invflow import _checks, _saving
 from invflow._sized import sized_by
+from invflow.density import arguments
 from invflow.density.build import build
 from invflow.density.plain import plain
 from invflow.density.table import Columns
-from invflow.density.table.columns import check_kinds
+from invflow.density.table.columns import check_kinds, column_label
 from invflow.density.table.labels import Label, are_names, by_label, decode, encode
 from invflow.density.table.samples import Floats
+from invflow.density.table.survey import MISSING
 
 if TYPE_CHECKING:
     from invflow.density.estimator import FlowDensity
@@ -77,6 +79,7 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
             density.kinds = by_label(density.kinds)
             check_kinds(density.kinds, columns.names)
         density.conditional_on = [decode(label) for label in density.conditional_on]
+        _check(density, columns)
         density.n_features_in_ = len(columns.names)
         flow = (
             density.flow,
@@ -101,9 +104,25 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
             if list(config["names"]) != list(columns.names) or not are_names(columns.names):
                 raise ValueError(f"names must be those of the columns, got {config['names']!r}")
             density.feature_names_in_ = np.array(list(columns.names), dtype=object)
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{directory} does not fit a density of tables: {error}") from error
     return density
+
+
+def _check(density: FlowDensity, columns: Columns) -> None:
+    """See that the arguments are those of a density of the columns, and could train it.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    given = [column_label("conditional_on", key, columns.names) for key in density.conditional_on]
+    if set(given) != {column.name for column in columns.context}:
+        raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
+    missing = _checks.choice("missing", density.missing, MISSING)
+    if columns.missing != (missing == "marginalise"):
+        raise ValueError(f"missing must be as in the columns, got {missing!r}")
+    arguments.fraction(density)
+    arguments.settings(density, columns.rows, 0)
 
 
 def _reference(values: Tensor) -> Floats:

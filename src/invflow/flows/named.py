@@ -94,7 +94,7 @@ class Named(nn.Module):
                 model = kinds[name](**config)
             dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
             model.to(dtype=dtype).load_state_dict(state)
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
             raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
         return model.to(device=device)
 
