@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class Tolerant(io.TextIOBase):
@@ -28,6 +28,10 @@ class Tolerant(io.TextIOBase):
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        # What else a stream has, as `reconfigure`, which the model of a user may call.
+        return getattr(self._stream, name)
 
     @property
     def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

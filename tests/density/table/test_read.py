@@ -262,6 +262,18 @@ def test_named_index_of_parquet_is_a_column(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(whole(source), TABLE)
 
 
+def test_parquet_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(4000, 2)), columns=["a", "b"])
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=1000)
+    source = Parquet(tmp_path / "t.parquet")
+    first = source.block(0)
+    with (tmp_path / "t.parquet").open("r+b") as file:
+        file.truncate(100)
+    pd.testing.assert_frame_equal(first, frame[:1000])
+    with pytest.raises(ValueError, match=r"t\.parquet is no longer a whole Parquet file"):
+        source.block(3)
+
+
 def test_parquet_columns_of_the_same_name(tmp_path: Path) -> None:
     parquet.write_table(pa.table([[1.0], [2.0]], names=["a", "a"]), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="two columns of the table are named 'a'"):

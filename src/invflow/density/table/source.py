@@ -89,7 +89,10 @@ class Parquet:
         return parquet.ParquetFile(self.path)
 
     def block(self, number: int) -> pd.DataFrame:
-        rows = _frame(self._file.read_row_group(self._numbers[number]))
+        try:
+            rows = _frame(self._file.read_row_group(self._numbers[number]))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{self.path} is no longer a whole Parquet file: {error}") from error
         return rows.set_axis(axis(self.names), axis=1)
 
     def whole(self) -> Frame:
