@@ -158,6 +158,11 @@ def test_where_all_labels_are_strings_a_number_is_a_place() -> None:
         np.testing.assert_array_equal(
             array.score_samples(pd.DataFrame(ROWS)[places]), array.score_samples(ROWS)
         )
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        np.testing.assert_array_equal(
+            array.score_samples(labelled(["x0", "x1", "x2"])[["x2", "x0", "x1"]]),
+            array.score_samples(ROWS),
+        )
     with pytest.raises(ValueError, match="the table names the column 3; the table has 'x0'"):
         array.score_samples(labelled([1, 2, 3]))
 

@@ -67,10 +67,10 @@ def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
         return Frame(pd.DataFrame(array, columns=axis(names)))
     found = unique(X.columns)
     if are_names(found) and are_names(names):
-        # The names must be those of training; of an array there were none, and columns go by
-        # place, as scikit-learn warns.
+        # The names must be those of training; of an array there were none, and columns with names
+        # of their own go by place, as scikit-learn warns.
         _note(estimator, X, reset=False)
-        return Frame(X.set_axis(axis(names), axis=1))
+        return Frame(X if set(found) == set(names) else X.set_axis(axis(names), axis=1))
     if are_names(names):
         found = unique(column_label("the table", label, names) for label in found)
         _note(estimator, X, reset=False)
