@@ -91,8 +91,9 @@ def train(
         FloatingPointError: the training diverges.
     """
     directory, taught_by = Path(directory), Path(config.teacher)
-    if directory.resolve() in (each.resolve() for each in lineage(taught_by)):
-        raise ValueError(f"{directory} teaches {taught_by} itself; choose another --name")
+    *students, _ = lineage(taught_by)
+    if directory.resolve() in (each.resolve() for each in students):
+        raise FileExistsError(f"{directory} teaches the new student; choose another --name")
     taught = density(taught_by)
     at = contexts(taught_by, taught)
     # What would fail, fails before anything is on disk.
