@@ -96,9 +96,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
+    # Whole into memory: tensors that map the file would change, or end the process, with it.
+    content = path.read_bytes()
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
-    except safetensors.SafetensorError as error:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    size = int.from_bytes(content[:8], "little")
+    return tensors, json.loads(content[8 : 8 + size]).get("__metadata__", {})

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import sys
 
+from invflow.cli.streams import tolerant
+
 
 def main() -> None:
-    """Run the command line; what goes wrong is one line on stderr and a non-zero exit status."""
+    """Run the command line; what goes wrong is one line on stderr and a non-zero exit status.
+
+    What is shown on the way may get lost, as where a pipe is closed: the work goes on.
+    """
+    with tolerant():
+        _run()
+
+
+def _run() -> None:
     try:
         from invflow.cli.app import app
     except ImportError as error:

@@ -37,6 +37,9 @@ def settings(
     """
     from pydantic import ValidationError
 
+    for value in given.values():
+        if isinstance(value, str) and not _is_text(value):
+            raise ValueError(f"{value!a} is not text: rename it")
     try:
         return kind(**given)
     except ValidationError as error:
@@ -46,6 +49,11 @@ def settings(
         name = str(first["loc"][0])
         option = "--" + options.get(name, name).replace("_", "-")
         raise ValueError(f"{option}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written down; names of files may hold bytes that cannot."""
+    return value.encode("utf-8", "ignore").decode("utf-8") == value
 
 
 def directory(runs: Path, name: str) -> Path:

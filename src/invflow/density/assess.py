@@ -15,6 +15,7 @@ from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.classifier_test import ClassifierTest, classifier_test
 from invflow.density.estimator import FlowDensity
 from invflow.density.table import Rows, Source
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
 
@@ -73,13 +74,13 @@ class Assessment:
     log_density_error: float
     outside: int
     calibration: Calibration
-    histograms: dict[str, list[int]]
+    histograms: dict[Label, list[int]]
     energy: EnergyTest | None
     classifier: ClassifierTest | None
     worst: list[WorstRow]
 
     @property
-    def worst_columns(self) -> list[str]:
+    def worst_columns(self) -> list[Label]:
         """All columns of the density, the worst calibrated first."""
         found = sorted(self.calibration.columns, key=lambda each: (each.p_value, -each.statistic))
         return [each.name for each in found]

@@ -16,6 +16,7 @@ import numpy as np
 from invflow import _checks
 from invflow.density._extra import required
 from invflow.density.table.columns import column_names
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats, real_numbers, table
 from invflow.density.uniformity import INTERVALS, Uniformity, holm, uniformity
 
@@ -128,7 +129,7 @@ class Calibration:
         return self.columns if self.joint is None else (*self.columns, self.joint)
 
     @property
-    def rejected(self) -> list[str]:
+    def rejected(self) -> list[Label]:
         """What is not uniform."""
         return [found.name for found in self.tested if found.adjusted < self.level]
 
@@ -164,7 +165,7 @@ class Calibration:
         return "model too narrow" if found.spread > 0 else "model too wide"
 
     def _lines(self) -> list[str]:
-        width = max(6, *(len(found.name) for found in self.tested))
+        width = max(6, *(len(str(found.name)) for found in self.tested))
         head = "".join(f"{f'{share:.0%} interval':>15}" for share in INTERVALS)
         lines = [f"{'column':<{width}}  p-value  error (noise)  {head}"]
         for found in self.tested:
@@ -174,7 +175,7 @@ class Calibration:
             ]
             error = f"{found.error:.3f} ({found.noise:.3f})"
             lines.append(
-                f"{found.name:<{width}}  {found.adjusted:>7.2g}  {error:>13}  {''.join(cells)}"
+                f"{found.name!s:<{width}}  {found.adjusted:>7.2g}  {error:>13}  {''.join(cells)}"
             )
         return lines
 
@@ -182,7 +183,7 @@ class Calibration:
 def calibrate(
     u: Any,
     *,
-    names: Sequence[str] | None = None,
+    names: Sequence[Label] | None = None,
     draws: int | None = None,
     joint: Any = None,
     level: float = 0.01,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from invflow import _checks
 from invflow.density._extra import required
 from invflow.density.table.columns import column_names
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats, samples
 
 #: Rows of each sample in a fold from which the AUC's tail is near enough to a normal one.
@@ -44,7 +45,7 @@ class ClassifierTest:
     statistic: float
     standard_error: float
     p_value: float
-    columns: dict[str, float]
+    columns: dict[Label, float]
     rows: tuple[int, int]
     level: float = 0.01
 
@@ -64,7 +65,7 @@ def classifier_test(
     x: Any,
     y: Any,
     *,
-    names: Sequence[str] | None = None,
+    names: Sequence[Label] | None = None,
     classifier: Any = None,
     folds: int = 5,
     seed: int = 0,

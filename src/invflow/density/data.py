@@ -13,6 +13,7 @@ import pandas as pd
 
 from invflow.density.config import Config
 from invflow.density.table import Source, read
+from invflow.density.table.labels import Label
 from invflow.density.table.source import split
 
 #: So many rows a table needs, for parts of it to train, stop and judge by.
@@ -37,7 +38,7 @@ class Numbered:
         self._first = [0, *accumulate(source.blocks)]
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[Label, ...]:
         return self._source.names
 
     @property
@@ -66,18 +67,23 @@ class Data:
     digest: str
 
 
-def load(config: Config) -> Data:
+def load(config: Config, path: Path | None = None) -> Data:
     """Return the rows that a run is about; of a file in several parts, whole parts are set aside.
+
+    Args:
+        config: its settings.
+        path: where the table is now; None for where it was.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or of an unknown kind, or has too few rows.
     """
-    source = Numbered(read(config.data))
+    path = Path(config.data) if path is None else path
+    source = Numbered(read(path))
     count = sum(source.blocks)
     if count < ENOUGH:
         raise ValueError(
-            f"{config.data} has {count} row(s); a run takes {ENOUGH} or more, some of which are "
+            f"{path} has {count} row(s); a run takes {ENOUGH} or more, some of which are "
             "set aside to judge the density by"
         )
     # Not the seed's own numbers, which split what is left once more.
@@ -89,5 +95,5 @@ def load(config: Config) -> Data:
                 f"test_fraction {config.test_fraction} leaves {sum(part.blocks)} of {count} rows "
                 f"to {name}, 2 or more are needed"
             )
-    with Path(config.data).open("rb") as file:
+    with path.open("rb") as file:
         return Data(source, train, test, hashlib.file_digest(file, "sha256").hexdigest())

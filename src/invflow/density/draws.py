@@ -11,6 +11,7 @@ from torch import Tensor
 from invflow.density import calibration
 from invflow.density.model import TableDensity
 from invflow.density.table import Columns
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.flows import Flow, StandardNormal
 from invflow.training.batches import generator
@@ -44,7 +45,7 @@ class Pair(NamedTuple):
 
     rows: Floats
     draws: Floats
-    names: list[str]
+    names: list[Label]
 
 
 @torch.no_grad()
@@ -145,7 +146,7 @@ def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
         seed: of the draws.
     """
     random = generator("cpu", seed, 1)
-    names = [column.name for column in model.columns.features] + _context_names(model.columns)
+    names = [column.name for column in model.columns.features]
     there = ~x.isnan().any(-1)
     x, context = x[there], context[there]
     mine, theirs = torch.arange(len(x)), torch.arange(len(x))
@@ -155,13 +156,15 @@ def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
     return Pair(
         torch.cat([x[mine], context[mine]], -1).numpy(),
         torch.cat([drawn, context[theirs]], -1).numpy(),
-        names,
+        names + _context_names(model.columns),
     )
 
 
-def _context_names(columns: Columns) -> list[str]:
-    names: list[str] = []
+def _context_names(columns: Columns) -> list[Label]:
+    names: list[Label] = []
     for column in columns.context:
-        categories = [f"{column.name}={value}" for value in column.categories]
-        names += categories if column.kind == "categorical" else [column.name]
+        if column.kind == "categorical":
+            names += [f"{column.name}={value}" for value in column.categories]
+        else:
+            names.append(column.name)
     return names

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, training
-from invflow.density import conditional, draws, maximum_likelihood
+from invflow.density import arguments, conditional, draws, maximum_likelihood
 from invflow.density.build import build
 from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
 from invflow.density.plain import plain
 from invflow.density.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.density.two_sample import EnergyTest, two_sample
-from invflow.training import compiling
 from invflow.training.batches import generator
 
 try:
@@ -52,12 +52,13 @@ class FlowDensity(DensityMixin, BaseEstimator):
         transforms: number of transforms; None for the flow's own default.
         hidden_features: widths of hidden layers; None for the flow's own default.
         flow_options: further arguments of the flow.
-        kinds: of some columns, by name or number: "continuous", "integer", "categorical"; the open
-            interval (low, high) in which a continuous one lies, None where there is no bound; or
+        kinds: of some columns, by label: "continuous", "integer", "categorical"; the open interval
+            (low, high) in which a continuous one lies, None where there is no bound; or
             ("integer", low, high), bounds included: of counts, ("integer", 0, None). Other columns
             are integer if all values are whole numbers, and else continuous.
-        conditional_on: columns that the density is conditional on, by name or number; they alone
-            may be categorical.
+        conditional_on: columns that the density is conditional on, by label; they alone may be
+            categorical. A label is whatever pandas has, a number too; of an array, and of a table
+            whose labels are all strings, a number is the place of a column.
         missing: what to do with missing values: "refuse" them, or "marginalise" over them.
         steps: number of updates, at most.
         batch_size: rows per update.
@@ -79,6 +80,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         curve_: step and mean bound on the log density of the rows set aside, in nats.
         reference_: log densities of rows set aside, by which training has also chosen where to
             end, in ascending order; those of draws of its teacher, if it has been taught.
+        levels_: names of the levels of the columns' labels, as pandas has them.
         gives_frames_: whether it was learned from a DataFrame or a file, and gives such back.
         n_features_in_: number of columns of the table.
 
@@ -91,6 +93,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: Any
+    levels_: tuple[Label, ...]
 
     def __init__(
         self,
@@ -179,9 +182,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         table = validation.learned(self, X)
         self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
-        fraction = _checks.number("validation_fraction", plain(self.validation_fraction))
-        if not 0 < fraction < 1:
-            raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction}")
+        fraction = arguments.fraction(self)
         seed = _seed(self.random_state)
         if columns is None:
             columns = survey(table, self.kinds, self.conditional_on, self.missing)
@@ -189,22 +190,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
             Rows(part, columns)
             for part in source.split(table, fraction, np.random.default_rng(seed))
         )
-        settings = maximum_likelihood.settings(
-            len(train),
-            seed,
-            steps=plain(self.steps),
-            batch_size=plain(self.batch_size),
-            learning_rate=plain(self.learning_rate),
-            patience=plain(self.patience),
-        )
+        settings = arguments.settings(self, len(train), seed)
         model, imputer = build(
             columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
         )
-        choice = _checks.choice("compile", self.compile, compiling.CHOICES)
         fabric = training.launch(self.accelerator, 1, self.precision)
         ready()
         self.curve_ = maximum_likelihood.fit(
-            model, imputer, train, aside, settings, fabric, directory, report, choice
+            model, imputer, train, aside, settings, fabric, directory, report, self.compile
         )
         self.columns_ = columns
         self.model_ = model.cpu().eval()
@@ -445,7 +438,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return self.imputer_
 
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
-        frame = arrays.frame(x.numpy(), given, self.columns_)
+        frame = arrays.frame(x.numpy(), given, self.columns_, self.levels_)
         return frame if self.gives_frames_ else frame.to_numpy()
 
 

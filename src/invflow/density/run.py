@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from invflow import _files, _runs
+from invflow import _files, _places, _runs
 from invflow.density.assess import Assessment
 from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
@@ -39,6 +40,7 @@ class Run:
     Attributes:
         directory: where it is.
         config: its settings.
+        table: where its table is, if that is still there.
         digest: of the table's file.
         density: what it has learned.
         results: what it has come to.
@@ -46,6 +48,7 @@ class Run:
 
     directory: Path
     config: Config
+    table: Path
     digest: str
     density: FlowDensity
     results: Results
@@ -60,16 +63,20 @@ def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) ->
     _runs.prepare(
         directory,
         MODEL,
-        {"settings": config.model_dump(mode="json"), "sha256": digest},
-        lambda: _difference(_settings(directory), (config, digest)),
+        {
+            "settings": config.model_dump(mode="json"),
+            "table": _places.noted(config.data, directory),
+            "sha256": digest,
+        },
+        lambda: _difference(_settings(directory), config, digest),
         kind="density run",
         overwrite=overwrite,
         reads=[config.data],
     )
 
 
-def _difference(there: tuple[Config, str], asked: tuple[Config, str]) -> str:
-    return "other data" if there[1] != asked[1] else _runs.other_settings(there[0], asked[0])
+def _difference(there: tuple[Config, Path, str], config: Config, digest: str) -> str:
+    return "other data" if there[2] != digest else _runs.other_settings(there[0], config)
 
 
 def finish(directory: Path, density: FlowDensity, results: Results) -> None:
@@ -86,17 +93,29 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    config, digest = _settings(directory)
+    config, path, digest = _settings(directory)
     _runs.check_finished(directory)
     density = FlowDensity.load(directory / DENSITY)
     results = _runs.results(directory, Results.model_validate_json)
-    return Run(directory, config, digest, density, results)
+    return Run(directory, config, path, digest, density, results)
 
 
-def _settings(directory: Path) -> tuple[Config, str]:
-    return _runs.settings(
-        directory,
-        MODEL,
-        "density run",
-        lambda content: (Config(**content["settings"]), str(content["sha256"])),
-    )
+def table(directory: Path) -> Path:
+    """Return where the table of a run is, or was.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: it is damaged, or of another kind.
+    """
+    return _settings(directory)[1]
+
+
+def _settings(directory: Path) -> tuple[Config, Path, str]:
+    def read(content: Any) -> tuple[Config, Path, str]:
+        config = Config(**content["settings"])
+        # Runs of earlier versions have the path alone that was given.
+        places = content.get("table")
+        path = Path(config.data) if places is None else _places.found(places, directory)
+        return config, path, str(content["sha256"])
+
+    return _runs.settings(directory, MODEL, "density run", read)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invflow import _saving
+from invflow import _checks, _saving
+from invflow._sized import sized_by
+from invflow.density import arguments
 from invflow.density.build import build
 from invflow.density.plain import plain
 from invflow.density.table import Columns
-from invflow.density.table.columns import check_kinds
+from invflow.density.table.columns import check_kinds, column_label
+from invflow.density.table.labels import Label, are_names, by_label, decode, encode
+from invflow.density.table.samples import Floats
+from invflow.density.table.survey import MISSING
 
 if TYPE_CHECKING:
     from invflow.density.estimator import FlowDensity
@@ -33,11 +38,18 @@ def write(density: FlowDensity, directory: Path) -> None:
         state |= {f"imputer.{k}": v for k, v in density.imputer_.state_dict().items()}
     state["reference"] = torch.from_numpy(density.reference_)
     names = getattr(density, "feature_names_in_", None)
-    # By name, as keys that are numbers are none in JSON.
-    kinds = None if density.kinds is None else check_kinds(density.kinds, density.columns_.names)
+    columns = density.columns_
+    kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
+    said = {
+        # As pairs, as labels that are no strings are no keys in JSON.
+        "kinds": kinds and [[encode(label), plain(kind)] for label, kind in kinds.items()],
+        "conditional_on": [encode(column.name) for column in columns.context],
+        "random_state": None,
+    }
     config = {
-        "params": plain({**density.get_params(), "kinds": kinds, "random_state": None}),
-        "columns": density.columns_.to_dict(),
+        "params": plain({**density.get_params(), **said}),
+        "columns": columns.to_dict(),
+        "levels": [None if level is None else encode(level) for level in density.levels_],
         "curve": density.curve_,
         "names": None if names is None else list(names),
         "gives_frames": density.gives_frames_,
@@ -62,27 +74,71 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
         raise ValueError(f"{directory} holds the model {name!r}, expected {MODEL!r}")
     try:
         density = kind(**config["params"])
-        density.columns_ = Columns.from_dict(config["columns"])
-        density.n_features_in_ = len(density.columns_.names)
-        density.model_, density.imputer_ = build(
-            density.columns_,
-            0,
+        columns = density.columns_ = Columns.from_dict(config["columns"])
+        if density.kinds is not None:
+            density.kinds = by_label(density.kinds)
+            check_kinds(density.kinds, columns.names)
+        density.conditional_on = [decode(label) for label in density.conditional_on]
+        _check(density, columns)
+        density.n_features_in_ = len(columns.names)
+        flow = (
             density.flow,
             density.transforms,
             density.hidden_features,
             density.flow_options,
         )
+        with sized_by(state, flow):
+            density.model_, density.imputer_ = build(columns, 0, *flow)
         _fill(density.model_, state, "model.")
         if density.imputer_ is not None:
             _fill(density.imputer_, state, "imputer.")
-        density.curve_ = [(step, bound) for step, bound in config["curve"]]
-        density.reference_ = state["reference"].numpy()
-        density.gives_frames_ = bool(config["gives_frames"])
+        density.curve_ = [
+            (_checks.positive_integer("step", step), _checks.number("bound", bound))
+            for step, bound in config["curve"]
+        ]
+        density.reference_ = _reference(state["reference"])
+        density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
+        # Files of earlier versions have no levels.
+        density.levels_ = _levels(config.get("levels", [None]), columns)
         if config["names"] is not None:
-            density.feature_names_in_ = np.array(list(config["names"]), dtype=object)
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            if list(config["names"]) != list(columns.names) or not are_names(columns.names):
+                raise ValueError(f"names must be those of the columns, got {config['names']!r}")
+            density.feature_names_in_ = np.array(list(columns.names), dtype=object)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise ValueError(f"{directory} does not fit a density of tables: {error}") from error
     return density
+
+
+def _check(density: FlowDensity, columns: Columns) -> None:
+    """See that the arguments are those of a density of the columns, and could train it.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    given = [column_label("conditional_on", key, columns.names) for key in density.conditional_on]
+    if set(given) != {column.name for column in columns.context}:
+        raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
+    missing = _checks.choice("missing", density.missing, MISSING)
+    if columns.missing != (missing == "marginalise"):
+        raise ValueError(f"missing must be as in the columns, got {missing!r}")
+    arguments.fraction(density)
+    arguments.settings(density, columns.rows, 0)
+
+
+def _reference(values: Tensor) -> Floats:
+    """Return log densities that rows are compared with."""
+    if values.ndim != 1 or not len(values) or values.dtype != torch.float64 or values.isnan().any():
+        raise ValueError("reference must hold log densities")
+    return values.numpy()
+
+
+def _levels(content: Any, columns: Columns) -> tuple[Label, ...]:
+    """Return the names of the levels of labels, of which there are several of tuples alone."""
+    levels = tuple(None if level is None else decode(level) for level in content)
+    lengths = {len(name) if isinstance(name, tuple) else 1 for name in columns.names}
+    if not isinstance(content, list) or (len(levels) != 1 and lengths != {len(levels)}):
+        raise ValueError(f"levels must be those of the columns' labels, got {content!r}")
+    return levels
 
 
 def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:

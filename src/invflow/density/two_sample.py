@@ -16,6 +16,7 @@ import numpy as np
 from invflow import _checks
 from invflow.density._extra import required
 from invflow.density.table.columns import column_names
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats, samples
 
 #: How many distances are held at once.
@@ -43,14 +44,14 @@ class EnergyTest:
     statistic: float
     effect: float
     p_value: float
-    columns: dict[str, float]
-    column_p_values: dict[str, float]
+    columns: dict[Label, float]
+    column_p_values: dict[Label, float]
     rows: tuple[int, int]
     permutations: int
     level: float = 0.01
 
     @property
-    def rejected(self) -> list[str]:
+    def rejected(self) -> list[Label]:
         """The columns that differ alone, the most different first."""
         wrong = [name for name, p in self.column_p_values.items() if p <= self.level / 2]
         return sorted(wrong, key=lambda name: -self.columns[name])
@@ -81,7 +82,7 @@ def two_sample(
     x: Any,
     y: Any,
     *,
-    names: Sequence[str] | None = None,
+    names: Sequence[Label] | None = None,
     permutations: int = 999,
     rows: int = 2000,
     seed: int = 0,

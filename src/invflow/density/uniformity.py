@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invflow.density._extra import required
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 
 #: The nominal shares of the central intervals whose coverage is counted.
@@ -35,7 +36,7 @@ class Uniformity:
         spread: how far their variance lies above that of uniform values, in standard errors.
     """
 
-    name: str
+    name: Label
     rows: int
     effective: float
     statistic: float
@@ -60,7 +61,7 @@ class Uniformity:
         return math.sqrt(math.pi / (32 * self.effective))
 
 
-def uniformity(name: str, u: Floats, draws: int | None = None) -> Uniformity:
+def uniformity(name: Label, u: Floats, draws: int | None = None) -> Uniformity:
     """Return how uniform values are.
 
     Ranks among the same L draws compare two samples: their noise is that of n L / (n + L) values.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,27 +10,28 @@ import pandas as pd
 from sklearn.utils.validation import check_array, validate_data
 
 from invflow.density.table import Columns, Frame, Rows, Source
-from invflow.density.table.columns import column_name, numbered_names
+from invflow.density.table.columns import column_label, numbered_names
+from invflow.density.table.labels import Label, are_names, axis, unique
 
 
 def learned(estimator: Any, X: Any) -> Source:
     """Return a table to learn from, and note its columns in the estimator.
 
     Args:
-        estimator: is given `n_features_in_`, and `feature_names_in_` if the table has names.
+        estimator: is given `n_features_in_`, and `feature_names_in_` if all labels are strings.
         X: an array or a DataFrame, shape (rows, columns), or a `Source`.
 
     Raises:
         TypeError, ValueError: something else, or a table that is none.
     """
+    estimator.levels_ = (None,)
     if isinstance(X, Source):
-        estimator.n_features_in_ = len(X.names)
-        estimator.feature_names_in_ = np.array(X.names, dtype=object)
+        _note(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)
         return X
     if isinstance(X, pd.DataFrame):
         table = Frame(X)
-        frame: Any = X
-        validate_data(estimator, frame, skip_check_array=True)
+        estimator.levels_ = tuple(X.columns.names)
+        _note(estimator, X, reset=True)
         return table
     array = _array(estimator, X, reset=True, ensure_min_samples=2)
     return Frame(pd.DataFrame(array, columns=numbered_names(array.shape[1])))
@@ -47,7 +48,7 @@ def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
     Raises:
         TypeError, ValueError: something else, other columns, or no rows.
     """
-    table = _scored(estimator, X, list(columns.names))
+    table = _scored(estimator, X, columns.names)
     unknown = [name for name in table.names if name not in columns.names]
     if unknown:
         raise ValueError(
@@ -58,17 +59,29 @@ def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
     return Rows(table, columns)
 
 
-def _scored(estimator: Any, X: Any, names: list[str]) -> Source:
+def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
     if isinstance(X, Source):
         return X
-    if isinstance(X, pd.DataFrame):
-        table = Frame(X)
-        frame: Any = X
-        validate_data(estimator, frame, reset=False, skip_check_array=True)
-        # Where one of the tables has no names, columns go by place, as scikit-learn warns.
-        named = hasattr(estimator, "feature_names_in_") and all(isinstance(n, str) for n in X)
-        return table if named else Frame(X.set_axis(names, axis=1))
-    return Frame(pd.DataFrame(_array(estimator, X, reset=False), columns=names))
+    if not isinstance(X, pd.DataFrame):
+        array = _array(estimator, X, reset=False)
+        return Frame(pd.DataFrame(array, columns=axis(names)))
+    found = unique(X.columns)
+    if are_names(found) and are_names(names):
+        # The names must be those of training; of an array there were none, and columns with names
+        # of their own go by place, as scikit-learn warns.
+        _note(estimator, X, reset=False)
+        return Frame(X if set(found) == set(names) else X.set_axis(axis(names), axis=1))
+    if are_names(names):
+        found = unique(column_label("the table", label, names) for label in found)
+        _note(estimator, X, reset=False)
+    return Frame(X.set_axis(axis(found), axis=1))
+
+
+def _note(estimator: Any, frame: Any, *, reset: bool) -> None:
+    """Let scikit-learn note or check the names of columns, where all labels are names."""
+    if not are_names(frame.columns):
+        frame = frame.set_axis(range(frame.shape[1]), axis=1)
+    validate_data(estimator, frame, reset=reset, skip_check_array=True)
 
 
 def _array(estimator: Any, X: Any, **options: Any) -> Any:
@@ -93,7 +106,7 @@ def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.Dat
         TypeError: something else.
         ValueError: a column is missing, unknown or not wanted, or rows are of another number.
     """
-    names = [column.name for column in columns.context]
+    names: list[Label] = [column.name for column in columns.context]
     if not names:
         if given is not None:
             raise ValueError("given must be None, as the density is conditional on no columns")
@@ -110,7 +123,7 @@ def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.Dat
     return rows.reset_index(drop=True)
 
 
-def _unnamed(given: Any, names: list[str]) -> pd.DataFrame:
+def _unnamed(given: Any, names: list[Label]) -> pd.DataFrame:
     """Return the rows of an array of contexts."""
     # What is not finite is refused by name, with its row.
     array: Any = check_array(given, dtype="numeric", ensure_all_finite=False, input_name="given")
@@ -119,16 +132,13 @@ def _unnamed(given: Any, names: list[str]) -> pd.DataFrame:
             f"given must have shape (rows, {len(names)}), a column for each of "
             f"{', '.join(map(repr, names))}, got {array.shape}"
         )
-    return pd.DataFrame(array, columns=names)
+    return pd.DataFrame(array, columns=axis(names))
 
 
-def _named(given: Any, names: list[str], columns: Columns) -> pd.DataFrame:
+def _named(given: Any, names: list[Label], columns: Columns) -> pd.DataFrame:
     """Return the rows of a table of contexts, or of whole rows."""
-    frame = given if isinstance(given, pd.DataFrame) else _frame(given)
-    labels = [
-        column_name("given", name if isinstance(name, int) else str(name), columns.names)
-        for name in frame.columns
-    ]
+    frame, keys = (given, given.columns) if isinstance(given, pd.DataFrame) else _frame(given)
+    labels = [column_label("given", key, columns.names) for key in keys]
     for i, name in enumerate(labels):
         if name in labels[:i]:
             raise ValueError(f"given names the column {name!r} twice")
@@ -142,15 +152,19 @@ def _named(given: Any, names: list[str], columns: Columns) -> pd.DataFrame:
             f"given holds the column {others[0]!r}, which the density is not conditional on; give "
             f"{', '.join(map(repr, names))} alone, or whole rows of the table"
         )
-    return frame.set_axis(labels, axis=1)
+    return frame.set_axis(axis(labels), axis=1)
 
 
-def _frame(given: Any) -> pd.DataFrame:
-    """Return the rows of a mapping from columns to values, or to one value for each row."""
+def _frame(given: Any) -> tuple[pd.DataFrame, list[Any]]:
+    """Return the rows of a mapping from columns to values, or to one value for all, and its keys.
+
+    The columns are numbered, as pandas takes keys that are tuples apart.
+    """
     if not isinstance(given, Mapping):
         raise TypeError(
             "given must be a DataFrame or a mapping, or an array if the density was learned from "
             f"one, got {type(given).__name__}"
         )
-    lists = any(map(pd.api.types.is_list_like, given.values()))
-    return pd.DataFrame(dict(given) if lists else [given])
+    values = dict(enumerate(given.values()))
+    lists = any(map(pd.api.types.is_list_like, values.values()))
+    return pd.DataFrame(values if lists else [values]), list(given)

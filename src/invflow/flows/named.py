@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from invflow import _checks, _saving
+from invflow._sized import sized_by
 
 NamedT = TypeVar("NamedT", bound="Named")
 
@@ -88,11 +89,12 @@ class Named(nn.Module):
                 f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
         try:
-            with torch.random.fork_rng(devices=[]):  # loading is no reason to draw numbers
+            # Loading is no reason to draw numbers.
+            with torch.random.fork_rng(devices=[]), sized_by(state, config):
                 model = kinds[name](**config)
             dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
             model.to(dtype=dtype).load_state_dict(state)
-        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
             raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
         return model.to(device=device)
 

@@ -112,4 +112,6 @@ def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Non
     from jinja2 import Environment
 
     template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
-    _files.write_text(path, template.render(title=title, lead=lead, sections=sections))
+    text = template.render(title=title, lead=lead, sections=sections)
+    # Names of files may hold bytes that are no text.
+    _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))

@@ -69,9 +69,9 @@ class Checkpoints:
             content = _insert(json.loads(metadata["structure"]), tensors)
             for name, state in states.items():
                 state.load_state_dict(content["states"][name])
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            return int(metadata["step"]), content["extra"]
+        except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"{files[-1]} does not fit this run: {error}") from error
-        return int(metadata["step"]), content["extra"]
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("step-*.safetensors"))

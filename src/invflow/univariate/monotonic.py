@@ -14,6 +14,9 @@ from invflow import _checks
 from invflow.univariate.bracketing import increasing_root
 from invflow.univariate.numerical import Numerical, spread
 
+#: Nodes, of which the time to find them is the cube.
+MOST = 1000
+
 
 @dataclass(frozen=True)
 class Monotonic(Numerical):
@@ -41,8 +44,8 @@ class Monotonic(Numerical):
 
     Raises:
         TypeError: an argument that is no number, `units` or `nodes` that is no integer.
-        ValueError: `units` below 1, `nodes` below 16, or another argument that is not positive
-            and finite.
+        ValueError: `units` below 1, `nodes` below 16 or beyond `MOST`, or another argument that is
+            not positive and finite.
 
     References:
         Wehenkel and Louppe 2019, arXiv 1908.05164.
@@ -70,6 +73,8 @@ class Monotonic(Numerical):
         super().__post_init__()
         _checks.positive_integer("units", self.units)
         _checks.positive_integer("nodes", self.nodes, minimum=16)
+        if self.nodes > MOST:
+            raise ValueError(f"nodes must be at most {MOST}, got {self.nodes}")
         for name in ("edge", "bound", "steepness"):
             value = getattr(self, name)
             if not 0 < _checks.number(name, value) < math.inf:

@@ -97,6 +97,15 @@ def test_bad_text(tmp_path: Path, text: str, message: str) -> None:
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_text_of_another_encoding(tmp_path: Path) -> None:
+    for encoding in ("latin-1", "utf-16"):
+        (tmp_path / "a.csv").write_bytes("größe,b\n1.5,2\n".encode(encoding))
+        with pytest.raises(ValueError, match=r"a\.csv is not UTF-8 text: .*; save it as UTF-8"):
+            read(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes("größe,b\n1.5,2\n".encode("utf-8-sig"))
+    assert read(tmp_path / "a.csv").names == ("größe", "b")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -253,6 +262,18 @@ def test_named_index_of_parquet_is_a_column(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(whole(source), TABLE)
 
 
+def test_parquet_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(4000, 2)), columns=["a", "b"])
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=1000)
+    source = Parquet(tmp_path / "t.parquet")
+    first = source.block(0)
+    with (tmp_path / "t.parquet").open("r+b") as file:
+        file.truncate(100)
+    pd.testing.assert_frame_equal(first, frame[:1000])
+    with pytest.raises(ValueError, match=r"t\.parquet is no longer a whole Parquet file"):
+        source.block(3)
+
+
 def test_parquet_columns_of_the_same_name(tmp_path: Path) -> None:
     parquet.write_table(pa.table([[1.0], [2.0]], names=["a", "a"]), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="two columns of the table are named 'a'"):
@@ -260,8 +281,9 @@ def test_parquet_columns_of_the_same_name(tmp_path: Path) -> None:
 
 
 def test_names_of_frames() -> None:
-    assert Frame(pd.DataFrame(np.ones((2, 2)))).names == ("0", "1")
-    with pytest.raises(ValueError, match="two columns of the table are named '1'"):
-        Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, "1"]))
+    assert Frame(pd.DataFrame(np.ones((2, 2)))).names == (0, 1)
+    assert Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, "1"])).names == (1, "1")
+    with pytest.raises(ValueError, match="two columns of the table are named 1"):
+        Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, 1]))
     with pytest.raises(ValueError, match="no columns"):
         Frame(pd.DataFrame(index=[0, 1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,3 +81,12 @@ def test_a_block_that_fails_harms_nothing(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="the disk is gone"):
             write_blocks(failing(), tmp_path / name)  # pyright: ignore[reportArgumentType]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("labels", [[1, 2], [0.5, "b"], [3, ("a", 1)]], ids=str)
+def test_labels_become_strings(tmp_path: Path, labels: Any) -> None:
+    frame = pd.DataFrame({"a": [0.5, 1.5], "b": [1, 2]})
+    write(frame.set_axis(pd.Index(labels, tupleize_cols=False), axis=1), tmp_path / "t.parquet")
+    names = parquet.read_schema(tmp_path / "t.parquet").names
+    expected = frame.set_axis(names, axis=1)
+    pd.testing.assert_frame_equal(whole(read(tmp_path / "t.parquet")), expected)

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from invflow import _files, _runs, _saving
+from invflow import _files, _places, _runs, _saving
 from invflow.density import data, run
 from invflow.density.distillation import Closeness, closeness
 from invflow.density.estimator import FlowDensity
@@ -55,12 +56,14 @@ class Run:
     Attributes:
         directory: where it is.
         config: its settings.
+        teacher: where its teacher is, if that is still there.
         density: what it has learned.
         results: how close it has come.
     """
 
     directory: Path
     config: Config
+    teacher: Path
     density: FlowDensity
     results: Results
 
@@ -88,14 +91,17 @@ def train(
         FileNotFoundError, ValueError: something is wrong with the teacher or with the settings.
         FloatingPointError: the training diverges.
     """
-    directory = Path(directory)
-    taught = density(config.teacher)
-    at = contexts(config.teacher, taught)
+    directory, taught_by = Path(directory), Path(config.teacher)
+    *students, _ = lineage(taught_by)
+    if directory.resolve() in (each.resolve() for each in students):
+        raise FileExistsError(f"{directory} teaches the new student; choose another --name")
+    taught = density(taught_by)
+    at = contexts(taught_by, taught)
     # What would fail, fails before anything is on disk.
     metrics.require()
     objective(config)
     untaught(taught, config)
-    digest = _digest(Path(config.teacher) / run.DENSITY)
+    digest = _digest(taught_by / run.DENSITY)
     prepare(directory, config, digest, overwrite=overwrite)
     if _runs.is_finished(directory):
         report(config.steps, "finished already")
@@ -119,8 +125,12 @@ def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) ->
     _runs.prepare(
         directory,
         MODEL,
-        {"settings": config.model_dump(mode="json"), "sha256": digest},
-        lambda: _difference(_settings(directory), (config, digest)),
+        {
+            "settings": config.model_dump(mode="json"),
+            "teacher": _places.noted(Path(config.teacher), directory),
+            "sha256": digest,
+        },
+        lambda: _difference(_settings(directory), config, digest),
         kind=KIND,
         overwrite=overwrite,
         reads=[config.teacher],
@@ -135,10 +145,12 @@ def load(directory: str | Path) -> Run:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    config, _ = _settings(directory)
+    config, taught_by, _ = _settings(directory)
     _runs.check_finished(directory)
     density = FlowDensity.load(directory / run.DENSITY)
-    return Run(directory, config, density, _runs.results(directory, Results.model_validate_json))
+    return Run(
+        directory, config, taught_by, density, _runs.results(directory, Results.model_validate_json)
+    )
 
 
 def density(directory: str | Path) -> FlowDensity:
@@ -160,19 +172,34 @@ def table(directory: str | Path) -> Path | None:
 
     Raises:
         FileNotFoundError: there is no such run.
-        ValueError: it is unfinished, damaged, or of another kind.
+        ValueError: it is damaged, or of another kind, or taught by itself.
     """
-    directory = Path(directory)
-    if _runs.model(directory) != MODEL:
-        return Path(run.load(directory).config.data)
-    try:
-        return table(load(directory).config.teacher)
-    except FileNotFoundError:
-        return None
+    *_, last = lineage(Path(directory))
+    return run.table(last) if last.is_dir() else None
 
 
-def _difference(there: tuple[Config, str], asked: tuple[Config, str]) -> str:
-    return "another teacher" if there[1] != asked[1] else _runs.other_settings(there[0], asked[0])
+def lineage(directory: Path) -> list[Path]:
+    """Return a run, its teacher, the teacher's teacher, and so on to one that has learned a table.
+
+    The last one may be gone, where it is a teacher.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: one is damaged, or of another kind, or taught by itself.
+    """
+    found = [directory]
+    while _runs.model(found[-1]) == MODEL:
+        taught_by = _settings(found[-1])[1]
+        if taught_by.resolve() in (each.resolve() for each in found):
+            raise ValueError(f"{found[-1]} is damaged: its teacher, {taught_by}, is taught by it")
+        found.append(taught_by)
+        if not taught_by.is_dir():
+            break
+    return found
+
+
+def _difference(there: tuple[Config, Path, str], config: Config, digest: str) -> str:
+    return "another teacher" if there[2] != digest else _runs.other_settings(there[0], config)
 
 
 def _digest(directory: Path) -> str:
@@ -181,28 +208,36 @@ def _digest(directory: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _settings(directory: Path) -> tuple[Config, str]:
-    return _runs.settings(
-        directory,
-        MODEL,
-        KIND,
-        lambda content: (Config(**content["settings"]), str(content["sha256"])),
-    )
+def _settings(directory: Path) -> tuple[Config, Path, str]:
+    def read(content: Any) -> tuple[Config, Path, str]:
+        config = Config(**content["settings"])
+        # Runs of earlier versions have the path alone that was given.
+        places = content.get("teacher")
+        path = Path(config.teacher) if places is None else _places.found(places, directory)
+        return config, path, str(content["sha256"])
+
+    return _runs.settings(directory, MODEL, KIND, read)
 
 
-def contexts(directory: str, density: FlowDensity) -> Tensor | None:
+def contexts(directory: str | Path, density: FlowDensity) -> Tensor | None:
     """Return the contexts of the rows that a teacher has learned, None if it has none.
 
     Raises:
+        FileNotFoundError: its table is no longer there.
         ValueError: the teacher is a student itself, or its table has changed.
     """
     if not density.columns_.context:
         return None
     learned = run.load(directory)
-    rows = data.load(learned.config)
+    if not learned.table.is_file():
+        raise FileNotFoundError(
+            f"{learned.table}, the table of {directory}, does not exist: a conditional density is "
+            "taught at the contexts in it"
+        )
+    rows = data.load(learned.config, learned.table)
     if rows.digest != learned.digest:
         raise ValueError(
-            f"{learned.config.data} has changed since {directory} was learned, and a conditional "
+            f"{learned.table} has changed since {directory} was learned, and a conditional "
             "density is taught at the contexts in it"
         )
     train = Rows(rows.train, density.columns_)

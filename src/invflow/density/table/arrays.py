@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from invflow.density.table.columns import Column, Columns
+from invflow.density.table.labels import Label, axis
 from invflow.density.table.samples import Floats
 
 #: A context of more standard deviations from the mean is refused.
 FAR = 1e6
 
 
-def numbers(series: Any, name: str, first: int = 0) -> Floats:
+def numbers(series: Any, name: Label, first: int = 0) -> Floats:
     """Return the numbers of a column, NaN where they are missing.
 
     Args:
@@ -41,7 +43,7 @@ def numbers(series: Any, name: str, first: int = 0) -> Floats:
     return values
 
 
-def _parsed(series: Any, name: str) -> Any:
+def _parsed(series: Any, name: Label) -> Any:
     """Return numbers that are kept as objects."""
     advice = "name it in conditional_on, or leave it out"
     if isinstance(series.dtype, pd.CategoricalDtype):
@@ -161,7 +163,9 @@ def categories(series: Any) -> list[Any]:
     ]
 
 
-def frame(values: Floats, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+def frame(
+    values: Floats, given: pd.DataFrame, columns: Columns, levels: Sequence[Label] = (None,)
+) -> pd.DataFrame:
     """Return numbers as a table with the columns and types of the one that was learned.
 
     Args:
@@ -169,13 +173,15 @@ def frame(values: Floats, given: pd.DataFrame, columns: Columns) -> pd.DataFrame
         given: a row for each, with the columns that the density is conditional on; its index is
             that of the table.
         columns: of the table.
+        levels: names of the levels of their labels.
     """
-    found: dict[str, Any] = {
+    found: dict[Label, Any] = {
         column.name: _typed(values[:, i], column) for i, column in enumerate(columns.features)
     }
     for column in columns.context:
         found[column.name] = _returned(given[column.name], column)
-    return pd.DataFrame({name: found[name] for name in columns.names}, index=given.index)
+    numbered = {i: found[name] for i, name in enumerate(columns.names)}
+    return pd.DataFrame(numbered, index=given.index).set_axis(axis(columns.names, levels), axis=1)
 
 
 def _typed(values: Floats, column: Column) -> Any:
@@ -228,7 +234,7 @@ def _returned(series: Any, column: Column) -> Any:
     return typed.array if (typed == series).all() else series.array
 
 
-def _series(frame: pd.DataFrame, name: str) -> Any:
+def _series(frame: pd.DataFrame, name: Label) -> Any:
     if name not in frame.columns:
         raise ValueError(f"the table lacks the column {name!r}")
     return frame[name]

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
+
+from invflow import _checks
+from invflow.density.table.labels import Label, are_names, decode, encode, unique
 
 #: A whole number, a real one, or one of a few values.
 KINDS = ("continuous", "integer", "categorical")
@@ -32,7 +35,7 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: its name.
+        name: its label, of any type.
         kind: one of `KINDS`.
         dtype: as pandas names it, what values are given back as.
         low: lower bound, None for none: of real numbers, which lie above it, or of whole ones, the
@@ -45,7 +48,7 @@ class Column:
         largest: of all values seen.
     """
 
-    name: str
+    name: Label
     kind: str
     dtype: str
     low: float | None = None
@@ -67,14 +70,14 @@ class Columns:
     """The columns of a table: those whose density is learned, and those that it depends on.
 
     Attributes:
-        names: of all columns, in the order of the table.
+        names: labels of all columns, in the order of the table.
         features: the columns of the density.
         context: the columns that it is conditional on.
         rows: how many rows were seen.
         missing: whether values may be missing in the features.
     """
 
-    names: tuple[str, ...]
+    names: tuple[Label, ...]
     features: tuple[Column, ...]
     context: tuple[Column, ...]
     rows: int
@@ -91,34 +94,79 @@ class Columns:
         return any(column.kind == "integer" for column in self.features)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it."""
-        return asdict(self)
+        """Return it as JSON can hold it.
+
+        Raises:
+            ValueError: the label of a column is of a type that JSON cannot hold.
+        """
+        return {
+            "names": [encode(name) for name in self.names],
+            "features": [{**asdict(each), "name": encode(each.name)} for each in self.features],
+            "context": [{**asdict(each), "name": encode(each.name)} for each in self.context],
+            "rows": self.rows,
+            "missing": self.missing,
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Columns:
         """Return the columns that `to_dict` has turned into a mapping.
 
         Raises:
-            ValueError: a mapping of another kind.
+            ValueError: a mapping of another kind, or columns that are none.
         """
         try:
-            parts = {
-                name: tuple(_column(each) for each in content[name])
-                for name in ("features", "context")
-            }
-            names = tuple(content["names"])
-            return cls(names, **parts, rows=content["rows"], missing=content["missing"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"columns of a table expected, got {content!r}: {error}") from error
+            names = unique(decode(name) for name in content["names"])
+            features, context = (
+                tuple(_column(each) for each in content[part]) for part in ("features", "context")
+            )
+            parts = [column.name for column in (*features, *context)]
+            if not features or len(parts) != len(names) or set(parts) != set(names):
+                raise ValueError("names are not those of features and context")
+            return cls(
+                names,
+                features,
+                context,
+                _checks.positive_integer("rows", content["rows"]),
+                _checks.boolean("missing", content["missing"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"columns of a table expected, {error}") from error
 
 
 def _column(content: Mapping[str, Any]) -> Column:
-    fields: dict[str, Any] = {**content, "categories": tuple(content["categories"])}
-    return Column(**fields)
+    """Return a column that was kept in JSON.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none.
+    """
+    fields: dict[str, Any] = {**content, "name": decode(content["name"])}
+    fields["categories"] = tuple(content["categories"])
+    column = Column(**fields)
+    _checks.choice("kind", column.kind, KINDS)
+    if not isinstance(column.dtype, str):
+        raise TypeError(f"dtype must be a string, got {column.dtype!r}")
+    for name in ("low", "high", "smallest", "largest", "location", "scale"):
+        value: Any = getattr(column, name)
+        if name in ("location", "scale") or value is not None:
+            _finite(name, value)
+    least = -math.inf if column.low is None else column.low
+    if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
+        raise ValueError(f"column {column.name!r} has no scale, or bounds that are none")
+    categorical = column.kind == "categorical"
+    scalars = all(isinstance(value, bool | int | float | str) for value in column.categories)
+    distinct = len(set(column.categories)) == len(column.categories)
+    if not scalars or not distinct or categorical != bool(column.categories):
+        raise ValueError(f"column {column.name!r} has categories that are none")
+    return column
 
 
-def check_kinds(kinds: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Kind]:
-    """Return what a user has said of the columns, by name.
+def _finite(name: str, value: Any) -> None:
+    if not math.isfinite(_checks.number(name, value)):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def check_kinds(kinds: Mapping[Any, Any], names: Sequence[Label]) -> dict[Label, Kind]:
+    """Return what a user has said of the columns, by label.
 
     A kind is one of `KINDS`; (low, high), the open interval in which real numbers lie; or a kind
     and both bounds, as in ("integer", 0, None) for whole numbers from 0 on.
@@ -134,27 +182,50 @@ def check_kinds(kinds: Mapping[Any, Any], names: Sequence[str]) -> dict[str, Kin
     """
     if not isinstance(kinds, Mapping):
         raise TypeError(f"kinds must be a mapping from columns to kinds, got {kinds!r}")
-    checked: dict[str, Kind] = {}
+    checked: dict[Label, Kind] = {}
     for key, kind in kinds.items():
-        name = column_name("kinds", key, names)
+        name = column_label("kinds", key, names)
+        if name in checked:
+            raise ValueError(f"kinds names the column {name!r} twice")
         named = isinstance(kind, str) and kind in KINDS
         checked[name] = Kind(kind) if named else _bounded(name, kind)
     return checked
 
 
-def column_name(argument: str, key: Any, names: Sequence[str]) -> str:
-    """Return the name of a column, given by its name or its number.
+def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
+    """Return the label of a column: `key` itself, whatever its type.
+
+    Where all labels are strings, as those of arrays are (x0, x1, ...), no number is one, and a
+    number is the place of a column.
+
+    Args:
+        argument: where the key was given, for errors.
+        key: what a user calls the column.
+        names: the labels of the table.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such column.
+
+    Example:
+        >>> column_label("kinds", 1, ("a", "b")), column_label("kinds", 1, (1, 2, 3))
+        ('b', 1)
     """
-    if isinstance(key, Integral) and not isinstance(key, bool) and 0 <= int(key) < len(names):
-        return names[int(key)]
-    if key not in names:
+    if is_label(key, names):
+        return names[names.index(key)]
+    place = isinstance(key, Integral) and not isinstance(key, bool) and are_names(names)
+    if not place or not 0 <= int(key) < len(names):
         raise ValueError(
             f"{argument} names the column {key!r}; the table has {', '.join(map(repr, names))}"
         )
-    return cast(str, key)
+    return names[int(key)]
+
+
+def is_label(key: Any, names: Sequence[Label]) -> bool:
+    """Whether it is the label of a column."""
+    try:
+        return key in set(names)
+    except TypeError:  # it cannot be hashed
+        return False
 
 
 def numbered_names(columns: int) -> list[str]:
@@ -162,23 +233,27 @@ def numbered_names(columns: int) -> list[str]:
     return [f"x{i}" for i in range(columns)]
 
 
-def column_names(names: Sequence[str] | None, columns: int) -> list[str]:
-    """Return the columns' names; x0, x1, ... where none are given.
+def column_names(names: Sequence[Label] | None, columns: int) -> list[Label]:
+    """Return the columns' labels; x0, x1, ... where none are given.
 
     Raises:
-        TypeError: they are no sequence of strings.
-        ValueError: there are too many or too few, or a name stands twice.
+        TypeError: they are no sequence of labels.
+        ValueError: there are too many or too few, or a label stands twice.
     """
     if names is None:
-        return numbered_names(columns)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"names must be a sequence of strings, got {names!r}")
-    if len(names) != columns or len(set(names)) != columns:
+        return list(numbered_names(columns))
+    try:
+        found = None if isinstance(names, str) else dict.fromkeys(names)
+    except TypeError:
+        found = None
+    if found is None:
+        raise TypeError(f"names must be a sequence of labels, got {names!r}")
+    if len(names) != columns or len(found) != columns:
         raise ValueError(f"names must be {columns} different names, got {list(names)}")
     return list(names)
 
 
-def _bounded(name: str, kind: Any) -> Kind:
+def _bounded(name: Label, kind: Any) -> Kind:
     try:
         what, *bounds = kind if len(kind) == 3 else ("continuous", *kind)
         low, high = (None if bound is None else float(bound) for bound in bounds)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from invflow.density.table.columns import numbered_names
-from invflow.density.table.source import Frame, Parquet, Source, unique
+from invflow.density.table.labels import are_names, unique
+from invflow.density.table.source import Frame, Parquet, Renamed, Source
 
 #: Parquet files of more bytes in memory are read a few row groups at a time.
 LARGE = 2**30
@@ -23,7 +24,8 @@ def read(path: str | Path) -> Source:
 
     A CSV file has the names of its columns in the first line. An `.npz` file has one array of two
     dimensions, or one named `data`, and if it likes their names as `columns`; or a one-dimensional
-    array for each column.
+    array for each column. Labels of columns that are no strings, which Parquet may hold, become
+    such.
 
     Raises:
         FileNotFoundError: there is none.
@@ -46,6 +48,10 @@ def read(path: str | Path) -> Source:
             source = Frame(_arrays(path))
         else:
             source = Frame(_text(path, "\t" if kind == ".tsv" else ","))
+        if not are_names(source.names):
+            source = Renamed(source, list(map(str, source.names)))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
     except (ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(reason if str(path) in reason else f"{path}: {reason}") from error
@@ -71,13 +77,13 @@ def _text(path: Path, separator: str) -> pd.DataFrame:
     head: Any = pd.read_csv(
         path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False
     )
-    names = unique(head.iloc[0].tolist())
+    names = [str(name) for name in unique(head.iloc[0])]
     if all(_is_number(name) for name in names):
         raise ValueError(f"the first line of {path} holds numbers, not the names of columns")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            options: Any = {"sep": separator, "header": 0, "names": list(names), "index_col": False}
+            options: Any = {"sep": separator, "header": 0, "names": names, "index_col": False}
             frame = pd.read_csv(path, **options)
             gaps = [name for name in names if _may_be_whole(frame[name])]
             if not gaps:

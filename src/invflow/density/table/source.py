@@ -12,18 +12,20 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from invflow.density.table.labels import Label, axis, unique
+
 
 @runtime_checkable
 class Source(Protocol):
     """Rows of a table, in blocks.
 
     Attributes:
-        names: of the columns.
+        names: labels of the columns, in which those of a block are found (`labels.axis`).
         blocks: how many rows each block has.
     """
 
     @property
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[Label, ...]: ...
 
     @property
     def blocks(self) -> Sequence[int]: ...
@@ -37,10 +39,10 @@ class Frame:
     """A table in memory, one block.
 
     Args:
-        frame: the table; names of columns become strings.
+        frame: the table, whose columns have labels of any type.
 
     Raises:
-        ValueError: columns of the same name.
+        ValueError: columns of the same label, or without.
 
     Example:
         >>> Frame(pd.DataFrame({"a": [1, 2], "b": [0.5, 0.7]})).names
@@ -48,9 +50,9 @@ class Frame:
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        self.names = unique([str(name) for name in frame.columns])
+        self.names = unique(frame.columns)
         self.blocks = (len(frame),)
-        self._frame = frame.set_axis(list(self.names), axis=1)
+        self._frame = frame.set_axis(axis(self.names), axis=1)
 
     def block(self, number: int) -> pd.DataFrame:
         return self._frame
@@ -75,7 +77,7 @@ class Parquet:
             metadata = self._file.metadata
         except (pa.ArrowInvalid, OSError) as error:
             raise ValueError(f"{self.path} is not a whole Parquet file: {error}") from error
-        self.names = unique(list(_frame(self._file.schema_arrow.empty_table()).columns))
+        self.names = unique(_frame(self._file.schema_arrow.empty_table()).columns)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         self._numbers = [i for i, group in enumerate(groups) if group.num_rows]
         self.blocks = tuple(groups[i].num_rows for i in self._numbers)
@@ -87,7 +89,11 @@ class Parquet:
         return parquet.ParquetFile(self.path)
 
     def block(self, number: int) -> pd.DataFrame:
-        return _frame(self._file.read_row_group(self._numbers[number]))
+        try:
+            rows = _frame(self._file.read_row_group(self._numbers[number]))
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{self.path} is no longer a whole Parquet file: {error}") from error
+        return rows.set_axis(axis(self.names), axis=1)
 
     def whole(self) -> Frame:
         """Return the table in memory."""
@@ -125,14 +131,39 @@ class Projection:
         ['a']
     """
 
-    def __init__(self, source: Source, names: Sequence[str]) -> None:
+    def __init__(self, source: Source, names: Sequence[Label]) -> None:
         self.names = tuple(names)
+        self.blocks = tuple(source.blocks)
+        self._source = source
+        self._places = [source.names.index(name) for name in names]
+
+    def block(self, number: int) -> pd.DataFrame:
+        # Not by label, as a list of booleans is a mask.
+        return self._source.block(number).iloc[:, self._places]
+
+
+class Renamed:
+    """A source whose columns have other names.
+
+    Args:
+        source: where the rows are.
+        names: of its columns, in their order.
+
+    Raises:
+        ValueError: columns of the same name, or without.
+
+    Example:
+        >>> Renamed(Frame(pd.DataFrame({1: [0.5], 2: [0.7]})), ("a", "b")).names
+        ('a', 'b')
+    """
+
+    def __init__(self, source: Source, names: Sequence[Label]) -> None:
+        self.names = unique(names)
         self.blocks = tuple(source.blocks)
         self._source = source
 
     def block(self, number: int) -> pd.DataFrame:
-        frame: Any = self._source.block(number)
-        return frame[list(self.names)]
+        return self._source.block(number).set_axis(axis(self.names), axis=1)
 
 
 def blocks(source: Source) -> Iterator[pd.DataFrame]:
@@ -166,19 +197,3 @@ def _frame(table: Any) -> pd.DataFrame:
     frame = table.to_pandas()
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index(named) if named else frame
-
-
-def unique(names: list[str]) -> tuple[str, ...]:
-    """Return names of columns.
-
-    Raises:
-        ValueError: there are none, or one is empty or comes twice.
-    """
-    if not names:
-        raise ValueError("the table has no columns")
-    for i, name in enumerate(names):
-        if not name.strip():
-            raise ValueError(f"column {i + 1} of the table has no name")
-        if name in names[:i]:
-            raise ValueError(f"two columns of the table are named {name!r}")
-    return tuple(names)

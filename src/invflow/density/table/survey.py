@@ -15,7 +15,8 @@ import pandas as pd
 from invflow import _checks
 from invflow.density.table import source as sources
 from invflow.density.table.arrays import categories, numbers
-from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_name
+from invflow.density.table.columns import Column, Columns, Kind, check_kinds, column_label, is_label
+from invflow.density.table.labels import Label
 from invflow.density.table.moments import Correlations, Moments
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source
@@ -53,11 +54,11 @@ def survey(
 
     Args:
         source: the table.
-        kinds: of some columns, by name or number: "continuous", "integer", "categorical"; the open
-            interval (low, high) in which a continuous one lies, None where there is no bound; or
-            ("integer", low, high), bounds included.
-        conditional_on: names or numbers of the columns that the density is conditional on, which
-            may be categorical.
+        kinds: of some columns, by label (`column_label`): "continuous", "integer", "categorical";
+            the open interval (low, high) in which a continuous one lies, None where there is no
+            bound; or ("integer", low, high), bounds included.
+        conditional_on: labels of the columns that the density is conditional on, which may be
+            categorical.
         missing: "refuse" values that are missing, or "marginalise" over them.
 
     Raises:
@@ -109,12 +110,13 @@ def survey(
     return columns
 
 
-def _conditions(conditional_on: Any, names: Sequence[str]) -> list[str]:
-    if isinstance(conditional_on, str | Integral):
+def _conditions(conditional_on: Any, names: Sequence[Label]) -> list[Label]:
+    # A tuple may be a label itself.
+    if is_label(conditional_on, names) or isinstance(conditional_on, str | Integral):
         conditional_on = [conditional_on]
     if not isinstance(conditional_on, Iterable):
         raise TypeError(f"conditional_on must name columns, got {conditional_on!r}")
-    return list(dict.fromkeys(column_name("conditional_on", key, names) for key in conditional_on))
+    return list(dict.fromkeys(column_label("conditional_on", key, names) for key in conditional_on))
 
 
 @dataclass
@@ -126,7 +128,7 @@ class _Note:
         said: what the user says that it is.
     """
 
-    name: str
+    name: Label
     said: Kind | None
 
     def __post_init__(self) -> None:
@@ -247,7 +249,7 @@ class _Note:
 class _Given:
     """What has been seen of a column that the density is conditional on."""
 
-    name: str
+    name: Label
     said: Kind | None
 
     def __post_init__(self) -> None:
@@ -283,7 +285,7 @@ class _Given:
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
 
 
-def _check_size(name: str, values: Floats) -> None:
+def _check_size(name: Label, values: Floats) -> None:
     largest = np.abs(values).max(initial=0.0)
     if largest > LARGEST:
         raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")

@@ -18,7 +18,7 @@ WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all.
+    """Write a table, whole or not at all; in the file the labels of columns are strings.
 
     Raises:
         ValueError: an unknown kind of file.
@@ -60,7 +60,8 @@ def _parquet(blocks: Iterable[pd.DataFrame], path: Path) -> None:
     schema = _schema(first)
     with parquet.ParquetWriter(path, schema) as file:
         for block in chain([first], blocks):
-            file.write_table(pa.Table.from_pandas(block, schema=schema, preserve_index=False))
+            named = block.set_axis(schema.names, axis=1)
+            file.write_table(pa.Table.from_pandas(named, schema=schema, preserve_index=False))
 
 
 def _schema(frame: pd.DataFrame) -> Any:

@@ -12,7 +12,9 @@ from invflow.density import draws
 from invflow.density.data import Data
 from invflow.density.run import Run
 from invflow.density.table import Rows
+from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
+from invflow.report.density.names import short
 from invflow.training.batches import generator
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Points:
         held_out: whether the rows are those of the test alone.
     """
 
-    names: list[str]
+    names: list[Label]
     rows: Floats
     draws: Floats
     held_out: bool
@@ -99,9 +101,9 @@ def pairs(shown: Points) -> Figure:
                 axis.set_ylim(limits[i])
             axis.tick_params(labelbottom=i == size - 1, labelleft=j == 0 and i > 0)
             if i == size - 1:
-                axis.set_xlabel(_short(shown.names[j]), fontsize=8)
+                axis.set_xlabel(short(shown.names[j], 22), fontsize=8)
             if j == 0:
-                axis.set_ylabel(_short(shown.names[i]), fontsize=8)
+                axis.set_ylabel(short(shown.names[i], 22), fontsize=8)
     return figure
 
 
@@ -115,7 +117,3 @@ def _histograms(axis: Axes, rows: Floats, draws: Floats, limits: tuple[float, fl
         weights = np.full(len(values), 1 / len(values))
         axis.hist(values, edges.tolist(), weights=weights, histtype="step", color=colour, lw=1.3)
     axis.set_yticks([])
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invflow.density.calibration import Calibration
+from invflow.density.table.labels import Label
 from invflow.density.uniformity import Uniformity
+from invflow.report.density.names import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +24,9 @@ VALUES = 8
 BAND = 0.99
 
 
-def ranks(calibration: Calibration, histograms: dict[str, list[int]], names: list[str]) -> Figure:
+def ranks(
+    calibration: Calibration, histograms: dict[Label, list[int]], names: list[Label]
+) -> Figure:
     """Draw a histogram for each column, with the band that chance allows.
 
     Args:
@@ -54,7 +58,7 @@ def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
     axis.axhspan(low / even, high / even, color="#999", alpha=0.3, lw=0)
     axis.stairs(counts / even, edges, fill=True, color="#1f77b4", alpha=0.75)
     axis.axhline(1, color="#444", lw=0.8, ls=":")
-    axis.set_title(column.name if len(column.name) <= 26 else f"{column.name[:25]}…", fontsize=8)
+    axis.set_title(short(column.name, 26), fontsize=8)
     axis.set(xlim=(0, 1), ylim=(0, 1.08 * max(high / even, counts.max() / even)))
     axis.tick_params(labelsize=6)
 

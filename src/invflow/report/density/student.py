@@ -73,9 +73,9 @@ def brief(run: Run) -> list[tuple[str, ...]]:
 
 def points(run: Run) -> Points:
     """Return draws of the teacher and of the student, with the same contexts."""
-    teacher = density(run.config.teacher)
+    teacher = density(run.teacher)
     noise = generator("cpu", run.config.seed, 3)
-    given = contexts(run.config.teacher, teacher)
+    given = contexts(run.teacher, teacher)
     context = torch.empty(ROWS, 0, dtype=torch.float64)
     if given is not None:
         context = given[torch.randint(len(given), (ROWS,), generator=noise)]

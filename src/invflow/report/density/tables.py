@@ -49,7 +49,7 @@ def worst_columns(run: Run) -> list[tuple[str, ...]]:
     classifier = {} if found.classifier is None else found.classifier.columns
     rows = [
         (
-            name,
+            str(name),
             f"{calibrated[name].adjusted:.2g}",
             f"{calibrated[name].error:.3f} ({calibrated[name].noise:.3f})",
             f"{energy[name]:.2g}" if name in energy else "",
@@ -66,7 +66,7 @@ def coverage(calibration: Calibration) -> list[tuple[str, ...]]:
     shares = list(calibration.tested[0].coverage)
     rows = [
         (
-            each.name,
+            str(each.name),
             *(
                 f"{100 * each.coverage[share]:.1f} ± {100 * each.coverage_error[share]:.1f} %"
                 for share in shares
@@ -83,7 +83,7 @@ def columns(run: Run) -> list[tuple[str, ...]]:
     each = {column.name: (column, "") for column in known.features}
     each |= {column.name: (column, "given, ") for column in known.context}
     rows = [
-        (name, role + _kind(column), _number(column.smallest), _number(column.largest))
+        (str(name), role + _kind(column), _number(column.smallest), _number(column.largest))
         for name, (column, role) in each.items()
     ]
     return [("column", "taken for", "smallest", "largest"), *rows]

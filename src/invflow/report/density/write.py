@@ -46,7 +46,7 @@ def write(run: Run, data: Data) -> None:
     columns = run.density.columns_
     lead = f"{run.config.flow}, {len(columns.features)} columns"
     if columns.context:
-        lead += f" given {', '.join(column.name for column in columns.context)}"
+        lead += f" given {', '.join(str(column.name) for column in columns.context)}"
     lead += f"; {columns.rows} rows, {found.rows} of them for the test; seed {run.config.seed}"
     title = f"invflow: density of {run.config.data}"
     page.write(run.directory / "report.html", title, lead, sections)

@@ -1,0 +1,118 @@
+"""Models built from a file's configuration: no larger than the tensors that were saved with it.
+
+A configuration of 200 bytes can ask for any amount of memory and time. Tensors in a file take as
+much of the file, so that they say how large the model can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from math import prod
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+#: To make a model takes up to ten times its bytes, of which it keeps few. Allowed are so many times
+#: the bytes of the state, and so many more.
+TIMES, MORE = 40, 2**27
+#: What an operation counts for at least.
+LEAST = 2**14
+#: Sizes to here are taken for granted.
+SMALL = 2**16
+
+
+@contextmanager
+def sized_by(state: Mapping[str, Tensor], config: Any) -> Generator[None]:
+    """Refuse to build a model that is far larger than a state, before it takes memory and time.
+
+    Args:
+        state: what the model is to load.
+        config: its configuration, from JSON.
+
+    Raises:
+        ValueError: a size in the configuration, or what is built in the block, is too large.
+
+    Example:
+        >>> import invflow
+        >>> state = invflow.IAF(2).state_dict()
+        >>> with sized_by(state, {}):
+        ...     invflow.IAF(2, hidden_features=(50_000, 50_000))
+        Traceback (most recent call last):
+        ValueError: the configuration is of a larger model than the saved tensors are
+    """
+    numbers = sum(tensor.numel() for tensor in state.values())
+    _check(config, max(SMALL, numbers))
+    size = sum(tensor.nbytes for tensor in state.values())
+    with _Limited(TIMES * size + MORE):
+        yield
+
+
+def _check(config: Any, most: int) -> None:
+    if isinstance(config, Mapping):
+        config = list(cast(Mapping[str, Any], config).values())
+    if isinstance(config, list | tuple):
+        for each in cast(list[Any], config):
+            _check(each, most)
+    elif isinstance(config, int) and abs(config) > most:
+        raise ValueError(
+            f"the configuration holds the size {config}, larger than all saved tensors are"
+        )
+
+
+class _Limited(TorchDispatchMode):
+    """Lets operations make so many bytes in all, and none that would make more."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self._left = left
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._left -= LEAST
+        expected = _most((args, kwargs))
+        if expected > self._left:
+            expected = _bytes(_tried(func, args, kwargs))
+        if expected > self._left:
+            raise ValueError("the configuration is of a larger model than the saved tensors are")
+        made = func(*args, **kwargs)
+        self._left -= _bytes(made)
+        return made
+
+
+def _tried(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return what an operation would make, without the memory for it."""
+    shapes: dict[str, Any] = {**tree_map(_shape, kwargs)}
+    if any(argument.name == "device" for argument in func._schema.arguments):
+        shapes["device"] = torch.device("meta")
+    try:
+        return func(*tree_map(_shape, args), **shapes)
+    except (NotImplementedError, RuntimeError):  # it depends on the numbers, and has no more
+        return None
+
+
+def _bytes(made: Any) -> int:
+    return sum(leaf.nbytes for leaf in tree_leaves(made) if isinstance(leaf, Tensor))
+
+
+def _most(arguments: Any) -> float:
+    """Return a number of bytes that no result of an operation can exceed."""
+    sizes: list[float] = [8]
+    for leaf in tree_leaves(arguments):
+        if isinstance(leaf, Tensor):
+            sizes.append(leaf.numel())
+        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            sizes.append(abs(leaf))
+    return prod(size for size in sizes if size > 1)
+
+
+def _shape(leaf: Any) -> Any:
+    """Return a tensor without its numbers, and no generator, which there are none of without."""
+    if isinstance(leaf, Tensor):
+        return leaf.to("meta")
+    return None if isinstance(leaf, torch.Generator) else leaf

@@ -1,0 +1,135 @@
+"""Labels of a table's columns: whatever can be hashed, as pandas has them, and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+Label = Hashable
+
+
+def unique(labels: Iterable[Label]) -> tuple[Label, ...]:
+    """Return the labels of columns, NumPy's numbers and strings as Python's own.
+
+    Raises:
+        ValueError: there are none, or one is missing or comes twice.
+
+    Example:
+        >>> unique([np.int64(1), "1", ("a", 2020)])
+        (1, '1', ('a', 2020))
+    """
+    found: dict[Label, Label] = {}
+    for i, label in enumerate(labels):
+        label = _own(label)
+        if _is_missing(label):
+            raise ValueError(f"column {i + 1} of the table has no name")
+        if label in found:
+            raise ValueError(f"two columns of the table are named {label!r}")
+        found[label] = label
+    if not found:
+        raise ValueError("the table has no columns")
+    return tuple(found)
+
+
+def are_names(labels: Iterable[Label]) -> bool:
+    """Whether all labels are strings, so that a number can only be a place."""
+    return all(isinstance(label, str) for label in labels)
+
+
+def axis(labels: Sequence[Label], levels: Sequence[Label] | None = None) -> Any:
+    """Return an index of columns with these labels.
+
+    Args:
+        labels: of the columns.
+        levels: names of the levels of the labels, of which tuples may have several, as the table of
+            a user has them. None for an index in which a label is found, and nothing else: the
+            indices of dates, intervals and tuples find what is like a label too.
+    """
+    if levels is None:
+        kind: Any = None if are_names(labels) else object
+        return pd.Index(list(labels), dtype=kind, tupleize_cols=False)
+    if len(levels) > 1:
+        return pd.MultiIndex.from_tuples(cast(Any, list(labels)), names=list(levels))
+    return pd.Index(list(labels), name=levels[0], tupleize_cols=False)
+
+
+def encode(label: Label) -> Any:
+    """Return a label as JSON can hold it.
+
+    Raises:
+        ValueError: JSON cannot hold it.
+
+    Example:
+        >>> encode(("a", 1)), encode(2.0)
+        ({'tuple': ['a', 1]}, 2.0)
+    """
+    match _own(label):
+        case str() | bool() | int() | float() as scalar:
+            return scalar
+        case tuple() as parts:
+            return {"tuple": [encode(part) for part in parts]}
+        case datetime() as time:
+            stamp: Any = pd.Timestamp(time)
+            zone = None if stamp.tz is None else str(stamp.tz)
+            utc = stamp if zone is None else stamp.tz_convert(None)
+            return {"time": utc.isoformat(), "unit": stamp.unit, "zone": zone}
+        case date() as day:
+            return {"date": day.isoformat()}
+        case other:
+            raise ValueError(
+                f"the column {other!r} cannot be saved, as its label is a "
+                f"{type(other).__name__}: rename it"
+            )
+
+
+def decode(content: Any) -> Label:
+    """Return the label that `encode` has turned into JSON.
+
+    Raises:
+        TypeError, ValueError: there is none.
+    """
+    match content:
+        case str() | bool() | int() | float():
+            return content
+        case {"tuple": list(parts)}:
+            return tuple(decode(part) for part in cast(list[Any], parts))
+        case {"time": str(text), "unit": str(unit), "zone": None | str() as zone}:
+            time: Any = pd.Timestamp(text)
+            time = time.as_unit(unit)
+            return time if zone is None else time.tz_localize("UTC").tz_convert(zone)
+        case {"date": str(text)}:
+            return date.fromisoformat(text)
+        case _:
+            raise ValueError(f"the label of a column expected, got {content!r}")
+
+
+def by_label(items: Any) -> dict[Label, Any]:
+    """Return a mapping from labels, kept in JSON as pairs, or by strings alone as an object.
+
+    Raises:
+        TypeError, ValueError: it is neither.
+    """
+    pairs = items.items() if isinstance(items, Mapping) else items
+    return {decode(key): value for key, value in cast(Iterable[tuple[Any, Any]], pairs)}
+
+
+def _own(label: Label) -> Label:
+    """Return a number or string of NumPy as Python's own; times stay, which have more digits."""
+    if isinstance(label, tuple):
+        return tuple(map(_own, cast(tuple[Label, ...], label)))
+    plain = isinstance(label, np.generic) and label.dtype.kind in "biufU"
+    return cast(Any, label).item() if plain else label
+
+
+def _is_missing(label: Label) -> bool:
+    if isinstance(label, tuple):
+        return not label or any(map(_is_nan, cast(tuple[Label, ...], label)))
+    return not label.strip() if isinstance(label, str) else _is_nan(label)
+
+
+def _is_nan(label: Any) -> bool:
+    return bool(np.any(pd.isna(label)))
