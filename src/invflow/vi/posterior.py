@@ -194,6 +194,7 @@ class Posterior:
             outside=outside_share(outside, found.log_evidence),
             ignored=[called[i] for i in probe.ignored(score)],
             improper=[called[i] for i in probe.improper(density, z, log_p, score)],
+            caveat=self.target.caveat,
         )
 
     def refine(

@@ -44,6 +44,8 @@ def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarge
 class PyroTarget(Named):
     """The latent sites of a Pyro model; made by `from_pyro`."""
 
+    caveat = ""  # Pyro's densities have all of their constants.
+
     def __init__(
         self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
