@@ -28,6 +28,8 @@ from invflow.vi.target import BadTarget
 AXES, OTHERS = ((6, 8), (15, 17)), ((2, 3), (8, 9))
 #: At how many distances to look: first, and where the density has not fallen there.
 FEW, MANY = 4, 32
+#: How many turns are very many, and how far apart values are that rounding leaves the same there.
+MANY_TURNS, SAME = 1e10, 1e-3
 #: Where the exponential function overflows, and its square, in double precision; and how far before
 #: and after that to look.
 OVERFLOWS = [math.log(torch.finfo(torch.float64).max) / power for power in (1, 2)]
@@ -57,6 +59,7 @@ def check_tails(density: Density, points: Tensor, score: Tensor) -> None:
     axes = torch.eye(points.shape[1]).to(points)
     looks: list[tuple[Tensor, Lasts]] = [
         (axes, partial(_lasts, near=AXES[0], far=AXES[1])),
+        (axes, _repeats),
         (axes, _lasts_until_overflow),
         (_unsloped(score), partial(_lasts, near=OTHERS[0], far=OTHERS[1])),
     ]
@@ -108,6 +111,16 @@ def _lasts(density: Density, point: Tensor, lines: Tensor, near: Powers, far: Po
     fall = (far[0] - near[0]) * math.log(10) + SLACK
     left = left[(distant > middle - fall) & (distant > best - NOTHING)]
     return torch.isin(torch.arange(len(lines)), left)
+
+
+def _repeats(density: Density, point: Tensor, lines: Tensor) -> Tensor:
+    """Return whether the density is the same one turn away, and very many turns."""
+    here = density.exact(point.unsqueeze(0))
+    repeats = torch.zeros(len(lines), dtype=torch.bool)
+    for turn in (2 * math.pi, 360.0):
+        there = _values(density, point, lines, turn * torch.tensor([1.0, MANY_TURNS]).double())
+        repeats |= ((there - here).abs() < SAME * (1 + here.abs())).all(0)
+    return repeats
 
 
 def _lasts_until_overflow(density: Density, point: Tensor, lines: Tensor) -> Tensor:
