@@ -90,9 +90,7 @@ class PyMCTarget(Target):
             self._density = _over_rows([value], vector, start, gradient=True)
         except NotImplementedError as error:
             line = str(error).partition("\n")[0]
-            raise ValueError(
-                f"model must have a gradient, which PyTensor refuses: {line}"
-            ) from error
+            raise ValueError(f"model must have a gradient, got none: {line}") from error
         self._constrain = _over_rows(quantities, vector, start)
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -171,9 +169,10 @@ def _with_bounded_angles(model: Any) -> Any:
     PyMC's own transform of them is periodic: every posterior of it is improper.
     """
     transforms: Any = import_module("pymc.distributions.transforms")
+    half = np.array(math.pi)  # PyTensor would take a number for one of single precision
     conditioning: Any = import_module("pymc.model.transform.conditioning")
     angles = {
-        variable: transforms.Interval(-math.pi, math.pi)
+        variable: transforms.Interval(-half, half)
         for variable in model.free_RVs
         if isinstance(model.rvs_to_transforms[variable], transforms.CircularTransform)
     }

@@ -11,6 +11,8 @@ from invflow.vi.record import Record
 
 #: k-hat from which importance weights have no use (Vehtari et al. 2024).
 POOR = 0.7
+#: k-hat from which the variance of the weights is infinite.
+HEAVY = 0.5
 #: The share of effective draws from which the flow's own draws are as good as weighed ones.
 NEAR = 0.99
 #: The share of the posterior outside of the flow's reach from which draws mislead.
@@ -100,6 +102,7 @@ def judge(
         *([] if senseless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
         *([] if record is None else _of_fit(record)),
+        *([] if senseless else _of_evidence(found)),
         *([("good", caveat)] if caveat and not senseless else []),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
@@ -163,9 +166,9 @@ def _of_weights(found: Importance) -> list[Finding]:
     if found.non_finite == 1:
         return []
     effective = found.ess / found.draws
-    # The Monte Carlo error of a probability of one half.
-    small = found.tail < 0.5 / math.sqrt(found.draws)
-    light, many = found.khat < POOR or small, effective > 0.5
+    # Nearly equal weights, whose tail holds less than the Monte Carlo error of any probability.
+    equal = effective > NEAR and found.tail < 0.5 / math.sqrt(found.draws)
+    light, many = found.khat < POOR or equal, effective > 0.5
     if light and many:
         if found.khat < POOR:
             why = f"k-hat {found.khat:.2f} is below {POOR}"
@@ -197,6 +200,17 @@ def _of_weights(found: Importance) -> list[Finding]:
         "are effective. Use refine(), which is exact in the limit, or fit a larger flow."
     )
     return [("bad", sentence)]
+
+
+def _of_evidence(found: Importance) -> list[Finding]:
+    """Say where the stated error, for which the weights need a variance, is too small."""
+    if not (found.khat > HEAVY and found.tail > 2 * found.log_evidence_error):
+        return []
+    sentence = (
+        f"The log evidence may be off by more than its error, up to about {found.tail:.2g}, which "
+        "is what the tail of the weights holds."
+    )
+    return [("good", sentence)]
 
 
 def _of_reach(found: Importance, outside: float) -> list[Finding]:
