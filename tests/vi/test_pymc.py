@@ -171,7 +171,7 @@ def test_a_bound_that_is_a_parameter() -> None:
 def test_angles_stay_within_a_turn() -> None:
     target = from_pymc(_model(EVIDENCES["angle"][0]))
     values = target.constrain(torch.tensor([[-50.0], [0.0], [50.0]]).double())["t"]
-    assert_close(values, torch.tensor([-math.pi, 0.0, math.pi]).double(), 1e-9)
+    assert_close(values, torch.tensor([-math.pi, 0.0, math.pi], dtype=torch.float64), 1e-9)
 
 
 def test_what_is_not_normalised_is_named() -> None:

@@ -169,10 +169,9 @@ def _with_bounded_angles(model: Any) -> Any:
     PyMC's own transform of them is periodic: every posterior of it is improper.
     """
     transforms: Any = import_module("pymc.distributions.transforms")
-    half = np.array(math.pi)  # PyTensor would take a number for one of single precision
     conditioning: Any = import_module("pymc.model.transform.conditioning")
     angles = {
-        variable: transforms.Interval(-half, half)
+        variable: transforms.Interval(-math.pi, math.pi)
         for variable in model.free_RVs
         if isinstance(model.rvs_to_transforms[variable], transforms.CircularTransform)
     }
