@@ -45,13 +45,13 @@ class Target(ABC):
     A subclass gives `dim`, `log_density` and `constrain`.
     """
 
-    #: Size of the unconstrained vectors, D.
-    dim: int
     #: What the evidence of this kind of target may lack, in a sentence for the verdict.
     caveat: str = (
         "The log evidence is the log of the integral of the density as given: a constant that it "
         "leaves out is missing there too."
     )
+    #: Size of the unconstrained vectors, D.
+    dim: int
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
