@@ -229,3 +229,16 @@ def test_variables_without_a_density_or_a_gradient_are_named() -> None:
     for message, build in cases.items():
         with pytest.raises(ValueError, match=message):
             from_pymc(_model(build))
+
+
+def test_minibatches_are_refused() -> None:
+    """PyTensor would draw one, and take it for all of the data."""
+
+    def build() -> object:
+        batch = pymc.Minibatch(np.arange(1000.0), batch_size=10)
+        return pymc.Normal("y", pymc.Normal("mu", 0, 1), 1, observed=batch, total_size=1000)
+
+    with pytest.raises(
+        ValueError, match=r"take all of its data, .* pymc.Minibatch .* vi\.Subsampled"
+    ):
+        from_pymc(_model(build))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from invflow.vi import from_stan
+from invflow.vi import fit, from_stan
 from invflow.vi.stan import StanTarget
 from tests.helpers import assert_close, randn
 from tests.vi.test_pyro import SIGMA, Y, flat
@@ -122,6 +122,29 @@ def test_the_arguments_are_those_of_bridgestan() -> None:
         keywords = [key for key, each in ours.items() if each.kind is each.KEYWORD_ONLY]
         assert set(keywords) <= set(real)
         assert [real[key].default for key in keywords] == [ours[key].default for key in keywords]
+
+
+class Angle(Schools):
+    """An angle without bounds, `real t; t ~ von_mises(0, 2);`, as Stan's manual warns of."""
+
+    def param_unc_num(self) -> int:
+        return 1
+
+    def param_names(self, *, include_tp: bool = False, include_gq: bool = False) -> list[str]:
+        return ["t"]
+
+    def param_constrain(self, row: Any, *, include_tp: bool = False) -> Any:
+        return row
+
+    def log_density_gradient(
+        self, row: Any, *, propto: bool = True, jacobian: bool = True
+    ) -> tuple[float, Any]:
+        return 2 * math.cos(row[0]), -2 * np.sin(row)
+
+
+def test_an_angle_without_bounds_is_named() -> None:
+    with pytest.raises(ValueError, match=r"does not along t: .* bound an angle to one turn"):
+        fit(StanTarget(Angle()))
 
 
 def test_a_model_without_parameters(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,15 @@ def test_improper_ones_are_named_before_anything_is_spent(name: str) -> None:
         assert density.evaluations < 3000
 
 
+def test_a_model_need_not_work_far_out() -> None:
+    def fails(z: Tensor) -> Tensor:
+        if bool((z.detach().abs() > 1000).any()):
+            raise RuntimeError("the solver has not converged")
+        return -0.5 * z.square().sum(-1)
+
+    try_out(Guarded(Flat(fails, 2), generator(0)))
+
+
 def test_a_fit_says_so() -> None:
     target = Named(lambda t, x: 2 * torch.cos(t) - x.square(), {"t": REAL, "x": REAL})
     with pytest.raises(ValueError, match=r"one that does not along t: .* bound an angle to one tu"):

@@ -38,8 +38,8 @@ def from_pymc(model: Any) -> PyMCTarget:
 
     Raises:
         TypeError: `model` is not a PyMC model.
-        ValueError: a free variable that is discrete or censored, none that is free, or a density
-            without a gradient.
+        ValueError: a free variable that is discrete or censored, none that is free, a density
+            without a gradient, or one of a part of the data, drawn at random.
         ImportError: PyMC is not installed.
     """
     try:
@@ -82,8 +82,14 @@ class PyMCTarget(Target):
             replaced[variable] = part.astype(variable.dtype)
             first += start.size
         quantities = model.replace_rvs_by_values(model.unobserved_RVs)
+        log_density = model.logp()
+        if import_module("pymc.pytensorf").rvs_in_graph([log_density]):
+            raise ValueError(
+                "model must take all of its data, got a log density that draws random numbers, as "
+                "pymc.Minibatch does: for part of it at a time, use vi.Subsampled"
+            )
         value, *quantities = graph_replace(
-            [model.logp(), *quantities], replace=replaced, strict=False
+            [log_density, *quantities], replace=replaced, strict=False
         )
         start = np.concatenate([start.ravel() for start in starts])
         try:
