@@ -28,7 +28,7 @@ class Settings:
     """How to train.
 
     Args:
-        batch: draws per step.
+        batch: draws per step, of all processes together.
         draws: draws in a group of the importance-weighted bound; 1 for the evidence lower bound.
         learning_rate: Adam's, in the first rounds.
         round: steps in a round.
