@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,8 +31,9 @@ def from_pymc(model: Any) -> PyMCTarget:
     """Return the posterior of a PyMC model.
 
     Density, gradient and constrained values are compiled by PyTensor, vectorised over draws; for
-    some matrices PyTensor cannot do that, and draws are taken one after the other. Angles, which
-    PyMC lets run along the whole real line, are mapped to (-pi, pi), so that they count once.
+    some matrices PyTensor cannot do that, and draws are taken one after the other, with a warning.
+    Angles, which PyMC lets run along the whole real line, are mapped to (-pi, pi), so that they
+    count once.
 
     Args:
         model: with continuous free variables.
@@ -148,9 +150,17 @@ def _over_rows(
             # What does not depend on the vector has no rows.
             if all(np.shape(column)[:1] == (3,) for column in together(np.tile(start, (3, 1)))):
                 return together
-    except Exception:
-        pass
+    except Exception as error:
+        why = type(error).__name__
+    else:
+        why = "an output that does not depend on the variables"
     alone = compiled(outputs, vector)
+    if gradient:
+        warnings.warn(
+            f"PyTensor cannot vectorise the density of the model ({why}): draws are taken one "
+            "after the other, which is slow",
+            stacklevel=4,
+        )
 
     def one_by_one(points: Array) -> list[Array]:
         return [np.stack(column) for column in zip(*map(alone, points), strict=True)]
