@@ -1,0 +1,116 @@
+r"""Posteriors over circles: the same search and flows as elsewhere, in a chart of each circle.
+
+An angle x is a number u through $x = c + \pi \operatorname{erf}(u / \sqrt 2)$, and what is uniform on
+the circle is a standard normal u. No density is lost, and none counted twice: the evidence is that
+of the circle. The circle is cut opposite of c, which a first search puts where the density is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invflow.flows import Flow, FlowMixture, Wrapped
+from invflow.flows.named import Named
+from invflow.transforms import Circles
+from invflow.vi import probe
+from invflow.vi.guarded import Guarded
+from invflow.vi.modes import find_modes
+from invflow.vi.posterior import Posterior
+from invflow.vi.target import Target
+from invflow.vi.trial import try_out
+
+#: How many points the search for where to cut the circles sets out from.
+STARTS = 8
+
+
+class Charted(Target):
+    """A target with angles, over vectors without any.
+
+    Args:
+        target: with angles.
+        centre: of each circle, (angles,).
+    """
+
+    def __init__(self, target: Target, centre: Tensor) -> None:
+        self.target, self.dim = target, target.dim
+        self.circles = Circles(target.dim, target.angles).double()
+        self.circles.set(centre)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        x, ladj = self.circles(z)
+        return self.target.log_density(x) + ladj
+
+    def estimate(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        x, ladj = self.circles(z)
+        return self.target.estimate(x, generator) + ladj
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        return self.target.constrain(self.circles(z)[0])
+
+
+def fit_charted(
+    target: Target,
+    fit: Callable[[Target, Tensor | None], Posterior],
+    points: Tensor | None,
+    seed: int,
+) -> Posterior:
+    """Return a fit of a target with angles.
+
+    Args:
+        target: with angles.
+        fit: takes a target without, and where to start, (count, dim).
+        points: where to start, (count, dim), angles as they are.
+        seed: of the first search.
+    """
+    centre, spent = _centre(target, points, seed)
+    charted = Charted(target, centre)
+    found = fit(charted, None if points is None else charted.circles.inverse(points)[0])
+    record = found.record
+    if record is not None:
+        record = replace(
+            record,
+            evaluations=record.evaluations + spent,
+            modes=[_placed(mode, charted.circles) for mode in record.modes],
+        )
+    return Posterior(target, _wrapped(found.flow, charted.circles), seed=seed, record=record)
+
+
+def _centre(target: Target, points: Tensor | None, seed: int) -> tuple[Tensor, int]:
+    """Return the angles of the best mode, opposite of which circles are cut, and evaluations."""
+    charted = Charted(target, torch.zeros(len(target.angles)))
+    generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
+    density = Guarded(charted, subsampling)
+    try_out(density)
+    if points is None:
+        start = 4 * torch.rand((STARTS, target.dim), generator=generator).double() - 2
+    else:
+        start = charted.circles.inverse(points)[0]
+    best = find_modes(density, start, generator, lambda done, line: None).normals[0]
+    centre = charted.circles(best.location)[0][list(target.angles)]
+    return centre, density.evaluations
+
+
+def _wrapped(flow: Named, circles: Circles) -> Named:
+    """Return a flow, or a mixture of some, with its angles on their circles."""
+    parts, log_weights = probe.parts(flow)
+    around: list[Flow] = []
+    for part in parts:
+        wrapped = Wrapped(part, circles.angles)
+        wrapped.set(circles.centre)
+        around.append(wrapped)
+    if len(around) == 1:
+        return around[0]
+    mixture = FlowMixture(around).to(around[0].like)
+    with torch.no_grad():
+        mixture.logits.copy_(log_weights)
+    return mixture
+
+
+def _placed(mode: dict[str, Any], circles: Circles) -> dict[str, Any]:
+    location = torch.tensor(mode["location"], dtype=torch.float64)
+    return {**mode, "location": circles(location)[0].tolist()}
