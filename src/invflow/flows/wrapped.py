@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-import torch
 from torch import Tensor
 
 from invflow.flows.flow import Flow
@@ -14,7 +13,7 @@ from invflow.transforms import Circles, Compose
 
 
 class Wrapped(Flow):
-    r"""A flow, then some of its entries onto the circle, by `Circles`: $x_i \in c_i + (-\pi, \pi)$.
+    r"""A flow, then some of its entries onto the circle, by `Circles`: $x_i \in c_i + [-\pi, \pi]$.
 
     Args:
         flow: a flow, or a mapping with the "name" and the arguments of one.
@@ -27,9 +26,10 @@ class Wrapped(Flow):
             "name"; angles that are no different features.
 
     Example:
+        >>> import torch
         >>> from invflow.flows import IAF
         >>> flow = Wrapped(IAF(features=2), angles=[0])
-        >>> flow.set(torch.tensor([3.0]))
+        >>> flow.set(torch.tensor([3.0]), torch.tensor([0.5]))
         >>> flow().sample((5,)).shape
         torch.Size([5, 2])
     """
@@ -50,6 +50,6 @@ class Wrapped(Flow):
         super().__init__(Compose([inner.transform, circles]), inner.base)
         self.config = {"flow": inner.described(), "angles": list(circles.angles)}
 
-    def set(self, centre: Tensor) -> None:
-        """Set the circles' centres, (angles,), as `Circles.set` does."""
-        cast(Circles, cast(Compose, self.transform).transforms[-1]).set(centre)
+    def set(self, centre: Tensor, concentration: Tensor) -> None:
+        """Set the circles' centres and concentrations, (angles,) each, as `Circles.set` does."""
+        cast(Circles, cast(Compose, self.transform).transforms[-1]).set(centre, concentration)

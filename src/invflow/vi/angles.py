@@ -1,8 +1,9 @@
 r"""Posteriors over circles: the same search and flows as elsewhere, in a chart of each circle.
 
-An angle x is a number u through $x = c + \pi \operatorname{erf}(u / \sqrt 2)$, and what is uniform on
-the circle is a standard normal u. No density is lost, and none counted twice: the evidence is that
-of the circle. The circle is cut opposite of c, which a first search puts where the density is large.
+In it what is von Mises on the circle is a standard normal number (`Circles`). No density is lost,
+and none counted twice: the evidence is that of the circle. A first search, in charts in which the
+uniform distribution is the normal one, tells where the circles are best cut, and how much of the
+density is around the opposite point.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from invflow.flows import Flow, FlowMixture, Wrapped
 from invflow.flows.named import Named
 from invflow.transforms import Circles
+from invflow.transforms.circles import MOST
 from invflow.vi import probe
 from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
@@ -26,6 +28,8 @@ from invflow.vi.trial import try_out
 
 #: How many points the search for where to cut the circles sets out from.
 STARTS = 8
+#: How many draws of each mode tell how much of it is around the best one.
+DRAWS = 1000
 
 
 class Charted(Target):
@@ -34,12 +38,13 @@ class Charted(Target):
     Args:
         target: with angles.
         centre: of each circle, (angles,).
+        concentration: of each, (angles,).
     """
 
-    def __init__(self, target: Target, centre: Tensor) -> None:
+    def __init__(self, target: Target, centre: Tensor, concentration: Tensor) -> None:
         self.target, self.dim = target, target.dim
         self.circles = Circles(target.dim, target.angles).double()
-        self.circles.set(centre)
+        self.circles.set(centre, concentration)
 
     def log_density(self, z: Tensor) -> Tensor:
         x, ladj = self.circles(z)
@@ -67,8 +72,7 @@ def fit_charted(
         points: where to start, (count, dim), angles as they are.
         seed: of the first search.
     """
-    centre, spent = _centre(target, points, seed)
-    charted = Charted(target, centre)
+    charted, spent = _chart(target, points, seed)
     found = fit(charted, None if points is None else charted.circles.inverse(points)[0])
     record = found.record
     if record is not None:
@@ -80,9 +84,10 @@ def fit_charted(
     return Posterior(target, _wrapped(found.flow, charted.circles), seed=seed, record=record)
 
 
-def _centre(target: Target, points: Tensor | None, seed: int) -> tuple[Tensor, int]:
-    """Return the angles of the best mode, opposite of which circles are cut, and evaluations."""
-    charted = Charted(target, torch.zeros(len(target.angles)))
+def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, int]:
+    """Return a target in charts that suit it, and how many evaluations it took to find them."""
+    nowhere = torch.zeros(len(target.angles))
+    charted = Charted(target, nowhere, nowhere)
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(charted, subsampling)
     try_out(density)
@@ -90,9 +95,23 @@ def _centre(target: Target, points: Tensor | None, seed: int) -> tuple[Tensor, i
         start = 4 * torch.rand((STARTS, target.dim), generator=generator).double() - 2
     else:
         start = charted.circles.inverse(points)[0]
-    best = find_modes(density, start, generator, lambda done, line: None).normals[0]
-    centre = charted.circles(best.location)[0][list(target.angles)]
-    return centre, density.evaluations
+    normals = find_modes(density, start, generator, lambda done, line: None).normals
+    angles = list(target.angles)
+    centre = charted.circles(normals[0].location)[0][angles]
+    shares = torch.tensor([normal.elbo for normal in normals]).softmax(0)
+    cosines = [
+        torch.cos(charted.circles(normal.draw(DRAWS, generator)[0])[0][:, angles] - centre).mean(0)
+        for normal in normals
+    ]
+    lengths = (shares.unsqueeze(-1) * torch.stack(cosines)).sum(0)
+    return Charted(target, centre, _concentration(lengths)), density.evaluations
+
+
+def _concentration(length: Tensor) -> Tensor:
+    """Return von Mises concentrations by mean cosines, rather too small than too large."""
+    r = length.clamp(0.0, 0.95)
+    kappa = r * (2 - r.square()) / (1 - r.square())  # Banerjee et al. 2005, JMLR 6, 1345
+    return (0.9 * kappa).clamp(max=MOST)
 
 
 def _wrapped(flow: Named, circles: Circles) -> Named:
@@ -101,7 +120,7 @@ def _wrapped(flow: Named, circles: Circles) -> Named:
     around: list[Flow] = []
     for part in parts:
         wrapped = Wrapped(part, circles.angles)
-        wrapped.set(circles.centre)
+        wrapped.set(circles.centre, circles.concentration)
         around.append(wrapped)
     if len(around) == 1:
         return around[0]
