@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor
 
 from invflow.flows.flow import Flow

@@ -13,8 +13,8 @@ from invflow.transforms.base import Transform
 
 #: The largest concentration: the density opposite of the centre is e^10 times less than at it.
 MOST = 5.0
-#: Terms of the series of a distribution function, enough for that concentration; knots of a table of
-#: it, and steps of Newton's method from there, that invert it to rounding.
+#: Terms of the series of a distribution function, enough for that concentration; knots of a table
+#: of it, and steps of Newton's method from there, that invert it to rounding.
 TERMS, KNOTS, NEWTONS = 25, 129, 3
 
 
@@ -90,7 +90,9 @@ class Circles(Transform):
         turns = (self._picked(x) - self.centre.double()) / (2 * math.pi)
         angle = 2 * math.pi * (turns - torch.round(turns))
         # From the nearer end, for its digits.
-        share = self._below(torch.where(angle < 0, angle, -angle)).clamp(torch.finfo(torch.float64).tiny, 0.5)
+        share = self._below(torch.where(angle < 0, angle, -angle)).clamp(
+            torch.finfo(torch.float64).tiny, 0.5
+        )
         low = torch.special.ndtri(share)
         flat = torch.where(angle < 0, low, -low)
         return self._put(x, flat), -self._ladj(flat, angle).to(x.dtype)

@@ -291,9 +291,7 @@ def _index(place: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, place))}]" if place else ""
 
 
-def _row_of_angles(
-    angles: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]
-) -> dict[str, float]:
+def _row_of_angles(angles: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
     """Return a row for angles, unrolled around their mean direction."""
     direction = float(np.angle(weights @ np.exp(1j * angles.astype(np.float64))))
     turned = np.remainder(angles - direction + np.pi, 2 * np.pi) - np.pi

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+from torch.utils._pytree import tree_map
 
 from invflow.vi.target import BadTarget, Target
 
@@ -100,10 +102,10 @@ class PyroTarget(Target):
             name.removesuffix(self._sites.UNOBSERVED) if site.kept is not None else name: site
             for name, site in self.sites.items()
         }
-        batch = next(values[name].shape[: -site.value.ndim or None] for name, site in wanted.items())
-        flat = {
-            name: values[name].reshape(-1, *site.value.shape) for name, site in wanted.items()
-        }
+        batch = next(
+            values[name].shape[: -site.value.ndim or None] for name, site in wanted.items()
+        )
+        flat = {name: values[name].reshape(-1, *site.value.shape) for name, site in wanted.items()}
         return self._over_rows(self._lifted, flat).reshape(*batch, self.dim)
 
     def _one(self, z: Tensor) -> Tensor:
@@ -123,10 +125,13 @@ class PyroTarget(Target):
     def _run(self, sites: Sites) -> Any:
         """Return the trace of the model with values for its latent sites."""
         with sites:
-            return self._pyro.poutine.trace(self._model).get_trace(*self._args, **self._kwargs)
+            try:
+                return self._pyro.poutine.trace(self._model).get_trace(*self._args, **self._kwargs)
+            except BadTarget as error:  # to which Pyro adds a table of shapes
+                raise error.__cause__ if isinstance(error.__cause__, BadTarget) else error from None
 
     def _look(self) -> tuple[dict[str, Site], Any]:
-        """Return the latent sites and a trace, from the first of a few points that the model takes."""
+        """Return the latent sites and a trace, from the first point that the model takes."""
         errors: list[Exception] = []
         with torch.random.fork_rng(devices=[]):  # looking at a model is no reason to draw numbers
             for phase in range(LOOKS):
@@ -155,12 +160,13 @@ class PyroTarget(Target):
 
     def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
         """Return what `run` gives for each row, stacked: tensors, or mappings of some."""
+        if isinstance(rows, Tensor) and not len(rows):  # which distributions do not take
+            return _each(_first_none, self._over_rows(run, rows.new_zeros(1, self.dim)))
         with self._pyro.validation_enabled(False):
             if self._batched:
                 return torch.func.vmap(run)(rows)
-            count = len(next(iter(rows.values())) if isinstance(rows, dict) else rows)
-            found = [run(torch.utils._pytree.tree_map(lambda v, i=i: v[i], rows)) for i in range(count)]
-            return torch.utils._pytree.tree_map(lambda *row: torch.stack(row), *found)
+            count = len(rows if isinstance(rows, Tensor) else next(iter(rows.values())))
+            return _each(_stacked, *(run(_each(itemgetter(i), rows)) for i in range(count)))
 
     def _can_be_batched(self) -> bool:
         z = torch.sin(torch.arange(2.0 * self.dim, dtype=torch.float64)).reshape(2, self.dim)
@@ -180,6 +186,18 @@ class PyroTarget(Target):
             )
             return False
         return True
+
+
+#: A function over tensors, or over those of mappings.
+_each: Any = tree_map
+
+
+def _stacked(*rows: Tensor) -> Tensor:
+    return torch.stack(rows)
+
+
+def _first_none(value: Tensor) -> Tensor:
+    return value[:0]
 
 
 def _subsamples(site: dict[str, Any]) -> bool:

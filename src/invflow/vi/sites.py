@@ -1,4 +1,4 @@
-"""The latent sites of a Pyro model: where their values live at one run of it, and how they get there.
+"""The latent sites of a Pyro model, and where their values live at one run of it.
 
 Imports Pyro: import it only where that is wanted.
 """
@@ -19,7 +19,7 @@ from torch import Size, Tensor
 from torch.distributions import Independent, MixtureSameFamily, TransformedDistribution, VonMises
 from torch.distributions import constraints as torch_constraints
 from torch.distributions.constraints import Constraint
-from torch.distributions.transforms import ComposeTransform, IndependentTransform, Transform
+from torch.distributions.transforms import ComposeTransform, IndependentTransform
 
 from invflow.vi import supports
 from invflow.vi.target import BadTarget
@@ -53,7 +53,7 @@ class Site:
         return len(self.circular)
 
     def filled(self, free: Tensor) -> Tensor:
-        """Return the unconstrained numbers, (*shape), of which `free`, (size,), are the free ones."""
+        """Return all unconstrained numbers, (*shape), with `free`, (size,), for the free ones."""
         if self.kept is None:
             return free.reshape(self.shape)
         place = torch.full((self.shape.numel(),), self.size, device=free.device)
@@ -120,10 +120,10 @@ class Look(Sites):
         onto = _bijection(name, fn)
         try:
             size = Size(onto.inverse_shape(fn.batch_shape + fn.event_shape))
-        except (ValueError, IndexError) as error:
+            free = 0.5 * torch.sin(self.phase + torch.arange(size.numel(), dtype=torch.float64))
+            value = onto(free.reshape(size))
+        except (ValueError, IndexError, AssertionError) as error:
             raise _without(name, fn, str(error)) from error
-        free = 0.5 * torch.sin(self.phase + torch.arange(size.numel(), dtype=torch.float64))
-        value = onto(free.reshape(size))
         if not bool(torch.isfinite(value).all()):
             raise _without(name, fn, "its bounds are not finite")
         kept, which = None, circular(fn, size).reshape(-1)
@@ -198,7 +198,7 @@ class Lift(Sites):
         return torch.cat([self.free[name] for name in self.sites])
 
 
-def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Transform]:
+def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Any]:
     """Return a site of the first run, and the bijection onto its values at this one.
 
     Raises:
@@ -216,7 +216,7 @@ def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Transfor
     return site, onto
 
 
-def bijection(fn: Any) -> Transform:
+def bijection(fn: Any) -> Any:
     """Return a bijection from unconstrained numbers onto the values of a distribution.
 
     Raises:
@@ -322,7 +322,7 @@ def _batchable(fn: Any) -> Any:
     return fn
 
 
-def _bijection(name: str, fn: Any) -> Transform:
+def _bijection(name: str, fn: Any) -> Any:
     try:
         return bijection(fn)
     except NotImplementedError as error:

@@ -24,7 +24,6 @@ class Wrap(Transform):
     domain: ClassVar[Constraint] = constraints.real  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     codomain: ClassVar[Constraint] = constraints.real  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     bijective = True
-    sign = 1
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Wrap)
@@ -47,7 +46,7 @@ def wrapped(angle: Tensor) -> Tensor:
 
 
 class Sphere(Transform):
-    r"""n - 1 numbers as a vector of n with norm 1: all but the last give heights, the last an angle.
+    r"""n - 1 numbers as a vector of n with norm 1: the last is an angle, those before give heights.
 
     $$x_j = r_j \tanh z_j, \quad r_{j+1} = r_j / \cosh z_j, \quad
     (x_{n-1}, x_n) = r_{n-1} (\cos z_{n-1}, \sin z_{n-1}), \quad r_1 = 1$$

@@ -30,8 +30,8 @@ class Angle(Constraint):
 #: The constraint of a parameter that is an angle.
 angle = Angle()
 
-#: Bijections that torch and Pyro do not have, by the class of the constraint; Pyro's by their names,
-#: so that Pyro need not be there.
+#: Bijections that torch and Pyro do not have, by the name of the constraint's class, so that Pyro
+#: need not be there.
 _OWN: dict[str, Callable[[], Transform]] = {
     "Angle": Wrap,
     "_Sphere": Sphere,

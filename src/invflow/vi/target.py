@@ -200,9 +200,7 @@ class Named(Target):
         ]
         self.angles = tuple(torch.cat(which).nonzero().flatten().tolist())
         self.angular = frozenset(
-            name
-            for name, each in self.parameters.items()
-            if supports.is_angle(each.constraint)
+            name for name, each in self.parameters.items() if supports.is_angle(each.constraint)
         )
 
     def log_density(self, z: Tensor) -> Tensor:
