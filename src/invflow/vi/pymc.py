@@ -57,11 +57,21 @@ class PyMCTarget(Target):
         shapes = [np.shape(start[variable.name]) for variable in model.value_vars]
         sizes = [math.prod(shape) for shape in shapes]
         self.dim = sum(sizes)
+        circular = import_module("pymc.logprob.transforms").CircularTransform
+        angles = list[int]()
         rows, first, replaced = pt.dmatrix("z"), 0, dict[Any, Any]()
         for variable, shape, size in zip(model.value_vars, shapes, sizes, strict=True):
             part = rows[:, first : first + size].reshape((rows.shape[0], *shape))
             replaced[variable] = part.astype(variable.dtype)
+            if isinstance(_transform(model, variable), circular):
+                angles.extend(range(first, first + size))
             first += size
+        self.angles = tuple(angles)
+        self.angular = frozenset(
+            str(model.values_to_rvs[variable].name)
+            for variable in model.value_vars
+            if isinstance(_transform(model, variable), circular)
+        )
         value = vectorize_graph(model.logp(), replace=replaced)
         gradient = pt.grad(value.sum(), rows)
         self._density = pytensor.function([rows], [value, gradient])
@@ -87,3 +97,8 @@ class PyMCTarget(Target):
         with np.errstate(all="ignore"):  # what is not finite is the caller's to count
             value, gradient = self._density(rows)
         return value, gradient
+
+
+def _transform(model: Any, variable: Any) -> Any:
+    """Return what takes a variable's values to the unconstrained scale; None for nothing."""
+    return model.rvs_to_transforms[model.values_to_rvs[variable]]
