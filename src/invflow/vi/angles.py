@@ -2,12 +2,13 @@ r"""Posteriors over circles: the same search and flows as elsewhere, in a chart 
 
 In it what is von Mises on the circle is a standard normal number (`Circles`). No density is lost,
 and none counted twice: the evidence is that of the circle. A first search, in charts in which the
-uniform distribution is the normal one, tells where the circles are best cut, and how much of the
-density is around the opposite point.
+uniform distribution is the normal one, tells where a circle has least density, which is where it is
+cut, and how much of it is around the opposite point.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -23,13 +24,17 @@ from invflow.vi import probe
 from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
 from invflow.vi.posterior import Posterior
+from invflow.vi.sphere import wrapped
 from invflow.vi.target import Target
 from invflow.vi.trial import try_out
 
 #: How many points the search for where to cut the circles sets out from.
 STARTS = 8
-#: How many draws of each mode tell how much of it is around the best one.
-DRAWS = 1000
+#: How many draws of each mode tell where there is least, at how many places of a circle, seen with
+#: a von Mises kernel of which concentration.
+DRAWS, PLACES, WIDE = 1000, 360, 4.0
+#: The mean resultant length from which there is next to nothing opposite of the mean direction.
+CONCENTRATED = 0.8
 
 
 class Charted(Target):
@@ -86,7 +91,7 @@ def fit_charted(
 
 def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, int]:
     """Return a target in charts that suit it, and how many evaluations it took to find them."""
-    nowhere = torch.zeros(len(target.angles))
+    angles, nowhere = list(target.angles), torch.zeros(len(target.angles))
     charted = Charted(target, nowhere, nowhere)
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(charted, subsampling)
@@ -96,14 +101,18 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, i
     else:
         start = charted.circles.inverse(points)[0]
     normals = find_modes(density, start, generator, lambda done, line: None).normals
-    angles = list(target.angles)
-    centre = charted.circles(normals[0].location)[0][angles]
-    shares = torch.tensor([normal.elbo for normal in normals]).softmax(0)
-    cosines = [
-        torch.cos(charted.circles(normal.draw(DRAWS, generator)[0])[0][:, angles] - centre).mean(0)
-        for normal in normals
-    ]
-    lengths = (shares.unsqueeze(-1) * torch.stack(cosines)).sum(0)
+    draws = torch.cat(
+        [charted.circles(normal.draw(DRAWS, generator)[0])[0][:, angles] for normal in normals]
+    )
+    shares = torch.tensor([normal.elbo for normal in normals], dtype=draws.dtype).softmax(0)
+    weights = (shares / DRAWS).repeat_interleave(DRAWS).unsqueeze(-1)
+    grid = torch.linspace(-math.pi, math.pi, PLACES + 1, dtype=draws.dtype)[:-1, None, None]
+    smooth = (weights * torch.exp(WIDE * torch.cos(grid - draws))).sum(1)
+    emptiest = grid[smooth.argmin(0), 0, 0]
+    sine, cosine = ((weights * part).sum(0) for part in (draws.sin(), draws.cos()))
+    concentrated = torch.hypot(sine, cosine) > CONCENTRATED
+    centre = torch.where(concentrated, torch.atan2(sine, cosine), wrapped(emptiest + math.pi))
+    lengths = (weights * torch.cos(draws - centre)).sum(0)
     return Charted(target, centre, _concentration(lengths)), density.evaluations
 
 
@@ -119,9 +128,8 @@ def _wrapped(flow: Named, circles: Circles) -> Named:
     parts, log_weights = probe.parts(flow)
     around: list[Flow] = []
     for part in parts:
-        wrapped = Wrapped(part, circles.angles)
-        wrapped.set(circles.centre, circles.concentration)
-        around.append(wrapped)
+        around.append(onto := Wrapped(part, circles.angles))
+        onto.set(circles.centre, circles.concentration)
     if len(around) == 1:
         return around[0]
     mixture = FlowMixture(around).to(around[0].like)

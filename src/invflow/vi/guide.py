@@ -146,7 +146,8 @@ class AutoIAF(_autoguide.AutoContinuous):
         plates = max((-frame.dim for frame in frames), default=0)
         latent = draws.reshape(DRAWS, *(1,) * plates, self.latent_dim)
         at = torch.as_tensor(quantiles).to(draws)
-        nodes = self.prototype_trace.iter_stochastic_nodes()
+        prototype: Any = self.prototype_trace
+        nodes = prototype.iter_stochastic_nodes()
         shapes = {name: node["value"].shape for name, node in nodes}
         found: dict[str, Tensor] = {}
         for site, free in self._unpack_latent(latent):
