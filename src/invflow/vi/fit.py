@@ -15,6 +15,7 @@ from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
 from invflow.vi import distribution
+from invflow.vi.angles import fit_charted
 from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
 from invflow.vi.posterior import Posterior
@@ -49,6 +50,8 @@ def fit(
        around zero and scales of one, a flow is trained until its bound has stopped moving
        (`training`, `objectives`).
     3. Several modes become a mixture, weighed by their evidence (`weigh`).
+
+    Angles of the target are on a circle all along (`angles`).
 
     Ctrl-C ends the training, and gives the best so far.
 
@@ -85,9 +88,23 @@ def fit(
     if not isinstance(settings, Settings):
         raise TypeError(f"settings must be Settings, got {type(settings).__name__}")
     _check_processes(settings, directory)
+    points = _starting_points(starting_points, target.dim)
+    if target.angles:
+
+        def without(charted: Target, points: Tensor | None) -> Posterior:
+            return fit(
+                charted,
+                flow=flow,
+                settings=settings,
+                starting_points=points,
+                seed=seed,
+                progress=progress,
+                directory=directory,
+            )
+
+        return fit_charted(target, without, points, seed)
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(target, subsampling)
-    points = _starting_points(starting_points, target.dim)
     try_out(density)
     with _reporter(progress) as report:
         try:

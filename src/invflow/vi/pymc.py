@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -32,8 +31,7 @@ def from_pymc(model: Any) -> PyMCTarget:
 
     Density, gradient and constrained values are compiled by PyTensor, vectorised over draws; for
     some matrices PyTensor cannot do that, and draws are taken one after the other, with a warning.
-    Angles, which PyMC lets run along the whole real line, are mapped to (-pi, pi), so that they
-    count once.
+    What PyMC maps around a circle are angles.
 
     Args:
         model: with continuous free variables.
@@ -61,7 +59,7 @@ def from_pymc(model: Any) -> PyMCTarget:
     for variable in model.free_RVs:
         if (reason := REFUSED.get(_kind(variable))) is not None:
             raise ValueError(f"model must have continuous variables, got {variable.name}, {reason}")
-    return PyMCTarget(_with_bounded_angles(model))
+    return PyMCTarget(model)
 
 
 class PyMCTarget(Target):
@@ -78,11 +76,18 @@ class PyMCTarget(Target):
         self._names = [str(variable.name) for variable in model.unobserved_RVs]
         self.caveat = _caveat(model)
 
+        circular: Any = import_module("pymc.logprob.transforms").CircularTransform
+        angles, angular = list[int](), list[str]()
         vector, first, replaced = pt.dvector("z"), 0, dict[Any, Any]()
         for variable, start in zip(model.value_vars, starts, strict=True):
             part = vector[first : first + start.size].reshape(start.shape)
             replaced[variable] = part.astype(variable.dtype)
+            drawn = model.values_to_rvs[variable]
+            if isinstance(model.rvs_to_transforms[drawn], circular):
+                angles.extend(range(first, first + start.size))
+                angular.append(str(drawn.name))
             first += start.size
+        self.angles, self.angular = tuple(angles), frozenset(angular)
         quantities = model.replace_rvs_by_values(model.unobserved_RVs)
         log_density = model.logp()
         if import_module("pymc.pytensorf").rvs_in_graph([log_density]):
@@ -177,21 +182,6 @@ def _silent(name: str) -> Generator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _with_bounded_angles(model: Any) -> Any:
-    """Return the model with its angles mapped from the real line to (-pi, pi).
-
-    PyMC's own transform of them is periodic: every posterior of it is improper.
-    """
-    transforms: Any = import_module("pymc.distributions.transforms")
-    conditioning: Any = import_module("pymc.model.transform.conditioning")
-    angles = {
-        variable: transforms.Interval(-math.pi, math.pi)
-        for variable in model.free_RVs
-        if isinstance(model.rvs_to_transforms[variable], transforms.CircularTransform)
-    }
-    return conditioning.change_value_transforms(model, angles) if angles else model
 
 
 def _caveat(model: Any) -> str:

@@ -72,8 +72,8 @@ def check_tails(density: Density, points: Tensor, score: Tensor) -> None:
             raise BadTarget(
                 "log_density must fall off in every direction, got one that does not along "
                 f"{along}: far out it is constant, rises or repeats itself, so that the posterior "
-                "is improper. Add a proper prior, or remove what the data cannot tell apart; bound "
-                "an angle to one turn"
+                "is improper. Add a proper prior, or remove what the data cannot tell apart; "
+                "declare an angle (vi.angle) or bound it to one turn"
             )
 
 
