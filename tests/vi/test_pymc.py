@@ -248,3 +248,16 @@ def test_minibatches_are_refused() -> None:
         ValueError, match=r"take all of its data, .* pymc.Minibatch .* vi\.Subsampled"
     ):
         from_pymc(_model(build))
+
+
+def test_von_mises_variables_are_angles() -> None:
+    with pymc.Model() as model:
+        pymc.HalfNormal("s", 1.0)
+        t = pymc.VonMises("t", 0.0, 2.0, shape=2)
+        pymc.VonMises("y", t[0], 3.0, observed=0.8)
+    target = from_pymc(model)
+    assert target.angles == (1, 2)
+    assert target.angular == {"t"}
+    z = randn(3, 3)
+    turned = z + 2 * torch.pi * torch.tensor([0.0, 1.0, -2.0], dtype=torch.float64)
+    assert_close(target.log_density(turned), target.log_density(z), 1e-9)
