@@ -22,6 +22,7 @@ from invflow.transforms import (
     ActNorm,
     Autoregressive,
     BatchNorm,
+    Circles,
     Compose,
     Coupling,
     Elementwise,
@@ -264,6 +265,15 @@ def started(features: int) -> ActNorm:
     return perturbed(transform)
 
 
+def circles(features: int, angles: list[int]) -> Circles:
+    transform = Circles(features, angles).double()
+    source = generator(3)
+    centre, share = torch.rand((2, len(angles)), generator=source, dtype=torch.float64)
+    # The tests' normal draws are less than half a turn away: further out is another's angle.
+    transform.set(0.2 * centre - 0.1, 5 * share)
+    return transform
+
+
 def preconditioned(features: int) -> Preconditioner:
     transform = Preconditioner(features).double()
     scale = randn(features, features, seed=4).tril(-1) + torch.eye(features).double() * 1.5
@@ -315,6 +325,8 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "lu-65-reverse": lambda: perturbed(LULinear(65, "reverse")),
     "preconditioner-1": lambda: preconditioned(1),
     "preconditioner-8": lambda: preconditioned(8),
+    "circles-1": lambda: circles(1, [0]),
+    "circles-8": lambda: circles(8, [5, 2]),
     "rotation-1": lambda: perturbed(Rotation(1)),
     "rotation-8": lambda: perturbed(Rotation(8)),
     "rotation-65": lambda: perturbed(Rotation(65)),

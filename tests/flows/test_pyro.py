@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from invflow import IAF
 from invflow.flows import to_pyro
-from tests.helpers import FLOWS, assert_close, context_for, flow, randn
+from tests.helpers import FLOWS, assert_close, context_for, flow, perturbed, randn
 
 pyro = pytest.importorskip("pyro")
 
@@ -113,3 +114,10 @@ def test_amortised_guide_in_a_plate_with_vectorised_particles() -> None:
 def test_only_flows_become_pyro_distributions() -> None:
     with pytest.raises(TypeError, match="distribution must be a FlowDistribution, got Normal"):
         to_pyro(torch.distributions.Normal(0.0, 1.0))
+
+
+def test_pickled() -> None:
+    q = to_pyro(perturbed(IAF(features=2))())
+    twin = pickle.loads(pickle.dumps(q))
+    assert_close(twin.log_prob(randn(3, 2)), q.log_prob(randn(3, 2)), 1e-12)
+    assert type(twin) is type(q)

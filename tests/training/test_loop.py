@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -366,3 +367,17 @@ def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     _fit(_models(), tmp_path)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000020.safetensors", "step-00000030.safetensors"]
+
+
+def test_processes_that_train_by_themselves_share_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under torchrun, one device each: all would write the same checkpoints."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    fabric = SimpleNamespace(world_size=1)
+    with pytest.raises(ValueError, match="directory must not be written by 2 processes that train"):
+        fit(fabric, {}, 50, _loss, _evaluate, SETTINGS, tmp_path / "run", _silent)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")  # another program's
+    fit(launch(), _models(), 50, _loss, _evaluate, SETTINGS, tmp_path / "run", _silent)

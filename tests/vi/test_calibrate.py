@@ -96,6 +96,15 @@ def test_posteriors_of_flows_are_calibrated_by_their_weights() -> None:
     assert found.rejected == []
 
 
+def test_a_posterior_that_gives_fewer_draws_is_refused() -> None:
+    class Stingy:
+        def draws(self, n: int) -> dict[str, Tensor]:
+            return {"k": torch.zeros(n - 1)}
+
+    with pytest.raises(ValueError, match="as many draws as it is asked for, 99, got 98"):
+        calibrate(lambda source: ({"k": torch.tensor(0.0)}, None), lambda data: Stingy())
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"draws of 'nu' of shape \(\), got none"):
         calibrate(

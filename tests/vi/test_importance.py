@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import arviz as az
+import numpy as np
 import pytest
 import torch
 
@@ -68,6 +69,28 @@ def test_equal_weights_have_no_tail() -> None:
     assert found.log_evidence == pytest.approx(2)
 
 
+@pytest.mark.parametrize("sd", [0.7, 0.99, 1.1])
+def test_the_tail_share_is_what_lies_beyond_a_quantile(sd: float) -> None:
+    log_p, log_q = _normal(sd, 10_000)
+    weights = np.sort((log_p - log_q).softmax(0).numpy())
+    beyond = float((weights[-300:] - weights[-301]).sum())  # three times the root of the draws
+    growth = (math.log(30_000) - 1) / (math.log(300) - 1)
+    assert importance(log_p, log_q).tail == pytest.approx(beyond * growth, rel=1e-9)
+    assert 1.9 < growth < 2.1
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-6, 1e-4])
+def test_what_is_left_has_a_shape_and_no_tail(scale: float) -> None:
+    """Cubes of normals have heavy tails, however small they are."""
+    log_q = randn(10_000)
+    found = importance(log_q + scale * randn(10_000, seed=1) ** 3, log_q)
+    assert 0 < found.tail < scale
+
+
+def test_few_draws_are_all_tail() -> None:
+    assert importance(randn(20), randn(20, seed=1)).tail == 1.0
+
+
 def test_densities_that_are_not_finite_get_no_weight() -> None:
     log_p, log_q = _normal(0.8, 4000)
     bad = torch.tensor([math.nan, math.inf, -math.inf, 0.0])
@@ -84,7 +107,7 @@ def test_nothing_finite_is_no_evidence() -> None:
     found = importance(torch.full((50,), torch.nan), torch.zeros(50))
     assert found.khat == math.inf
     assert found.log_evidence == -math.inf
-    assert (found.ess, found.non_finite) == (0, 1)
+    assert (found.ess, found.non_finite, found.tail) == (0, 1, 1)
 
 
 def test_a_pool_holds_draws_and_both_densities() -> None:

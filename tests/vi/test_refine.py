@@ -98,6 +98,22 @@ def test_densities_that_are_not_finite_are_rejected() -> None:
         _posterior(lambda z: z.sum(-1) * math.nan, gaussian(1)).refine()
 
 
+@pytest.mark.parametrize(("draws", "chains"), [(100, 8), (33, 8), (97, 3), (40, 8), (101, 25)])
+def test_there_are_as_many_draws_as_were_asked_for(draws: int, chains: int) -> None:
+    refined = _posterior(modes(0.0), gaussian(2)).refine(draws, chains=chains, warmup=20)
+    assert refined.sample.shape == (draws, 2)
+    assert refined.draws()["z"].shape == (draws, 2)
+    assert refined.draws(draws - 1)["z"].shape == (draws - 1, 2)
+    with pytest.raises(ValueError, match=f"n must be at most {draws}"):
+        refined.draws(draws + 1)
+    steps = -(-draws // chains)
+    assert refined.chains.shape == (chains, steps, 2)
+    # Chain by chain, the last ones a draw shorter.
+    short = draws - chains * (steps - 1)
+    parts = [chain if i < short else chain[:-1] for i, chain in enumerate(refined.chains)]
+    assert torch.equal(refined.sample, torch.cat(parts))
+
+
 def test_same_seed_same_chains() -> None:
     posterior = _posterior(modes(0.0), gaussian(2, 0.5))
     one, two, other = (posterior.refine(200, warmup=20, seed=seed) for seed in (3, 3, 4))

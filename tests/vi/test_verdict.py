@@ -57,6 +57,65 @@ def test_an_exact_fit_is_good(dim: int) -> None:
     assert "near exact" in str(found)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 10])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1e-3])
+def test_a_fit_that_is_exact_but_for_little_is_good(
+    dim: int, dtype: torch.dtype, size: float
+) -> None:
+    """Whatever the shape of what is left: here k-hat is up to six."""
+
+    def log_density(z: Tensor) -> Tensor:
+        z = z.to(dtype)
+        left = (z[:, 0] ** 4 - 6 * z[:, 0] ** 2) / (1 + (z[:, 0] / 5) ** 4)
+        return 1e3 - 0.5 * z.square().sum(-1) + size * left
+
+    for seed in range(4):
+        found = Posterior(Flat(log_density, dim), gaussian(dim), seed=seed).diagnose()
+        assert found.level == "good", str(found)
+        assert "near exact" in str(found)
+        assert found.tail < 0.005
+
+
+@pytest.mark.parametrize(("df", "scale"), [(2.0, 1.0), (3.0, 1.5), (4.0, 1.5), (6.0, 1.2)])
+def test_heavy_tails_are_not_near_exact(df: float, scale: float) -> None:
+    """Those of Student-t beside a normal's: its weights have no variance."""
+
+    def log_density(z: Tensor) -> Tensor:
+        return -(df + 1) / 2 * torch.log1p(z.square() / df).sum(-1)
+
+    true = 0.5 * math.log(df * math.pi) + math.lgamma(df / 2) - math.lgamma((df + 1) / 2)
+    found = verdict(log_density, gaussian(1, scale=scale))
+    assert found.level != "good"
+    assert (
+        abs(found.log_evidence - true) < found.tail + found.outside + 2 * found.log_evidence_error
+    )
+
+
+def test_an_evidence_that_may_be_off_by_more_than_its_error() -> None:
+    found = verdict(lambda z: -2 * torch.log1p(z.square() / 3).sum(-1), gaussian(1, scale=1.2))
+    error = math.log(math.pi * math.sqrt(3) / 2) - found.log_evidence
+    assert 0.5 < found.khat < 0.7
+    assert 3 * found.log_evidence_error < error < found.tail
+    assert f"may be off by more than its error, up to about {found.tail:.2g}" in str(found)
+    assert "may be off" not in str(verdict(modes(0.0), gaussian(3)))
+
+
+def test_a_funnel_under_a_normal_is_bad() -> None:
+    def log_density(z: Tensor) -> Tensor:
+        rest = Normal(0.0, torch.exp(z[:, :1] / 2), validate_args=False).log_prob(z[:, 1:]).sum(-1)
+        return Normal(0.0, 1.0).log_prob(z[:, 0]) + rest
+
+    assert verdict(log_density, gaussian(3)).level == "bad"
+
+
+def test_where_hardly_any_draw_counts_weights_repair_nothing() -> None:
+    found = verdict(lambda z: torch.where(z[:, 0] < 0.5, torch.nan, -z[:, 0]), gaussian(1))
+    assert found.level == "bad"
+    assert "NaN or infinite at" in str(found)
+    assert "repair" not in str(found)
+
+
 def test_an_exact_mixture_is_good() -> None:
     flow = FlowMixture([gaussian(2), gaussian(2, 9.0)]).double()
     assert verdict(modes(0.0, 9.0), flow).level == "good"

@@ -24,6 +24,7 @@ from invflow.flows.nested import FlowBase
 from invflow.flows.preconditioned import Preconditioned
 from invflow.flows.pyro import to_pyro
 from invflow.flows.residual import Planar, Radial, Sylvester
+from invflow.flows.wrapped import Wrapped
 
 __all__ = [
     "BASES",
@@ -52,6 +53,7 @@ __all__ = [
     "StudentT",
     "Sylvester",
     "Uniform",
+    "Wrapped",
     "as_base",
     "build",
     "to_pyro",

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from invflow.flows.distribution import FlowDistribution
 
@@ -31,22 +28,7 @@ def to_pyro(distribution: FlowDistribution) -> Any:
             f"distribution must be a FlowDistribution, got {type(distribution).__name__}"
         )
     try:
-        from pyro.distributions.torch_distribution import TorchDistributionMixin
+        from invflow.flows._pyro import PyroFlow
     except ImportError as error:
         raise ImportError('to_pyro needs Pyro: pip install "invflow[pyro]"') from error
-
-    class PyroFlow(FlowDistribution, TorchDistributionMixin):
-        def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-            return to_pyro(FlowDistribution.expand(self, batch_shape))
-
-        def __call__(self, sample_shape: Sequence[int] = ()) -> Tensor:
-            return self.rsample(sample_shape)
-
-    return PyroFlow(
-        distribution.transform,
-        distribution.base,
-        distribution.context,
-        distribution.batch_shape,
-        distribution.like,
-        distribution.validate_args,
-    )
+    return PyroFlow.of(distribution)

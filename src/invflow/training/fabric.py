@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import subprocess
 import time
 from typing import Any
@@ -60,6 +61,11 @@ def launch(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true
         reason = " ".join(str(error).split())
         raise ValueError(f"accelerator {accelerator!r} cannot be used: {reason}") from error
     return fabric
+
+
+def started() -> int:
+    """Return how many processes torchrun has started, this one among them; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def _end(launcher: Any) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from invflow.training.batches import batch_size, batches
 from invflow.training.checkpoint import Checkpoints, Stateful
 from invflow.training.compiling import compiled
+from invflow.training.fabric import started
 from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
 from invflow.training.settings import Settings
@@ -57,12 +58,17 @@ def fit(
 
     Raises:
         ImportError: TensorBoard is not installed.
-        ValueError: a damaged checkpoint, or one of another run, or batches that the devices cannot
-            share evenly.
+        ValueError: a damaged checkpoint, or one of another run; batches that the devices cannot
+            share evenly; or processes of torchrun that would each train all, in one directory.
         FloatingPointError: too many skipped steps in succession, or an evaluation that is not
             finite.
     """
     blocks = [rows] if isinstance(rows, int) else rows
+    if directory is not None and started() > fabric.world_size:
+        raise ValueError(
+            f"directory must not be written by {started()} processes that train by themselves: "
+            f"torchrun has started {started()}, and devices is {fabric.world_size}"
+        )
     size = batch_size(settings.batch_size, sum(blocks), fabric.world_size)
     learners = {name: Learner(name, fabric, model, settings) for name, model in models.items()}
     states: dict[str, Stateful] = {}

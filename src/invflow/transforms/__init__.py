@@ -6,6 +6,7 @@ from invflow.transforms.base import Transform
 from invflow.transforms.basis import BASES, Basis, Orthogonal, Permuted, Reflected
 from invflow.transforms.batchnorm import BatchNorm
 from invflow.transforms.bounded import Sigmoid, Softplus
+from invflow.transforms.circles import Circles
 from invflow.transforms.compose import Compose, Inverse
 from invflow.transforms.coupling import Coupling, masks
 from invflow.transforms.elementwise import Elementwise
@@ -25,6 +26,7 @@ __all__ = [
     "Autoregressive",
     "Basis",
     "BatchNorm",
+    "Circles",
     "Compose",
     "Coupling",
     "Elementwise",

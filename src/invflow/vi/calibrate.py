@@ -99,7 +99,7 @@ def calibrate(
 
     Raises:
         ValueError: too few simulations or draws; a parameter that the posterior does not have, or
-            has in another shape.
+            has in another shape; fewer or more draws of it than were asked for.
         ImportError: pandas or SciPy is not installed.
 
     Example:
@@ -125,7 +125,7 @@ def calibrate(
     rows: list[dict[str, int]] = []
     for _ in range(simulations):
         parameters, data = simulate(generator)
-        rows.append(_ranks(parameters, fit(data).draws(draws), generator))
+        rows.append(_ranks(parameters, fit(data).draws(draws), draws, generator))
     ranks = DataFrame(rows)
     expected = _expected(draws, simulations)
     p_values = {
@@ -136,15 +136,22 @@ def calibrate(
 
 
 def _ranks(
-    parameters: Mapping[str, Tensor], draws: Mapping[str, Tensor], generator: torch.Generator
+    parameters: Mapping[str, Tensor],
+    draws: Mapping[str, Tensor],
+    count: int,
+    generator: torch.Generator,
 ) -> dict[str, int]:
-    """Return how many draws lie below each parameter; ties are broken at random."""
+    """Return how many of `count` draws lie below each parameter; ties are broken at random."""
     ranks: dict[str, int] = {}
     for name, truth in parameters.items():
         if name not in draws or draws[name].shape[1:] != truth.shape:
             found = tuple(draws[name].shape[1:]) if name in draws else "none"
             raise ValueError(
                 f"fit must give draws of {name!r} of shape {tuple(truth.shape)}, got {found}"
+            )
+        if len(draws[name]) != count:
+            raise ValueError(
+                f"fit must give as many draws as it is asked for, {count}, got {len(draws[name])}"
             )
         below = (draws[name] < truth).sum(0)
         ties = (draws[name] == truth).sum(0)

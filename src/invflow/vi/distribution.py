@@ -1,11 +1,14 @@
-"""Several processes that fit the same flow, started by torchrun: each takes a part of the draws."""
+"""Several processes that fit the same flow, started by torchrun: each takes a part of the draws.
+
+They are to call `torch.distributed.init_process_group` first. All come to the same posterior.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 
 def count() -> int:
@@ -18,6 +21,12 @@ def rank() -> int:
     return dist.get_rank() if _on() else 0
 
 
+def part(whole: int) -> tuple[int, int]:
+    """Return where the part of this process begins, and its size; sizes differ by one at most."""
+    least, more = divmod(whole, count())
+    return rank() * least + min(rank(), more), least + (rank() < more)
+
+
 def average(parameters: Iterable[nn.Parameter]) -> None:
     """Replace the gradients by their mean over processes."""
     if not _on():
@@ -26,6 +35,29 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
         if parameter.grad is not None:
             dist.all_reduce(parameter.grad)
             parameter.grad /= count()
+
+
+def of_first(value: Tensor) -> Tensor:
+    """Return what the first process has, so that all decide the same."""
+    if _on():
+        value = value.contiguous()
+        dist.broadcast(value, 0)
+    return value
+
+
+def agree(number: int) -> bool:
+    """Return whether all processes have the same number."""
+    if not _on():
+        return True
+    numbers = [0] * count()
+    dist.all_gather_object(numbers, number)
+    return len(set(numbers)) == 1
+
+
+def wait() -> None:
+    """Wait for all processes."""
+    if _on():
+        dist.barrier()
 
 
 def _on() -> bool:

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
+from invflow.training.fabric import started
+from invflow.vi import distribution
+from invflow.vi.angles import fit_charted
 from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
 from invflow.vi.posterior import Posterior
@@ -49,6 +52,8 @@ def fit(
        (`training`, `objectives`).
     3. Several modes become a mixture, weighed by their evidence (`weigh`).
 
+    Angles of the target are on a circle all along (`angles`).
+
     Ctrl-C ends the training, and gives the best so far.
 
     Args:
@@ -68,9 +73,10 @@ def fit(
 
     Raises:
         TypeError: arguments of the wrong type, or a log density that gives no tensor.
-        ValueError: a size out of range; a log density that gives the wrong shape or no gradient,
-            that is random, mixes the vectors of a batch, is finite nowhere, or does not depend on
-            one of its arguments; a directory with the checkpoints of another fit.
+        ValueError: a size out of range, or a batch too small for the processes; a log density that
+            gives the wrong shape or no gradient, is random, mixes the vectors of a batch, is
+            finite nowhere, does not depend on one of its arguments, or does not fall off in some
+            direction; a directory with the checkpoints of another fit.
         ImportError: SciPy or tqdm is not installed.
 
     Example:
@@ -84,9 +90,24 @@ def fit(
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):
         raise TypeError(f"settings must be Settings, got {type(settings).__name__}")
+    _check_processes(settings, directory)
+    points = _starting_points(starting_points, target.dim)
+    if target.angles:
+
+        def without(charted: Target, points: Tensor | None) -> Posterior:
+            return fit(
+                charted,
+                flow=flow,
+                settings=settings,
+                starting_points=points,
+                seed=seed,
+                progress=progress,
+                directory=directory,
+            )
+
+        return fit_charted(target, without, points, seed)
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(target, subsampling)
-    points = _starting_points(starting_points, target.dim)
     try_out(density)
     with _reporter(progress) as report:
         try:
@@ -144,6 +165,21 @@ def fit(
     )
     whole = _mixed([parts[k] for k in kept], shares[kept])
     return Posterior(target, whole, seed=seed, record=record)
+
+
+def _check_processes(settings: Settings, directory: str | Path | None) -> None:
+    """See that the processes can share the work, and are not in each other's way."""
+    groups = settings.batch // settings.draws
+    if groups < distribution.count():
+        raise ValueError(
+            f"settings must have a group of draws for each of {distribution.count()} processes, "
+            f"got a batch of {settings.batch} in groups of {settings.draws}: take a larger batch"
+        )
+    if directory is not None and started() > distribution.count():
+        raise ValueError(
+            f"directory must not be written by {started()} processes that do not know of each "
+            "other: after torchrun, call torch.distributed.init_process_group() first"
+        )
 
 
 def _target(what: Callable[[Tensor], Tensor] | Target, dim: int | None) -> Target:

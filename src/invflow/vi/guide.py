@@ -1,28 +1,42 @@
-"""An inverse autoregressive flow as a guide for Pyro's own SVI."""
+"""An inverse autoregressive flow as a guide for Pyro's own SVI.
+
+Imports Pyro: `invflow.vi` imports it only where `AutoIAF` is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
+import pyro.distributions as dist
 import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions import biject_to
+from torch.distributions.constraints import Constraint
 
-from invflow.flows import IAF, Preconditioned, to_pyro
+from invflow.flows import IAF, Flow, Preconditioned, Wrapped, to_pyro
+from invflow.flows._pyro import PyroTransform
+from invflow.vi import sites
+
+# Without types, which Pyro declares in part.
+_autoguide: Any = import_module("pyro.infer.autoguide")
+
+#: How many draws quantiles are taken of.
+DRAWS = 4000
 
 
-def AutoIAF(  # noqa: N802 - named like Pyro's own guides
-    model: Callable[..., Any],
-    *,
-    init_scale: float = 0.1,
-    init_loc_fn: Callable[..., Any] | None = None,
-    seed: int = 0,
-    **flow: Any,
-) -> Any:
-    """Return a guide that drops into Pyro's `SVI`, as `AutoIAFNormal` does.
+class AutoIAF(_autoguide.AutoContinuous):
+    """A guide that drops into Pyro's `SVI`, as `AutoIAFNormal` does.
 
     The flow is around Pyro's initial location, in unconstrained space, with a learned
-    autoregressive shape. For a fit that finds scales and modes by itself, and says whether to trust
-    it, take `fit(from_pyro(model, ...))`.
+    autoregressive shape. Each site's support is the one that it has at the values of the sites
+    before it; angles, of von Mises and related distributions, are on the circle. For a fit that
+    finds scales and modes by itself, and says whether to trust it, take
+    `fit(from_pyro(model, ...))`.
 
     Args:
         model: a Pyro model.
@@ -34,10 +48,9 @@ def AutoIAF(  # noqa: N802 - named like Pyro's own guides
     Raises:
         TypeError: options that the flow does not have.
         ValueError: a scale that is not positive.
-        ImportError: Pyro is not installed.
 
     Example:
-        >>> import pyro, pyro.distributions as dist
+        >>> import pyro
         >>> from pyro.infer import SVI, Trace_ELBO
         >>> def model():
         ...     z = pyro.sample("z", dist.Normal(torch.zeros(3), 1.0).to_event(1))
@@ -47,29 +60,164 @@ def AutoIAF(  # noqa: N802 - named like Pyro's own guides
         >>> guide()["z"].shape
         torch.Size([3])
     """
-    try:
-        from pyro.infer.autoguide import AutoContinuous, init_to_median
-    except ImportError as error:
-        raise ImportError('AutoIAF needs Pyro: pip install "invflow[pyro]"') from error
-    if not init_scale > 0:
-        raise ValueError(f"init_scale must be positive, got {init_scale!r}")
 
-    class Guide(AutoContinuous):
-        def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
-            super()._setup_prototype(*args, **kwargs)
-            location = self._init_loc()
-            generator = torch.Generator().manual_seed(seed)
-            inner = IAF(self.latent_dim, generator=generator, **flow)
-            self.flow = Preconditioned(inner).to(location)
-            self.flow.set(location, init_scale * torch.eye(self.latent_dim).to(location))
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        init_scale: float = 0.1,
+        init_loc_fn: Callable[..., Any] | None = None,
+        seed: int = 0,
+        **flow: Any,
+    ) -> None:
+        if not init_scale > 0:
+            raise ValueError(f"init_scale must be positive, got {init_scale!r}")
+        super().__init__(model, init_loc_fn=init_loc_fn or _autoguide.init_to_median)
+        self._bare: tuple[Callable[..., Any]] | None = (
+            model,
+        )  # in a tuple, so that it does not become a part of the guide
+        self._init_scale, self._seed, self._config = init_scale, seed, flow
+        self._arguments: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
 
-        def get_base_dist(self) -> Any:
-            import pyro.distributions as dist
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
+        super()._setup_prototype(*args, **kwargs)
+        self._arguments = args, kwargs
+        nodes = self.prototype_trace.iter_stochastic_nodes()
+        found = {name: node["fn"] for name, node in nodes}
+        self._dependent = any(_varies(fn.support) for fn in found.values())
+        location = self._init_loc()
+        generator = torch.Generator().manual_seed(self._seed)
+        which = torch.cat(
+            [
+                sites.circular(fn, self._unconstrained_shapes[name]).reshape(-1)
+                for name, fn in found.items()
+            ]
+        ).to(location.device)
+        inner = Preconditioned(IAF(self.latent_dim, generator=generator, **self._config))
+        inner.to(location)
+        centre = location.masked_fill(~which, 0.0)
+        scale = self._init_scale * torch.eye(self.latent_dim).to(location)
+        inner.set(location - centre, scale)
+        self.flow: Flow = inner
+        if angles := which.nonzero().flatten().tolist():
+            wrapped = Wrapped(inner, angles).to(location)
+            wrapped.set(centre[which], torch.zeros_like(centre[which]))
+            self.flow = wrapped
 
-            zeros = torch.zeros(self.latent_dim).to(next(self.flow.parameters()))
-            return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
+    def get_base_dist(self) -> Any:
+        zeros = torch.zeros(self.latent_dim).to(self.flow.like)
+        return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
 
-        def get_posterior(self, *args: Any, **kwargs: Any) -> Any:
-            return to_pyro(self.flow())
+    def get_transform(self, *args: Any, **kwargs: Any) -> PyroTransform:
+        return PyroTransform(self.flow.transform)
 
-    return Guide(model, init_loc_fn=init_to_median if init_loc_fn is None else init_loc_fn)
+    def get_posterior(self, *args: Any, **kwargs: Any) -> Any:
+        return to_pyro(self.flow())
+
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        self._arguments = args, kwargs
+        return super().forward(*args, **kwargs)
+
+    def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Return the median of each latent site, entry by entry, from draws of the guide."""
+        return {name: value[0] for name, value in self.quantiles([0.5], *args, **kwargs).items()}
+
+    @torch.no_grad()
+    def quantiles(
+        self, quantiles: Sequence[float] | Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Return quantiles of each latent site, entry by entry, from draws of the guide.
+
+        Args:
+            quantiles: between 0 and 1.
+            *args: of the model.
+            **kwargs: of the model.
+
+        Returns:
+            By name, (quantiles, *shape) each.
+        """
+        if self.prototype_trace is None:
+            self._setup_prototype(*args, **kwargs)
+        if args or kwargs:
+            self._arguments = args, kwargs
+        generator = torch.Generator(self.flow.like.device).manual_seed(self._seed)
+        draws = self.flow().sample((DRAWS,), generator=generator)
+        frames = [f for stack in self._cond_indep_stacks.values() for f in stack if f.dim]
+        plates = max((-frame.dim for frame in frames), default=0)
+        latent = draws.reshape(DRAWS, *(1,) * plates, self.latent_dim)
+        at = torch.as_tensor(quantiles).to(draws)
+        prototype: Any = self.prototype_trace
+        nodes = prototype.iter_stochastic_nodes()
+        shapes = {name: node["value"].shape for name, node in nodes}
+        found: dict[str, Tensor] = {}
+        for site, free in self._unpack_latent(latent):
+            value = biject_to(site["fn"].support)(free)
+            shape = shapes[site["name"]]
+            found[site["name"]] = torch.quantile(value.reshape(DRAWS, *shape), at, dim=0)
+        return found
+
+    def _unpack_latent(self, latent: Tensor) -> Iterator[tuple[Any, Tensor]]:
+        """Give sites, with supports at the values of those before, and their numbers."""
+        parts: list[tuple[Any, Tensor]] = list(super()._unpack_latent(latent))
+        if not self._dependent:
+            yield from parts
+            return
+        if self._bare is None:
+            raise RuntimeError(
+                "the guide needs its model, whose supports depend on the values of its sites, and "
+                "only a function of a module is pickled with a guide: make the guide anew, call it "
+                "once, and load the state_dict() of the other"
+            )
+        follow = _Follow({site["name"]: free for site, free in parts})
+        args, kwargs = self._arguments
+        with torch.random.fork_rng(devices=[]), poutine.block(), follow:
+            self._bare[0](*args, **kwargs)
+        for site, free in parts:
+            yield {**site, "fn": follow.fns[site["name"]]}, free
+
+    def __getstate__(self) -> dict[str, Any]:
+        model, master = self._model, self.master
+        try:
+            state = dict(super().__getstate__())  # which takes the model away from the guide itself
+        finally:
+            self._model, self.master = model, master
+        state["_model"] = state["master"] = None
+        function = self._bare and self._bare[0]
+        if "<" in getattr(function, "__qualname__", "<"):  # no function of a module
+            state["_bare"] = None
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AutoIAF:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        twin._model, twin._bare = self._model, self._bare
+        return twin
+
+
+class _Follow(Messenger):
+    """Gives the sites of a model the values that unconstrained numbers stand for, and notes where.
+
+    Args:
+        free: unconstrained numbers of each latent site.
+    """
+
+    def __init__(self, free: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.free = free
+        self.fns: dict[str, Any] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.free and not msg["is_observed"]:
+            self.fns[msg["name"]] = msg["fn"]
+            msg["value"] = biject_to(msg["fn"].support)(self.free[msg["name"]])
+            msg["done"] = True
+
+
+def _varies(constraint: Any) -> bool:
+    """Whether a constraint has tensors for bounds, which may depend on the values of sites."""
+    if isinstance(constraint, Tensor):
+        return True
+    if isinstance(constraint, list | tuple):
+        return any(_varies(part) for part in constraint)
+    return isinstance(constraint, Constraint) and any(map(_varies, vars(constraint).values()))

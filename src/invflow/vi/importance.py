@@ -5,8 +5,18 @@ For draws $z_i \sim q$ with weights $w_i = p(z_i) / q(z_i)$, p up to a constant,
 $$\mathrm{ELBO} = \frac1n \sum_i \log w_i, \qquad \hat Z = \frac1n \sum_i w_i, \qquad
 \mathrm{ESS} = \frac{(\sum_i w_i)^2}{\sum_i w_i^2} .$$
 
-Where k-hat, the shape of a Pareto distribution fitted to the largest weights, is below 0.7, the
+Where k-hat, the shape of a Pareto distribution fitted to the M largest weights, is below 0.7, the
 weights can be trusted after smoothing (Vehtari et al. 2024, arXiv 1507.02646, by ArviZ).
+
+A shape says nothing of a size: where weights are nearly equal, it is that of rounding errors or of
+the edge of a plateau. The size is the *tail share*: what the weights above the threshold u of that
+fit hold beyond it, extrapolated to a hundred times as many draws,
+
+$$\tau = \frac{\sum_i (w_i - u)_+}{\sum_i w_i} \cdot \frac{\log 100 M - 1}{\log M - 1} .$$
+
+The second factor, about two, is that of a Pareto tail of shape one, the heaviest that there is
+where the mean of the weights, the evidence, is finite. On account of the tail no probability is off
+by more than about $\tau$.
 """
 
 from __future__ import annotations
@@ -28,6 +38,8 @@ from invflow.vi.density import Density
 CHUNK = 4096
 #: Log weights closer together than this are equal: what is left is rounding.
 EQUAL = 1e-6
+#: How many times more draws the tail is extrapolated to.
+HORIZON = 100
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Importance:
         ess: effective sample size.
         draws: how many draws there are.
         non_finite: the share of them with a log density that is not finite.
+        tail: the share of the posterior that the tail of the weights holds, at most 1.
         log_weights: smoothed, and normalised to sum to one: shape (draws,).
     """
 
@@ -54,6 +67,7 @@ class Importance:
     ess: float
     draws: int
     non_finite: float
+    tail: float
     log_weights: Tensor
 
 
@@ -85,7 +99,7 @@ def importance(log_p: Tensor, log_q: Tensor) -> Importance:
     if not len(finite):
         even = torch.full_like(raw, -math.log(count))
         nothing = (-math.inf, math.nan, -math.inf, math.nan, math.inf, 0.0)
-        return Importance(*nothing, count, share, even)
+        return Importance(*nothing, count, share, 1.0, even)
     smooth, khat = _smoothed(raw, finite)
     log_evidence = float(smooth.logsumexp(0)) - math.log(count)
     log_weights = smooth.log_softmax(0)
@@ -99,6 +113,7 @@ def importance(log_p: Tensor, log_q: Tensor) -> Importance:
         ess=ess,
         draws=count,
         non_finite=share,
+        tail=_tail_share(raw),
         log_weights=log_weights,
     )
 
@@ -110,6 +125,16 @@ def _smoothed(raw: Tensor, finite: Tensor) -> tuple[Tensor, float]:
     with np.errstate(over="ignore"):  # in ArviZ's fit of the tail, where infinity is right
         smooth, khat = arviz().psislw(raw.numpy(), normalize=False)
     return torch.from_numpy(smooth), float(khat)
+
+
+def _tail_share(raw: Tensor) -> float:
+    """Return how much of the whole the tail of the weights holds."""
+    largest = min(len(raw) // 5, math.ceil(3 * math.sqrt(len(raw))))  # as many as k-hat is of
+    if largest < 5:
+        return 1.0
+    top = raw.softmax(0).topk(largest + 1).values
+    growth = (math.log(HORIZON * largest) - 1) / (math.log(largest) - 1)
+    return min(float((top - top[-1]).sum()) * growth, 1.0)
 
 
 @torch.no_grad()

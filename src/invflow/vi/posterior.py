@@ -143,7 +143,8 @@ class Posterior:
     def summary(self, n: int = 16_000) -> DataFrame:
         """Return a table of the parameters: mean, sd, 3% and 97% quantiles, error of the mean.
 
-        By Pareto smoothed weights of `n` draws, without the noise of resampling.
+        By Pareto smoothed weights of `n` draws, without the noise of resampling. The mean of an
+        angle is its mean direction, and the rest is counted from there, beyond pi if need be.
 
         Raises:
             ImportError: ArviZ is not installed.
@@ -154,11 +155,12 @@ class Posterior:
         with torch.no_grad():
             named = self.target.constrain(z[torch.from_numpy(weights > 0)])
         weights = weights[weights > 0]
-        rows = {
-            f"{name}{_index(place)}": _row(_array(value)[(slice(None), *place)], weights)
-            for name, value in named.items()
-            for place in np.ndindex(*value.shape[1:])
-        }
+        rows = dict[str, dict[str, float]]()
+        for name, value in named.items():
+            row = _row_of_angles if name in self.target.angular else _row
+            for place in np.ndindex(*value.shape[1:]):
+                entry = _array(value)[(slice(None), *place)]
+                rows[f"{name}{_index(place)}"] = row(entry, weights)
         from pandas import DataFrame
 
         return DataFrame.from_dict(rows, orient="index")
@@ -195,8 +197,10 @@ class Posterior:
             found,
             self.record,
             outside=outside_share(outside, found.log_evidence),
-            ignored=[called[i] for i in probe.ignored(score)],
+            # An angle may be uniform.
+            ignored=[called[i] for i in probe.ignored(score) if i not in self.target.angles],
             improper=[called[i] for i in probe.improper(density, z, log_p, score)],
+            caveat=self.target.caveat,
         )
 
     def refine(
@@ -294,6 +298,13 @@ def _array(value: Tensor) -> np.ndarray[Any, Any]:
 
 def _index(place: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, place))}]" if place else ""
+
+
+def _row_of_angles(angles: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Return a row for angles, unrolled around their mean direction."""
+    direction = float(np.angle(weights @ np.exp(1j * angles.astype(np.float64))))
+    turned = np.remainder(angles - direction + np.pi, 2 * np.pi) - np.pi
+    return _row(direction + turned, weights)
 
 
 def _row(values: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:

@@ -130,11 +130,14 @@ def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[
         log_p: their log density, shape (draws,).
         score: its gradients at some of them, shape (any, dim).
     """
-    if len(z) < 2 or not len(score):
+    # Round a circle nothing falls, and nothing has to.
+    straight = [i for i in range(z.shape[1]) if i not in density.target.angles]
+    if len(z) < 2 or not len(score) or not straight:
         return []
     centre = z[log_p.argmax()]
-    sd = z.std(0).clamp(min=1e-300)
-    standard, scaled = (z - z.mean(0)) / sd, score * sd
+    sd = z[:, straight].std(0).clamp(min=1e-300)
+    standard = (z[:, straight] - z[:, straight].mean(0)) / sd
+    scaled = score[:, straight] * sd
     _, wide = torch.linalg.eigh(standard.mT @ standard)
     _, flat = torch.linalg.eigh(scaled.mT @ scaled)
     generic = torch.randn((GENERIC, len(sd)), generator=density.generator).to(z)
@@ -143,7 +146,8 @@ def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[
     # Along a single line 1 / r is the limit; along nearly every one, r to the power of -D.
     powers = torch.ones(len(directions)).to(z)
     powers[-GENERIC:] = len(sd)
-    steps = torch.cat([sd * directions, -sd * directions])
+    steps = z.new_zeros(2 * len(directions), z.shape[1])
+    steps[:, straight] = torch.cat([sd * directions, -sd * directions])
     near, far = (density.exact(centre + reach * steps) for reach in (math.sqrt(FAR), FAR))
     least = powers.repeat(2) * math.log(FAR)
     # What has fallen by far more than that may rise a little: a line may enter a funnel's mouth.
@@ -151,7 +155,8 @@ def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[
     falls = ((near - far > least / 2 + 1e-3) | deep).unflatten(0, (2, -1)).all(0)
     # A direction is called by the coordinates that make up most of it.
     size = directions[~falls].abs()
-    return (size > 0.5 * size.amax(-1, keepdim=True)).any(0).nonzero().flatten().tolist()
+    large = (size > 0.5 * size.amax(-1, keepdim=True)).any(0)
+    return [place for place, one in zip(straight, large.tolist(), strict=True) if one]
 
 
 def names(target: Target, z: Tensor) -> list[str]:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+from torch.utils._pytree import tree_map
 
-from invflow.vi.target import BadTarget, Named, Parameter
+from invflow.vi.target import BadTarget, Target
+
+if TYPE_CHECKING:
+    from invflow.vi.sites import Site, Sites
+
+#: At how many points to look at a model, before an error that it raises is passed on.
+LOOKS = 5
 
 
 def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarget:
     """Return the posterior of a Pyro model's latent sites, given its observed ones.
 
-    Draws are taken through the model all at once, by `torch.func.vmap`; a model that decides by
-    the values of its sites is taken through one draw after the other.
+    Each site's support is the one that it has at the values of the sites before it. Draws are taken
+    through the model all at once, by `torch.func.vmap`; a model that vmap cannot take, for one that
+    decides by the values of its sites, is taken through one draw after the other, with a warning.
 
     Args:
         model: with observed sites, through `obs=` or `pyro.condition`.
@@ -24,7 +35,7 @@ def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarge
 
     Raises:
         TypeError: `model` cannot be called.
-        ValueError: no latent site, or one that is discrete.
+        ValueError: no latent site, one that is discrete, or one whose support has no bijection.
         ImportError: Pyro is not installed.
 
     Example:
@@ -41,110 +52,157 @@ def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarge
     return PyroTarget(model, args, kwargs)
 
 
-class PyroTarget(Named):
-    """The latent sites of a Pyro model; made by `from_pyro`."""
+class PyroTarget(Target):
+    """The latent sites of a Pyro model; made by `from_pyro`.
+
+    The vectors hold the unconstrained numbers of the sites, one after the other in the model's
+    order. Angles, of von Mises and related distributions, stand for themselves.
+    """
+
+    caveat = ""  # Pyro's densities have all of their constants.
 
     def __init__(
         self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         try:
             import pyro
-            from pyro import poutine
+
+            from invflow.vi import sites
         except ImportError as error:
             raise ImportError('from_pyro needs Pyro: pip install "invflow[pyro]"') from error
-        self._pyro, self._poutine = pyro, poutine
+        self._pyro, self._sites = pyro, sites
         self._model, self._args, self._kwargs = model, args, kwargs
-        with torch.random.fork_rng(devices=[]):  # looking at a model is no reason to draw numbers
-            trace = self._trace({})
+        self.sites, trace = self._look()
         for name, site in trace.nodes.items():
             if _subsamples(site):
                 raise ValueError(
                     f"model must take all of its data, got plate {name!r} with a subsample: for "
                     "part of it at a time, use vi.Subsampled"
                 )
-        sites = {name: site for name, site in trace.nodes.items() if _latent(site)}
-        for name, site in sites.items():
-            if site["fn"].support.is_discrete:
-                raise ValueError(
-                    f"model must have continuous latent sites, got {name!r}, which is discrete: "
-                    "sum it out first"
-                )
-        if not sites:
+        self.dim = sum(site.size for site in self.sites.values())
+        if not self.dim:
             raise ValueError("model must have a latent site, got none: everything is observed")
-        parameters = {
-            name: Parameter(site["fn"].support, tuple(site["value"].shape))
-            for name, site in sites.items()
-        }
-        super().__init__(self._joint, parameters)
-        self._deterministic = [n for n, site in trace.nodes.items() if _deterministic(site)]
+        which = torch.cat([site.circular for site in self.sites.values()])
+        self.angles = tuple(which.nonzero().flatten().tolist())
+        self.angular = frozenset(name for name, site in self.sites.items() if site.angle)
+        self._named = [name for name, site in trace.nodes.items() if self._is_named(name, site)]
         self._batched = self._can_be_batched()
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return self._over_rows(self._one, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         """Return latent and deterministic sites, (*batch, *shape) each."""
-        values = super().constrain(z)
-        if self._deterministic and len(z):
-            rows = z.shape[:-1].numel()
-            flat = {
-                name: v.reshape(rows, *self.parameters[name].shape) for name, v in values.items()
-            }
-            for name, column in self._over_rows(self._derived, flat).items():
-                values[name] = column.reshape(*z.shape[:-1], *column.shape[1:])
-        return values
+        values = self._over_rows(self._values, z.reshape(-1, self.dim))
+        return {
+            name: value.reshape(z.shape[:-1] + value.shape[1:]) for name, value in values.items()
+        }
 
-    def _joint(self, **values: Tensor) -> Tensor:
-        return self._over_rows(lambda row: {"": self._one(row)}, values)[""]
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the vectors, (*batch, dim), that stand for named values, (*batch, *shape) each."""
+        wanted = {
+            name.removesuffix(self._sites.UNOBSERVED) if site.kept is not None else name: site
+            for name, site in self.sites.items()
+        }
+        batch = next(
+            values[name].shape[: -site.value.ndim or None] for name, site in wanted.items()
+        )
+        flat = {name: values[name].reshape(-1, *site.value.shape) for name, site in wanted.items()}
+        return self._over_rows(self._lifted, flat).reshape(*batch, self.dim)
 
-    def _over_rows(
-        self, run: Callable[[dict[str, Tensor]], dict[str, Tensor]], values: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Return what `run` gives for each row of the values, stacked."""
+    def _one(self, z: Tensor) -> Tensor:
+        place = self._sites.Place(self.sites, z)
+        trace = self._run(place)
+        return trace.log_prob_sum() + place.done()
+
+    def _values(self, z: Tensor) -> dict[str, Tensor]:
+        nodes = self._run(self._sites.Place(self.sites, z)).nodes
+        return {name: nodes[name]["value"] for name in self._named}
+
+    def _lifted(self, values: dict[str, Tensor]) -> Tensor:
+        lift = self._sites.Lift(self.sites, values)
+        self._run(lift)
+        return lift.done()
+
+    def _run(self, sites: Sites) -> Any:
+        """Return the trace of the model with values for its latent sites."""
+        with sites:
+            try:
+                return self._pyro.poutine.trace(self._model).get_trace(*self._args, **self._kwargs)
+            except BadTarget as error:  # to which Pyro adds a table of shapes
+                raise error.__cause__ if isinstance(error.__cause__, BadTarget) else error from None
+
+    def _look(self) -> tuple[dict[str, Site], Any]:
+        """Return the latent sites and a trace, from the first point that the model takes."""
+        errors: list[Exception] = []
+        with torch.random.fork_rng(devices=[]):  # looking at a model is no reason to draw numbers
+            for phase in range(LOOKS):
+                look = self._sites.Look(1.0 + phase)
+                try:
+                    return look.found, self._run(look)
+                except BadTarget:
+                    raise
+                except (ValueError, RuntimeError) as error:
+                    errors.append(error)
+        first = errors[0]
+        if "dtype" in str(first) or "scalar type" in str(first):
+            raise ValueError(
+                f"model must take parameters of double precision, got the error {first}: give its "
+                "data and constants as torch.float64"
+            ) from first
+        raise first
+
+    def _is_named(self, name: str, site: dict[str, Any]) -> bool:
+        """Whether a site is one of what vectors stand for."""
+        if site["type"] != "sample" or type(site["fn"]).__name__ == "_Subsample":
+            return False
+        if name in self.sites:
+            return self.sites[name].kept is None
+        return not site["is_observed"] or bool(site["infer"].get("_deterministic"))
+
+    def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
+        """Return what `run` gives for each row, stacked: tensors, or mappings of some."""
+        if isinstance(rows, Tensor) and not len(rows):  # which distributions do not take
+            return _each(_first_none, self._over_rows(run, rows.new_zeros(1, self.dim)))
         with self._pyro.validation_enabled(False):
             if self._batched:
-                return torch.func.vmap(run)(values)
-            count = len(next(iter(values.values())))
-            rows = [run({name: v[i] for name, v in values.items()}) for i in range(count)]
-            return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-
-    def _one(self, values: dict[str, Tensor]) -> Tensor:
-        trace = self._trace(values)
-        # Those that values were given for are observed now.
-        odd = {name for name, site in trace.nodes.items() if _latent(site)}
-        if odd := odd | (self.parameters.keys() - trace.nodes.keys()):
-            raise BadTarget(
-                "model must have the same latent sites whatever their values, got "
-                f"{sorted(odd)[0]!r}, which is not always there"
-            )
-        return trace.log_prob_sum()
-
-    def _derived(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        nodes = self._trace(values).nodes
-        return {name: nodes[name]["value"] for name in self._deterministic}
-
-    def _trace(self, values: dict[str, Tensor]) -> Any:
-        conditioned = self._poutine.condition(self._model, data=values)
-        return self._poutine.trace(conditioned).get_trace(*self._args, **self._kwargs)
+                return torch.func.vmap(run)(rows)
+            count = len(rows if isinstance(rows, Tensor) else next(iter(rows.values())))
+            return _each(_stacked, *(run(_each(itemgetter(i), rows)) for i in range(count)))
 
     def _can_be_batched(self) -> bool:
-        self._batched = True
-        z = torch.zeros(2, self.dim, dtype=torch.float64)
+        z = torch.sin(torch.arange(2.0 * self.dim, dtype=torch.float64)).reshape(2, self.dim)
         try:
+            self._batched = True
             self.log_density(z)
-        except RuntimeError:  # vmap's, where values decide
+        except (BadTarget, LinAlgError):  # it is not for vmap to mend
+            return True
+        except Exception as error:
+            self._batched = False
+            self.log_density(z[:1])
+            line = str(error).strip().partition("\n")[0]
+            warnings.warn(
+                "the model is taken through one draw after the other, which is many times slower "
+                f"than all at once: torch.func.vmap cannot take it ({line})",
+                stacklevel=4,
+            )
             return False
         return True
 
 
-def _latent(site: dict[str, Any]) -> bool:
-    subsample = type(site.get("fn")).__name__ == "_Subsample"
-    derived = _deterministic(site) if site["type"] == "sample" else False
-    return site["type"] == "sample" and not site["is_observed"] and not subsample and not derived
+#: A function over tensors, or over those of mappings.
+_each: Any = tree_map
+
+
+def _stacked(*rows: Tensor) -> Tensor:
+    return torch.stack(rows)
+
+
+def _first_none(value: Tensor) -> Tensor:
+    return value[:0]
 
 
 def _subsamples(site: dict[str, Any]) -> bool:
     fn: Any = site.get("fn")
     taken = getattr(fn, "subsample_size", None)
     return type(fn).__name__ == "_Subsample" and taken is not None and taken < fn.size
-
-
-def _deterministic(site: dict[str, Any]) -> bool:
-    return site["type"] == "sample" and bool(site["infer"].get("_deterministic"))

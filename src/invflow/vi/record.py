@@ -12,7 +12,7 @@ class Record:
     """What a fit has noted.
 
     Args:
-        evaluations: of the log density.
+        evaluations: of the log density, by this process.
         non_finite: how many of these were NaN or infinite, and rejected.
         seconds: how long it took.
         steps: of training.

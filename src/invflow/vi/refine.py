@@ -49,8 +49,9 @@ class Refined:
 
     Args:
         target: what they are draws of.
-        chains: unconstrained draws, shape (chains, draws, dim).
-        log_density: of each, shape (chains, draws).
+        count: how many draws were asked for; chains of one length may hold a few more.
+        chains: unconstrained draws, shape (chains, steps, dim).
+        log_density: of each, shape (chains, steps).
         acceptance: the share of Hamiltonian steps that were accepted.
         jumps: the share of the flow's proposals that were accepted.
         step_size: of the leapfrog steps.
@@ -61,6 +62,7 @@ class Refined:
     """
 
     target: Target
+    count: int
     chains: Tensor
     log_density: Tensor
     acceptance: float
@@ -73,8 +75,14 @@ class Refined:
 
     @property
     def sample(self) -> Tensor:
-        """The draws of all chains, unconstrained, shape (draws, dim)."""
-        return self.chains.flatten(0, 1)
+        """The draws, unconstrained, shape (count, dim), chain by chain.
+
+        Where the count is no multiple of the number of chains, the last ones are a draw shorter.
+        """
+        chains, steps = self.log_density.shape
+        kept = torch.ones(chains, steps, dtype=torch.bool, device=self.chains.device)
+        kept[chains - (chains * steps - self.count) :, -1] = False
+        return self.chains[kept]
 
     def draws(self, n: int | None = None) -> dict[str, Tensor]:
         """Return named, constrained draws, (n, *shape) each.
@@ -100,6 +108,8 @@ class Refined:
 
     def to_arviz(self) -> Any:
         """Return ArviZ's InferenceData, with the log density "lp" among the sample statistics.
+
+        All chains are whole, so that there may be a few more draws than were asked for.
 
         Raises:
             ImportError: ArviZ is not installed.
@@ -161,6 +171,7 @@ def refine(
     rhat, ess = _convergence(z)
     return Refined(
         target=target,
+        count=draws,
         chains=z,
         log_density=log_density,
         acceptance=sampler.accepted / sampler.steps,

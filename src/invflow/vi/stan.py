@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from invflow.vi.target import Target
 def from_stan(model: str | Path, data: Mapping[str, Any] | str | Path | None = None) -> StanTarget:
     """Return the posterior of a Stan model, through BridgeStan.
 
-    BridgeStan builds the model with a C++ compiler the first time.
+    BridgeStan builds the model with a C++ compiler the first time. The density has all of the
+    constants that Stan computes. Stan itself leaves out some: a prior on a parameter with bounds
+    counts as it is on the real line unless it is truncated by `T[ , ]` (a half-Cauchy by
+    `real<lower=0>` lacks log 2), one on an `ordered` vector lacks the log of a factorial.
 
     Args:
         model: the path of a .stan file, or a program as text.
@@ -27,7 +31,8 @@ def from_stan(model: str | Path, data: Mapping[str, Any] | str | Path | None = N
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the model cannot be built, or does not take the data.
+        TypeError: data that JSON cannot hold.
+        ValueError: the model cannot be built, does not take the data, or has no parameters.
         ImportError: BridgeStan is not installed.
     """
     try:
@@ -48,18 +53,29 @@ class StanTarget(Target):
         model: a `bridgestan.StanModel`, or what has its methods.
     """
 
+    caveat = (
+        "The log evidence is that of the density as Stan states it: priors on parameters with "
+        "bounds are not normalised there without T[ , ], nor those on ordered and unit vectors."
+    )
+
     def __init__(self, model: Any) -> None:
         self._model = model
         self.dim = int(model.param_unc_num())
-        self._places = _places(model.param_names(include_tp=True, include_gq=False))
+        if not self.dim:
+            raise ValueError("model must have a parameter, got none")
+        names = model.param_names(include_tp=True, include_gq=False)
+        self._places, self._columns = _places(names), len(names)
 
     def log_density(self, z: Tensor) -> Tensor:
         return external(self._value_and_gradient, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         rows = z.detach().cpu().double().reshape(-1, self.dim).numpy()
-        flat = [self._model.param_constrain(row, include_tp=True) for row in rows]
-        values = torch.from_numpy(np.array(flat)).to(z)
+        flat = np.full((len(rows), self._columns), np.nan)
+        for i, row in enumerate(rows):
+            with suppress(RuntimeError):  # Stan rejects the point
+                flat[i] = self._model.param_constrain(row, include_tp=True)
+        values = torch.from_numpy(flat).to(z)
         return {
             name: values[:, places].reshape(*z.shape[:-1], *shape)
             for name, (places, shape) in self._places.items()
@@ -68,10 +84,11 @@ class StanTarget(Target):
     def _value_and_gradient(self, rows: Array) -> tuple[Array, Array]:
         values, gradients = np.full(len(rows), np.nan), np.zeros_like(rows)
         for i, row in enumerate(rows):
-            try:
-                values[i], gradients[i] = self._model.log_density_gradient(row)
-            except RuntimeError:  # Stan rejects the point
-                continue
+            with suppress(RuntimeError):  # Stan rejects the point
+                # Constants belong to the evidence; BridgeStan leaves them out by default.
+                values[i], gradients[i] = self._model.log_density_gradient(
+                    row, propto=False, jacobian=True
+                )
         return values, gradients
 
 
@@ -91,7 +108,7 @@ def _json(data: Mapping[str, Any] | str | Path | None) -> str | None:
     if data is None:
         return None
     if isinstance(data, Mapping):
-        return json.dumps({key: _plain(value) for key, value in data.items()})
+        return json.dumps(dict(data), default=_plain)
     path = Path(data)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -99,17 +116,25 @@ def _json(data: Mapping[str, Any] | str | Path | None) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, Tensor | np.ndarray | np.generic) else value
+    """Return what has no place in JSON as lists and numbers."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(
+            f"data must be numbers, lists, arrays or tensors, got a {type(value).__name__}"
+        )
+    return value.tolist()
 
 
 def _places(names: list[str]) -> dict[str, tuple[list[int], tuple[int, ...]]]:
     """Return for each parameter where its numbers are, in the order of its shape, and that shape.
 
-    Stan's names of numbers end in their indices, from one on, the first index running fastest.
+    Stan's names of numbers end in their indices, from one on, the first index running fastest. What
+    follows the indices is part of the name: the parts of complex numbers, the entries of tuples.
     """
     entries: dict[str, list[tuple[tuple[int, ...], int]]] = {}
     for place, full in enumerate(names):
         name, *index = full.split(".")
+        while not all(i.isdecimal() for i in index):
+            name, index = f"{name}.{index[0]}", index[1:]
         entries.setdefault(name, []).append((tuple(int(i) - 1 for i in index), place))
     found: dict[str, tuple[list[int], tuple[int, ...]]] = {}
     for name, pairs in entries.items():

@@ -62,6 +62,7 @@ class Subsampled(Target):
             raise ValueError(f"data must be arrays of one length, 1 or more, got {lengths}")
         self._prior, self._likelihood, self._data = prior, log_likelihood, list(data)
         self.dim, self.rows = prior.dim, lengths[0]
+        self.angles, self.angular = prior.angles, prior.angular
         self.batch_size = _checks.positive_integer("batch_size", batch_size)
         if batch_size > self.rows:
             raise ValueError(f"batch_size must be at most {self.rows} rows, got {batch_size}")

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import biject_to, constraints
+from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow.vi import supports
 
 
 class BadTarget(ValueError):  # noqa: N818, what is bad is the target, not a point
@@ -45,8 +46,18 @@ class Target(ABC):
     A subclass gives `dim`, `log_density` and `constrain`.
     """
 
+    #: What the evidence of this kind of target may lack, in a sentence for the verdict.
+    caveat: str = (
+        "The log evidence is the log of the integral of the density as given: a constant that it "
+        "leaves out is missing there too."
+    )
     #: Size of the unconstrained vectors, D.
     dim: int
+    #: Which entries of the vectors are angles, in radians: the log density is the same a whole turn
+    #: further, and the posterior is over one turn.
+    angles: tuple[int, ...] = ()
+    #: Which of the named quantities are angles.
+    angular: frozenset[str] = frozenset()
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
@@ -136,7 +147,7 @@ class Parameter:
     @property
     def bijection(self) -> Any:
         """The map from unconstrained values."""
-        return biject_to(self.constraint)
+        return supports.bijection(self.constraint)
 
     @property
     def unconstrained_shape(self) -> Size:
@@ -152,7 +163,8 @@ class Parameter:
 class Named(Target):
     r"""A function of named parameters, each under a constraint of its own.
 
-    With b the bijection of torch's `biject_to` for each parameter's constraint,
+    With b the bijection of torch's `biject_to` for each parameter's constraint, and those of
+    `invflow.vi.supports` for angles, spheres and matrices,
 
     $$\log p(z) = \log p(b(z)) + \log|\det \partial b / \partial z| .$$
 
@@ -187,6 +199,14 @@ class Named(Target):
         if not self.parameters:
             raise ValueError("parameters must name one parameter or more, got none")
         self.dim = sum(parameter.size for parameter in self.parameters.values())
+        which = [
+            supports.circular(each.constraint, each.unconstrained_shape).reshape(-1)
+            for each in self.parameters.values()
+        ]
+        self.angles = tuple(torch.cat(which).nonzero().flatten().tolist())
+        self.angular = frozenset(
+            name for name, each in self.parameters.items() if supports.is_angle(each.constraint)
+        )
 
     def log_density(self, z: Tensor) -> Tensor:
         ladj = z.new_zeros(z.shape[:-1])

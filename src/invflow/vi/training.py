@@ -28,7 +28,7 @@ class Settings:
     """How to train.
 
     Args:
-        batch: draws per step.
+        batch: draws per step, of all processes together.
         draws: draws in a group of the importance-weighted bound; 1 for the evidence lower bound.
         learning_rate: Adam's, in the first rounds.
         round: steps in a round.
@@ -93,6 +93,8 @@ def train(
 ) -> tuple[int, str]:
     """Train a flow in place, as far as it goes; Ctrl-C ends it with the best so far.
 
+    Several processes share the draws of each step; the first alone writes checkpoints.
+
     Args:
         flow: what to train.
         density: of the target.
@@ -114,11 +116,13 @@ def train(
         while run.steps < settings.most_steps and not run.done:
             bound = run.round()
             report(run.steps, bound)
-            if checkpoints is not None:
+            if checkpoints is not None and not distribution.rank():
                 run.save(checkpoints)
         reason = "converged" if run.done else "most_steps"
     except KeyboardInterrupt:
         pass
+    if checkpoints is not None:
+        distribution.wait()  # or another could look for what the first has not written yet
     flow.load_state_dict(run.best)
     return run.steps, reason
 
@@ -145,7 +149,7 @@ class _Run:
         self.density.generator.manual_seed(self.seed + self.steps)
         for _ in range(settings.round):
             self._step()
-        terms = _terms(self.average, self.density, self.check)
+        terms = distribution.of_first(_terms(self.average, self.density, self.check))
         both = torch.isfinite(terms) & torch.isfinite(self.best_terms)
         rise = (terms - self.best_terms)[both]
         gain, error = float(rise.mean()), float(rise.std()) / math.sqrt(max(len(rise), 1))
@@ -166,12 +170,14 @@ class _Run:
 
     def _step(self) -> None:
         settings = self.settings
-        share = settings.batch // distribution.count()
-        first = self.steps * settings.batch + share * distribution.rank()
-        noise = self.noise(first, share, self.like)
+        groups = settings.batch // settings.draws
+        first, share = distribution.part(groups)
+        start = self.steps * settings.batch + first * settings.draws
+        noise = self.noise(start, share * settings.draws, self.like)
         loss, _ = path_loss(self.flow, self.density, noise, settings.draws)
         self.optimizer.zero_grad()
-        loss.backward()
+        # A mean over this process's groups, as its part of the mean over all.
+        (loss * (share * distribution.count() / groups)).backward()
         distribution.average(self.flow.parameters())
         torch.nn.utils.clip_grad_norm_(self.flow.parameters(), 10.0)
         self.optimizer.step()
@@ -206,6 +212,11 @@ class _Run:
             ValueError: it is of another fit.
         """
         loaded = checkpoints.load(self._states())
+        if not distribution.agree(-1 if loaded is None else loaded[0]):
+            raise ValueError(
+                f"directory must be the same for all processes, got {checkpoints.directory}, where "
+                "they find different checkpoints"
+            )
         if loaded is None:
             return []
         self.steps, extra = loaded

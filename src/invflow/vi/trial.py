@@ -6,22 +6,30 @@ import torch
 from torch import Tensor
 
 from invflow.vi.density import Density
+from invflow.vi.probe import names
+from invflow.vi.tails import check_tails
 from invflow.vi.target import BadTarget
 
 #: How far log densities that should be equal may be apart, relatively: single precision allowed.
 EQUAL = 1e-4
 #: How far from the origin to look, besides nearby.
 FAR = 50.0
+#: At how many points: as many as there are dimensions, so that they show in which no gradient
+#: points, if those are not too many.
+POINTS, MOST_POINTS = 32, 256
+#: From how many of them to look along lines.
+LINES = 2
 
 
 def try_out(density: Density) -> None:
-    """Refuse a log density that is random, that mixes the vectors of a batch, or ignores an entry.
+    """Refuse a log density that is random, mixes the vectors of a batch, or does not fall off.
 
     Raises:
         ValueError: it is one of these.
     """
     dim, generator = density.target.dim, density.generator
-    near = 4 * torch.rand((32, dim), generator=generator).double() - 2
+    count = dim + POINTS // 2 if POINTS // 2 <= dim <= MOST_POINTS else POINTS
+    near = 4 * torch.rand((count, dim), generator=generator).double() - 2
     value, score = density.scores(near)
     _same(
         value,
@@ -40,10 +48,21 @@ def try_out(density: Density) -> None:
     used = (score != 0).any(0) | (far != 0).any(0)
     if bool(torch.isfinite(value).all()) and not bool(used.all()):
         places = (~used).nonzero().flatten().tolist()
+        found = names(density.target, near[0])
+        called = [found[i] for i in places]
         raise BadTarget(
             f"log_density must depend on every entry of its vectors, got zero gradients at all "
-            f"{2 * len(near)} points tried for entries {places}: the posterior is improper there"
+            f"{2 * len(near)} points tried for entries {places} ({', '.join(called)}): the "
+            "posterior is improper there"
         )
+    good = torch.isfinite(value)
+    if bool(good.any()):
+        try:
+            check_tails(density, near[good][:LINES], score[good])
+        except BadTarget:
+            raise
+        except Exception:  # a model may fail in any way so far out, and need not work there
+            return
 
 
 def _same(first: Tensor, second: Tensor, what: str, why: str) -> None:

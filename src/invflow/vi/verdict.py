@@ -11,6 +11,10 @@ from invflow.vi.record import Record
 
 #: k-hat from which importance weights have no use (Vehtari et al. 2024).
 POOR = 0.7
+#: k-hat from which the variance of the weights is infinite.
+HEAVY = 0.5
+#: The share of effective draws from which the flow's own draws are as good as weighed ones.
+NEAR = 0.99
 #: The share of the posterior outside of the flow's reach from which draws mislead.
 OUTSIDE = 0.02
 #: The share of draws with a density that is not finite that is worth a word; that ruins a fit.
@@ -23,9 +27,19 @@ LEVELS = ("good", "usable", "bad")
 class Verdict:
     """What `Posterior.diagnose` finds. `str()` says it in words.
 
+    What each level promises of weighed draws, which `draws`, `resample`, `summary` and `to_arviz`
+    give, and of the log evidence:
+
+    - "good": they are those of the posterior within the Monte Carlo errors that are stated, and
+      more than half of the draws count;
+    - "usable": the same, less what the sentences except: few draws count, rare events are off, or
+      the log density is not finite at some draws;
+    - "bad": no number is to be used.
+
+    Mass that neither the fit nor the search with wider noise has met is beyond any of them.
+
     Args:
-        level: "good": draws of the flow are near exact; "usable": after resampling, or with the
-            caution that the sentences ask for; "bad": not to be used.
+        level: "good", "usable" or "bad".
         elbo: evidence lower bound in nats.
         elbo_error: its Monte Carlo standard error.
         log_evidence: by importance sampling, in nats.
@@ -35,6 +49,7 @@ class Verdict:
         draws: how many draws were looked at.
         non_finite: the share of them with a log density that is not finite.
         outside: an estimate of the share of the posterior that the flow does not reach.
+        tail: the share of it that the tail of the weights holds.
         sentences: what is fine, what is not, and what to do.
     """
 
@@ -48,6 +63,7 @@ class Verdict:
     draws: int
     non_finite: float
     outside: float
+    tail: float
     sentences: list[str]
 
     def __str__(self) -> str:
@@ -66,6 +82,7 @@ def judge(
     outside: float = 0.0,
     ignored: Sequence[str] = (),
     improper: Sequence[str] = (),
+    caveat: str = "",
 ) -> Verdict:
     """Return the verdict on an approximation.
 
@@ -75,15 +92,18 @@ def judge(
         outside: estimated share of the posterior that the flow does not reach.
         ignored: parameters that the log density has no gradient in.
         improper: parameters along which it does not fall.
+        caveat: what the evidence of such a target may lack.
     """
-    # What weights say means nothing where there is no posterior, or another one than they see.
-    senseless = bool(ignored or improper) or outside > OUTSIDE
+    # What weights say means nothing where there is no posterior, or hardly any of it is seen.
+    senseless = bool(ignored or improper) or outside > OUTSIDE or found.non_finite >= MANY
     findings = [
         *_of_target(ignored, improper),
         *_of_finiteness(found),
         *([] if senseless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
         *([] if record is None else _of_fit(record)),
+        *([] if senseless else _of_evidence(found)),
+        *([("good", caveat)] if caveat and not senseless else []),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
     return Verdict(
@@ -97,6 +117,7 @@ def judge(
         draws=found.draws,
         non_finite=found.non_finite,
         outside=outside,
+        tail=found.tail,
         sentences=[sentence for _, sentence in findings],
     )
 
@@ -145,18 +166,24 @@ def _of_weights(found: Importance) -> list[Finding]:
     if found.non_finite == 1:
         return []
     effective = found.ess / found.draws
-    light, many = found.khat < POOR, effective > 0.5
+    # Nearly equal weights, whose tail holds less than the Monte Carlo error of any probability.
+    equal = effective > NEAR and found.tail < 0.5 / math.sqrt(found.draws)
+    light, many = found.khat < POOR or equal, effective > 0.5
     if light and many:
-        sentence = (
-            f"The draws are near exact: k-hat {found.khat:.2f} is below {POOR}, and "
-            f"{effective:.0%} of them are effective."
-        )
-        return [("good", sentence)]
+        if found.khat < POOR:
+            why = f"k-hat {found.khat:.2f} is below {POOR}"
+        else:
+            why = (
+                f"the tail of the weights holds {found.tail:.1g} of the posterior, so that its "
+                f"shape, a k-hat of {found.khat:.2f}, is of no account"
+            )
+        near = "near exact" if effective > NEAR else "good when they are weighed"
+        return [("good", f"The draws are {near}: {why}, and {effective:.0%} are effective.")]
     if light:
         sentence = (
-            f"The draws of the flow alone are off, but importance weights repair them: k-hat "
-            f"{found.khat:.2f} is below {POOR}, with {found.ess:.0f} effective draws of "
-            f"{found.draws}. Use resample(), summary() and to_arviz(), which weigh them."
+            "The draws of the flow alone are off, but importance weights repair them: k-hat is "
+            f"{found.khat:.2f}, with {found.ess:.0f} effective draws of {found.draws}. Use "
+            "resample(), summary() and to_arviz(), which weigh them."
         )
         return [("usable", sentence)]
     if many:
@@ -173,6 +200,17 @@ def _of_weights(found: Importance) -> list[Finding]:
         "are effective. Use refine(), which is exact in the limit, or fit a larger flow."
     )
     return [("bad", sentence)]
+
+
+def _of_evidence(found: Importance) -> list[Finding]:
+    """Say where the stated error, for which the weights need a variance, is too small."""
+    if not (found.khat > HEAVY and found.tail > 2 * found.log_evidence_error):
+        return []
+    sentence = (
+        f"The log evidence may be off by more than its error, up to about {found.tail:.2g}, which "
+        "is what the tail of the weights holds."
+    )
+    return [("good", sentence)]
 
 
 def _of_reach(found: Importance, outside: float) -> list[Finding]:

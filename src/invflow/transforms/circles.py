@@ -1,0 +1,144 @@
+"""Charts of circles: numbers to angles, for vectors of which some entries are angles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.transforms.base import Transform
+
+#: The largest concentration: the density opposite of the centre is e^10 times less than at it.
+MOST = 5.0
+#: Terms of the series of a distribution function, enough for that concentration; knots of a table
+#: of it, and steps of Newton's method from there, that invert it to rounding.
+TERMS, KNOTS, NEWTONS = 25, 129, 3
+
+
+class Circles(Transform):
+    r"""Some entries onto the circle, so that a standard normal one becomes von Mises on it.
+
+    $$x_i = c_i + F_{\kappa_i}^{-1}(\Phi(z_i)), \qquad
+    \log|\det dx/dz| = \sum_i \log N(z_i; 0, 1) - \log f_{\kappa_i}(x_i - c_i)$$
+
+    for the entries that are angles, in radians; the others stay as they are. $f_\kappa$ and
+    $F_\kappa$ are density and distribution function of von Mises with mean 0 and concentration
+    $\kappa$: at zero, where it starts, it is uniform. The circle is cut opposite of its centre
+    $c_i$, where z is far out. Neither is learned: they are measured, and set by `set`, so that a
+    density has little mass at the cut and is near a normal one in z. On the way back any number
+    counts as the angle that it is.
+
+    Args:
+        features: number of features, D.
+        angles: which of them are angles.
+
+    Raises:
+        TypeError: an argument of the wrong type.
+        ValueError: `features` below 1, or angles that are no different features.
+
+    References:
+        Mardia and Jupp 2000, Directional Statistics, section 3.5.4.
+
+    Example:
+        >>> circles = Circles(2, angles=[1])
+        >>> x, _ = circles(torch.tensor([5.0, 1.0]))
+        >>> circles.inverse(x + torch.tensor([0.0, 2 * math.pi]))[0]
+        tensor([5.0000, 1.0000])
+    """
+
+    centre: Tensor
+    concentration: Tensor
+
+    def __init__(self, features: int, angles: Sequence[int]) -> None:
+        super().__init__(features)
+        if not isinstance(angles, Sequence):
+            raise TypeError(f"angles must be a sequence of integers, got {type(angles).__name__}")
+        self.angles = tuple(_checks.positive_integer("angles", i, minimum=0) for i in angles)
+        if not angles or len(set(angles)) < len(angles) or max(angles) >= features:
+            raise ValueError(
+                f"angles must be different features below {features}, one or more, got "
+                f"{list(angles)}"
+            )
+        self.register_buffer("centre", torch.zeros(len(angles)))
+        self.register_buffer("concentration", torch.zeros(len(angles)))
+
+    @torch.no_grad()
+    def set(self, centre: Tensor, concentration: Tensor) -> None:
+        """Set the circles' centres and concentrations, (angles,) each.
+
+        Raises:
+            ValueError: a wrong shape, centres that are not finite, concentrations out of [0, 5].
+        """
+        for name, value in (("centre", centre), ("concentration", concentration)):
+            if value.shape != self.centre.shape or not bool(torch.isfinite(value).all()):
+                raise ValueError(f"{name} must be {len(self.angles)} finite numbers, got {value}")
+        if not bool(((concentration >= 0) & (concentration <= MOST)).all()):
+            raise ValueError(f"concentration must be between 0 and {MOST}, got {concentration}")
+        self.centre.copy_(centre)
+        self.concentration.copy_(concentration)
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        flat = self._picked(z)
+        angle = self._quantile(flat)
+        x = self._put(z, self.centre.double() + angle)
+        return x, self._ladj(flat, angle).to(z.dtype)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        turns = (self._picked(x) - self.centre.double()) / (2 * math.pi)
+        angle = 2 * math.pi * (turns - torch.round(turns))
+        # From the nearer end, for its digits.
+        share = self._below(torch.where(angle < 0, angle, -angle)).clamp(
+            torch.finfo(torch.float64).tiny, 0.5
+        )
+        low = torch.special.ndtri(share)
+        flat = torch.where(angle < 0, low, -low)
+        return self._put(x, flat), -self._ladj(flat, angle).to(x.dtype)
+
+    def _picked(self, value: Tensor) -> Tensor:
+        """Return the angles' entries, (*batch, angles), in double precision."""
+        return torch.stack([value[..., i] for i in self.angles], -1).double()
+
+    def _put(self, value: Tensor, entries: Tensor) -> Tensor:
+        columns = list(value.unbind(-1))
+        for place, entry in zip(self.angles, entries.to(value.dtype).unbind(-1), strict=True):
+            columns[place] = entry
+        return torch.stack(columns, -1)
+
+    def _ladj(self, flat: Tensor, angle: Tensor) -> Tensor:
+        normal = -0.5 * flat.square() - 0.5 * math.log(2 * math.pi)
+        return (normal - self._log_density(angle)).sum(-1)
+
+    def _log_density(self, angle: Tensor) -> Tensor:
+        kappa = self.concentration.double()
+        # log I_0(k) is log(e^-k I_0(k)) + k.
+        constant = math.log(2 * math.pi) + torch.special.i0e(kappa).log()
+        return kappa * (torch.cos(angle) - 1) - constant
+
+    def _below(self, angle: Tensor) -> Tensor:
+        r"""Return F, $\frac12 + \frac{1}{2\pi} (x + 2 \sum_j \frac{I_j}{I_0} \sin(j x) / j)$."""
+        kappa = self.concentration.double()
+        ratio, ratios = torch.zeros_like(kappa), list[Tensor]()
+        for j in range(2 * TERMS, 0, -1):  # I_j / I_(j - 1), by the recurrence that is stable
+            ratio = kappa / (2 * j + kappa * ratio)
+            ratios.append(ratio)
+        weights = torch.stack(ratios[::-1]).cumprod(0)[:TERMS]
+        order = torch.arange(1, TERMS + 1, dtype=kappa.dtype, device=kappa.device)
+        waves = torch.sin(angle.unsqueeze(-1) * order) / order
+        return 0.5 + (angle + 2 * (waves * weights.mT).sum(-1)) / (2 * math.pi)
+
+    def _quantile(self, flat: Tensor) -> Tensor:
+        """Return the angle below which a von Mises variable is as often as a normal one below z."""
+        low = torch.where(flat < 0, flat, -flat)
+        share = torch.special.ndtr(low)
+        with torch.no_grad():
+            knots = torch.linspace(-math.pi, 0.0, KNOTS, dtype=flat.dtype, device=flat.device)
+            table = self._below(knots.unsqueeze(-1).expand(KNOTS, len(self.angles))).mT
+            below = (table < share.unsqueeze(-1)).sum(-1)
+            angle = math.pi * (below - 0.5).clamp(min=0.0) / (KNOTS - 1) - math.pi
+        for _ in range(NEWTONS):  # the last of which the derivative is that of
+            angle = angle.detach().clamp(-math.pi, 0.0)
+            angle = angle - (self._below(angle) - share) * torch.exp(-self._log_density(angle))
+        return torch.where(flat < 0, angle, -angle)
