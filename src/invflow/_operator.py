@@ -7,18 +7,15 @@ gradients and mutations that its callers here rule out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
-from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LIBRARY = torch.library.Library("invflow", "FRAGMENT")
-#: What torch calls the types of arguments and results.
-_TYPES: dict[Any, str] = {str: "str", Tensor: "Tensor", list[Tensor]: "Tensor[]"}
 
 
 def operator(function: Callable[P, R]) -> Callable[P, R]:
@@ -27,18 +24,10 @@ def operator(function: Callable[P, R]) -> Callable[P, R]:
     To be called where no gradient is recorded, as in the methods of an autograd function.
     """
     name = function.__name__
-    _LIBRARY.define(name + _schema(function))
+    schema = torch.library.infer_schema(function, mutates_args=())
+    _LIBRARY.define(name + schema)
     _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
     return cast(Callable[P, R], getattr(cast(Any, torch.ops).invflow, name).default)
-
-
-def _schema(function: Callable[..., Any]) -> str:
-    """Return a schema, as `torch.library.infer_schema` does, which knows `list` from 2.7 on."""
-    types = get_type_hints(function)
-    returned = types.pop("return")
-    results = get_args(returned) if get_origin(returned) is tuple else (returned,)
-    arguments = ", ".join(f"{_TYPES[kind]} {name}" for name, kind in types.items())
-    return f"({arguments}) -> ({', '.join(_TYPES[kind] for kind in results)})"
 
 
 def fake(of: Callable[..., Any]) -> Callable[[F], F]:
