@@ -31,7 +31,7 @@ class Fitted:
         if np.ptp(log_likelihood[log_likelihood.argsort()[: len(log_likelihood) // 5]]) == 0:
             raise ValueError("All tail values are the same")
         assert self._psislw is not None
-        return self._psislw(-log_likelihood, normalize=True)
+        return self._psislw(-log_likelihood)
 
 
 @pytest.fixture(params=["installed", "1.x"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from collections.abc import Mapping
@@ -63,13 +64,11 @@ def smoothed(log_weights: Array) -> tuple[Array, float]:
 
 def _smoothed(values: Array) -> tuple[Array, float]:
     az = arviz()
-    if hasattr(az, "psislw"):
-        smooth, khat = az.psislw(values, normalize=False)
-        return smooth, float(khat)
-    from arviz_stats.base import array_stats
-
-    try:  # it takes log likelihoods that are left out, so their weights are the inverse
-        smooth, khat = array_stats.psislw(-values)
+    try:
+        if hasattr(az, "psislw"):
+            smooth, khat = az.psislw(values)
+        else:  # it takes log likelihoods that are left out, so their weights are the inverse
+            smooth, khat = importlib.import_module("arviz_stats.base").array_stats.psislw(-values)
     except ValueError:  # the weights of the whole tail are equal
         return values, math.inf
     # It normalises. The middle is not of the tail, so what was taken off can be read there.
