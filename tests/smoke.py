@@ -115,7 +115,7 @@ def test_the_density_of_a_table(tmp_path: Path) -> None:
         "maf", missing="marginalise", conditional_on=["c"], steps=20, random_state=0
     ).fit(table)
     assert np.isfinite(density.score_samples(table)).all()
-    drawn = density.sample(2, given=table[["c"]].head(3), random_state=0)
+    drawn = density.sample(3, given=table[["c"]].head(3), random_state=0)
     assert list(drawn.dtypes) == list(table.dtypes)
     assert not density.impute(table, random_state=0).isna().any(axis=None)
     assert str(density.calibrate(table))
