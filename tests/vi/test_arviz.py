@@ -20,6 +20,8 @@ def source() -> np.random.Generator:
 class Fitted:
     """The calls of ArviZ 1.x, whose PSIS takes log likelihoods, and normalises."""
 
+    __version__ = "1.3.0"
+
     def __init__(self, az: Any) -> None:
         self.rhat, self.ess = az.rhat, az.ess
         self._psislw = getattr(az, "psislw", None)
@@ -38,7 +40,7 @@ class Fitted:
 def _version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     az = _arviz.arviz()
     if request.param == "1.x":
-        if not hasattr(az, "psislw"):
+        if not az.__version__.startswith("0."):
             pytest.skip("it is the one installed")
         later = Fitted(az)
         monkeypatch.setattr(_arviz, "arviz", lambda: later)

@@ -31,6 +31,11 @@ def arviz() -> Any:
     return arviz
 
 
+def _early(az: Any) -> bool:
+    """Return whether it is ArviZ from before version 1.0."""
+    return int(az.__version__.partition(".")[0]) < 1
+
+
 def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[str, Any]) -> Any:
     """Return ArviZ's InferenceData, which is a DataTree since ArviZ 1.0.
 
@@ -39,7 +44,7 @@ def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[s
         attributes: of the whole.
     """
     az = arviz()
-    if hasattr(az, "InferenceData"):
+    if _early(az):
         return az.from_dict(**groups, attrs=attributes)
     return az.from_dict(groups, attrs={"/": attributes})
 
@@ -65,7 +70,7 @@ def smoothed(log_weights: Array) -> tuple[Array, float]:
 def _smoothed(values: Array) -> tuple[Array, float]:
     az = arviz()
     try:
-        if hasattr(az, "psislw"):
+        if _early(az):
             smooth, khat = az.psislw(values)
         else:  # it takes log likelihoods that are left out, so their weights are the inverse
             smooth, khat = importlib.import_module("arviz_stats.base").array_stats.psislw(-values)
