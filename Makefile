@@ -1,33 +1,37 @@
 # `make run` does the main job, `make test` runs lint, types, tests and doctests, and `make bench`
-# says whether anything has become slower.
+# says whether anything has become slower. `make oldest` and `make newest` run a smoke test with the
+# oldest and the newest versions of all dependencies that pyproject.toml allows.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test format bench clean
+.PHONY: run test format bench oldest newest clean
 
 # Threads that spin while they wait slow each other down where other programs run beside them.
-run test: export OMP_WAIT_POLICY ?= passive
+run test oldest newest: export OMP_WAIT_POLICY ?= passive
 
 run: $(INSTALLED)
 	$(BIN)/invflow vae digits --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples .ci
+	$(BIN)/ruff check src tests benchmarks examples .ci
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -q -n 2 -m "not slow and not gpu"
 
 format: $(INSTALLED)
-	$(BIN)/ruff format src tests benchmarks examples
-	$(BIN)/ruff check --fix src tests benchmarks examples
+	$(BIN)/ruff format src tests benchmarks examples .ci
+	$(BIN)/ruff check --fix src tests benchmarks examples .ci
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/guard.py
 
+oldest newest:
+	PYTHON=$(PYTHON) .ci/versions $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest
 
 # The environment is made anew only when what it is made from has changed.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -1,18 +1,82 @@
-"""The Python examples of the documentation pages run as they stand."""
+"""The examples of the documentation pages run alone, and the commands that pages name exist."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+from invflow.cli.app import app
+from tests.documented import PAGES, ROOT, Block, blocks, spans
+
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # pyright: ignore
+#: Options of the scripts of `benchmarks/`, which pages name as well.
+SCRIPTS = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", blocks(*PAGES[1:]), ids=lambda block: block.name)
+def test_a_block_runs_alone(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), {})
+    block.run()
+
+
+def options(command: str) -> set[str]:
+    parameters = COMMANDS[command].params
+    return {name for each in parameters for name in (*each.opts, *each.secondary_opts)} | {"--help"}
+
+
+def _parse(line: str) -> None:
+    """Parse an `invflow` command as the command line does, without running it."""
+    program, *arguments = shlex.split(line)
+    assert program == "invflow"
+    if arguments[0].startswith("-"):
+        assert arguments == ["--help"]
+        return
+    command = COMMANDS[arguments[0]]
+    context = command.make_context(arguments[0], ["--help"], resilient_parsing=True)
+    given, left, _ = command.make_parser(context).parse_args(arguments[1:])
+    assert not left
+    # A command that is only named has no arguments.
+    missing = [each.name for each in command.params if each.required and not given.get(each.name)]
+    assert not missing or len(arguments) == 1, f"{line}: no {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_those_that_there_are(page: Path) -> None:
+    for span in spans(page):
+        if span.startswith("invflow "):
+            _parse(span.removesuffix(" ..."))
+    for block in blocks(page, language="") + blocks(page, language="sh"):
+        for line in block.text.splitlines():
+            if line.startswith("invflow "):
+                _parse(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["invflow densty a.csv", "invflow density a.csv --stepz 3", "invflow compare", "invflow -x"],
+)
+def test_a_command_that_there_is_not_is_noticed(line: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011  (of whatever kind the parser has)
+        _parse(f"{line} --help-me" if line.endswith("compare") else line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_are_those_that_there_are(page: Path) -> None:
+    ours = {name for command in COMMANDS for name in options(command)}
+    for span in spans(page):
+        for name in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
+            assert name in ours or f'"{name}"' in SCRIPTS, f"{page.name}: {span}"
+
+
+def test_targets_of_make_are_those_that_there_are() -> None:
+    rules = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = set(" ".join(rules).split())
+    lines = [line for page in PAGES for line in spans(page)]
+    lines += [line for block in blocks(*PAGES, language="") for line in block.text.splitlines()]
+    named = {line.split()[1] for line in lines if line.startswith("make ")}
+    assert {"run", "test"} <= named <= targets

@@ -1,28 +1,40 @@
-"""The examples of the README run, one after the other, as a reader would type them."""
+"""Each example of the README runs alone, as a reader would copy it, and shows what it says."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+from tests.documented import PAGES, blocks
+
+EXAMPLES = blocks(PAGES[0])
 
 
-def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)
+
+
+def example(text: str) -> dict[str, Any]:
+    (block,) = [block for block in EXAMPLES if text in block.text]
+    return block.run()
+
+
+def test_variational_inference() -> None:
+    names = example("vi.fit(log_density, dim=2)")
     assert names["draws"].shape == (1000, 2)
-    # A banana, wines: what was learned looks like what was asked for.
-    assert abs(float(names["draws"][:, 1].mean()) - 1.0) < 0.25
-    assert names["pictures"].shape == (10, 64)
+    assert abs(float(names["draws"][:, 1].mean()) - 1.0) < 0.25  # of a banana
+
+
+def test_vae() -> None:
+    assert example("vae.elbo")["pictures"].shape == (10, 64)
+
+
+def test_density_estimation() -> None:
+    names = example("FlowDensity")
     wines, others = names["wines"], names["others"]
     assert list(others.columns) == list(wines.columns)
     assert (others["target"] == 2).all()
@@ -30,3 +42,7 @@ def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features = wines.drop(columns="target")
     alone = -np.log(features.std() * np.sqrt(2 * np.pi * np.e)).sum()
     assert names["scores"].mean() > alone + 1
+
+
+def test_every_example_is_tested() -> None:
+    assert len(EXAMPLES) == 3

@@ -1,9 +1,18 @@
-"""ArviZ, imported where it is used."""
+"""ArviZ, imported where it is used: the one file that knows what moved with its version 1.0."""
 
 from __future__ import annotations
 
+import importlib
+import math
 import warnings
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+#: The fewest draws that have a tail: a fifth of them, five at least.
+FEWEST = 25
 
 
 def arviz() -> Any:
@@ -14,9 +23,66 @@ def arviz() -> Any:
     """
     try:
         with warnings.catch_warnings():
-            # Once a day it announces, on import, that it will change.
+            # Once a day 0.23 announces, on import, that it will change.
             warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
             import arviz
     except ImportError as error:
         raise ImportError('posteriors need ArviZ: pip install "invflow[vi]"') from error
     return arviz
+
+
+def _early(az: Any) -> bool:
+    """Return whether it is ArviZ from before version 1.0."""
+    return int(az.__version__.partition(".")[0]) < 1
+
+
+def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[str, Any]) -> Any:
+    """Return ArviZ's InferenceData, which is a DataTree since ArviZ 1.0.
+
+    Args:
+        groups: by name, the variables of each by name, (chains, draws, *shape).
+        attributes: of the whole.
+    """
+    az = arviz()
+    if _early(az):
+        return az.from_dict(**groups, attrs=attributes)
+    return az.from_dict(groups, attrs={"/": attributes})
+
+
+def smoothed(log_weights: Array) -> tuple[Array, float]:
+    """Return log weights with a Pareto smoothed tail, and its shape, k-hat.
+
+    The weights are not normalised. Where they are -inf they stay so. Where there is no tail to fit,
+    all of them stay, and k-hat is infinite.
+
+    Args:
+        log_weights: finite or -inf, shape (draws,).
+    """
+    some = log_weights > -math.inf
+    if some.sum() < FEWEST:
+        return log_weights, math.inf
+    result = log_weights.copy()
+    with np.errstate(all="ignore"):  # in the fit of the tail, where infinity is right
+        result[some], khat = _smoothed(log_weights[some])
+    return result, math.inf if math.isnan(khat) else khat
+
+
+def _smoothed(values: Array) -> tuple[Array, float]:
+    az = arviz()
+    try:
+        if _early(az):
+            smooth, khat = az.psislw(values)
+        else:  # it takes log likelihoods that are left out, so their weights are the inverse
+            smooth, khat = importlib.import_module("arviz_stats.base").array_stats.psislw(-values)
+    except ValueError:  # the weights of the whole tail are equal
+        return values, math.inf
+    # It normalises. The middle is not of the tail, so what was taken off can be read there.
+    middle = values.argsort()[len(values) // 2]
+    return smooth + (values[middle] - smooth[middle]), float(khat)
+
+
+def convergence(chains: Array) -> tuple[float, float]:
+    """Return R-hat, and the smaller of bulk and tail ESS, of a number's draws, (chains, draws)."""
+    az = arviz()
+    bulk, tail = az.ess(chains, method="bulk"), az.ess(chains, method="tail", prob=(0.05, 0.95))
+    return float(az.rhat(chains)), min(float(bulk), float(tail))

@@ -103,6 +103,7 @@ def fit(
                 seed=seed,
                 progress=progress,
                 directory=directory,
+                ready=ready,
             )
 
         return fit_charted(target, without, points, seed)

@@ -25,13 +25,12 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from invflow.flows.distribution import FlowDistribution
 from invflow.flows.named import Named
-from invflow.vi._arviz import arviz
+from invflow.vi._arviz import smoothed
 from invflow.vi.density import Density
 
 #: How many draws are looked at together.
@@ -122,9 +121,8 @@ def _smoothed(raw: Tensor, finite: Tensor) -> tuple[Tensor, float]:
     """Return the log weights with a smoothed tail, and its shape."""
     if float(finite.max() - finite.min()) < EQUAL:
         return raw, 0.0 if len(finite) > len(raw) / 2 else math.inf
-    with np.errstate(over="ignore"):  # in ArviZ's fit of the tail, where infinity is right
-        smooth, khat = arviz().psislw(raw.numpy(), normalize=False)
-    return torch.from_numpy(smooth), float(khat)
+    smooth, khat = smoothed(raw.numpy())
+    return torch.from_numpy(smooth), khat
 
 
 def _tail_share(raw: Tensor) -> float:

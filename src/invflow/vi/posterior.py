@@ -16,7 +16,7 @@ from invflow._modes import evaluating
 from invflow._version import __version__
 from invflow.flows.named import Named
 from invflow.vi import probe
-from invflow.vi._arviz import arviz
+from invflow.vi._arviz import inference_data
 from invflow.vi.guarded import Guarded
 from invflow.vi.importance import CHUNK, drawn, importance, pool, resampled
 from invflow.vi.record import Record
@@ -115,7 +115,7 @@ class Posterior:
             return self.target.constrain(z)
 
     def to_arviz(self, n: int = 4000, *, resampled: bool = True) -> Any:
-        """Return ArviZ's InferenceData with one chain of `n` draws.
+        """Return ArviZ's InferenceData, or DataTree since ArviZ 1.0, with one chain of `n` draws.
 
         The group `posterior` has the constrained parameters; `sample_stats` has the log density
         "lp" of the target at each draw, "log_q" of the flow, and "log_weight", their difference.
@@ -133,12 +133,17 @@ class Posterior:
         with torch.no_grad():
             named = self.target.constrain(z)
         stats = {"lp": log_p, "log_q": log_q, "log_weight": log_p - log_q}
-        attributes = {"inference_library": "invflow", "inference_library_version": __version__}
-        return arviz().from_dict(
-            posterior={name: _array(value)[None] for name, value in named.items()},
-            sample_stats={name: _array(value)[None] for name, value in stats.items()},
-            attrs={**attributes, "seed": self.seed, "resampled": int(resampled)},
-        )
+        attributes: dict[str, Any] = {
+            "inference_library": "invflow",
+            "inference_library_version": __version__,
+            "seed": self.seed,
+            "resampled": int(resampled),
+        }
+        groups = {
+            "posterior": {name: _array(value)[None] for name, value in named.items()},
+            "sample_stats": {name: _array(value)[None] for name, value in stats.items()},
+        }
+        return inference_data(groups, attributes)
 
     def summary(self, n: int = 16_000) -> DataFrame:
         """Return a table of the parameters: mean, sd, 3% and 97% quantiles, error of the mean.

@@ -27,7 +27,7 @@ from invflow import _checks
 from invflow._version import __version__
 from invflow.flows import Flow
 from invflow.flows.named import Named
-from invflow.vi._arviz import arviz
+from invflow.vi._arviz import convergence, inference_data
 from invflow.vi.density import Density
 from invflow.vi.guarded import Guarded
 from invflow.vi.target import Target
@@ -107,7 +107,9 @@ class Refined:
         return bool((self.rhat < RHAT).all()) and bool((self.ess > ESS).all())
 
     def to_arviz(self) -> Any:
-        """Return ArviZ's InferenceData, with the log density "lp" among the sample statistics.
+        """Return ArviZ's InferenceData, or DataTree since ArviZ 1.0.
+
+        The group `posterior` has the constrained parameters, `sample_stats` the log density "lp".
 
         All chains are whole, so that there may be a few more draws than were asked for.
 
@@ -116,11 +118,12 @@ class Refined:
         """
         with torch.no_grad():
             named = self.target.constrain(self.chains)
-        return arviz().from_dict(
-            posterior={name: value.cpu().numpy() for name, value in named.items()},
-            sample_stats={"lp": self.log_density.cpu().numpy()},
-            attrs={"inference_library": "invflow", "inference_library_version": __version__},
-        )
+        groups = {
+            "posterior": {name: value.cpu().numpy() for name, value in named.items()},
+            "sample_stats": {"lp": self.log_density.cpu().numpy()},
+        }
+        attributes = {"inference_library": "invflow", "inference_library_version": __version__}
+        return inference_data(groups, attributes)
 
     def __str__(self) -> str:
         numbers = (
@@ -186,10 +189,8 @@ def refine(
 
 def _convergence(z: Tensor) -> tuple[Tensor, Tensor]:
     """Return R-hat, and the smaller of bulk and tail ESS, of chains (chains, draws, dim)."""
-    az, values = arviz(), z.cpu().numpy()
-    columns = [np.ascontiguousarray(values[:, :, i]) for i in range(values.shape[2])]
-    rhat = [float(az.rhat(column)) for column in columns]
-    ess = [min(float(az.ess(column, method=how)) for how in ("bulk", "tail")) for column in columns]
+    columns = [np.ascontiguousarray(column) for column in z.cpu().movedim(2, 0).numpy()]
+    rhat, ess = zip(*map(convergence, columns), strict=True)
     return torch.tensor(rhat), torch.tensor(ess)
 
 

@@ -1,0 +1,195 @@
+"""What is imported is declared, and who lacks it is told the extra that brings it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "invflow"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+#: The names of modules where they are not those of what is installed.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "arviz_stats": "arviz",
+    "lightning_fabric": "lightning-fabric",
+    "llvmlite": "numba",
+    "pyro": "pyro-ppl",
+    "pytensor": "pymc",
+    "sklearn": "scikit-learn",
+    "torch.utils.tensorboard": "tensorboard",
+    "triton": "torch",
+}
+#: The extras of files and folders. What is not here is the core, which has none.
+EXTRAS = {
+    "training": ["training"],
+    "vae": ["vae"],
+    "density": ["density"],
+    "vi": ["vi"],
+    "report": ["report"],
+    "report/density": ["report", "density"],
+    "report/vae": ["report", "vae"],
+    "cli": ["cli"],
+    "cli/settings.py": ["cli", "density"],  # or "vae", which have the same
+    "cli/density": ["cli", "density", "report"],
+    "cli/vae": ["cli", "vae", "report"],
+    "cli/posterior.py": ["cli", "vi", "report"],
+    "transforms/compiled": ["fast"],
+    "flows/pyro.py": ["pyro"],
+    "vi/pyro.py": ["vi", "pyro"],
+    "vi/guide.py": ["vi", "pyro"],
+    "vi/pymc.py": ["vi", "pymc"],
+    "vi/stan.py": ["vi", "stan"],
+}
+
+
+def _distribution(module: str) -> str:
+    top = module.partition(".")[0]
+    return DISTRIBUTIONS.get(module, DISTRIBUTIONS.get(top, top))
+
+
+def declared(*extras: str) -> set[str]:
+    """Return what is installed with some extras, by the requirements of pyproject.toml."""
+    found: set[str] = set()
+    requirements = list(PROJECT["dependencies"])
+    for extra in extras:
+        requirements += PROJECT["optional-dependencies"][extra]
+    for requirement in requirements:
+        name, inner = re.match(r"([\w-]+)(?:\[([\w,]+)\])?", requirement).groups()  # pyright: ignore
+        found |= declared(*inner.split(",")) if name == "invflow" else {name}
+    return found
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """Give the modules that a piece of code imports, by statements or `import_module`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module)
+        elif isinstance(node, ast.Call) and node.args:
+            called = ast.unparse(node.func).rpartition(".")[2]
+            first = node.args[0]
+            if called in ("import_module", "required") and isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+def _strangers(tree: ast.AST) -> set[str]:
+    known = {"invflow", *sys.stdlib_module_names}
+    return {_distribution(m) for m in _imported(tree) if m.partition(".")[0] not in known}
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def _extras(file: Path) -> list[str]:
+    place = file.relative_to(SOURCE)
+    for each in (place, *place.parents):
+        if (extras := EXTRAS.get(each.as_posix())) is not None:
+            return extras
+    return []
+
+
+def test_what_is_imported_is_declared() -> None:
+    missing = {
+        str(file.relative_to(SOURCE)): undeclared
+        for file in FILES
+        if (undeclared := _strangers(ast.parse(file.read_text())) - declared(*_extras(file)))
+    }
+    assert not missing
+
+
+def test_what_is_declared_is_imported() -> None:
+    imported = {name for file in FILES for name in _strangers(ast.parse(file.read_text()))}
+    extras = set(PROJECT["optional-dependencies"]) - {"bench", "dev"}
+    # The engine of ArviZ's files is named, not imported.
+    assert declared(*extras) - imported == {"h5netcdf", "h5py"}
+
+
+def test_errors_name_an_extra_that_brings_what_is_missing() -> None:
+    checked = 0
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Try):
+                continue
+            for handler in node.handlers:
+                for extra in re.findall(r"invflow\[(\w+)\]", ast.unparse(handler)):
+                    tried = ast.Module(node.body, [])
+                    assert _strangers(tried) <= declared(extra), f"{file}: {extra}"
+                    checked += 1
+    assert checked > 15
+
+
+#: What a user calls, and the extra that brings what it needs.
+CALLS = {
+    "from invflow.density import FlowDensity": "density",
+    "from invflow.density.table import Parquet": "density",
+    "from invflow.density.calibration import ranks": "density",
+    "from invflow.vae.config import Config": "vae",
+    "from invflow.vae import data; data.load('digits')": "vae",
+    "from invflow.vae import data; data.load('mnist')": "vae",
+    "from invflow.vae import data; data.load('.')": "vae",
+    "from invflow import vi; vi.fit(lambda z: -z.square().sum(-1), dim=1)": "vi",
+    "posterior().diagnose()": "vi",
+    "posterior().summary()": "vi",
+    "posterior().to_arviz()": "vi",
+    "posterior().refine(32, warmup=20)": "vi",
+    "from invflow import vi; vi.AutoIAF(lambda: None)": "pyro",
+    "from invflow import vi; vi.from_pyro(lambda: None)": "pyro",
+    "from invflow import vi; vi.from_pymc(None)": "pymc",
+    "from invflow import vi; vi.from_stan('model.stan')": "stan",
+    "invflow.flows.to_pyro(invflow.MAF(2)())": "pyro",
+    "invflow.MAF(2, inverse='compiled')().sample((3,))": "fast",
+    "from invflow.training.fabric import launch; launch('cpu')": "training",
+    "from invflow.cli import main; main()": "all",
+}
+#: Where nothing can be imported but the core and what comes with it.
+ALONE = """
+import json, pkgutil, sys
+import torch, numpy, safetensors.torch
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import invflow
+
+def posterior():
+    from invflow import vi
+    target = vi.Flat(lambda z: -z.square().sum(-1), 1)
+    return vi.Posterior(target, invflow.flows.Gaussian(1).double())
+
+said = {{}}
+for call in {calls!r}:
+    try:
+        exec(call)
+    except (Exception, SystemExit) as error:
+        said[call] = str(error)
+print(json.dumps(said))
+"""
+
+
+def test_a_user_who_lacks_an_extra_is_told_which(tmp_path: Path) -> None:
+    outside = declared(*PROJECT["optional-dependencies"]) - declared()
+    modules = {name for name, of in DISTRIBUTIONS.items() if of in outside} | outside
+    script = ALONE.format(names=modules, calls=list(CALLS))
+    command = [sys.executable, "-c", script]
+    (tmp_path / "picture.png").touch()
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    wrong = {
+        call: said.get(call)
+        for call, extra in CALLS.items()
+        if f'pip install "invflow[{extra}]"' not in said.get(call, "")
+    }
+    assert not wrong
