@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
-from torch import nn
-
 from invflow import _checks, _saving
+from invflow._part import Part
 
 NamedT = TypeVar("NamedT", bound="Named")
 
 
-class Named(nn.Module):
+class Named(Part):
     """A model that `config.json` and `model.safetensors` can hold.
 
     A subclass with a `name` of its own takes its configuration as arguments, and keeps it in

@@ -42,11 +42,4 @@ def to_pyro(distribution: FlowDistribution) -> Any:
         def __call__(self, sample_shape: Sequence[int] = ()) -> Tensor:
             return self.rsample(sample_shape)
 
-    return PyroFlow(
-        distribution.transform,
-        distribution.base,
-        distribution.context,
-        distribution.batch_shape,
-        distribution.like,
-        distribution.validate_args,
-    )
+    return distribution.rebuilt(PyroFlow, distribution.context, distribution.batch_shape)

@@ -102,7 +102,9 @@ def _stretches(
         The first transform of each, and what kernels need of all of its transforms: nothing, where
         they do not take it.
     """
-    joined = not apart and readable(value, context)  # torch.compile has nothing else to trace then
+    # Asked in this order, torch.compile has nothing else to trace.
+    served = any(isinstance(part, Autoregressive) and part.served for part in parts)
+    joined = not apart and served and readable(value, context)
     batch = value.shape[:-1]
     stretches: list[tuple[Transform, list[compiled.Link]]] = []
     before: object = None

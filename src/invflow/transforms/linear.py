@@ -60,6 +60,9 @@ class LULinear(Transform):
         self.weight = nn.Parameter(torch.zeros(features, features))
         self.bias = nn.Parameter(torch.zeros(features))
 
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        return _checks.no_permutation(tensor, self.features) if name == "order" else None
+
     def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return L, U, and the logarithm of U's diagonal."""
         log_diagonal = torch.tanh(self.weight.diagonal() / _BOUND) * _BOUND

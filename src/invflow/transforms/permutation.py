@@ -70,6 +70,9 @@ class Permutation(Transform):
         super().__init__(features)
         self.register_buffer("order", positions)
 
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        return _checks.no_permutation(tensor, self.features)
+
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.index_select(-1, self.order), z.new_zeros(z.shape[:-1])
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
-from invflow.transforms.compiled import structure
+from invflow.transforms.compiled import dense, structure
 from invflow.transforms.compiled.cpu import (
     activations,
     gradients,
@@ -44,7 +44,7 @@ _SOURCES = (
 
 @cache
 def _key() -> str:
-    """Return what machine code is kept under: what it is made from."""
+    """Return what stands for the files that the kernels are made from."""
     digest = hashlib.sha256()
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -53,12 +53,8 @@ def _key() -> str:
 
 @cache
 def _compiled(name: str, dtype: torch.dtype) -> Any:
-    """Return a kernel, whose machine code is kept on disk where there is a folder for it."""
-    kernel = getattr(kernels, name)
-    try:
-        return kernel(_key(), True, memory.NUMBERS[dtype])
-    except RuntimeError:  # no folder to keep it in
-        return kernel(_key(), False, memory.NUMBERS[dtype])
+    """Return a kernel, compiled now or once before."""
+    return getattr(kernels, name)(f"{name} {dtype} {_key()}", memory.NUMBERS[dtype])
 
 
 class _Network(NamedTuple):
@@ -178,7 +174,7 @@ class Chain:
                 f"{name} must be of shape {tuple(shape)} and {dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
-        return tensor.resolve_neg().contiguous()
+        return dense.whole(name, tensor)
 
     def _order(self, order: Tensor) -> Tensor:
         features = self._layout.features
@@ -187,7 +183,7 @@ class Chain:
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        return order.to(torch.int64).contiguous()
+        return dense.whole("orders", order).to(torch.int64)
 
     def _tiles(self, batch: int) -> int:
         return math.ceil(batch / self.columns)

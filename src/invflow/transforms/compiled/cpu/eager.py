@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import mapped, plain
+from invflow.transforms.compiled import plain
 from invflow.transforms.compiled.cpu.chain import Chain, Kept
+from invflow.transforms.compiled.dense import dense
 from invflow.transforms.compiled.structure import Link
 from invflow.transforms.decode import Method
 
@@ -64,19 +65,21 @@ class _Map(Function):
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
-        ctx.job, ctx.orders = job, orders
-        ctx.save_for_backward(value, kept.room, *tensors)
+        ctx.job, ctx.count = job, len(orders)
+        # Orders too: what is changed on the way is noticed where it is saved so.
+        ctx.save_for_backward(value, kept.room, *orders, *tensors)
         ctx.set_materialize_grads(False)
         return result, ladj
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        value, room, *tensors = ctx.saved_tensors
-        links = _links(ctx.orders, tensors)
+        value, room, *rest = ctx.saved_tensors
+        orders, tensors = rest[: ctx.count], rest[ctx.count :]
+        links = _links(orders, tensors)
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
-        if torch.is_grad_enabled() or not plain() or mapped(bar) or mapped(bar_ladj):
+        if torch.is_grad_enabled() or not plain() or not (dense(bar) and dense(bar_ladj)):
             return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
         chain, kept = ctx.job.chain(links), Kept(value, room)
         if not any(ctx.needs_input_grad[3:]):
