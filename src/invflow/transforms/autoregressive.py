@@ -17,7 +17,6 @@ from invflow.transforms.compiled.dense import check_memory, dense
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
@@ -229,7 +228,10 @@ class Autoregressive(Transform):
             for name, tensor in zip(("context", "context_weight"), given, strict=True):
                 check_memory(name, tensor)
         link = self.link(batch, context)
-        return link if all(each is None or dense(each) for each in link) else None
+        order, bias, weight, offset = link
+        varying = offset is None or dense(offset)
+        plain = varying and dense(bias) and dense(weight) and (order is None or dense(order))
+        return link if plain else None
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""
@@ -280,7 +282,8 @@ def readable(value: Tensor, context: Tensor | None) -> bool:
 def _hooked(module: nn.Module) -> bool:
     """Return whether a call of the module would run more than its class says."""
     own = module.__dict__
-    return "forward" in own or any(own[name] for name in _HOOKS)
+    before = own["_forward_pre_hooks"] or own["_backward_pre_hooks"]
+    return bool("forward" in own or before or own["_forward_hooks"] or own["_backward_hooks"])
 
 
 def _unusable(device: str) -> ImportError:

@@ -28,17 +28,13 @@ def _kinds(device: str) -> tuple[Any, Any]:
     return backend | autocast | autograd[0] | autograd[1], backend | autocast
 
 
-_KINDS = {"cpu": _kinds("CPU"), "cuda": _kinds("CUDA")}
+_KINDS = *_kinds("CPU"), *_kinds("CUDA")
 _keys: Any = torch._C._dispatch_keys  # pyright: ignore[reportPrivateUsage]
 
 
 def dense(tensor: Tensor) -> bool:
     """Return whether a tensor is of the plain kind, on a CPU or on CUDA."""
-    if type(tensor) not in _TYPES:
-        return False
-    kinds = _KINDS["cpu" if tensor.is_cpu else "cuda"]
-    keys = _keys(tensor)
-    return keys == kinds[0] or keys == kinds[1]
+    return type(tensor) in _TYPES and _keys(tensor) in _KINDS
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:
@@ -53,16 +49,27 @@ def whole(name: str, tensor: Tensor) -> Tensor:
         if not dense(copy):
             raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
         return copy.copy_(tensor)
+    return packed(name, tensor)
+
+
+def packed(name: str, tensor: Tensor) -> Tensor:
+    """Return a plain tensor's numbers in one piece of memory; see `whole`."""
+    if tensor.is_contiguous():
+        _check(name, tensor, tensor.numel())
+        return tensor
     check_memory(name, tensor)
     return tensor.contiguous()
 
 
 def check_memory(name: str, tensor: Tensor) -> None:
     """Raise a ValueError if a plain tensor's storage does not hold all of its numbers."""
-    count = tensor.numel()
-    if count and not tensor.is_contiguous():
-        steps = zip(tensor.shape, tensor.stride(), strict=True)
-        count = 1 + sum((size - 1) * stride for size, stride in steps)
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = sum((size - 1) * stride for size, stride in steps)
+    _check(name, tensor, last + 1 if tensor.numel() else 0)
+
+
+def _check(name: str, tensor: Tensor, count: int) -> None:
+    """Check that so many numbers lie in the storage, from the tensor's first one on."""
     needed = (tensor.storage_offset() + count) * tensor.element_size() if count else 0
     held = tensor.untyped_storage().nbytes()
     if held < needed:

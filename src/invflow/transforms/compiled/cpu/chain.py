@@ -155,26 +155,31 @@ class Chain:
             setattr(self._record, name, entry if isinstance(entry, int) else entry.data_ptr())
 
     def _checked(self, link: Link) -> Link:
-        """Return a transform's tensors as they can be read by address."""
+        """Return a transform's tensors, which are plain, as they can be read by address."""
         order, bias, weight, offset = link
         if order is not None:
             order = self._order(order)
-        bias = self._read("bias", bias, (self._network.units,))
-        weight = self._read("weight", weight, (self._network.size,))
+        self._check("bias", bias, (self._network.units,))
+        self._check("weight", weight, (self._network.size,))
         if (offset is not None) != self._varying:
             raise ValueError("transforms must all have a context, or none")
         if offset is not None:
-            offset = self._read("offset", offset, (len(offset), self._network.first))
-        return Link(order, bias, weight, offset)
+            self._check("offset", offset, (len(offset), self._network.first))
+            offset = dense.packed("offset", offset)
+        return Link(order, dense.packed("bias", bias), dense.packed("weight", weight), offset)
 
     def _read(self, name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return a tensor from elsewhere as it can be read by address."""
+        self._check(name, tensor, shape)
+        return dense.whole(name, tensor)
+
+    def _check(self, name: str, tensor: Tensor, shape: Sequence[int]) -> None:
         dtype = self._like.dtype
         if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
             raise ValueError(
                 f"{name} must be of shape {tuple(shape)} and {dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
-        return dense.whole(name, tensor)
 
     def _order(self, order: Tensor) -> Tensor:
         features = self._layout.features
@@ -183,7 +188,7 @@ class Chain:
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        return dense.whole("orders", order).to(torch.int64)
+        return dense.packed("orders", order).to(torch.int64)
 
     def _tiles(self, batch: int) -> int:
         return math.ceil(batch / self.columns)

@@ -79,7 +79,8 @@ class _Map(Function):
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
-        if torch.is_grad_enabled() or not plain() or not (dense(bar) and dense(bar_ladj)):
+        known = bar, bar_ladj, value, *(tensor for tensor in rest if tensor is not None)
+        if torch.is_grad_enabled() or not plain() or not all(map(dense, known)):
             return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
         chain, kept = ctx.job.chain(links), Kept(value, room)
         if not any(ctx.needs_input_grad[3:]):
