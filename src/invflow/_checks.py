@@ -72,7 +72,7 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
     """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1."""
     try:
         # On the CPU, as under `torch.device("meta")` others have no values to be checked.
-        order = torch.as_tensor(value, device=None if isinstance(value, Tensor) else "cpu")
+        order = value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}") from error
     if order.ndim == 0:

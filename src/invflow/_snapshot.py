@@ -11,7 +11,6 @@ from itertools import chain
 from operator import is_
 from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import Parameter
@@ -82,6 +81,11 @@ class Snapshot:
         same = len(now) == len(self._tensors) and all(map(is_, now, self._tensors))
         return same and self._places.are_of(self._module)
 
+    def versions(self) -> list[int]:
+        """Return how often each has been changed in place, where PyTorch counts."""
+        held = (tensor for tensor in self._tensors if tensor is not None)
+        return [tensor._version for tensor in held if not tensor.is_inference()]
+
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function while the module has these tensors.
 
@@ -100,8 +104,8 @@ class Snapshot:
         now = _values(self._places.holders)
         return len(now) == len(self._tensors) and all(
             before is after
-            or not (isinstance(after, Parameter) or before is None or after is None)
-            and (before.device, before.dtype) != (after.device, after.dtype)
+            or (not (isinstance(after, Parameter) or before is None or after is None)
+            and (before.device, before.dtype) != (after.device, after.dtype))
             for before, after in zip(self._tensors, now, strict=True)
         )
 

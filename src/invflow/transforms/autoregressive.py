@@ -94,7 +94,9 @@ class Autoregressive(Transform):
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
-        self.register_buffer("order", positions)
+        like = next(conditioner.parameters(), None)
+        at_home = positions is None or like is None
+        self.register_buffer("order", positions if at_home else positions.to(like.device))
 
     def flaw(self, name: str, tensor: Tensor) -> str | None:
         return _checks.no_permutation(tensor, self.features)
