@@ -104,8 +104,10 @@ class Snapshot:
         now = _values(self._places.holders)
         return len(now) == len(self._tensors) and all(
             before is after
-            or (not (isinstance(after, Parameter) or before is None or after is None)
-            and (before.device, before.dtype) != (after.device, after.dtype))
+            or (
+                not (isinstance(after, Parameter) or before is None or after is None)
+                and (before.device, before.dtype) != (after.device, after.dtype)
+            )
             for before, after in zip(self._tensors, now, strict=True)
         )
 

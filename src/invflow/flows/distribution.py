@@ -42,8 +42,8 @@ class FlowDistribution(Distribution):
     Made by calling a `Flow`. Its mean, variance and entropy have no closed form; the methods
     `estimate_mean`, `estimate_variance` and `estimate_entropy` give them by Monte Carlo.
 
-    It stands for the parameters that the flow has when it is called, by `torch.func.functional_call`
-    for instance, and sees what is changed of them in place, as by an optimizer.
+    It stands for the parameters that the flow has when it is called, which may be other ones for
+    each call by `torch.func.functional_call`. Changes in place, as by an optimizer, are seen.
 
     Args:
         transform: f.

@@ -41,6 +41,9 @@ class Autoregressive(Transform):
     - "auto": on a CPU "compiled" where it can be, else "cached" where the conditioner can; on an
       accelerator "cached" for up to 16 features; otherwise "fixed_point".
 
+    A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
+    "fixed_point" then.
+
     With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
 
@@ -232,13 +235,13 @@ class Autoregressive(Transform):
         link = self.link(batch, context)
         order, bias, weight, offset = link
         varying = offset is None or dense(offset)
-        plain = varying and dense(bias) and dense(weight) and (order is None or dense(order))
-        return link if plain else None
+        ordered = order is None or not order.is_cpu or dense(order)  # elsewhere it is refused
+        return link if varying and ordered and dense(bias) and dense(weight) else None
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""
         if self.inverse_method != "passes" and _hooked(self.conditioner):
-            return self._called()
+            return "fixed_point"  # which calls it: hooks may change what it gives
         if self.inverse_method not in ("auto", "compiled"):
             return self.inverse_method
         device, dtype = x.device.type, next(self.conditioner.parameters(), x).dtype
@@ -253,15 +256,6 @@ class Autoregressive(Transform):
         if not compiled.usable(device):
             raise _unusable(device)
         return "compiled"
-
-    def _called(self) -> str:
-        """Return an inverse that calls the conditioner, whose hooks may change what it gives."""
-        if self.inverse_method in ("cached", "compiled"):
-            raise ValueError(
-                f'inverse="{self.inverse_method}" reads the weights of a conditioner without '
-                'calling it, and this one has hooks: take inverse="auto" or "fixed_point"'
-            )
-        return "fixed_point"
 
     def _choice(self, device: str, served: bool) -> str:
         """Return what "auto" takes: by measurement on a CPU.

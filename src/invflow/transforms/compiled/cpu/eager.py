@@ -65,28 +65,38 @@ class _Map(Function):
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
-        ctx.job, ctx.count = job, len(orders)
-        # Orders too: what is changed on the way is noticed where it is saved so.
-        ctx.save_for_backward(value, kept.room, *orders, *tensors)
+        ctx.job, ctx.orders, ctx.versions = job, orders, _versions(orders)
+        ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
         return result, ladj
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        value, room, *rest = ctx.saved_tensors
-        orders, tensors = rest[: ctx.count], rest[ctx.count :]
-        links = _links(orders, tensors)
+        value, room, *tensors = ctx.saved_tensors
+        if _versions(ctx.orders) != ctx.versions:
+            raise RuntimeError(
+                "one of the orders needed for gradient computation has been modified by an inplace "
+                "operation"
+            )
+        links = _links(ctx.orders, tensors)
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
-        known = bar, bar_ladj, value, *(tensor for tensor in rest if tensor is not None)
-        if torch.is_grad_enabled() or not plain() or not all(map(dense, known)):
+        known = all(map(dense, (bar, bar_ladj, value, *tensors)))
+        if torch.is_grad_enabled() or not plain() or not known:
             return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
         chain, kept = ctx.job.chain(links), Kept(value, room)
         if not any(ctx.needs_input_grad[3:]):
             return None, None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)
         return None, None, result, *gradients
+
+
+def _versions(orders: Sequence[Tensor | None]) -> list[int]:
+    """Return how often each order has been changed in place, where PyTorch counts."""
+    # Not left to autograd, whose hooks on what is saved expect numbers that gradients pass through.
+    counted = (order for order in orders if order is not None and not order.is_inference())
+    return [order._version for order in counted]
 
 
 def _tensors(links: Sequence[Link]) -> list[Tensor]:
