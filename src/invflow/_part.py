@@ -5,10 +5,11 @@ replaced by one of the same sizes; tensors that follow from the sizes alone are 
 the part goes; and tensors that are loaded must be such as the part can have.
 """
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,11 @@ class Part(nn.Module):
 
     #: Attributes that are settled when a part is built.
     settled: ClassVar[frozenset[str]] = frozenset(_SIZES)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # After the parts of this one, whose tensors say where the constants are wanted.
+        self.register_load_state_dict_post_hook(_loaded)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute.
@@ -95,7 +101,10 @@ class Part(nn.Module):
         super()._load_from_state_dict(  # pyright: ignore[reportUnknownMemberType]
             state_dict, prefix, local_metadata, *rest
         )
-        self._renew()
+
+
+def _loaded(part: nn.Module, _: Any) -> None:
+    cast(Part, part)._renew()
 
 
 def _tensors(part: Part, prefix: str) -> Iterator[tuple[nn.Module, str, Tensor, str]]:

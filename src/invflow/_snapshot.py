@@ -4,6 +4,7 @@
 returns and is used later, such as a distribution, has to remember them.
 """
 
+# pyright: reportPrivateUsage=false
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -97,9 +97,8 @@ class Autoregressive(Transform):
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
-        like = next(conditioner.parameters(), None)
-        at_home = positions is None or like is None
-        self.register_buffer("order", positions if at_home else positions.to(like.device))
+        home = next((each.device for each in conditioner.parameters()), None)
+        self.register_buffer("order", None if positions is None else positions.to(home))
 
     def flaw(self, name: str, tensor: Tensor) -> str | None:
         return _checks.no_permutation(tensor, self.features)
@@ -226,12 +225,12 @@ class Autoregressive(Transform):
             return None
         if _hooked(self) or _hooked(cast(nn.Module, self._modules["conditioner"])):
             return None
-        if context is not None:  # or PyTorch would read it for the link
-            given = context, cast(MADE, self._modules["conditioner"]).context_weight
-            if not all(map(dense, given)):
+        weight = cast(MADE, self._modules["conditioner"]).context_weight
+        if context is not None and weight is not None:  # which PyTorch reads for the link
+            if not dense(weight):
                 return None
-            for name, tensor in zip(("context", "context_weight"), given, strict=True):
-                check_memory(name, tensor)
+            check_memory("context", context)
+            check_memory("context_weight", weight)
         link = self.link(batch, context)
         order, bias, weight, offset = link
         varying = offset is None or dense(offset)

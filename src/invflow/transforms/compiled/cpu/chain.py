@@ -28,6 +28,7 @@ from invflow.transforms.compiled.cpu import (
     product,
     queue,
     record,
+    stored,
     sweeps,
     tensors,
     threads,
@@ -37,7 +38,7 @@ from invflow.transforms.compiled.cpu.record import Record
 from invflow.transforms.compiled.structure import Link
 
 _SOURCES = (
-    activations, gradients, kernels, maps, masked, parallel, product, queue, record, sweeps,
+    activations, gradients, kernels, maps, masked, parallel, product, queue, record, stored, sweeps,
     tensors, tiles,
 )  # fmt: skip
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.gradients import bias_gradients, source_panel, target_panel
-from invflow.transforms.compiled.cpu.kept import kernel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
 from invflow.transforms.compiled.cpu.product import total
 from invflow.transforms.compiled.cpu.queue import finish, take
+from invflow.transforms.compiled.cpu.stored import kernel
 from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
 from invflow.transforms.compiled.cpu.tensors import (
     numbers,
@@ -38,7 +38,7 @@ def chain(source: str, number: type[np.floating[Any]]) -> Any:
     """Return the kernel that maps a batch.
 
     Args:
-        source: what the machine code is kept under: see `kept.kernel`.
+        source: what the machine code is kept under: see `stored.kernel`.
         number: the precision.
     """
 

@@ -48,14 +48,14 @@ def kernel(source: str) -> Callable[[Callable[[int], None]], Any]:
         run.__qualname__ = f"{run.__qualname__}_{name}"  # by which code is found once it is loaded
         signature = (types.int64,), types.void
         result: Any = CFunc(run, signature, locals={}, options={"error_model": "numpy"})
-        result._cache = Kept(source)
+        result._cache = Stored(source)
         result.compile()
         return result
 
     return compiled
 
 
-class Kept:
+class Stored:
     """What Numba asks for machine code, and gives it to: a cache as its own are.
 
     Args:
