@@ -46,8 +46,12 @@ class Part(nn.Module):
                 )
         elif (part := own.get("_modules", {}).get(name)) is not None:
             _check_part(name, part, value)
-        elif isinstance(own.get("_buffers", {}).get(name), Tensor) and isinstance(value, Tensor):
-            _check_tensor(self, name, name, value, value)
+        elif (buffer := own.get("_buffers", {}).get(name)) is not None and value is not None:
+            if isinstance(value, Tensor) and value.shape != buffer.shape:
+                shapes = tuple(buffer.shape), tuple(value.shape)
+                raise ValueError(f"{name} must have shape {shapes[0]}, got {shapes[1]}")
+            if isinstance(value, Tensor):  # or PyTorch says what it is not
+                _check_tensor(self, name, name, value, value)
         super().__setattr__(name, value)
 
     def constants(self) -> Mapping[str, Tensor]:

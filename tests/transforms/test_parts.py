@@ -171,6 +171,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, Any, type[Exception], str]] = {
     ),
     "order-no-permutation": (_built, "order", torch.tensor([0, 0, 1]), ValueError, "permutation"),
     "order-of-numbers": (_built, "order", torch.tensor([0.0, 1, 2]), TypeError, "integers"),
+    "order-too-long": (_built, "order", torch.arange(4), ValueError, r"shape \(3,\), got \(4,\)"),
+    "order-as-a-list": (_built, "order", [0, 1, 2], TypeError, "buffer 'order'"),
     "features": (_built, "features", 4, AttributeError, "settled"),
     "context": (_built, "context", 4, AttributeError, "settled"),
     "layout": (lambda: _made(1), "layout", _made(1, 4).layout, AttributeError, "settled"),
