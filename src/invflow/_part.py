@@ -67,21 +67,25 @@ class Part(nn.Module):
         for name, tensor in self.constants().items():
             self.register_buffer(name, tensor, persistent=False)
 
-    def _renew(self) -> None:
-        """Make the constants anew, where the other tensors are, and in their precision."""
+    def _renew(self, kept: Callable[[str, Tensor, Tensor], bool]) -> None:
+        """Make those constants anew that are not `kept`, given the name, and what is and would be.
+
+        They come to where the other tensors are, in their precision.
+        """
         for name, tensor in self.constants().items():
-            before = self._buffers[name]
-            assert before is not None
-            like = next((own for _, _, own, _ in _tensors(self, "")), before)
-            dtype = like.dtype if like.is_floating_point() else before.dtype
-            self._buffers[name] = tensor.to(
-                like.device, dtype if tensor.is_floating_point() else tensor.dtype
-            )
+            now = self._buffers[name]
+            assert now is not None
+            like = next((own for _, _, own, _ in _tensors(self, "")), now)
+            dtype = like.dtype if like.is_floating_point() else now.dtype
+            anew = tensor.to(like.device, dtype if tensor.is_floating_point() else tensor.dtype)
+            if not kept(name, now, anew):
+                self._buffers[name] = anew
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the part: what `to_empty` leaves without values, no file could bring back."""
+        before = dict(self._buffers)
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
-        self._renew()
+        self._renew(lambda name, now, _: _same(before[name], now))
         return self
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -108,7 +112,21 @@ class Part(nn.Module):
 
 
 def _loaded(part: nn.Module, _: Any) -> None:
-    cast(Part, part)._renew()
+    """Let the constants follow tensors that have been assigned, not copied."""
+    cast(Part, part)._renew(
+        lambda _, now, anew: (now.device, now.dtype) == (anew.device, anew.dtype)
+    )
+
+
+def _same(before: Tensor | None, after: Tensor) -> bool:
+    """Whether a tensor has its values still, on another device or in another precision."""
+    if before is None or before.is_meta or after.is_meta:
+        return False
+    if type(before) is not type(
+        after
+    ):  # as PyTorch's fake tensors, which have no values to look at
+        return True
+    return torch.equal(before, after.to(before.device, before.dtype))
 
 
 def _tensors(part: Part, prefix: str) -> Iterator[tuple[nn.Module, str, Tensor, str]]:
