@@ -52,7 +52,7 @@ class Part(nn.Module):
                 raise ValueError(f"{name} must have shape {shapes[0]}, got {shapes[1]}")
             if isinstance(value, Tensor):  # or PyTorch says what it is not
                 _check_tensor(self, name, name, value, value)
-        super().__setattr__(name, value)
+        super().__setattr__(name, cast(Any, value))
 
     def constants(self) -> Mapping[str, Tensor]:
         """Return the tensors that follow from the sizes, which are buffers of these names."""
