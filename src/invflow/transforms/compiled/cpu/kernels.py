@@ -1,7 +1,7 @@
 """The kernels: a chain of transforms over the tiles of a batch, its reverse, and gradients.
 
-Numba compiles them. A tile goes through all transforms while it is in the processor's cache. Threads
-that run a kernel on the same `record` share its work.
+Numba compiles them. A tile goes through all transforms while it is in the processor's cache.
+Threads that run a kernel on the same `record` share its work.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
