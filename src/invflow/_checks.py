@@ -71,7 +71,8 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tensor:
     """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1."""
     try:
-        order = torch.as_tensor(value)
+        # On the CPU, as under `torch.device("meta")` others have no values to be checked.
+        order = value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}") from error
     if order.ndim == 0:
@@ -79,11 +80,18 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
     integers = not (order.dtype.is_floating_point or order.dtype.is_complex)
     if len(order) and (not integers or order.dtype == torch.bool):
         raise TypeError(f"{name} must hold integers, got dtype {order.dtype}")
-    if order.ndim != 1 or sorted(order.tolist()) != list(range(features)):
-        raise ValueError(
-            f"{name} must be a permutation of 0 .. {features - 1}, got {order.tolist()}"
-        )
-    return order.to(torch.long, copy=True)
+    if flaw := no_permutation(order, features):
+        raise ValueError(f"{name} {flaw}")
+    # Where tensors are made.
+    device = order.device if isinstance(value, Tensor) else torch.get_default_device()
+    return order.to(device, torch.long, copy=True)
+
+
+def no_permutation(order: Tensor, features: int) -> str | None:
+    """Return why integers are not a permutation of 0 .. features - 1, None if they are."""
+    if order.ndim == 1 and sorted(order.tolist()) == list(range(features)):
+        return None
+    return f"must be a permutation of 0 .. {features - 1}, got {order.tolist()}"
 
 
 def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) -> None:

@@ -200,6 +200,7 @@ class Attention(CachedConditioner):
         torch.Size([5, 3, 2])
     """
 
+    settled = CachedConditioner.settled | {"heads"}
     later: Tensor
 
     def __init__(
@@ -248,8 +249,10 @@ class Attention(CachedConditioner):
             out_bias=torch.tensor(start),
         )
         self.head = nn.ParameterDict(head._asdict())
-        later = torch.ones(features, features, dtype=torch.bool).triu(1)
-        self.register_buffer("later", later, persistent=False)
+        self.keep_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        return {"later": torch.ones(self.features, self.features, dtype=torch.bool).triu(1)}
 
     def _blocks(self) -> list[_Block]:
         blocks = cast(Iterable[nn.ParameterDict], self.blocks)

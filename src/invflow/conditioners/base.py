@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from invflow._part import Part
 
 
-class Conditioner(nn.Module, ABC):
+class Conditioner(Part, ABC):
     """A causal network: the parameters of feature i from features before i and from the context.
 
     The context reaches the parameters of every feature, the first one's too. A conditioner works
@@ -180,6 +182,7 @@ class ReversiblePlan(Plan):
 class CachedConditioner(Conditioner):
     """A conditioner that can also be taken one feature at a time, in both directions."""
 
+    settled = Conditioner.settled | {"plan"}
     plan: Plan
 
     @abstractmethod

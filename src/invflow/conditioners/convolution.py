@@ -322,9 +322,12 @@ class MaskedConvolution(CachedConditioner):
         self._context_kernel_size = around
         inputs = 2 * context // (height * width) * around**2
         self.context_weight = nn.Parameter(torch.empty(units[1], inputs)) if context else None
-        for i, mask in enumerate(masks):
-            self.register_buffer(f"mask_{i}", mask, persistent=False)
+        self.keep_constants()
         self._initialise(start, generator)
+
+    def constants(self) -> dict[str, Tensor]:
+        blocks = enumerate(self._plan.layout.blocks)
+        return {f"mask_{i}": self._plan.mask(*block) for i, block in blocks}
 
     @torch.no_grad()
     def _initialise(self, start: Sequence[float], generator: torch.Generator | None) -> None:

@@ -133,6 +133,8 @@ class LSTM(CachedConditioner):
         torch.Size([5, 3, 2])
     """
 
+    settled = CachedConditioner.settled | {"widths"}
+
     def __init__(
         self,
         features: int,

@@ -63,6 +63,8 @@ class MADE(CachedConditioner):
         torch.Size([5, 3, 2])
     """
 
+    settled = CachedConditioner.settled | {"layout"}
+
     def __init__(
         self,
         features: int,
@@ -100,13 +102,18 @@ class MADE(CachedConditioner):
         self.weight = nn.Parameter(torch.empty(sum(map(math.prod, self.layout.shapes))))
         self.bias = nn.Parameter(torch.zeros(sum(units[1:])))
         self.context_weight = nn.Parameter(torch.empty(units[1], context)) if context else None
-        for i, (layer, source) in enumerate(self.layout.blocks):
-            self.register_buffer(f"mask_{i}", self.layout.mask(layer, source), persistent=False)
         normed = range(1, len(hidden) + 1) if norm else ()
         self.gains = nn.ParameterList(torch.ones(units[layer]) for layer in normed)
-        for layer in normed:
-            self.register_buffer(f"ends_{layer}", self.layout.ends(layer), persistent=False)
+        self.keep_constants()
         self._initialise(start, gain, generator)
+
+    def constants(self) -> dict[str, Tensor]:
+        layout = self.layout
+        normed = range(1, len(layout.hidden) + 1) if layout.norm else ()
+        return {
+            **{f"mask_{i}": layout.mask(*block) for i, block in enumerate(layout.blocks)},
+            **{f"ends_{layer}": layout.ends(layer) for layer in normed},
+        }
 
     @torch.no_grad()
     def _initialise(

@@ -20,14 +20,7 @@ class PyroFlow(FlowDistribution, TorchDistributionMixin):
     @classmethod
     def of(cls, distribution: FlowDistribution) -> PyroFlow:
         """Return a flow's distribution as Pyro's."""
-        return cls(
-            distribution.transform,
-            distribution.base,
-            distribution.context,
-            distribution.batch_shape,
-            distribution.like,
-            distribution.validate_args,
-        )
+        return distribution.rebuilt(cls, distribution.context, distribution.batch_shape)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PyroFlow:
         return PyroFlow.of(FlowDistribution.expand(self, batch_shape))

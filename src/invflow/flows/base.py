@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invflow import _checks
+from invflow._part import Part
 
 
-class Base(nn.Module, ABC):
+class Base(Part, ABC):
     """A distribution of noise vectors.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from functools import wraps
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Size, Tensor
@@ -11,8 +12,28 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._snapshot import Snapshot
 from invflow.flows.base import Base
 from invflow.transforms import Transform
+
+P = ParamSpec("P")
+R = TypeVar("R")
+DistributionT = TypeVar("DistributionT", bound="FlowDistribution")
+
+
+def _as_called(
+    method: Callable[Concatenate[FlowDistribution, P], R],
+) -> Callable[Concatenate[FlowDistribution, P], R]:
+    """Let a method see the parameters that the flow had when it was called."""
+
+    @wraps(method)
+    def run(self: FlowDistribution, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        transform, base = self.snapshots
+        if transform.current() and base.current():
+            return method(self, *args, **kwargs)
+        return transform.run(base.run, method, self, *args, **kwargs)
+
+    return run
 
 
 class FlowDistribution(Distribution):
@@ -20,6 +41,9 @@ class FlowDistribution(Distribution):
 
     Made by calling a `Flow`. Its mean, variance and entropy have no closed form; the methods
     `estimate_mean`, `estimate_variance` and `estimate_entropy` give them by Monte Carlo.
+
+    It stands for the parameters that the flow has when it is called, which may be other ones for
+    each call by `torch.func.functional_call`. Changes in place, as by an optimizer, are seen.
 
     Args:
         transform: f.
@@ -46,6 +70,7 @@ class FlowDistribution(Distribution):
         self.base = base
         self.context = context
         self.like = like
+        self.snapshots = Snapshot(transform), Snapshot(base)
         self.has_rsample = base.has_rsample
         super().__init__(batch_shape, Size([transform.features]), validate_args=validate_args)
 
@@ -73,10 +98,23 @@ class FlowDistribution(Distribution):
         context = self.context
         if context is not None:
             context = context.expand(*batch_shape, context.shape[-1])
-        return FlowDistribution(
-            self.transform, self.base, context, batch_shape, self.like, self.validate_args
-        )
+        return self.rebuilt(FlowDistribution, context, batch_shape)
 
+    def rebuilt(
+        self, kind: Callable[..., DistributionT], context: Tensor | None, batch_shape: Size
+    ) -> DistributionT:
+        """Return a distribution over the same parameters: of another kind, or at another context.
+
+        Args:
+            kind: this class, or one that is derived from it.
+            context: shape (*batch, context), or None.
+            batch_shape: the batch shape.
+        """
+        other = kind(self.transform, self.base, context, batch_shape, self.like, self.validate_args)
+        other.snapshots = self.snapshots
+        return other
+
+    @_as_called
     def rsample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -88,6 +126,7 @@ class FlowDistribution(Distribution):
         z = self._noise(self.base.rsample, sample_shape, generator)
         return self.transform(z, self.context)[0]
 
+    @_as_called
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -96,6 +135,7 @@ class FlowDistribution(Distribution):
             z = self._noise(self.base.sample, sample_shape, generator)
             return self.transform(z, self.context)[0]
 
+    @_as_called
     def rsample_and_log_prob(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -129,6 +169,7 @@ class FlowDistribution(Distribution):
         dtype, device = self.like.dtype, self.like.device
         return draw(shape, dtype=dtype, device=device, generator=generator)
 
+    @_as_called
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of `value` in nats.
 

@@ -53,10 +53,13 @@ class Flow(Named):
             raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
         self.transform = transform
         self.base = as_base(base, transform.features, generator)
-        # Knows the dtype and the device of a flow that has no parameters.
-        self.register_buffer("_like", torch.empty(0), persistent=False)
+        self.keep_constants()
 
     _like: Tensor
+
+    def constants(self) -> dict[str, Tensor]:
+        # Knows the dtype and the device of a flow that has no parameters.
+        return {"_like": torch.empty(0)}
 
     @property
     def features(self) -> int:

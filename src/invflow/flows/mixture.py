@@ -164,7 +164,8 @@ def _log_prob(part: FlowDistribution, value: Tensor) -> Tensor:
         return part.log_prob(value)
     inside = part.support.check(value)
     # What is outside gives NaN, and so would its gradient: something inside stands for it.
-    stand_in = part.transform(torch.zeros_like(value), part.context)[0].detach()
+    transform, _ = part.snapshots
+    stand_in = transform.run(part.transform, torch.zeros_like(value), part.context)[0].detach()
     log_prob = part.log_prob(torch.where(inside.unsqueeze(-1), value, stand_in))
     return torch.where(inside, log_prob, -torch.inf)
 

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from invflow import _checks, _saving
+from invflow._part import Part
 from invflow._sized import sized_by
 
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 NamedT = TypeVar("NamedT", bound="Named")
 
 
-class Named(nn.Module):
+class Named(Part):
     """A model that `config.json` and `model.safetensors` can hold.
 
     A subclass with a `name` of its own takes its configuration as arguments, and keeps it in
@@ -65,7 +67,22 @@ class Named(nn.Module):
             ValueError: a model without a name, or with a part that has none.
         """
         config = self.described()
+        self._check_config(config)
         _saving.write(Path(directory), config.pop("name"), config, self.state_dict())
+
+    def _check_config(self, config: Mapping[str, Any]) -> None:
+        """Raise a `ValueError` if the configuration does not rebuild this model any more."""
+        with torch.device("meta"):
+            twin = _anatomy(build(**config))
+        own = _anatomy(self)
+        changed = [path for path in own.keys() | twin.keys() if own.get(path) != twin.get(path)]
+        if changed:
+            path = min(changed)
+            raise ValueError(
+                f"{path or type(self).__name__} has been changed since the model was built, and "
+                "its configuration would not rebuild it: save its state_dict() instead, or build "
+                "the model with the change"
+            )
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
@@ -92,11 +109,36 @@ class Named(nn.Module):
             # Loading is no reason to draw numbers.
             with torch.random.fork_rng(devices=[]), sized_by(state, config):
                 model = kinds[name](**config)
-            dtype = next((v.dtype for v in state.values() if v.is_floating_point()), None)
-            model.to(dtype=dtype).load_state_dict(state)
+            dtypes = {v.dtype: key for key, v in state.items() if v.is_floating_point()}
+            model.to(dtype=next(iter(dtypes), None)).load_state_dict(state)
+            _check_one(dtypes)
         except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
             raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
         return model.to(device=device)
+
+
+def _anatomy(model: nn.Module) -> dict[str, Any]:
+    """Return what a model's parts are, by their paths: their classes and plain attributes."""
+    return {
+        path: (type(part), {key: value for key, value in vars(part).items() if _tells(part, key)})
+        for path, part in model.named_modules()
+    }
+
+
+def _tells(part: nn.Module, name: str) -> bool:
+    """Whether an attribute says what the part computes; of classes made elsewhere none is known."""
+    how = {"training", "config", "inverse_method", "tolerance", "checkpoint"}
+    known = type(part).__module__.startswith("invflow.")
+    return known and name not in how and not name.startswith("_")
+
+
+def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
+    """Raise a `TypeError` if there are several precisions, or one that is not for arithmetic."""
+    known = [dtype for dtype in dtypes if dtype in _DTYPES]
+    for dtype, key in list(dtypes.items())[::-1]:
+        if len(dtypes) > 1 or dtype not in known:
+            names = ", ".join(map(str, dtypes))
+            raise TypeError(f"{key} is of {dtype}: a model has one precision, got {names}")
 
 
 def build(name: str, **config: Any) -> Any:

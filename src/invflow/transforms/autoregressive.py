@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from invflow import _checks
 from invflow.conditioners import MADE, CachedConditioner, Conditioner
 from invflow.transforms import cached, compiled, fixed_point, passes
 from invflow.transforms.base import Transform
+from invflow.transforms.compiled.dense import check_memory, dense
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
-_PLAIN = frozenset((Tensor, Parameter, type(None)))
-_HOOKS = itemgetter(
-    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
-)
+_JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
@@ -44,6 +40,9 @@ class Autoregressive(Transform):
     - "passes": D whole passes and plain autograd. The reference, and slow.
     - "auto": on a CPU "compiled" where it can be, else "cached" where the conditioner can; on an
       accelerator "cached" for up to 16 features; otherwise "fixed_point".
+
+    A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
+    "fixed_point" then.
 
     With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
@@ -91,34 +90,65 @@ class Autoregressive(Transform):
         if not isinstance(conditioner, Conditioner):
             raise TypeError(f"conditioner must be a Conditioner, got {type(conditioner).__name__}")
         super().__init__(conditioner.features, conditioner.context)
-        self.conditioner = conditioner
-        self.order: Tensor | None
-        self.univariate = as_univariate(univariate)
-        if conditioner.outputs != self.univariate.parameters:
-            raise ValueError(
-                f"conditioner must give {self.univariate.parameters} parameters per feature for "
-                f"{self.univariate!r}, got {conditioner.outputs}"
-            )
-        self.method = cached.method(conditioner, self.univariate)
-        self.inverse_method = _checks.choice("inverse", inverse, INVERSES)
-        if inverse == "cached" and self.method is None:
-            raise ValueError(
-                f'inverse="cached" needs a conditioner with a decoder, '
-                f"got {type(conditioner).__name__}"
-            )
-        self._compiled = compiled.serves(conditioner, self.univariate)
-        if inverse == "compiled" and not self._compiled:
-            raise ValueError(
-                'inverse="compiled" needs a MADE without norm and an affine, gated or additive '
-                f"map, got {type(conditioner).__name__} and {self.univariate!r}"
-            )
-        if inverse == "compiled" and not any(map(compiled.usable, compiled.DTYPES)):
-            raise _unusable("cpu")
+        self.conditioner, self.univariate = conditioner, as_univariate(univariate)
+        self.inverse_method = inverse
+        self._join()
         if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
-        self.register_buffer("order", positions)
+        home = next((each.device for each in conditioner.parameters()), None)
+        self.register_buffer("order", None if positions is None else positions.to(home))
+
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        return _checks.no_permutation(tensor, self.features)
+
+    order: Tensor | None
+    conditioner: Conditioner
+    univariate: Univariate
+    #: How the inverse is taken; see `inverse` above.
+    inverse_method: str
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute: another conditioner, map or inverse, if it goes with the others.
+
+        Raises:
+            TypeError: a conditioner, or a map, that is none.
+            ValueError: one of other sizes, or an inverse that it does not have.
+        """
+        before = getattr(self, name) if name in _JOINED and "method" in vars(self) else None
+        super().__setattr__(name, value)
+        if before is not None:
+            try:
+                self._join()
+            except (ImportError, ValueError):
+                super().__setattr__(name, before)
+                raise
+
+    def _join(self) -> None:
+        """See whether what has to fit does, and keep what follows from it."""
+        conditioner, univariate = self.conditioner, self.univariate
+        inverse = _checks.choice("inverse", self.inverse_method, INVERSES)
+        if conditioner.outputs != univariate.parameters:
+            raise ValueError(
+                f"conditioner must give {univariate.parameters} parameters per feature for "
+                f"{univariate!r}, got {conditioner.outputs}"
+            )
+        method = cached.method(conditioner, univariate)
+        if inverse == "cached" and method is None:
+            raise ValueError(
+                f'inverse="cached" needs a conditioner with a decoder, '
+                f"got {type(conditioner).__name__}"
+            )
+        served = compiled.serves(conditioner, univariate)
+        if inverse == "compiled" and not served:
+            raise ValueError(
+                'inverse="compiled" needs a MADE without norm and an affine, gated or additive '
+                f"map, got {type(conditioner).__name__} and {univariate!r}"
+            )
+        if inverse == "compiled" and not any(map(compiled.usable, compiled.DTYPES)):
+            raise _unusable("cpu")
+        self.method, self._compiled = method, served
 
     def _ordered(self, values: Tensor) -> Tensor:
         order = self.order
@@ -129,7 +159,7 @@ class Autoregressive(Transform):
         return values if order is None else values.index_select(-1, order.argsort())
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        link = self.kernel_link(z.shape[:-1], context) if readable(z, context) else None
+        link = self._kernel_link(z, context)
         if link is not None:
             return chain(self, [link], z, inverse=False)
         z = self._ordered(z)
@@ -137,7 +167,7 @@ class Autoregressive(Transform):
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        link = self.kernel_link(x.shape[:-1], context) if readable(x, context) else None
+        link = self._kernel_link(x, context)
         if link is not None:
             return chain(self, [link], x, inverse=True)
         method = self._method(x)
@@ -176,22 +206,41 @@ class Autoregressive(Transform):
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
+    def _kernel_link(self, value: Tensor, context: Tensor | None) -> compiled.Link | None:
+        taken = self.served and readable(value, context)
+        return self.kernel_link(value.shape[:-1], context) if taken else None
+
+    @property
+    def served(self) -> bool:
+        """Whether there are kernels for this transform, and it may take them."""
+        return self._compiled and self.inverse_method in ("auto", "compiled")
+
     def kernel_link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link | None:
         """Return the tensors for the kernels of the CPU, None where these do not take them.
 
         Kernels read plain memory and call no module: not other kinds of tensors, nor where hooks
         would not be called, nor subclasses. See `readable` for when to ask.
         """
-        if not self._compiled or self.inverse_method not in ("auto", "compiled"):
+        if not self.served or type(self) is not Autoregressive:
             return None
-        hooked = _hooked(self) or _hooked(cast(nn.Module, self._modules["conditioner"]))
-        if hooked or type(self) is not Autoregressive:
+        if _hooked(self) or _hooked(cast(nn.Module, self._modules["conditioner"])):
             return None
+        weight = cast(MADE, self._modules["conditioner"]).context_weight
+        if context is not None and weight is not None:  # which PyTorch reads for the link
+            if not dense(weight):
+                return None
+            check_memory("context", context)
+            check_memory("context_weight", weight)
         link = self.link(batch, context)
-        return link if _PLAIN.issuperset(map(type, link[1:])) else None
+        order, bias, weight, offset = link
+        varying = offset is None or dense(offset)
+        ordered = order is None or not order.is_cpu or dense(order)  # elsewhere it is refused
+        return link if varying and ordered and dense(bias) and dense(weight) else None
 
     def _method(self, x: Tensor) -> str:
         """Return the inverse to take for data like these: the one asked for, or the choice."""
+        if self.inverse_method != "passes" and _hooked(self.conditioner):
+            return "fixed_point"  # which calls it: hooks may change what it gives
         if self.inverse_method not in ("auto", "compiled"):
             return self.inverse_method
         device, dtype = x.device.type, next(self.conditioner.parameters(), x).dtype
@@ -221,14 +270,15 @@ class Autoregressive(Transform):
 
 def readable(value: Tensor, context: Tensor | None) -> bool:
     """Return whether the kernels of the CPU can be called now, and read these."""
-    fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"]
-    return fits and _PLAIN.issuperset((type(value), type(context))) and compiled.runs()
+    fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"] and dense(value)
+    return fits and (context is None or dense(context)) and compiled.runs()
 
 
 def _hooked(module: nn.Module) -> bool:
     """Return whether a call of the module would run more than its class says."""
-    state = vars(module)
-    return "forward" in state or any(_HOOKS(state))
+    own = module.__dict__
+    before = own["_forward_pre_hooks"] or own["_backward_pre_hooks"]
+    return bool("forward" in own or before or own["_forward_hooks"] or own["_backward_hooks"])
 
 
 def _unusable(device: str) -> ImportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -12,9 +12,12 @@ from torch.distributions.constraints import Constraint
 from torch.nn import Parameter
 
 from invflow import _checks
+from invflow._part import Part
+from invflow.univariate import Univariate
+from invflow.univariate import univariate as as_univariate
 
 
-class Transform(nn.Module, ABC):
+class Transform(Part, ABC):
     """An invertible map of vectors, z -> x, that may depend on a context.
 
     Calling a transform maps noise z to data x; `inverse` maps back. Both return the value and
@@ -31,6 +34,12 @@ class Transform(nn.Module, ABC):
         super().__init__()
         self.features = _checks.positive_integer("features", features)
         self.context = _checks.positive_integer("context", context, minimum=0)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute: a map of single features to one that fits as well."""
+        if name == "univariate" and "univariate" in vars(self):
+            value = _instead(vars(self)["univariate"], value)
+        super().__setattr__(name, value)
 
     #: Whether a call changes nothing: a second one, as checkpointing makes, gives the same.
     pure: ClassVar[bool] = True
@@ -89,6 +98,19 @@ class Transform(nn.Module, ABC):
 
     @abstractmethod
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
+
+
+def _instead(before: Univariate, value: Any) -> Univariate:
+    """Return a map that is to take the place of another, which it must be able to."""
+    after = as_univariate(value)
+    if after.parameters != before.parameters:
+        raise ValueError(
+            f"univariate must take {before.parameters} parameters per feature, as before, "
+            f"got {after!r}, which takes {after.parameters}"
+        )
+    if after.base != before.base:
+        raise ValueError(f"univariate must suit the base {before.base}, got {after!r}")
+    return after
 
 
 def _first(module: nn.Module) -> Parameter | None:

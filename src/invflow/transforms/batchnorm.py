@@ -67,6 +67,11 @@ class BatchNorm(Transform):
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_variance", torch.ones(features))
 
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        if name == "running_variance" and bool((tensor < 0).any()):
+            return f"must not be negative, got {tensor.min().item()}"
+        return None
+
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         ladj = 0.5 * torch.log(self.running_variance + self.epsilon) - self.log_scale
         x = (z - self.shift) * torch.exp(ladj) + self.running_mean

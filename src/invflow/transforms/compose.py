@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.distributions.constraints import Constraint
 from torch.utils.checkpoint import checkpoint
 
 from invflow import _checks
+from invflow._snapshot import Snapshot
 from invflow.transforms import compiled
 from invflow.transforms.autoregressive import Autoregressive, chain, readable
 from invflow.transforms.base import Transform
@@ -80,7 +81,8 @@ class Compose(Transform):
                 arguments = value, context if part.context else None
                 step = part.inverse if inverse else part
                 if recompute and _pure(part):
-                    value, ladj = checkpoint(step, *arguments, use_reentrant=False)
+                    again = _repeatable(part, step)
+                    value, ladj = checkpoint(again, *arguments, use_reentrant=False)
                 else:
                     value, ladj = step(*arguments)
             total = ladj if total is None else total + ladj
@@ -102,7 +104,9 @@ def _stretches(
         The first transform of each, and what kernels need of all of its transforms: nothing, where
         they do not take it.
     """
-    joined = not apart and readable(value, context)  # torch.compile has nothing else to trace then
+    # Asked in this order, torch.compile has nothing else to trace.
+    served = any(isinstance(part, Autoregressive) and part.served for part in parts)
+    joined = not apart and served and readable(value, context)
     batch = value.shape[:-1]
     stretches: list[tuple[Transform, list[compiled.Link]]] = []
     before: object = None
@@ -118,6 +122,28 @@ def _stretches(
             stretches.append((part, [link]))
         before = method
     return stretches
+
+
+def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a step that gives the same when it is taken again on the way back, or fails.
+
+    That may be after a call by `functional_call` has ended, or after a step of an optimizer.
+    """
+    if torch.compiler.is_compiling():
+        return step
+    snapshot, versions = Snapshot(part), list[int]()
+
+    def run(*arguments: Any) -> Any:
+        if versions and versions != snapshot.versions():
+            raise RuntimeError(
+                f"parameters or buffers of a {type(part).__name__} were changed in place between "
+                "its call and the gradient, for which checkpoint=True calls it again"
+            )
+        result = snapshot.run(step, *arguments)
+        versions[:] = snapshot.versions()
+        return result
+
+    return run
 
 
 def _pure(part: Transform) -> bool:

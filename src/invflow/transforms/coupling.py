@@ -37,7 +37,7 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
     _checks.choice("mask", how, MASKS)
     _check_features(features)
     _checks.positive_integer("count", count)
-    places = torch.arange(features)
+    places = torch.arange(features, device="cpu")
     first = places % 2 == 0 if how == "alternating" else places < (features + 1) // 2
     return [~first if k % 2 else first.clone() for k in range(count)]
 
@@ -76,6 +76,7 @@ class Coupling(Transform):
         (torch.Size([5, 3]), torch.Size([5]))
     """
 
+    settled = Transform.settled | {"kept"}
     order: Tensor
 
     def __init__(
@@ -94,12 +95,16 @@ class Coupling(Transform):
         self.univariate = as_univariate(univariate)
         keep = masks(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
         # What stays first, then what moves.
-        self.register_buffer("order", torch.argsort(~keep, stable=True))
+        positions = [*keep.nonzero().flatten().tolist(), *(~keep).nonzero().flatten().tolist()]
+        self.register_buffer("order", _checks.permutation("order", positions, features))
         self.kept = int(keep.sum())
         start = self.univariate.start * (features - self.kept)
         self.perceptron = Perceptron(
             self.kept, start, hidden_features, context, activation=activation, generator=generator
         )
+
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        return _checks.no_permutation(tensor, self.features)
 
     def _split(self, values: Tensor) -> tuple[Tensor, Tensor]:
         ordered = values.index_select(-1, self.order)
@@ -132,7 +137,7 @@ def _check_features(features: int) -> None:
 
 def _mask(value: Sequence[bool] | Tensor, features: int) -> Tensor:
     try:
-        mask = torch.as_tensor(value)
+        mask = torch.as_tensor(value, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"mask must be a name or a sequence of booleans, got {value!r}") from error
     if mask.dtype != torch.bool:

@@ -11,7 +11,7 @@ from torch.linalg import solve_triangular
 
 from invflow import _checks
 from invflow.transforms.base import Transform
-from invflow.transforms.permutation import ORDERS
+from invflow.transforms.permutation import ORDERS, randperm
 
 #: The limit of the logarithm of a diagonal entry, so that neither direction can overflow.
 _BOUND = 5.0
@@ -56,9 +56,13 @@ class LULinear(Transform):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features)
-        self.register_buffer("order", _permutation(order, features, generator))
         self.weight = nn.Parameter(torch.zeros(features, features))
+        positions = _permutation(order, features, generator)
+        self.register_buffer("order", positions.to(self.weight.device))
         self.bias = nn.Parameter(torch.zeros(features))
+
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        return _checks.no_permutation(tensor, self.features) if name == "order" else None
 
     def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return L, U, and the logarithm of U's diagonal."""
@@ -93,7 +97,7 @@ def _permutation(
         return _checks.permutation("order", order, features)
     match _checks.choice("order", order, ORDERS):
         case "random":
-            return torch.randperm(features, generator=generator)
+            return randperm(features, generator)
         case "reverse":
             return torch.arange(features).flip(0)
         case _:

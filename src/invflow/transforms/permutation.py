@@ -40,10 +40,16 @@ def orders(
     _checks.positive_integer("features", features)
     _checks.positive_integer("count", count)
     if how == "random":
-        rest = [torch.randperm(features, generator=generator) for _ in range(count - 1)]
+        rest = [randperm(features, generator) for _ in range(count - 1)]
         return [None, *rest]
-    backwards = torch.arange(features).flip(0)
+    backwards = torch.arange(features, device="cpu").flip(0)
     return [backwards if how == "reverse" and k % 2 else None for k in range(count)]
+
+
+def randperm(features: int, generator: torch.Generator | None) -> Tensor:
+    """Return a random order, with values whatever the default device."""
+    device = "cpu" if generator is None else generator.device
+    return torch.randperm(features, generator=generator, device=device)
 
 
 class Permutation(Transform):
@@ -69,6 +75,9 @@ class Permutation(Transform):
         positions = _checks.permutation("order", order, features)
         super().__init__(features)
         self.register_buffer("order", positions)
+
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        return _checks.no_permutation(tensor, self.features)
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return z.index_select(-1, self.order), z.new_zeros(z.shape[:-1])

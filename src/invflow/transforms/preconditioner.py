@@ -39,6 +39,11 @@ class Preconditioner(Transform):
         self.register_buffer("location", torch.zeros(features))
         self.register_buffer("scale", torch.eye(features))
 
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        if name == "scale" and bool((tensor.diagonal() <= 0).any() or tensor.triu(1).any()):
+            return "must be lower triangular with a positive diagonal"
+        return None
+
     @torch.no_grad()
     def set(self, location: Tensor, scale: Tensor) -> None:
         """Set the map.

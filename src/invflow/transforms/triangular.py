@@ -43,12 +43,16 @@ class UnitTriangular(Transform):
         self, features: int, *, context: int = 0, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(features, context)
-        rows, columns = torch.tril_indices(features, features, -1)
-        self.given = Parameters(torch.zeros(len(rows)), context, generator)
+        below = features * (features - 1) // 2
+        self.given = Parameters(torch.zeros(below), context, generator)
+        self.keep_constants()
+
+    def constants(self) -> dict[str, Tensor]:
         # Where each entry of U stands in (0, 1, the entries below the diagonal).
-        places = torch.eye(features, dtype=torch.long)
+        rows, columns = torch.tril_indices(self.features, self.features, -1)
+        places = torch.eye(self.features, dtype=torch.long)
         places[rows, columns] = torch.arange(len(rows)) + 2
-        self.register_buffer("_places", places, persistent=False)
+        return {"_places": places}
 
     def _matrix(self, context: Tensor | None, like: Tensor) -> Tensor:
         below = self.given(context, like)

@@ -11,6 +11,7 @@ one launch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, cast
@@ -28,7 +29,6 @@ from invflow.univariate import Additive, Affine, Gated, Univariate
 __all__ = [
     "DTYPES",
     "Link",
-    "mapped",
     "plain",
     "reason",
     "run",
@@ -68,7 +68,14 @@ def reason(device: str) -> str | None:
         return "no CUDA device"
     try:
         operators.engine(device)
-    except ImportError as error:
+    except ModuleNotFoundError as error:  # not installed, which is no fault
+        return str(error)
+    except Exception as error:  # installed and broken, in whatever way
+        warnings.warn(
+            f"the kernels for {device} cannot be used, and PyTorch takes their place: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return str(error)
     return None
 
@@ -89,12 +96,6 @@ def plain() -> bool:
 def runs() -> bool:
     """Return whether the kernels of the CPU can be called now."""
     return plain() and usable("cpu")
-
-
-def mapped(tensor: Tensor) -> bool:
-    """Return whether a tensor stands for many, as in the batched backward of `torch.autograd`."""
-    inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
-    return inner._functorch.is_legacy_batchedtensor(tensor)
 
 
 def run(

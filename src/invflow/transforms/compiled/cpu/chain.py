@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
-from invflow.transforms.compiled import structure
+from invflow.transforms.compiled import dense, structure
 from invflow.transforms.compiled.cpu import (
     activations,
     gradients,
@@ -28,6 +28,7 @@ from invflow.transforms.compiled.cpu import (
     product,
     queue,
     record,
+    stored,
     sweeps,
     tensors,
     threads,
@@ -37,14 +38,14 @@ from invflow.transforms.compiled.cpu.record import Record
 from invflow.transforms.compiled.structure import Link
 
 _SOURCES = (
-    activations, gradients, kernels, maps, masked, parallel, product, queue, record, sweeps,
+    activations, gradients, kernels, maps, masked, parallel, product, queue, record, stored, sweeps,
     tensors, tiles,
 )  # fmt: skip
 
 
 @cache
 def _key() -> str:
-    """Return what machine code is kept under: what it is made from."""
+    """Return what stands for the files that the kernels are made from."""
     digest = hashlib.sha256()
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
@@ -53,12 +54,8 @@ def _key() -> str:
 
 @cache
 def _compiled(name: str, dtype: torch.dtype) -> Any:
-    """Return a kernel, whose machine code is kept on disk where there is a folder for it."""
-    kernel = getattr(kernels, name)
-    try:
-        return kernel(_key(), True, memory.NUMBERS[dtype])
-    except RuntimeError:  # no folder to keep it in
-        return kernel(_key(), False, memory.NUMBERS[dtype])
+    """Return a kernel, compiled now or once before."""
+    return getattr(kernels, name)(f"{name} {dtype} {_key()}", memory.NUMBERS[dtype])
 
 
 class _Network(NamedTuple):
@@ -159,26 +156,31 @@ class Chain:
             setattr(self._record, name, entry if isinstance(entry, int) else entry.data_ptr())
 
     def _checked(self, link: Link) -> Link:
-        """Return a transform's tensors as they can be read by address."""
+        """Return a transform's tensors, which are plain, as they can be read by address."""
         order, bias, weight, offset = link
         if order is not None:
             order = self._order(order)
-        bias = self._read("bias", bias, (self._network.units,))
-        weight = self._read("weight", weight, (self._network.size,))
+        self._check("bias", bias, (self._network.units,))
+        self._check("weight", weight, (self._network.size,))
         if (offset is not None) != self._varying:
             raise ValueError("transforms must all have a context, or none")
         if offset is not None:
-            offset = self._read("offset", offset, (len(offset), self._network.first))
-        return Link(order, bias, weight, offset)
+            self._check("offset", offset, (len(offset), self._network.first))
+            offset = dense.packed("offset", offset)
+        return Link(order, dense.packed("bias", bias), dense.packed("weight", weight), offset)
 
     def _read(self, name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return a tensor from elsewhere as it can be read by address."""
+        self._check(name, tensor, shape)
+        return dense.whole(name, tensor)
+
+    def _check(self, name: str, tensor: Tensor, shape: Sequence[int]) -> None:
         dtype = self._like.dtype
         if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
             raise ValueError(
                 f"{name} must be of shape {tuple(shape)} and {dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
-        return tensor.resolve_neg().contiguous()
 
     def _order(self, order: Tensor) -> Tensor:
         features = self._layout.features
@@ -187,7 +189,7 @@ class Chain:
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        return order.to(torch.int64).contiguous()
+        return dense.packed("orders", order).to(torch.int64)
 
     def _tiles(self, batch: int) -> int:
         return math.ceil(batch / self.columns)

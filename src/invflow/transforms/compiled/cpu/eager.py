@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import mapped, plain
+from invflow.transforms.compiled import plain
 from invflow.transforms.compiled.cpu.chain import Chain, Kept
+from invflow.transforms.compiled.dense import dense
 from invflow.transforms.compiled.structure import Link
 from invflow.transforms.decode import Method
 
@@ -64,7 +65,7 @@ class _Map(Function):
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
-        ctx.job, ctx.orders = job, orders
+        ctx.job, ctx.orders, ctx.versions = job, orders, _versions(orders)
         ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
         return result, ladj
@@ -72,17 +73,30 @@ class _Map(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         value, room, *tensors = ctx.saved_tensors
+        if _versions(ctx.orders) != ctx.versions:
+            raise RuntimeError(
+                "one of the orders needed for gradient computation has been modified by an inplace "
+                "operation"
+            )
         links = _links(ctx.orders, tensors)
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
-        if torch.is_grad_enabled() or not plain() or mapped(bar) or mapped(bar_ladj):
+        known = all(map(dense, (bar, bar_ladj, value, *tensors)))
+        if torch.is_grad_enabled() or not plain() or not known:
             return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
         chain, kept = ctx.job.chain(links), Kept(value, room)
         if not any(ctx.needs_input_grad[3:]):
             return None, None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)
         return None, None, result, *gradients
+
+
+def _versions(orders: Sequence[Tensor | None]) -> list[int]:
+    """Return how often each order has been changed in place, where PyTorch counts."""
+    # Not left to autograd, whose hooks on what is saved expect numbers that gradients pass through.
+    counted = (order for order in orders if order is not None and not order.is_inference())
+    return [order._version for order in counted]
 
 
 def _tensors(links: Sequence[Link]) -> list[Tensor]:

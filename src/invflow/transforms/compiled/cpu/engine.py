@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invflow.conditioners.sweep import MADEPlan
+from invflow.transforms.compiled import dense
 from invflow.transforms.compiled.cpu.chain import Chain, Kept
 from invflow.transforms.compiled.structure import Link
 
@@ -53,8 +54,9 @@ def _chain(
     if offset is not None and offset.shape[1] > 0 and offset.stride(1) == 0:
         first = offset[:, 0]
     elif offset is not None:
-        varying = offset.t()
+        varying = dense.whole("offset", offset.t())
     weight = torch.cat([matrix.flatten() for matrix in matrices])
+    order = dense.whole("orders", order)
     link = Link(order, torch.cat([first, *biases]), weight, varying)
     return Chain(plan.layout, univariate, True, [link])
 

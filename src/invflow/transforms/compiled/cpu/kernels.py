@@ -1,7 +1,7 @@
 """The kernels: a chain of transforms over the tiles of a batch, its reverse, and gradients.
 
-A tile goes through all transforms while it is in the processor's cache. Threads that run a kernel
-on the same `record` share its work.
+Numba compiles them. A tile goes through all transforms while it is in the processor's cache.
+Threads that run a kernel on the same `record` share its work.
 """
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
@@ -12,13 +12,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import cfunc, types
 
 from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.gradients import bias_gradients, source_panel, target_panel
 from invflow.transforms.compiled.cpu.parallel import parallel, reverse_parallel
 from invflow.transforms.compiled.cpu.product import total
 from invflow.transforms.compiled.cpu.queue import finish, take
+from invflow.transforms.compiled.cpu.stored import kernel
 from invflow.transforms.compiled.cpu.sweeps import reverse_sweep, sweep
 from invflow.transforms.compiled.cpu.tensors import (
     numbers,
@@ -33,22 +33,17 @@ from invflow.transforms.compiled.cpu.tensors import (
 )
 from invflow.transforms.compiled.cpu.tiles import clear, copy, load, unload
 
-_SIGNATURE = types.void(types.int64)
 
-
-def chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
+def chain(source: str, number: type[np.floating[Any]]) -> Any:
     """Return the kernel that maps a batch.
 
     Args:
-        key: what the machine code on disk is kept under, beside the code of this file; Numba does
-            not see by itself that a file which this one imports has changed.
-        keep: whether to keep it on disk.
+        source: what the machine code is kept under: see `stored.kernel`.
         number: the precision.
     """
 
-    @cfunc(_SIGNATURE, cache=keep, error_model="numpy")
+    @kernel(source)
     def run(address):
-        _ = key
         job, like = read_record(address), np.empty(0, number)
         starts, tops = read_network(job)
         last, features, columns = job.layers - 1, job.features, job.columns
@@ -97,12 +92,11 @@ def chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
     return run
 
 
-def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
+def reverse_chain(source: str, number: type[np.floating[Any]]) -> Any:
     """Return the kernel that takes cotangents back; see `chain`."""
 
-    @cfunc(_SIGNATURE, cache=keep, error_model="numpy")
+    @kernel(source)
     def run(address):
-        _ = key
         job, like = read_record(address), np.empty(0, number)
         starts, tops = read_network(job)
         last, features, columns = job.layers - 1, job.features, job.columns
@@ -158,12 +152,11 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
     return run
 
 
-def gradients(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
+def gradients(source: str, number: type[np.floating[Any]]) -> Any:
     """Return the kernel for the gradients of biases and matrices, from what the others left."""
 
-    @cfunc(_SIGNATURE, cache=keep, error_model="numpy")
+    @kernel(source)
     def run(address):
-        _ = key
         job, like = read_record(address), np.empty(0, number)
         t = take(address)
         if t >= job.pieces:

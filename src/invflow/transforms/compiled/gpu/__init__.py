@@ -7,4 +7,4 @@ import triton
 
 # Older ones have no products of double precision.
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 5):
-    raise ImportError(f"the kernels need Triton 3.5 or newer, got {triton.__version__}")
+    raise ModuleNotFoundError(f"the kernels need Triton 3.5 or newer, got {triton.__version__}")

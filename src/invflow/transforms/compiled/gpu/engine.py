@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.sweep import MADEPlan
-from invflow.transforms.compiled import structure
+from invflow.transforms.compiled import dense, structure
 from invflow.transforms.compiled.gpu import sweeps
 
 #: Hidden units in a panel.
@@ -96,14 +96,17 @@ def solve(
     """The forward sweep; see `operators.sweep`."""
     biases, _, matrices, _ = plan.unpack(weights)
     batch, features = x.shape
+    if not dense.dense(offset):
+        offset = dense.whole("offset", offset)
+    dense.check_memory("offset", offset)
     z, ladj = torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(batch)
     params = x.new_empty(features * plan.layout.outputs, batch)
     hidden = x.new_empty(plan.hidden_units, batch)
     values = x.new_empty(features + plan.hidden_units, batch)
     _launch(
         sweeps.sweep, plan, univariate, x,
-        _flat(matrices, x), _flat(biases, x), offset, *offset.stride(), order.contiguous(),
-        x.contiguous(), z, ladj, params, hidden, values,
+        _flat(matrices, x), _flat(biases, x), offset, *offset.stride(),
+        dense.whole("orders", order), dense.whole("values", x), z, ladj, params, hidden, values,
     )  # fmt: skip
     return z, ladj, params, hidden
 
@@ -121,7 +124,8 @@ def pull(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
     _, _, matrices, _ = plan.unpack(weights)
-    given = [tensor.contiguous() for tensor in (order, z, params, hidden, bar_z, bar_ladj)]
+    tensors = (order, z, params, hidden, bar_z, bar_ladj)
+    given = [dense.whole("tensors of the reverse sweep", tensor) for tensor in tensors]
     results = [torch.empty_like(tensor) for tensor in given[1:4]]
     flat = _flat([matrix.t() for matrix in matrices], z)
     _launch(sweeps.reverse_sweep, plan, univariate, z, flat, *given, *results)

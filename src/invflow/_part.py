@@ -1,0 +1,178 @@
+"""What the parts of a flow have in common: they stay what they were built as, or say so.
+
+A part is built from sizes and options, and holds tensors. Sizes are settled then; a part may be
+replaced by one of the same sizes; tensors that follow from the sizes alone are made anew wherever
+the part goes; and tensors that are loaded must be such as the part can have.
+"""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+_SIZES = ("features", "context", "outputs")
+
+
+class Part(nn.Module):
+    """A module that a flow is made of: a transform, a conditioner, a base, a flow itself."""
+
+    #: Attributes that are settled when a part is built.
+    settled: ClassVar[frozenset[str]] = frozenset(_SIZES)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # After the parts of this one, whose tensors say where the constants are wanted.
+        self.register_load_state_dict_post_hook(_loaded)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Raises:
+            AttributeError: it is settled.
+            TypeError: a part, or a tensor, is to be replaced by something else.
+            ValueError: by one of other sizes, or by one that cannot stand there.
+        """
+        own = vars(self)
+        if name in own:
+            if name in self.settled:
+                raise AttributeError(
+                    f"{name} of a {type(self).__name__} is settled when it is built: "
+                    f"build another one with {name}={value!r}"
+                )
+        elif (part := own.get("_modules", {}).get(name)) is not None:
+            _check_part(name, part, value)
+        elif (buffer := own.get("_buffers", {}).get(name)) is not None and value is not None:
+            if isinstance(value, Tensor) and value.shape != buffer.shape:
+                shapes = tuple(buffer.shape), tuple(value.shape)
+                raise ValueError(f"{name} must have shape {shapes[0]}, got {shapes[1]}")
+            if isinstance(value, Tensor):  # or PyTorch says what it is not
+                _check_tensor(self, name, name, value, value)
+        super().__setattr__(name, cast(Any, value))
+
+    def constants(self) -> Mapping[str, Tensor]:
+        """Return the tensors that follow from the sizes, which are buffers of these names."""
+        return {}
+
+    def flaw(self, name: str, tensor: Tensor) -> str | None:
+        """Return what keeps a tensor of the right shape from being a parameter or buffer."""
+        return None
+
+    def keep_constants(self) -> None:
+        """Register the `constants` as buffers, which are not saved."""
+        for name, tensor in self.constants().items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    def _renew(self, kept: Callable[[str, Tensor, Tensor], bool]) -> None:
+        """Make those constants anew that are not `kept`, given the name, and what is and would be.
+
+        They come to where the other tensors are, in their precision.
+        """
+        for name, tensor in self.constants().items():
+            now = self._buffers[name]
+            assert now is not None
+            like = next((own for _, _, own, _ in _tensors(self, "")), now)
+            dtype = like.dtype if like.is_floating_point() else now.dtype
+            anew = tensor.to(like.device, dtype if tensor.is_floating_point() else tensor.dtype)
+            if not kept(name, now, anew):
+                self._buffers[name] = anew
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the part: what `to_empty` leaves without values, no file could bring back."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        self._renew(lambda name, now, _: _same(before[name], now))
+        return self
+
+    def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        *rest: Any,
+    ) -> None:
+        """Load tensors.
+
+        Raises:
+            TypeError: one is of another kind, such as integers for weights.
+            ValueError: one is not finite, or cannot be what it is to be.
+        """
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        for part, name, own, key in _tensors(self, prefix):
+            given = state_dict.get(key)
+            if isinstance(given, Tensor) and given.shape == own.shape:
+                _check_tensor(part, name, key, given, given if assign else own)
+        super()._load_from_state_dict(  # pyright: ignore[reportUnknownMemberType]
+            state_dict, prefix, local_metadata, *rest
+        )
+
+
+def _loaded(part: nn.Module, _: Any) -> None:
+    """Let the constants follow tensors that have been assigned, not copied."""
+    cast(Part, part)._renew(
+        lambda _, now, anew: (now.device, now.dtype) == (anew.device, anew.dtype)
+    )
+
+
+def _same(before: Tensor | None, after: Tensor) -> bool:
+    """Whether a tensor has its values still, on another device or in another precision."""
+    if before is None or before.is_meta or after.is_meta:
+        return False
+    if type(before) is not type(
+        after
+    ):  # as PyTorch's fake tensors, which have no values to look at
+        return True
+    return torch.equal(before, after.to(before.device, before.dtype))
+
+
+def _tensors(part: Part, prefix: str) -> Iterator[tuple[nn.Module, str, Tensor, str]]:
+    """Yield all tensors of a part that are loaded, before any is: where, their names and keys."""
+    for path, module in part.named_modules(prefix=prefix.removesuffix(".")):
+        for name, own in (*module._parameters.items(), *module._buffers.items()):
+            if own is not None and name not in module._non_persistent_buffers_set:
+                yield module, name, own, f"{path}.{name}".removeprefix(".")
+
+
+def _check_part(name: str, before: nn.Module, after: Any) -> None:
+    """Check that a part can take the place of another."""
+    if not isinstance(before, Part):
+        return
+    kinds = type(before).__mro__
+    contract = kinds[kinds.index(Part) - 1]
+    if not isinstance(after, contract):
+        raise TypeError(f"{name} must be a {contract.__name__}, got {type(after).__name__}")
+    for size in _SIZES:
+        wanted, found = getattr(before, size, None), getattr(after, size, None)
+        if wanted != found:
+            raise ValueError(f"{name} must have {size}={wanted}, as before, got {found}")
+
+
+def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tensor) -> None:
+    """Check that a tensor can become `own`, a parameter or buffer of this name."""
+    before = (part._parameters | part._buffers)[name]
+    assert before is not None
+    if _kind(given) != _kind(before) or given.layout is not before.layout:
+        raise TypeError(f"{key} must hold {_kind(before)}, got {given.dtype} ({given.layout})")
+    if given.is_meta or type(given) not in (Tensor, Parameter):
+        return
+    value = given.detach().to(own.dtype)
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        count = int((~torch.isfinite(value)).sum())
+        raise ValueError(
+            f"{key} must be finite in {own.dtype}, got {count} entries that are NaN or infinite "
+            f"among {value.numel()}"
+        )
+    if isinstance(part, Part) and (flaw := part.flaw(name, value)):
+        raise ValueError(f"{key} {flaw}")
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_floating_point():
+        return "floating-point numbers"
+    if tensor.is_complex():
+        return "complex numbers"
+    return "booleans" if tensor.dtype == torch.bool else "integers"

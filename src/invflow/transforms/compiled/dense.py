@@ -1,0 +1,79 @@
+"""Which tensors are numbers in memory, as kernels read them by address.
+
+A tensor may be without any: a zero that stands for a whole tensor, one that other tensors stand
+for, one whose storage was freed. Its address is then 0, or that of something else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+_TYPES = frozenset((Tensor, Parameter))
+
+
+def _kinds(device: str) -> tuple[Any, Any]:
+    """Return the dispatch keys of plain tensors, and of those made in inference mode.
+
+    Every other kind has one more: sparse, quantised, functional, batched, fake, conjugate, zero.
+    """
+    inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+    names = device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView"
+    backend, autocast, *autograd = (
+        inner.DispatchKeySet(getattr(inner.DispatchKey, name)) for name in names
+    )
+    return backend | autocast | autograd[0] | autograd[1], backend | autocast
+
+
+_KINDS = *_kinds("CPU"), *_kinds("CUDA")
+_keys: Any = torch._C._dispatch_keys  # pyright: ignore[reportPrivateUsage]
+
+
+def dense(tensor: Tensor) -> bool:
+    """Return whether a tensor is of the plain kind, on a CPU or on CUDA."""
+    return type(tensor) in _TYPES and _keys(tensor) in _KINDS
+
+
+def whole(name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor's numbers in one piece of memory: its own, or a copy.
+
+    Raises:
+        ValueError: its storage has been freed, or is too small for its shape.
+        RuntimeError: it is of a kind that has no numbers to copy.
+    """
+    if not dense(tensor):
+        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+        if not dense(copy):
+            raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
+        return copy.copy_(tensor)
+    return packed(name, tensor)
+
+
+def packed(name: str, tensor: Tensor) -> Tensor:
+    """Return a plain tensor's numbers in one piece of memory; see `whole`."""
+    if tensor.is_contiguous():
+        _check(name, tensor, tensor.numel())
+        return tensor
+    check_memory(name, tensor)
+    return tensor.contiguous()
+
+
+def check_memory(name: str, tensor: Tensor) -> None:
+    """Raise a ValueError if a plain tensor's storage does not hold all of its numbers."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = sum((size - 1) * stride for size, stride in steps)
+    _check(name, tensor, last + 1 if tensor.numel() else 0)
+
+
+def _check(name: str, tensor: Tensor, count: int) -> None:
+    """Check that so many numbers lie in the storage, from the tensor's first one on."""
+    needed = (tensor.storage_offset() + count) * tensor.element_size() if count else 0
+    held = tensor.untyped_storage().nbytes()
+    if held < needed:
+        raise ValueError(
+            f"{name} of shape {tuple(tensor.shape)} must have its {needed} bytes in memory, "
+            f"got a storage of {held}; has it been freed or resized?"
+        )
