@@ -42,8 +42,8 @@ from invflow.transforms.compiled.gpu import engine, sweeps
 kernel = getattr(sweeps, sys.argv[1])
 constants = {
     "LAYERS": 3, "OUTPUTS": 2, "DIRECT": True, "RESIDUAL": True, "ACTIVATION": "gelu",
-    "MAP": "gated", "BOUND": 0.0, "PRECISION": "ieee", "BLOCK": 16, "ROWS": 16, "GROUP": 16,
-    "DEPTH": 16,
+    "MAP": "gated", "BOUND": 0.0, "INPUT_BOUND": 10.0, "PRECISION": "ieee",
+    "BLOCK": 16, "ROWS": 16, "GROUP": 16, "DEPTH": 16,
 }
 types = dict.fromkeys(kernel.arg_names, "*bf16")
 types |= dict.fromkeys(constants, "constexpr") | {"sums": "*fp32"}

@@ -7,6 +7,8 @@ the conditioner has one (`reverse`), otherwise the sweep differentiated (`replay
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from invflow import univariate as univariates
@@ -18,12 +20,14 @@ from invflow.univariate import Univariate
 __all__ = ["Method", "method", "solve"]
 
 
-def method(conditioner: Conditioner, univariate: Univariate) -> Method | None:
+def method(
+    conditioner: Conditioner, univariate: Univariate, input_bound: float = math.inf
+) -> Method | None:
     """Return how the cached inverse of this pair works, None for want of a decoder."""
     for name, kind in CONDITIONERS.items():
         if kind is type(conditioner) and isinstance(conditioner, CachedConditioner):
-            plan = conditioner.plan
-            return Method(name, plan, univariate, plan.recipe, univariates.to_recipe(univariate))
+            plan, recipe = conditioner.plan, univariates.to_recipe(univariate)
+            return Method(name, plan, univariate, plan.recipe, recipe, input_bound)
     return None
 
 
