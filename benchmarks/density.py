@@ -28,7 +28,7 @@ conditioner reads is, where that is not the flow's default.
 moment: each (data, model, seed) is a line in a CSV file that is replaced whole. `table` prints the
 mean over the seeds and, after ±, their standard deviation: of the mean of all test rows, of that
 of all but the worst hundredth, and of the same of the validation rows; and the lowest
-log-likelihood of any test or validation row under any seed. What older results do not say is nan.
+log-likelihood of any test or validation row under any seed. Older results do not say all of it.
 
 `time` makes some updates of each model in turn, so that a machine that slows down slows all of
 them. Times are medians over the turns, "ratio" is the median over the turns of the ratio to
@@ -48,6 +48,7 @@ import argparse
 import csv
 import dataclasses
 import itertools
+import math
 import statistics
 import sys
 import time
@@ -394,7 +395,7 @@ def table(results: list[Result]) -> str:
                 f"{found[0].parameters:,}",
                 _mean_and_spread([each.test for each in found]),
                 _mean_and_spread([each.test_trimmed for each in found]),
-                f"{min(each.worst for each in found):.3g}",
+                _lowest([each.worst for each in found]),
                 _mean_and_spread([each.validation for each in found]),
                 f"{updates:,.0f} of {found[0].updates:,}",
                 str(sum(each.skipped for each in found)),
@@ -404,7 +405,13 @@ def table(results: list[Result]) -> str:
     return directions.table([*header, "best update", "skipped", "seeds"], lines)
 
 
+def _lowest(values: list[float]) -> str:
+    return "" if any(map(math.isnan, values)) else f"{min(values):.3g}"
+
+
 def _mean_and_spread(values: list[float]) -> str:
+    if any(map(math.isnan, values)):
+        return ""
     mean = f"{statistics.fmean(values):.3f}"
     return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
 

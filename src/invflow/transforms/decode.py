@@ -41,9 +41,9 @@ class Method:
     input_bound: float
 
     @property
-    def recipes(self) -> tuple[str, str, str, float]:
-        """All of it, as the operators take it."""
-        return self.kind, self.plan_recipe, self.univariate_recipe, self.input_bound
+    def recipes(self) -> tuple[str, str, float]:
+        """All but the kind, as the operators take it."""
+        return self.plan_recipe, self.univariate_recipe, self.input_bound
 
 
 def plan_of(kind: str, recipe: str) -> Plan:

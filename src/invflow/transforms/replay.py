@@ -139,7 +139,7 @@ class Solve(Function):
 
     @staticmethod
     def forward(method: Method, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
-        return decode(*method.recipes, x, offset, list(weights))
+        return decode(method.kind, *method.recipes, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
@@ -174,7 +174,9 @@ class _Replay(Function):
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
         cotangents = [g_z.contiguous(), g_params.contiguous()]
-        return tuple(replay(*method.recipes, x, z, slopes, offset, list(weights), cotangents))
+        return tuple(
+            replay(method.kind, *method.recipes, x, z, slopes, offset, list(weights), cotangents)
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

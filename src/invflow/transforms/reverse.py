@@ -88,7 +88,7 @@ class Solve(Function):
 
     @staticmethod
     def forward(method: Method, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
-        return decode(*method.recipes, x, offset, list(weights))
+        return decode(method.kind, *method.recipes, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:

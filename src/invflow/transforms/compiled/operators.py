@@ -142,8 +142,7 @@ class Solve(Function):
     def forward(
         method: Method, order: Tensor, x: Tensor, offset: Tensor, *weights: Tensor
     ) -> Solution:
-        _, *recipes = method.recipes
-        return sweep(*recipes, order, x, offset, list(weights))
+        return sweep(*method.recipes, order, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
@@ -175,9 +174,8 @@ class _Pull(Function):
 
     @staticmethod
     def forward(method: Method, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        _, *recipes = method.recipes
         order, z, params, hidden, bar_z, bar_ladj, *weights = tensors
-        return reverse_sweep(*recipes, order, z, params, hidden, bar_z, bar_ladj, weights)
+        return reverse_sweep(*method.recipes, order, z, params, hidden, bar_z, bar_ladj, weights)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

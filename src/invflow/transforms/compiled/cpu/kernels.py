@@ -125,7 +125,8 @@ def reverse_chain(key: str, keep: bool, number: type[np.floating[Any]]) -> Any:
         bottom = tops[last] + starts[last, features]
         sums = numbers(job.sums, (tiles, job.transforms, bottom - features), like)
         tile = np.zeros((bottom + 1) * columns, like.dtype)
-        point, values = np.zeros((2, features * columns), like.dtype)
+        point = np.zeros(features * columns, like.dtype)
+        values = np.zeros(features * columns, like.dtype)
         degrees = masked.unit_degrees(starts)
         final = len(order) - 1
         while t < tiles:
