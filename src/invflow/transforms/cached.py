@@ -7,8 +7,6 @@ the conditioner has one (`reverse`), otherwise the sweep differentiated (`replay
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from invflow import univariate as univariates
@@ -20,9 +18,7 @@ from invflow.univariate import Univariate
 __all__ = ["Method", "method", "solve"]
 
 
-def method(
-    conditioner: Conditioner, univariate: Univariate, input_bound: float = math.inf
-) -> Method | None:
+def method(conditioner: Conditioner, univariate: Univariate, input_bound: float) -> Method | None:
     """Return how the cached inverse of this pair works, None for want of a decoder."""
     for name, kind in CONDITIONERS.items():
         if kind is type(conditioner) and isinstance(conditioner, CachedConditioner):
