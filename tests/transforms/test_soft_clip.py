@@ -251,6 +251,13 @@ def test_bounds_that_are_none_are_refused(bad: float) -> None:
         MAF(2, input_bound="10")  # type: ignore[arg-type]
 
 
+def test_a_bound_is_fixed() -> None:
+    transform = Autoregressive(made(2, (4,))((0.0, 0.0)), input_bound=3.0)
+    with pytest.raises(AttributeError):
+        transform.input_bound = 4.0  # type: ignore[misc]
+    assert transform.input_bound == 3.0
+
+
 def test_transforms_with_other_bounds_are_no_chain() -> None:
     """One call of the kernels has one bound."""
     parts = [

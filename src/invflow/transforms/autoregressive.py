@@ -104,7 +104,7 @@ class Autoregressive(Transform):
                 f"conditioner must give {self.univariate.parameters} parameters per feature for "
                 f"{self.univariate!r}, got {conditioner.outputs}"
             )
-        self.input_bound = _bound(input_bound)
+        self._input_bound = _bound(input_bound)
         self.method = cached.method(conditioner, self.univariate, self.input_bound)
         self.inverse_method = _checks.choice("inverse", inverse, INVERSES)
         if inverse == "cached" and self.method is None:
@@ -125,6 +125,11 @@ class Autoregressive(Transform):
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
         self.register_buffer("order", positions)
+
+    @property
+    def input_bound(self) -> float:
+        """The bound of what the conditioner reads of a feature; infinite for none. It is fixed."""
+        return self._input_bound
 
     def _ordered(self, values: Tensor) -> Tensor:
         order = self.order
