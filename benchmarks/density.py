@@ -21,11 +21,14 @@ deviations off and would choose alone. On the test part it is the mean of all ro
 All have the same number of autoregressive transforms, ReLU networks of the same widths, the order
 reversed after every transform, and splines of 8 bins on [-5, 5]; whatever else a library has
 stands at its default, start and bounds of the scales among them. IAFs are trained by maximum
-likelihood too, through the sequential direction.
+likelihood too, through the sequential direction. "unbounded" and "bounded" say whether what a
+conditioner reads is, where that is not the flow's default.
 
 `run` trains what is not yet among the results, models taking turns, and can be stopped at any
 moment: each (data, model, seed) is a line in a CSV file that is replaced whole. `table` prints the
-mean over the seeds and, after ±, their standard deviation.
+mean over the seeds and, after ±, their standard deviation: of the mean of all test rows, of that
+of all but the worst hundredth, and of the same of the validation rows; and the lowest
+log-likelihood of any test or validation row under any seed. Older results do not say all of it.
 
 `time` makes some updates of each model in turn, so that a machine that slows down slows all of
 them. Times are medians over the turns, "ratio" is the median over the turns of the ratio to
@@ -45,11 +48,13 @@ import argparse
 import csv
 import dataclasses
 import itertools
+import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import directions
 import numpy as np
@@ -162,13 +167,14 @@ class Model:
         return sum(parameter.numel() for parameter in self.module.parameters()) - hidden
 
 
-def _invflow(flow: Callable[..., invflow.Flow]) -> Callable[[int, Budget], Model]:
+def _invflow(flow: Callable[..., invflow.Flow], **options: Any) -> Callable[[int, Budget], Model]:
     def build(features: int, budget: Budget) -> Model:
         module = flow(
             features,
             transforms=budget.transforms,
             hidden_features=budget.hidden,
             activation="relu",
+            **options,
         )
         return Model(module, lambda x: module().log_prob(x))
 
@@ -204,6 +210,8 @@ def _nflows(features: int, budget: Budget) -> Model:
 MODELS: dict[str, Callable[[int, Budget], Model]] = {
     "invflow-maf": _invflow(invflow.MAF),
     "invflow-iaf": _invflow(invflow.IAF),
+    "invflow-iaf-unbounded": _invflow(invflow.IAF, input_bound=None),
+    "invflow-maf-bounded": _invflow(invflow.MAF, input_bound=10.0),
     "zuko-maf": _zuko("MAF"),
     "nflows-maf": _nflows,
     "invflow-nsf": _invflow(invflow.NSF),
@@ -269,6 +277,8 @@ class Result:
         skipped: updates whose gradient was not finite.
         validation: the trimmed mean there.
         test: the mean.
+        test_trimmed: the trimmed mean.
+        worst: the lowest of any row of both parts.
         seconds: of training, evaluations included.
     """
 
@@ -281,6 +291,8 @@ class Result:
     skipped: int
     validation: float
     test: float
+    test_trimmed: float
+    worst: float
     seconds: float
 
     @property
@@ -303,6 +315,7 @@ def train(data: Data, model: str, seed: int) -> Result:
     if state is None:
         raise FloatingPointError(f"{model} on {data.name}: no validation likelihood is finite")
     trainee.model.module.load_state_dict(state)
+    validation, test = map(trainee.likelihoods, (data.validation, data.test))
     return Result(
         data=data.name,
         model=model,
@@ -312,7 +325,9 @@ def train(data: Data, model: str, seed: int) -> Result:
         best_update=best_update,
         skipped=trainee.skipped,
         validation=best,
-        test=float(trainee.likelihoods(data.test).mean()),
+        test=float(test.mean()),
+        test_trimmed=trimmed(test),
+        worst=float(torch.cat([validation, test]).min()),
         seconds=time.perf_counter() - begin,
     )
 
@@ -365,7 +380,7 @@ def run(
 
 def table(results: list[Result]) -> str:
     """Return a Markdown table of the results, averaged over seeds."""
-    header = ["data", "model", "parameters", "test log-likelihood", "validation", "best update"]
+    header = ["data", "model", "parameters", "test", "test, trimmed", "worst row", "validation"]
     lines: list[list[str]] = []
     names = dict.fromkeys(result.data for result in results)
     for data, model in itertools.product(names, MODELS):
@@ -379,16 +394,24 @@ def table(results: list[Result]) -> str:
                 model,
                 f"{found[0].parameters:,}",
                 _mean_and_spread([each.test for each in found]),
+                _mean_and_spread([each.test_trimmed for each in found]),
+                _lowest([each.worst for each in found]),
                 _mean_and_spread([each.validation for each in found]),
                 f"{updates:,.0f} of {found[0].updates:,}",
                 str(sum(each.skipped for each in found)),
                 str(len(found)),
             ]
         )
-    return directions.table([*header, "skipped", "seeds"], lines)
+    return directions.table([*header, "best update", "skipped", "seeds"], lines)
+
+
+def _lowest(values: list[float]) -> str:
+    return "" if any(map(math.isnan, values)) else f"{min(values):.3g}"
 
 
 def _mean_and_spread(values: list[float]) -> str:
+    if any(map(math.isnan, values)):
+        return ""
     mean = f"{statistics.fmean(values):.3f}"
     return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
 

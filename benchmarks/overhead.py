@@ -15,6 +15,7 @@ What is left is Python between the two. All take turns, as in `peers.py`.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from typing import Any, cast
 
@@ -64,7 +65,7 @@ def kernels(flow: invflow.flows.Flow, z: Tensor) -> peers.Call:
     with torch.no_grad():
         links = [layer.link(z.shape[:-1], None) for layer in layers]
         univariate = cast(Any, layers[0].method).univariate_recipe
-        chain = Chain(made.layout, univariate, False, links)
+        chain = Chain(made.layout, univariate, math.inf, False, links)
 
     def call() -> None:
         with torch.no_grad():

@@ -196,12 +196,18 @@ def order(how: str, features: int) -> list[int] | None:
     return torch.randperm(features, generator=generator(3)).tolist()
 
 
-def step(conditioner: str, univariate: str, how: str) -> Callable[..., Autoregressive]:
+def step(
+    conditioner: str, univariate: str, how: str, reads: str = ""
+) -> Callable[..., Autoregressive]:
     def build(inverse: str = "auto") -> Autoregressive:
         map = UNIVARIATES[univariate]
         network = CONDITIONERS[conditioner](map.start)
         positions = order(how, network.features)
-        return perturbed(Autoregressive(network, map, order=positions, inverse=inverse))
+        # More than half of all normal numbers are beyond 0.5, from where on less is read.
+        bound = 1.0 if reads else None
+        return perturbed(
+            Autoregressive(network, map, order=positions, inverse=inverse, input_bound=bound)
+        )
 
     return build
 
@@ -216,14 +222,15 @@ _MAPS = [
     next(_FOR_LINEAR if any(part in name for part in ("narrow", "skip", "no-hidden")) else _FOR_ALL)
     for name in CONDITIONERS
 ]
+_ORDERS = cycle(["random", "reverse/bounded", "same", "random/bounded", "reverse", "same/bounded"])
 _TURNS = [
-    *zip(CONDITIONERS, _MAPS, cycle(["random", "reverse", "same"]), strict=False),
+    *zip(CONDITIONERS, _MAPS, _ORDERS, strict=False),
     *(("made-3-context", name, "random") for name in UNIVARIATES),
 ]
 
 #: Autoregressive transforms, each built with the inverse asked for.
 AUTOREGRESSIVE: dict[str, Callable[..., Autoregressive]] = {
-    "/".join(turn): step(*turn) for turn in _TURNS
+    "/".join(turn): step(*turn[:2], *turn[2].split("/")) for turn in _TURNS
 }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import ctypes
 import gc
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.utils import prune
@@ -31,6 +32,7 @@ def _pair(
     context: int = 0,
     map: Univariate = MAPS[0],
     count: int = 3,
+    input_bound: float | None = None,
     **options: object,
 ) -> tuple[Compose, Compose]:
     """Return transforms in the kernels, and the same ones in PyTorch."""
@@ -41,10 +43,9 @@ def _pair(
     orders = [torch.randperm(features, generator=generator(seed)) for seed in range(count - 1)]
 
     def build(inverse: str) -> Compose:
+        settings = {"inverse": inverse, "input_bound": input_bound}
         each = zip(networks, [None, *orders], strict=True)
-        return Compose(
-            [Autoregressive(made, map, order=order, inverse=inverse) for made, order in each]
-        )
+        return Compose([Autoregressive(made, map, order=order, **settings) for made, order in each])
 
     return perturbed(build("compiled")), build("cached")
 
@@ -85,6 +86,7 @@ def _run(
     residual=st.booleans(),
     count=st.integers(1, 3),
     inverse=st.booleans(),
+    input_bound=st.sampled_from([None, 1.0, 10.0]),
     threads_wanted=st.integers(1, 3),
 )
 def test_agree_at_any_size(
@@ -98,11 +100,14 @@ def test_agree_at_any_size(
     residual: bool,
     count: int,
     inverse: bool,
+    input_bound: float | None,
     threads_wanted: int,
 ) -> None:
+    # A gate that a linear path feeds has slopes without bound, where rounding keeps no digits.
+    assume(hidden or features < 9 or not isinstance(map, Gated))
     widths = tuple(hidden[:1] * len(hidden) if residual else hidden)
     options = {"activation": activation, "skip": skip, "residual": residual}
-    kernels, reference = _pair(features, widths, context, map, count, **options)
+    kernels, reference = _pair(features, widths, context, map, count, input_bound, **options)
     with torch.no_grad():
         for parameter in kernels.parameters():
             parameter.mul_(0.3)  # without this, rounding grows along forty features
@@ -528,7 +533,7 @@ def test_all_transforms_of_a_call_have_a_context_or_none() -> None:
     layout = kernels.transforms[0].conditioner.layout
     recipe = kernels.transforms[0].method.univariate_recipe
     with pytest.raises(ValueError, match="all have a context, or none"):
-        chain.Chain(layout, recipe, False, [first, second._replace(offset=None)])
+        chain.Chain(layout, recipe, math.inf, False, [first, second._replace(offset=None)])
 
 
 def test_inference_mode_copies_and_checkpoints() -> None:

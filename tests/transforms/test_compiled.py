@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from invflow.conditioners import ACTIVATIONS, MADE, Conditioner
-from invflow.transforms import Autoregressive, cached, compiled
+from invflow.transforms import Autoregressive, compiled
 from invflow.transforms.compiled import operators
 from invflow.transforms.compiled.cpu import activations, chain, product, threads
 from invflow.univariate import Additive, Affine, Gated, Univariate
@@ -128,12 +128,12 @@ def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
 def test_operators_keep_torchs_rules(map: Univariate, context: int, batch: int) -> None:
     transform, _ = _pair(5, (6,), context, map)
     assert isinstance(transform.conditioner, MADE)
-    method = cached.method(transform.conditioner, transform.univariate)
+    method = transform.method
     assert method is not None
     with torch.no_grad():
         offset, weights = transform.conditioner.pack((batch,), randn(batch, 2) if context else None)
     weights = [weight.detach() for weight in weights]
-    names = (method.plan_recipe, method.univariate_recipe, torch.arange(5))
+    names = (*method.recipes, torch.arange(5))
     arguments = (*names, randn(batch, 5), offset.detach(), weights)
     torch.library.opcheck(operators.sweep, arguments, test_utils=TESTS)
     z, _, params, hidden = operators.sweep(*arguments)

@@ -42,8 +42,8 @@ from invflow.transforms.compiled.gpu import engine, sweeps
 kernel = getattr(sweeps, sys.argv[1])
 constants = {
     "LAYERS": 3, "OUTPUTS": 2, "DIRECT": True, "RESIDUAL": True, "ACTIVATION": "gelu",
-    "MAP": "gated", "BOUND": 0.0, "PRECISION": "ieee", "BLOCK": 16, "ROWS": 16, "GROUP": 16,
-    "DEPTH": 16,
+    "MAP": "gated", "BOUND": 0.0, "INPUT_BOUND": 10.0, "PRECISION": "ieee",
+    "BLOCK": 16, "ROWS": 16, "GROUP": 16, "DEPTH": 16,
 }
 types = dict.fromkeys(kernel.arg_names, "*bf16")
 types |= dict.fromkeys(constants, "constexpr") | {"sums": "*fp32"}
@@ -76,10 +76,11 @@ def test_compiles_for_a_card(kernel: str, tmp_path: Path) -> None:
 
 
 def _transform(features: int, map: Univariate, inverse: str, **options: Any) -> Autoregressive:
-    hidden = options.pop("hidden", (48, 48))
+    hidden, bound = options.pop("hidden", (48, 48)), options.pop("input_bound", None)
     network = MADE(features, map.start, hidden, 2, **options, generator=generator(1))
     order = torch.randperm(features, generator=generator(2))
-    return perturbed(Autoregressive(network, map, order=order, inverse=inverse), scale=0.3)
+    transform = Autoregressive(network, map, order=order, inverse=inverse, input_bound=bound)
+    return perturbed(transform, scale=0.3)
 
 
 @pytest.mark.parametrize(("features", "choice"), [(16, "cached"), (17, "fixed_point")])
@@ -137,6 +138,7 @@ def test_what_is_missing_is_named(
     [
         (1, 5, {"hidden": ()}),
         (8, 257, {}),
+        (8, 257, {"input_bound": 1.0}),
         (65, 1000, {"hidden": (200, 200, 200), "residual": True, "activation": "gelu"}),
         (65, 64, {"hidden": (16,), "skip": True, "activation": "softplus"}),
     ],

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invflow.conditioners import CachedConditioner, ReversiblePlan
-from invflow.transforms import cached, decode, replay, reverse
+from invflow.transforms import decode, replay, reverse
 from tests.helpers import AUTOREGRESSIVE, context_for, randn
 
 TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
@@ -20,24 +20,23 @@ TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dyn
 def test_operators_keep_torchs_rules(name: str) -> None:
     transform = AUTOREGRESSIVE[name]()
     assert isinstance(transform.conditioner, CachedConditioner)
-    method = cached.method(transform.conditioner, transform.univariate)
+    method = transform.method
     assert method is not None
     x, context = randn(transform.features, 4), context_for(transform, 4)
     with torch.no_grad():
         offset, weights = transform.conditioner.pack((4,), context)
         weights = [weight.detach() for weight in weights]
         offset = offset.detach()
-        names = method.kind, method.plan_recipe
-        arguments = (*names, method.univariate_recipe, x, offset, weights)
+        arguments = (method.kind, *method.recipes, x, offset, weights)
         torch.library.opcheck(decode.decode, arguments, test_utils=TESTS)
         z, params, hidden = decode.decode(*arguments)
         rows = params.unflatten(0, (transform.features, transform.conditioner.outputs))
         if isinstance(method.plan, ReversiblePlan):
             ratio = randn(*rows.shape, seed=1)
-            arguments = (*names, z, rows, ratio, hidden, weights)
+            arguments = (method.kind, method.plan_recipe, rows, ratio, hidden, weights)
             torch.library.opcheck(reverse.decode_pullback, arguments, test_utils=TESTS)
         else:
             slopes, _ = transform.univariate.slopes(z, rows.transpose(1, 2))
             cotangents = [randn(*z.shape, seed=1), randn(*params.shape, seed=2)]
-            arguments = (*arguments[:4], z, slopes, offset, weights, cotangents)
+            arguments = (*arguments[:5], z, slopes, offset, weights, cotangents)
             torch.library.opcheck(replay.replay, arguments, test_utils=TESTS)

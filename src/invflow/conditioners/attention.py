@@ -153,7 +153,7 @@ class AttentionDecoder(RecordingDecoder):
             tokens = block.after(tokens, found)
         return self._head(tokens).t()
 
-    def _append(self, feature: int, z: Tensor) -> None:
+    def append(self, feature: int, z: Tensor) -> None:
         if feature + 1 < len(self._positions):
             token = self._context + self._positions[feature + 1]
             self._token = torch.addcmul(token, z.unsqueeze(1), self._embedding)

@@ -46,14 +46,9 @@ class Conditioner(Part, ABC):
 class Decoder(Protocol):
     """Gives the parameters of one feature after another from cached state.
 
-    After the last feature, `z`, `params` and `hidden` are all features [D, batch], all
-    parameters [D * P, batch] and what a `ReversiblePlan` needs for the way back, [units, batch].
+    After the last feature, `params` and `hidden` are all parameters [D * P, batch] and what a
+    `ReversiblePlan` needs for the way back, [units, batch].
     """
-
-    @property
-    def z(self) -> Tensor:
-        """The features given so far."""
-        ...
 
     @property
     def params(self) -> Tensor:
@@ -75,20 +70,15 @@ class Decoder(Protocol):
 
 
 class RecordingDecoder(ABC):
-    """A differentiable decoder: it keeps what it is given and what it gives, and changes nothing.
+    """A differentiable decoder: it keeps what it gives, and changes nothing.
 
     For conditioners without a reverse sweep of their own. A subclass gives `_parameters` and
-    `_append`, in operations that autograd and `torch.func` can differentiate.
+    `append`, in operations that autograd and `torch.func` can differentiate.
     """
 
     def __init__(self, offset: Tensor) -> None:
         self.hidden = offset.new_empty(0, offset.shape[1])
-        self._given: list[Tensor] = []
         self._gave: list[Tensor] = []
-
-    @property
-    def z(self) -> Tensor:
-        return torch.stack(self._given)
 
     @property
     def params(self) -> Tensor:
@@ -98,21 +88,18 @@ class RecordingDecoder(ABC):
         self._gave.append(self._parameters(feature))
         return self._gave[-1]
 
-    def append(self, feature: int, z: Tensor) -> None:
-        self._given.append(z)
-        self._append(feature, z)
+    @abstractmethod
+    def append(self, feature: int, z: Tensor) -> None: ...
 
     @abstractmethod
     def _parameters(self, feature: int) -> Tensor: ...
-
-    @abstractmethod
-    def _append(self, feature: int, z: Tensor) -> None: ...
 
 
 class Pullback(Protocol):
     """The decoder in reverse: cotangents of parameters in, of features out, last one first.
 
-    After the first feature, `z`, `params` and `hidden` hold the cotangents of their namesakes.
+    After the first feature, `z`, `params` and `hidden` hold the cotangents of the features as they
+    were given to the decoder, and of their namesakes.
     """
 
     z: Tensor
@@ -155,13 +142,12 @@ class ReversiblePlan(Plan):
     """A plan with a reverse sweep of its own, whose decoder need not be differentiable."""
 
     @abstractmethod
-    def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
+    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> Pullback:
         """Return the reverse of a decoder that has seen all features.
 
         Args:
             hidden: the decoder's.
             weights: as in `decoder`.
-            cotangents: what reaches the features from elsewhere, [features, batch].
         """
 
     @abstractmethod
@@ -172,7 +158,7 @@ class ReversiblePlan(Plan):
 
         Args:
             weights: as in `decoder`.
-            z: all features, [features, batch].
+            z: all features as they were given to the decoder, [features, batch].
             hidden: the decoder's.
             deltas: cotangents of `hidden`.
             params: cotangents of the parameters, [features * outputs, batch].

@@ -205,7 +205,7 @@ class ConvolutionDecoder(RecordingDecoder):
                 self._extend(layer, self._activation(rows))
         return rows
 
-    def _append(self, feature: int, z: Tensor) -> None:
+    def append(self, feature: int, z: Tensor) -> None:
         self._extend(0, z.unsqueeze(0))
         if (feature + 1) % self._plan.layout.features == 0:
             for kept, values in zip(self._kept, self._values, strict=True):

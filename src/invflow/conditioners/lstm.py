@@ -89,7 +89,7 @@ class LSTMDecoder(RecordingDecoder):
         self._states = states
         return torch.addmm(self._biases[feature], value, self._out.t()).t()
 
-    def _append(self, feature: int, z: Tensor) -> None:
+    def append(self, feature: int, z: Tensor) -> None:
         self._input = z.unsqueeze(1)
 
 

@@ -73,7 +73,6 @@ class Decoder:
         weights: matrices in the order of `layout.blocks`.
 
     Attributes:
-        z: the features given so far, [features, batch].
         hidden: pre-activations of all hidden layers, one below the other; below them, where they
             are normalised, their scales.
         params: the outputs so far, [features * outputs, batch].
@@ -97,10 +96,10 @@ class Decoder:
         self.params = offset.new_empty(layout.features * layout.outputs, batch)
         # Zeros, because a panel is multiplied whole and without masks: what a group must not see
         # is not known yet, and counts for nothing.
-        self.z = offset.new_zeros(layout.features, batch)
+        self._z = offset.new_zeros(layout.features, batch)
         before, self._scales = _halves(layout, self.hidden)
-        self._layers = [self.z, *before, self.params]
-        self._values = [self.z, *(torch.zeros_like(rows) for rows in before)]
+        self._layers = [self._z, *before, self.params]
+        self._values = [self._z, *(torch.zeros_like(rows) for rows in before)]
         self._norms = [PrefixNorm(rows) for rows in self._scales]
         self._panels = iter(layout.panels)
         self._first = self._end = 0
@@ -134,7 +133,7 @@ class Decoder:
                 rest["previous"] = self._layers[layer - 1][lo:hi]
             self._hidden.append((panel.sizes[layer], _open(rows, panel.sizes[layer], reads, rest)))
         _, self._outputs = self._hidden.pop()
-        self._z_rows = self.z[panel.first : panel.end].unbind(0)
+        self._z_rows = self._z[panel.first : panel.end].unbind(0)
         self._first, self._end = panel.first, panel.end
 
     def parameters(self, feature: int) -> Tensor:
@@ -169,10 +168,9 @@ class Pullback:
         gains: its gains.
         weights: matrices in the order of `layout.blocks`.
         masks: theirs.
-        cotangents: what reaches the features from elsewhere, [features, batch].
 
     Attributes:
-        z: the completed cotangents of the features.
+        z: the cotangents of the features.
         hidden: those of all hidden pre-activations, one layer below the other; below them, where
             they are normalised, those of the normalised ones.
         params: those of the parameters.
@@ -185,7 +183,6 @@ class Pullback:
         gains: Sequence[Tensor],
         weights: Sequence[Tensor],
         masks: Sequence[Tensor],
-        cotangents: Tensor,
     ) -> None:
         self._layout = layout
         self._derivative = ACTIVATIONS[layout.activation].derivative
@@ -193,9 +190,10 @@ class Pullback:
         self._gains = [gain.unsqueeze(1) for gain in gains]
         self._norms = [PrefixNormPullback(rows) for rows in self._scales]
         self._blocks = list(zip(layout.blocks, weights, masks, strict=True))
-        self.z = cotangents.clone(memory_format=torch.contiguous_format)
+        batch = hidden.shape[1]
+        self.z = hidden.new_zeros(layout.features, batch)
         self.hidden = torch.zeros_like(hidden)
-        self.params = self.z.new_zeros(layout.features * layout.outputs, self.z.shape[1])
+        self.params = hidden.new_zeros(layout.features * layout.outputs, batch)
         deltas, self._normed = _halves(layout, self.hidden)
         self._layers = [self.z, *deltas, self.params]
         self._panels = iter(reversed(layout.panels))
@@ -301,9 +299,9 @@ class MADEPlan(ReversiblePlan):
         biases, gains, matrices, _ = self.unpack(weights)
         return Decoder(self.layout, offset, biases, gains, matrices)
 
-    def pullback(self, hidden: Tensor, weights: list[Tensor], cotangents: Tensor) -> Pullback:
+    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> Pullback:
         _, gains, matrices, masks = self.unpack(weights)
-        return Pullback(self.layout, hidden, gains, matrices, masks, cotangents)
+        return Pullback(self.layout, hidden, gains, matrices, masks)
 
     def gradients(
         self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor

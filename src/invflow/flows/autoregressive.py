@@ -31,6 +31,7 @@ class AutoregressiveFlow(Flow):
         conditioner: str | Callable[..., Conditioner] = "made",
         order: str = "reverse",
         inverse: str = "auto",
+        input_bound: float | None = None,
         base: str | Mapping[str, Any] | Base | None = None,
         checkpoint: bool = False,
         generator: torch.Generator | None = None,
@@ -59,6 +60,7 @@ class AutoregressiveFlow(Flow):
                 each,
                 order=positions,
                 inverse=inverse,
+                input_bound=input_bound,
             )
             for positions in orders(order, features, transforms, generator)
         ]
@@ -76,6 +78,7 @@ class AutoregressiveFlow(Flow):
             "conditioner": names[0] if names else conditioner,
             "order": order,
             "inverse": inverse,
+            "input_bound": input_bound,
             "base": described(self.base),
             "checkpoint": checkpoint,
             # As they are after saving and loading.
@@ -106,6 +109,9 @@ class IAF(AutoregressiveFlow):
             conditioner from (features, start, hidden_features, context, generator=..., **options).
         order: how transforms take the features: "reverse" (alternating), "random" or "same".
         inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
+        input_bound: the bound of what conditioners read of a feature, so that one far out does not
+            drive all that follow further out; None for none. Where |z| is at most half of it,
+            nothing changes. For data of any other size than about one take `Preconditioned`.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
             arguments, or an object; by default a standard normal, or what the map asks for.
         checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
@@ -132,6 +138,20 @@ class IAF(AutoregressiveFlow):
 
     name: ClassVar[str | None] = "iaf"
 
+    def __init__(
+        self,
+        features: int,
+        context: int = 0,
+        transforms: int = 3,
+        hidden_features: Sequence[int] = (64, 64),
+        *,
+        input_bound: float | None = 10.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            features, context, transforms, hidden_features, input_bound=input_bound, **options
+        )
+
     @staticmethod
     def _directed(transform: Transform) -> Transform:
         return transform
@@ -153,6 +173,8 @@ class MAF(AutoregressiveFlow):
         conditioner: as for `IAF`.
         order: as for `IAF`.
         inverse: how to sample; see `Autoregressive`.
+        input_bound: as for `IAF`, of what conditioners read of data: none by default, as data may
+            have any size.
         base: as for `IAF`.
         checkpoint: as for `IAF`.
         generator: random numbers for the initial weights; torch's own by default.

@@ -14,6 +14,7 @@ from invflow.conditioners import MADE, CachedConditioner, Conditioner
 from invflow.transforms import cached, compiled, fixed_point, passes
 from invflow.transforms.base import Transform
 from invflow.transforms.compiled.dense import check_memory, dense
+from invflow.transforms.soft_clip import soft_clip
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
@@ -24,11 +25,13 @@ INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 class Autoregressive(Transform):
     r"""A univariate map per feature, whose parameters come from the features before it.
 
-    $$x_i = u(z_i;\, P_i(z_{<i}, c)), \qquad
+    $$x_i = u(z_i;\, P_i(r(z_{<i}), c)), \qquad
     \log|\det dx/dz| = \sum_i \log|\partial u / \partial z_i|$$
 
     where "before" is meant in the given order. The conditioner P reads z: mapping z to x is one
-    pass of it (IAF). The inverse takes one feature after another; how is a choice:
+    pass of it (IAF). With `input_bound` it reads r(z), which is z up to half of the bound, and
+    never beyond it (see `soft_clip`), so that what is far out cannot drive later features further
+    out. The inverse takes one feature after another; how is a choice:
 
     - "cached": every hidden activation is computed once, when it becomes computable, which makes
       the whole inverse about one pass; its gradient is the same sweep in reverse.
@@ -55,12 +58,13 @@ class Autoregressive(Transform):
         inverse: "auto", "compiled", "cached", "fixed_point" or "passes".
         tolerance: of "fixed_point": the change, relative to max(1, |z|), that counts as none, and
             for its gradient the change relative to the largest entry; None for rounding.
+        input_bound: the bound of what the conditioner reads of a feature; None for none.
 
     Raises:
-        TypeError: `conditioner` or `order` of the wrong type.
+        TypeError: `conditioner`, `order` or `input_bound` of the wrong type.
         ValueError: an unknown name, an order that is no permutation, a conditioner that gives
             another number of parameters than the map takes, "cached" with a conditioner that
-            cannot, a tolerance below zero.
+            cannot, a tolerance below zero, an `input_bound` that is not positive and finite.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934; Song et al. 2021, arXiv 2002.03629.
@@ -86,10 +90,12 @@ class Autoregressive(Transform):
         order: Sequence[int] | Tensor | None = None,
         inverse: str = "auto",
         tolerance: float | None = None,
+        input_bound: float | None = None,
     ) -> None:
         if not isinstance(conditioner, Conditioner):
             raise TypeError(f"conditioner must be a Conditioner, got {type(conditioner).__name__}")
         super().__init__(conditioner.features, conditioner.context)
+        self._input_bound = _bound(input_bound)
         self.conditioner, self.univariate = conditioner, as_univariate(univariate)
         self.inverse_method = inverse
         self._join()
@@ -134,7 +140,7 @@ class Autoregressive(Transform):
                 f"conditioner must give {univariate.parameters} parameters per feature for "
                 f"{univariate!r}, got {conditioner.outputs}"
             )
-        method = cached.method(conditioner, univariate)
+        method = cached.method(conditioner, univariate, self.input_bound)
         if inverse == "cached" and method is None:
             raise ValueError(
                 f'inverse="cached" needs a conditioner with a decoder, '
@@ -150,6 +156,11 @@ class Autoregressive(Transform):
             raise _unusable("cpu")
         self.method, self._compiled = method, served
 
+    @property
+    def input_bound(self) -> float:
+        """The bound of what the conditioner reads of a feature; infinite for none. It is fixed."""
+        return self._input_bound
+
     def _ordered(self, values: Tensor) -> Tensor:
         order = self.order
         return values if order is None else values.index_select(-1, order)
@@ -163,7 +174,7 @@ class Autoregressive(Transform):
         if link is not None:
             return chain(self, [link], z, inverse=False)
         z = self._ordered(z)
-        x, ladj = self.univariate.forward(z, self.conditioner(z, context))
+        x, ladj = self.univariate.forward(z, self._params(z, context))
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -182,11 +193,17 @@ class Autoregressive(Transform):
                 z, ladj = self._sweep(x, context)
                 return self._restored(z), ladj
             case "fixed_point":
-                z = fixed_point.solve(self.conditioner, self.univariate, x, context, self.tolerance)
+                z = fixed_point.solve(*self._parts(), x, context, self.tolerance)
             case _:
-                z = passes.solve(self.conditioner, self.univariate, x, context)
-        _, ladj = self.univariate.forward(z, self.conditioner(z, context))
+                z = passes.solve(*self._parts(), x, context)
+        _, ladj = self.univariate.forward(z, self._params(z, context))
         return self._restored(z), -ladj.sum(-1)
+
+    def _params(self, z: Tensor, context: Tensor | None) -> Tensor:
+        return self.conditioner(soft_clip(z, self.input_bound), context)
+
+    def _parts(self) -> tuple[Conditioner, Univariate, float]:
+        return self.conditioner, self.univariate, self.input_bound
 
     def link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link:
         """Return the tensors that kernels need for a batch of this shape."""
@@ -272,6 +289,14 @@ def readable(value: Tensor, context: Tensor | None) -> bool:
     """Return whether the kernels of the CPU can be called now, and read these."""
     fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"] and dense(value)
     return fits and (context is None or dense(context)) and compiled.runs()
+
+
+def _bound(value: float | None) -> float:
+    if value is None:
+        return math.inf
+    if not 0 < _checks.number("input_bound", value) < math.inf:
+        raise ValueError(f"input_bound must be positive and finite, or None, got {value!r}")
+    return float(value)
 
 
 def _hooked(module: nn.Module) -> bool:

@@ -18,12 +18,12 @@ from invflow.univariate import Univariate
 __all__ = ["Method", "method", "solve"]
 
 
-def method(conditioner: Conditioner, univariate: Univariate) -> Method | None:
+def method(conditioner: Conditioner, univariate: Univariate, input_bound: float) -> Method | None:
     """Return how the cached inverse of this pair works, None for want of a decoder."""
     for name, kind in CONDITIONERS.items():
         if kind is type(conditioner) and isinstance(conditioner, CachedConditioner):
-            plan = conditioner.plan
-            return Method(name, plan, univariate, plan.recipe, univariates.to_recipe(univariate))
+            plan, recipe = conditioner.plan, univariates.to_recipe(univariate)
+            return Method(name, plan, univariate, plan.recipe, recipe, input_bound)
     return None
 
 

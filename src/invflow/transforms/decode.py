@@ -18,6 +18,7 @@ from torch.autograd import Function
 from invflow import univariate as univariates
 from invflow._operator import fake, mapped, operator
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Plan
+from invflow.transforms.soft_clip import soft_clip
 from invflow.univariate import Univariate
 
 #: z, the parameters and the decoder's hidden state.
@@ -29,7 +30,7 @@ class Method:
     """What the tensors of a sweep mean: the conditioner's name and plan, the univariate map.
 
     Plan and map also stand here as strings, which is how the operators take them, and by which
-    methods are compared.
+    methods are compared. What the conditioner reads of features is bounded: see `soft_clip`.
     """
 
     kind: str
@@ -37,6 +38,12 @@ class Method:
     univariate: Univariate = dataclasses.field(compare=False)
     plan_recipe: str
     univariate_recipe: str
+    input_bound: float
+
+    @property
+    def recipes(self) -> tuple[str, str, float]:
+        """All but the kind, as the operators take it."""
+        return self.plan_recipe, self.univariate_recipe, self.input_bound
 
 
 def plan_of(kind: str, recipe: str) -> Plan:
@@ -63,20 +70,34 @@ def unmixed(like: Tensor) -> AbstractContextManager[object]:
 
 @operator
 def decode(
-    kind: str, recipe: str, univariate: str, x: Tensor, offset: Tensor, weights: list[Tensor]
+    kind: str,
+    recipe: str,
+    univariate: str,
+    input_bound: float,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The forward sweep: z, parameters, and the decoder's hidden state."""
     decoder = plan_of(kind, recipe).decoder(offset, weights)
     solve = univariates.from_recipe(univariate).solver(x)
+    z: list[Tensor] = []
     with unmixed(x):
         for feature, row in enumerate(x.contiguous().unbind(0)):
-            decoder.append(feature, solve(row, decoder.parameters(feature).t()))
-    return decoder.z, decoder.params, decoder.hidden
+            z.append(solve(row, decoder.parameters(feature).t()))
+            decoder.append(feature, soft_clip(z[-1], input_bound))
+    return torch.stack(z), decoder.params, decoder.hidden
 
 
 @fake(decode)
 def _(
-    kind: str, recipe: str, univariate: str, x: Tensor, offset: Tensor, weights: list[Tensor]
+    kind: str,
+    recipe: str,
+    univariate: str,
+    input_bound: float,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
 ) -> Solution:
     features, batch = x.shape
     outputs = univariates.from_recipe(univariate).parameters
@@ -160,7 +181,7 @@ def selected(tensor: Tensor, dim: int | None, i: int) -> Tensor:
 
 @mapped(decode)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return folded(decode, 3, (-1, -1), (-1, -1, -1), info, in_dims, arguments)
+    return folded(decode, 4, (-1, -1), (-1, -1, -1), info, in_dims, arguments)
 
 
 def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 r"""The inverse of an autoregressive transform as a fixed point, and its implicit gradient.
 
-$z \leftarrow v(x; P(z, c))$, with v the inverse of the univariate map, has feature d right after d
+$z \leftarrow v(x; P(r(z), c))$, with v the inverse of the univariate map and r clipping what the
+conditioner reads, has feature d right after d
 rounds, whatever it started from, and all of them usually far sooner (Song et al. 2021,
 arXiv 2002.03629). With $A = \partial v / \partial z$ at the solution, strictly triangular, the
 implicit function theorem gives for a cotangent g of z
@@ -22,6 +23,7 @@ from torch.autograd import Function
 from torch.func import functional_call, vjp
 
 from invflow.conditioners import Conditioner
+from invflow.transforms.soft_clip import soft_clip
 from invflow.univariate import Univariate
 
 #: Larger guesses than this do not come any closer; they only overflow.
@@ -31,6 +33,7 @@ _LARGE = 1e4
 def solve(
     conditioner: Conditioner,
     univariate: Univariate,
+    input_bound: float,
     x: Tensor,
     context: Tensor | None,
     tolerance: float | None,
@@ -40,6 +43,7 @@ def solve(
     Args:
         conditioner: gives the parameters.
         univariate: the map of each feature.
+        input_bound: the bound of what the conditioner reads.
         x: data, (*batch, features).
         context: as the conditioner wants it.
         tolerance: stop when no feature moves by more than this times max(1, |feature|), and on
@@ -48,19 +52,20 @@ def solve(
     """
     state = {**dict(conditioner.named_parameters()), **dict(conditioner.named_buffers())}
     limit = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
-    step = _Step(conditioner, univariate, list(state), limit, x.device.type)
+    step = _Step(conditioner, univariate, input_bound, list(state), limit, x.device.type)
     contexts = () if context is None else (context,)
     apply = cast(Callable[..., Tensor], _Solve.apply)
     return apply(step, x, *contexts, *state.values())
 
 
 class _Step:
-    """One round, z -> v(x; P(z, context)), as a pure function of tensors."""
+    """One round, z -> v(x; P(r(z), context)), as a pure function of tensors."""
 
     def __init__(
         self,
         conditioner: Conditioner,
         univariate: Univariate,
+        input_bound: float,
         names: list[str],
         limit: float,
         device: str,
@@ -74,6 +79,7 @@ class _Step:
         )
         self.conditioner = conditioner
         self.univariate = univariate
+        self.input_bound = input_bound
         self.names = names
         self.limit = limit
         self.features = conditioner.features
@@ -83,7 +89,8 @@ class _Step:
         context, state = tensors[:cut], tensors[cut:]
         values = dict(zip(self.names, state, strict=True))
         with self.autocast():
-            params = functional_call(self.conditioner, values, (z, *context))
+            read = soft_clip(z, self.input_bound)
+            params = functional_call(self.conditioner, values, (read, *context))
             return self.univariate.inverse(x, params)[0]
 
     def settled(self, before: Tensor, after: Tensor, scale: Tensor) -> bool:

@@ -3,7 +3,7 @@ r"""The gradient of a sweep by automatic differentiation of the sweep, played on
 For conditioners whose decoder is differentiable, and who have no reverse sweep of their own. With
 the solution $z^*$ known, and its slopes $u_z$,
 
-$$z_d = z^*_d + \big(x_d - u(z^*_d, p_d)\big) / u_z, \qquad p_d = P_d(z_{<d}),$$
+$$z_d = z^*_d + \big(x_d - u(z^*_d, p_d)\big) / u_z, \qquad p_d = P_d(r(z_{<d})),$$
 
 has the value $z^*_d$ and the derivatives of the inverse: it is Newton's step from a point that
 needs none. So the univariate map enters by its forward direction alone, the work is that of one
@@ -32,6 +32,7 @@ from invflow.transforms.decode import (
     selected,
     unmixed,
 )
+from invflow.transforms.soft_clip import soft_clip
 
 
 @contextmanager
@@ -56,6 +57,7 @@ def replay(
     kind: str,
     recipe: str,
     univariate: str,
+    input_bound: float,
     x: Tensor,
     z: Tensor,
     slopes: Tensor,
@@ -69,6 +71,7 @@ def replay(
         kind: the conditioner's name.
         recipe: its recipe.
         univariate: the map's recipe.
+        input_bound: the bound of what the conditioner reads.
         x: data, [features, batch].
         z: the solution.
         slopes: u_z at the solution.
@@ -81,10 +84,12 @@ def replay(
     def sweep(x: Tensor, offset: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         decoder = plan_of(kind, recipe).decoder(offset, list(weights))
         rows = zip(x.unbind(0), z.unbind(0), slopes.unbind(0), strict=True)
+        again: list[Tensor] = []
         for feature, (row, solution, slope) in enumerate(rows):
             value, _ = map.forward(solution, decoder.parameters(feature).t())
-            decoder.append(feature, solution + (row - value) / slope)
-        return decoder.z, decoder.params
+            again.append(solution + (row - value) / slope)
+            decoder.append(feature, soft_clip(again[-1], input_bound))
+        return torch.stack(again), decoder.params
 
     with unmixed(x), _functional():
         gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
@@ -98,6 +103,7 @@ def _(
     kind: str,
     recipe: str,
     univariate: str,
+    input_bound: float,
     x: Tensor,
     z: Tensor,
     slopes: Tensor,
@@ -111,14 +117,14 @@ def _(
 @mapped(replay)
 def _(info: Any, in_dims: Any, *arguments: Any) -> tuple[list[Tensor], list[int]]:
     """Take the elements one by one: each has gradients of the weights of its own."""
-    names, tensors = arguments[:3], arguments[3:]
+    names, tensors = arguments[:4], arguments[4:]
 
     def element(i: int) -> list[Any]:
         return [
             [selected(tensor, d, i) for tensor, d in zip(given, dim, strict=True)]
             if isinstance(given, list)
             else selected(given, dim, i)
-            for given, dim in zip(tensors, in_dims[3:], strict=True)
+            for given, dim in zip(tensors, in_dims[4:], strict=True)
         ]
 
     runs = [replay(*names, *element(i)) for i in range(info.batch_size)]
@@ -133,8 +139,7 @@ class Solve(Function):
 
     @staticmethod
     def forward(method: Method, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
-        names = method.kind, method.plan_recipe, method.univariate_recipe
-        return decode(*names, x, offset, list(weights))
+        return decode(method.kind, *method.recipes, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
@@ -168,9 +173,10 @@ class _Replay(Function):
         g_params: Tensor,
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
-        names = method.kind, method.plan_recipe, method.univariate_recipe
         cotangents = [g_z.contiguous(), g_params.contiguous()]
-        return tuple(replay(*names, x, z, slopes, offset, list(weights), cotangents))
+        return tuple(
+            replay(method.kind, *method.recipes, x, z, slopes, offset, list(weights), cotangents)
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -1,10 +1,11 @@
 r"""The gradient of a sweep by the same sweep in reverse.
 
-Write the solution as $x_d = u(z_d, p_d)$ with $p_d = P_d(z_{<d})$. Given cotangents $g_d$ of $z_d$
-and $h_d$ of $p_d$, taken last feature first, so that $g_d$ already holds what comes back through
-later parameters,
+Write the solution as $x_d = u(z_d, p_d)$ with $p_d = P_d(r(z_{<d}))$, where r clips what the
+network reads. Given cotangents $g_d$ of $z_d$ and $h_d$ of $p_d$, taken last feature first, so that
+the cotangent $c_d$ of $r(z_d)$, which comes back through later parameters, is complete,
 
-$$\bar x_d = g_d / u_z, \qquad \bar p_d = h_d - (u_p / u_z)\, g_d,$$
+$$\bar z_d = g_d + r'(z_d)\, c_d, \qquad \bar x_d = \bar z_d / u_z, \qquad
+\bar p_d = h_d - (u_p / u_z)\, \bar z_d,$$
 
 and $\bar p_d$ goes back through the network to the earlier features.
 """
@@ -28,30 +29,29 @@ from invflow.transforms.decode import (
     no_second_derivative,
     plan_of,
 )
+from invflow.transforms.soft_clip import soft_clip, soft_clip_slope
 
 
 @operator
 def decode_pullback(
     kind: str,
     recipe: str,
-    z: Tensor,
     params: Tensor,
     ratio: Tensor,
     hidden: Tensor,
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The reverse sweep: completed cotangents of z, parameters and hidden state.
+    """The reverse sweep: cotangents of what was read of z, of parameters and of hidden state.
 
     Args:
         kind: the conditioner's name.
         recipe: its recipe.
-        z: cotangents of z, [features, batch].
-        params: cotangents of the parameters, [features, outputs, batch].
-        ratio: -u_p / u_z, [features, outputs, batch].
+        params: h - (u_p / u_z) g, [features, outputs, batch].
+        ratio: -(u_p / u_z) r', [features, outputs, batch].
         hidden: the decoder's hidden state.
         weights: the packed weights.
     """
-    pullback = cast(ReversiblePlan, plan_of(kind, recipe)).pullback(hidden, weights, z)
+    pullback = cast(ReversiblePlan, plan_of(kind, recipe)).pullback(hidden, weights)
     rows = list(zip(params.unbind(0), ratio.unbind(0), strict=True))
     for feature in reversed(range(len(rows))):
         own, slope = rows[feature]
@@ -63,7 +63,6 @@ def decode_pullback(
 def _(
     kind: str,
     recipe: str,
-    z: Tensor,
     params: Tensor,
     ratio: Tensor,
     hidden: Tensor,
@@ -71,15 +70,15 @@ def _(
 ) -> Solution:
     features, outputs, batch = params.shape
     return (
-        z.new_empty(features, batch),
-        z.new_empty(features * outputs, batch),
-        z.new_empty(hidden.shape),
+        params.new_empty(features, batch),
+        params.new_empty(features * outputs, batch),
+        params.new_empty(hidden.shape),
     )
 
 
 @mapped(decode_pullback)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return folded(decode_pullback, 2, (-1,) * 4, (-1,) * 3, info, in_dims, arguments)
+    return folded(decode_pullback, 2, (-1,) * 3, (-1,) * 3, info, in_dims, arguments)
 
 
 class Solve(Function):
@@ -89,8 +88,7 @@ class Solve(Function):
 
     @staticmethod
     def forward(method: Method, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
-        names = method.kind, method.plan_recipe, method.univariate_recipe
-        return decode(*names, x, offset, list(weights))
+        return decode(method.kind, *method.recipes, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
@@ -111,12 +109,15 @@ class Solve(Function):
             torch.zeros_like(value) if cotangent is None else cotangent
             for cotangent, value in zip(cotangents[:2], (z, params), strict=True)
         )
-        pulled = call(_Pull, method, g_z, g_params.unflatten(0, rows), ratio, hidden, *weights)
+        slope = soft_clip_slope(z, method.input_bound)
+        g_params = g_params.unflatten(0, rows) + ratio * g_z.unsqueeze(1)
+        ratio = ratio * slope.unsqueeze(1)
+        pulled = call(_Pull, method, g_params, ratio, hidden, *weights)
         del ratio, g_params
-        bar_z, bar_params, deltas = pulled
-        plan = cast(ReversiblePlan, method.plan)
-        offset, gradients = plan.gradients(weights, z, hidden, deltas, bar_params)
-        return None, bar_z / u_z, offset, *gradients
+        c, bar_params, deltas = pulled
+        plan, read = cast(ReversiblePlan, method.plan), soft_clip(z, method.input_bound)
+        offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
+        return None, (g_z + slope * c) / u_z, offset, *gradients
 
 
 class _Pull(Function):
@@ -126,10 +127,10 @@ class _Pull(Function):
 
     @staticmethod
     def forward(
-        method: Method, z: Tensor, params: Tensor, ratio: Tensor, hidden: Tensor, *weights: Tensor
+        method: Method, params: Tensor, ratio: Tensor, hidden: Tensor, *weights: Tensor
     ) -> Solution:
         names = method.kind, method.plan_recipe
-        return decode_pullback(*names, z, params, ratio, hidden, list(weights))
+        return decode_pullback(*names, params, ratio, hidden, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:

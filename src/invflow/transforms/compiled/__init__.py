@@ -24,6 +24,7 @@ from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.compiled import operators
 from invflow.transforms.compiled.structure import Link
 from invflow.transforms.decode import Method, call
+from invflow.transforms.soft_clip import soft_clip
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
 __all__ = [
@@ -131,7 +132,8 @@ def _in_pytorch(method: Method, link: Link, z: Tensor) -> tuple[Tensor, Tensor]:
     order, plan = link.order, cast(MADEPlan, method.plan)
     z = z if order is None else z.index_select(1, order)
     offset, weights = _packed(plan, link)
-    params = network.outputs(plan.layout, z, offset, *plan.unpack(weights))
+    read = soft_clip(z, method.input_bound)
+    params = network.outputs(plan.layout, read, offset, *plan.unpack(weights))
     x, ladj = method.univariate.forward(z, params.unflatten(1, (plan.layout.features, -1)))
     return x if order is None else x.index_select(1, order.argsort()), ladj.sum(1)
 

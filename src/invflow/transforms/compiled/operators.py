@@ -12,6 +12,7 @@ from torch.autograd import Function
 from invflow._operator import fake, mapped, operator
 from invflow.conditioners.sweep import MADEPlan
 from invflow.transforms.decode import Method, call, folded, no_second_derivative
+from invflow.transforms.soft_clip import soft_clip
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -24,13 +25,20 @@ def engine(device: str) -> Any:
 
 @operator
 def sweep(
-    recipe: str, univariate: str, order: Tensor, x: Tensor, offset: Tensor, weights: list[Tensor]
+    recipe: str,
+    univariate: str,
+    input_bound: float,
+    order: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The forward sweep: z, its log-determinants, parameters, and hidden pre-activations.
 
     Args:
         recipe: of the plan.
         univariate: the map's recipe.
+        input_bound: the bound of what the conditioner reads.
         order: the features in the order in which they are taken, [features].
         x: data, [batch, features].
         offset: the packed offset, [units, batch].
@@ -40,12 +48,18 @@ def sweep(
         Shapes [batch, features], [batch], [features * outputs, batch] and [units, batch].
     """
     plan = MADEPlan.from_recipe(recipe)
-    return engine(x.device.type).solve(plan, univariate, order, x, offset, weights)
+    return engine(x.device.type).solve(plan, univariate, input_bound, order, x, offset, weights)
 
 
 @fake(sweep)
 def _(
-    recipe: str, univariate: str, order: Tensor, x: Tensor, offset: Tensor, weights: list[Tensor]
+    recipe: str,
+    univariate: str,
+    input_bound: float,
+    order: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
 ) -> Solution:
     plan = MADEPlan.from_recipe(recipe)
     batch, features = x.shape
@@ -59,13 +73,14 @@ def _(
 
 @mapped(sweep)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
-    return folded(sweep, 3, (0, -1), (0, 0, -1, -1), info, in_dims, arguments)
+    return folded(sweep, 4, (0, -1), (0, 0, -1, -1), info, in_dims, arguments)
 
 
 @operator
 def reverse_sweep(
     recipe: str,
     univariate: str,
+    input_bound: float,
     order: Tensor,
     z: Tensor,
     params: Tensor,
@@ -79,6 +94,7 @@ def reverse_sweep(
     Args:
         recipe: as in `sweep`, like all others not named here.
         univariate: the map's recipe.
+        input_bound: the bound of what the conditioner reads.
         order: the features in their order.
         z: what `sweep` returned.
         params: what it returned.
@@ -92,13 +108,14 @@ def reverse_sweep(
     """
     plan = MADEPlan.from_recipe(recipe)
     pull = engine(z.device.type).pull
-    return pull(plan, univariate, order, z, params, hidden, bar_z, bar_ladj, weights)
+    return pull(plan, univariate, input_bound, order, z, params, hidden, bar_z, bar_ladj, weights)
 
 
 @fake(reverse_sweep)
 def _(
     recipe: str,
     univariate: str,
+    input_bound: float,
     order: Tensor,
     z: Tensor,
     params: Tensor,
@@ -113,7 +130,7 @@ def _(
 @mapped(reverse_sweep)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     axes = (0, -1, -1, 0, 0)
-    return folded(reverse_sweep, 3, axes, (0, -1, -1), info, in_dims, arguments)
+    return folded(reverse_sweep, 4, axes, (0, -1, -1), info, in_dims, arguments)
 
 
 class Solve(Function):
@@ -125,8 +142,7 @@ class Solve(Function):
     def forward(
         method: Method, order: Tensor, x: Tensor, offset: Tensor, *weights: Tensor
     ) -> Solution:
-        names = method.plan_recipe, method.univariate_recipe
-        return sweep(*names, order, x, offset, list(weights))
+        return sweep(*method.recipes, order, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
@@ -146,8 +162,8 @@ class Solve(Function):
             _Pull, ctx.method, order, z, params, hidden, bar_z, bar_ladj, *weights
         )
         plan = cast(MADEPlan, ctx.method.plan)
-        known = z.index_select(1, order).t()
-        offset, gradients = plan.gradients(weights, known, hidden, deltas, bar_params)
+        read = soft_clip(z.index_select(1, order).t(), ctx.method.input_bound)
+        offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
         return None, None, bar_x, offset, *gradients
 
 
@@ -158,9 +174,8 @@ class _Pull(Function):
 
     @staticmethod
     def forward(method: Method, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        names = method.plan_recipe, method.univariate_recipe
         order, z, params, hidden, bar_z, bar_ladj, *weights = tensors
-        return reverse_sweep(*names, order, z, params, hidden, bar_z, bar_ladj, weights)
+        return reverse_sweep(*method.recipes, order, z, params, hidden, bar_z, bar_ladj, weights)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

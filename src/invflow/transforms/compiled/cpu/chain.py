@@ -19,6 +19,7 @@ from invflow.conditioners.layout import Layout
 from invflow.transforms.compiled import dense, structure
 from invflow.transforms.compiled.cpu import (
     activations,
+    clip,
     gradients,
     kernels,
     maps,
@@ -38,8 +39,8 @@ from invflow.transforms.compiled.cpu.record import Record
 from invflow.transforms.compiled.structure import Link
 
 _SOURCES = (
-    activations, gradients, kernels, maps, masked, parallel, product, queue, record, stored, sweeps,
-    tensors, tiles,
+    activations, clip, gradients, kernels, maps, masked, parallel, product, queue, record, stored,
+    sweeps, tensors, tiles,
 )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ class _Network(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _network(layout: Layout, univariate: str) -> _Network:
+def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
     starts, tops, places = structure.structure(layout)
     widths = [len(degrees) for degrees in layout.degrees[1:]]
     blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
@@ -87,7 +88,7 @@ def _network(layout: Layout, univariate: str) -> _Network:
         layers=len(tops), features=layout.features, starts=held[0].ctypes.data,
         tops=held[1].ctypes.data, blocks=held[2].ctypes.data, matrices=len(blocks),
         residual=layout.residual, activation=activations.ACTIVATIONS[layout.activation],
-        map=maps.MAPS[name], bound=bound,
+        map=maps.MAPS[name], bound=bound, input_bound=input_bound,
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
     return _Network(widths[0], sum(widths), size, record, held)
@@ -125,6 +126,7 @@ class Chain:
     Args:
         layout: of their MADEs.
         univariate: the recipe of their maps.
+        input_bound: the bound of what their conditioners read.
         inverse: whether they are taken from x to z.
         links: their tensors, in the order in which they are taken.
 
@@ -133,9 +135,14 @@ class Chain:
     """
 
     def __init__(
-        self, layout: Layout, univariate: str, inverse: bool, links: Sequence[Link]
+        self,
+        layout: Layout,
+        univariate: str,
+        input_bound: float,
+        inverse: bool,
+        links: Sequence[Link],
     ) -> None:
-        self._layout, self._network = layout, _network(layout, univariate)
+        self._layout, self._network = layout, _network(layout, univariate, input_bound)
         self._like, self._varying = links[0].bias, links[0].offset is not None
         self.columns = product.ROW // self._like.element_size()
         # Held here, as the kernels know their addresses alone.

@@ -35,8 +35,8 @@ class Job(NamedTuple):
 
     def chain(self, links: Sequence[Link]) -> Chain:
         """Return transforms as the kernels take them."""
-        layout = cast(MADEPlan, self.method.plan).layout
-        return Chain(layout, self.method.univariate_recipe, self.inverse, links)
+        method, layout = self.method, cast(MADEPlan, self.method.plan).layout
+        return Chain(layout, method.univariate_recipe, method.input_bound, self.inverse, links)
 
 
 def run(job: Job, links: Sequence[Link], value: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,13 +15,14 @@ from invflow.transforms.compiled.structure import Link
 def solve(
     plan: MADEPlan,
     univariate: str,
+    input_bound: float,
     order: Tensor,
     x: Tensor,
     offset: Tensor,
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The forward sweep; see `operators.sweep`."""
-    chain = _chain(plan, univariate, order, offset, weights)
+    chain = _chain(plan, univariate, input_bound, order, offset, weights)
     z, ladj, kept = chain.keep(x)
     hidden, params = _by_units(chain, kept.room, len(x))
     return z, ladj, params, hidden
@@ -30,6 +31,7 @@ def solve(
 def pull(
     plan: MADEPlan,
     univariate: str,
+    input_bound: float,
     order: Tensor,
     z: Tensor,
     params: Tensor,
@@ -39,7 +41,9 @@ def pull(
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
-    chain = _chain(plan, univariate, order, None, weights)  # the way back needs no offset
+    chain = _chain(
+        plan, univariate, input_bound, order, None, weights
+    )  # the way back needs no offset
     rows = (_by_tiles(rows, chain.columns).flatten() for rows in (hidden, params))
     bar_x, bars = chain.pull(Kept(z, torch.cat([*rows, z.flatten()])), bar_z, bar_ladj)
     bar_hidden, bar_params = _by_units(chain, bars, len(z))
@@ -47,7 +51,12 @@ def pull(
 
 
 def _chain(
-    plan: MADEPlan, univariate: str, order: Tensor, offset: Tensor | None, weights: list[Tensor]
+    plan: MADEPlan,
+    univariate: str,
+    input_bound: float,
+    order: Tensor,
+    offset: Tensor | None,
+    weights: list[Tensor],
 ) -> Chain:
     biases, _, matrices, _ = plan.unpack(weights)
     first, varying = matrices[-1].new_zeros(len(plan.layout.degrees[1])), None
@@ -58,7 +67,7 @@ def _chain(
     weight = torch.cat([matrix.flatten() for matrix in matrices])
     order = dense.whole("orders", order)
     link = Link(order, torch.cat([first, *biases]), weight, varying)
-    return Chain(plan.layout, univariate, True, [link])
+    return Chain(plan.layout, univariate, input_bound, True, [link])
 
 
 def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from invflow.transforms.compiled.cpu.activations import activate
+from invflow.transforms.compiled.cpu.clip import clip_rows
 from invflow.transforms.compiled.cpu.masked import seen
 from invflow.transforms.compiled.cpu.product import GROUP, accumulate, accumulate_group, transpose
 from invflow.transforms.compiled.cpu.tiles import copy, load
@@ -36,7 +37,9 @@ def bias_gradients(sums, result):
 
 
 @njit(nogil=True)
-def _values(tile, columns, tops, source, low, high, activation, order, z, hidden, begin, end):
+def _values(
+    tile, columns, tops, source, low, high, activation, input_bound, order, z, hidden, begin, end
+):  # fmt: skip
     """Fill the first rows of a tile with what units of a source gave.
 
     Args:
@@ -47,6 +50,7 @@ def _values(tile, columns, tops, source, low, high, activation, order, z, hidden
         low: the first unit.
         high: the unit after the last.
         activation: its number.
+        input_bound: the bound of what is read of features.
         order: the features in the order in which they are taken.
         z: noise, [batch, features].
         hidden: pre-activations of all layers, [units * columns].
@@ -55,6 +59,7 @@ def _values(tile, columns, tops, source, low, high, activation, order, z, hidden
     """
     if source == 0:
         load(tile, 0, columns, z, order[low:high], begin, end)
+        clip_rows(input_bound, tile, 0, (high - low) * columns)
     else:
         place = (tops[source] - tops[1] + low) * columns
         copy(hidden, place, tile, 0, (high - low) * columns)
@@ -63,7 +68,7 @@ def _values(tile, columns, tops, source, low, high, activation, order, z, hidden
 
 @njit(nogil=True)
 def source_panel(
-    first, columns, starts, tops, degrees, target, source, activation, order,
+    first, columns, starts, tops, degrees, target, source, activation, input_bound, order,
     z, hidden, deltas, own, result,
 ):  # fmt: skip
     """Write the gradients of how a target reads some units of a source.
@@ -77,6 +82,7 @@ def source_panel(
         target: the layer that reads.
         source: the layer that it reads.
         activation: its number.
+        input_bound: the bound of what is read of features.
         order: the features in the order in which they are taken.
         z: noise, [batch, features].
         hidden: pre-activations of all layers, [tiles, units * columns].
@@ -92,8 +98,8 @@ def source_panel(
     for t in range(len(deltas)):
         begin, end = t * columns, min((t + 1) * columns, batch)
         _values(
-            values, columns, tops, source, first, beyond, activation, order, z, hidden[t],
-            begin, end,
+            values, columns, tops, source, first, beyond, activation, input_bound,
+            order, z, hidden[t], begin, end,
         )  # fmt: skip
         transpose(values, 0, beyond - first, columns, scratch)
         cotangents, size = deltas[t].ctypes.data, columns * z.itemsize
@@ -119,7 +125,7 @@ def source_panel(
 
 @njit(nogil=True)
 def target_panel(
-    first, columns, starts, tops, degrees, target, source, activation, order,
+    first, columns, starts, tops, degrees, target, source, activation, input_bound, order,
     z, hidden, deltas, own, result,
 ):  # fmt: skip
     """Write the gradients of how units of a target, `first` and on, read a source.
@@ -134,7 +140,10 @@ def target_panel(
     scratch = np.empty(columns * columns, z.dtype)
     for t in range(len(deltas)):
         begin, end = t * columns, min((t + 1) * columns, batch)
-        _values(values, columns, tops, source, 0, high, activation, order, z, hidden[t], begin, end)
+        _values(
+            values, columns, tops, source, 0, high, activation, input_bound,
+            order, z, hidden[t], begin, end,
+        )  # fmt: skip
         transpose(deltas[t], own + first, beyond - first, columns, scratch)
         given, size = values.ctypes.data, columns * z.itemsize
         for i in range(0, high - GROUP + 1, GROUP):

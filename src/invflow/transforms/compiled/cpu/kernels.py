@@ -59,6 +59,7 @@ def chain(source: str, number: type[np.floating[Any]]) -> Any:
         result, ladj = numbers(job.result, value.shape, like), numbers(job.ladj, (job.batch,), like)
         bottom = tops[last] + starts[last, features]
         tile = np.zeros((bottom + 1) * columns, like.dtype)
+        values = np.zeros(features * columns, like.dtype)
         degrees = masked.unit_degrees(starts)
         while t < tiles:
             begin = t * columns
@@ -73,12 +74,14 @@ def chain(source: str, number: type[np.floating[Any]]) -> Any:
                 if job.inverse:
                     sweep(
                         tile, columns, starts, tops, matrices[k], job.residual, job.activation,
-                        job.map, job.bound, biases, offset, kept, begin, end,
+                        job.map, job.bound, job.input_bound, biases, offset, kept, values,
+                        begin, end,
                     )  # fmt: skip
                 else:
                     parallel(
                         tile, columns, starts, tops, matrices[k], job.residual, job.activation,
-                        job.map, job.bound, degrees, biases, offset, kept, begin, end,
+                        job.map, job.bound, job.input_bound, degrees, biases, offset, kept, values,
+                        begin, end,
                     )  # fmt: skip
                 unload(tile, 0, columns, result, order[k], begin, end)
                 if job.keep:
@@ -116,6 +119,7 @@ def reverse_chain(source: str, number: type[np.floating[Any]]) -> Any:
         bottom = tops[last] + starts[last, features]
         sums = numbers(job.sums, (tiles, job.transforms, bottom - features), like)
         tile = np.zeros((bottom + 1) * columns, like.dtype)
+        point = np.zeros(features * columns, like.dtype)
         values = np.zeros(features * columns, like.dtype)
         degrees = masked.unit_degrees(starts)
         final = len(order) - 1
@@ -129,16 +133,18 @@ def reverse_chain(source: str, number: type[np.floating[Any]]) -> Any:
                 load(tile, 0, columns, bar if k == final else bar_value, order[k], begin, end)
                 for c in range(end - begin):
                     tile[bottom * columns + c] = bar_ladj[begin + c]
-                load(values, 0, columns, noise, order[k], begin, end)
+                load(point, 0, columns, noise, order[k], begin, end)
                 if job.inverse:
                     reverse_sweep(
                         tile, columns, starts, tops, matrices[k], job.residual, job.activation,
-                        job.map, job.bound, values, params[k, t], hidden[k, t],
+                        job.map, job.bound, job.input_bound, point, params[k, t], hidden[k, t],
+                        values,
                     )  # fmt: skip
                 else:
                     reverse_parallel(
                         tile, columns, starts, tops, matrices[k], job.residual, job.activation,
-                        job.map, job.bound, degrees, values, params[k, t], hidden[k, t],
+                        job.map, job.bound, job.input_bound, degrees, point, params[k, t],
+                        hidden[k, t], values,
                     )  # fmt: skip
                 clear(tile, columns, end - begin)  # zero times infinity is not zero
                 unload(tile, 0, columns, bar_value, order[k], begin, end)
@@ -190,12 +196,12 @@ def gradients(source: str, number: type[np.floating[Any]]) -> Any:
                 if of_target:
                     target_panel(
                         first, job.columns, starts, tops, degrees, target, source, job.activation,
-                        order[k], noise, hidden[k], deltas, own, matrix,
+                        job.input_bound, order[k], noise, hidden[k], deltas, own, matrix,
                     )  # fmt: skip
                 else:
                     source_panel(
                         first, job.columns, starts, tops, degrees, target, source, job.activation,
-                        order[k], noise, hidden[k], deltas, own, matrix,
+                        job.input_bound, order[k], noise, hidden[k], deltas, own, matrix,
                     )  # fmt: skip
             finish(address)
             t = take(address)

@@ -12,19 +12,22 @@ from numba import njit
 
 from invflow.transforms.compiled.cpu import masked
 from invflow.transforms.compiled.cpu.activations import activate, pull
+from invflow.transforms.compiled.cpu.clip import clip_rows, pull_clip
 from invflow.transforms.compiled.cpu.maps import apply, pull_apply
 from invflow.transforms.compiled.cpu.tiles import add, copy, start
 
 
 @njit(nogil=True, error_model="numpy")
 def parallel(
-    tile, columns, starts, tops, blocks, residual, activation, map, bound,
-    degrees, biases, offset, hidden, begin, end,
+    tile, columns, starts, tops, blocks, residual, activation, map, bound, input_bound,
+    degrees, biases, offset, hidden, values, begin, end,
 ):  # fmt: skip
     """Turn z into x, all features at once; `degrees` are those of the units of all layers."""
     last, features = starts.shape[0] - 1, starts.shape[1] - 1
     outputs = starts[last, features] // features
     bottom = tops[last] + starts[last, features]
+    copy(tile, 0, values, 0, features * columns)
+    clip_rows(input_bound, tile, 0, features * columns)
     for layer in range(1, last + 1):
         top, units = tops[layer], starts[layer, features]
         start(tile, columns, tops, layer, 0, units, biases, offset, begin, end)
@@ -40,6 +43,7 @@ def parallel(
         if hidden.size > 0:
             copy(tile, top * columns, hidden, kept, count)
         activate(activation, tile, top * columns, count)
+    copy(values, 0, tile, 0, features * columns)
     for d in range(features):
         row = (tops[last] + d * outputs) * columns
         apply(map, bound, tile, d * columns, row, columns, bottom * columns)
@@ -47,19 +51,22 @@ def parallel(
 
 @njit(nogil=True, error_model="numpy")
 def reverse_parallel(
-    tile, columns, starts, tops, blocks, residual, activation, map, bound,
-    degrees, z, params, hidden,
+    tile, columns, starts, tops, blocks, residual, activation, map, bound, input_bound,
+    degrees, z, params, hidden, values,
 ):  # fmt: skip
     """Turn cotangents of x into those of z and of all layers; see `reverse_sweep`."""
     last, features = starts.shape[0] - 1, starts.shape[1] - 1
     outputs = starts[last, features] // features
     bottom = tops[last] + starts[last, features]
+    size = features * columns
     for d in range(features):
         row = (tops[last] + d * outputs) * columns
         pull_apply(
             map, bound, tile, d * columns, z[d * columns :], row, columns,
             params[d * outputs * columns :], bottom * columns,
         )  # fmt: skip
+    copy(tile, 0, values, 0, size)
+    tile[:size] = 0
     for layer in range(last - 1, -1, -1):
         top, units = tops[layer], starts[layer, features]
         for b in range(blocks.shape[0]):
@@ -72,3 +79,5 @@ def reverse_parallel(
         pull(activation, tile, top * columns, hidden, (top - features) * columns, count)
         if residual and layer < last - 1:
             add(tile, tops[layer + 1] * columns, tile, top * columns, count)
+    pull_clip(input_bound, tile, 0, z, size)
+    add(values, 0, tile, 0, size)

@@ -30,7 +30,8 @@ class Record(ctypes.Structure):
     - blocks, [matrices, 3]: for each matrix the layer that it adds to, the layer that it reads,
       and its place among all weights of a transform.
     - residual: whether a hidden layer adds the one before.
-    - activation, map: their numbers; bound: of an affine map's log-scale.
+    - activation, map: their numbers; bound: of an affine map's log-scale; input_bound: of what is
+      read of features, infinite for none.
     - tensors, [transforms, 4]: the addresses of the features in the order in which they are taken,
       or 0 for that in which they come; of the biases, [units]; of the matrices, [weights]; and of
       what a context adds to the first layer, [batch, units], or 0.
@@ -61,6 +62,7 @@ class Record(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in _NAMES),
         ("bound", ctypes.c_double),
+        ("input_bound", ctypes.c_double),
         ("taken", ctypes.c_int64),  # last, as these alone are written to
         ("done", ctypes.c_int64),
     ]

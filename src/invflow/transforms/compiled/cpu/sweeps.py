@@ -14,6 +14,7 @@ from __future__ import annotations
 from numba import njit
 
 from invflow.transforms.compiled.cpu.activations import activate, pull
+from invflow.transforms.compiled.cpu.clip import clip_rows, pull_clip
 from invflow.transforms.compiled.cpu.maps import pull_solve, solve
 from invflow.transforms.compiled.cpu.product import accumulate
 from invflow.transforms.compiled.cpu.tiles import add, copy, start
@@ -32,8 +33,8 @@ def _panel(starts):
 
 @njit(nogil=True, error_model="numpy")
 def sweep(
-    tile, columns, starts, tops, blocks, residual, activation, map, bound,
-    biases, offset, hidden, begin, end,
+    tile, columns, starts, tops, blocks, residual, activation, map, bound, input_bound,
+    biases, offset, hidden, values, begin, end,
 ):  # fmt: skip
     """Turn x into z, one feature after another, from cached activations.
 
@@ -47,10 +48,12 @@ def sweep(
         activation: its number in `ACTIVATIONS`.
         map: the univariate map's number in `MAPS`.
         bound: of an affine map's log-scale.
+        input_bound: the bound of what is read of features, infinite for none.
         biases: of all layers, flat.
         offset: what a context adds to layer 1, [batch, units]; without rows for none.
         hidden: filled with the tile's pre-activations, [units * columns]; empty where they are not
             wanted.
+        values: room for the features, [features * columns].
         begin: the first element of the batch in the tile.
         end: the one after the last.
     """
@@ -98,12 +101,15 @@ def sweep(
                 activate(activation, tile, top, count)
             row = (tops[last] + d * outputs) * columns
             solve(map, bound, tile, d * columns, row, columns, bottom * columns)
+            copy(tile, d * columns, values, d * columns, columns)
+            clip_rows(input_bound, tile, d * columns, columns)
+    copy(values, 0, tile, 0, features * columns)
 
 
 @njit(nogil=True, error_model="numpy")
 def reverse_sweep(
-    tile, columns, starts, tops, blocks, residual, activation, map, bound,
-    z, params, hidden,
+    tile, columns, starts, tops, blocks, residual, activation, map, bound, input_bound,
+    z, params, hidden, values,
 ):  # fmt: skip
     """Turn cotangents of z into those of x and of all layers, the last feature first.
 
@@ -117,14 +123,18 @@ def reverse_sweep(
         activation: its number.
         map: its number.
         bound: of an affine map's log-scale.
+        input_bound: the bound of what is read.
         z: a tile with the solution.
         params: the parameters there, [features * outputs * columns].
         hidden: the pre-activations there, [units * columns].
+        values: room for the cotangents of z, [features * columns].
     """
     last, features = starts.shape[0] - 1, starts.shape[1] - 1
     outputs = starts[last, features] // features
     bottom = tops[last] + starts[last, features]
     size, panel = tile.itemsize, _panel(starts)
+    copy(tile, 0, values, 0, features * columns)
+    tile[: features * columns] = 0  # from here on of what was read of z, until it is complete
     for first in range((features - 1) // panel * panel, -1, -panel):
         beyond = min(first + panel, features)
         for layer in range(last):
@@ -149,6 +159,8 @@ def reverse_sweep(
                         at + (later * features + d) * size, 1, features,
                         tile, tops[target] + later, starts[target, beyond] - later, columns,
                     )  # fmt: skip
+            pull_clip(input_bound, tile, d * columns, z[d * columns :], columns)
+            add(values, d * columns, tile, d * columns, columns)
             row = (tops[last] + d * outputs) * columns
             pull_solve(
                 map, bound, tile, d * columns, z[d * columns :], row, columns,

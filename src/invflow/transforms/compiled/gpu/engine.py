@@ -57,7 +57,9 @@ def _precision() -> str:
     return "tf32" if asked == "tf32" else "ieee"
 
 
-def _launch(kernel: Any, plan: MADEPlan, univariate: str, x: Tensor, *rest: Any) -> None:
+def _launch(
+    kernel: Any, plan: MADEPlan, univariate: str, input_bound: float, x: Tensor, *rest: Any
+) -> None:
     """Run a kernel once over a batch like `x`: its tables, `rest`, room for sums, and sizes."""
     layout, (batch, features) = plan.layout, x.shape
     if batch == 0:
@@ -75,6 +77,7 @@ def _launch(kernel: Any, plan: MADEPlan, univariate: str, x: Tensor, *rest: Any)
             ACTIVATION=layout.activation,
             MAP=name,
             BOUND=bound,
+            INPUT_BOUND=input_bound,
             PRECISION=_precision(),
             **SIZES,
             **LAUNCH,
@@ -88,6 +91,7 @@ def _flat(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
 def solve(
     plan: MADEPlan,
     univariate: str,
+    input_bound: float,
     order: Tensor,
     x: Tensor,
     offset: Tensor,
@@ -104,7 +108,7 @@ def solve(
     hidden = x.new_empty(plan.hidden_units, batch)
     values = x.new_empty(features + plan.hidden_units, batch)
     _launch(
-        sweeps.sweep, plan, univariate, x,
+        sweeps.sweep, plan, univariate, input_bound, x,
         _flat(matrices, x), _flat(biases, x), offset, *offset.stride(),
         dense.whole("orders", order), dense.whole("values", x), z, ladj, params, hidden, values,
     )  # fmt: skip
@@ -114,6 +118,7 @@ def solve(
 def pull(
     plan: MADEPlan,
     univariate: str,
+    input_bound: float,
     order: Tensor,
     z: Tensor,
     params: Tensor,
@@ -128,5 +133,5 @@ def pull(
     given = [dense.whole("tensors of the reverse sweep", tensor) for tensor in tensors]
     results = [torch.empty_like(tensor) for tensor in given[1:4]]
     flat = _flat([matrix.t() for matrix in matrices], z)
-    _launch(sweeps.reverse_sweep, plan, univariate, z, flat, *given, *results)
+    _launch(sweeps.reverse_sweep, plan, univariate, input_bound, z, flat, *given, *results)
     return results[0], results[1], results[2]

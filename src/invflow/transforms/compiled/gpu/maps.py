@@ -1,13 +1,20 @@
-"""Univariate maps inverted, and the gradients of their inverses: formulas as in `cpu.maps`."""
+"""Univariate maps inverted, and the gradients of their inverses: formulas as in `cpu.maps`.
+
+And what is read of features, as in `soft_clip`.
+"""
 
 # pyright: reportUnknownParameterType=false, reportMissingParameterType=false
 # pyright: reportMissingImports=false, reportUntypedFunctionDecorator=false
 from __future__ import annotations
 
+import math
+
 import triton
 import triton.language as tl
 
 from invflow.transforms.compiled.gpu.activations import sigmoid, softplus, tanh
+
+_NONE = tl.constexpr(math.inf)
 
 
 @triton.jit
@@ -64,3 +71,30 @@ def pull_solve(z, shift, raw, bar_z, bar_ladj, NAME: tl.constexpr, BOUND: tl.con
         bar_shift = -bar_z * more
         bar_raw = -(bar_z * (z - shift) + bar_ladj) * sigmoid(-raw)
     return bar_x, bar_shift, bar_raw
+
+
+@triton.jit
+def soft_clip(z, BOUND: tl.constexpr):
+    """Return what is read of features.
+
+    Args:
+        z: features.
+        BOUND: of what is read, infinite for none.
+    """
+    read = z
+    if BOUND != _NONE:
+        size = tl.abs(z)
+        beyond = 0.5 * BOUND * (1.0 + tanh(size / (0.5 * BOUND) - 1.0))
+        read = tl.where(size <= 0.5 * BOUND, z, tl.where(z < 0, -beyond, beyond))
+    return read
+
+
+@triton.jit
+def soft_clip_slope(z, BOUND: tl.constexpr):
+    """Return the slope of what is read of features; see `soft_clip`."""
+    slope = tl.full(z.shape, 1.0, z.dtype)
+    if BOUND != _NONE:
+        size = tl.abs(z)
+        t = tanh(size / (0.5 * BOUND) - 1.0)
+        slope = tl.where(size <= 0.5 * BOUND, slope, 1.0 - t * t)
+    return slope

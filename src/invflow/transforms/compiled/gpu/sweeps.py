@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 
 from invflow.transforms.compiled.gpu.activations import activate, slope
-from invflow.transforms.compiled.gpu.maps import pull_solve, solve
+from invflow.transforms.compiled.gpu.maps import pull_solve, soft_clip, soft_clip_slope, solve
 
 
 @triton.jit
@@ -73,8 +73,9 @@ def sweep(
     starts, tops, places, shelves, weights, biases, offset, offset_unit, offset_batch, order, x,
     z, ladj, params, hidden, values, sums, features, batch, panel,
     LAYERS: tl.constexpr, OUTPUTS: tl.constexpr, DIRECT: tl.constexpr, RESIDUAL: tl.constexpr,
-    ACTIVATION: tl.constexpr, MAP: tl.constexpr, BOUND: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr, DEPTH: tl.constexpr,
+    ACTIVATION: tl.constexpr, MAP: tl.constexpr, BOUND: tl.constexpr, INPUT_BOUND: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr,
+    DEPTH: tl.constexpr,
 ):  # fmt: skip
     """Invert the features one after another, from cached activations.
 
@@ -106,6 +107,7 @@ def sweep(
         ACTIVATION: its name.
         MAP: the univariate map's name.
         BOUND: of an affine map's log-scale.
+        INPUT_BOUND: of what is read of features, infinite for none.
         PRECISION: of products of single precision.
         BLOCK: columns of a program.
         ROWS: of a product where a panel opens.
@@ -206,7 +208,7 @@ def sweep(
             solved, more = solve(datum, _row(block, 0), _row(block, 1), MAP, BOUND)
             total += more
             tl.store(z + place, solved, inside)
-            tl.store(values + d * batch + columns, solved, inside)
+            tl.store(values + d * batch + columns, soft_clip(solved, INPUT_BOUND), inside)
             tl.debug_barrier()
     tl.store(ladj + columns, total, inside)
 
@@ -216,8 +218,9 @@ def reverse_sweep(
     starts, tops, places, shelves, weights, order, z, params, hidden, bar_z, bar_ladj,
     bar_x, bar_params, bar_hidden, sums, features, batch, panel,
     LAYERS: tl.constexpr, OUTPUTS: tl.constexpr, DIRECT: tl.constexpr, RESIDUAL: tl.constexpr,
-    ACTIVATION: tl.constexpr, MAP: tl.constexpr, BOUND: tl.constexpr, PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr, DEPTH: tl.constexpr,
+    ACTIVATION: tl.constexpr, MAP: tl.constexpr, BOUND: tl.constexpr, INPUT_BOUND: tl.constexpr,
+    PRECISION: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr,
+    DEPTH: tl.constexpr,
 ):  # fmt: skip
     """Take cotangents back through a sweep, the last feature first.
 
@@ -247,6 +250,7 @@ def reverse_sweep(
         ACTIVATION: its name.
         MAP: the univariate map's name.
         BOUND: of an affine map's log-scale.
+        INPUT_BOUND: of what is read of features, infinite for none.
         PRECISION: of products of single precision.
         BLOCK: columns of a program.
         ROWS: of a product where a panel opens.
@@ -317,7 +321,7 @@ def reverse_sweep(
                     bar_params, (d + 1) * OUTPUTS, beyond * OUTPUTS,
                     columns, inside, batch, DEPTH, PRECISION,
                 )  # fmt: skip
-            cotangent += _row(block, 0)
+            cotangent += soft_clip_slope(point, INPUT_BOUND) * _row(block, 0)
             pulled, bar_shift, bar_raw = pull_solve(point, shift, raw, cotangent, tail, MAP, BOUND)
             tl.store(bar_x + place, pulled, inside)
             tl.store(bar_params + at, bar_shift, inside)
