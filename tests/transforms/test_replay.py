@@ -66,7 +66,7 @@ class MemoryDecoder(RecordingDecoder):
     def _parameters(self, feature: int) -> Tensor:
         return self.out @ self.state + self.bias.unsqueeze(1)
 
-    def _append(self, feature: int, z: Tensor) -> None:
+    def append(self, feature: int, z: Tensor) -> None:
         self.state = torch.tanh(self.state / 2 + self.read.unsqueeze(1) * z)
 
 

@@ -72,7 +72,7 @@ def test_sweeps_cost_about_one_pass_each(features: int, hidden: tuple[int, ...])
     cotangents = randn(features, made.outputs, BATCH)
 
     def backwards() -> Any:
-        pullback = made.plan.pullback(decoder.hidden, weights, z)
+        pullback = made.plan.pullback(decoder.hidden, weights)
         for feature in reversed(range(features)):
             pullback.cotangent(feature)
             pullback.append(feature, cotangents[feature])
@@ -82,7 +82,7 @@ def test_sweeps_cost_about_one_pass_each(features: int, hidden: tuple[int, ...])
     assert visible <= count <= 1.1 * dense
 
     def weight_gradients() -> Any:
-        arguments = (weights, decoder.z, decoder.hidden, pullback.hidden, pullback.params)
+        arguments = (weights, z, decoder.hidden, pullback.hidden, pullback.params)
         return made.plan.gradients(*arguments)
 
     _, count = counted(weight_gradients)
