@@ -257,7 +257,7 @@ def test_what_else_a_map_needs(part: nn.Module, state: dict[str, Tensor], messag
         ("order", lambda order: order.double(), "order must hold integers"),
         ("weight", lambda weight: weight * torch.nan, "weight must be finite"),
         ("weight", lambda weight: weight.long(), "weight must hold floating-point numbers"),
-        ("weight", lambda weight: weight.float(), "weight is of torch.float32.*one precision"),
+        ("weight", lambda weight: weight.float(), r"one precision.*torch.float32 \(\S*weight\)"),
         ("weight", lambda weight: weight[:-1], "size mismatch for .*weight"),
     ],
 )

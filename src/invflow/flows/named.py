@@ -121,7 +121,7 @@ def _anatomy(model: nn.Module) -> dict[str, Any]:
     """Return what a model's parts are, by their paths: their classes and plain attributes."""
     return {
         path: (type(part), {key: value for key, value in vars(part).items() if _tells(part, key)})
-        for path, part in model.named_modules()
+        for path, part in model.named_modules(remove_duplicate=False)
     }
 
 
@@ -134,11 +134,10 @@ def _tells(part: nn.Module, name: str) -> bool:
 
 def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
     """Raise a `TypeError` if there are several precisions, or one that is not for arithmetic."""
-    known = [dtype for dtype in dtypes if dtype in _DTYPES]
-    for dtype, key in list(dtypes.items())[::-1]:
-        if len(dtypes) > 1 or dtype not in known:
-            names = ", ".join(map(str, dtypes))
-            raise TypeError(f"{key} is of {dtype}: a model has one precision, got {names}")
+    if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
+        found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
+        known = ", ".join(map(str, _DTYPES))
+        raise TypeError(f"tensors must have one precision, one of {known}, got {found}")
 
 
 def build(name: str, **config: Any) -> Any:
