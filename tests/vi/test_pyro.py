@@ -406,12 +406,22 @@ def _single() -> None:
     pyro.sample("y", dist.Normal(torch.ones(3, 2) @ x, 1.0).to_event(1), obs=torch.ones(3))
 
 
+def _single_matrix() -> None:
+    pyro.sample("x", dist.Wishart(torch.tensor(4.0), torch.eye(2)))
+
+
+def _no_density() -> None:
+    pyro.sample("x", dist.ProjectedNormal(torch.ones(5, dtype=torch.float64)))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (_no_bijection, r"^model must .* got 'x' of a MixtureSameFamily: its components .*[^\n]$"),
         (_unbounded, "got 'x' of a GeneralizedPareto: its bounds are not finite"),
-        (_single, "model must take parameters of double precision"),
+        (_single, r"^model must take parameters of double precision, got [^\n]* as torch.float64$"),
+        (_single_matrix, "model must take parameters of double precision, got the error Expected"),
+        (_no_density, "got 'x', whose ProjectedNormal has none"),
     ],
 )
 def test_sites_that_cannot_be(model: Any, message: str) -> None:
