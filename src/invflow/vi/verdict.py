@@ -102,7 +102,7 @@ def judge(
         *([] if senseless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
         *([] if record is None else _of_fit(record)),
-        *([] if senseless else _of_evidence(found)),
+        *([] if senseless else _of_evidence(found, outside)),
         *([("good", caveat)] if caveat and not senseless else []),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
@@ -202,13 +202,19 @@ def _of_weights(found: Importance) -> list[Finding]:
     return [("bad", sentence)]
 
 
-def _of_evidence(found: Importance) -> list[Finding]:
-    """Say where the stated error, for which the weights need a variance, is too small."""
-    if not (found.khat > HEAVY and found.tail > 2 * found.log_evidence_error):
+def _of_evidence(found: Importance, outside: float) -> list[Finding]:
+    """Say where the stated error, for which the weights need a variance and all mass, is off."""
+    parts = {
+        "what the tail of the weights holds": found.tail if found.khat > HEAVY else 0.0,
+        "what the wider search finds": outside,
+    }
+    share = sum(parts.values())
+    if share <= 2 * found.log_evidence_error:
         return []
+    causes = " and ".join(cause for cause, size in parts.items() if size > 0.1 * share)
     sentence = (
-        f"The log evidence may be off by more than its error, up to about {found.tail:.2g}, which "
-        "is what the tail of the weights holds."
+        f"The log evidence may be off by more than its error, up to about {share:.2g}, which is "
+        f"{causes}."
     )
     return [("good", sentence)]
 
@@ -224,8 +230,9 @@ def _of_reach(found: Importance, outside: float) -> list[Finding]:
             "mends tails, and modes that its chains meet."
         )
         return [("bad", sentence)]
+    little = "nothing" if outside < SOME else f"about {outside:.1%} of the posterior"
     sentence = (
-        "A wider search finds nothing that the flow misses. It would not see a narrow mode far "
+        f"A wider search finds {little} that the flow misses. It would not see a narrow mode far "
         "away: no importance weight can."
     )
     return [("good", sentence)]
