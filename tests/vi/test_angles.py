@@ -156,3 +156,14 @@ def test_an_improper_direction_beside_an_angle_is_named() -> None:
     z = torch.randn((500, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     value, score = density.scores(z)
     assert probe.improper(density, z, value, score) == [2]
+
+
+def test_the_report_counts_angles_from_their_mean_direction() -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    from invflow.report.posterior import around
+
+    table = pandas.DataFrame({"t[0]": [3.1, -3.1, 3.0, -3.0], "tilt": [3.1, -3.1, 3.0, -3.0]})
+    found = around(table, {"t"})
+    assert (abs(abs(found["t[0]"]) - math.pi) < 0.2).all()
+    assert found["t[0]"].max() - found["t[0]"].min() < 0.3
+    assert (found["tilt"] == table["tilt"]).all()
