@@ -13,6 +13,7 @@ from tests.helpers import assert_close, randn
 
 pyro = pytest.importorskip("pyro", reason="needs Pyro")
 dist = pyro.distributions
+reparam = pytest.importorskip("pyro.infer.reparam")
 
 Y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], dtype=torch.float64)
 SIGMA = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0], dtype=torch.float64)
@@ -235,6 +236,19 @@ def test_density_is_that_of_the_values_and_the_jacobian_of_all_sites() -> None:
         [torch.autograd.functional.jacobian(flat, row).slogdet()[1] for row in z]  # type: ignore[no-untyped-call]
     )
     assert_close(target.log_density(z), _named_density(values) + ladj, 1e-7)
+
+
+def test_reparametrised_sites_are_among_the_draws() -> None:
+    def model() -> None:
+        tau = pyro.sample("tau", dist.HalfNormal(1.0))
+        with pyro.plate("rows", 2):
+            pyro.sample("theta", dist.Normal(3.0, tau))
+
+    config = {"theta": reparam.LocScaleReparam(0.0)}
+    values = from_pyro(pyro.poutine.reparam(model, config)).constrain(randn(4, 3))
+    assert list(values) == ["tau", "theta_decentered", "theta"]
+    expected = 3 + values["tau"].unsqueeze(-1) * values["theta_decentered"]
+    assert_close(values["theta"], expected, 1e-12)
 
 
 def test_a_site_whose_size_changes_is_refused() -> None:

@@ -93,7 +93,7 @@ class PyroTarget(Target):
         return self._over_rows(self._one, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Return latent and deterministic sites, (*batch, *shape) each."""
+        """Return latent, deterministic and reparametrised sites, (*batch, *shape) each."""
         values = self._over_rows(self._values, z.reshape(-1, self.dim))
         return {
             name: value.reshape(z.shape[:-1] + value.shape[1:]) for name, value in values.items()
@@ -164,7 +164,8 @@ class PyroTarget(Target):
             return False
         if name in self.sites:
             return self.sites[name].kept is None
-        return not site["is_observed"] or bool(site["infer"].get("_deterministic"))
+        # An observed Delta is what Pyro makes of deterministic sites, and of reparametrised ones.
+        return not site["is_observed"] or self._sites.point(site["fn"]) is not None
 
     def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
         """Return what `run` gives for each row, stacked: tensors, or mappings of some."""
