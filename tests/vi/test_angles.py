@@ -136,6 +136,23 @@ def test_starting_points_are_angles() -> None:
     assert math.cos(location) < -0.9
 
 
+def test_ctrl_c_in_the_first_search_is_heard() -> None:
+    calls = 0
+
+    def log_density(t: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == limit:
+            raise KeyboardInterrupt
+        return _across(t)
+
+    limit = -1
+    _chart(Named(log_density, {"t": angle}), None, 0)
+    limit, calls = calls - 5, 0  # some modes are found
+    with pytest.raises(KeyboardInterrupt):
+        fit(Named(log_density, {"t": angle}), settings=QUICK)
+
+
 def test_concentrations_from_mean_cosines() -> None:
     kappa = torch.tensor([0.0, 0.5, 2.0, 4.0], dtype=torch.float64)
     length = torch.special.i1e(kappa) / torch.special.i0e(kappa)

@@ -100,7 +100,10 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, i
         start = 4 * torch.rand((STARTS, target.dim), generator=generator).double() - 2
     else:
         start = charted.circles.inverse(points)[0]
-    normals = find_modes(density, start, generator, lambda done, line: None).normals
+    modes = find_modes(density, start, generator, lambda done, line: None)
+    if modes.interrupted:  # there is no posterior yet
+        raise KeyboardInterrupt
+    normals = modes.normals
     draws = torch.cat(
         [charted.circles(normal.draw(DRAWS, generator)[0])[0][:, angles] for normal in normals]
     )
