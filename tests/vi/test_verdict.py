@@ -102,19 +102,24 @@ def test_an_evidence_that_may_be_off_by_more_than_its_error() -> None:
     assert "may be off" not in str(verdict(modes(0.0), gaussian(3)))
 
 
-def test_a_little_that_the_flow_misses_is_said() -> None:
-    """A mode with 0.5% of the posterior, in which the flow does not draw: its weights are equal."""
+@pytest.mark.parametrize(("share", "level"), [(0.003, "good"), (0.012, "usable"), (0.05, "bad")])
+def test_what_the_flow_misses_is_said(share: float, level: str) -> None:
+    """A mode in which the flow does not draw, so that its weights are equal."""
 
     def log_density(z: Tensor) -> Tensor:
-        small = math.log(0.005) - 0.5 * (z - 12).square().sum(-1)
+        small = math.log(share) - 0.5 * (z - 12).square().sum(-1)
         return torch.logaddexp(-0.5 * z.square().sum(-1), small)
 
     found = verdict(log_density, gaussian(1))
-    assert 0.003 < found.outside < 0.008
+    assert found.level == level
+    assert 0.7 * share < found.outside < 1.3 * share
     assert found.log_evidence_error < 1e-4
     text = str(found)
-    assert f"finds about {found.outside:.1%} of the posterior that the flow misses" in text
-    assert f"up to about {found.outside:.2g}, which is what the wider search finds." in text
+    if level == "bad":
+        assert "finds mass that the flow does not reach" in text
+    else:
+        assert f"finds about {found.outside:.1%} of the posterior that the flow misses" in text
+        assert f"up to about {found.outside:.2g}, which is what the wider search finds." in text
 
 
 def test_a_funnel_under_a_normal_is_bad() -> None:
