@@ -43,8 +43,10 @@ EXTRAS = {
     "cli/posterior.py": ["cli", "vi", "report"],
     "transforms/compiled": ["fast"],
     "flows/pyro.py": ["pyro"],
+    "flows/_pyro.py": ["pyro"],
     "vi/pyro.py": ["vi", "pyro"],
     "vi/guide.py": ["vi", "pyro"],
+    "vi/sites.py": ["vi", "pyro"],
     "vi/pymc.py": ["vi", "pymc"],
     "vi/stan.py": ["vi", "stan"],
 }
