@@ -47,6 +47,7 @@ EXTRAS = {
     "vi/pyro.py": ["vi", "pyro"],
     "vi/sites.py": ["vi", "pyro"],
     "vi/guide.py": ["vi", "pyro"],
+    "vi/sites.py": ["vi", "pyro"],
     "vi/pymc.py": ["vi", "pymc"],
     "vi/stan.py": ["vi", "stan"],
 }

@@ -136,6 +136,23 @@ def test_starting_points_are_angles() -> None:
     assert math.cos(location) < -0.9
 
 
+def test_ctrl_c_in_the_first_search_is_heard() -> None:
+    calls = 0
+
+    def log_density(t: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == limit:
+            raise KeyboardInterrupt
+        return _across(t)
+
+    limit = -1
+    _chart(Named(log_density, {"t": angle}), None, 0)
+    limit, calls = calls - 5, 0  # some modes are found
+    with pytest.raises(KeyboardInterrupt):
+        fit(Named(log_density, {"t": angle}), settings=QUICK)
+
+
 def test_concentrations_from_mean_cosines() -> None:
     kappa = torch.tensor([0.0, 0.5, 2.0, 4.0], dtype=torch.float64)
     length = torch.special.i1e(kappa) / torch.special.i0e(kappa)
@@ -156,3 +173,14 @@ def test_an_improper_direction_beside_an_angle_is_named() -> None:
     z = torch.randn((500, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     value, score = density.scores(z)
     assert probe.improper(density, z, value, score) == [2]
+
+
+def test_the_report_counts_angles_from_their_mean_direction() -> None:
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    from invflow.report.posterior import around
+
+    table = pandas.DataFrame({"t[0]": [3.1, -3.1, 3.0, -3.0], "tilt": [3.1, -3.1, 3.0, -3.0]})
+    found = around(table, {"t"})
+    assert (abs(abs(found["t[0]"]) - math.pi) < 0.2).all()
+    assert found["t[0]"].max() - found["t[0]"].min() < 0.3
+    assert (found["tilt"] == table["tilt"]).all()

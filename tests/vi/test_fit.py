@@ -166,6 +166,11 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "shape": (lambda z: z, ValueError, "must return shape"),
     "detached": (lambda z: z.detach().sum(-1), ValueError, "must be differentiable"),
     "nowhere": (lambda z: z.sum(-1) * torch.nan, ValueError, "none of .* starting points"),
+    "bounds": (
+        lambda z: torch.where(z > 0, 4 * z.clamp(min=1e-9).log() - z, -torch.inf).sum(-1),
+        ValueError,
+        "with bounds need a vi.Named",
+    ),
     "ignored": (lambda z: -z[:, 0].square(), ValueError, r"entries \[1\]"),
     "constant": (lambda z: 0.0 * z.sum(-1), ValueError, r"entries \[0, 1\]"),
 }

@@ -72,6 +72,33 @@ def test_bad_scale() -> None:
         AutoIAF(schools, init_scale=0)
 
 
+def _fixed() -> None:
+    x = pyro.sample("x", dist.Delta(torch.tensor(1.0)))
+    pyro.sample("m", dist.Normal(x, 1.0))
+
+
+def _missing() -> None:
+    m = pyro.sample("m", dist.Normal(0.0, 1.0))
+    with pyro.plate("rows", 2):
+        seen = torch.tensor([True, False])
+        pyro.sample("y", dist.Normal(m, 1.0), obs=torch.zeros(2), obs_mask=seen)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (_fixed, "'x' of a Delta: make it a pyro.deterministic"),
+        (_missing, "'y_unobserved', of which obs_mask leaves out some"),
+    ],
+)
+def test_sites_without_an_integral(model: Any, message: str) -> None:
+    """The bound of either would rise without end."""
+    guide = AutoIAF(model)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            guide()
+
+
 def _positive() -> None:
     pyro.sample("s", dist.HalfNormal(1.0))
     with pyro.plate("rows", 2):

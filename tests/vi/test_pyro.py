@@ -13,6 +13,7 @@ from tests.helpers import assert_close, randn
 
 pyro = pytest.importorskip("pyro", reason="needs Pyro")
 dist = pyro.distributions
+reparam = pytest.importorskip("pyro.infer.reparam")
 
 Y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], dtype=torch.float64)
 SIGMA = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0], dtype=torch.float64)
@@ -237,6 +238,19 @@ def test_density_is_that_of_the_values_and_the_jacobian_of_all_sites() -> None:
     assert_close(target.log_density(z), _named_density(values) + ladj, 1e-7)
 
 
+def test_reparametrised_sites_are_among_the_draws() -> None:
+    def model() -> None:
+        tau = pyro.sample("tau", dist.HalfNormal(1.0))
+        with pyro.plate("rows", 2):
+            pyro.sample("theta", dist.Normal(3.0, tau))
+
+    config = {"theta": reparam.LocScaleReparam(0.0)}
+    values = from_pyro(pyro.poutine.reparam(model, config)).constrain(randn(4, 3))
+    assert list(values) == ["tau", "theta_decentered", "theta"]
+    expected = 3 + values["tau"].unsqueeze(-1) * values["theta_decentered"]
+    assert_close(values["theta"], expected, 1e-12)
+
+
 def test_a_site_whose_size_changes_is_refused() -> None:
     def model() -> None:
         n = pyro.sample("n", dist.Normal(0.0, 1.0))
@@ -406,12 +420,22 @@ def _single() -> None:
     pyro.sample("y", dist.Normal(torch.ones(3, 2) @ x, 1.0).to_event(1), obs=torch.ones(3))
 
 
+def _single_matrix() -> None:
+    pyro.sample("x", dist.Wishart(torch.tensor(4.0), torch.eye(2)))
+
+
+def _no_density() -> None:
+    pyro.sample("x", dist.ProjectedNormal(torch.ones(5, dtype=torch.float64)))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (_no_bijection, r"^model must .* got 'x' of a MixtureSameFamily: its components .*[^\n]$"),
         (_unbounded, "got 'x' of a GeneralizedPareto: its bounds are not finite"),
-        (_single, "model must take parameters of double precision"),
+        (_single, r"^model must take parameters of double precision, got [^\n]* as torch.float64$"),
+        (_single_matrix, "model must take parameters of double precision, got the error Expected"),
+        (_no_density, "got 'x', whose ProjectedNormal has none"),
     ],
 )
 def test_sites_that_cannot_be(model: Any, message: str) -> None:

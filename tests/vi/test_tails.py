@@ -96,6 +96,10 @@ PROPER: dict[str, Target] = {
     "a uniform distribution, constrained": Named(
         lambda x: 0 * x, {"x": constraints.interval(-3.0, 2.0)}
     ),
+    "a sparse Dirichlet distribution": Named(  # constant where torch's simplex underflows
+        lambda x: Dirichlet(torch.full((4,), 0.05)).log_prob(x),
+        {"x": Parameter(constraints.simplex, (4,))},
+    ),
     "constraints of all kinds": Named(
         lambda a, b, c, d: (
             Beta(2.0, 3.0).log_prob(a)
@@ -126,6 +130,10 @@ IMPROPER: dict[str, tuple[Target, str]] = {
         r"z\[0\]",
     ),
     "constant far out": (Flat(lambda z: 1 / (1 + z[:, 0].square()), 1), r"z\[0\]"),
+    "constant far out, and low": (
+        Flat(lambda z: torch.logaddexp(-z[:, 0].square(), torch.tensor(-25.0)), 1),
+        r"z\[0\]",
+    ),
     "rising": (Flat(lambda z: z[:, 0] - 0.5 * z[:, 1].square(), 2), r"z\[0\]"),
     "as 1 / r": (Flat(lambda z: -0.5 * torch.log1p(z[:, 0].square()), 1), r"z\[0\]"),
     "flat in log tau": (

@@ -97,8 +97,29 @@ def test_an_evidence_that_may_be_off_by_more_than_its_error() -> None:
     error = math.log(math.pi * math.sqrt(3) / 2) - found.log_evidence
     assert 0.5 < found.khat < 0.7
     assert 3 * found.log_evidence_error < error < found.tail
-    assert f"may be off by more than its error, up to about {found.tail:.2g}" in str(found)
+    share = found.tail + found.outside
+    assert f"may be off by more than its error, up to about {share:.2g}" in str(found)
     assert "may be off" not in str(verdict(modes(0.0), gaussian(3)))
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.003, "good"), (0.012, "usable"), (0.05, "bad")])
+def test_what_the_flow_misses_is_said(share: float, level: str) -> None:
+    """A mode in which the flow does not draw, so that its weights are equal."""
+
+    def log_density(z: Tensor) -> Tensor:
+        small = math.log(share) - 0.5 * (z - 12).square().sum(-1)
+        return torch.logaddexp(-0.5 * z.square().sum(-1), small)
+
+    found = verdict(log_density, gaussian(1))
+    assert found.level == level
+    assert 0.7 * share < found.outside < 1.3 * share
+    assert found.log_evidence_error < 1e-4
+    text = str(found)
+    if level == "bad":
+        assert "finds mass that the flow does not reach" in text
+    else:
+        assert f"finds about {found.outside:.1%} of the posterior that the flow misses" in text
+        assert f"up to about {found.outside:.2g}, which is what the wider search finds." in text
 
 
 def test_a_funnel_under_a_normal_is_bad() -> None:

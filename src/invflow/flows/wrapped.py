@@ -24,7 +24,7 @@ class Wrapped(Flow):
     Raises:
         TypeError: `flow` is neither.
         ValueError: a flow put together by hand, which has no configuration; a mapping without
-            "name"; angles that are no different features.
+            "name"; angles that are not different features.
 
     Example:
         >>> import torch

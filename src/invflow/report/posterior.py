@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invflow.report import page
-from invflow.vi.posterior import Posterior
+from invflow.vi.posterior import Posterior, unrolled
 from invflow.vi.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def write(
     Raises:
         ImportError: matplotlib or Jinja is not installed.
     """
-    record = posterior.record
+    record, draws = posterior.record, around(draws, posterior.target.angular)
     sections = [
         page.Section(f"Verdict: {verdict.level}", code=str(verdict)),
         page.Section("Parameters", table=_table(summary)),
@@ -74,6 +75,22 @@ def curves(bounds: list[tuple[int, int, float]]) -> Figure:
     if len(modes) > 1:
         axis.legend()
     return figure
+
+
+def around(draws: Any, angular: Collection[str]) -> Any:
+    """Return a table of draws with angles counted from their mean direction, as the summary does.
+
+    Args:
+        draws: a column for each number.
+        angular: which parameters are angles.
+    """
+    even = np.full(len(draws), 1 / len(draws))
+    turned = {
+        name: unrolled(draws[name].to_numpy(), even)
+        for name in draws.columns
+        if name.partition("[")[0] in angular
+    }
+    return draws.assign(**turned)
 
 
 def pairs(draws: Any) -> Figure:

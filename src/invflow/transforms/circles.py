@@ -28,8 +28,8 @@ class Circles(Transform):
     $F_\kappa$ are density and distribution function of von Mises with mean 0 and concentration
     $\kappa$: at zero, where it starts, it is uniform. The circle is cut opposite of its centre
     $c_i$, where z is far out. Neither is learned: they are measured, and set by `set`, so that a
-    density has little mass at the cut and is near a normal one in z. On the way back any number
-    counts as the angle that it is.
+    density has little mass at the cut and is near a normal one in z. The inverse takes any number
+    as the angle that it is.
 
     Args:
         features: number of features, D.
@@ -37,7 +37,7 @@ class Circles(Transform):
 
     Raises:
         TypeError: an argument of the wrong type.
-        ValueError: `features` below 1, or angles that are no different features.
+        ValueError: `features` below 1, or angles that are not different features.
 
     References:
         Mardia and Jupp 2000, Directional Statistics, section 3.5.4.

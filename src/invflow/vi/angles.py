@@ -9,6 +9,7 @@ cut, and how much of it is around the opposite point.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from invflow.flows.named import Named
 from invflow.transforms import Circles
 from invflow.transforms.circles import MOST
 from invflow.vi import probe
+from invflow.vi.density import Density
 from invflow.vi.guarded import Guarded
 from invflow.vi.modes import find_modes
 from invflow.vi.posterior import Posterior
@@ -77,20 +79,23 @@ def fit_charted(
         points: where to start, (count, dim), angles as they are.
         seed: of the first search.
     """
+    started = time.perf_counter()
     charted, spent = _chart(target, points, seed)
     found = fit(charted, None if points is None else charted.circles.inverse(points)[0])
     record = found.record
     if record is not None:
         record = replace(
             record,
-            evaluations=record.evaluations + spent,
+            evaluations=record.evaluations + spent.evaluations,
+            non_finite=record.non_finite + spent.rejected,
+            seconds=time.perf_counter() - started,
             modes=[_placed(mode, charted.circles) for mode in record.modes],
         )
     return Posterior(target, _wrapped(found.flow, charted.circles), seed=seed, record=record)
 
 
-def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, int]:
-    """Return a target in charts that suit it, and how many evaluations it took to find them."""
+def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, Density]:
+    """Return a target in charts that suit it, and the density whose evaluations found them."""
     angles, nowhere = list(target.angles), torch.zeros(len(target.angles))
     charted = Charted(target, nowhere, nowhere)
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
@@ -100,7 +105,10 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, i
         start = 4 * torch.rand((STARTS, target.dim), generator=generator).double() - 2
     else:
         start = charted.circles.inverse(points)[0]
-    normals = find_modes(density, start, generator, lambda done, line: None).normals
+    modes = find_modes(density, start, generator, lambda done, line: None)
+    if modes.interrupted:  # there is no posterior yet
+        raise KeyboardInterrupt
+    normals = modes.normals
     draws = torch.cat(
         [charted.circles(normal.draw(DRAWS, generator)[0])[0][:, angles] for normal in normals]
     )
@@ -113,7 +121,7 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, i
     concentrated = torch.hypot(sine, cosine) > CONCENTRATED
     centre = torch.where(concentrated, torch.atan2(sine, cosine), wrapped(emptiest + math.pi))
     lengths = (weights * torch.cos(draws - centre)).sum(0)
-    return Charted(target, centre, _concentration(lengths)), density.evaluations
+    return Charted(target, centre, _concentration(lengths)), density
 
 
 def _concentration(length: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Density:
             exact: whether to take the whole density, not an estimate from some of the data.
 
         Raises:
-            TypeError: the log density is no tensor, or of an integer dtype.
+            TypeError: the log density is not a tensor, or of an integer dtype.
             ValueError: it has the wrong shape, or no gradient.
         """
         z = z.detach().requires_grad_()

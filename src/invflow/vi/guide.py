@@ -47,7 +47,8 @@ class AutoIAF(_autoguide.AutoContinuous):
 
     Raises:
         TypeError: options that the flow does not have.
-        ValueError: a scale that is not positive.
+        ValueError: a scale that is not positive. On the first call: a site of Pyro's Delta, or one
+            with missing entries.
 
     Example:
         >>> import pyro
@@ -82,8 +83,15 @@ class AutoIAF(_autoguide.AutoContinuous):
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         self._arguments = args, kwargs
-        nodes = self.prototype_trace.iter_stochastic_nodes()
-        found = {name: node["fn"] for name, node in nodes}
+        prototype: Any = self.prototype_trace
+        nodes = dict(prototype.iter_stochastic_nodes())
+        try:
+            for name, node in nodes.items():
+                _check_free(name, node)
+        except ValueError:
+            self.prototype_trace = None  # so that the next call says it again
+            raise
+        found = {name: node["fn"] for name, node in nodes.items()}
         self._dependent = any(_varies(fn.support) for fn in found.values())
         location = self._init_loc()
         generator = torch.Generator().manual_seed(self._seed)
@@ -212,6 +220,26 @@ class _Follow(Messenger):
             self.fns[msg["name"]] = msg["fn"]
             msg["value"] = biject_to(msg["fn"].support)(self.free[msg["name"]])
             msg["done"] = True
+
+
+def _check_free(name: str, node: dict[str, Any]) -> None:
+    """See that the density has an integral over the values of a site.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if sites.point(node["fn"]) is not None:
+        raise ValueError(
+            f"model must have latent sites that can vary, got {name!r} of a Delta: make it a "
+            "pyro.deterministic, or use fit(from_pyro(model))"
+        )
+    mask = node["mask"]
+    if name.endswith(sites.UNOBSERVED) and isinstance(mask, Tensor) and not bool(mask.all()):
+        raise ValueError(
+            f"model must have latent sites all of which count, got {name!r}, of which obs_mask "
+            "leaves out some: give the observed entries a site of their own, or use "
+            "fit(from_pyro(model))"
+        )
 
 
 def _varies(constraint: Any) -> bool:

@@ -55,7 +55,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no file.
-        ValueError: it holds no JSON object, or lists that are no arrays of numbers.
+        ValueError: it holds no JSON object, or lists that are not arrays of numbers.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -83,7 +83,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
     try:
         return torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {name!r} is no array of numbers: {error}") from error
+        raise ValueError(f"{path}: {name!r} is not an array of numbers: {error}") from error
 
 
 def _target(names: Mapping[str, Any], data: dict[str, Any], path: Path) -> Target:

@@ -64,12 +64,15 @@ class _Basins:
 
     def within(self, margin: float) -> list[int]:
         """Return which modes have a bound less than the margin below the best."""
+        if not self.normals:
+            return []
         least = self.best.elbo - margin
         return [i for i, normal in enumerate(self.normals) if normal.elbo > least]
 
     def complete(self, margin: float) -> bool:
         """Whether more starts promise nothing new (Good and Turing: no mode was met only once)."""
-        return bool(self.normals) and all(self.hits[i] > 1 for i in self.within(margin))
+        within = self.within(margin)
+        return bool(within) and all(self.hits[i] > 1 for i in within)
 
 
 def find_modes(
@@ -101,11 +104,6 @@ def find_modes(
         if not basins.normals:
             raise
         interrupted = True
-    if not basins.normals:
-        raise ValueError(
-            f"log_density: none of {starts} starting points leads to a region where it and its "
-            "gradient are finite"
-        )
     improved = _Basins()
     for i in basins.within(rough):
         normal = basins.normals[i]
@@ -116,6 +114,11 @@ def find_modes(
                 interrupted = True
         improved.add(normal, basins.hits[i])
     kept = sorted(improved.within(NEGLIGIBLE), key=lambda i: -improved.normals[i].elbo)
+    if not kept:
+        raise ValueError(
+            f"log_density: none of {starts} starting points leads to a region where it and its "
+            "gradient are finite all around; parameters with bounds need a vi.Named"
+        )
     return Modes(
         [improved.normals[i] for i in kept],
         [improved.hits[i] for i in kept],

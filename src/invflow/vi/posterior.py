@@ -162,10 +162,11 @@ class Posterior:
         weights = weights[weights > 0]
         rows = dict[str, dict[str, float]]()
         for name, value in named.items():
-            row = _row_of_angles if name in self.target.angular else _row
             for place in np.ndindex(*value.shape[1:]):
                 entry = _array(value)[(slice(None), *place)]
-                rows[f"{name}{_index(place)}"] = row(entry, weights)
+                if name in self.target.angular:
+                    entry = unrolled(entry, weights)
+                rows[f"{name}{_index(place)}"] = _row(entry, weights)
         from pandas import DataFrame
 
         return DataFrame.from_dict(rows, orient="index")
@@ -305,11 +306,10 @@ def _index(place: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, place))}]" if place else ""
 
 
-def _row_of_angles(angles: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
-    """Return a row for angles, unrolled around their mean direction."""
+def unrolled(angles: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Any:
+    """Return angles, (draws,), as numbers within half a turn of their mean direction."""
     direction = float(np.angle(weights @ np.exp(1j * angles.astype(np.float64))))
-    turned = np.remainder(angles - direction + np.pi, 2 * np.pi) - np.pi
-    return _row(direction + turned, weights)
+    return direction + np.remainder(angles - direction + np.pi, 2 * np.pi) - np.pi
 
 
 def _row(values: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class PyroTarget(Target):
         return self._over_rows(self._one, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Return latent and deterministic sites, (*batch, *shape) each."""
+        """Return latent, deterministic and reparametrised sites, (*batch, *shape) each."""
         values = self._over_rows(self._values, z.reshape(-1, self.dim))
         return {
             name: value.reshape(z.shape[:-1] + value.shape[1:]) for name, value in values.items()
@@ -113,7 +114,17 @@ class PyroTarget(Target):
     def _one(self, z: Tensor) -> Tensor:
         place = self._sites.Place(self.sites, z)
         trace = self._run(place)
-        return trace.log_prob_sum() + place.done()
+        try:
+            return trace.log_prob_sum() + place.done()
+        except NotImplementedError as error:
+            if self._batched:  # it may be vmap's
+                raise
+            name, fn = _undone(trace)
+            raise BadTarget(
+                f"model must have a density at each of its sites, got {name!r}, whose "
+                f"{type(fn).__name__} has none: use another distribution, or one of "
+                "pyro.infer.reparam"
+            ) from error
 
     def _values(self, z: Tensor) -> dict[str, Tensor]:
         nodes = self._run(self._sites.Place(self.sites, z)).nodes
@@ -139,18 +150,13 @@ class PyroTarget(Target):
             for phase in range(LOOKS):
                 look = self._sites.Look(1.0 + phase)
                 try:
-                    return look.found, self._run(look)
+                    with _explained():
+                        return look.found, self._run(look)
                 except BadTarget:
                     raise
                 except (ValueError, RuntimeError) as error:
                     errors.append(error)
-        first = errors[0]
-        if "dtype" in str(first) or "scalar type" in str(first):
-            raise ValueError(
-                f"model must take parameters of double precision, got the error {first}: give its "
-                "data and constants as torch.float64"
-            ) from first
-        raise first
+        raise errors[0]
 
     def _is_named(self, name: str, site: dict[str, Any]) -> bool:
         """Whether a site is one of what vectors stand for."""
@@ -158,7 +164,8 @@ class PyroTarget(Target):
             return False
         if name in self.sites:
             return self.sites[name].kept is None
-        return not site["is_observed"] or bool(site["infer"].get("_deterministic"))
+        # An observed Delta is what Pyro makes of deterministic sites, and of reparametrised ones.
+        return not site["is_observed"] or self._sites.point(site["fn"]) is not None
 
     def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
         """Return what `run` gives for each row, stacked: tensors, or mappings of some."""
@@ -175,12 +182,15 @@ class PyroTarget(Target):
         try:
             self._batched = True
             self.log_density(z)
-        except (BadTarget, LinAlgError):  # it is not for vmap to mend
+        except BadTarget:
+            raise
+        except LinAlgError:  # it is not for vmap to mend
             return True
         except Exception as error:
             self._batched = False
-            self.log_density(z[:1])
-            line = str(error).strip().partition("\n")[0]
+            with _explained():
+                self.log_density(z[:1])
+            line = _first_line(error)
             warnings.warn(
                 "the model is taken through one draw after the other, which is many times slower "
                 f"than all at once: torch.func.vmap cannot take it ({line})",
@@ -200,6 +210,33 @@ def _stacked(*rows: Tensor) -> Tensor:
 
 def _first_none(value: Tensor) -> Tensor:
     return value[:0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Say what to do about an error of a model's, where that is known."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if "dtype" in str(error) or "scalar type" in str(error):
+            raise ValueError(
+                "model must take parameters of double precision, got the error "
+                f"{_first_line(error)}: give its data and constants as torch.float64"
+            ) from error
+        raise
+
+
+def _undone(trace: Any) -> tuple[str, Any]:
+    """Return the name of the site whose log density a trace could not compute, and what it is."""
+    return next(
+        (name, site["fn"])
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and "log_prob_sum" not in site
+    )
 
 
 def _subsamples(site: dict[str, Any]) -> bool:

@@ -77,7 +77,7 @@ class Refined:
     def sample(self) -> Tensor:
         """The draws, unconstrained, shape (count, dim), chain by chain.
 
-        Where the count is no multiple of the number of chains, the last ones are a draw shorter.
+        Where the count is not a multiple of the number of chains, the last ones are a draw shorter.
         """
         chains, steps = self.log_density.shape
         kept = torch.ones(chains, steps, dtype=torch.bool, device=self.chains.device)

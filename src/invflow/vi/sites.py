@@ -305,7 +305,7 @@ class _Multinomial(dist.Multinomial):
     """Pyro's, with a log density that vmap can take."""
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # No logarithm of a zero probability is counted zero times.
+        # A count of zero adds nothing, whatever the logarithm of its probability.
         logs = torch.where(value == 0, 0.0, self.logits) * value
         ways = torch.lgamma(value.sum(-1) + 1) - torch.lgamma(value + 1).sum(-1)
         return ways + logs.sum(-1)

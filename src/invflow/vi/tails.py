@@ -34,8 +34,9 @@ MANY_TURNS, SAME = 1e10, 1e-3
 #: and after that to look.
 OVERFLOWS = [math.log(torch.finfo(torch.float64).max) / power for power in (1, 2)]
 MARGIN = 5.0
-#: Nats below the best value of a line that are next to nothing.
-NOTHING = 50.0
+#: Nats below the best value of a line that are next to nothing. There may be a plateau so low:
+#: torch's simplex has one, where numbers underflow.
+NOTHING = 35.0
 #: Nats by which the fall may exceed that of 1 / r and still be no faster, for rounding.
 SLACK = 0.1
 

@@ -92,7 +92,7 @@ class Flat(Target):
         name: what the vector is called.
 
     Raises:
-        TypeError: `log_density` cannot be called, or `dim` is no integer.
+        TypeError: `log_density` cannot be called, or `dim` is not an integer.
         ValueError: `dim` below 1.
 
     Example:

@@ -32,8 +32,8 @@ class Verdict:
 
     - "good": they are those of the posterior within the Monte Carlo errors that are stated, and
       more than half of the draws count;
-    - "usable": the same, less what the sentences except: few draws count, rare events are off, or
-      the log density is not finite at some draws;
+    - "usable": the same, less what the sentences except: few draws count, rare events are off, a
+      little of the posterior is missing, or the log density is not finite at some draws;
     - "bad": no number is to be used.
 
     Mass that neither the fit nor the search with wider noise has met is beyond any of them.
@@ -102,7 +102,7 @@ def judge(
         *([] if senseless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
         *([] if record is None else _of_fit(record)),
-        *([] if senseless else _of_evidence(found)),
+        *([] if senseless else _of_evidence(found, outside)),
         *([("good", caveat)] if caveat and not senseless else []),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
@@ -166,8 +166,8 @@ def _of_weights(found: Importance) -> list[Finding]:
     if found.non_finite == 1:
         return []
     effective = found.ess / found.draws
-    # Nearly equal weights, whose tail holds less than the Monte Carlo error of any probability.
-    equal = effective > NEAR and found.tail < 0.5 / math.sqrt(found.draws)
+    # Nearly equal weights, whose tail holds less than that.
+    equal = effective > NEAR and found.tail < _monte_carlo_error(found)
     light, many = found.khat < POOR or equal, effective > 0.5
     if light and many:
         if found.khat < POOR:
@@ -202,13 +202,24 @@ def _of_weights(found: Importance) -> list[Finding]:
     return [("bad", sentence)]
 
 
-def _of_evidence(found: Importance) -> list[Finding]:
-    """Say where the stated error, for which the weights need a variance, is too small."""
-    if not (found.khat > HEAVY and found.tail > 2 * found.log_evidence_error):
+def _monte_carlo_error(found: Importance) -> float:
+    """Return the largest Monte Carlo error that a probability by the draws can have."""
+    return 0.5 / math.sqrt(found.draws)
+
+
+def _of_evidence(found: Importance, outside: float) -> list[Finding]:
+    """Say where the stated error, for which the weights need a variance and all mass, is off."""
+    parts = {
+        "what the tail of the weights holds": found.tail if found.khat > HEAVY else 0.0,
+        "what the wider search finds": outside,
+    }
+    share = sum(parts.values())
+    if share <= 2 * found.log_evidence_error:
         return []
+    causes = " and ".join(cause for cause, size in parts.items() if size > 0.1 * share)
     sentence = (
-        f"The log evidence may be off by more than its error, up to about {found.tail:.2g}, which "
-        "is what the tail of the weights holds."
+        f"The log evidence may be off by more than its error, up to about {share:.2g}, which is "
+        f"{causes}."
     )
     return [("good", sentence)]
 
@@ -224,8 +235,16 @@ def _of_reach(found: Importance, outside: float) -> list[Finding]:
             "mends tails, and modes that its chains meet."
         )
         return [("bad", sentence)]
+    if outside > _monte_carlo_error(found):
+        sentence = (
+            f"A wider search finds about {outside:.1%} of the posterior that the flow misses, more "
+            "than the Monte Carlo error of a probability: rare events are off, and means may be, "
+            "if it is far away. Use refine(), or fit again with starting points there."
+        )
+        return [("usable", sentence)]
+    little = "nothing" if outside < SOME else f"about {outside:.1%} of the posterior"
     sentence = (
-        "A wider search finds nothing that the flow misses. It would not see a narrow mode far "
+        f"A wider search finds {little} that the flow misses. It would not see a narrow mode far "
         "away: no importance weight can."
     )
     return [("good", sentence)]
