@@ -121,7 +121,7 @@ def _anatomy(model: nn.Module) -> dict[str, Any]:
     """Return what a model's parts are, by their paths: their classes and plain attributes."""
     return {
         path: (type(part), {key: value for key, value in vars(part).items() if _tells(part, key)})
-        for path, part in model.named_modules()
+        for path, part in model.named_modules(remove_duplicate=False)
     }
 
 
