@@ -42,6 +42,17 @@ def test_flows_fit_their_own_tensors(name: str, options: dict[str, Any], tmp_pat
     FlowMixture.from_pretrained(tmp_path)
 
 
+def test_many_small_transforms(tmp_path: Path) -> None:
+    """The number of operations follows that of tensors, however few numbers they have."""
+    for name, options in {
+        "planar": {"transforms": 1500},
+        "maf": {"transforms": 400, "hidden_features": [2]},
+    }.items():
+        flow = flows.build(name, features=2, **options)
+        flow.save_pretrained(tmp_path)
+        assert Flow.from_pretrained(tmp_path).described() == flow.described()
+
+
 def _load(directory: Path, load: Any) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="does not fit"):
