@@ -220,6 +220,7 @@ PARTS = [
     ("x_train", "x-valid", "x_test"),
     ("TrainSet", "ValidationSet", "TestSet"),
     ("train", "val", None),
+    ("train/train", "val/val", "test/test"),
 ]
 
 
@@ -273,6 +274,8 @@ def test_what_else_a_file_holds_is_told(tmp_path: Path) -> None:
         (("train", "bus"), r"holds images in train and others beside it, bus/00.png, bus/01.png, "),
         (("train2017", "test2017"), "look like parts of a data set, test2017, train2017, but"),
         (("photos/train", "photos/test"), "look like parts of a data set, test, train, but"),
+        (("train/train", "train/test"), "look like parts of a data set, test, train, but"),
+        (("train", "test/cats", "test/Training"), "look like parts of a data set, Training, but"),
         (("cats/train", "cats/test", "dogs/train"), "look like parts of a data set, test, train"),
         (("cats/a", "cats/Validation"), "look like parts of a data set, Validation, but"),
     ],

@@ -80,15 +80,15 @@ def _places(folder: Path) -> dict[str, Path]:
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and _is_shown(path.name))
     places = {part: folder / name for part, name in parts(folder, names).items()}
-    if not places:
-        _check_pooled(folder)
-        return {"train": folder}
+    places = places or {"train": folder}
     if "train" not in places:
         got = ", ".join(place.name for place in places.values())
         raise ValueError(
             f"{folder} must hold a subfolder train beside others for parts, got {got} alone; "
             "to score the images of one part, give its own folder"
         )
+    for part, place in places.items():
+        _check_pooled(place, part)
     return places
 
 
@@ -111,8 +111,8 @@ def _beside(folder: Path, places: Mapping[str, Path]) -> list[Path]:
     return beside
 
 
-def _check_pooled(folder: Path) -> None:
-    """See that no folder further down looks like a part.
+def _check_pooled(folder: Path, part: str) -> None:
+    """See that no folder further down looks like another part than the one that all are read as.
 
     Raises:
         ValueError: one does.
@@ -120,7 +120,7 @@ def _check_pooled(folder: Path) -> None:
     inner = {name for path in _found(folder).images for name in path.relative_to(folder).parts[:-1]}
     looks = {name: mentioned_in(name) for name in sorted(inner)}
     suspects = [name for name, mentioned in looks.items() if mentioned]
-    if len({part for name in suspects for part in looks[name]} - {"train"}) and (
+    if {each for name in suspects for each in looks[name]} - {part} and (
         len(suspects) > 1 or parts(folder, suspects)
     ):
         raise ValueError(
