@@ -17,7 +17,7 @@ from invflow.vae.data.picture import SUFFIXES, Picture
 
 #: What archives and file managers leave in folders, beside hidden files.
 LEFT = ("__MACOSX", "Thumbs.db", "desktop.ini")
-#: So many names are told of many.
+#: Number of names listed where there are more.
 TOLD = 3
 
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
     Attributes:
         images: image files.
-        others: files that are none, and links to nothing.
+        others: other files, and links to nothing.
     """
 
     images: list[Path]
