@@ -299,6 +299,23 @@ def test_classes_are_pooled(tmp_path: Path) -> None:
     assert (source.train[:, 0] == GREY).all()
 
 
+def test_names_with_braces(tmp_path: Path) -> None:
+    for name in ("train {0}", "test{a}", "{}"):
+        _write(tmp_path / name, GREY)
+    with pytest.warns(UserWarning, match=r"left out 12 .* not in test\{a\} or train \{0\}: \{\}/"):
+        folder.read(tmp_path)
+
+
+def test_files_named_like_parts_are_told(tmp_path: Path) -> None:
+    _write(tmp_path, GREY)
+    for i, part in enumerate(["train", "train", "test"]):
+        (tmp_path / f"{i:02}.png").rename(tmp_path / f"{part}_{i:02}.png")
+    with pytest.warns(UserWarning, match=r"as one part 3 image\(s\) .*: test_02.png, train_00.png"):
+        assert len(folder.read(tmp_path).train) == len(GREY)
+    (tmp_path / "test_02.png").rename(tmp_path / "02.png")
+    folder.read(tmp_path)  # pictures of trains
+
+
 def test_what_archives_leave_is_left_out(tmp_path: Path) -> None:
     _write(tmp_path / "train", GREY)
     for name in (".DS_Store", "train/._00.png", "train/Thumbs.db", "__MACOSX/train/00.png"):

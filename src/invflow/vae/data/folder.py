@@ -55,6 +55,10 @@ def read(folder: Path) -> Source:
     pictures = _pictures(folder, {part: each.images for part, each in found.items()})
     names = " or ".join(place.name for place in places.values())
     _tell(folder, beside, f"left out {{}} image(s) that are not in {names}")
+    pooled = found["train"].images if places["train"] == folder else []
+    named = [path for path in pooled if mentioned_in(path.stem)]
+    if len({part for path in named for part in mentioned_in(path.stem)}) > 1:
+        _tell(folder, named, "read as one part {} image(s) that are named like several")
     for part in found.values():
         _tell(folder, part.others, "left out {} file(s) that cannot be read as images")
     modes = {each.mode for part in pictures.values() for each in part}
@@ -197,7 +201,9 @@ def _tell(folder: Path, files: Sequence[Path], what: str) -> None:
         what: was done with them, with a place for how many.
     """
     if files:
-        message = f"{folder}: {what.format(len(files))}: {_listed(folder, files)}"
+        # Not by `format`, as names of folders may hold braces.
+        told = what.replace("{}", str(len(files)), 1)
+        message = f"{folder}: {told}: {_listed(folder, files)}"
         warnings.warn(message, stacklevel=2)
 
 
