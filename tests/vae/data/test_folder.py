@@ -300,9 +300,9 @@ def test_classes_are_pooled(tmp_path: Path) -> None:
 
 
 def test_names_with_braces(tmp_path: Path) -> None:
-    for name in ("train {0}", "test{a}", "{}"):
+    for name in ("train {}", "test{}", "{}"):
         _write(tmp_path / name, GREY)
-    with pytest.warns(UserWarning, match=r"left out 12 .* not in test\{a\} or train \{0\}: \{\}/"):
+    with pytest.warns(UserWarning, match=r"left out 12 .* not in test\{\} or train \{\}: \{\}/"):
         folder.read(tmp_path)
 
 
