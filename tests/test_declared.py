@@ -47,7 +47,6 @@ EXTRAS = {
     "vi/pyro.py": ["vi", "pyro"],
     "vi/sites.py": ["vi", "pyro"],
     "vi/guide.py": ["vi", "pyro"],
-    "vi/sites.py": ["vi", "pyro"],
     "vi/pymc.py": ["vi", "pymc"],
     "vi/stan.py": ["vi", "stan"],
 }
@@ -144,6 +143,7 @@ CALLS = {
     "posterior().summary()": "vi",
     "posterior().to_arviz()": "vi",
     "posterior().refine(32, warmup=20)": "vi",
+    "import invflow.vi.run": "vi",
     "from invflow import vi; vi.AutoIAF(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pyro(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pymc(None)": "pymc",

@@ -42,6 +42,13 @@ def test_flows_fit_their_own_tensors(name: str, options: dict[str, Any], tmp_pat
     FlowMixture.from_pretrained(tmp_path)
 
 
+def test_many_small_transforms(tmp_path: Path) -> None:
+    """The number of operations follows that of tensors, however few numbers they have."""
+    flow = MAF(2, transforms=300, hidden_features=(2,))
+    flow.save_pretrained(tmp_path)
+    assert Flow.from_pretrained(tmp_path).described() == flow.described()
+
+
 def _load(directory: Path, load: Any) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="does not fit"):
@@ -80,7 +87,7 @@ def _change(directory: Path, **settings: Any) -> None:
         {"hidden_features": [3000, 3000], "transforms": 1000},
         {"univariate": {"name": "spline", "bins": 10**9}},
         {"univariate": {"name": "spline", "bins": 60_000}, "hidden_features": [1000]},
-        {"conditioner": {"name": "lstm", "hidden": 60_000}},
+        {"conditioner": "lstm", "hidden_features": [60_000]},
         {"base": {"name": "student-t", "df": "x"}},
         {"order": list(range(5000))},
     ],

@@ -17,7 +17,7 @@ RESULTS = "results.json"
 PACKAGES = ("torch", "numpy", "safetensors")
 #: Of hidden directories beside an overwritten run: the old run, the new one, what is removed.
 ENDINGS = (".old", ".new", ".gone")
-#: At most so much of a wrong value is shown.
+#: Number of characters shown of a wrong value.
 SHOWN = 40
 #: The files that runs are made of.
 OWN = (

@@ -16,12 +16,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-#: To make a model takes up to ten times its bytes, of which it keeps few. Allowed are so many times
-#: the bytes of the state, and so many more.
-TIMES, MORE = 40, 2**27
-#: What an operation counts for at least.
-LEAST = 2**14
-#: Sizes to here are taken for granted.
+#: To make a model takes up to ten times its bytes, of which it keeps few. Allowed are this many
+#: times the bytes of the state, and this many more.
+TIMES, MORE = 40, 2**26
+#: To make a model takes up to 40 operations for each of its tensors. Allowed are this many for each
+#: of them, and this many more.
+EACH, OTHERS = 200, 2**12
+#: Sizes up to this one are not compared with the state.
 SMALL = 2**16
 
 
@@ -47,7 +48,7 @@ def sized_by(state: Mapping[str, Tensor], config: Any) -> Generator[None]:
     numbers = sum(tensor.numel() for tensor in state.values())
     _check(config, max(SMALL, numbers))
     size = sum(tensor.nbytes for tensor in state.values())
-    with _Limited(TIMES * size + MORE):
+    with _Limited(TIMES * size + MORE, EACH * len(state) + OTHERS):
         yield
 
 
@@ -64,21 +65,27 @@ def _check(config: Any, most: int) -> None:
 
 
 class _Limited(TorchDispatchMode):
-    """Lets operations make so many bytes in all, and none that would make more."""
+    """Limits how many bytes operations make, and their number; refuses the first one beyond.
 
-    def __init__(self, left: int) -> None:
+    Args:
+        left: number of bytes that may be made.
+        operations: number of operations.
+    """
+
+    def __init__(self, left: int, operations: int) -> None:
         super().__init__()
         self._left = left
+        self._operations = operations
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        self._left -= LEAST
+        self._operations -= 1
         expected = _most((args, kwargs))
         if expected > self._left:
             expected = _bytes(_tried(func, args, kwargs))
-        if expected > self._left:
+        if expected > self._left or self._operations < 0:
             raise ValueError("the configuration is of a larger model than the saved tensors are")
         made = func(*args, **kwargs)
         self._left -= _bytes(made)
@@ -112,7 +119,7 @@ def _most(arguments: Any) -> float:
 
 
 def _shape(leaf: Any) -> Any:
-    """Return a tensor without its numbers, and no generator, which there are none of without."""
+    """Return a tensor without its numbers, and None for a generator, as those have no numbers."""
     if isinstance(leaf, Tensor):
         return leaf.to("meta")
     return None if isinstance(leaf, torch.Generator) else leaf

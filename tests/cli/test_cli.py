@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from invflow.cli.app import app
+from invflow.vae import run as saved
 from tests.cli.conftest import Invflow
 
 SMALL = ["--steps", "40", "--importance-samples", "20", "--flow-steps", "2"]
@@ -345,6 +346,27 @@ def test_nothing_is_written_over_images_and_runs(
         assert "--out must" in err
     assert file.read_bytes() == content
     assert _contents(finished) == before
+
+
+def test_images_are_found_from_another_directory(
+    invflow: Invflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 5, (40, 4, 4))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.savez("images.npz", pixels)
+    assert invflow("vae", "images.npz", "--steps", 1, "--importance-samples", 1)[0] == 0
+    assert saved.data(tmp_path / "runs" / "images").resolve() == tmp_path / "images.npz"
+    monkeypatch.chdir("elsewhere")
+    code, _, err = invflow("sample", "../runs/images", "--out", "../images.npz")
+    assert (code, "--out must be another file than the images of the run" in err) == (1, True)
+    assert (np.load("../images.npz")["arr_0"] == pixels).all()
+    path = tmp_path / "runs" / "images" / "config.json"
+    content = json.loads(path.read_text())
+    del content["config"]["data"]  # as earlier versions wrote it
+    path.write_text(json.dumps(content))
+    assert saved.data(path.parent) == Path("images.npz")
+    assert invflow("sample", path.parent, "-n", 1)[0] == 0
 
 
 def test_finished_and_foreign_directories_are_left_alone(

@@ -87,7 +87,7 @@ WEIGHTS: dict[str, tuple[Any, str]] = {
     "dtype": (lambda state, name: {**state, name: state[name].double()}, "torch.float64"),
     "integers": (lambda state, name: {**state, name: state[name].int()}, "torch.int32"),
     "not a number": (lambda state, name: {**state, name: state[name] * torch.nan}, "finite"),
-    "none": (lambda state, name: {}, "and there are 0"),
+    "none": (lambda state, name: {}, "do not agree on"),
 }
 
 

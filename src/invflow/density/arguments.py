@@ -17,7 +17,7 @@ def fraction(density: FlowDensity) -> float:
     """Return the share of the rows to set aside.
 
     Raises:
-        TypeError, ValueError: there is no such share.
+        TypeError, ValueError: it is not a number between 0 and 1.
     """
     share = _checks.number("validation_fraction", plain(density.validation_fraction))
     if not 0 < share < 1:
@@ -26,7 +26,7 @@ def fraction(density: FlowDensity) -> float:
 
 
 def settings(density: FlowDensity, rows: int, seed: int) -> training.Settings:
-    """Return how to train on so many rows.
+    """Return how to train on this number of rows.
 
     Raises:
         TypeError, ValueError: an argument out of range, or of the wrong type.

@@ -41,7 +41,7 @@ def write(density: FlowDensity, directory: Path) -> None:
     columns = density.columns_
     kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
     said = {
-        # As pairs, as labels that are no strings are no keys in JSON.
+        # As pairs, as labels that are not strings cannot be keys in JSON.
         "kinds": kinds and [[encode(label), plain(kind)] for label, kind in kinds.items()],
         "conditional_on": [encode(column.name) for column in columns.context],
         "random_state": None,

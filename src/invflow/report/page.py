@@ -113,5 +113,5 @@ def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Non
 
     template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
     text = template.render(title=title, lead=lead, sections=sections)
-    # Names of files may hold bytes that are no text.
+    # Names of files may hold bytes that are not text.
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))

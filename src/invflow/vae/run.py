@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from invflow import _checks, _files, _runs, _saving
+from invflow import _checks, _files, _places, _runs, _saving
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
 from invflow.vae.data import NAMES
@@ -81,7 +81,12 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
     Raises:
         FileExistsError: it holds another run, or something else.
     """
-    content = {"settings": config.model_dump(mode="json"), "images": format.model_dump(mode="json")}
+    named = config.data in NAMES
+    content = {
+        "settings": config.model_dump(mode="json"),
+        "images": format.model_dump(mode="json"),
+        "data": None if named else _places.noted(config.data, directory),
+    }
     asked = (config, format)
     _runs.prepare(
         directory,
@@ -90,7 +95,7 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
         lambda: _difference(_settings(directory), asked),
         kind="VAE run",
         overwrite=overwrite,
-        reads=[] if config.data in NAMES else [config.data],
+        reads=[] if named else [config.data],
     )
 
 
@@ -133,6 +138,25 @@ def load(directory: str | Path) -> Run:
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{directory} does not fit its configuration: {error}") from error
     return Run(directory, config, format, models, _results(directory, config))
+
+
+def data(directory: Path) -> Path | None:
+    """Return where the images of a run are, or were; None where they are known by name.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+        ValueError: it is damaged, or of another kind.
+    """
+
+    def read(content: Any) -> Path | None:
+        name = Config(**content["settings"]).data
+        # Runs of earlier versions have the path alone that was given.
+        places = content.get("data")
+        if name in NAMES:
+            return None
+        return Path(name) if places is None else _places.found(places, directory)
+
+    return _runs.settings(directory, MODEL, "VAE run", read)
 
 
 def _results(directory: Path, config: Config) -> dict[str, Result]:

@@ -7,8 +7,13 @@ import io
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from pydantic import BaseModel, ConfigDict
+try:
+    import pandas as pd
+    from pydantic import BaseModel, ConfigDict
+except ImportError as error:
+    raise ImportError(
+        'the run of a posterior needs pandas and pydantic: pip install "invflow[vi]"'
+    ) from error
 
 from invflow import _files, _runs
 from invflow.vi.posterior import Posterior

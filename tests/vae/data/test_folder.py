@@ -220,6 +220,7 @@ PARTS = [
     ("x_train", "x-valid", "x_test"),
     ("TrainSet", "ValidationSet", "TestSet"),
     ("train", "val", None),
+    ("train/train", "val/val", "test/test"),
 ]
 
 
@@ -273,6 +274,8 @@ def test_what_else_a_file_holds_is_told(tmp_path: Path) -> None:
         (("train", "bus"), r"holds images in train and others beside it, bus/00.png, bus/01.png, "),
         (("train2017", "test2017"), "look like parts of a data set, test2017, train2017, but"),
         (("photos/train", "photos/test"), "look like parts of a data set, test, train, but"),
+        (("train/train", "train/test"), "look like parts of a data set, test, train, but"),
+        (("train", "test/cats", "test/Training"), "look like parts of a data set, Training, but"),
         (("cats/train", "cats/test", "dogs/train"), "look like parts of a data set, test, train"),
         (("cats/a", "cats/Validation"), "look like parts of a data set, Validation, but"),
     ],
@@ -294,6 +297,23 @@ def test_classes_are_pooled(tmp_path: Path) -> None:
     source = folder.read(tmp_path)
     assert source.test is source.validation is None
     assert (source.train[:, 0] == GREY).all()
+
+
+def test_names_with_braces(tmp_path: Path) -> None:
+    for name in ("train {}", "test{}", "{}"):
+        _write(tmp_path / name, GREY)
+    with pytest.warns(UserWarning, match=r"left out 12 .* not in test\{\} or train \{\}: \{\}/"):
+        folder.read(tmp_path)
+
+
+def test_files_named_like_parts_are_told(tmp_path: Path) -> None:
+    _write(tmp_path, GREY)
+    for i, part in enumerate(["train", "train", "test"]):
+        (tmp_path / f"{i:02}.png").rename(tmp_path / f"{part}_{i:02}.png")
+    with pytest.warns(UserWarning, match=r"as one part 3 image\(s\) .*: test_02.png, train_00.png"):
+        assert len(folder.read(tmp_path).train) == len(GREY)
+    (tmp_path / "test_02.png").rename(tmp_path / "02.png")
+    folder.read(tmp_path)  # pictures of trains
 
 
 def test_what_archives_leave_is_left_out(tmp_path: Path) -> None:

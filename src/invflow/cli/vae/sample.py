@@ -21,7 +21,7 @@ def sample(run: Path, count: int, posterior: str | None, out: Path | None, seed:
     path = target(
         out or run / "samples.npz",
         (".npz", ".png"),
-        {"the images of the run": finished.config.data},
+        {"the images of the run": runs.data(run)},
     )
     model = finished.model(posterior)
     generator = torch.Generator().manual_seed(seed)

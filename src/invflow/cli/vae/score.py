@@ -18,7 +18,7 @@ def score(
 ) -> None:
     """Score images into a CSV file."""
     finished = runs.load(run)
-    kept = {"the images to score": images, "the images of the run": finished.config.data}
+    kept = {"the images to score": images, "the images of the run": runs.data(run)}
     path = target(out or run / "scores.csv", (".csv",), kept)
     model = finished.model(posterior)
     with terminal.warnings():

@@ -112,7 +112,7 @@ class Columns:
         """Return the columns that `to_dict` has turned into a mapping.
 
         Raises:
-            ValueError: a mapping of another kind, or columns that are none.
+            ValueError: a mapping of another kind, or columns that cannot be.
         """
         try:
             names = unique(decode(name) for name in content["names"])
@@ -137,7 +137,7 @@ def _column(content: Mapping[str, Any]) -> Column:
     """Return a column that was kept in JSON.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is none.
+        TypeError, ValueError, OverflowError: it is not one.
     """
     fields: dict[str, Any] = {**content, "name": decode(content["name"])}
     fields["categories"] = tuple(content["categories"])
@@ -151,12 +151,14 @@ def _column(content: Mapping[str, Any]) -> Column:
             _finite(name, value)
     least = -math.inf if column.low is None else column.low
     if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
-        raise ValueError(f"column {column.name!r} has no scale, or bounds that are none")
+        raise ValueError(
+            f"column {column.name!r} must have a positive scale, and a low bound below the high one"
+        )
     categorical = column.kind == "categorical"
     scalars = all(isinstance(value, bool | int | float | str) for value in column.categories)
     distinct = len(set(column.categories)) == len(column.categories)
     if not scalars or not distinct or categorical != bool(column.categories):
-        raise ValueError(f"column {column.name!r} has categories that are none")
+        raise ValueError(f"column {column.name!r} must have distinct categories, or none")
     return column
 
 
@@ -237,7 +239,7 @@ def column_names(names: Sequence[Label] | None, columns: int) -> list[Label]:
     """Return the columns' labels; x0, x1, ... where none are given.
 
     Raises:
-        TypeError: they are no sequence of labels.
+        TypeError: they are not a sequence of labels.
         ValueError: there are too many or too few, or a label stands twice.
     """
     if names is None:

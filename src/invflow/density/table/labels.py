@@ -90,7 +90,7 @@ def decode(content: Any) -> Label:
     """Return the label that `encode` has turned into JSON.
 
     Raises:
-        TypeError, ValueError: there is none.
+        TypeError, ValueError: it is not one.
     """
     match content:
         case str() | bool() | int() | float():

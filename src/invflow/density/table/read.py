@@ -24,7 +24,7 @@ def read(path: str | Path) -> Source:
 
     A CSV file has the names of its columns in the first line. An `.npz` file has one array of two
     dimensions, or one named `data`, and if it likes their names as `columns`; or a one-dimensional
-    array for each column. Labels of columns that are no strings, which Parquet may hold, become
+    array for each column. Labels of columns that are not strings, which Parquet may hold, become
     such.
 
     Raises:

@@ -6,7 +6,7 @@ from invflow.density.table.labels import Label
 
 
 def short(label: Label, length: int) -> str:
-    r"""Return a label in so many letters at most, none of which begins a formula.
+    r"""Return a label of at most this many characters, none of which begins a formula.
 
     Example:
         >>> short("price in $ or in $100", 14)

@@ -17,7 +17,7 @@ from invflow.vae.data.picture import SUFFIXES, Picture
 
 #: What archives and file managers leave in folders, beside hidden files.
 LEFT = ("__MACOSX", "Thumbs.db", "desktop.ini")
-#: So many names are told of many.
+#: Number of names listed where there are more.
 TOLD = 3
 
 
@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
     Attributes:
         images: image files.
-        others: files that are none, and links to nothing.
+        others: other files, and links to nothing.
     """
 
     images: list[Path]
@@ -55,6 +55,10 @@ def read(folder: Path) -> Source:
     pictures = _pictures(folder, {part: each.images for part, each in found.items()})
     names = " or ".join(place.name for place in places.values())
     _tell(folder, beside, f"left out {{}} image(s) that are not in {names}")
+    pooled = found["train"].images if places["train"] == folder else []
+    named = [path for path in pooled if mentioned_in(path.stem)]
+    if len({part for path in named for part in mentioned_in(path.stem)}) > 1:
+        _tell(folder, named, "read as one part {} image(s) that are named like several")
     for part in found.values():
         _tell(folder, part.others, "left out {} file(s) that cannot be read as images")
     modes = {each.mode for part in pictures.values() for each in part}
@@ -80,15 +84,15 @@ def _places(folder: Path) -> dict[str, Path]:
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and _is_shown(path.name))
     places = {part: folder / name for part, name in parts(folder, names).items()}
-    if not places:
-        _check_pooled(folder)
-        return {"train": folder}
+    places = places or {"train": folder}
     if "train" not in places:
         got = ", ".join(place.name for place in places.values())
         raise ValueError(
             f"{folder} must hold a subfolder train beside others for parts, got {got} alone; "
             "to score the images of one part, give its own folder"
         )
+    for part, place in places.items():
+        _check_pooled(place, part)
     return places
 
 
@@ -111,8 +115,8 @@ def _beside(folder: Path, places: Mapping[str, Path]) -> list[Path]:
     return beside
 
 
-def _check_pooled(folder: Path) -> None:
-    """See that no folder further down looks like a part.
+def _check_pooled(folder: Path, part: str) -> None:
+    """See that no folder further down looks like another part than the one that all are read as.
 
     Raises:
         ValueError: one does.
@@ -120,7 +124,7 @@ def _check_pooled(folder: Path) -> None:
     inner = {name for path in _found(folder).images for name in path.relative_to(folder).parts[:-1]}
     looks = {name: mentioned_in(name) for name in sorted(inner)}
     suspects = [name for name, mentioned in looks.items() if mentioned]
-    if len({part for name in suspects for part in looks[name]} - {"train"}) and (
+    if {each for name in suspects for each in looks[name]} - {part} and (
         len(suspects) > 1 or parts(folder, suspects)
     ):
         raise ValueError(
@@ -197,7 +201,9 @@ def _tell(folder: Path, files: Sequence[Path], what: str) -> None:
         what: was done with them, with a place for how many.
     """
     if files:
-        message = f"{folder}: {what.format(len(files))}: {_listed(folder, files)}"
+        # Not by `format`, as names of folders may hold braces.
+        told = what.replace("{}", str(len(files)), 1)
+        message = f"{folder}: {told}: {_listed(folder, files)}"
         warnings.warn(message, stacklevel=2)
 
 
