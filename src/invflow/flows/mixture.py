@@ -65,7 +65,7 @@ class FlowMixture(Named):
                     f"in flows[{i}]"
                 )
         self.flows = nn.ModuleList(parts)
-        self.logits = nn.Parameter(torch.zeros(len(parts)))
+        self.logits = nn.Parameter(torch.zeros(len(parts)).to(parts[0].like))
 
     @property
     def config(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -114,6 +114,8 @@ class Autoregressive(Transform):
     univariate: Univariate
     #: How the inverse is taken; see `inverse` above.
     inverse_method: str
+    #: Of a module that was pickled before there were bounds, too.
+    _input_bound: float = math.inf
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute: another conditioner, map or inverse, if it goes with the others.
