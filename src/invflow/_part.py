@@ -39,7 +39,7 @@ class Part(nn.Module):
         """
         own = vars(self)
         if name in own:
-            if name in self.settled:
+            if name in self.settled and value != own[name]:
                 raise AttributeError(
                     f"{name} of a {type(self).__name__} is settled when it is built: "
                     f"build another one with {name}={value!r}"

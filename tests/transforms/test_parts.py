@@ -267,3 +267,10 @@ def test_notes_of_ones_own_and_other_inverses_are_no_change(tmp_path: Any) -> No
     assert torch.equal(torch.get_rng_state(), state)
     x = randn(5, 2)
     assert_close(Flow.from_pretrained(tmp_path)().log_prob(x), flow().log_prob(x), 1e-12)
+
+
+def test_what_is_settled_may_be_said_again() -> None:
+    conditioner = _made(1)
+    conditioner.features = 3
+    conditioner.layout = conditioner.layout
+    assert conditioner.features == 3

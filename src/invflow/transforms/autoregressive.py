@@ -242,14 +242,13 @@ class Autoregressive(Transform):
         """
         if not self.served or type(self) is not Autoregressive:
             return None
-        if _hooked(self) or _hooked(cast(nn.Module, self._modules["conditioner"])):
+        made = cast(MADE, self._modules["conditioner"])
+        if _hooked(self) or _hooked(made):
             return None
-        weight = cast(MADE, self._modules["conditioner"]).context_weight
-        if context is not None and weight is not None:  # which PyTorch reads for the link
+        if context is not None and (weight := made.context_weight) is not None:
             if not dense(weight):
                 return None
-            check_memory("context", context)
-            check_memory("context_weight", weight)
+            check_memory("context_weight", weight)  # which PyTorch reads for the link
         link = self.link(batch, context)
         order, bias, weight, offset = link
         varying = offset is None or dense(offset)
@@ -288,9 +287,16 @@ class Autoregressive(Transform):
 
 
 def readable(value: Tensor, context: Tensor | None) -> bool:
-    """Return whether the kernels of the CPU can be called now, and read these."""
+    """Return whether the kernels of the CPU can be called now, and read these.
+
+    Raises:
+        ValueError: the context's storage has been freed or cut.
+    """
     fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"] and dense(value)
-    return fits and (context is None or dense(context)) and compiled.runs()
+    taken = fits and (context is None or dense(context)) and compiled.runs()
+    if taken and context is not None:
+        check_memory("context", context)  # which PyTorch reads
+    return taken
 
 
 def _bound(value: float | None) -> float:
