@@ -25,7 +25,7 @@ class FlowMixture(Named):
         generator: random numbers for the initial weights of flows given as mappings.
 
     Raises:
-        TypeError: something that is no flow.
+        TypeError: something that is not a flow.
         ValueError: fewer than two flows, or flows of different sizes.
 
     Example:

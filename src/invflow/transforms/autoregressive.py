@@ -62,7 +62,7 @@ class Autoregressive(Transform):
 
     Raises:
         TypeError: `conditioner`, `order` or `input_bound` of the wrong type.
-        ValueError: an unknown name, an order that is no permutation, a conditioner that gives
+        ValueError: an unknown name, an order that is not a permutation, a conditioner that gives
             another number of parameters than the map takes, "cached" with a conditioner that
             cannot, a tolerance below zero, an `input_bound` that is not positive and finite.
 
@@ -121,7 +121,7 @@ class Autoregressive(Transform):
         """Set an attribute: another conditioner, map or inverse, if it goes with the others.
 
         Raises:
-            TypeError: a conditioner, or a map, that is none.
+            TypeError: something that is not a conditioner, or not a map.
             ValueError: one of other sizes, or an inverse that it does not have.
         """
         before = getattr(self, name) if name in _JOINED and "method" in vars(self) else None
