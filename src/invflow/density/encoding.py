@@ -62,9 +62,10 @@ class Encoding(Part):
             "scale": [column.scale for column in features],
         }
         tensors = {name: torch.tensor(each, dtype=torch.float64) for name, each in kept.items()}
-        shifts = torch.zeros(SHIFTS if any(integers) else 1, len(features), dtype=torch.float64)
-        shifts[:, integers] = spread(len(shifts), sum(integers))
-        return {**tensors, "shifts": shifts}
+        with torch.device("cpu"):  # whatever the default, as it depends on values
+            shifts = torch.zeros(SHIFTS if any(integers) else 1, len(features), dtype=torch.float64)
+            shifts[:, integers] = spread(len(shifts), sum(integers))
+        return {**tensors, "shifts": shifts.to(torch.get_default_device())}
 
     integer: Tensor
     low: Tensor
