@@ -127,11 +127,11 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
     """Return what a model's parts are, by their paths: their classes, and attributes of a twin."""
     names = {
         path: [key for key in vars(part) if _tells(part, key)]
-        for path, part in twin.named_modules()
+        for path, part in twin.named_modules(remove_duplicate=False)
     }
     return {
         path: (type(part), {key: vars(part).get(key) for key in names.get(path, ())})
-        for path, part in model.named_modules()
+        for path, part in model.named_modules(remove_duplicate=False)
     }
 
 
