@@ -27,7 +27,7 @@ def number(name: str, value: Any) -> float:
     """Return `value` if it is a number.
 
     Raises:
-        TypeError: `value` is no number.
+        TypeError: `value` is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number, got {value!r}")

@@ -39,7 +39,7 @@ class Part(nn.Module):
         """
         own = vars(self)
         if name in own:
-            if name in self.settled:
+            if name in self.settled and value != own[name]:
                 raise AttributeError(
                     f"{name} of a {type(self).__name__} is settled when it is built: "
                     f"build another one with {name}={value!r}"
@@ -67,25 +67,28 @@ class Part(nn.Module):
         for name, tensor in self.constants().items():
             self.register_buffer(name, tensor, persistent=False)
 
-    def _renew(self, kept: Callable[[str, Tensor, Tensor], bool]) -> None:
-        """Make those constants anew that are not `kept`, given the name, and what is and would be.
+    def _renew(self, lost: Callable[[str, Tensor, Tensor], bool]) -> None:
+        """Make the constants anew that are `lost`, to where another tensor is, in its precision.
 
-        They come to where the other tensors are, in their precision.
+        Args:
+            lost: whether one is, given its name, what it is now, and that other tensor.
         """
-        for name, tensor in self.constants().items():
-            now = self._buffers[name]
-            assert now is not None
-            like = next((own for _, _, own, _ in _tensors(self, "")), now)
-            dtype = like.dtype if like.is_floating_point() else now.dtype
-            anew = tensor.to(like.device, dtype if tensor.is_floating_point() else tensor.dtype)
-            if not kept(name, now, anew):
-                self._buffers[name] = anew
+        first = next((own for _, _, own, _ in _tensors(self, "")), None)
+        anew: dict[str, tuple[torch.device, torch.dtype]] = {}
+        for name in self._non_persistent_buffers_set:
+            if (now := self._buffers[name]) is not None:
+                like = now if first is None else first
+                if lost(name, now, like):
+                    anew[name] = like.device, _precision(now, like)
+        for name, tensor in self.constants().items() if anew else ():
+            if name in anew:
+                self._buffers[name] = tensor.to(*anew[name])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move the part: what `to_empty` leaves without values, no file could bring back."""
         before = dict(self._buffers)
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
-        self._renew(lambda name, now, _: _same(before[name], now))
+        self._renew(lambda name, now, _: not _same(before[name], now))
         return self
 
     def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -114,8 +117,14 @@ class Part(nn.Module):
 def _loaded(part: nn.Module, _: Any) -> None:
     """Let the constants follow tensors that have been assigned, not copied."""
     cast(Part, part)._renew(
-        lambda _, now, anew: (now.device, now.dtype) == (anew.device, anew.dtype)
+        lambda _, now, like: (now.device, now.dtype) != (like.device, _precision(now, like))
     )
+
+
+def _precision(constant: Tensor, like: Tensor) -> torch.dtype:
+    """Return a constant's dtype beside another tensor."""
+    both = constant.is_floating_point() and like.is_floating_point()
+    return like.dtype if both else constant.dtype
 
 
 def _same(before: Tensor | None, after: Tensor) -> bool:
@@ -160,7 +169,9 @@ def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tens
     if given.is_meta or type(given) not in (Tensor, Parameter):
         return
     value = given.detach().to(own.dtype)
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    # A sum is quicker to look at, and finite only where all are.
+    summed = value.is_floating_point() and bool(torch.isfinite(value.sum()))
+    if value.is_floating_point() and not (summed or bool(torch.isfinite(value).all())):
         count = int((~torch.isfinite(value)).sum())
         raise ValueError(
             f"{key} must be finite in {own.dtype}, got {count} entries that are NaN or infinite "

@@ -83,7 +83,7 @@ def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
     path = directory / CONFIG
     content = read_json(path, ("format", "model", "config"), FORMAT)
     if not isinstance(content["config"], dict):
-        raise ValueError(f"{path} was not written by invflow: its config is no mapping")
+        raise ValueError(f"{path} was not written by invflow: its config is not a mapping")
     return str(content["model"]), content["config"]
 
 

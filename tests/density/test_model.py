@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from invflow.density.model import SHIFTS, TableDensity
+from invflow.density.encoding import SHIFTS
+from invflow.density.model import TableDensity
 from invflow.density.spread import spread
 from invflow.density.table import Column, Columns
 from tests.helpers import perturbed
@@ -143,6 +145,20 @@ def test_only_whole_numbers_are_shifted() -> None:
     density = model("gaussian", *(column(kind + str(i), kind) for i, kind in enumerate(kinds)))
     assert torch.equal(density.shifts[:, [1, 3]], spread(SHIFTS, 2))
     assert not density.shifts[:, [0, 2]].any()
+
+
+def test_a_state_makes_an_empty_model_whole() -> None:
+    """What columns say is not in the state, and is not lost: it was whatever the memory held."""
+    features = column("a", low=0.0), column("n", "integer", scale=0.7)
+    density = model("iaf", *features)
+    x = torch.tensor([[1.3, 2.0], [0.2, 5.0]], dtype=torch.float64)
+    expected, state = density.log_prob(x, none(x)), copy.deepcopy(density.state_dict())
+    with torch.device("meta"):
+        built = TableDensity(density.columns, FLOWS["iaf"])
+    built.flow.double()
+    for emptied in (density.to("meta"), built):
+        emptied.to_empty(device="cpu").load_state_dict(state)
+        assert torch.equal(emptied.log_prob(x, none(x)), expected)
 
 
 def test_what_is_trained_on_is_a_lower_bound() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from invflow import IAF, UMNN, Flow, RealNVP
 from invflow.conditioners import Conditioner
-from invflow.flows import Preconditioned
+from invflow.flows import FlowMixture, Preconditioned
 from invflow.transforms import BatchNorm, LULinear, Permutation, Preconditioner
 from tests.flows.test_parameters import MODELS
 from tests.helpers import (
@@ -269,6 +269,21 @@ def test_files(key: str, spoil: Callable[[Tensor], Tensor], message: str, tmp_pa
     safetensors.torch.save_file({**tensors, name: spoil(tensors[name]).contiguous()}, path)
     with pytest.raises(ValueError, match=rf"(?s){tmp_path}.*{message}"):
         Flow.from_pretrained(tmp_path)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    model = MODELS["iaf-2"]()
+    model.transform.transforms[0].float()
+    with pytest.raises(TypeError, match="one precision"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mixture_is_as_exact_as_its_parts(tmp_path: Path) -> None:
+    mixture = FlowMixture([MODELS["iaf-2"](), MODELS["iaf-2"]()])
+    mixture.save_pretrained(tmp_path)
+    x = randn(5, 2)
+    assert torch.equal(FlowMixture.from_pretrained(tmp_path)().log_prob(x), mixture().log_prob(x))
 
 
 def test_small_numbers_survive() -> None:

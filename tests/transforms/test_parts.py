@@ -241,7 +241,12 @@ def _more(flow: Flow) -> None:
     flow.transform.transforms.append(Permutation([1, 0]))
 
 
-@pytest.mark.parametrize("change", [_on_base, _on_map, _on_transform, _on_list, _more])
+def _on_bound(flow: Flow) -> None:
+    parts = flow.transform.transforms
+    parts[0] = Autoregressive(parts[0].conditioner, order=parts[0].order, input_bound=0.1)
+
+
+@pytest.mark.parametrize("change", [_on_base, _on_map, _on_transform, _on_list, _more, _on_bound])
 def test_what_the_configuration_would_not_rebuild_is_not_saved(change: Any, tmp_path: Any) -> None:
     flow, x = FLOWS["iaf-2"](), randn(5, 2)
     before = flow().log_prob(x)
@@ -250,3 +255,22 @@ def test_what_the_configuration_would_not_rebuild_is_not_saved(change: Any, tmp_
     with pytest.raises(ValueError, match=r"has been changed.*state_dict"):
         flow.save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_notes_of_ones_own_and_other_inverses_are_no_change(tmp_path: Any) -> None:
+    flow = FLOWS["iaf-2"]()
+    flow.trained_on = "moons"
+    flow.transform.transforms[0].conditioner.tag = torch.ones(2)
+    flow.transform.transforms[0].inverse_method = "passes"
+    state = torch.get_rng_state()
+    flow.save_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    x = randn(5, 2)
+    assert_close(Flow.from_pretrained(tmp_path)().log_prob(x), flow().log_prob(x), 1e-12)
+
+
+def test_what_is_settled_may_be_said_again() -> None:
+    conditioner = _made(1)
+    conditioner.features = 3
+    conditioner.layout = conditioner.layout
+    assert conditioner.features == 3

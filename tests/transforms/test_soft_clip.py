@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,26 @@ def test_a_saved_flow_keeps_its_bound(
         parts = [part for part in each.modules() if isinstance(part, Autoregressive)]
         assert parts
         assert all(part.input_bound == bound for part in parts)
+
+
+def test_what_was_saved_before_there_were_bounds_has_none(tmp_path: Path) -> None:
+    flow = perturbed(IAF(3, 0, 2, (6,), input_bound=None, generator=generator(0)))
+    flows.FlowMixture([flow, MAF(3).double()]).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    assert content["config"]["flows"][0].pop("input_bound", 0) is None
+    path.write_text(json.dumps(content))
+    loaded = flows.FlowMixture.from_pretrained(tmp_path).flows[0]
+    x = randn(9, 3) * 100
+    assert torch.equal(loaded().log_prob(x), flow().log_prob(x))
+
+
+def test_what_was_pickled_before_there_were_bounds_has_none() -> None:
+    transform = perturbed(Autoregressive(made(3, (6,))((0.0, 0.0))))
+    x = randn(9, 3) * 100
+    expected = transform.inverse(x)
+    del vars(transform)["_input_bound"], vars(transform.method)["input_bound"]
+    assert_close(transform.inverse(x), expected, 0.0)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan])

@@ -38,7 +38,7 @@ def raster_order(shape: Sequence[int]) -> Tensor:
         shape: of the map: channels, height, width.
 
     Raises:
-        TypeError: `shape` is no sequence of integers.
+        TypeError: `shape` is not a sequence of integers.
         ValueError: it does not hold three sizes of at least 1.
 
     Example:
@@ -264,7 +264,7 @@ class MaskedConvolution(CachedConditioner):
     Raises:
         TypeError: an argument of the wrong type.
         ValueError: a size or width below 1, a shape of another number of features, an even
-            kernel size, a context that is no maps, an unknown `activation`.
+            kernel size, a context that is not maps, an unknown `activation`.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix C; masks and blind spot: van den Oord et al.

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from invflow._part import Part
+from invflow.density.spread import spread
 from invflow.density.table import Columns
 
 #: So many standard deviations away a density counts as zero: float32 can just square them.
 FAR = 1e15
 
+#: So many points in the unit cube are averaged over for the probability of whole numbers.
+SHIFTS = 32
 
-class Encoding(nn.Module):
+
+class Encoding(Part):
     r"""Column by column: dequantised, unbounded, standardised.
 
     $$y_i = \frac{u_i(x_i + r_i) - \mu_i}{\sigma_i}, \qquad u_i(t) = \begin{cases}
@@ -39,22 +45,35 @@ class Encoding(nn.Module):
 
     def __init__(self, columns: Columns) -> None:
         super().__init__()
-        features = columns.features
-        self._keep("integer", [column.kind == "integer" for column in features])
-        self._keep("low", [-math.inf if c.low is None else c.low for c in features])
-        # The largest whole number stands for what is between it and the next.
-        self._keep(
-            "high",
-            [math.inf if c.high is None else c.high + (c.kind == "integer") for c in features],
-        )
-        self._keep("location", [column.location for column in features])
-        self._keep("scale", [column.scale for column in features])
+        self.columns = columns
+        self.keep_constants()
+
+    def constants(self) -> dict[str, Tensor]:
+        features = self.columns.features
+        integers = [column.kind == "integer" for column in features]
+        kept: dict[str, list[Any]] = {
+            "integer": integers,
+            "low": [-math.inf if c.low is None else c.low for c in features],
+            # The largest whole number stands for what is between it and the next.
+            "high": [
+                math.inf if c.high is None else c.high + (c.kind == "integer") for c in features
+            ],
+            "location": [column.location for column in features],
+            "scale": [column.scale for column in features],
+        }
+        tensors = {name: torch.tensor(each, dtype=torch.float64) for name, each in kept.items()}
+        with torch.device("cpu"):  # whatever the default, as it depends on values
+            shifts = torch.zeros(SHIFTS if any(integers) else 1, len(features), dtype=torch.float64)
+            shifts[:, integers] = spread(len(shifts), sum(integers))
+        return {**tensors, "shifts": shifts.to(torch.get_default_device())}
 
     integer: Tensor
     low: Tensor
     high: Tensor
     location: Tensor
     scale: Tensor
+    #: Noise that is spread evenly, shape (points, features): one point without whole numbers.
+    shifts: Tensor
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return y, and log |dy/dx| of every number.
@@ -95,9 +114,6 @@ class Encoding(nn.Module):
         # Rounding may have come to a bound, or to infinity.
         t = t.clamp(_above(low), _below(high))
         return torch.where(self.integer > 0, t.floor(), t)
-
-    def _keep(self, name: str, values: list[float] | list[bool]) -> None:
-        self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
 
 
 def _above(low: Tensor) -> Tensor:

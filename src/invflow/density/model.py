@@ -12,12 +12,8 @@ from torch import Tensor, nn
 
 from invflow import _checks, flows
 from invflow.density.encoding import Encoding
-from invflow.density.spread import spread
 from invflow.density.table import Columns
 from invflow.flows import Flow
-
-#: So many points in the unit cube are averaged over for the probability of whole numbers.
-SHIFTS = 32
 
 
 class TableDensity(nn.Module):
@@ -54,12 +50,11 @@ class TableDensity(nn.Module):
         self.columns = columns
         self.encoding = Encoding(columns)
         self.flow: Flow = flows.build(**flow, **sizes, generator=generator)
-        integers = [i for i, each in enumerate(columns.features) if each.kind == "integer"]
-        shifts = torch.zeros(SHIFTS if integers else 1, sizes["features"], dtype=torch.float64)
-        shifts[:, integers] = spread(len(shifts), len(integers))
-        self.register_buffer("shifts", shifts, persistent=False)
 
-    shifts: Tensor
+    @property
+    def shifts(self) -> Tensor:
+        """Evenly spread noise, shape (points, features)."""
+        return self.encoding.shifts
 
     def bound(self, x: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Return the log density of dequantised rows, shape (rows,).

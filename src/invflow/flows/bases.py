@@ -143,7 +143,7 @@ class StudentT(Base):
         df: degrees of freedom, nu, positive.
 
     Raises:
-        TypeError: an argument that is no number.
+        TypeError: an argument that is not a number.
         ValueError: `features` below 1, or `df` that is not positive and finite.
 
     References:
@@ -232,7 +232,7 @@ class Uniform(Base):
         high: b.
 
     Raises:
-        TypeError: an argument that is no number.
+        TypeError: an argument that is not a number.
         ValueError: `features` below 1, or bounds that are not finite and in order.
 
     Example:

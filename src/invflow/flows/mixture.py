@@ -25,7 +25,7 @@ class FlowMixture(Named):
         generator: random numbers for the initial weights of flows given as mappings.
 
     Raises:
-        TypeError: something that is no flow.
+        TypeError: something that is not a flow.
         ValueError: fewer than two flows, or flows of different sizes.
 
     Example:
@@ -65,7 +65,7 @@ class FlowMixture(Named):
                     f"in flows[{i}]"
                 )
         self.flows = nn.ModuleList(parts)
-        self.logits = nn.Parameter(torch.zeros(len(parts)))
+        self.logits = nn.Parameter(torch.zeros(len(parts)).to(parts[0].like))
 
     @property
     def config(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from invflow import _checks, _saving
 from invflow._part import Part
@@ -64,18 +64,22 @@ class Named(Part):
             directory: made if it does not exist.
 
         Raises:
-            ValueError: a model without a name, or with a part that has none.
+            TypeError: a model of several precisions.
+            ValueError: a model without a name, or with a part that has none, or that has been
+                changed since it was built.
         """
-        config = self.described()
+        config, state = self.described(), self.state_dict()
         self._check_config(config)
-        _saving.write(Path(directory), config.pop("name"), config, self.state_dict())
+        _check_one(_dtypes(state))
+        _saving.write(Path(directory), config.pop("name"), config, state)
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         """Raise a `ValueError` if the configuration does not rebuild this model any more."""
-        with torch.device("meta"):
-            twin = _anatomy(build(**config))
-        own = _anatomy(self)
-        changed = [path for path in own.keys() | twin.keys() if own.get(path) != twin.get(path)]
+        # On the CPU: for arithmetic on the meta device PyTorch imports its compiler.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            twin = build(**config)
+        own, wanted = _anatomy(self, twin), _anatomy(twin, twin)
+        changed = [path for path in own.keys() | wanted.keys() if own.get(path) != wanted.get(path)]
         if changed:
             path = min(changed)
             raise ValueError(
@@ -106,10 +110,12 @@ class Named(Part):
                 f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
         try:
+            config = _as_written({**config, "name": name})
+            del config["name"]
             # Loading is no reason to draw numbers.
             with torch.random.fork_rng(devices=[]), sized_by(state, config):
                 model = kinds[name](**config)
-            dtypes = {v.dtype: key for key, v in state.items() if v.is_floating_point()}
+            dtypes = _dtypes(state)
             model.to(dtype=next(iter(dtypes), None)).load_state_dict(state)
             _check_one(dtypes)
         except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
@@ -117,10 +123,14 @@ class Named(Part):
         return model.to(device=device)
 
 
-def _anatomy(model: nn.Module) -> dict[str, Any]:
-    """Return what a model's parts are, by their paths: their classes and plain attributes."""
+def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
+    """Return what a model's parts are, by their paths: their classes, and attributes of a twin."""
+    names = {
+        path: [key for key in vars(part) if _tells(part, key)]
+        for path, part in twin.named_modules(remove_duplicate=False)
+    }
     return {
-        path: (type(part), {key: value for key, value in vars(part).items() if _tells(part, key)})
+        path: (type(part), {key: vars(part).get(key) for key in names.get(path, ())})
         for path, part in model.named_modules(remove_duplicate=False)
     }
 
@@ -130,6 +140,25 @@ def _tells(part: nn.Module, name: str) -> bool:
     how = {"training", "config", "inverse_method", "tolerance", "checkpoint"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
+
+
+def _as_written(config: Any) -> Any:
+    """Return a configuration from a file, with what the library did when it was written.
+
+    An IAF without `input_bound` was saved before there were bounds.
+    """
+    if isinstance(config, list):
+        return [_as_written(each) for each in cast(list[Any], config)]
+    if not isinstance(config, dict):
+        return config
+    whole = {name: _as_written(each) for name, each in cast(dict[str, Any], config).items()}
+    saved = whole.get("name") == "iaf" and "inverse" in whole  # not by the user, in a few words
+    return {"input_bound": None, **whole} if saved else whole
+
+
+def _dtypes(state: Mapping[str, Tensor]) -> dict[torch.dtype, str]:
+    """Return the precisions in a state, each with the name of a tensor that has it."""
+    return {tensor.dtype: key for key, tensor in state.items() if tensor.is_floating_point()}
 
 
 def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:

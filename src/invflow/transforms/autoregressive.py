@@ -62,7 +62,7 @@ class Autoregressive(Transform):
 
     Raises:
         TypeError: `conditioner`, `order` or `input_bound` of the wrong type.
-        ValueError: an unknown name, an order that is no permutation, a conditioner that gives
+        ValueError: an unknown name, an order that is not a permutation, a conditioner that gives
             another number of parameters than the map takes, "cached" with a conditioner that
             cannot, a tolerance below zero, an `input_bound` that is not positive and finite.
 
@@ -114,12 +114,14 @@ class Autoregressive(Transform):
     univariate: Univariate
     #: How the inverse is taken; see `inverse` above.
     inverse_method: str
+    #: Of a module that was pickled before there were bounds, too.
+    _input_bound: float = math.inf
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute: another conditioner, map or inverse, if it goes with the others.
 
         Raises:
-            TypeError: a conditioner, or a map, that is none.
+            TypeError: something that is not a conditioner, or not a map.
             ValueError: one of other sizes, or an inverse that it does not have.
         """
         before = getattr(self, name) if name in _JOINED and "method" in vars(self) else None
@@ -240,14 +242,13 @@ class Autoregressive(Transform):
         """
         if not self.served or type(self) is not Autoregressive:
             return None
-        if _hooked(self) or _hooked(cast(nn.Module, self._modules["conditioner"])):
+        made = cast(MADE, self._modules["conditioner"])
+        if _hooked(self) or _hooked(made):
             return None
-        weight = cast(MADE, self._modules["conditioner"]).context_weight
-        if context is not None and weight is not None:  # which PyTorch reads for the link
+        if context is not None and (weight := made.context_weight) is not None:
             if not dense(weight):
                 return None
-            check_memory("context", context)
-            check_memory("context_weight", weight)
+            check_memory("context_weight", weight)  # which PyTorch reads for the link
         link = self.link(batch, context)
         order, bias, weight, offset = link
         varying = offset is None or dense(offset)
@@ -286,9 +287,16 @@ class Autoregressive(Transform):
 
 
 def readable(value: Tensor, context: Tensor | None) -> bool:
-    """Return whether the kernels of the CPU can be called now, and read these."""
+    """Return whether the kernels of the CPU can be called now, and read these.
+
+    Raises:
+        ValueError: the context's storage has been freed or cut.
+    """
     fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"] and dense(value)
-    return fits and (context is None or dense(context)) and compiled.runs()
+    taken = fits and (context is None or dense(context)) and compiled.runs()
+    if taken and context is not None:
+        check_memory("context", context)  # which PyTorch reads
+    return taken
 
 
 def _bound(value: float | None) -> float:

@@ -56,7 +56,7 @@ class Reflected(Basis):
         reflections: their number.
 
     Raises:
-        TypeError: `reflections` is no integer.
+        TypeError: `reflections` is not an integer.
         ValueError: `reflections` is below 1.
 
     Example:

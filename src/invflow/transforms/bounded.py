@@ -30,7 +30,7 @@ class Sigmoid(Transform):
         high: b.
 
     Raises:
-        TypeError: an argument that is no number.
+        TypeError: an argument that is not a number.
         ValueError: `features` below 1, or bounds that are not finite, not in order, or too close
             for the dtype of what is mapped.
 
@@ -89,7 +89,7 @@ class Softplus(Transform):
         low: a.
 
     Raises:
-        TypeError: an argument that is no number.
+        TypeError: an argument that is not a number.
         ValueError: `features` below 1, or a bound that is not finite.
 
     Example:

@@ -26,11 +26,11 @@ class Compose(Transform):
     Args:
         transforms: one or more, all over the same number of features.
         checkpoint: keep only what goes in and out of each transform for the gradient, and compute
-            the rest again on the way back: the memory of one transform for one more pass. Not for
-            use under `torch.func`.
+            the rest again in the backward pass: the memory of one transform for one more pass. Not
+            for use under `torch.func`.
 
     Raises:
-        TypeError: something that is no transform, or a `checkpoint` that is not True or False.
+        TypeError: something that is not a transform, or a `checkpoint` that is not True or False.
         ValueError: none at all, or sizes that differ.
 
     Example:
@@ -125,7 +125,7 @@ def _stretches(
 
 
 def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a step that gives the same when it is taken again on the way back, or fails.
+    """Return a step that gives the same when it is taken again in the backward pass, or fails.
 
     That may be after a call by `functional_call` has ended, or after a step of an optimizer.
     """
@@ -157,7 +157,7 @@ class Inverse(Transform):
         transform: f.
 
     Raises:
-        TypeError: `transform` is no transform.
+        TypeError: `transform` is not a transform.
 
     Example:
         >>> import torch

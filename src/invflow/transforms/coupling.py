@@ -27,7 +27,7 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
         count: number of masks.
 
     Raises:
-        TypeError: a size that is no integer.
+        TypeError: a size that is not an integer.
         ValueError: an unknown `how`, or a size that is too small.
 
     Example:

@@ -7,6 +7,7 @@ own dimension into the batch. Tensors here are feature-major: [features, batch],
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -38,7 +39,7 @@ class Method:
     univariate: Univariate = dataclasses.field(compare=False)
     plan_recipe: str
     univariate_recipe: str
-    input_bound: float
+    input_bound: float = math.inf
 
     @property
     def recipes(self) -> tuple[str, str, float]:

@@ -54,7 +54,7 @@ class Householder(Amortised):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: a size that is no integer.
+        TypeError: a size that is not an integer.
         ValueError: `features` or `reflections` below 1, a negative `context`.
 
     References:

@@ -35,7 +35,7 @@ class LULinear(Transform):
 
     Raises:
         TypeError: `order` does not hold integers.
-        ValueError: `features` below 1, an unknown order, or one that is no permutation.
+        ValueError: `features` below 1, an unknown order, or one that is not a permutation.
 
     References:
         Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.2, eq. 10-11.

@@ -29,7 +29,7 @@ def orders(
         Permutations of 0 .. D - 1, None for the features as they come.
 
     Raises:
-        TypeError: a size that is no integer.
+        TypeError: a size that is not an integer.
         ValueError: an unknown `how`, or a size below 1.
 
     Example:
@@ -60,7 +60,7 @@ class Permutation(Transform):
 
     Raises:
         TypeError: `order` does not hold integers.
-        ValueError: `order` is no permutation.
+        ValueError: `order` is not a permutation.
 
     Example:
         >>> import torch

@@ -21,7 +21,7 @@ class Preconditioner(Transform):
         features: number of features, D.
 
     Raises:
-        TypeError: `features` is no integer.
+        TypeError: `features` is not an integer.
         ValueError: `features` below 1.
 
     Example:

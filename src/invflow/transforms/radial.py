@@ -29,7 +29,7 @@ class Radial(Amortised):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: a size that is no integer.
+        TypeError: a size that is not an integer.
         ValueError: `features` below 1, a negative `context`.
 
     References:

@@ -26,7 +26,7 @@ class Affine(Univariate):
         bound: b, the limit of the log-scale in nats, positive.
 
     Raises:
-        TypeError: `bound` is no number.
+        TypeError: `bound` is not a number.
         ValueError: `bound` is not positive and finite.
 
     References:

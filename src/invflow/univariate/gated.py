@@ -25,7 +25,7 @@ class Gated(Univariate):
         gate: the value s starts from; +1 to +2 lets most of z through.
 
     Raises:
-        TypeError: `gate` is no number.
+        TypeError: `gate` is not a number.
         ValueError: `gate` is not finite.
 
     References:

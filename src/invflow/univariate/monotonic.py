@@ -43,7 +43,7 @@ class Monotonic(Numerical):
         steepness: W, the limit of a unit's weight, positive.
 
     Raises:
-        TypeError: an argument that is no number, `units` or `nodes` that is no integer.
+        TypeError: an argument that is not a number, `units` or `nodes` that is not an integer.
         ValueError: `units` below 1, `nodes` below 16 or beyond `MOST`, or another argument that is
             not positive and finite.
 

@@ -37,7 +37,7 @@ class Sigmoidal(Numerical):
         bound: B, the limit of the log-slope of a sigmoid in nats, positive.
 
     Raises:
-        TypeError: an argument that is no number, `units` or `layers` that is no integer.
+        TypeError: an argument that is not a number, `units` or `layers` that is not an integer.
         ValueError: `units` or `layers` below 1, a floor that is not between 0 and 1, a bound that
             is not positive and finite.
 

@@ -39,7 +39,7 @@ class Spline(RationalQuadratic):
         bound: the limit of a knot's log-slope in nats, positive.
 
     Raises:
-        TypeError: an argument that is no number, or `bins` that is no integer.
+        TypeError: an argument that is not a number, or `bins` that is not an integer.
         ValueError: fewer than 2 bins, ends that are not finite or not in order, a smallest bin
             that is not between 0 and 1, a bound that is not positive and finite.
 

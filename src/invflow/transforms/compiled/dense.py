@@ -54,22 +54,16 @@ def whole(name: str, tensor: Tensor) -> Tensor:
 
 def packed(name: str, tensor: Tensor) -> Tensor:
     """Return a plain tensor's numbers in one piece of memory; see `whole`."""
-    if tensor.is_contiguous():
-        _check(name, tensor, tensor.numel())
-        return tensor
     check_memory(name, tensor)
     return tensor.contiguous()
 
 
 def check_memory(name: str, tensor: Tensor) -> None:
     """Raise a ValueError if a plain tensor's storage does not hold all of its numbers."""
-    steps = zip(tensor.shape, tensor.stride(), strict=True)
-    last = sum((size - 1) * stride for size, stride in steps)
-    _check(name, tensor, last + 1 if tensor.numel() else 0)
-
-
-def _check(name: str, tensor: Tensor, count: int) -> None:
-    """Check that so many numbers lie in the storage, from the tensor's first one on."""
+    count = tensor.numel()
+    if count and not tensor.is_contiguous():
+        steps = zip(tensor.shape, tensor.stride(), strict=True)
+        count = 1 + sum((size - 1) * stride for size, stride in steps)
     needed = (tensor.storage_offset() + count) * tensor.element_size() if count else 0
     held = tensor.untyped_storage().nbytes()
     if held < needed:

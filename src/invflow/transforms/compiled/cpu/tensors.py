@@ -81,7 +81,7 @@ def read_orders(job):
     """Return the features in the order in which each transform takes them.
 
     Returns:
-        [transforms, features], or no rows at all where one is no permutation.
+        [transforms, features], or no rows at all where one is not a permutation.
     """
     features, addresses = job.features, _tensors(job)[:, 0]
     result = np.empty((job.transforms, features), np.int64)
