@@ -61,7 +61,7 @@ def fit(
             constant; or a `Target`, for parameters with names, shapes and constraints.
         dim: size of the vectors, for a function.
         flow: the flow of each mode, as `invflow.flows.build` takes it, without `features`; by
-            default an IAF whose size goes with `dim`.
+            default an IAF without `input_bound`, whose size goes with `dim`.
         settings: how to train.
         starting_points: where the optimiser sets out, (count, dim); by default random points,
             as many as it takes until no mode is met only once.
@@ -211,7 +211,12 @@ def _build(
     """Return a flow in double precision, near the identity."""
     if config is None:
         width = min(max(64, 2 * dim), 512)
-        config = {"name": "iaf", "transforms": 3, "hidden_features": (width, width)}
+        config = {
+            "name": "iaf",
+            "transforms": 3,
+            "hidden_features": (width, width),
+            "input_bound": None,  # what is read is the flow's own draws; a funnel needs them whole
+        }
         if dim == 1:  # where affine maps alone leave a normal a normal
             config = {**config, "univariate": "spline"}
     return Preconditioned({**config, "features": dim}, generator=generator).double()

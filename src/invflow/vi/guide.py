@@ -43,7 +43,8 @@ class AutoIAF(_autoguide.AutoContinuous):
         init_scale: standard deviation at the start.
         init_loc_fn: where to start, as for Pyro's guides; by default the median of the prior.
         seed: of the flow's initial weights.
-        **flow: of `invflow.IAF`, such as `transforms` and `hidden_features`.
+        **flow: of `invflow.IAF`, such as `transforms` and `hidden_features`; `input_bound` is None
+            by default, as draws of the flow itself are read.
 
     Raises:
         TypeError: options that the flow does not have.
@@ -77,7 +78,8 @@ class AutoIAF(_autoguide.AutoContinuous):
         self._bare: tuple[Callable[..., Any]] | None = (
             model,
         )  # in a tuple, so that it does not become a part of the guide
-        self._init_scale, self._seed, self._config = init_scale, seed, flow
+        self._init_scale, self._seed = init_scale, seed
+        self._config = {"input_bound": None, **flow}
         self._arguments: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
