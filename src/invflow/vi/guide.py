@@ -79,7 +79,7 @@ class AutoIAF(_autoguide.AutoContinuous):
             model,
         )  # in a tuple, so that it does not become a part of the guide
         self._init_scale, self._seed = init_scale, seed
-        self._config = {"input_bound": None, **flow}
+        self._config: dict[str, Any] = {"input_bound": None, **flow}
         self._arguments: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
