@@ -131,9 +131,7 @@ def _same(before: Tensor | None, after: Tensor) -> bool:
     """Whether a tensor has its values still, on another device or in another precision."""
     if before is None or before.is_meta or after.is_meta:
         return False
-    if type(before) is not type(
-        after
-    ):  # as PyTorch's fake tensors, which have no values to look at
+    if type(before) is not type(after):  # PyTorch's fake tensors have no values to look at
         return True
     return torch.equal(before, after.to(before.device, before.dtype))
 

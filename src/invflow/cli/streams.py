@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 
 class Tolerant(io.TextIOBase):
-    """A stream for people to read, as much of which arrives as can.
+    """A stream for people to read, which never fails.
 
     Characters that its encoding lacks are replaced. Once it cannot be written to, because its
     reader has gone, its disk is full or it is closed, what follows is dropped.
@@ -73,7 +73,7 @@ class Tolerant(io.TextIOBase):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno() if stream else nowhere)
                 os.close(nowhere)
-            # One who reads no more, as `head`, has seen enough, and of a closed stream it is known.
+            # A reader like `head` has seen enough, and whoever closed a stream knows it.
             if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
                 sys.stderr.write(f"invflow: no more can be shown: {error}\n")
 

@@ -90,7 +90,7 @@ class Circles(Transform):
         turns = (self._picked(x) - self.centre.double()) / (2 * math.pi)
         angle = 2 * math.pi * (turns - torch.round(turns))
         # From the nearer end, for its digits.
-        share = self._below(torch.where(angle < 0, angle, -angle)).clamp(
+        share = self._below(torch.where(angle < 0, angle, -angle), self._weights()).clamp(
             torch.finfo(torch.float64).tiny, 0.5
         )
         low = torch.special.ndtri(share)
@@ -117,28 +117,33 @@ class Circles(Transform):
         constant = math.log(2 * math.pi) + torch.special.i0e(kappa).log()
         return kappa * (torch.cos(angle) - 1) - constant
 
-    def _below(self, angle: Tensor) -> Tensor:
-        r"""Return F, $\frac12 + \frac{1}{2\pi} (x + 2 \sum_j \frac{I_j}{I_0} \sin(j x) / j)$."""
+    def _weights(self) -> Tensor:
+        """Return I_j / I_0 at each concentration, (angles, terms)."""
         kappa = self.concentration.double()
         ratio, ratios = torch.zeros_like(kappa), list[Tensor]()
         for j in range(2 * TERMS, 0, -1):  # I_j / I_(j - 1), by the recurrence that is stable
             ratio = kappa / (2 * j + kappa * ratio)
             ratios.append(ratio)
-        weights = torch.stack(ratios[::-1]).cumprod(0)[:TERMS]
-        order = torch.arange(1, TERMS + 1, dtype=kappa.dtype, device=kappa.device)
+        return torch.stack(ratios[::-1]).cumprod(0)[:TERMS].mT
+
+    def _below(self, angle: Tensor, weights: Tensor) -> Tensor:
+        r"""Return F, $\frac12 + \frac{1}{2\pi} (x + 2 \sum_j \frac{I_j}{I_0} \sin(j x) / j)$."""
+        order = torch.arange(1, TERMS + 1, dtype=angle.dtype, device=angle.device)
         waves = torch.sin(angle.unsqueeze(-1) * order) / order
-        return 0.5 + (angle + 2 * (waves * weights.mT).sum(-1)) / (2 * math.pi)
+        return 0.5 + (angle + 2 * (waves * weights).sum(-1)) / (2 * math.pi)
 
     def _quantile(self, flat: Tensor) -> Tensor:
         """Return the angle below which a von Mises variable is as often as a normal one below z."""
         low = torch.where(flat < 0, flat, -flat)
-        share = torch.special.ndtr(low)
+        share, weights = torch.special.ndtr(low), self._weights()
         with torch.no_grad():
             knots = torch.linspace(-math.pi, 0.0, KNOTS, dtype=flat.dtype, device=flat.device)
-            table = self._below(knots.unsqueeze(-1).expand(KNOTS, len(self.angles))).mT
+            table = self._below(knots.unsqueeze(-1).expand(KNOTS, len(self.angles)), weights).mT
             below = (table < share.unsqueeze(-1)).sum(-1)
             angle = math.pi * (below - 0.5).clamp(min=0.0) / (KNOTS - 1) - math.pi
         for _ in range(NEWTONS):  # the last of which the derivative is that of
             angle = angle.detach().clamp(-math.pi, 0.0)
-            angle = angle - (self._below(angle) - share) * torch.exp(-self._log_density(angle))
+            angle = angle - (self._below(angle, weights) - share) * torch.exp(
+                -self._log_density(angle)
+            )
         return torch.where(flat < 0, angle, -angle)

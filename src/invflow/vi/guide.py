@@ -75,9 +75,8 @@ class AutoIAF(_autoguide.AutoContinuous):
         if not init_scale > 0:
             raise ValueError(f"init_scale must be positive, got {init_scale!r}")
         super().__init__(model, init_loc_fn=init_loc_fn or _autoguide.init_to_median)
-        self._bare: tuple[Callable[..., Any]] | None = (
-            model,
-        )  # in a tuple, so that it does not become a part of the guide
+        # In a tuple, so that it does not become a part of the guide.
+        self._bare: tuple[Callable[..., Any]] | None = (model,)
         self._init_scale, self._seed = init_scale, seed
         self._config: dict[str, Any] = {"input_bound": None, **flow}
         self._arguments: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
@@ -115,7 +114,7 @@ class AutoIAF(_autoguide.AutoContinuous):
             self.flow = wrapped
 
     def get_base_dist(self) -> Any:
-        zeros = torch.zeros(self.latent_dim).to(self.flow.like)
+        zeros = self.flow.like.new_zeros(self.latent_dim)
         return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
 
     def get_transform(self, *args: Any, **kwargs: Any) -> PyroTransform:
