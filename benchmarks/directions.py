@@ -40,8 +40,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from invflow.conditioners import MADE
+from invflow.kernels.cpu import memory
 from invflow.transforms import Autoregressive
-from invflow.transforms.compiled.cpu import memory
 from invflow.univariate import Affine
 
 PEERS = ("zuko", "nflows")

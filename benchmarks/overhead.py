@@ -27,8 +27,8 @@ from torch.autograd import Function
 
 import invflow
 from invflow.conditioners import MADE
+from invflow.kernels.cpu.chain import Chain
 from invflow.transforms import Autoregressive, Compose
-from invflow.transforms.compiled.cpu.chain import Chain
 
 
 class _Nothing(Function):

@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from invflow import kernels
 from invflow.conditioners import MADE
-from invflow.transforms import Autoregressive, compiled
+from invflow.transforms import Autoregressive
 
 # The same examples every time, and nothing written to disk.
 settings.register_profile("invflow", derandomize=True, database=None, deadline=None)
@@ -21,9 +22,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Let the first two workers compile the kernels of one precision each, for both."""
-    dtypes = dict(zip(("gw0", "gw1"), compiled.DTYPES["cpu"], strict=True))
+    dtypes = dict(zip(("gw0", "gw1"), kernels.DTYPES["cpu"], strict=True))
     dtype = dtypes.get(os.environ.get("PYTEST_XDIST_WORKER", ""))
-    if dtype is None or not compiled.usable("cpu"):
+    if dtype is None or not kernels.usable("cpu"):
         return
     transform = Autoregressive(MADE(2, (0.0, 0.0), (3,)).to(dtype))
     with suppress(Exception):  # tests will say what is wrong

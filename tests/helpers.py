@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import transform_to
 
-from invflow import IAF, MAF, NAF, NSF, UMNN, CouplingNSF, Flow, RealNVP, flows
+from invflow import IAF, MAF, NAF, NSF, UMNN, CouplingNSF, Flow, RealNVP, flows, kernels
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner, MaskedConvolution
 from invflow.flows import Gaussian
 from invflow.transforms import (
@@ -41,7 +41,6 @@ from invflow.transforms import (
     Sylvester,
     Transform,
     UnitTriangular,
-    compiled,
 )
 from invflow.univariate import (
     Additive,
@@ -237,7 +236,7 @@ AUTOREGRESSIVE: dict[str, Callable[..., Autoregressive]] = {
 def inverses(name: str) -> list[str]:
     """Return the inverses that a transform of `AUTOREGRESSIVE` has."""
     transform = AUTOREGRESSIVE[name]()
-    served = compiled.serves(transform.conditioner, transform.univariate)
+    served = kernels.serves(transform.conditioner, transform.univariate)
     return INVERSES if served else INVERSES[1:]
 
 

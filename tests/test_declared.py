@@ -41,7 +41,7 @@ EXTRAS = {
     "cli/density": ["cli", "density", "report"],
     "cli/vae": ["cli", "vae", "report"],
     "cli/posterior.py": ["cli", "vi", "report"],
-    "transforms/compiled": ["fast"],
+    "kernels": ["fast"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
     "vi/pyro.py": ["vi", "pyro"],

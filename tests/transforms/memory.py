@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-from invflow.transforms.compiled.cpu import memory
+from invflow.kernels.cpu import memory
 
 
 def kept_bytes(run: Callable[[], Any]) -> int:

@@ -9,12 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from invflow import _checks
+from invflow import _checks, kernels
 from invflow.conditioners import MADE, CachedConditioner, Conditioner
-from invflow.transforms import cached, compiled, fixed_point, passes
+from invflow.conditioners.soft_clip import soft_clip
+from invflow.inverses import cached, fixed_point, passes
+from invflow.kernels.dense import check_memory, dense
 from invflow.transforms.base import Transform
-from invflow.transforms.compiled.dense import check_memory, dense
-from invflow.transforms.soft_clip import soft_clip
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
@@ -148,13 +148,13 @@ class Autoregressive(Transform):
                 f'inverse="cached" needs a conditioner with a decoder, '
                 f"got {type(conditioner).__name__}"
             )
-        served = compiled.serves(conditioner, univariate)
+        served = kernels.serves(conditioner, univariate)
         if inverse == "compiled" and not served:
             raise ValueError(
                 'inverse="compiled" needs a MADE without norm and an affine, gated or additive '
                 f"map, got {type(conditioner).__name__} and {univariate!r}"
             )
-        if inverse == "compiled" and not any(map(compiled.usable, compiled.DTYPES)):
+        if inverse == "compiled" and not any(map(kernels.usable, kernels.DTYPES)):
             raise _unusable("cpu")
         self.method, self._compiled = method, served
 
@@ -187,7 +187,7 @@ class Autoregressive(Transform):
         if method == "compiled":
             link = self.link(x.shape[:-1], context)
             rows = x.reshape(math.prod(x.shape[:-1]), self.features).to(link.weight.dtype)
-            z, ladj = compiled.solve(cast(cached.Method, self.method), link, rows)
+            z, ladj = kernels.solve(cast(cached.Method, self.method), link, rows)
             return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
         x = self._ordered(x)
         match method:
@@ -207,7 +207,7 @@ class Autoregressive(Transform):
     def _parts(self) -> tuple[Conditioner, Univariate, float]:
         return self.conditioner, self.univariate, self.input_bound
 
-    def link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link:
+    def link(self, batch: torch.Size, context: Tensor | None) -> kernels.Link:
         """Return the tensors that kernels need for a batch of this shape."""
         made = cast(MADE, self._modules["conditioner"])
         bias, weight = made.vectors()
@@ -215,7 +215,7 @@ class Autoregressive(Transform):
         if offset is not None:
             offset = offset.to(weight.dtype).expand(*batch, -1)
             offset = offset.reshape(math.prod(batch), offset.shape[-1])
-        return compiled.Link(self._buffers["order"], bias, weight, offset)
+        return kernels.Link(self._buffers["order"], bias, weight, offset)
 
     def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         batch = x.shape[:-1]
@@ -225,7 +225,7 @@ class Autoregressive(Transform):
         _, ladj = self.univariate.forward(z, params.transpose(1, 2))
         return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
 
-    def _kernel_link(self, value: Tensor, context: Tensor | None) -> compiled.Link | None:
+    def _kernel_link(self, value: Tensor, context: Tensor | None) -> kernels.Link | None:
         taken = self.served and readable(value, context)
         return self.kernel_link(value.shape[:-1], context) if taken else None
 
@@ -234,7 +234,7 @@ class Autoregressive(Transform):
         """Whether there are kernels for this transform, and it may take them."""
         return self._compiled and self.inverse_method in ("auto", "compiled")
 
-    def kernel_link(self, batch: torch.Size, context: Tensor | None) -> compiled.Link | None:
+    def kernel_link(self, batch: torch.Size, context: Tensor | None) -> kernels.Link | None:
         """Return the tensors for the kernels of the CPU, None where these do not take them.
 
         Kernels read plain memory and call no module: not other kinds of tensors, nor where hooks
@@ -262,7 +262,7 @@ class Autoregressive(Transform):
         if self.inverse_method not in ("auto", "compiled"):
             return self.inverse_method
         device, dtype = x.device.type, next(self.conditioner.parameters(), x).dtype
-        served = self._compiled and dtype in compiled.DTYPES.get(device, ())
+        served = self._compiled and dtype in kernels.DTYPES.get(device, ())
         if self.inverse_method == "auto":
             return self._choice(device, served)
         if not served:
@@ -270,7 +270,7 @@ class Autoregressive(Transform):
                 'inverse="compiled" needs a CPU and single or double precision, or CUDA, '
                 f"got {dtype} on {x.device}"
             )
-        if not compiled.usable(device):
+        if not kernels.usable(device):
             raise _unusable(device)
         return "compiled"
 
@@ -280,7 +280,7 @@ class Autoregressive(Transform):
         On an accelerator a long sweep in PyTorch is bound by the launch of its steps. Where
         the kernels win there, `benchmarks/gpu.py` tells; they are not chosen before it has.
         """
-        if device == "cpu" and served and compiled.usable(device):
+        if device == "cpu" and served and kernels.usable(device):
             return "compiled"
         sweeps_well = device == "cpu" or self.features <= 16
         return "cached" if self.method is not None and sweeps_well else "fixed_point"
@@ -292,8 +292,8 @@ def readable(value: Tensor, context: Tensor | None) -> bool:
     Raises:
         ValueError: the context's storage has been freed or cut.
     """
-    fits = value.is_cpu and value.dtype in compiled.DTYPES["cpu"] and dense(value)
-    taken = fits and (context is None or dense(context)) and compiled.runs()
+    fits = value.is_cpu and value.dtype in kernels.DTYPES["cpu"] and dense(value)
+    taken = fits and (context is None or dense(context)) and kernels.runs()
     if taken and context is not None:
         check_memory("context", context)  # which PyTorch reads
     return taken
@@ -319,11 +319,11 @@ def _unusable(device: str) -> ImportError:
         "cpu": 'Numba: pip install "invflow[fast]"',
         "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
     }
-    return ImportError(f'inverse="compiled" needs {needs[device]} ({compiled.reason(device)})')
+    return ImportError(f'inverse="compiled" needs {needs[device]} ({kernels.reason(device)})')
 
 
 def chain(
-    like: Autoregressive, links: list[compiled.Link], value: Tensor, *, inverse: bool
+    like: Autoregressive, links: list[kernels.Link], value: Tensor, *, inverse: bool
 ) -> tuple[Tensor, Tensor]:
     """Map a batch through transforms that join each other, in one call of kernels.
 
@@ -338,7 +338,7 @@ def chain(
     """
     method, batch = cast(cached.Method, like.method), value.shape[:-1]
     if len(batch) == 1:
-        return compiled.run(method, links, value, inverse=inverse)
+        return kernels.run(method, links, value, inverse=inverse)
     rows = value.reshape(math.prod(batch), like.features)
-    result, ladj = compiled.run(method, links, rows, inverse=inverse)
+    result, ladj = kernels.run(method, links, rows, inverse=inverse)
     return result.reshape(value.shape), ladj.reshape(batch)

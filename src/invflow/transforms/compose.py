@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.distributions.constraints import Constraint
 from torch.utils.checkpoint import checkpoint
 
-from invflow import _checks
+from invflow import _checks, kernels
 from invflow._snapshot import Snapshot
-from invflow.transforms import compiled
 from invflow.transforms.autoregressive import Autoregressive, chain, readable
 from invflow.transforms.base import Transform
 
@@ -97,7 +96,7 @@ class Compose(Transform):
 
 def _stretches(
     parts: Sequence[Transform], value: Tensor, context: Tensor | None, apart: bool
-) -> list[tuple[Transform, list[compiled.Link]]]:
+) -> list[tuple[Transform, list[kernels.Link]]]:
     """Cut a sequence of transforms into stretches that one call can take, if not all `apart`.
 
     Returns:
@@ -108,7 +107,7 @@ def _stretches(
     served = any(isinstance(part, Autoregressive) and part.served for part in parts)
     joined = not apart and served and readable(value, context)
     batch = value.shape[:-1]
-    stretches: list[tuple[Transform, list[compiled.Link]]] = []
+    stretches: list[tuple[Transform, list[kernels.Link]]] = []
     before: object = None
     for part in parts:
         link = method = None

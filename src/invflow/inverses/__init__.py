@@ -1,0 +1,1 @@
+"""The sequential direction of an autoregressive transform, and its gradient."""

@@ -1,0 +1,185 @@
+r"""The gradient of a sweep by automatic differentiation of the sweep, played once more.
+
+For conditioners whose decoder is differentiable, and who have no reverse sweep of their own. With
+the solution $z^*$ known, and its slopes $u_z$,
+
+$$z_d = z^*_d + \big(x_d - u(z^*_d, p_d)\big) / u_z, \qquad p_d = P_d(r(z_{<d})),$$
+
+has the value $z^*_d$ and the derivatives of the inverse: it is Newton's step from a point that
+needs none. So the univariate map enters by its forward direction alone, the work is that of one
+pass forwards and one back, and the memory that of one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from invflow import univariate as univariates
+from invflow._operator import fake, mapped, operator
+from invflow.conditioners.soft_clip import soft_clip
+from invflow.inverses.decode import (
+    Method,
+    Solution,
+    call,
+    decode,
+    no_second_derivative,
+    plan_of,
+    selected,
+    unmixed,
+)
+
+
+@contextmanager
+def _functional() -> Generator[None]:
+    """Let torch.func work inside an operator.
+
+    It does by itself, but not when the operator runs under a dispatch mode (torch's counter of
+    operations, the first run of a compiled graph), whose exclusions would hide it from its own.
+    """
+    keys = torch._C.DispatchKey  # pyright: ignore[reportPrivateUsage]
+    guard = torch._C._SetExcludeDispatchKeyGuard  # pyright: ignore[reportPrivateUsage]
+    with (
+        guard(keys.FuncTorchGradWrapper, False),
+        guard(keys.FuncTorchDynamicLayerFrontMode, False),
+        guard(keys.FuncTorchDynamicLayerBackMode, False),
+    ):
+        yield
+
+
+@operator
+def replay(
+    kind: str,
+    recipe: str,
+    univariate: str,
+    input_bound: float,
+    x: Tensor,
+    z: Tensor,
+    slopes: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
+    cotangents: list[Tensor],
+) -> list[Tensor]:
+    """Return the gradients of x, the offset and the weights.
+
+    Args:
+        kind: the conditioner's name.
+        recipe: its recipe.
+        univariate: the map's recipe.
+        input_bound: the bound of what the conditioner reads.
+        x: data, [features, batch].
+        z: the solution.
+        slopes: u_z at the solution.
+        offset: the packed offset.
+        weights: the packed weights.
+        cotangents: of z, and of the parameters, [features * outputs, batch].
+    """
+    map = univariates.from_recipe(univariate)
+
+    def sweep(x: Tensor, offset: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        decoder = plan_of(kind, recipe).decoder(offset, list(weights))
+        rows = zip(x.unbind(0), z.unbind(0), slopes.unbind(0), strict=True)
+        again: list[Tensor] = []
+        for feature, (row, solution, slope) in enumerate(rows):
+            value, _ = map.forward(solution, decoder.parameters(feature).t())
+            again.append(solution + (row - value) / slope)
+            decoder.append(feature, soft_clip(again[-1], input_bound))
+        return torch.stack(again), decoder.params
+
+    with unmixed(x), _functional():
+        gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
+    # Clones, because an operator must not return its arguments, in the order of memory that the
+    # compiler is told.
+    return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
+
+
+@fake(replay)
+def _(
+    kind: str,
+    recipe: str,
+    univariate: str,
+    input_bound: float,
+    x: Tensor,
+    z: Tensor,
+    slopes: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
+    cotangents: list[Tensor],
+) -> list[Tensor]:
+    return [tensor.new_empty(tensor.shape) for tensor in (x, offset, *weights)]
+
+
+@mapped(replay)
+def _(info: Any, in_dims: Any, *arguments: Any) -> tuple[list[Tensor], list[int]]:
+    """Take the elements one by one: each has gradients of the weights of its own."""
+    names, tensors = arguments[:4], arguments[4:]
+
+    def element(i: int) -> list[Any]:
+        return [
+            [selected(tensor, d, i) for tensor, d in zip(given, dim, strict=True)]
+            if isinstance(given, list)
+            else selected(given, dim, i)
+            for given, dim in zip(tensors, in_dims[4:], strict=True)
+        ]
+
+    runs = [replay(*names, *element(i)) for i in range(info.batch_size)]
+    stacked = [torch.stack(gradients) for gradients in zip(*runs, strict=True)]
+    return stacked, [0] * len(stacked)
+
+
+class Solve(Function):
+    """`decode` with its gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(method: Method, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
+        return decode(method.kind, *method.recipes, x, offset, list(weights))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
+        ctx.method, *tensors = inputs
+        ctx.save_for_backward(*output[:2], *tensors)
+        ctx.mark_non_differentiable(output[2])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        method: Method = ctx.method
+        z, params, x, offset, *weights = ctx.saved_tensors
+        rows = (z.shape[0], method.univariate.parameters)
+        slopes, _ = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
+        tensors = (x, z, slopes, offset, cotangents[0], cotangents[1], *weights)
+        return None, *call(_Replay, method, *tensors)
+
+
+class _Replay(Function):
+    """`replay`, which has no derivative of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        method: Method,
+        x: Tensor,
+        z: Tensor,
+        slopes: Tensor,
+        offset: Tensor,
+        g_z: Tensor,
+        g_params: Tensor,
+        *weights: Tensor,
+    ) -> tuple[Tensor, ...]:
+        cotangents = [g_z.contiguous(), g_params.contiguous()]
+        return tuple(
+            replay(method.kind, *method.recipes, x, z, slopes, offset, list(weights), cotangents)
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    backward = staticmethod(no_second_derivative)

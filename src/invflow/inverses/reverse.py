@@ -1,0 +1,139 @@
+r"""The gradient of a sweep by the same sweep in reverse.
+
+Write the solution as $x_d = u(z_d, p_d)$ with $p_d = P_d(r(z_{<d}))$, where r clips what the
+network reads. Given cotangents $g_d$ of $z_d$ and $h_d$ of $p_d$, taken last feature first, so that
+the cotangent $c_d$ of $r(z_d)$, which comes back through later parameters, is complete,
+
+$$\bar z_d = g_d + r'(z_d)\, c_d, \qquad \bar x_d = \bar z_d / u_z, \qquad
+\bar p_d = h_d - (u_p / u_z)\, \bar z_d,$$
+
+and $\bar p_d$ goes back through the network to the earlier features.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from invflow._operator import fake, mapped, operator
+from invflow.conditioners import ReversiblePlan
+from invflow.conditioners.soft_clip import soft_clip, soft_clip_slope
+from invflow.inverses.decode import (
+    Method,
+    Solution,
+    call,
+    decode,
+    folded,
+    no_second_derivative,
+    plan_of,
+)
+
+
+@operator
+def decode_pullback(
+    kind: str,
+    recipe: str,
+    params: Tensor,
+    ratio: Tensor,
+    hidden: Tensor,
+    weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reverse sweep: cotangents of what was read of z, of parameters and of hidden state.
+
+    Args:
+        kind: the conditioner's name.
+        recipe: its recipe.
+        params: h - (u_p / u_z) g, [features, outputs, batch].
+        ratio: -(u_p / u_z) r', [features, outputs, batch].
+        hidden: the decoder's hidden state.
+        weights: the packed weights.
+    """
+    pullback = cast(ReversiblePlan, plan_of(kind, recipe)).pullback(hidden, weights)
+    rows = list(zip(params.unbind(0), ratio.unbind(0), strict=True))
+    for feature in reversed(range(len(rows))):
+        own, slope = rows[feature]
+        pullback.append(feature, torch.addcmul(own, slope, pullback.cotangent(feature)))
+    return pullback.z, pullback.params, pullback.hidden
+
+
+@fake(decode_pullback)
+def _(
+    kind: str,
+    recipe: str,
+    params: Tensor,
+    ratio: Tensor,
+    hidden: Tensor,
+    weights: list[Tensor],
+) -> Solution:
+    features, outputs, batch = params.shape
+    return (
+        params.new_empty(features, batch),
+        params.new_empty(features * outputs, batch),
+        params.new_empty(hidden.shape),
+    )
+
+
+@mapped(decode_pullback)
+def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
+    return folded(decode_pullback, 2, (-1,) * 3, (-1,) * 3, info, in_dims, arguments)
+
+
+class Solve(Function):
+    """`decode` with its gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(method: Method, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
+        return decode(method.kind, *method.recipes, x, offset, list(weights))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
+        ctx.method, _, _, *weights = inputs
+        ctx.save_for_backward(*output, *weights)
+        ctx.mark_non_differentiable(output[2])
+        ctx.set_materialize_grads(False)  # or there were zeros as large as the hidden state
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
+        method: Method = ctx.method
+        z, params, hidden, *weights = ctx.saved_tensors
+        rows = (z.shape[0], method.univariate.parameters)
+        u_z, u_p = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
+        ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)
+        del u_p
+        g_z, g_params = (
+            torch.zeros_like(value) if cotangent is None else cotangent
+            for cotangent, value in zip(cotangents[:2], (z, params), strict=True)
+        )
+        slope = soft_clip_slope(z, method.input_bound)
+        g_params = g_params.unflatten(0, rows) + ratio * g_z.unsqueeze(1)
+        ratio = ratio * slope.unsqueeze(1)
+        pulled = call(_Pull, method, g_params, ratio, hidden, *weights)
+        del ratio, g_params
+        c, bar_params, deltas = pulled
+        plan, read = cast(ReversiblePlan, method.plan), soft_clip(z, method.input_bound)
+        offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
+        return None, (g_z + slope * c) / u_z, offset, *gradients
+
+
+class _Pull(Function):
+    """`decode_pullback`, which has no derivative of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        method: Method, params: Tensor, ratio: Tensor, hidden: Tensor, *weights: Tensor
+    ) -> Solution:
+        names = method.kind, method.plan_recipe
+        return decode_pullback(*names, params, ratio, hidden, list(weights))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
+        pass
+
+    backward = staticmethod(no_second_derivative)

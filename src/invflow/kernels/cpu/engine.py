@@ -1,0 +1,92 @@
+"""The sweeps of one transform, laid out as the operators have them: by units, [units, batch]."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from invflow.conditioners.sweep import MADEPlan
+from invflow.kernels import dense
+from invflow.kernels.cpu.chain import Chain, Kept
+from invflow.kernels.structure import Link
+
+
+def solve(
+    plan: MADEPlan,
+    univariate: str,
+    input_bound: float,
+    order: Tensor,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The forward sweep; see `operators.sweep`."""
+    chain = _chain(plan, univariate, input_bound, order, offset, weights)
+    z, ladj, kept = chain.keep(x)
+    hidden, params = _by_units(chain, kept.room, len(x))
+    return z, ladj, params, hidden
+
+
+def pull(
+    plan: MADEPlan,
+    univariate: str,
+    input_bound: float,
+    order: Tensor,
+    z: Tensor,
+    params: Tensor,
+    hidden: Tensor,
+    bar_z: Tensor,
+    bar_ladj: Tensor,
+    weights: list[Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reverse sweep; see `operators.reverse_sweep`."""
+    chain = _chain(
+        plan, univariate, input_bound, order, None, weights
+    )  # the way back needs no offset
+    rows = (_by_tiles(rows, chain.columns).flatten() for rows in (hidden, params))
+    bar_x, bars = chain.pull(Kept(z, torch.cat([*rows, z.flatten()])), bar_z, bar_ladj)
+    bar_hidden, bar_params = _by_units(chain, bars, len(z))
+    return bar_x, bar_params, bar_hidden
+
+
+def _chain(
+    plan: MADEPlan,
+    univariate: str,
+    input_bound: float,
+    order: Tensor,
+    offset: Tensor | None,
+    weights: list[Tensor],
+) -> Chain:
+    biases, _, matrices, _ = plan.unpack(weights)
+    first, varying = matrices[-1].new_zeros(len(plan.layout.degrees[1])), None
+    if offset is not None and offset.shape[1] > 0 and offset.stride(1) == 0:
+        first = offset[:, 0]
+    elif offset is not None:
+        varying = dense.whole("offset", offset.t())
+    weight = torch.cat([matrix.flatten() for matrix in matrices])
+    order = dense.whole("orders", order)
+    link = Link(order, torch.cat([first, *biases]), weight, varying)
+    return Chain(plan.layout, univariate, input_bound, True, [link])
+
+
+def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Lay out by units the pre-activations and the parameters of one transform.
+
+    Copies, as what an operator returns must not share memory.
+    """
+
+    def one(rows: Tensor) -> Tensor:  # [tiles, units * columns]
+        parts = rows.view(len(rows), rows.shape[1] // chain.columns, chain.columns)
+        units = parts.permute(1, 0, 2).flatten(1)[:, :batch]
+        return units.clone(memory_format=torch.contiguous_format)
+
+    hidden, params = chain.parts(room, batch)
+    return one(hidden[0]), one(params[0])
+
+
+def _by_tiles(rows: Tensor, columns: int) -> Tensor:
+    """Lay out by tiles what is laid out by units."""
+    tiles = -(-rows.shape[1] // columns)
+    parts = F.pad(rows, (0, tiles * columns - rows.shape[1])).view(len(rows), tiles, columns)
+    return parts.permute(1, 0, 2).reshape(tiles, len(rows) * columns)

@@ -1,0 +1,338 @@
+"""The kernels against the same in PyTorch, and when they are taken."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from invflow import kernels
+from invflow.conditioners import ACTIVATIONS, MADE, Conditioner
+from invflow.kernels import operators
+from invflow.kernels.cpu import activations, chain, product, threads
+from invflow.transforms import Autoregressive
+from invflow.univariate import Additive, Affine, Gated, Univariate
+from tests.helpers import assert_close, generator, gradients, perturbed, randn
+
+TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+MAPS = [Affine(bound=2.0), Gated(), Additive()]
+
+
+def _pair(
+    features: int, hidden: tuple[int, ...], context: int, map: Univariate, **options: object
+) -> tuple[Autoregressive, Autoregressive]:
+    """Return a transform that is compiled and the same one that is not."""
+    network = MADE(features, map.start, hidden, context, generator=generator(1), **options)
+    order = torch.randperm(features, generator=generator(2))
+    kernel = perturbed(Autoregressive(network, map, order=order, inverse="compiled"))
+    return kernel, Autoregressive(network, map, order=order, inverse="cached").double()
+
+
+def _found(
+    transform: Autoregressive, batch: tuple[int, ...], dtype: torch.dtype
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    transform.to(dtype)
+    x = randn(*batch, transform.features).to(dtype).requires_grad_()
+    context = randn(*batch, transform.context, seed=1).to(dtype).requires_grad_()
+    tensors = [x, *transform.parameters(), *([context] if transform.context else [])]
+    z, ladj = transform.inverse(x, context if transform.context else None)
+    return z.detach(), ladj.detach(), gradients(z, ladj, tensors)
+
+
+@pytest.mark.parametrize("batch", [(), (7,), (3, 50)], ids=str)
+@pytest.mark.parametrize("map", MAPS, ids=repr)
+def test_agrees_in_single_precision(batch: tuple[int, ...], map: Univariate) -> None:
+    pair = _pair(9, (20, 20), 2, map, residual=True)
+    found, expected = (_found(transform, batch, torch.float32) for transform in pair)
+    for actual, wanted in zip([*found[:2], *found[2]], [*expected[:2], *expected[2]], strict=True):
+        assert actual.dtype == torch.float32
+        assert (actual - wanted).norm() <= 1e-5 * wanted.norm() + 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_and_their_slopes(name: str, dtype: torch.dtype) -> None:
+    points = torch.cat(
+        [randn(100) * 4, randn(100) * 1e-5, torch.tensor([-600.0, 0.0, 19.0, 600.0])]
+    )
+    points = points.to(dtype)
+    values, ones = points.clone(), torch.ones_like(points)
+    code = activations.ACTIVATIONS[name]
+    activations.activate(code, values.numpy(), 0, len(points))
+    activations.pull(code, ones.numpy(), 0, points.numpy(), 0, len(points))
+    digits = 4 * torch.finfo(dtype).eps
+    for found, function in zip((values, ones), ACTIVATIONS[name], strict=True):
+        expected = function(points.double()).to(dtype)
+        torch.testing.assert_close(found, expected, rtol=digits, atol=digits)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", ["exp", "expm1", "tanh", "sigmoid"])
+def test_elementary_functions_to_rounding(function: str, dtype: type[np.floating]) -> None:
+    far = 86 if dtype is np.float32 else 700
+    points = torch.cat([torch.linspace(-far, far, 4001), randn(1000), randn(1000) * 1e-9]).numpy()
+    points = points.astype(dtype)
+    compiled_function = getattr(activations, function)
+    found = np.array([compiled_function(x) for x in points])  # as Python's numbers
+    expected = getattr(torch, function)(torch.from_numpy(points).double()).numpy()
+    np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps, atol=0)
+    assert np.isnan(compiled_function(dtype("nan")))
+    limits = getattr(torch, function)(torch.tensor([-torch.inf, torch.inf])).tolist()
+    if function != "expm1":  # which is kept finite: activations take it of negative numbers alone
+        assert [compiled_function(dtype(x)) for x in (-np.inf, np.inf)] == pytest.approx(limits)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 13])
+@pytest.mark.parametrize("turned", [False, True])
+def test_product_adds_to_its_rows_alone(rows: int, turned: bool, dtype: type[np.floating]) -> None:
+    columns = product.ROW // np.dtype(dtype).itemsize
+    random = np.random.default_rng(rows)
+    many = product.DEPTH + 5  # more than are read at a time
+    out, values = (random.normal(size=(many + 3, columns)).astype(dtype) for _ in range(2))
+    weights = random.normal(size=(16, many + 6)).astype(dtype)
+    expected, bound = out.astype(np.float64), abs(out.astype(np.float64))
+    factors = weights[3 : 3 + rows, 4 : 4 + many], values[1 : 1 + many]
+    expected[2 : 2 + rows] += np.matmul(*factors, dtype=np.float64)
+    bound[2 : 2 + rows] += np.matmul(*map(np.abs, factors), dtype=np.float64)
+    held = np.ascontiguousarray(weights.T if turned else weights)
+    across, along = (1, 16) if turned else (many + 6, 1)
+    place = held.ctypes.data + (3 * across + 4 * along) * held.itemsize
+    product.accumulate(out.ravel(), 2, rows, place, across, along, values.ravel(), 1, many, columns)
+    # Each of so many fused steps rounds once (Higham 2002, section 3.1).
+    assert (abs(out - expected) <= (many + 1) * np.finfo(dtype).eps * bound).all()
+    np.testing.assert_array_equal(out[:2], expected[:2])
+    np.testing.assert_array_equal(out[2 + rows :], expected[2 + rows :])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
+    columns = product.ROW // np.dtype(dtype).itemsize
+    tile = np.random.default_rng(0).normal(size=(columns + 3, columns)).astype(dtype)
+    for rows in (1, product.REGISTER // tile.itemsize, columns - 1, columns):
+        out = np.zeros((columns, columns), dtype)
+        product.transpose(tile.ravel(), 2, rows, columns, out.ravel())
+        np.testing.assert_array_equal(out[:, :rows], tile[2 : 2 + rows].T)
+
+
+@pytest.mark.parametrize("map", MAPS, ids=repr)
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize("batch", [4, 32])  # less than a tile, and a whole one
+def test_operators_keep_torchs_rules(map: Univariate, context: int, batch: int) -> None:
+    transform, _ = _pair(5, (6,), context, map)
+    assert isinstance(transform.conditioner, MADE)
+    method = transform.method
+    assert method is not None
+    with torch.no_grad():
+        offset, weights = transform.conditioner.pack((batch,), randn(batch, 2) if context else None)
+    weights = [weight.detach() for weight in weights]
+    names = (*method.recipes, torch.arange(5))
+    arguments = (*names, randn(batch, 5), offset.detach(), weights)
+    torch.library.opcheck(operators.sweep, arguments, test_utils=TESTS)
+    z, _, params, hidden = operators.sweep(*arguments)
+    arguments = (*names, z, params, hidden, randn(batch, 5), randn(batch), weights)
+    torch.library.opcheck(operators.reverse_sweep, arguments, test_utils=TESTS)
+
+
+def test_data_of_any_layout() -> None:
+    transform, reference = _pair(6, (9,), 0, Affine())
+    x = randn(6, 70)
+    for view in (x.t(), x.t()[::2], x.t()[:1].expand(5, 6), x.t().double()[:0]):
+        assert_close(transform.inverse(view), reference.inverse(view), 1e-12)
+
+
+def test_data_that_is_not_finite_stays_so_and_alone() -> None:
+    transform, _ = _pair(4, (8,), 0, Affine())
+    x = randn(70, 4)
+    clean, _ = transform.inverse(x)
+    x[3, 1] = float("nan")
+    z, ladj = transform.inverse(x)
+    assert torch.isnan(z[3, 1])
+    others = [i for i in range(70) if i != 3]
+    assert torch.equal(z[others], clean[others])
+    assert torch.isfinite(ladj[others]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "map"), [({"norm": True}, "affine"), ({}, "spline")], ids=["norm", "spline"]
+)
+def test_what_has_no_kernel_is_refused_by_name_and_served_by_auto(
+    options: dict[str, bool], map: str
+) -> None:
+    def build(inverse: str) -> Autoregressive:
+        start = (0.0, 0.0) if map == "affine" else (0.0,) * 23
+        network = MADE(3, start, (8,), generator=generator(1), **options)
+        return Autoregressive(network, map, inverse=inverse).double()
+
+    with pytest.raises(ValueError, match=r'inverse="compiled" needs a MADE without norm'):
+        build("compiled")
+    x = randn(5, 3)
+    assert torch.equal(build("auto").inverse(x)[0], build("cached").inverse(x)[0])
+
+
+def test_half_precision_is_refused_by_name_and_served_by_auto() -> None:
+    transform, reference = _pair(3, (8,), 0, Affine())
+    x = randn(5, 3).bfloat16()
+    with pytest.raises(
+        ValueError, match=r"needs a CPU and single or double precision, or CUDA, got torch.b"
+    ):
+        transform.bfloat16().inverse(x)
+    transform.inverse_method = "auto"
+    assert torch.equal(transform.inverse(x)[0], reference.bfloat16().inverse(x)[0])
+
+
+def test_without_numba_auto_is_the_sweep_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    transform, reference = _pair(3, (8,), 0, Affine())
+    x = randn(5, 3)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "invflow.kernels.cpu.engine", None)
+        kernels.reason.cache_clear()
+        assert not kernels.usable("cpu")
+        transform.inverse_method = "auto"
+        assert torch.equal(transform.inverse(x)[0], reference.inverse(x)[0])
+        with pytest.raises(ImportError, match=r'needs Numba: pip install "invflow\[fast\]"'):
+            Autoregressive(transform.conditioner, inverse="compiled")
+    kernels.reason.cache_clear()
+    assert kernels.usable("cpu")
+
+
+class Fixed(Conditioner):
+    """The same parameters for all, from no weights."""
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return torch.ones(*z.shape, self.outputs, dtype=z.dtype)
+
+
+@pytest.mark.parametrize("inverse", ["auto", "fixed_point", "passes"])
+def test_a_conditioner_without_weights(inverse: str) -> None:
+    transform = Autoregressive(Fixed(3, 2, 0), "affine", inverse=inverse)
+    z = randn(5, 3)
+    assert_close(transform.inverse(transform(z)[0])[0], z, 1e-12)
+
+
+def test_a_default_device_does_not_matter() -> None:
+    transform, reference = _pair(3, (8,), 0, Affine())
+    transform.order = None
+    reference.order = None
+    x = randn(5, 3)
+    with torch.device("meta"):
+        found = transform.inverse(x)
+    assert_close(found, reference.inverse(x), 1e-12)
+
+
+FORK = """
+import os
+import torch
+from invflow.conditioners import MADE
+from invflow.transforms import Autoregressive
+from invflow.kernels.cpu import threads
+
+threads.AWAKE = threads.ASLEEP = 1.0
+torch.set_num_threads(2)
+transform = Autoregressive(MADE(3, (0.0, 0.0), (8,)), "affine", inverse="compiled")
+with torch.no_grad():
+    x = torch.randn(200, 3)
+    before = transform.inverse(x)[1]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(transform.inverse(x)[1], before) else 3)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+LATE = """
+import multiprocessing
+import torch
+
+def child(answers):
+    from invflow.conditioners import MADE
+    from invflow.transforms import Autoregressive
+    from invflow.kernels.cpu import threads
+
+    threads.AWAKE = threads.ASLEEP = 1.0
+    transform = Autoregressive(MADE(3, (0.0, 0.0), (8,)), "affine", inverse="compiled")
+    with torch.no_grad():
+        x = torch.randn(200, 3)
+        answers.put(bool((transform(transform.inverse(x)[0])[0] - x).abs().max() < 1e-3))
+
+torch.set_num_threads(2)
+torch.randn(600, 600) @ torch.randn(600, 600)
+torch.randn(10**6).exp()
+context = multiprocessing.get_context("fork")
+multiprocessing.set_start_method("fork", force=True)
+answers = context.Queue()
+process = context.Process(target=child, args=(answers,))
+process.start()
+print(answers.get(timeout=100))
+process.join()
+"""
+
+
+def test_a_forked_process_that_comes_to_know_the_library_late() -> None:
+    """OpenMP's threads, which the parent had, would be waited for forever."""
+    command = [sys.executable, "-W", "ignore", "-c", LATE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "AWAKE", 1.0)
+    monkeypatch.setattr(threads, "ASLEEP", 1.0)
+    transform, _ = _pair(5, (9,), 0, Affine())
+    data = [randn(150, 5, seed=seed) for seed in range(12)]
+    expected = [transform.inverse(x)[0] for x in data]
+
+    def inverse(x: Tensor) -> Tensor:
+        torch.set_num_threads(2)  # a caller's own
+        return transform.inverse(x)[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(inverse, data))
+    assert all(map(torch.equal, found, expected))
+
+
+def test_machine_code_is_made_anew_when_any_of_its_sources_changes() -> None:
+    """Numba itself sees changes of one file alone."""
+    folder = Path(str(chain.__file__)).parent
+    files = set(folder.glob("*.py")) - {folder / "__init__.py"}
+    sources = {file.name for file in files if "numba" in file.read_text().lower()}
+    assert sources == {Path(str(module.__file__)).name for module in chain._SOURCES}
+
+
+@pytest.mark.slow
+def test_machine_code_is_kept_by_all_that_is_in_it(tmp_path: Path) -> None:
+    """A change of a file that the kernels' own file imports makes them anew."""
+    script = (
+        "import sys, torch; from invflow.kernels.cpu import chain\n"
+        "from invflow import MAF\n"
+        "chain._key = lambda: sys.argv[1]\n"
+        "MAF(2, transforms=1)().sample((3,))\n"
+        "print(chain._compiled('chain', torch.float32).cache_hits)"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    hits = [
+        subprocess.run(
+            [sys.executable, "-c", script, key],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+            timeout=240,
+        ).stdout.strip()
+        for key in ("a", "a", "b")
+    ]
+    assert hits == ["0", "1", "0"]
