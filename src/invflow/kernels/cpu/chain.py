@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
+import itertools
 import math
 from collections.abc import Sequence
-from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,46 +16,15 @@ from torch import Tensor
 
 from invflow.conditioners.layout import Layout
 from invflow.kernels import dense, structure
-from invflow.kernels.cpu import (
-    activations,
-    clip,
-    gradients,
-    kernels,
-    maps,
-    masked,
-    memory,
-    parallel,
-    product,
-    queue,
-    record,
-    stored,
-    sweeps,
-    tensors,
-    threads,
-    tiles,
-)
+from invflow.kernels.cpu import library, memory, threads
 from invflow.kernels.cpu.record import Record
 from invflow.kernels.structure import Link
 
-_SOURCES = (
-    activations, clip, gradients, kernels, maps, masked, parallel, product, queue, record, stored,
-    sweeps, tensors, tiles,
-)  # fmt: skip
-
-
-@cache
-def _key() -> str:
-    """Return what stands for the files that the kernels are made from."""
-    digest = hashlib.sha256()
-    for module in _SOURCES:
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()
-
-
-@cache
-def _compiled(name: str, dtype: torch.dtype) -> Any:
-    """Return a kernel, compiled now or once before."""
-    return getattr(kernels, name)(f"{name} {dtype} {_key()}", memory.NUMBERS[dtype])
+#: Bytes in a row of a tile.
+ROW = 256
+#: What the kernels call activations and maps by number: see `activations.h` and `maps.h`.
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
+MAPS = ("additive", "affine", "gated")
 
 
 class _Network(NamedTuple):
@@ -82,13 +50,15 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
     starts, tops, places = structure.structure(layout)
     widths = [len(degrees) for degrees in layout.degrees[1:]]
     blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
-    held = [np.array(each, np.int64) for each in (starts, tops, blocks)]
+    degrees = list(itertools.chain.from_iterable(layout.degrees))
+    held = [np.array(each, np.int64) for each in (starts, tops, degrees, blocks)]
     name, bound = structure.map_of(univariate)
     record = Record(
         layers=len(tops), features=layout.features, starts=held[0].ctypes.data,
-        tops=held[1].ctypes.data, blocks=held[2].ctypes.data, matrices=len(blocks),
-        residual=layout.residual, activation=activations.ACTIVATIONS[layout.activation],
-        map=maps.MAPS[name], bound=bound, input_bound=input_bound,
+        tops=held[1].ctypes.data, degrees=held[2].ctypes.data, blocks=held[3].ctypes.data,
+        matrices=len(blocks), residual=layout.residual,
+        activation=ACTIVATIONS.index(layout.activation), map=MAPS.index(name), bound=bound,
+        input_bound=input_bound,
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
     return _Network(widths[0], sum(widths), size, record, held)
@@ -144,7 +114,7 @@ class Chain:
     ) -> None:
         self._layout, self._network = layout, _network(layout, univariate, input_bound)
         self._like, self._varying = links[0].bias, links[0].offset is not None
-        self.columns = product.ROW // self._like.element_size()
+        self.columns = ROW // self._like.element_size()
         # Held here, as the kernels know their addresses alone.
         self._links = [self._checked(link) for link in links]
         addresses = [
@@ -153,7 +123,7 @@ class Chain:
         self._addresses = (ctypes.c_int64 * len(addresses))(*addresses)
         self._record = Record.from_buffer_copy(self._network.record)
         self._tell(
-            inverse=inverse, columns=self.columns, transforms=len(links), varying=self._varying,
+            inverse=inverse, transforms=len(links),
             tensors=ctypes.addressof(self._addresses),
         )  # fmt: skip
 
@@ -201,13 +171,13 @@ class Chain:
     def _tiles(self, batch: int) -> int:
         return math.ceil(batch / self.columns)
 
-    def _run(self, name: str, batch: int, pieces: int) -> None:
+    def _run(self, name: str, batch: int, tasks: int = 0) -> None:
         """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
-        work = batch * self._network.size * len(self._links)
-        self._tell(batch=batch, taken=0, done=0)
-        kernel, record = _compiled(name, self._like.dtype), ctypes.addressof(self._record)
-        threads.run(kernel.address, record, threads.count(work, pieces))
-        if self._record.done < pieces:
+        work, tiles = batch * self._network.size * len(self._links), self._tiles(batch)
+        self._tell(batch=batch, taken=0, done=0, tasks_taken=0, tasks_done=0, failed=0)
+        kernel = library.address(name, self._like.dtype)
+        threads.run(kernel, ctypes.addressof(self._record), threads.count(work, max(tiles, tasks)))
+        if self._record.done < tiles or self._record.tasks_done < tasks:
             raise self._failure()
 
     def _failure(self) -> Exception:
@@ -250,7 +220,7 @@ class Chain:
     def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
         self._tell(value=value, result=result, ladj=ladj)
-        self._run("chain", len(value), self._tiles(len(value)))
+        self._run("map", len(value))
         return result, ladj
 
     def parts(self, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
@@ -308,13 +278,19 @@ class Chain:
             Cotangents of what was mapped, [batch, features]; and of pre-activations and parameters
             (see `parts`), and after them the sums of both, [tiles, transforms, units].
         """
-        return self._pull(self._checked_kept(kept), bar, bar_ladj)
+        kept = self._checked_kept(kept)
+        bar_value, bars = self._tell_cotangents(kept, bar, bar_ladj)
+        self._run("pull", len(kept.value))
+        return bar_value, bars
 
-    def _pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
+    def _tell_cotangents(
+        self, kept: Kept, bar: Tensor, bar_ladj: Tensor
+    ) -> tuple[Tensor, Tensor]:
         value, room = kept
         batch, tiles = len(value), self._tiles(len(value))
         bar = self._read("cotangents", bar, value.shape)
         bar_ladj = self._read("cotangents", bar_ladj, (batch,))
+        self._cotangents = bar, bar_ladj  # held, should they be copies
         bar_value = torch.empty_like(value)
         sums = tiles * len(self._links) * self._network.units
         bars = memory.empty((self._size_of_rows(batch) + sums,), value)
@@ -322,7 +298,6 @@ class Chain:
             value=value, keep=True, kept=room, steps=self._after(room, value), bar=bar,
             bar_ladj=bar_ladj, bar_value=bar_value, bars=bars, sums=self._after(bars, value),
         )  # fmt: skip
-        self._run("reverse_chain", batch, tiles)
         return bar_value, bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -333,7 +308,7 @@ class Chain:
         """
         count, batch = len(self._links), len(kept.value)
         kept = self._checked_kept(kept)  # held here, should it be a copy
-        result, bars = self._pull(kept, bar, bar_ladj)
+        result, bars = self._tell_cotangents(kept, bar, bar_ladj)
         sizes = [self._network.units, self._network.size] * count
         found = memory.empty((sum(sizes),), result)
         tasks = _tasks(self._layout, self.columns, count)

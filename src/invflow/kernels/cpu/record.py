@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import ctypes
 
-import numpy as np
-
 _NAMES = (
-    "inverse", "columns", "transforms", "batch", "keep",
-    "layers", "features", "starts", "tops", "blocks", "matrices", "residual", "activation", "map",
-    "tensors", "varying",
+    "inverse", "transforms", "batch", "keep",
+    "layers", "features", "starts", "tops", "degrees", "blocks", "matrices", "residual",
+    "activation", "map",
+    "tensors",
     "value", "result", "ladj", "kept", "steps",
-    "bar", "bar_ladj", "bar_value", "bars", "sums",
-    "gradients", "tasks", "pieces",
+    "bar", "bar_ladj", "bar_value", "bars", "sums", "gradients", "tasks", "pieces",
 )  # fmt: skip
 
 
 class Record(ctypes.Structure):
-    """A chain of transforms, a batch, and what becomes of it; arrays by address.
+    """A chain of transforms, a batch, and what becomes of it; arrays by address: see `record.h`.
 
     The chain. Its transforms are alike but for their weights and orders, and stand in the order in
     which they are taken: the last one of a flow first, where the flow is inverted.
 
-    - taken, done: how many pieces of work threads have taken, and finished.
     - inverse: whether transforms are taken from x to z.
-    - columns: of a tile.
-    - transforms, batch, layers, features: how many there are; layers with features and outputs.
-    - starts, [layers, features + 1]: see `sweeps`, like tops, [layers].
+    - transforms, batch, layers, features: their numbers; layers with features and outputs.
+    - starts, [layers, features + 1], and tops, [layers]: see `network.h`; degrees: of all units,
+      layer after layer.
     - blocks, [matrices, 3]: for each matrix the layer that it adds to, the layer that it reads,
       and its place among all weights of a transform.
     - residual: whether a hidden layer adds the one before.
@@ -35,19 +32,18 @@ class Record(ctypes.Structure):
     - tensors, [transforms, 4]: the addresses of the features in the order in which they are taken,
       or 0 for that in which they come; of the biases, [units]; of the matrices, [weights]; and of
       what a context adds to the first layer, [batch, units], or 0.
-    - varying: whether there is a context.
 
-    The way there.
+    The forward pass.
 
     - value, [batch, features]: what is mapped; result: what it is mapped to.
     - ladj, [batch]: the log-determinants.
-    - keep: whether what the way back needs is kept.
+    - keep: whether what the backward pass needs is kept.
     - kept: if so, the pre-activations, [transforms, tiles, units * columns], and after them the
       parameters, [transforms, tiles, features * outputs * columns]; if not, but a hidden layer adds
       the one before, the pre-activations of one transform.
     - steps, [transforms, batch, features]: what comes out of each transform, if that is kept.
 
-    The way back.
+    The backward pass.
 
     - bar, [batch, features]: cotangents of what came out of the last transform; bar_ladj, [batch]:
       those of the log-determinants.
@@ -57,16 +53,18 @@ class Record(ctypes.Structure):
     - gradients, [transforms, units + weights]: those of the biases and of the matrices.
     - tasks, [pieces, 4]: panels of matrices: which transform, which matrix, the first unit, and
       whether it is one of the target; after the last matrix, the biases.
+
+    What threads write: the numbers of tiles taken and done, of tasks taken and done, and whether
+    one of them failed.
     """
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in _NAMES),
         ("bound", ctypes.c_double),
         ("input_bound", ctypes.c_double),
-        ("taken", ctypes.c_int64),  # last, as these alone are written to
+        ("taken", ctypes.c_int64),
         ("done", ctypes.c_int64),
+        ("tasks_taken", ctypes.c_int64),
+        ("tasks_done", ctypes.c_int64),
+        ("failed", ctypes.c_int64),
     ]
-
-
-#: As Numba sees it.
-RECORDS = np.empty(0, np.dtype(Record))

@@ -1,0 +1,96 @@
+/* Exponentials and what is made of them, a register at a time and to rounding.
+
+   x = n log 2 + r with the smallest r; e^x = 2^n e^r, and e^r - 1 is a polynomial in r: the Taylor
+   series, as long as its last term can be seen. */
+#ifndef INVFLOW_ELEMENTARY_H
+#define INVFLOW_ELEMENTARY_H
+
+#include "vector.h"
+
+#if REAL_BITS == 32
+#define MAGIC 12582912.0f /* 1.5 * 2^23: added to a smaller number, it leaves the nearest integer */
+#define LOW -87.3f
+#define HIGH 88.3f
+#define LOG2_HIGH 0.693359375f /* multiples of it are exact; with the next, it is log 2 */
+#define LOG2_LOW -2.12194440e-4f
+enum { EXPONENT = 23, BIAS = 127, TERMS = 8, ATANH_TERMS = 8 };
+#else
+#define MAGIC 6755399441055744.0 /* 1.5 * 2^52 */
+#define LOW -708.0
+#define HIGH 709.0
+#define LOG2_HIGH 0.6931471803691238
+#define LOG2_LOW 1.9082149292705877e-10
+enum { EXPONENT = 52, BIAS = 1023, TERMS = 14, ATANH_TERMS = 17 };
+#endif
+
+static const real FACTORIALS[] = {
+    1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
+    1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800,
+};
+
+/* 2^n, and e^r - 1; x is cut where 2^n or its inverse would overflow. */
+typedef struct {
+    Vector scale, rest;
+} Powers;
+
+INLINE Powers powers(Vector x)
+{
+    x = choose(x < (real)LOW, spread(LOW), x);
+    x = choose(x > (real)HIGH, spread(HIGH), x);
+    const Vector shifted = x * (real)1.4426950408889634 + (real)MAGIC;
+    const Vector n = shifted - (real)MAGIC;
+    const Vector r = (x - n * (real)LOG2_HIGH) - n * (real)LOG2_LOW;
+    Vector series = spread(FACTORIALS[TERMS - 1]);
+#pragma GCC unroll 16
+    for (int k = TERMS - 2; k > 1; k--)
+        series = series * r + FACTORIALS[k];
+    const Mask bits = ((Mask)shifted + BIAS) << EXPONENT;
+    return (Powers){(Vector)bits, r * r * series + r};
+}
+
+/* e^x; zero or infinity where it or its inverse would overflow. */
+INLINE Vector exponential(Vector x)
+{
+    const Powers p = powers(x);
+    Vector value = p.scale * p.rest + p.scale;
+    value = choose(x > (real)HIGH, spread((real)__builtin_inf()), value);
+    return choose(x < (real)LOW, spread(0), value);
+}
+
+/* e^x - 1, with small results to rounding too; finite. */
+INLINE Vector exponential_less_one(Vector x)
+{
+    const Powers p = powers(x);
+    return p.scale * p.rest + (p.scale - 1);
+}
+
+INLINE Vector hyperbolic_tangent(Vector x)
+{
+    const Vector e = exponential_less_one(x + x);
+    return e / (e + 2);
+}
+
+INLINE Vector logistic(Vector x)
+{
+    const Powers p = powers(-x);
+    return 1 / (1 + (p.scale * p.rest + p.scale));
+}
+
+/* log(1 + e) for e from 0 to 1: 2 artanh(e / (2 + e)), whose terms are all positive. */
+INLINE Vector log_of_one_and(Vector e)
+{
+    const Vector t = e / (e + 2), square = t * t;
+    Vector series = spread((real)1 / (2 * ATANH_TERMS - 1));
+#pragma GCC unroll 18
+    for (int k = ATANH_TERMS - 2; k >= 0; k--)
+        series = series * square + (real)1 / (2 * k + 1);
+    return 2 * t * series;
+}
+
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */
+INLINE Vector softplus(Vector x)
+{
+    return choose(x > 0, x, spread(0)) + log_of_one_and(exponential(-magnitude(x)));
+}
+
+#endif

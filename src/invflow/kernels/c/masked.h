@@ -1,0 +1,87 @@
+/* Products with masked matrices: of a whole layer, and of its transpose.
+
+   A matrix says how one layer, the target, reads another, the source. Units are sorted by degree,
+   so that a unit of the target sees a prefix of the source, and a unit of the source is seen by a
+   suffix of the target: the rest is left out, and weights that lie there are never read. */
+#ifndef INVFLOW_MASKED_H
+#define INVFLOW_MASKED_H
+
+#include "product.h"
+#include "tile.h"
+
+INLINE int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+INLINE int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* How many units of a layer, of `left` from this one on, to take in one product.
+
+   What the units of a group do not all see takes a product of its own for each of them: so units of
+   the same degree are a group, if there are nearly enough of them. */
+static int64_t together(const Network *net, int64_t layer, int64_t unit, int64_t left)
+{
+    const int64_t most = smaller(GROUP, left), own = degree(net, layer, unit);
+    int64_t same = 1;
+    while (same < most && degree(net, layer, unit + same) == own)
+        same++;
+    return same >= 4 && same < most ? 4 : most;
+}
+
+/* Add to the rows of a block's target what they read of its source. */
+static void read_source(const Network *net, real *tile, const Block *block, const real *weights)
+{
+    const int64_t target = block->target, source = block->source;
+    const int64_t rows = units(net, target), length = units(net, source);
+    for (int64_t begin = 0; begin < length; begin += DEPTH)
+        for (int64_t first = 0, count; first < rows; first += count) {
+            count = together(net, target, first, rows - first);
+            const int64_t shared = seen(net, source, degree(net, target, first));
+            if (shared > begin)
+                accumulate(
+                    row_of(net, tile, target, first), count, weights + first * length + begin,
+                    length, 1, row_of(net, tile, source, begin), smaller(DEPTH, shared - begin));
+            if (begin > 0)
+                continue;
+            for (int64_t unit = first + 1; unit < first + count; unit++) {
+                const int64_t more = seen(net, source, degree(net, target, unit)) - shared;
+                if (more > 0)
+                    accumulate(
+                        row_of(net, tile, target, unit), 1, weights + unit * length + shared,
+                        length, 1, row_of(net, tile, source, shared), more);
+            }
+        }
+}
+
+/* Add to the cotangents of a block's source what comes from those of its target. */
+static void pull_target(const Network *net, real *tile, const Block *block, const real *weights)
+{
+    const int64_t target = block->target, source = block->source;
+    const int64_t rows = units(net, source), length = units(net, target);
+    for (int64_t begin = 0; begin < length; begin += DEPTH)
+        for (int64_t first = 0, count; first < rows; first += count) {
+            const int64_t end = smaller(begin + DEPTH, length);
+            count = together(net, source, first, rows - first);
+            const int64_t shared = known(net, target, degree(net, source, first + count - 1));
+            const int64_t low = larger(shared, begin);
+            if (low < end)
+                accumulate(
+                    row_of(net, tile, source, first), count, weights + low * rows + first, 1, rows,
+                    row_of(net, tile, target, low), end - low);
+            if (begin > 0)
+                continue;
+            for (int64_t unit = first; unit < first + count - 1; unit++) {
+                const int64_t from = known(net, target, degree(net, source, unit));
+                if (from < shared)
+                    accumulate(
+                        row_of(net, tile, source, unit), 1, weights + from * rows + unit, 1, rows,
+                        row_of(net, tile, target, from), shared - from);
+            }
+        }
+}
+
+#endif

@@ -1,0 +1,77 @@
+/* Numbers in registers: the vector types of GCC and Clang, of the widest registers of a variant.
+
+   REAL is the precision, float or double. A tile has rows of ROW bytes, which are COLUMNS elements
+   of the batch, or STRIPS registers. */
+#ifndef INVFLOW_VECTOR_H
+#define INVFLOW_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define REGISTER 64 /* bytes of a register */
+#define WIDE 4      /* registers across a group of six rows: all that fits into 32 of them */
+#elif defined(__AVX2__)
+#define REGISTER 32
+#define WIDE 2 /* into 16 of them */
+#else
+#define REGISTER 16
+#define WIDE 4
+#endif
+
+typedef REAL real;
+enum {
+    ROW = 256,
+    COLUMNS = ROW / sizeof(real),
+    LANES = REGISTER / sizeof(real),
+    STRIPS = ROW / REGISTER,
+    SINGLE = sizeof(real) == 4
+};
+
+/* As aligned as numbers are, since tensors may begin anywhere, and free to alias them. */
+typedef real Vector __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
+#if REAL_BITS == 32
+typedef int32_t integer;
+#else
+typedef int64_t integer;
+#endif
+typedef integer Mask __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE Vector load(const real *from)
+{
+    return *(const Vector *)from;
+}
+
+INLINE void store(real *to, Vector value)
+{
+    *(Vector *)to = value;
+}
+
+INLINE Vector spread(real number)
+{
+    return (Vector){0} + number;
+}
+
+INLINE Vector choose(Mask which, Vector yes, Vector no)
+{
+    return (Vector)((which & (Mask)yes) | (~which & (Mask)no));
+}
+
+INLINE Vector magnitude(Vector x)
+{
+    const integer sign = (integer)((uint64_t)1 << (8 * sizeof(real) - 1));
+    return (Vector)((Mask)x & ~((Mask){0} + sign));
+}
+
+INLINE int any(Mask which)
+{
+    uint64_t parts[REGISTER / 8], found = 0;
+    memcpy(parts, &which, REGISTER);
+    for (int i = 0; i < REGISTER / 8; i++)
+        found |= parts[i];
+    return found != 0;
+}
+
+#endif
