@@ -16,41 +16,44 @@ enum Activation { RELU, LEAKY_RELU, ELU, TANH, SIGMOID, SILU, SOFTPLUS, GELU };
         __VA_ARGS__;                                    \
     }
 
-/* The probability of a normal number below x. */
-static real normal_below(real x)
+/* The probabilities of a normal number below x. */
+INLINE Vector normal_below(Vector x)
 {
-    return (real)(0.5 * erfc(x * -0.70710678118654752));
+    for (int lane = 0; lane < LANES; lane++)
+        x[lane] = (real)(0.5 * erfc(x[lane] * -0.70710678118654752));
+    return x;
 }
 
-/* Replace pre-activations by activations. */
-static void activate(int64_t name, real *values, int64_t count)
+/* Write the activations of pre-activations; both may be the same memory. */
+static void activate(int64_t name, const real *before, real *values, int64_t count)
 {
+#define VALUE(value) EACH(before, count, store(values + i, value))
     switch (name) {
     case RELU:
-        EACH(values, count, store(values + i, choose(x < 0, spread(0), x)));
+        VALUE(choose(x < 0, spread(0), x));
         break;
     case LEAKY_RELU:
-        EACH(values, count, store(values + i, choose(x < 0, x * (real)0.01, x)));
+        VALUE(choose(x < 0, x * (real)0.01, x));
         break;
     case ELU:
-        EACH(values, count, store(values + i, choose(x < 0, exponential_less_one(x), x)));
+        VALUE(choose(x < 0, exponential_less_one(x), x));
         break;
     case TANH:
-        EACH(values, count, store(values + i, hyperbolic_tangent(x)));
+        VALUE(hyperbolic_tangent(x));
         break;
     case SIGMOID:
-        EACH(values, count, store(values + i, logistic(x)));
+        VALUE(logistic(x));
         break;
     case SILU:
-        EACH(values, count, store(values + i, x * logistic(x)));
+        VALUE(x * logistic(x));
         break;
     case SOFTPLUS: /* above 20 as PyTorch: the straight line */
-        EACH(values, count, store(values + i, choose(x > 20, x, softplus(x))));
+        VALUE(choose(x > 20, x, softplus(x)));
         break;
     case GELU:
-        for (int64_t i = 0; i < count; i++)
-            values[i] *= normal_below(values[i]);
+        VALUE(x * normal_below(x));
     }
+#undef VALUE
 }
 
 /* Multiply cotangents by the activation's slope at the pre-activations. */
@@ -86,13 +89,7 @@ static void pull_activation(int64_t name, real *cotangents, const real *before, 
         SLOPE(logistic(x));
         break;
     case GELU:
-        EACH(before, count, {
-            const Vector density = exponential(x * x * (real)-0.5) * (real)0.39894228040143268;
-            Vector below;
-            for (int lane = 0; lane < LANES; lane++)
-                below[lane] = normal_below(x[lane]);
-            store(cotangents + i, load(cotangents + i) * (below + x * density));
-        });
+        SLOPE(normal_below(x) + x * exponential(x * x * (real)-0.5) * (real)0.39894228040143268);
     }
 #undef SLOPE
 }

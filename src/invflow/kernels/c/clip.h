@@ -4,11 +4,15 @@
 #ifndef INVFLOW_CLIP_H
 #define INVFLOW_CLIP_H
 
+#include <math.h>
+
 #include "elementary.h"
 
 /* Replace features by what is read of them. */
 static void clip(real *values, double input_bound, int64_t count)
 {
+    if (input_bound == HUGE_VAL)
+        return;
     const real knee = (real)(0.5 * input_bound);
     for (int64_t i = 0; i < count; i += LANES) {
         const Vector x = load(values + i), size = magnitude(x);
@@ -23,6 +27,8 @@ static void clip(real *values, double input_bound, int64_t count)
 /* Multiply cotangents of what is read of features by its slope there. */
 static void pull_clip(real *cotangents, const real *features, double input_bound, int64_t count)
 {
+    if (input_bound == HUGE_VAL)
+        return;
     const real knee = (real)(0.5 * input_bound);
     for (int64_t i = 0; i < count; i += LANES) {
         const Vector size = magnitude(load(features + i)), bar = load(cotangents + i);

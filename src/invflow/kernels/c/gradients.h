@@ -11,23 +11,21 @@
 #include "clip.h"
 #include "masked.h"
 
-/* One matrix of one transform: where its gradient goes, and what that is made of. */
+/* One matrix of one transform, and where its gradient goes, [units of target, units of source]. */
 typedef struct {
     int64_t transform, target, source;
-    real *result;       /* [units of the target, units of the source] */
+    real *result;
     const int64_t *order;
-    const real *noise;  /* [batch, features] */
 } Matrix;
 
 /* Write the sums over all tiles of what `sums` holds for each, [tiles, transforms, units]. */
 static void bias_gradients(const Network *net, const Record *record, int64_t k, real *result)
 {
-    const int64_t width = net->bottom - net->features, count = tiles(record);
-    const real *sums = (const real *)record->sums + k * width;
-    for (int64_t unit = 0; unit < width; unit++) {
+    const real *sums = (const real *)record->sums + k * net->computed;
+    for (int64_t unit = 0; unit < net->computed; unit++) {
         double whole = 0; /* there may be many tiles */
-        for (int64_t t = 0; t < count; t++)
-            whole += sums[t * record->transforms * width + unit];
+        for (int64_t t = 0; t < tiles(record); t++)
+            whole += sums[t * record->transforms * net->computed + unit];
         result[unit] = (real)whole;
     }
 }
@@ -37,31 +35,44 @@ static void source_values(
     const Network *net, const Record *record, const Matrix *matrix, int64_t tile, int64_t low,
     int64_t high, real *out)
 {
+    const int64_t k = matrix->transform, count = (high - low) * COLUMNS;
     if (matrix->source == 0) {
-        gather(
-            out, matrix->noise, matrix->order, low, high - low, net->features,
-            rows_of(record, tile));
-        clip(out, net->input_bound, (high - low) * COLUMNS);
+        arrange(out, noise_of(record, k, tile), matrix->order, low, high - low);
+        clip(out, net->input_bound, count);
         return;
     }
-    const real *hidden = hidden_of(net, record, record->kept, matrix->transform, tile);
-    copy(out, hidden + hidden_row(net, matrix->source, low) * COLUMNS, high - low);
-    activate(net->activation, out, (high - low) * COLUMNS);
+    const real *sums = rows_at(net, record, record->kept, k, tile);
+    const int64_t row = computed_row(net, matrix->source, low);
+    activate(net->activation, sums + row * COLUMNS, out, count);
 }
 
 /* The target's cotangents in a tile. */
 static const real *target_cotangents(
     const Network *net, const Record *record, const Matrix *matrix, int64_t tile)
 {
-    if (matrix->target == net->last)
-        return params_of(net, record, record->bars, matrix->transform, tile);
-    const real *hidden = hidden_of(net, record, record->bars, matrix->transform, tile);
-    return hidden + hidden_row(net, matrix->target, 0) * COLUMNS;
+    const real *bars = rows_at(net, record, record->bars, matrix->transform, tile);
+    return bars + computed_row(net, matrix->target, 0) * COLUMNS;
+}
+
+/* Tiles that are taken in one product: all but a last one that is not full go in pairs. */
+typedef struct {
+    int64_t first, count, columns;
+} Tiles;
+
+enum { PAIR = 2 };
+
+static Tiles tiles_from(const Record *record, int64_t first)
+{
+    const int64_t full = record->batch / COLUMNS;
+    if (first >= full)
+        return (Tiles){first, 1, rows_of(record, first).count};
+    return (Tiles){first, smaller(PAIR, full - first), COLUMNS};
 }
 
 /* Write the gradients of how a target reads units of a source, `first` and on.
 
-   sums: room for a row for each unit of the target; values, turned: for a tile's square. */
+   sums: room for a row for each unit of the target; values: for a tile's square; turned: for PAIR
+   of them. */
 static void source_panel(
     const Network *net, const Record *record, const Matrix *matrix, int64_t first, real *sums,
     real *values, real *turned)
@@ -70,36 +81,42 @@ static void source_panel(
     const int64_t beyond = smaller(first + COLUMNS, length);
     const int64_t low = known(net, matrix->target, degree(net, matrix->source, first));
     clear(sums, rows - low);
-    for (int64_t t = 0; t < tiles(record); t++) {
-        const int64_t count = rows_of(record, t).count;
-        const real *cotangents = target_cotangents(net, record, matrix, t);
-        source_values(net, record, matrix, t, first, beyond, values);
-        transpose(values, beyond - first, turned);
-        int64_t i = low;
-        for (; i + GROUP <= rows; i += GROUP) {
-            const int64_t last = degree(net, matrix->target, i + GROUP - 1);
-            const int64_t right = seen(net, matrix->source, last) - first;
-            accumulate_group(
-                sums + (i - low) * COLUMNS, cotangents + i * COLUMNS, COLUMNS, 1, turned, count, 0,
-                smaller(right, COLUMNS));
+    for (Tiles of = tiles_from(record, 0); of.first < tiles(record);
+         of = tiles_from(record, of.first + of.count)) {
+        const real *bars = target_cotangents(net, record, matrix, of.first);
+        for (int64_t t = 0; t < of.count; t++) {
+            source_values(net, record, matrix, of.first + t, first, beyond, values);
+            transpose(
+                values, COLUMNS, beyond - first, COLUMNS, turned + t * COLUMNS * COLUMNS, COLUMNS);
         }
-        accumulate(
-            sums + (i - low) * COLUMNS, rows - i, cotangents + i * COLUMNS, COLUMNS, 1, turned,
-            count);
+        Product product = {
+            bars, COLUMNS, 1, turned, of.columns,
+            of.count, net->computed * COLUMNS, COLUMNS * COLUMNS,
+        };
+        for (int64_t i = low, count; i < rows; i += count) {
+            count = smaller(GROUP, rows - i);
+            product.weights = bars + i * COLUMNS;
+            const int64_t last = degree(net, matrix->target, i + count - 1);
+            const int64_t right = smaller(seen(net, matrix->source, last) - first, COLUMNS);
+            real *out = sums + (i - low) * COLUMNS;
+            if (count == GROUP)
+                accumulate_group(out, product, 0, right);
+            else
+                accumulate_columns(out, count, product, 0, right);
+        }
     }
     for (int64_t i = 0; i < rows; i++) {
         real *row = matrix->result + i * length;
         const int64_t sees = seen(net, matrix->source, degree(net, matrix->target, i));
         const int64_t visible = i < low ? first : larger(first, smaller(sees, beyond));
-        for (int64_t j = first; j < visible; j++)
-            row[j] = sums[(i - low) * COLUMNS + j - first];
-        for (int64_t j = visible; j < beyond; j++)
-            row[j] = 0;
+        if (visible > first)
+            memcpy(row + first, sums + (i - low) * COLUMNS, (size_t)(visible - first) * sizeof(real));
+        memset(row + visible, 0, (size_t)(beyond - visible) * sizeof(real));
     }
 }
 
 /* Write the gradients of how units of a target, `first` and on, read a source; `values`: room for a
-   row for each unit of the source. */
+   row for each unit of the source, PAIR times. */
 static void target_panel(
     const Network *net, const Record *record, const Matrix *matrix, int64_t first, real *sums,
     real *values, real *turned)
@@ -108,28 +125,35 @@ static void target_panel(
     const int64_t beyond = smaller(first + COLUMNS, rows);
     const int64_t high = seen(net, matrix->source, degree(net, matrix->target, beyond - 1));
     clear(sums, high);
-    for (int64_t t = 0; t < tiles(record); t++) {
-        const int64_t count = rows_of(record, t).count;
-        source_values(net, record, matrix, t, 0, high, values);
-        transpose(
-            target_cotangents(net, record, matrix, t) + first * COLUMNS, beyond - first, turned);
-        int64_t i = 0;
-        for (; i + GROUP <= high; i += GROUP) {
-            const int64_t left = known(net, matrix->target, degree(net, matrix->source, i)) - first;
-            accumulate_group(
-                sums + i * COLUMNS, values + i * COLUMNS, COLUMNS, 1, turned, count,
-                larger(left, 0), COLUMNS);
+    for (Tiles of = tiles_from(record, 0); of.first < tiles(record);
+         of = tiles_from(record, of.first + of.count)) {
+        for (int64_t t = 0; t < of.count; t++) {
+            const real *bars = target_cotangents(net, record, matrix, of.first + t);
+            source_values(net, record, matrix, of.first + t, 0, high, values + t * high * COLUMNS);
+            transpose(
+                bars + first * COLUMNS, COLUMNS, beyond - first, COLUMNS,
+                turned + t * COLUMNS * COLUMNS, COLUMNS);
         }
-        accumulate(
-            sums + i * COLUMNS, high - i, values + i * COLUMNS, COLUMNS, 1, turned, count);
+        Product product = {
+            values, COLUMNS, 1, turned, of.columns, of.count, high * COLUMNS, COLUMNS * COLUMNS,
+        };
+        for (int64_t i = 0, count; i < high; i += count) {
+            count = smaller(GROUP, high - i);
+            product.weights = values + i * COLUMNS;
+            const int64_t reach = known(net, matrix->target, degree(net, matrix->source, i));
+            real *out = sums + i * COLUMNS;
+            if (count == GROUP)
+                accumulate_group(out, product, larger(reach - first, 0), beyond - first);
+            else
+                accumulate_columns(out, count, product, 0, beyond - first);
+        }
     }
     for (int64_t i = first; i < beyond; i++) {
         real *row = matrix->result + i * length;
         const int64_t visible = seen(net, matrix->source, degree(net, matrix->target, i));
         for (int64_t j = 0; j < visible; j++)
             row[j] = sums[j * COLUMNS + i - first];
-        for (int64_t j = visible; j < length; j++)
-            row[j] = 0;
+        memset(row + visible, 0, (size_t)(length - visible) * sizeof(real));
     }
 }
 

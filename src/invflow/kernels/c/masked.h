@@ -21,47 +21,61 @@ INLINE int64_t larger(int64_t a, int64_t b)
 
 /* How many units of a layer, of `left` from this one on, to take in one product.
 
-   What the units of a group do not all see takes a product of its own for each of them: so units of
-   the same degree are a group, if there are nearly enough of them. */
+   What the units of a group do not all see takes a product of its own for each of them. So units of
+   the same degree are groups, as even as can be, if there are enough of them. */
 static int64_t together(const Network *net, int64_t layer, int64_t unit, int64_t left)
 {
-    const int64_t most = smaller(GROUP, left), own = degree(net, layer, unit);
+    const int64_t own = degree(net, layer, unit);
     int64_t same = 1;
-    while (same < most && degree(net, layer, unit + same) == own)
+    while (same < left && same < 2 * GROUP && degree(net, layer, unit + same) == own)
         same++;
-    return same >= 4 && same < most ? 4 : most;
+    if (same < 4)
+        return smaller(GROUP, left);
+    if (WIDE == 4 && same > GROUP) /* groups of four have enough sums under way there */
+        return smaller(GROUP, (same + 1) / 2);
+    return smaller(GROUP, same);
 }
 
-/* Add to the rows of a block's target what they read of its source. */
-static void read_source(const Network *net, real *tile, const Block *block, const real *weights)
+/* Add to the sums of a block's target what they read of its source.
+
+   values: of all layers but the last; sums: of all that is computed. */
+static void read_source(
+    const Network *net, const real *values, real *sums, const Block *block, const real *weights)
 {
     const int64_t target = block->target, source = block->source;
     const int64_t rows = units(net, target), length = units(net, source);
+    const real *read = values + net->tops[source] * COLUMNS;
+    real *own = sums + computed_row(net, target, 0) * COLUMNS;
     for (int64_t begin = 0; begin < length; begin += DEPTH)
         for (int64_t first = 0, count; first < rows; first += count) {
             count = together(net, target, first, rows - first);
             const int64_t shared = seen(net, source, degree(net, target, first));
             if (shared > begin)
-                accumulate(
-                    row_of(net, tile, target, first), count, weights + first * length + begin,
-                    length, 1, row_of(net, tile, source, begin), smaller(DEPTH, shared - begin));
+                accumulate_rows(
+                    own + first * COLUMNS, count, weights + first * length + begin, length, 1,
+                    read + begin * COLUMNS, smaller(DEPTH, shared - begin));
             if (begin > 0)
                 continue;
             for (int64_t unit = first + 1; unit < first + count; unit++) {
                 const int64_t more = seen(net, source, degree(net, target, unit)) - shared;
                 if (more > 0)
                     accumulate(
-                        row_of(net, tile, target, unit), 1, weights + unit * length + shared,
-                        length, 1, row_of(net, tile, source, shared), more);
+                        own + unit * COLUMNS, 1, weights + unit * length + shared, length, 1,
+                        read + shared * COLUMNS, more);
             }
         }
 }
 
-/* Add to the cotangents of a block's source what comes from those of its target. */
-static void pull_target(const Network *net, real *tile, const Block *block, const real *weights)
+/* Add to the cotangents of a block's source what comes from those of its target.
+
+   bars: of all that is computed; read: of what was read of the features. */
+static void pull_target(
+    const Network *net, real *bars, real *read, const Block *block, const real *weights)
 {
     const int64_t target = block->target, source = block->source;
     const int64_t rows = units(net, source), length = units(net, target);
+    const real *from = bars + computed_row(net, target, 0) * COLUMNS;
+    real *own = source == 0 ? read : bars + computed_row(net, source, 0) * COLUMNS;
     for (int64_t begin = 0; begin < length; begin += DEPTH)
         for (int64_t first = 0, count; first < rows; first += count) {
             const int64_t end = smaller(begin + DEPTH, length);
@@ -69,17 +83,17 @@ static void pull_target(const Network *net, real *tile, const Block *block, cons
             const int64_t shared = known(net, target, degree(net, source, first + count - 1));
             const int64_t low = larger(shared, begin);
             if (low < end)
-                accumulate(
-                    row_of(net, tile, source, first), count, weights + low * rows + first, 1, rows,
-                    row_of(net, tile, target, low), end - low);
+                accumulate_rows(
+                    own + first * COLUMNS, count, weights + low * rows + first, 1, rows,
+                    from + low * COLUMNS, end - low);
             if (begin > 0)
                 continue;
             for (int64_t unit = first; unit < first + count - 1; unit++) {
-                const int64_t from = known(net, target, degree(net, source, unit));
-                if (from < shared)
+                const int64_t reached = known(net, target, degree(net, source, unit));
+                if (reached < shared)
                     accumulate(
-                        row_of(net, tile, source, unit), 1, weights + from * rows + unit, 1, rows,
-                        row_of(net, tile, target, from), shared - from);
+                        own + unit * COLUMNS, 1, weights + reached * rows + unit, 1, rows,
+                        from + reached * COLUMNS, shared - reached);
             }
         }
 }

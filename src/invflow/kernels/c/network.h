@@ -3,8 +3,8 @@
 
    Layer 0 holds the features, the last one the outputs. Units are sorted by degree, and
    starts[layer][d] of a layer's units are known when all features before d are, those of degree d
-   not counted. Within a tile the layers lie below each other, layer l from row tops[l] on, and
-   below them one row of log-derivatives, at row `bottom`. */
+   not counted. A tile holds a row for each unit: the layers lie below each other, layer l from row
+   tops[l] on. Where only what is computed is held, rows begin with layer 1. */
 #ifndef INVFLOW_NETWORK_H
 #define INVFLOW_NETWORK_H
 
@@ -12,7 +12,7 @@
 #include "record.h"
 
 typedef struct {
-    int64_t features, outputs, last, bottom, panel;
+    int64_t features, outputs, last, computed, panel;
     const int64_t *starts, *tops, *degrees;
     const Block *blocks;
     int64_t matrices, residual, activation;
@@ -53,13 +53,8 @@ INLINE int64_t seen(const Network *net, int64_t layer, int64_t degree)
     return layer == 0 ? degree : known(net, layer, degree + 1);
 }
 
-INLINE real *row_of(const Network *net, real *tile, int64_t layer, int64_t unit)
-{
-    return tile + (net->tops[layer] + unit) * COLUMNS;
-}
-
-/* The row of a hidden layer's unit in memory that holds the hidden layers alone. */
-INLINE int64_t hidden_row(const Network *net, int64_t layer, int64_t unit)
+/* The row of a layer's unit among those that are computed. */
+INLINE int64_t computed_row(const Network *net, int64_t layer, int64_t unit)
 {
     return net->tops[layer] - net->features + unit;
 }
@@ -78,7 +73,7 @@ static Network network(const Record *record)
     for (int64_t layer = 1; layer < last; layer++)
         widest = units(&net, layer) > widest ? units(&net, layer) : widest;
     net.outputs = units(&net, last) / features;
-    net.bottom = net.tops[last] + units(&net, last);
+    net.computed = net.tops[last] - features + units(&net, last);
     net.panel = widest == 0 ? features : PANEL * features / widest;
     net.panel = net.panel < 1 ? 1 : net.panel;
     return net;
@@ -119,30 +114,22 @@ static int orders_hold(const Record *record, int64_t *met)
     return 1;
 }
 
-/* Pre-activations and parameters of all transforms and tiles, or their cotangents: the hidden rows
-   of all of them come first. */
-INLINE real *hidden_of(const Network *net, const Record *record, void *at, int64_t k, int64_t tile)
+/* Pre-activations and parameters of a transform in a tile, or their cotangents. */
+INLINE real *rows_at(const Network *net, const Record *record, void *first, int64_t k, int64_t tile)
 {
-    const int64_t rows = net->tops[net->last] - net->features;
-    return (real *)at + (k * tiles(record) + tile) * rows * COLUMNS;
+    return (real *)first + (k * tiles(record) + tile) * net->computed * COLUMNS;
 }
 
-INLINE real *params_of(const Network *net, const Record *record, void *at, int64_t k, int64_t tile)
+/* The features in a tile after k transforms, in the order of the batch. */
+INLINE real *step(const Record *record, int64_t k, int64_t tile)
 {
-    real *first = hidden_of(net, record, at, record->transforms, 0);
-    return first + (k * tiles(record) + tile) * units(net, net->last) * COLUMNS;
+    return (real *)record->steps + (k * tiles(record) + tile) * record->features * COLUMNS;
 }
 
-/* What goes into transform k, and what has come out of it, [batch, features]. */
-INLINE const real *given_to(const Record *record, int64_t k)
+/* What was z of transform k, in a tile. */
+INLINE const real *noise_of(const Record *record, int64_t k, int64_t tile)
 {
-    const int64_t size = record->batch * record->features;
-    return k == 0 ? record->value : (const real *)record->steps + (k - 1) * size;
-}
-
-INLINE real *out_of(const Record *record, int64_t k)
-{
-    return (real *)record->steps + k * record->batch * record->features;
+    return step(record, record->inverse ? k + 1 : k, tile);
 }
 
 #endif

@@ -8,64 +8,62 @@
 
 /* Turn z into x.
 
-   tile: begins with z, in the order in which features are taken; hidden: filled with the tile's
-   pre-activations, unless it is null; values: room for the features. */
+   point: z, in the order in which features are taken; sums: filled with pre-activations and
+   parameters; values: room for what is read of the features and of the hidden layers; ladj: the
+   log-derivatives are added to it. */
 static void parallel(
-    const Network *net, const Transform *of, real *tile, real *hidden, real *values, Rows rows)
+    const Network *net, const Transform *of, real *point, real *sums, real *values, real *ladj,
+    Rows rows)
 {
-    copy(values, tile, net->features);
-    clip(tile, net->input_bound, net->features * COLUMNS);
+    copy(values, point, net->features);
+    clip(values, net->input_bound, net->features * COLUMNS);
     for (int64_t layer = 1; layer <= net->last; layer++) {
         const int64_t width = units(net, layer);
-        real *own = row_of(net, tile, layer, 0);
-        start(net, of, tile, layer, 0, width, rows);
+        real *own = sums + computed_row(net, layer, 0) * COLUMNS;
+        start(net, of, sums, layer, 0, width, rows);
         for (const Block *block = net->blocks; block < net->blocks + net->matrices; block++)
             if (block->target == layer)
-                read_source(net, tile, block, of->weight + block->place);
+                read_source(net, values, sums, block, of->weight + block->place);
         if (layer == net->last)
             break;
         if (net->residual && layer > 1)
-            add(own, hidden + hidden_row(net, layer - 1, 0) * COLUMNS, width);
-        if (hidden)
-            copy(hidden + hidden_row(net, layer, 0) * COLUMNS, own, width);
-        activate(net->activation, own, width * COLUMNS);
+            add(own, sums + computed_row(net, layer - 1, 0) * COLUMNS, width);
+        activate(net->activation, own, values + net->tops[layer] * COLUMNS, width * COLUMNS);
     }
-    copy(tile, values, net->features);
+    const real *params = sums + computed_row(net, net->last, 0) * COLUMNS;
     for (int64_t d = 0; d < net->features; d++)
-        apply(
-            net->map, tile + d * COLUMNS, row_of(net, tile, net->last, d * net->outputs),
-            tile + net->bottom * COLUMNS);
+        apply(net->map, point + d * COLUMNS, params + d * net->outputs * COLUMNS, ladj);
 }
 
 /* Turn cotangents of x into those of z and of all layers.
 
-   tile: begins with the cotangents of x, ends with those of the log-determinants, and is zero
-   elsewhere; z, params, hidden: what there was on the forward pass. */
+   bar: cotangents of x, in order; bars: filled with those of pre-activations and parameters; read:
+   room for those of what was read of the features; ladj: those of the log-determinants; z, sums:
+   what there was on the forward pass. */
 static void reverse_parallel(
-    const Network *net, const Transform *of, real *tile, const real *z, const real *params,
-    const real *hidden, real *values)
+    const Network *net, const Transform *of, real *bar, real *bars, real *read, const real *ladj,
+    const real *z, const real *sums)
 {
-    for (int64_t d = 0; d < net->features; d++)
-        pull_apply(
-            net->map, tile + d * COLUMNS, z + d * COLUMNS, params + d * net->outputs * COLUMNS,
-            row_of(net, tile, net->last, d * net->outputs), tile + net->bottom * COLUMNS);
-    copy(values, tile, net->features);
-    clear(tile, net->features);
+    const int64_t outputs = computed_row(net, net->last, 0);
+    for (int64_t d = 0; d < net->features; d++) {
+        const int64_t row = (outputs + d * net->outputs) * COLUMNS;
+        pull_apply(net->map, bar + d * COLUMNS, z + d * COLUMNS, sums + row, bars + row, ladj);
+    }
+    clear(bars, outputs);
+    clear(read, net->features);
     for (int64_t layer = net->last - 1; layer >= 0; layer--) {
         for (const Block *block = net->blocks; block < net->blocks + net->matrices; block++)
             if (block->source == layer)
-                pull_target(net, tile, block, of->weight + block->place);
+                pull_target(net, bars, read, block, of->weight + block->place);
         if (layer == 0)
             break;
-        const int64_t width = units(net, layer);
-        real *own = row_of(net, tile, layer, 0);
-        pull_activation(
-            net->activation, own, hidden + hidden_row(net, layer, 0) * COLUMNS, width * COLUMNS);
+        const int64_t width = units(net, layer), row = computed_row(net, layer, 0) * COLUMNS;
+        pull_activation(net->activation, bars + row, sums + row, width * COLUMNS);
         if (net->residual && layer < net->last - 1)
-            add(own, row_of(net, tile, layer + 1, 0), width);
+            add(bars + row, bars + computed_row(net, layer + 1, 0) * COLUMNS, width);
     }
-    pull_clip(tile, z, net->input_bound, net->features * COLUMNS);
-    add(tile, values, net->features);
+    pull_clip(read, z, net->input_bound, net->features * COLUMNS);
+    add(bar, read, net->features);
 }
 
 #endif

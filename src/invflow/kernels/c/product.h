@@ -14,43 +14,81 @@ enum {
     DEPTH = 128 /* rows read at a time, so that they stay in the nearest cache */
 };
 
-/* Registers across a group: where rows are few, more of them, as each sum waits for the one of the
-   row before. */
-#define ACROSS(rows) (WIDE * ((rows) < 4 ? 4 / (rows) : 1) < STRIPS ? WIDE * ((rows) < 4 ? 4 / (rows) : 1) : STRIPS)
+/* A product of a group: out[i] += sum_k weights[i * across + k * along] values[k], taken over
+   several parts, as matrices that go through all tiles are. */
+typedef struct {
+    const real *weights;
+    int64_t across, along;
+    const real *values;
+    int64_t count;
+    int64_t parts, next_weights, next_values; /* numbers from one part to the next */
+} Product;
 
-INLINE void group(
-    const int rows, const int across_group, real *out, const real *weights, int64_t across,
-    int64_t along, const real *values, int64_t count)
+INLINE void group(const int rows, const int registers, real *out, int64_t column, Product of)
 {
     Vector sums[GROUP][STRIPS];
+    out += column, of.values += column;
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
-        for (int v = 0; v < across_group; v++)
+        for (int v = 0; v < registers; v++)
             sums[i][v] = load(out + i * COLUMNS + v * LANES);
-    for (int64_t k = 0; k < count; k++) {
-        Vector read[STRIPS];
+    for (; of.parts > 0; of.parts--, of.weights += of.next_weights, of.values += of.next_values)
+        for (int64_t k = 0; k < of.count; k++) {
+            Vector read[STRIPS];
 #pragma GCC unroll 8
-        for (int v = 0; v < across_group; v++)
-            read[v] = load(values + k * COLUMNS + v * LANES);
+            for (int v = 0; v < registers; v++)
+                read[v] = load(of.values + k * COLUMNS + v * LANES);
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
-            const Vector weight = spread(weights[i * across + k * along]);
+            for (int i = 0; i < rows; i++) {
+                const Vector weight = spread(of.weights[i * of.across + k * of.along]);
 #pragma GCC unroll 8
-            for (int v = 0; v < across_group; v++)
-                sums[i][v] += weight * read[v];
+                for (int v = 0; v < registers; v++)
+                    sums[i][v] += weight * read[v];
+            }
         }
-    }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
-        for (int v = 0; v < across_group; v++)
+        for (int v = 0; v < registers; v++)
             store(out + i * COLUMNS + v * LANES, sums[i][v]);
 }
 
-#define STRIP(rows)                                                                     \
-    for (int c = 0; c < COLUMNS; c += ACROSS(rows) * LANES)                             \
-        group(rows, ACROSS(rows), out + c, weights, across, along, values + c, count)
+/* Registers across a group: where rows are few, more of them, as each sum waits for the one of the
+   row before. */
+#define ACROSS(rows)                                                    \
+    ((rows) >= 4 || WIDE == STRIPS ? WIDE                               \
+     : WIDE * ((rows) == 1 ? 4 : 2) < STRIPS ? WIDE * ((rows) == 1 ? 4 : 2) \
+                                             : STRIPS)
+
+#define ROWS(rows)                                                        \
+    case rows:                                                            \
+        for (int64_t c = left; c < right; c += ACROSS(rows) * LANES)      \
+            group(rows, ACROSS(rows), out, c, of);                        \
+        break
+
+/* Add a product to up to a group of rows, from column `left`, where a register that is that wide
+   begins, to `right` at least. */
+INLINE void accumulate_columns(real *out, int64_t rows, Product of, int64_t left, int64_t right)
+{
+    switch (rows) {
+        ROWS(1);
+        ROWS(2);
+        ROWS(3);
+        ROWS(4);
+        ROWS(5);
+        ROWS(6);
+    }
+}
+
+/* Add a product of up to a group of rows, and up to DEPTH of those read. */
+INLINE void accumulate_rows(
+    real *out, int64_t rows, const real *weights, int64_t across, int64_t along,
+    const real *values, int64_t count)
+{
+    const Product of = {weights, across, along, values, count, 1, 0, 0};
+    accumulate_columns(out, rows, of, 0, COLUMNS);
+}
 
 /* Add a product to rows of a tile: out[i] += sum_k weights[i * across + k * along] values[k]. */
 static void accumulate(
@@ -59,60 +97,36 @@ static void accumulate(
 {
     for (int64_t begin = 0; begin < total; begin += DEPTH) {
         const int64_t count = total - begin < DEPTH ? total - begin : DEPTH;
-        real *const first = out;
-        const real *const top = weights;
-        int64_t left = rows;
-        for (; left >= GROUP; left -= GROUP, out += GROUP * COLUMNS, weights += GROUP * across)
-            STRIP(GROUP);
-        if (left & 4) {
-            STRIP(4);
-            out += 4 * COLUMNS, weights += 4 * across;
-        }
-        if (left & 2) {
-            STRIP(2);
-            out += 2 * COLUMNS, weights += 2 * across;
-        }
-        if (left & 1)
-            STRIP(1);
-        out = first, weights = top + count * along, values += count * COLUMNS;
+        const real *from = weights + begin * along;
+        int64_t i = 0;
+        for (; i + GROUP < rows; i += GROUP)
+            accumulate_rows(
+                out + i * COLUMNS, GROUP, from + i * across, across, along,
+                values + begin * COLUMNS, count);
+        accumulate_rows(
+            out + i * COLUMNS, rows - i, from + i * across, across, along,
+            values + begin * COLUMNS, count);
     }
 }
 
-/* Add a product to a whole group of rows, from column `left` to `right` at least; at most DEPTH
-   rows are read. */
-static void accumulate_group(
-    real *out, const real *weights, int64_t across, int64_t along, const real *values,
-    int64_t count, int64_t left, int64_t right)
+/* Add a product to a whole group of rows, from column `left` to `right` at least. */
+INLINE void accumulate_group(real *out, Product of, int64_t left, int64_t right)
 {
-    const int64_t wide = WIDE * LANES;
-    for (int64_t c = left / wide * wide; c < right; c += wide)
-        group(GROUP, WIDE, out + c, weights, across, along, values + c, count);
+    enum { HALF = WIDE / 2 * LANES };
+    int64_t c = left / HALF * HALF;
+    for (; c + HALF < right; c += 2 * HALF)
+        group(GROUP, WIDE, out, c, of);
+    if (c < right)
+        group(GROUP, WIDE / 2, out, c, of);
 }
 
-/* Return the sum of a row, in an order that is the same on every processor with such registers. */
+/* Return the sum of a row. */
 static real total(const real *row)
 {
-    Vector sum = load(row);
-    for (int v = 1; v < STRIPS; v++)
-        sum += load(row + v * LANES);
-    real lanes[LANES];
-    store(lanes, sum);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lanes[i] += lanes[i + half];
-    return lanes[0];
-}
-
-/* Fill row c of `out` with column c of rows of a tile, at most COLUMNS of them. */
-static void transpose(const real *tile, int64_t rows, real *out)
-{
-    enum { BLOCK = 8 };
-    for (int64_t i = 0; i < rows; i += BLOCK) {
-        const int64_t end = i + BLOCK < rows ? i + BLOCK : rows;
-        for (int c = 0; c < COLUMNS; c++)
-            for (int64_t row = i; row < end; row++)
-                out[c * COLUMNS + row] = tile[row * COLUMNS + c];
-    }
+    Vector whole = load(row);
+    for (int c = LANES; c < COLUMNS; c += LANES)
+        whole += load(row + c);
+    return sum(whole);
 }
 
 #endif

@@ -13,115 +13,114 @@
 /* Turn x into z, one feature after another, from activations that are computed once: arguments as
    in `parallel`. */
 static void sweep(
-    const Network *net, const Transform *of, real *tile, real *hidden, real *values, Rows rows)
+    const Network *net, const Transform *of, real *point, real *sums, real *values, real *ladj,
+    Rows rows)
 {
     const Block *const blocks = net->blocks, *const end = blocks + net->matrices;
     for (int64_t first = 0; first < net->features; first += net->panel) {
         const int64_t beyond = smaller(first + net->panel, net->features);
         for (int64_t layer = 1; layer <= net->last; layer++) {
             const int64_t low = known(net, layer, first), high = known(net, layer, beyond);
-            start(net, of, tile, layer, low, high, rows);
+            start(net, of, sums, layer, low, high, rows);
             for (const Block *block = blocks; block < end; block++)
                 if (block->target == layer) {
-                    const int64_t length = units(net, block->source);
+                    const int64_t source = block->source, length = units(net, source);
                     accumulate(
-                        row_of(net, tile, layer, low), high - low,
+                        sums + computed_row(net, layer, low) * COLUMNS, high - low,
                         of->weight + block->place + low * length, length, 1,
-                        row_of(net, tile, block->source, 0), known(net, block->source, first));
+                        values + net->tops[source] * COLUMNS, known(net, source, first));
                 }
         }
         for (int64_t d = first; d < beyond; d++) {
             for (int64_t layer = 1; layer <= net->last; layer++) {
-                const int64_t low = known(net, layer, d), high = known(net, layer, d + 1);
-                if (low == high)
+                const int64_t low = known(net, layer, d), count = known(net, layer, d + 1) - low;
+                if (count == 0)
                     continue;
-                real *own = row_of(net, tile, layer, low);
+                real *own = sums + computed_row(net, layer, low) * COLUMNS;
                 for (const Block *block = blocks; block < end; block++)
                     if (block->target == layer) {
                         const int64_t source = block->source, length = units(net, source);
                         const int64_t inside = known(net, source, first);
                         accumulate(
-                            own, high - low, of->weight + block->place + low * length + inside,
-                            length, 1, row_of(net, tile, source, inside),
+                            own, count, of->weight + block->place + low * length + inside, length,
+                            1, values + (net->tops[source] + inside) * COLUMNS,
                             seen(net, source, d) - inside);
                     }
                 if (layer == net->last)
                     continue;
                 if (net->residual && layer > 1)
-                    add(own, hidden + hidden_row(net, layer - 1, low) * COLUMNS, high - low);
-                if (hidden)
-                    copy(hidden + hidden_row(net, layer, low) * COLUMNS, own, high - low);
-                activate(net->activation, own, (high - low) * COLUMNS);
+                    add(own, sums + computed_row(net, layer - 1, low) * COLUMNS, count);
+                activate(
+                    net->activation, own, values + (net->tops[layer] + low) * COLUMNS,
+                    count * COLUMNS);
             }
-            real *feature = tile + d * COLUMNS;
-            solve(
-                net->map, feature, row_of(net, tile, net->last, d * net->outputs),
-                tile + net->bottom * COLUMNS);
-            copy(values + d * COLUMNS, feature, 1);
-            clip(feature, net->input_bound, COLUMNS);
+            real *feature = point + d * COLUMNS, *read = values + d * COLUMNS;
+            const real *params = sums + computed_row(net, net->last, d * net->outputs) * COLUMNS;
+            solve(net->map, feature, params, ladj);
+            copy(read, feature, 1);
+            clip(read, net->input_bound, COLUMNS);
         }
     }
-    copy(tile, values, net->features);
 }
 
 /* Turn cotangents of z into those of x and of all layers, the last feature first: arguments as in
    `reverse_parallel`. */
 static void reverse_sweep(
-    const Network *net, const Transform *of, real *tile, const real *z, const real *params,
-    const real *hidden, real *values)
+    const Network *net, const Transform *of, real *bar, real *bars, real *read, const real *ladj,
+    const real *z, const real *sums)
 {
     const Block *const blocks = net->blocks, *const end = blocks + net->matrices;
-    copy(values, tile, net->features);
-    clear(tile, net->features); /* from here on of what was read of z, until it is complete */
+    const int64_t outputs = computed_row(net, net->last, 0);
+    clear(bars, outputs);
+    clear(read, net->features);
     for (int64_t first = (net->features - 1) / net->panel * net->panel; first >= 0;
          first -= net->panel) {
         const int64_t beyond = smaller(first + net->panel, net->features);
         for (int64_t layer = 0; layer < net->last; layer++) {
             const int64_t low = known(net, layer, first), high = known(net, layer, beyond);
+            real *own = layer == 0 ? read : bars + computed_row(net, layer, 0) * COLUMNS;
             for (const Block *block = blocks; block < end; block++)
                 if (block->source == layer) {
                     const int64_t rows = units(net, layer), length = units(net, block->target);
                     const int64_t outside = known(net, block->target, beyond);
                     accumulate(
-                        row_of(net, tile, layer, low), high - low,
+                        own + low * COLUMNS, high - low,
                         of->weight + block->place + outside * rows + low, 1, rows,
-                        row_of(net, tile, block->target, outside), length - outside);
+                        bars + computed_row(net, block->target, outside) * COLUMNS,
+                        length - outside);
                 }
         }
         for (int64_t d = beyond - 1; d >= first; d--) {
-            real *feature = tile + d * COLUMNS;
+            real *feature = bar + d * COLUMNS, *own = read + d * COLUMNS;
             for (const Block *block = blocks; block < end; block++)
                 if (block->source == 0) {
                     const int64_t later = known(net, block->target, d + 1);
                     accumulate(
-                        feature, 1, of->weight + block->place + later * net->features + d, 1,
-                        net->features, row_of(net, tile, block->target, later),
+                        own, 1, of->weight + block->place + later * net->features + d, 1,
+                        net->features, bars + computed_row(net, block->target, later) * COLUMNS,
                         known(net, block->target, beyond) - later);
                 }
-            pull_clip(feature, z + d * COLUMNS, net->input_bound, COLUMNS);
-            add(feature, values + d * COLUMNS, 1);
-            pull_solve(
-                net->map, feature, z + d * COLUMNS, params + d * net->outputs * COLUMNS,
-                row_of(net, tile, net->last, d * net->outputs), tile + net->bottom * COLUMNS);
+            pull_clip(own, z + d * COLUMNS, net->input_bound, COLUMNS);
+            add(feature, own, 1);
+            const int64_t row = (outputs + d * net->outputs) * COLUMNS;
+            pull_solve(net->map, feature, z + d * COLUMNS, sums + row, bars + row, ladj);
             for (int64_t layer = net->last - 1; layer > 0; layer--) {
-                const int64_t low = known(net, layer, d), high = known(net, layer, d + 1);
-                if (low == high)
+                const int64_t low = known(net, layer, d), count = known(net, layer, d + 1) - low;
+                if (count == 0)
                     continue;
-                real *own = row_of(net, tile, layer, low);
+                const int64_t at = computed_row(net, layer, low) * COLUMNS;
                 for (const Block *block = blocks; block < end; block++)
                     if (block->source == layer) {
                         const int64_t rows = units(net, layer);
                         const int64_t reached = known(net, block->target, d);
                         accumulate(
-                            own, high - low, of->weight + block->place + reached * rows + low, 1,
-                            rows, row_of(net, tile, block->target, reached),
+                            bars + at, count, of->weight + block->place + reached * rows + low, 1,
+                            rows, bars + computed_row(net, block->target, reached) * COLUMNS,
                             known(net, block->target, beyond) - reached);
                     }
-                pull_activation(
-                    net->activation, own, hidden + hidden_row(net, layer, low) * COLUMNS,
-                    (high - low) * COLUMNS);
+                pull_activation(net->activation, bars + at, sums + at, count * COLUMNS);
                 if (net->residual && layer < net->last - 1)
-                    add(own, row_of(net, tile, layer + 1, low), high - low);
+                    add(bars + at, bars + computed_row(net, layer + 1, low) * COLUMNS, count);
             }
         }
     }

@@ -3,34 +3,7 @@
 #define INVFLOW_TILE_H
 
 #include "network.h"
-
-/* Fill rows, one for each feature of an order, from rows of the batch, the rest with zeros. */
-static void gather(
-    real *tile, const real *values, const int64_t *order, int64_t first, int64_t count,
-    int64_t features, Rows rows)
-{
-    const real *part = values + rows.begin * features;
-    for (int64_t d = 0; d < count; d++) {
-        const int64_t feature = order ? order[first + d] : first + d;
-        real *row = tile + d * COLUMNS;
-        for (int64_t c = 0; c < rows.count; c++)
-            row[c] = part[c * features + feature];
-        for (int64_t c = rows.count; c < COLUMNS; c++)
-            row[c] = 0;
-    }
-}
-
-/* Write rows to rows of the batch. */
-static void scatter(
-    const real *tile, real *values, const int64_t *order, int64_t features, Rows rows)
-{
-    real *part = values + rows.begin * features;
-    for (int64_t d = 0; d < features; d++) {
-        const int64_t feature = order ? order[d] : d;
-        for (int64_t c = 0; c < rows.count; c++)
-            part[c * features + feature] = tile[d * COLUMNS + c];
-    }
-}
+#include "transpose.h"
 
 INLINE void copy(real *to, const real *from, int64_t rows)
 {
@@ -51,27 +24,59 @@ INLINE void add(real *to, const real *from, int64_t rows)
 /* Set the columns to zero that stand for nothing. */
 static void clear_beyond(real *tile, int64_t rows, int64_t count)
 {
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t c = count; c < COLUMNS; c++)
-            tile[row * COLUMNS + c] = 0;
+    for (int64_t row = 0; row < rows && count < COLUMNS; row++)
+        memset(tile + row * COLUMNS + count, 0, (size_t)(COLUMNS - count) * sizeof(real));
+}
+
+/* Fill a tile from rows of the batch, [batch, features]. */
+static void enter(real *tile, const real *batch, int64_t features, Rows rows)
+{
+    transpose(batch + rows.begin * features, features, rows.count, features, tile, COLUMNS);
+    clear_beyond(tile, features, rows.count);
+}
+
+/* Write a tile to rows of the batch. */
+static void leave(const real *tile, real *batch, int64_t features, Rows rows)
+{
+    transpose(tile, COLUMNS, features, rows.count, batch + rows.begin * features, features);
+}
+
+/* Take features `first` and on of an order. */
+static void arrange(
+    real *to, const real *from, const int64_t *order, int64_t first, int64_t count)
+{
+    for (int64_t d = 0; d < count; d++)
+        copy(to + d * COLUMNS, from + (order ? order[first + d] : first + d) * COLUMNS, 1);
+}
+
+/* Put features that are in an order back. */
+static void rearrange(real *to, const real *from, const int64_t *order, int64_t features)
+{
+    for (int64_t d = 0; d < features; d++)
+        copy(to + (order ? order[d] : d) * COLUMNS, from + d * COLUMNS, 1);
 }
 
 /* Let units low .. high - 1 of a layer start from their biases, and from what a context adds. */
 static void start(
-    const Network *net, const Transform *of, real *tile, int64_t layer, int64_t low, int64_t high,
+    const Network *net, const Transform *of, real *sums, int64_t layer, int64_t low, int64_t high,
     Rows rows)
 {
-    const real *bias = of->bias + hidden_row(net, layer, 0);
-    const real *offset = layer == 1 ? of->offset : 0;
-    const int64_t width = units(net, layer);
-    for (int64_t unit = low; unit < high; unit++) {
-        real *row = row_of(net, tile, layer, unit);
-        for (int c = 0; c < COLUMNS; c += LANES)
-            store(row + c, spread(bias[unit]));
-        if (offset)
-            for (int64_t c = 0; c < rows.count; c++)
-                row[c] += offset[(rows.begin + c) * width + unit];
+    const real *bias = of->bias + computed_row(net, layer, 0);
+    real *own = sums + computed_row(net, layer, low) * COLUMNS;
+    const int varying = layer == 1 && of->offset;
+    if (varying) {
+        const int64_t width = units(net, 1);
+        const real *offset = of->offset + rows.begin * width + low;
+        transpose(offset, width, rows.count, high - low, own, COLUMNS);
+        clear_beyond(own, high - low, rows.count);
     }
+    for (int64_t unit = low; unit < high; unit++, own += COLUMNS)
+        for (int c = 0; c < COLUMNS; c += LANES) {
+            Vector from = spread(bias[unit]);
+            if (varying)
+                from += load(own + c);
+            store(own + c, from);
+        }
 }
 
 #endif

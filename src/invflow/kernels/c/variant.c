@@ -40,31 +40,32 @@ static int checked(Record *record)
     return holds;
 }
 
-static void map_tile(
-    const Network *net, const Record *record, int64_t t, real *tile, real *values)
+/* What a thread works in: rows of a tile. */
+typedef struct {
+    real *features; /* in the order of the batch, where they are not kept */
+    real *point;    /* in a transform's order */
+    real *sums;     /* pre-activations and parameters, where they are not kept */
+    real *values;   /* of all layers but the last */
+    real *ladj;
+} Rooms;
+
+static void map_tile(const Network *net, const Record *record, int64_t t, Rooms in)
 {
     const Rows rows = rows_of(record, t);
-    real *result = record->result, *ladj = tile + net->bottom * COLUMNS;
-    clear(ladj, 1);
+    real *before = record->keep ? step(record, 0, t) : in.features;
+    enter(before, record->value, net->features, rows);
+    clear(in.ladj, 1);
     for (int64_t k = 0; k < record->transforms; k++) {
         const Transform of = transform(record, k);
-        const real *given = k == 0 ? record->value : result;
-        real *hidden = 0;
-        if (record->keep)
-            hidden = hidden_of(net, record, record->kept, k, t);
-        else if (net->residual) /* the layer before is read where it is kept */
-            hidden = hidden_of(net, record, record->kept, 0, t);
-        gather(tile, given, of.order, 0, net->features, net->features, rows);
-        (record->inverse ? sweep : parallel)(net, &of, tile, hidden, values, rows);
-        scatter(tile, result, of.order, net->features, rows);
-        if (record->keep) {
-            scatter(tile, out_of(record, k), of.order, net->features, rows);
-            copy(
-                params_of(net, record, record->kept, k, t), row_of(net, tile, net->last, 0),
-                units(net, net->last));
-        }
+        real *sums = record->keep ? rows_at(net, record, record->kept, k, t) : in.sums;
+        real *after = record->keep ? step(record, k + 1, t) : in.features;
+        arrange(in.point, before, of.order, 0, net->features);
+        (record->inverse ? sweep : parallel)(net, &of, in.point, sums, in.values, in.ladj, rows);
+        rearrange(after, in.point, of.order, net->features);
+        before = after;
     }
-    memcpy((real *)record->ladj + rows.begin, ladj, (size_t)rows.count * sizeof(real));
+    leave(before, record->result, net->features, rows);
+    memcpy((real *)record->ladj + rows.begin, in.ladj, (size_t)rows.count * sizeof(real));
 }
 
 static void map_batch(Record *record)
@@ -74,50 +75,47 @@ static void map_batch(Record *record)
     if (t >= count)
         return;
     const Network net = network(record);
-    real *tile = room(net.bottom + 1), *values = room(net.features);
-    if (tile && values && checked(record)) {
-        clear(tile, net.bottom + 1);
+    const int64_t features = net.features, hidden = net.tops[net.last];
+    real *first = room(2 * features + net.computed + hidden + 1);
+    if (first && checked(record)) {
+        real *point = first + features * COLUMNS, *sums = point + features * COLUMNS;
+        real *values = sums + net.computed * COLUMNS, *ladj = values + hidden * COLUMNS;
         for (; t < count; t = take(&record->taken)) {
-            map_tile(&net, record, t, tile, values);
+            map_tile(&net, record, t, (Rooms){first, point, sums, values, ladj});
             finish(&record->done);
         }
     } else
         __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
-    free(tile), free(values);
+    free(first);
 }
 
-static void pull_tile(
-    const Network *net, const Record *record, int64_t t, real *tile, real *point, real *values)
+static void pull_tile(const Network *net, const Record *record, int64_t t, real *first)
 {
     const Rows rows = rows_of(record, t);
-    const int64_t width = net->bottom - net->features;
-    real *bar_value = record->bar_value;
+    const int64_t features = net->features;
+    real *bar = first, *ordered = bar + features * COLUMNS, *z = ordered + features * COLUMNS;
+    real *read = z + features * COLUMNS, *ladj = read + features * COLUMNS;
+    enter(bar, record->bar, features, rows);
+    clear(ladj, 1);
+    memcpy(
+        ladj, (const real *)record->bar_ladj + rows.begin, (size_t)rows.count * sizeof(real));
     for (int64_t k = record->transforms - 1; k >= 0; k--) {
         const Transform of = transform(record, k);
-        const real *bar = k == record->transforms - 1 ? record->bar : bar_value;
-        const real *noise = record->inverse ? out_of(record, k) : given_to(record, k);
-        const real *params = params_of(net, record, record->kept, k, t);
-        const real *hidden = hidden_of(net, record, record->kept, k, t);
-        clear(tile, net->bottom + 1);
-        gather(tile, bar, of.order, 0, net->features, net->features, rows);
-        memcpy(
-            tile + net->bottom * COLUMNS, (const real *)record->bar_ladj + rows.begin,
-            (size_t)rows.count * sizeof(real));
-        gather(point, noise, of.order, 0, net->features, net->features, rows);
+        const real *kept = rows_at(net, record, record->kept, k, t);
+        real *bars = rows_at(net, record, record->bars, k, t);
+        arrange(ordered, bar, of.order, 0, features);
+        arrange(z, noise_of(record, k, t), of.order, 0, features);
         (record->inverse ? reverse_sweep : reverse_parallel)(
-            net, &of, tile, point, params, hidden, values);
-        clear_beyond(tile, net->bottom, rows.count); /* zero times infinity is not zero */
-        scatter(tile, bar_value, of.order, net->features, rows);
-        copy(
-            hidden_of(net, record, record->bars, k, t), row_of(net, tile, 1, 0),
-            net->tops[net->last] - net->features);
-        copy(
-            params_of(net, record, record->bars, k, t), row_of(net, tile, net->last, 0),
-            units(net, net->last));
-        real *sums = (real *)record->sums + (t * record->transforms + k) * width;
-        for (int64_t unit = 0; unit < width; unit++)
-            sums[unit] = total(row_of(net, tile, 1, unit));
+            net, &of, ordered, bars, read, ladj, z, kept);
+        /* Where columns stand for nothing, as zero times infinity is not zero. */
+        clear_beyond(bars, net->computed, rows.count);
+        clear_beyond(ordered, features, rows.count);
+        rearrange(bar, ordered, of.order, features);
+        real *sums = (real *)record->sums + (t * record->transforms + k) * net->computed;
+        for (int64_t unit = 0; unit < net->computed; unit++)
+            sums[unit] = total(bars + unit * COLUMNS);
     }
+    leave(bar, record->bar_value, features, rows);
 }
 
 static void pull_batch(Record *record)
@@ -127,15 +125,15 @@ static void pull_batch(Record *record)
     if (t >= count)
         return;
     const Network net = network(record);
-    real *tile = room(net.bottom + 1), *point = room(net.features), *values = room(net.features);
-    if (tile && point && values && checked(record))
+    real *first = room(4 * net.features + 1);
+    if (first && checked(record))
         for (; t < count; t = take(&record->taken)) {
-            pull_tile(&net, record, t, tile, point, values);
+            pull_tile(&net, record, t, first);
             finish(&record->done);
         }
     else
         __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
-    free(tile), free(point), free(values);
+    free(first);
 }
 
 /* Wait for the tiles of other threads; return whether all are done. */
@@ -156,17 +154,17 @@ static void write_gradients(
     real *turned)
 {
     const Block *last = net->blocks + net->matrices - 1;
-    const int64_t width = net->bottom - net->features, k = task->transform;
     const int64_t size = last->place + units(net, last->target) * units(net, last->source);
-    real *result = (real *)record->gradients + k * (width + size);
+    const int64_t k = task->transform;
+    real *result = (real *)record->gradients + k * (net->computed + size);
     if (task->matrix == net->matrices) {
         bias_gradients(net, record, k, result);
         return;
     }
     const Block *block = net->blocks + task->matrix;
     const Matrix matrix = {
-        k, block->target, block->source, result + width + block->place,
-        transform(record, k).order, record->inverse ? out_of(record, k) : given_to(record, k),
+        k, block->target, block->source, result + net->computed + block->place,
+        transform(record, k).order,
     };
     (task->of_target ? target_panel : source_panel)(
         net, record, &matrix, task->first, sums, values, turned);
@@ -184,7 +182,7 @@ static void pull_to_weights(Record *record)
     int64_t widest = COLUMNS;
     for (int64_t layer = 0; layer <= net.last; layer++)
         widest = larger(widest, units(&net, layer));
-    real *sums = room(widest), *values = room(widest), *turned = room(COLUMNS);
+    real *sums = room(widest), *values = room(PAIR * widest), *turned = room(PAIR * COLUMNS);
     if (sums && values && turned)
         for (; piece < record->pieces; piece = take(&record->tasks_taken)) {
             write_gradients(&net, record, record->tasks + piece, sums, values, turned);

@@ -65,6 +65,17 @@ INLINE Vector magnitude(Vector x)
     return (Vector)((Mask)x & ~((Mask){0} + sign));
 }
 
+/* The sum of a register's numbers, in one order always. */
+INLINE real sum(Vector x)
+{
+    real lanes[LANES];
+    store(lanes, x);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
 INLINE int any(Mask which)
 {
     uint64_t parts[REGISTER / 8], found = 0;

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -66,27 +67,34 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
 
 @lru_cache(maxsize=256)
 def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
-    """Return the panels of the matrices, and the biases, of all transforms: see `Record`."""
-    panels: list[tuple[int, int, int]] = []
-    for b, (rows, length) in enumerate(layout.shapes):
-        of_target = math.ceil(rows / columns) * length < math.ceil(length / columns) * rows
-        across = rows if of_target else length
-        panels += [(b, first, int(of_target)) for first in range(0, across, columns)]
-    panels.append((len(layout.shapes), 0, 0))
+    """Return the panels of the matrices, and the biases, of all transforms: see `Record`.
+
+    Each matrix is cut by its target or by its source, whichever leaves less to do.
+    """
+    panels = [(len(layout.shapes), 0, 0)]
+    for b, (target, source) in enumerate(layout.blocks):
+        rows, length = layout.degrees[target], layout.degrees[source]
+        by_target, by_source = range(0, len(rows), columns), range(0, len(length), columns)
+        # Rows of products, and those that are made for them or transposed.
+        seen = [bisect_right(length, rows[min(i + columns, len(rows)) - 1]) for i in by_target]
+        seeing = [len(rows) - bisect_left(rows, length[j]) for j in by_source]
+        of_target = sum(seen) * 5 / 4 + 16 * len(seen) < sum(seeing) + 32 * len(seeing)
+        panels += [(b, first, int(of_target)) for first in (by_target if of_target else by_source)]
     tasks = [(k, *panel) for k in range(transforms) for panel in panels]
     return np.array(tasks, np.int64)
 
 
 class Kept(NamedTuple):
-    """What the way back needs.
+    """What the backward pass needs.
 
     Attributes:
-        value: what was mapped, [batch, features].
-        room: pre-activations and parameters, as `Chain.parts` takes them apart, and after them what
-            came out of each transform, [transforms, batch, features].
+        batch: the number of rows that were mapped.
+        room: pre-activations and parameters, as `Chain.rows` shows them, and after them the
+            features before the first transform and after each, [transforms + 1, tiles, features,
+            columns].
     """
 
-    value: Tensor
+    batch: int
     room: Tensor
 
 
@@ -112,7 +120,7 @@ class Chain:
         inverse: bool,
         links: Sequence[Link],
     ) -> None:
-        self._layout, self._network = layout, _network(layout, univariate, input_bound)
+        self.layout, self._network = layout, _network(layout, univariate, input_bound)
         self._like, self._varying = links[0].bias, links[0].offset is not None
         self.columns = ROW // self._like.element_size()
         # Held here, as the kernels know their addresses alone.
@@ -122,15 +130,8 @@ class Chain:
         ]
         self._addresses = (ctypes.c_int64 * len(addresses))(*addresses)
         self._record = Record.from_buffer_copy(self._network.record)
-        self._tell(
-            inverse=inverse, transforms=len(links),
-            tensors=ctypes.addressof(self._addresses),
-        )  # fmt: skip
-
-    def _tell(self, **entries: Tensor | int) -> None:
-        """Write into the record: numbers, and where tensors lie."""
-        for name, entry in entries.items():
-            setattr(self._record, name, entry if isinstance(entry, int) else entry.data_ptr())
+        self._record.inverse, self._record.transforms = inverse, len(links)
+        self._record.tensors = ctypes.addressof(self._addresses)
 
     def _checked(self, link: Link) -> Link:
         """Return a transform's tensors, which are plain, as they can be read by address."""
@@ -160,7 +161,7 @@ class Chain:
             )
 
     def _order(self, order: Tensor) -> Tensor:
-        features = self._layout.features
+        features = self.layout.features
         if order.shape != (features,) or not order.is_cpu:
             raise ValueError(
                 f"orders must be {features} integers on the CPU, "
@@ -174,15 +175,17 @@ class Chain:
     def _run(self, name: str, batch: int, tasks: int = 0) -> None:
         """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
         work, tiles = batch * self._network.size * len(self._links), self._tiles(batch)
-        self._tell(batch=batch, taken=0, done=0, tasks_taken=0, tasks_done=0, failed=0)
+        record = self._record
+        record.batch = batch
+        record.taken = record.done = record.tasks_taken = record.tasks_done = record.failed = 0
         kernel = library.address(name, self._like.dtype)
-        threads.run(kernel, ctypes.addressof(self._record), threads.count(work, max(tiles, tasks)))
-        if self._record.done < tiles or self._record.tasks_done < tasks:
+        threads.run(kernel, ctypes.addressof(record), threads.count(work, max(tiles, tasks)))
+        if record.done < tiles or record.tasks_done < tasks:
             raise self._failure()
 
     def _failure(self) -> Exception:
         """Return why a kernel did not do its work."""
-        features = list(range(self._layout.features))
+        features = list(range(self.layout.features))
         orders = [link.order.tolist() for link in self._links if link.order is not None]
         wrong = [order for order in orders if sorted(order) != features]
         if wrong:
@@ -199,106 +202,77 @@ class Chain:
             x or z, [batch, features], and log-determinants, [batch].
 
         Raises:
-            ValueError: values or offsets of another shape or precision, an order that is no
+            ValueError: values or offsets of another shape or precision, an order that is not a
                 permutation.
         """
-        value = self._checked_batch(value)
-        layout, tiles = self._layout, self._tiles(len(value))
-        room = value  # any address: nothing is kept
-        if layout.residual:  # the layer before is read where it is kept
-            room = memory.empty((tiles, sum(layout.hidden) * self.columns), value)
-        self._tell(keep=False, kept=room)
-        return self._map(value)
+        self._record.keep = 0
+        return self._map(self._checked_batch(value))
 
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
-        """Map a batch, and keep what the way back needs; see `map`."""
-        value = self._checked_batch(value)
-        room = memory.empty((self._size_kept(len(value)),), value)
-        self._tell(keep=True, kept=room, steps=self._after(room, value))
-        return *self._map(value), Kept(value, room)
+        """Map a batch, and keep what the backward pass needs; see `map`."""
+        value, batch = self._checked_batch(value), len(value)
+        room = memory.empty((self._size_kept(batch),), value)
+        self._record.keep = 1
+        self._tell_kept(room, batch)
+        return *self._map(value), Kept(batch, room)
 
     def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
-        self._tell(value=value, result=result, ladj=ladj)
+        record = self._record
+        record.value, record.result, record.ladj = (
+            tensor.data_ptr() for tensor in (value, result, ladj)
+        )
         self._run("map", len(value))
         return result, ladj
 
-    def parts(self, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Return pre-activations and parameters that lie one after the other, or their cotangents.
+    def _tell_kept(self, room: Tensor, batch: int) -> None:
+        self._record.kept = room.data_ptr()
+        self._record.steps = room.data_ptr() + self._size_of_rows(batch) * room.element_size()
+
+    def rows(self, room: Tensor, batch: int) -> Tensor:
+        """Return pre-activations and parameters, or their cotangents, as they lie in tiles.
 
         Args:
             room: begins with them.
-            batch: how many columns they have.
+            batch: the number of rows that were mapped.
 
         Returns:
-            Shapes [transforms, tiles, units * columns], [transforms, tiles, outputs * columns].
+            Shape [transforms, tiles, units, columns].
         """
-        layout, tiles = self._layout, (len(self._links), self._tiles(batch))
-        units = sum(layout.hidden) * self.columns
-        outputs = layout.features * layout.outputs * self.columns
-        sizes = [math.prod(tiles) * each for each in (units, outputs)]
-        hidden, params = room[: sum(sizes)].split(sizes)
-        return hidden.view(*tiles, units), params.view(*tiles, outputs)
+        shape = len(self._links), self._tiles(batch), self._network.units, self.columns
+        return room[: math.prod(shape)].view(shape)
 
     def _size_of_rows(self, batch: int) -> int:
         """Return how many numbers pre-activations and parameters are."""
         return len(self._links) * self._tiles(batch) * self.columns * self._network.units
 
-    def _after(self, room: Tensor, value: Tensor) -> int:
-        """Return the address of what comes after them."""
-        return room.data_ptr() + self._size_of_rows(len(value)) * room.element_size()
-
     def _size_kept(self, batch: int) -> int:
-        """Return how many numbers the way back needs beside what was mapped."""
-        return self._size_of_rows(batch) + len(self._links) * batch * self._layout.features
+        """Return how many numbers the backward pass needs."""
+        steps = (len(self._links) + 1) * self._tiles(batch) * self.columns * self.layout.features
+        return self._size_of_rows(batch) + steps
 
     def _checked_batch(self, value: Tensor) -> Tensor:
-        for _, _, _, offset in self._links:
-            if offset is not None and len(offset) != len(value):
-                raise ValueError(f"offsets must have {len(value)} rows, got {len(offset)}")
-        return self._read("values", value, (len(value), self._layout.features))
-
-    def _checked_kept(self, kept: Kept) -> Kept:
-        """Check what has been in other hands since the way there."""
-        value, room = kept
-        return Kept(
-            self._read("values", value, (len(value), self._layout.features)),
-            self._read("what was kept", room, (self._size_kept(len(value)),)),
-        )
+        if self._varying:
+            for link in self._links:
+                if len(cast(Tensor, link.offset)) != len(value):
+                    raise ValueError(
+                        f"offsets must have {len(value)} rows, got {len(cast(Tensor, link.offset))}"
+                    )
+        return self._read("values", value, (len(value), self.layout.features))
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Take cotangents back.
 
         Args:
-            kept: on the way there.
+            kept: in the forward pass.
             bar: cotangents of its values, [batch, features].
             bar_ladj: those of its log-determinants, [batch].
 
         Returns:
             Cotangents of what was mapped, [batch, features]; and of pre-activations and parameters
-            (see `parts`), and after them the sums of both, [tiles, transforms, units].
+            (see `rows`), and after them the sums of both, [tiles, transforms, units].
         """
-        kept = self._checked_kept(kept)
-        bar_value, bars = self._tell_cotangents(kept, bar, bar_ladj)
-        self._run("pull", len(kept.value))
-        return bar_value, bars
-
-    def _tell_cotangents(
-        self, kept: Kept, bar: Tensor, bar_ladj: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        value, room = kept
-        batch, tiles = len(value), self._tiles(len(value))
-        bar = self._read("cotangents", bar, value.shape)
-        bar_ladj = self._read("cotangents", bar_ladj, (batch,))
-        self._cotangents = bar, bar_ladj  # held, should they be copies
-        bar_value = torch.empty_like(value)
-        sums = tiles * len(self._links) * self._network.units
-        bars = memory.empty((self._size_of_rows(batch) + sums,), value)
-        self._tell(
-            value=value, keep=True, kept=room, steps=self._after(room, value), bar=bar,
-            bar_ladj=bar_ladj, bar_value=bar_value, bars=bars, sums=self._after(bars, value),
-        )  # fmt: skip
-        return bar_value, bars
+        return self._pull("pull", kept, bar, bar_ladj)
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -306,23 +280,36 @@ class Chain:
         Returns:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
-        count, batch = len(self._links), len(kept.value)
-        kept = self._checked_kept(kept)  # held here, should it be a copy
-        result, bars = self._tell_cotangents(kept, bar, bar_ladj)
+        count, record = len(self._links), self._record
         sizes = [self._network.units, self._network.size] * count
-        found = memory.empty((sum(sizes),), result)
-        tasks = _tasks(self._layout, self.columns, count)
-        self._tell(gradients=found, tasks=tasks.ctypes.data, pieces=len(tasks))
-        self._run("gradients", batch, len(tasks))
+        found = memory.empty((sum(sizes),), bar)
+        tasks = _tasks(self.layout, self.columns, count)
+        record.gradients, record.tasks = found.data_ptr(), tasks.ctypes.data
+        record.pieces = len(tasks)
+        result, bars = self._pull("gradients", kept, bar, bar_ladj, len(tasks))
         by_link = list(found.split(sizes))
         if self._varying:
-            hidden, params = self.parts(bars, batch)
-            for k, own in enumerate(hidden if self._layout.hidden else params):
-                by_link.insert(3 * k + 2, self._by_rows(own, batch))
+            for k, rows in enumerate(self.rows(bars, kept.batch)[:, :, : self._network.first]):
+                by_rows = rows.transpose(1, 2).flatten(0, 1)[: kept.batch]
+                by_link.insert(3 * k + 2, by_rows)
         return result, by_link
 
-    def _by_rows(self, tiles: Tensor, batch: int) -> Tensor:
-        """Return what the first layer has in each tile, by rows of the batch."""
-        rows = tiles.view(len(tiles), tiles.shape[1] // self.columns, self.columns)
-        units = rows[:, : self._network.first]
-        return units.transpose(1, 2).flatten(0, 1)[:batch]
+    def _pull(
+        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, tasks: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        batch, record = kept.batch, self._record
+        # Checked, since it has been in other hands since the forward pass.
+        room = self._read("what was kept", kept.room, (self._size_kept(batch),))
+        bar = self._read("cotangents", bar, (batch, self.layout.features))
+        bar_ladj = self._read("cotangents", bar_ladj, (batch,))
+        result = torch.empty_like(bar)
+        rows = self._size_of_rows(batch)
+        sums = self._tiles(batch) * len(self._links) * self._network.units
+        bars = memory.empty((rows + sums,), bar)
+        self._tell_kept(room, batch)
+        record.bar, record.bar_ladj, record.bar_value, record.bars = (
+            tensor.data_ptr() for tensor in (bar, bar_ladj, result, bars)
+        )
+        record.sums = record.bars + rows * bars.element_size()
+        self._run(name, batch, tasks)
+        return result, bars

@@ -85,7 +85,7 @@ class _Map(Function):
         known = all(map(dense, (bar, bar_ladj, value, *tensors)))
         if torch.is_grad_enabled() or not plain() or not known:
             return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
-        chain, kept = ctx.job.chain(links), Kept(value, room)
+        chain, kept = ctx.job.chain(links), Kept(len(value), room)
         if not any(ctx.needs_input_grad[3:]):
             return None, None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)

@@ -44,8 +44,10 @@ def pull(
     chain = _chain(
         plan, univariate, input_bound, order, None, weights
     )  # the way back needs no offset
-    rows = (_by_tiles(rows, chain.columns).flatten() for rows in (hidden, params))
-    bar_x, bars = chain.pull(Kept(z, torch.cat([*rows, z.flatten()])), bar_z, bar_ladj)
+    rows = _by_tiles(torch.cat([hidden, params]), chain.columns)
+    steps = _by_tiles(z.t(), chain.columns)  # before the transform, which nobody asks for, and after
+    room = torch.cat([part.flatten() for part in (rows, steps, steps)])
+    bar_x, bars = chain.pull(Kept(len(z), room), bar_z, bar_ladj)
     bar_hidden, bar_params = _by_units(chain, bars, len(z))
     return bar_x, bar_params, bar_hidden
 
@@ -76,17 +78,17 @@ def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     Copies, as what an operator returns must not share memory.
     """
 
-    def one(rows: Tensor) -> Tensor:  # [tiles, units * columns]
-        parts = rows.view(len(rows), rows.shape[1] // chain.columns, chain.columns)
-        units = parts.permute(1, 0, 2).flatten(1)[:, :batch]
-        return units.clone(memory_format=torch.contiguous_format)
-
-    hidden, params = chain.parts(room, batch)
-    return one(hidden[0]), one(params[0])
+    rows = chain.rows(room, batch)[0].permute(1, 0, 2).flatten(1)[:, :batch]
+    outputs = chain.layout.features * chain.layout.outputs
+    hidden, params = rows.split([len(rows) - outputs, outputs])
+    return (
+        hidden.clone(memory_format=torch.contiguous_format),
+        params.clone(memory_format=torch.contiguous_format),
+    )
 
 
 def _by_tiles(rows: Tensor, columns: int) -> Tensor:
     """Lay out by tiles what is laid out by units."""
     tiles = -(-rows.shape[1] // columns)
     parts = F.pad(rows, (0, tiles * columns - rows.shape[1])).view(len(rows), tiles, columns)
-    return parts.permute(1, 0, 2).reshape(tiles, len(rows) * columns)
+    return parts.permute(1, 0, 2)

@@ -38,17 +38,16 @@ class Record(ctypes.Structure):
     - value, [batch, features]: what is mapped; result: what it is mapped to.
     - ladj, [batch]: the log-determinants.
     - keep: whether what the backward pass needs is kept.
-    - kept: if so, the pre-activations, [transforms, tiles, units * columns], and after them the
-      parameters, [transforms, tiles, features * outputs * columns]; if not, but a hidden layer adds
-      the one before, the pre-activations of one transform.
-    - steps, [transforms, batch, features]: what comes out of each transform, if that is kept.
+    - kept, [transforms, tiles, units, columns]: if so, the pre-activations and the parameters.
+    - steps, [transforms + 1, tiles, features, columns]: if so, the features before the first
+      transform, and after each.
 
     The backward pass.
 
     - bar, [batch, features]: cotangents of what came out of the last transform; bar_ladj, [batch]:
       those of the log-determinants.
     - bar_value: those of what was mapped; bars: those of pre-activations and parameters, laid out
-      as these.
+      like these.
     - sums, [tiles, transforms, units]: the sums of both over each tile.
     - gradients, [transforms, units + weights]: those of the biases and of the matrices.
     - tasks, [pieces, 4]: panels of matrices: which transform, which matrix, the first unit, and
