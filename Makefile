@@ -15,14 +15,14 @@ run: $(INSTALLED)
 	$(BIN)/invflow vae digits --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks examples .ci
-	$(BIN)/ruff check src tests benchmarks examples .ci
+	$(BIN)/ruff format --check src tests benchmarks examples .ci hatch_build.py
+	$(BIN)/ruff check src tests benchmarks examples .ci hatch_build.py
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -q -n 2 -m "not slow and not gpu"
 
 format: $(INSTALLED)
-	$(BIN)/ruff format src tests benchmarks examples .ci
-	$(BIN)/ruff check --fix src tests benchmarks examples .ci
+	$(BIN)/ruff format src tests benchmarks examples .ci hatch_build.py
+	$(BIN)/ruff check --fix src tests benchmarks examples .ci hatch_build.py
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/guard.py

@@ -19,6 +19,7 @@ from torch import Tensor
 import invflow
 from invflow import vi
 from invflow.density import FlowDensity
+from invflow.kernels.cpu import library
 from tests.documented import PAGES, Block, blocks
 
 # Other libraries warn of each other; that invflow does not, is a test of its own.
@@ -56,6 +57,10 @@ def test_import_warns_of_nothing() -> None:
 
 def test_every_module_is_imported() -> None:
     _python("-c", IMPORTS)
+
+
+def test_the_kernels_are_compiled() -> None:
+    assert library.reason() is None
 
 
 @pytest.mark.parametrize("name", FLOWS)

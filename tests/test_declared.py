@@ -20,7 +20,6 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "arviz_stats": "arviz",
     "lightning_fabric": "lightning-fabric",
-    "llvmlite": "numba",
     "pyro": "pyro-ppl",
     "pytensor": "pymc",
     "sklearn": "scikit-learn",
@@ -41,7 +40,6 @@ EXTRAS = {
     "cli/density": ["cli", "density", "report"],
     "cli/vae": ["cli", "vae", "report"],
     "cli/posterior.py": ["cli", "vi", "report"],
-    "kernels": ["fast"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
     "vi/pyro.py": ["vi", "pyro"],
@@ -149,7 +147,6 @@ CALLS = {
     "from invflow import vi; vi.from_pymc(None)": "pymc",
     "from invflow import vi; vi.from_stan('model.stan')": "stan",
     "invflow.flows.to_pyro(invflow.MAF(2)())": "pyro",
-    "invflow.MAF(2, inverse='compiled')().sample((3,))": "fast",
     "from invflow.training.fabric import launch; launch('cpu')": "training",
     "from invflow.cli import main; main()": "all",
 }

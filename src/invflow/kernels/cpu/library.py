@@ -1,26 +1,115 @@
-"""Stand-in for the loader."""
+"""The C library: found, checked and loaded when it is first asked for."""
 
 from __future__ import annotations
 
 import ctypes
+import json
+import os
+import platform
+import warnings
 from functools import cache
-from typing import Any
+from importlib import metadata
 
 import torch
 
+from invflow.kernels import build
+from invflow.kernels.cpu.record import Record
+
+__all__ = ["address", "reason", "variant"]
+
 
 class Kernels(ctypes.Structure):
+    """The addresses of the kernels of one variant and precision: see `record.h`."""
+
     _fields_ = [(name, ctypes.c_void_p) for name in ("map", "pull", "gradients", "rate")]
 
 
-@cache
-def _library() -> Any:
-    library = ctypes.CDLL("/tmp/cb/libinvflow.so")
-    library.invflow_kernels.restype = ctypes.POINTER(Kernels)
-    library.invflow_kernels.argtypes = [ctypes.c_int64]
-    return library
+def reason() -> str | None:
+    """Return why there is no library that can be used, None if there is one.
+
+    Where one could be expected, a warning says so the first time, and what to do about it.
+    """
+    found = _library()
+    return found if isinstance(found, str) else None
+
+
+def variant() -> str:
+    """Return the variant of the kernels that runs on this processor: "avx2", "avx512" or "neon"."""
+    return _loaded().invflow_variant().decode()
 
 
 @cache
 def address(name: str, dtype: torch.dtype) -> int:
-    return getattr(_library().invflow_kernels(torch.finfo(dtype).bits).contents, name)
+    """Return the address of a kernel.
+
+    Args:
+        name: "map", "pull" or "gradients", C functions of the address of a record; or "rate", which
+            measures products: see `variant.c`.
+        dtype: its precision, single or double.
+    """
+    return getattr(_loaded().invflow_kernels(torch.finfo(dtype).bits).contents, name)
+
+
+def _loaded() -> ctypes.CDLL:
+    found = _library()
+    if isinstance(found, str):
+        raise RuntimeError(f"there are no kernels: {found}")
+    return found
+
+
+@cache
+def _library() -> ctypes.CDLL | str:
+    """Return the library, or why there is none."""
+    asked = os.environ.get("INVFLOW_KERNELS", "")
+    if asked == "off":
+        return "INVFLOW_KERNELS=off"
+    if not build.supported():
+        return f"there are none for {platform.system()} on {platform.machine()}"
+    try:
+        build.current(build.SOURCES, build.LIBRARY)
+        library = _checked(ctypes.CDLL(str(build.LIBRARY)))
+    except (build.BuildError, OSError, AttributeError) as error:
+        return _told(str(error), _remedy())
+    if library.invflow_variant() is not None:
+        return library
+    if asked:
+        return _told(f"INVFLOW_KERNELS={asked} is not for this processor", "Unset it")
+    return f"there are none for this processor, {platform.processor() or platform.machine()}"
+
+
+def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Return a library whose functions are known and understand our records."""
+    library.invflow_abi.restype = ctypes.c_int64
+    library.invflow_variant.restype = ctypes.c_char_p
+    library.invflow_kernels.restype = ctypes.POINTER(Kernels)
+    library.invflow_kernels.argtypes = [ctypes.c_int64]
+    if library.invflow_abi() != ctypes.sizeof(Record):
+        raise build.BuildError(f"{build.LIBRARY} is of another version of invflow")
+    return library
+
+
+def _told(why: str, remedy: str) -> str:
+    warnings.warn(
+        f"the compiled kernels cannot be used, and PyTorch takes their place: {why}. {remedy}.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return why
+
+
+def _remedy() -> str:
+    if build.SOURCES.is_dir():
+        return "Mend this, and they are compiled when Python is started again"
+    options = "--force-reinstall --no-deps --no-cache-dir --no-binary invflow"
+    return f"Install a C compiler (gcc or clang), and then: pip install {options} {_origin()}"
+
+
+def _origin() -> str:
+    """Return where pip had the package from."""
+    try:
+        told = json.loads(metadata.distribution("invflow").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        told = {}
+    if "vcs_info" in told:
+        return f"{told['vcs_info']['vcs']}+{told['url']}"
+    return told["url"] if "dir_info" in told else "invflow"

@@ -1,0 +1,239 @@
+"""How the C library is compiled, when the package is built, and whether a file is that library.
+
+This module stands alone, so that the build hook can load it by its path: it imports nothing of
+invflow, and no torch.
+
+Beside the library lies a stamp that names its sources and its own bytes. Where the sources are
+there too, as in an editable install, a library of other sources is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+__all__ = [
+    "LIBRARY",
+    "SOURCES",
+    "BuildError",
+    "build",
+    "current",
+    "stamp",
+    "supported",
+    "wheel_tag",
+]
+
+SOURCES = Path(__file__).parent / "c"
+LIBRARY = Path(__file__).parent / "libinvflow.so"
+
+#: For each family of processors, the variants of the kernels and their flags, the best one first.
+VARIANTS = {
+    "x86_64": {
+        "avx512": [
+            *("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma"),
+            "-mprefer-vector-width=512",
+        ],
+        "avx2": ["-mavx2", "-mfma"],
+    },
+    "aarch64": {"neon": []},
+}
+#: The bits of each precision.
+PRECISIONS = {"float": 32, "double": 64}
+#: Products and sums are fused: C's vector types have no other way to say so.
+FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"]
+#: The oldest macOS that PyTorch runs on.
+MACOS = "11.0"
+
+
+class BuildError(Exception):
+    """There is no library, and why."""
+
+
+def supported() -> bool:
+    """Return whether there are kernels for this system and processor at all."""
+    return sys.platform in ("linux", "darwin") and sys.maxsize > 2**32 and _family() in VARIANTS
+
+
+def build(sources: Path, library: Path) -> None:
+    """Compile the library, and write its stamp beside it; each appears whole or not at all.
+
+    Args:
+        sources: the folder of `library.c`, compiled once, and `variant.c`, compiled once for each
+            variant and precision.
+        library: the file to write.
+
+    Raises:
+        BuildError: there is no compiler, or it fails.
+        OSError: a file cannot be read or written, or the compiler cannot be run.
+    """
+    digest = _digest(sources)
+    with tempfile.TemporaryDirectory(prefix=f"{library.stem}-", dir=library.parent) as folder:
+        made, mark = Path(folder, library.name), Path(folder, "stamp")
+        about = _compile(sources, made) | {"sources": digest, "library": _sha256(made)}
+        mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        made.replace(library)
+        mark.replace(stamp(library))
+
+
+def current(sources: Path, library: Path) -> None:
+    """See to it that the library is there, whole, and made from the sources if these are there.
+
+    Raises:
+        BuildError: it is not, and cannot be made.
+        OSError: a file cannot be read or written, or the compiler cannot be run.
+    """
+    if not sources.is_dir():
+        if (flaw := _flaw(library)) is not None:
+            raise BuildError(flaw)
+    elif _stale(sources, library):
+        with _alone(sources):
+            if _stale(sources, library):  # still, as another process may have made it meanwhile
+                build(sources, library)
+
+
+def stamp(library: Path) -> Path:
+    """Return the file beside a library that says what it was made from."""
+    return library.with_suffix(".json")
+
+
+def wheel_tag(library: Path) -> str:
+    """Return the tag of wheels with this library, which is the same for all Pythons."""
+    machine = platform.machine()
+    if sys.platform == "darwin":
+        return f"py3-none-macosx_{MACOS.replace('.', '_')}_{machine}"
+    content = library.read_bytes()
+    versions = [int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", content)]
+    if not versions:  # another C library, such as musl
+        return f"py3-none-linux_{machine}"
+    if b"GLIBC_ABI_DT_RELR" in content:
+        versions.append(36)
+    # No other library is linked, so that the symbols of glibc are all that manylinux asks about.
+    return f"py3-none-manylinux_2_{max(17, *versions)}_{machine}"
+
+
+def _family() -> str:
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+def _compile(sources: Path, library: Path) -> dict[str, object]:
+    """Compile and link, beside `library`; return what is worth knowing about it."""
+    compiler = _compiler()
+    nothing = ["-Werror", "-fsyntax-only", "-x", "c", os.devnull]
+    _run([*compiler, *nothing])
+    variants = VARIANTS[_family()].items()
+    known = {name: flags for name, flags in variants if _succeeds([*compiler, *flags, *nothing])}
+    if not known:
+        raise BuildError(f"{shlex.join(compiler)} compiles for none of {', '.join(dict(variants))}")
+    system = [f"-mmacosx-version-min={MACOS}"] if sys.platform == "darwin" else []
+    listed = " ".join(f"VARIANT({name})" for name in known)
+    jobs = [("library.c", "library.o", [f"-DVARIANTS={listed}"])]
+    for name, flags in known.items():
+        for real, bits in PRECISIONS.items():
+            names = [f"-DREAL={real}", f"-DREAL_BITS={bits}", f"-DNAME=invflow_{name}_f{bits}"]
+            jobs.append(("variant.c", f"{name}_f{bits}.o", [*flags, *names]))
+
+    def one(job: tuple[str, str, list[str]]) -> str:
+        source, result, flags = job
+        made = str(library.parent / result)
+        _run([*compiler, *FLAGS, *system, *flags, "-c", str(sources / source), "-o", made])
+        return made
+
+    with ThreadPoolExecutor() as pool:
+        objects = list(pool.map(one, jobs))
+    _run([*compiler, *system, "-shared", "-o", str(library), *objects, "-lm"])
+    return {"compiler": _version(compiler), "variants": list(known)}
+
+
+def _compiler() -> list[str]:
+    """Return the command of the C compiler."""
+    if told := os.environ.get("CC"):
+        try:
+            return shlex.split(told)
+        except ValueError as error:
+            raise BuildError(f"CC must be a command, got {told!r}: {error}") from error
+    for name in ("cc", "gcc", "clang"):
+        if found := shutil.which(name):
+            return [found]
+    raise BuildError("there is no C compiler: neither cc nor gcc nor clang is on the PATH")
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[:10])
+        raise BuildError(f"{shlex.join(command)} failed:\n{said}")
+
+
+def _version(compiler: Sequence[str]) -> str:
+    command = [*compiler, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    return done.stdout.partition("\n")[0]
+
+
+def _stale(sources: Path, library: Path) -> bool:
+    return _flaw(library) is not None or _about(library).get("sources") != _digest(sources)
+
+
+def _flaw(library: Path) -> str | None:
+    """Return why a file is not the library that its stamp speaks of, None if it is."""
+    if not library.is_file():
+        return "the package was built without a working C compiler"
+    if _about(library).get("library") != _sha256(library):
+        return f"{library} is damaged"
+    return None
+
+
+def _about(library: Path) -> dict[str, object]:
+    """Return what a library's stamp says, nothing where it cannot be read."""
+    try:
+        return dict(json.loads(stamp(library).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _digest(sources: Path) -> str:
+    """Return what stands for all that a library is made from."""
+    files = [*sources.glob("*.c"), *sources.glob("*.h"), Path(__file__)]
+    return _hash(part for file in sorted(files) for part in (file.name.encode(), file.read_bytes()))
+
+
+def _sha256(file: Path) -> str:
+    return _hash([file.read_bytes()])
+
+
+def _hash(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """Let one process after the other do something in a folder."""
+    import fcntl  # which not all systems have
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not on all network drives; then work is done twice
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

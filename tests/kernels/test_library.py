@@ -1,0 +1,218 @@
+"""The library when it is first asked for: loaded if it can be, and said why if not."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import platform
+import shutil
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from invflow.kernels import build
+from invflow.kernels.cpu import library
+from tests.kernels import small
+
+pytestmark = small.needed
+
+
+def _forget() -> None:
+    library._library.cache_clear()
+    library.address.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand for the folder of the kernels, with small sources."""
+    monkeypatch.setattr(build, "SOURCES", small.sources(tmp_path / "c"))
+    monkeypatch.setattr(build, "LIBRARY", tmp_path / "libinvflow.so")
+    monkeypatch.delenv("INVFLOW_KERNELS", raising=False)
+    monkeypatch.delenv("CC", raising=False)
+    _forget()
+    yield tmp_path
+    _forget()
+
+
+def _installed(package: Path) -> None:
+    """Make it the package as a wheel brings it."""
+    build.build(build.SOURCES, build.LIBRARY)
+    shutil.rmtree(build.SOURCES)
+
+
+def _told() -> str:
+    """Return what is said once, and is the reason from then on."""
+    with pytest.warns(RuntimeWarning, match="PyTorch takes their place") as said:
+        why = library.reason()
+    assert why is not None
+    assert len(said) == 1
+    assert why in str(said[0].message)
+    assert library.reason() == why  # a second warning would be an error
+    with pytest.raises(RuntimeError, match="there are no kernels"):
+        library.address("map", torch.float32)
+    return str(said[0].message)
+
+
+def test_kernels_by_name_and_precision() -> None:
+    assert library.reason() is None
+    assert library.variant() == "small"
+    for dtype, bits in ((torch.float32, 32), (torch.float64, 64)):
+        for number, name in enumerate(("map", "pull", "gradients"), 1):
+            written = ctypes.c_int64()
+            kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64)(library.address(name, dtype))
+            kernel(ctypes.addressof(written))
+            assert written.value == bits + number
+        rate = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64)(library.address("rate", dtype))
+        assert rate(3) == 3.0
+
+
+def test_a_wheel_needs_no_sources(package: Path) -> None:
+    _installed(package)
+    assert library.reason() is None
+
+
+def test_asked_from_many_threads() -> None:
+    reasons: list[str | None] = []
+    threads = [threading.Thread(target=lambda: reasons.append(library.reason())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert reasons == [None] * 8
+
+
+@pytest.mark.parametrize("where", ["checkout", "wheel"])
+def test_off_says_nothing_and_builds_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVFLOW_KERNELS", "off")
+    if where == "wheel":
+        shutil.rmtree(build.SOURCES)
+    assert library.reason() == "INVFLOW_KERNELS=off"
+    assert not build.LIBRARY.exists()
+
+
+def test_another_system_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert "riscv64" in str(library.reason())
+    assert not build.LIBRARY.exists()
+
+
+def test_an_older_processor_says_nothing(package: Path) -> None:
+    small.sources(build.SOURCES, variant="(void *)0")
+    assert "none for this processor" in str(library.reason())
+
+
+def test_a_variant_by_name_that_this_processor_lacks(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.sources(build.SOURCES, variant="(void *)0")
+    monkeypatch.setenv("INVFLOW_KERNELS", "avx1024")
+    assert "INVFLOW_KERNELS=avx1024 is not for this processor. Unset it." in _told()
+
+
+def test_a_checkout_without_a_compiler(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(package))
+    said = _told()
+    assert "neither cc nor gcc nor clang" in said
+    assert "when Python is started again" in said
+
+
+def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "false")
+    assert "failed" in _told()
+
+
+def test_sources_that_cannot_be_compiled() -> None:
+    (build.SOURCES / "variant.c").write_text("nonsense\n")
+    assert "nonsense" in _told()
+
+
+def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(build.LIBRARY.parent))
+
+    monkeypatch.setattr(build.tempfile, "TemporaryDirectory", refused)
+    assert "Read-only file system" in _told()
+
+
+def test_a_wheel_that_was_built_without_a_compiler(package: Path) -> None:
+    shutil.rmtree(build.SOURCES)
+    said = _told()
+    assert "the package was built without a working C compiler" in said
+    assert "Install a C compiler (gcc or clang), and then: pip install --force-reinstall" in said
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "one bit": lambda content: bytes([content[0] ^ 1]) + content[1:],
+    "other": lambda content: b"x" * len(content),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_not_loaded(damage: str, package: Path) -> None:
+    _installed(package)
+    build.LIBRARY.write_bytes(DAMAGES[damage](build.LIBRARY.read_bytes()))
+    said = _told()
+    assert f"{build.LIBRARY} is damaged" in said
+    assert "pip install" in said
+
+
+def test_a_file_that_is_no_library(package: Path) -> None:
+    _installed(package)
+    build.LIBRARY.write_text("of another world")
+    about = {"library": build._sha256(build.LIBRARY)}
+    build.stamp(build.LIBRARY).write_text(json.dumps(about))
+    assert "libinvflow.so" in _told()
+
+
+def test_records_of_another_version(package: Path) -> None:
+    small.sources(build.SOURCES, abi=8)
+    assert "is of another version of invflow" in _told()
+
+
+def test_a_library_that_lacks_a_function() -> None:
+    (build.SOURCES / "library.c").write_text("int invflow_other(void) { return 0; }\n")
+    assert "invflow_abi" in _told()
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ({"url": "file:///home/me/invflow", "dir_info": {}}, " file:///home/me/invflow"),
+        (
+            {"url": "https://example.org/invflow", "vcs_info": {"vcs": "git"}},
+            " git+https://example.org/invflow",
+        ),
+        ({"url": "file:///tmp/invflow.whl", "archive_info": {}}, " invflow"),
+        (None, " invflow"),
+    ],
+)
+def test_the_remedy_names_where_the_package_came_from(
+    origin: object, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(build.SOURCES)
+    told = SimpleNamespace(read_text=lambda name: json.dumps(origin) if origin else None)
+    monkeypatch.setattr(metadata, "distribution", lambda name: told)
+    assert _told().endswith(f"--no-binary invflow{expected}.")
+
+
+def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    shutil.rmtree(build.SOURCES)
+    monkeypatch.setattr(metadata, "distribution", unknown)
+    assert _told().endswith("--no-binary invflow invflow.")
+
+
+def test_nothing_is_said_where_all_is_well() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert library.reason() is None
