@@ -307,9 +307,9 @@ ARGUMENTS: dict[str, Case] = {
         "univariate must be a name, a mapping or a Univariate",
     ),
     "univariate-unnamed": (
-        lambda: IAF(3, univariate=SinhArcsinh()),
+        lambda: IAF(3, univariate=SinhArcsinh()).described(),
         ValueError,
-        "univariate: SinhArcsinh has no name yet",
+        r'univariate: only .* invflow.univariate.UNIVARIATES\["my-name"\] = SinhArcsinh',
     ),
     "circular-base": (
         lambda: IAF(3, univariate="circular", base="normal"),

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
+from torch import Tensor
+from torch.autograd import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,3 +50,28 @@ def mapped(of: Callable[..., Any]) -> Callable[[F], F]:
         return function
 
     return register
+
+
+def call(function: type[Function], what: Any, *tensors: Tensor) -> Any:
+    """Apply an autograd function; its operator alone where there is no gradient to be taken.
+
+    (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
+
+    Args:
+        function: to be applied.
+        what: its first argument, which is no tensor.
+        *tensors: all others.
+    """
+    enabled = torch.is_grad_enabled()
+    wanted = enabled and any(tensor.requires_grad for tensor in tensors)
+    if not enabled or (torch.compiler.is_compiling() and not wanted):
+        return cast(Any, function).forward(what, *tensors)
+    return cast(Any, function).apply(what, *tensors)
+
+
+def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+    """Refuse: the derivative of a gradient."""
+    raise RuntimeError(
+        "the cached inverse has first derivatives only; "
+        'for higher ones build the transform with inverse="passes"'
+    )

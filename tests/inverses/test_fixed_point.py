@@ -23,12 +23,12 @@ def counted(transform: Autoregressive) -> Iterator[list[None]]:
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)
-def test_at_most_one_round_per_feature_and_one_for_the_log_det(name: str) -> None:
+def test_at_most_one_round_per_feature(name: str) -> None:
     transform = AUTOREGRESSIVE[name]("fixed_point")
     x, context = randn(5, transform.features), context_for(transform, 5)
     with counted(transform) as calls:
         transform.inverse(x, context)
-    assert 2 <= len(calls) <= transform.features + 1
+    assert min(2, transform.features) <= len(calls) <= transform.features
 
 
 def test_strong_coupling_takes_all_rounds() -> None:
@@ -37,7 +37,7 @@ def test_strong_coupling_takes_all_rounds() -> None:
     x = transform(randn(4, 6))[0]
     with counted(transform) as calls:
         transform.inverse(x)
-    assert len(calls) == 6 + 1
+    assert len(calls) == 6
 
 
 def _chain(shifts: torch.Tensor) -> Autoregressive:
@@ -65,7 +65,7 @@ def test_no_coupling_takes_two_rounds() -> None:
     transform = _chain(torch.zeros(8, dtype=torch.float64))
     with counted(transform) as calls:
         transform.inverse(randn(5, 8))
-    assert len(calls) == 2 + 1
+    assert len(calls) == 2
 
 
 def test_tolerance_trades_rounds_for_accuracy() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.utils import prune
 
 from invflow import kernels
+from invflow._torch import plain
 from invflow.conditioners import ACTIVATIONS, MADE
 from invflow.kernels.cpu import chain, eager, threads
 from invflow.transforms import ActNorm, Autoregressive, Compose
@@ -126,10 +127,10 @@ def test_one_call_takes_neighbours_that_are_alike(
     run = eager.run
 
     def counting(
-        job: eager.Job, links: Sequence[kernels.Link], value: Tensor
+        kind: kernels.Kind, links: Sequence[kernels.Link], value: Tensor, inverse: bool
     ) -> tuple[Tensor, Tensor]:
         taken.append(len(links))
-        return run(job, links, value)
+        return run(kind, links, value, inverse)
 
     monkeypatch.setattr(eager, "run", counting)
 
@@ -529,10 +530,9 @@ def test_values_that_are_negative_views() -> None:
 
 
 def test_all_transforms_of_a_call_have_a_context_or_none() -> None:
-    kernels, _ = _pair(4, (6,), 2, count=2)
-    first, second = (each.link(torch.Size([5]), randn(5, 2)) for each in kernels.transforms)
-    layout = kernels.transforms[0].conditioner.layout
-    recipe = kernels.transforms[0].method.univariate_recipe
+    both = _pair(4, (6,), 2, count=2)[0].transforms
+    first, second = (kernels.link(each, torch.Size([5]), randn(5, 2)) for each in both)
+    layout, recipe = both[0].conditioner.layout, both[0].kernel.recipes[1]
     with pytest.raises(ValueError, match="all have a context, or none"):
         chain.Chain(layout, recipe, math.inf, False, [first, second._replace(offset=None)])
 
@@ -555,7 +555,7 @@ def test_under_autocast_the_pass_is_pytorchs() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found, expected = ours.float()(value), reference.float()(value)
     assert all(map(torch.equal, found, expected))
-    assert kernels.plain()
+    assert plain()
 
 
 def test_data_of_any_layout() -> None:

@@ -129,12 +129,12 @@ def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
 def test_operators_keep_torchs_rules(map: Univariate, context: int, batch: int) -> None:
     transform, _ = _pair(5, (6,), context, map)
     assert isinstance(transform.conditioner, MADE)
-    method = transform.method
-    assert method is not None
+    kind = transform.kernel
+    assert kind is not None
     with torch.no_grad():
         offset, weights = transform.conditioner.pack((batch,), randn(batch, 2) if context else None)
     weights = [weight.detach() for weight in weights]
-    names = (*method.recipes, torch.arange(5))
+    names = (*kind.recipes, torch.arange(5))
     arguments = (*names, randn(batch, 5), offset.detach(), weights)
     torch.library.opcheck(operators.sweep, arguments, test_utils=TESTS)
     z, _, params, hidden = operators.sweep(*arguments)

@@ -15,6 +15,7 @@ import torch
 
 from invflow import kernels
 from invflow.conditioners import MADE
+from invflow.kernels import door
 from invflow.transforms import Autoregressive
 from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
@@ -84,22 +85,23 @@ def _transform(features: int, map: Univariate, inverse: str, **options: Any) -> 
     return perturbed(transform, scale=0.3)
 
 
-@pytest.mark.parametrize(("features", "choice"), [(16, "cached"), (17, "fixed_point")])
-def test_auto_does_not_take_them_before_they_are_measured(features: int, choice: str) -> None:
-    assert _transform(features, Affine(), "auto")._choice("cuda", served=True) == choice
+@pytest.mark.parametrize(("features", "sweeps"), [(16, True), (17, False)])
+def test_auto_does_not_take_them_before_they_are_measured(features: int, sweeps: bool) -> None:
+    there: Any = SimpleNamespace(device=torch.device("cuda"))
+    assert not door._takes(there.device, torch.float32, "auto")
+    assert _transform(features, Affine(), "auto")._sweeps(there) is sweeps
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_by_name_they_are_taken_on_a_card(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transform = _transform(3, Affine(), "compiled").to(dtype)
-    there: Any = SimpleNamespace(device=torch.device("cuda"))
-    monkeypatch.setattr(kernels, "usable", lambda device: device == "cuda")
-    assert transform._method(there) == "compiled"
-    monkeypatch.setattr(kernels, "usable", lambda device: False)
+    there = torch.device("cuda")
+    monkeypatch.setattr(door, "usable", lambda device: device == "cuda")
+    assert door._takes(there, dtype, "compiled")
+    monkeypatch.setattr(door, "usable", lambda device: False)
     with pytest.raises(ImportError, match=r"needs Triton 3\.5"):
-        transform._method(there)
+        door._takes(there, dtype, "compiled")
 
 
 def test_without_a_card_they_are_not_usable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,8 +121,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(sys.modules, "triton", module)
-    kernels = "invflow.kernels.gpu"
-    for name in [name for name in sys.modules if name.startswith(kernels)]:
+    for name in [name for name in sys.modules if name.startswith("invflow.kernels.gpu")]:
         monkeypatch.delitem(sys.modules, name)
     kernels.reason.cache_clear()
     assert reason in (kernels.reason("cuda") or "")

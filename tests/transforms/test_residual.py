@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from invflow.transforms import (
-    BASES,
+    ORTHONORMAL,
     Basis,
     Householder,
     Orthogonal,
@@ -45,7 +45,7 @@ FRESH: dict[str, Callable[..., Transform]] = {
     "planar": Planar,
     "radial": Radial,
     "householder": Householder,
-    **{f"sylvester-{name}": lambda d, n=name, **o: Sylvester(d, d, n, **o) for name in BASES},
+    **{f"sylvester-{name}": lambda d, n=name, **o: Sylvester(d, d, n, **o) for name in ORTHONORMAL},
 }
 fresh = pytest.mark.parametrize("build", FRESH.values(), ids=FRESH)
 

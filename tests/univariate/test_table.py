@@ -32,8 +32,10 @@ def test_configuration_does_not_change() -> None:
         Affine().bound = 2.0  # type: ignore[misc]
 
 
-def test_own_map_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"SinhArcsinh has no name yet"):
-        univariate(SinhArcsinh())
+def test_own_map_needs_no_name_and_may_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    map = SinhArcsinh(skew=0.5)
+    assert univariate(map) is map
+    assert univariates.describe(map) is map
+    assert univariates.from_recipe(univariates.to_recipe(map)) is map
     monkeypatch.setitem(UNIVARIATES, "sinh-arcsinh", SinhArcsinh)
     assert univariate(SinhArcsinh(skew=0.5)) == univariate({"name": "sinh-arcsinh", "skew": 0.5})

@@ -1,13 +1,14 @@
 """Causal networks: the parameters of each feature from the features before it."""
 
+from invflow._registry import Registry
 from invflow.conditioners.activation import ACTIVATIONS, Activation
 from invflow.conditioners.attention import Attention
 from invflow.conditioners.base import (
     CachedConditioner,
     Conditioner,
-    Decoder,
+    FeatureDecoder,
+    FeaturePullback,
     Plan,
-    Pullback,
     RecordingDecoder,
     ReversiblePlan,
 )
@@ -26,21 +27,19 @@ __all__ = [
     "Attention",
     "CachedConditioner",
     "Conditioner",
-    "Decoder",
+    "FeatureDecoder",
+    "FeaturePullback",
     "Layout",
     "MaskedConvolution",
     "Perceptron",
     "Plan",
-    "Pullback",
     "RecordingDecoder",
     "ReversiblePlan",
     "raster_order",
 ]
 
-#: Every conditioner that can be named.
-CONDITIONERS: dict[str, type[Conditioner]] = {
-    "made": MADE,
-    "lstm": LSTM,
-    "attention": Attention,
-    "convolution": MaskedConvolution,
-}
+#: Every conditioner that can be named; one of your own needs a name here to be saved.
+CONDITIONERS = Registry[type[Conditioner]](
+    "conditioner", "invflow.conditioners.CONDITIONERS", Conditioner
+)
+CONDITIONERS.update(made=MADE, lstm=LSTM, attention=Attention, convolution=MaskedConvolution)

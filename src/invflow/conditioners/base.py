@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from invflow._overrides import overridden
 from invflow._part import Part
 
 
@@ -43,7 +44,7 @@ class Conditioner(Part, ABC):
         """
 
 
-class Decoder(Protocol):
+class FeatureDecoder(Protocol):
     """Gives the parameters of one feature after another from cached state.
 
     After the last feature, `params` and `hidden` are all parameters [D * P, batch] and what a
@@ -95,7 +96,7 @@ class RecordingDecoder(ABC):
     def _parameters(self, feature: int) -> Tensor: ...
 
 
-class Pullback(Protocol):
+class FeaturePullback(Protocol):
     """The decoder in reverse: cotangents of parameters in, of features out, last one first.
 
     After the first feature, `z`, `params` and `hidden` hold the cotangents of the features as they
@@ -134,7 +135,7 @@ class Plan(ABC):
         """The plan as a string, for operators whose arguments are tensors and strings only."""
 
     @abstractmethod
-    def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
+    def decoder(self, offset: Tensor, weights: list[Tensor]) -> FeatureDecoder:
         """Return a decoder over the tensors."""
 
 
@@ -142,7 +143,7 @@ class ReversiblePlan(Plan):
     """A plan with a reverse sweep of its own, whose decoder need not be differentiable."""
 
     @abstractmethod
-    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> Pullback:
+    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> FeaturePullback:
         """Return the reverse of a decoder that has seen all features.
 
         Args:
@@ -170,6 +171,10 @@ class CachedConditioner(Conditioner):
 
     settled = Conditioner.settled | {"plan"}
     plan: Plan
+
+    def changed(self, base: type[CachedConditioner]) -> list[str]:
+        """Return what this object computes in another way than `base`, a class of its, does."""
+        return overridden(self, base, Part, ("_initialise", "settled", "changed"))
 
     @abstractmethod
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:

@@ -62,7 +62,7 @@ def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str,
     )
 
 
-class Decoder:
+class MADEDecoder:
     """The parameters of one feature after another, each from the features already given.
 
     Args:
@@ -159,7 +159,7 @@ class Decoder:
         self._z_rows[feature - self._first].copy_(z)
 
 
-class Pullback:
+class MADEPullback:
     """The decoder in reverse: cotangents of the parameters in, of the features out, last one first.
 
     Args:
@@ -295,13 +295,13 @@ class MADEPlan(ReversiblePlan):
         biases, rest = weights[:depth], weights[depth:]
         return [biases, rest[: -2 * blocks], rest[-2 * blocks : -blocks], rest[-blocks:]]
 
-    def decoder(self, offset: Tensor, weights: list[Tensor]) -> Decoder:
+    def decoder(self, offset: Tensor, weights: list[Tensor]) -> MADEDecoder:
         biases, gains, matrices, _ = self.unpack(weights)
-        return Decoder(self.layout, offset, biases, gains, matrices)
+        return MADEDecoder(self.layout, offset, biases, gains, matrices)
 
-    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> Pullback:
+    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> MADEPullback:
         _, gains, matrices, masks = self.unpack(weights)
-        return Pullback(self.layout, hidden, gains, matrices, masks)
+        return MADEPullback(self.layout, hidden, gains, matrices, masks)
 
     def gradients(
         self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor

@@ -41,17 +41,12 @@ class AutoregressiveFlow(Flow):
         transforms = _checks.positive_integer("transforms", transforms)
         hidden = _checks.widths("hidden_features", hidden_features)
         each = univariates.univariate(univariate)
-        build = (
-            CONDITIONERS[_checks.choice("conditioner", conditioner, CONDITIONERS)]
-            if isinstance(conditioner, str)
-            else conditioner
-        )
+        build = CONDITIONERS.choose(conditioner) if isinstance(conditioner, str) else conditioner
         if not callable(build) or isinstance(build, Conditioner):
             raise TypeError(
                 "conditioner must be a name, a class of conditioners or another callable that "
                 f"builds one for each transform, got a {type(conditioner).__name__}"
             )
-        names = [name for name, kind in CONDITIONERS.items() if kind is build]
         parts = [
             Autoregressive(
                 cast(Callable[..., Conditioner], build)(
@@ -75,7 +70,7 @@ class AutoregressiveFlow(Flow):
             "transforms": transforms,
             "hidden_features": list(hidden),
             "univariate": univariates.describe(each),
-            "conditioner": names[0] if names else conditioner,
+            "conditioner": CONDITIONERS.name_of(build) or conditioner,
             "order": order,
             "inverse": inverse,
             "input_bound": input_bound,

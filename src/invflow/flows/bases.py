@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow._registry import Registry
 from invflow.flows.base import Base
 from invflow.univariate import Univariate
 
@@ -350,16 +351,19 @@ def chosen(draws: Tensor, logits: Tensor, generator: torch.Generator | None) -> 
     return draws.take_along_dim(which, 0).squeeze(0)
 
 
-#: Every base that can be named. Add a class of your own here to use, save and load it.
-BASES: dict[str, Callable[..., Base]] = {
-    "normal": StandardNormal,
-    "diagonal": DiagonalNormal,
-    "full": FullNormal,
-    "student-t": StudentT,
-    "logistic": Logistic,
-    "uniform": Uniform,
-    "mixture": Mixture,
-}
+#: Every base that can be named; one of your own needs a name here to be saved.
+BASES = Registry[Callable[..., Base]]("base", "invflow.flows.BASES", Base)
+BASES.update(
+    {
+        "normal": StandardNormal,
+        "diagonal": DiagonalNormal,
+        "full": FullNormal,
+        "student-t": StudentT,
+        "logistic": Logistic,
+        "uniform": Uniform,
+        "mixture": Mixture,
+    }
+)
 
 
 def as_base(
@@ -386,7 +390,7 @@ def as_base(
         what = {"name": what}
     if isinstance(what, Mapping):
         fields = dict(what)
-        kind = BASES[_checks.choice("base", fields.pop("name", None), BASES)]
+        kind = BASES.choose(fields.pop("name", None))
         if getattr(kind, "takes_generator", False):
             fields["generator"] = generator
         return kind(features, **fields)
@@ -399,10 +403,8 @@ def as_base(
 
 def described(base: Base) -> dict[str, Any] | Base:
     """Return the mapping from which `as_base` rebuilds a base; a base without a name itself."""
-    for name, kind in BASES.items():
-        if kind is type(base):
-            return {"name": name, **base.config()}
-    return base
+    name = BASES.name_of(type(base))
+    return base if name is None else {"name": name, **base.config()}
 
 
 def check_suits(base: Base, each: Univariate) -> None:

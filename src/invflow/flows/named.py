@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, NoReturn, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from invflow import _checks, _saving
+from invflow import _saving
 from invflow._part import Part
+from invflow._registry import Registry, registering
 from invflow._sized import sized_by
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-NamedT = TypeVar("NamedT", bound="Named")
 
 
 class Named(Part):
     """A model that `config.json` and `model.safetensors` can hold.
 
     A subclass with a `name` of its own takes its configuration as arguments, and keeps it in
-    `config`.
+    `config`. By that name it stands in `FLOWS`.
     """
 
     #: The name under which the model is built and saved; None for one put together by hand.
@@ -30,12 +31,15 @@ class Named(Part):
     #: The arguments that rebuild it.
     config: dict[str, Any]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if (name := vars(cls).get("name")) is not None:
+            FLOWS[name] = cls
+
     @classmethod
     def kinds(cls) -> dict[str, Callable[..., Self]]:
         """Return this class and those derived from it, by name."""
-        return {
-            str(kind.name): kind for kind in _descendants(cls) if vars(kind).get("name") is not None
-        }
+        return {name: kind for name, kind in FLOWS.items() if issubclass(kind, cls)}
 
     def described(self) -> dict[str, Any]:
         """Return the name and the configuration, as `build` takes them.
@@ -43,19 +47,20 @@ class Named(Part):
         Raises:
             ValueError: a model without a name, or with a part that has none.
         """
+        name, own = FLOWS.name_of(type(self)), type(self).__name__
         if self.name is None:
             raise ValueError(
-                f"flow: a {type(self).__name__} put together by hand has no configuration to save; "
+                f"flow: a {own} put together by hand has no configuration to save; "
                 "save its state_dict() instead"
             )
+        if name is None:
+            raise ValueError(
+                f"flow: the class {own} has no name, only its parent has ({self.name!r}): give it "
+                'one in its body, name = "my-name", or save its state_dict() instead'
+            )
         for key, value in self.config.items():
-            try:
-                json.dumps(value)
-            except TypeError as error:
-                raise ValueError(
-                    f"{key}: only a flow whose {key} was given by name can be saved, got {value!r}"
-                ) from error
-        return {"name": self.name, **self.config}
+            json.dumps(value, default=partial(_nameless, key))
+        return {"name": name, **self.config}
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
@@ -123,6 +128,10 @@ class Named(Part):
         return model.to(device=device)
 
 
+#: Every flow that can be named.
+FLOWS = Registry[type[Named]]("name", "invflow.flows.named.FLOWS", Named)
+
+
 def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
     """Return what a model's parts are, by their paths: their classes, and attributes of a twin."""
     names = {
@@ -184,8 +193,7 @@ def build(name: str, **config: Any) -> Any:
         >>> build("iaf", features=3, transforms=2).features
         3
     """
-    kinds = Named.kinds()
-    return kinds[_checks.choice("name", name, kinds)](**config)
+    return cast(Any, FLOWS.choose(name))(**config)
 
 
 def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
@@ -208,7 +216,10 @@ def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
     return build(**config, generator=generator)
 
 
-def _descendants(cls: type[NamedT]) -> Iterator[type[NamedT]]:
-    yield cls
-    for child in cls.__subclasses__():
-        yield from _descendants(child)
+def _nameless(key: str, part: Any) -> NoReturn:
+    """Raise the error for a part of a configuration that is not given by name."""
+    remedy = registering(part if isinstance(part, type) else type(part))
+    raise ValueError(
+        f"{key}: only a flow whose {key} was given by name can be saved, got {part!r}"
+        + (f"; give its class a name before the flow is built: {remedy}" if remedy else "")
+    )

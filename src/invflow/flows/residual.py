@@ -166,7 +166,7 @@ class Sylvester(_ResidualFlow):
         checkpoint: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        _checks.choice("basis", basis, _transforms.BASES)
+        _checks.choice("basis", basis, _transforms.ORTHONORMAL)
 
         def step(k: int) -> Transform:
             kind = Permuted(reverse=bool(k % 2)) if basis == "triangular" else basis

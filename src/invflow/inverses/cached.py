@@ -7,41 +7,66 @@ the conditioner has one (`reverse`), otherwise the sweep differentiated (`replay
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 from torch import Tensor
 
-from invflow import univariate as univariates
+from invflow._operator import call
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Conditioner, ReversiblePlan
 from invflow.inverses import replay, reverse
-from invflow.inverses.decode import Method, call
-from invflow.univariate import Univariate
-
-__all__ = ["Method", "method", "solve"]
+from invflow.inverses.decode import Method
+from invflow.inverses.pair import Pair
 
 
-def method(conditioner: Conditioner, univariate: Univariate, input_bound: float) -> Method | None:
-    """Return how the cached inverse of this pair works, None for want of a decoder."""
-    for name, kind in CONDITIONERS.items():
-        if kind is type(conditioner) and isinstance(conditioner, CachedConditioner):
-            plan, recipe = conditioner.plan, univariates.to_recipe(univariate)
-            return Method(name, plan, univariate, plan.recipe, recipe, input_bound)
-    return None
+def method(pair: Pair) -> Method | None:
+    """Return how the cached inverse of a pair works, None if it has none: see `refusal`."""
+    conditioner, univariate, input_bound = pair
+    if not isinstance(conditioner, CachedConditioner) or refusal(conditioner):
+        return None
+    kind = CONDITIONERS.name_of(_sweeping(conditioner)) or ""
+    return Method(kind, conditioner.plan, univariate, input_bound)
 
 
-def solve(
-    method: Method, x: Tensor, offset: Tensor, weights: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return the z that an autoregressive transform maps to `x`, and its parameters there.
+def refusal(conditioner: Conditioner) -> str | None:
+    """Return why a conditioner has no cached inverse; None if it has one.
+
+    What a subclass computes in its own way, the sweep of its parent does not know.
+    """
+    name = type(conditioner).__name__
+    if not isinstance(conditioner, CachedConditioner):
+        return name
+    changed = conditioner.changed(_sweeping(conditioner))
+    return f"{name}, which has a {changed[0]} of its own" if changed else None
+
+
+def _sweeping(conditioner: CachedConditioner) -> type[CachedConditioner]:
+    """Return the class whose sweep it is: one with a name, otherwise the one that packs for it."""
+    kinds = [kind for kind in type(conditioner).__mro__ if issubclass(kind, CachedConditioner)]
+    named = (kind for kind in kinds if CONDITIONERS.name_of(kind) is not None)
+    packing = next(kind for kind in kinds if "pack" in vars(kind))
+    return next(named, packing)
+
+
+def solve(method: Method, pair: Pair, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the z that an autoregressive transform maps to `x`, with its first derivatives.
 
     Args:
-        method: what the tensors mean.
-        x: data, [features, batch].
-        offset: the conditioner's packed offset, [units, batch].
-        weights: the conditioner's packed weights.
+        method: the pair's.
+        pair: what is inverted.
+        x: data, (*batch, features).
+        context: as the conditioner wants it.
 
     Returns:
-        z, [features, batch], and the parameters, [features, outputs, batch]; both differentiable
-        with respect to all tensors.
+        z, shaped like `x`, and the parameters there, (*batch, features, outputs); in the precision
+        of the conditioner.
     """
-    way = reverse if isinstance(method.plan, ReversiblePlan) else replay
-    z, params, _ = call(way.Solve, method, x, offset, *weights)
-    return z, params.unflatten(0, (x.shape[0], method.univariate.parameters))
+    batch, features = x.shape[:-1], x.shape[-1]
+    offset, weights = cast(CachedConditioner, pair.conditioner).pack(batch, context)
+    columns = x.reshape(math.prod(batch), features).t().to(offset.dtype)
+    sweep = (
+        reverse.ReversedSweep if isinstance(method.plan, ReversiblePlan) else replay.ReplayedSweep
+    )
+    z, params, _ = call(sweep, method, columns, offset, *weights)
+    rows = params.unflatten(0, (features, pair.univariate.parameters)).permute(2, 0, 1)
+    return z.t().reshape(x.shape), rows.reshape(*batch, *rows.shape[1:])

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from invflow import univariate as univariates
+from invflow._folded import folded
+from invflow._held import Held
 from invflow._operator import fake, mapped, operator
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Plan
 from invflow.conditioners.soft_clip import soft_clip
@@ -32,14 +32,29 @@ class Method:
 
     Plan and map also stand here as strings, which is how the operators take them, and by which
     methods are compared. What the conditioner reads of features is bounded: see `soft_clip`.
+
+    Args:
+        kind: the name of the conditioner; "" for one without a name.
+        plan: its plan.
+        univariate: the map.
+        input_bound: the bound of what the conditioner reads.
     """
 
     kind: str
     plan: Plan = dataclasses.field(compare=False)
     univariate: Univariate = dataclasses.field(compare=False)
-    plan_recipe: str
-    univariate_recipe: str
     input_bound: float = math.inf
+    plan_recipe: str = dataclasses.field(init=False)
+    univariate_recipe: str = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        recipe = self.plan.recipe if self.kind else _PLANS.string(self.plan)
+        object.__setattr__(self, "plan_recipe", recipe)
+        object.__setattr__(self, "univariate_recipe", univariates.to_recipe(self.univariate))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied by being made anew, as strings may be those of one process alone."""
+        return Method, (self.kind, self.plan, self.univariate, self.input_bound)
 
     @property
     def recipes(self) -> tuple[str, str, float]:
@@ -47,21 +62,15 @@ class Method:
         return self.plan_recipe, self.univariate_recipe, self.input_bound
 
 
+#: The plans of conditioners without a name.
+_PLANS: Held[Plan] = Held()
+
+
 def plan_of(kind: str, recipe: str) -> Plan:
     """Return the plan of a conditioner's name and its recipe."""
+    if not kind:
+        return _PLANS[recipe]
     return cast(type[CachedConditioner], CONDITIONERS[kind]).plan_from(recipe)
-
-
-def call(function: type[Function], method: Method, *tensors: Tensor) -> Any:
-    """Apply an autograd function; its operator alone where there is no gradient to be taken.
-
-    (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
-    """
-    enabled = torch.is_grad_enabled()
-    wanted = enabled and any(tensor.requires_grad for tensor in tensors)
-    if not enabled or (torch.compiler.is_compiling() and not wanted):
-        return cast(Any, function).forward(method, *tensors)
-    return cast(Any, function).apply(method, *tensors)
 
 
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
@@ -110,84 +119,6 @@ def _(
     )
 
 
-def folded(
-    operator: Callable[..., tuple[Tensor, ...]],
-    names: int,
-    axes: Sequence[int],
-    result_axes: Sequence[int],
-    info: Any,
-    in_dims: Any,
-    arguments: Any,
-) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """Run a sweep under vmap: fold the new dimension into the batch.
-
-    Where weights, or what has no batch, are mapped over, there is one sweep for each of them.
-
-    Args:
-        operator: the sweep: what has no batch, then tensors that have, then the weights.
-        names: how many arguments have no batch.
-        axes: where the tensors have it, first (0) or last (-1).
-        result_axes: where the results have it.
-        info: vmap's, with the size of the new dimension.
-        in_dims: where each argument has the new dimension, or None.
-        arguments: of the operator.
-    """
-    size = info.batch_size
-    shared, tensors, weights = arguments[:names], arguments[names:-1], arguments[-1]
-    shared_dims, tensor_dims, weight_dims = in_dims[:names], in_dims[names:-1], in_dims[-1]
-    spread = [
-        _spread(tensor, dim, axis, size)
-        for tensor, dim, axis in zip(tensors, tensor_dims, axes, strict=True)
-    ]
-    places = [0 if axis == 0 else 1 for axis in result_axes]
-    if any(dim is not None for dim in (*shared_dims, *weight_dims)):
-        runs = [
-            operator(
-                *_selected(shared, shared_dims, i),
-                *(tensor.select(place, i) for tensor, place in spread),
-                _selected(weights, weight_dims, i),
-            )
-            for i in range(size)
-        ]
-        stacked = tuple(torch.stack(results) for results in zip(*runs, strict=True))
-        return stacked, (0,) * len(stacked)
-    flat = (tensor.flatten(place, place + 1) for tensor, place in spread)
-    results = operator(*shared, *flat, weights)
-    first, place = spread[0]
-    shape = first.shape[place : place + 2]
-    unfolded = (
-        result.unflatten(place, shape) for result, place in zip(results, places, strict=True)
-    )
-    return tuple(unfolded), tuple(places)
-
-
-def _spread(tensor: Tensor, dim: int | None, axis: int, size: int) -> tuple[Tensor, int]:
-    """Put the new dimension before the batch; return where that is, too."""
-    own = tensor.ndim - (dim is not None)
-    place = 0 if axis == 0 else own - 1
-    if dim is not None:
-        return tensor.movedim(dim, place), place
-    shape = [*tensor.shape[:place], size, *tensor.shape[place:]]
-    return tensor.unsqueeze(place).expand(shape), place
-
-
-def _selected(arguments: Sequence[Any], dims: Sequence[int | None], i: int) -> list[Any]:
-    return [selected(argument, dim, i) for argument, dim in zip(arguments, dims, strict=True)]
-
-
-def selected(tensor: Tensor, dim: int | None, i: int) -> Tensor:
-    """Return element i of a tensor that is mapped over, or the tensor if it is not."""
-    return tensor if dim is None else tensor.select(dim, i)
-
-
 @mapped(decode)
 def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(decode, 4, (-1, -1), (-1, -1, -1), info, in_dims, arguments)
-
-
-def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-    """Refuse: the derivative of a gradient."""
-    raise RuntimeError(
-        "the cached inverse has first derivatives only; "
-        'for higher ones build the transform with inverse="passes"'
-    )

@@ -1,14 +1,16 @@
 r"""The inverse of an autoregressive transform as a fixed point, and its implicit gradient.
 
-$z \leftarrow v(x; P(r(z), c))$, with v the inverse of the univariate map and r clipping what the
-conditioner reads, has feature d right after d
-rounds, whatever it started from, and all of them usually far sooner (Song et al. 2021,
-arXiv 2002.03629). With $A = \partial v / \partial z$ at the solution, strictly triangular, the
-implicit function theorem gives for a cotangent g of z
+$z \leftarrow v(x; p)$, $p = P(r(z), c)$, with v the inverse of the univariate map and r clipping
+what the conditioner reads, has feature d right after d rounds, whatever it started from, and all of
+them usually far sooner (Song et al. 2021, arXiv 2002.03629). What comes out are z and the
+parameters p of the last round. Write $\theta$ for the data, the context and the weights. With
+$A = \partial v(x; P(r(z), c)) / \partial z$ at the solution, strictly triangular, and
+$B = \partial p / \partial z$, the implicit function theorem gives for cotangents g of z and h of p
 
-$$w = g + A^T w, \qquad \bar\theta = (\partial v / \partial \theta)^T w$$
+$$w = g + B^T h + A^T w, \qquad
+\bar\theta = (\partial v / \partial \theta)^T w + (\partial p / \partial \theta)^T h,$$
 
-for $\theta$ the data, the context and the weights; w is found by the same iteration.
+where $\theta$ varies and z does not; w is found by the same iteration.
 """
 
 from __future__ import annotations
@@ -22,76 +24,75 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.func import functional_call, vjp
 
-from invflow.conditioners import Conditioner
 from invflow.conditioners.soft_clip import soft_clip
-from invflow.univariate import Univariate
+from invflow.inverses.pair import Pair
 
 #: Larger guesses than this do not come any closer; they only overflow.
 _LARGE = 1e4
+#: z and the parameters there.
+Solution = tuple[Tensor, Tensor]
 
 
-def solve(
-    conditioner: Conditioner,
-    univariate: Univariate,
-    input_bound: float,
-    x: Tensor,
-    context: Tensor | None,
-    tolerance: float | None,
-) -> Tensor:
-    """Return the z that an autoregressive transform maps to `x`, differentiable.
+def solve(pair: Pair, x: Tensor, context: Tensor | None, tolerance: float | None) -> Solution:
+    """Return the z that an autoregressive transform maps to `x`, with its first derivatives.
 
     Args:
-        conditioner: gives the parameters.
-        univariate: the map of each feature.
-        input_bound: the bound of what the conditioner reads.
+        pair: what is inverted.
         x: data, (*batch, features).
         context: as the conditioner wants it.
-        tolerance: stop when no feature moves by more than this times max(1, |feature|), and on
-            the way back by more than this times the largest cotangent of the same vector;
+        tolerance: stop when no feature moves by more than this times max(1, |feature|), and in the
+            backward pass by more than this times the largest cotangent of the same vector;
             None for eight units of rounding.
+
+    Returns:
+        z, shaped like `x`, and the parameters there, (*batch, features, outputs).
     """
+    conditioner = pair.conditioner
     state = {**dict(conditioner.named_parameters()), **dict(conditioner.named_buffers())}
-    limit = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
-    step = _Step(conditioner, univariate, input_bound, list(state), limit, x.device.type)
+    step = _Step(pair, list(state), tolerance, x)
     contexts = () if context is None else (context,)
-    apply = cast(Callable[..., Tensor], _Solve.apply)
+    apply = cast(Callable[..., Solution], _Solve.apply)
     return apply(step, x, *contexts, *state.values())
 
 
 class _Step:
-    """One round, z -> v(x; P(r(z), context)), as a pure function of tensors."""
+    """One round, z -> v(x; p) and p = P(r(z), context), as a pure function of tensors.
 
-    def __init__(
-        self,
-        conditioner: Conditioner,
-        univariate: Univariate,
-        input_bound: float,
-        names: list[str],
-        limit: float,
-        device: str,
-    ) -> None:
-        # The way back, which may come after autocast has ended, is in the precision of the way in.
+    Args:
+        pair: what is inverted.
+        names: those of the conditioner's tensors.
+        tolerance: the caller's.
+        x: data.
+    """
+
+    def __init__(self, pair: Pair, names: list[str], tolerance: float | None, x: Tensor) -> None:
+        # The backward pass, which may come after autocast has ended, is in the precision of this.
+        device = x.device.type
         self.autocast = partial(
             torch.autocast,
             device,
             dtype=torch.get_autocast_dtype(device),
             enabled=torch.is_autocast_enabled(device),
         )
-        self.conditioner = conditioner
-        self.univariate = univariate
-        self.input_bound = input_bound
+        self.pair = pair
         self.names = names
-        self.limit = limit
-        self.features = conditioner.features
+        self.features = x.shape[-1]
+        self.rounding = 8 * torch.finfo(x.dtype).eps
+        self.limit = self.rounding if tolerance is None else tolerance
 
-    def __call__(self, z: Tensor, x: Tensor, *tensors: Tensor) -> Tensor:
+    def __call__(self, z: Tensor, x: Tensor, *tensors: Tensor) -> Solution:
+        with self.autocast():
+            params = self.params(z, *tensors)
+            return self.pair.univariate.inverse(x, params)[0], params
+
+    def params(self, z: Tensor, *tensors: Tensor) -> Tensor:
+        """Return the parameters at z."""
         cut = len(tensors) - len(self.names)
         context, state = tensors[:cut], tensors[cut:]
         values = dict(zip(self.names, state, strict=True))
+        lent = partial(functional_call, self.pair.conditioner, values)
         with self.autocast():
-            read = soft_clip(z, self.input_bound)
-            params = functional_call(self.conditioner, values, (read, *context))
-            return self.univariate.inverse(x, params)[0]
+            return lent((soft_clip(z, self.pair.input_bound), *context))
 
     def settled(self, before: Tensor, after: Tensor, scale: Tensor) -> bool:
         """Whether nothing has moved by more than the limit times `scale`."""
@@ -110,36 +111,39 @@ def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: An
         )
         for i in range(info.batch_size)
     ]
-    if isinstance(runs[0], Tensor):
-        return torch.stack(runs), 0
     return tuple(torch.stack(results) for results in zip(*runs, strict=True)), 0
 
 
 class _Solve(Function):
     @staticmethod
-    def forward(step: _Step, x: Tensor, *tensors: Tensor) -> Tensor:
-        guess, z = torch.zeros_like(x), x
+    def forward(step: _Step, x: Tensor, *tensors: Tensor) -> Solution:
+        guess, z, params = torch.zeros_like(x), x, x
         for exact in range(1, step.features + 1):
-            z = step(guess, x, *tensors)
+            z, params = step(guess, x, *tensors)
             # A feature that is not exact yet may be anything, but only as a moderate number does
             # it stay out of the features before it, whose weights for it are zero.
             if step.settled(guess, z, z.abs().clamp(min=1)):
-                break
+                # The parameters are those at the guess, which is z up to rounding, if no more was
+                # tolerated. (After the last round of all they are those at z: they read the
+                # features before the last, and these were exact.)
+                if step.limit > step.rounding and exact < step.features:
+                    params = step.params(z, *tensors)
+                return z, params
             guess = z.nan_to_num(0.0, 0.0, 0.0)
             rest = guess[..., exact:].clamp(-_LARGE, _LARGE)
             guess = torch.cat([guess[..., :exact], rest], -1)
-        return z
+        return z, params
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
         ctx.step, *tensors = inputs
-        ctx.save_for_backward(output, *tensors)
+        ctx.save_for_backward(output[0], *tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[1:]
         apply = cast(Callable[..., tuple[Tensor, ...]], _Pull.apply)
-        gradients = iter(apply(ctx.step, wanted, cotangents[0], *ctx.saved_tensors))
+        gradients = iter(apply(ctx.step, wanted, *cotangents, *ctx.saved_tensors))
         return None, *(next(gradients) if needed else None for needed in wanted)
 
     @staticmethod
@@ -150,12 +154,12 @@ class _Solve(Function):
 class _Pull(Function):
     @staticmethod
     def forward(
-        step: _Step, wanted: tuple[bool, ...], g: Tensor, z: Tensor, *tensors: Tensor
+        step: _Step, wanted: tuple[bool, ...], g: Tensor, h: Tensor, z: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        def of_z(z: Tensor) -> Tensor:
+        def of_z(z: Tensor) -> Solution:
             return step(z, *tensors)
 
-        def of_wanted(*chosen: Tensor) -> Tensor:
+        def of_wanted(*chosen: Tensor) -> Solution:
             rest = iter(chosen)
             pairs = zip(tensors, wanted, strict=True)
             return step(z, *(next(rest) if needed else tensor for tensor, needed in pairs))
@@ -163,12 +167,12 @@ class _Pull(Function):
         pull_z = vjp(of_z, z)[1]
         w = g
         for _ in range(step.features):
-            before, w = w, g + pull_z(w)[0]
+            before, w = w, g + pull_z((w, h))[0]
             # Relative to the cotangent itself, which may be of any size.
             if step.settled(before, w, w.abs().amax(-1, keepdim=True)):
                 break
         chosen = [tensor for tensor, needed in zip(tensors, wanted, strict=True) if needed]
-        return vjp(of_wanted, *chosen)[1](w)
+        return vjp(of_wanted, *chosen)[1]((w, h))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -12,8 +12,6 @@ pass forwards and one back, and the memory that of one pass.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,35 +19,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow import univariate as univariates
-from invflow._operator import fake, mapped, operator
+from invflow._folded import selected
+from invflow._operator import call, fake, mapped, no_second_derivative, operator
+from invflow._torch import functional
 from invflow.conditioners.soft_clip import soft_clip
-from invflow.inverses.decode import (
-    Method,
-    Solution,
-    call,
-    decode,
-    no_second_derivative,
-    plan_of,
-    selected,
-    unmixed,
-)
-
-
-@contextmanager
-def _functional() -> Generator[None]:
-    """Let torch.func work inside an operator.
-
-    It does by itself, but not when the operator runs under a dispatch mode (torch's counter of
-    operations, the first run of a compiled graph), whose exclusions would hide it from its own.
-    """
-    keys = torch._C.DispatchKey  # pyright: ignore[reportPrivateUsage]
-    guard = torch._C._SetExcludeDispatchKeyGuard  # pyright: ignore[reportPrivateUsage]
-    with (
-        guard(keys.FuncTorchGradWrapper, False),
-        guard(keys.FuncTorchDynamicLayerFrontMode, False),
-        guard(keys.FuncTorchDynamicLayerBackMode, False),
-    ):
-        yield
+from invflow.inverses.decode import Method, Solution, decode, plan_of, unmixed
 
 
 @operator
@@ -91,7 +65,7 @@ def replay(
             decoder.append(feature, soft_clip(again[-1], input_bound))
         return torch.stack(again), decoder.params
 
-    with unmixed(x), _functional():
+    with unmixed(x), functional():
         gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
     # Clones, because an operator must not return its arguments, in the order of memory that the
     # compiler is told.
@@ -132,7 +106,7 @@ def _(info: Any, in_dims: Any, *arguments: Any) -> tuple[list[Tensor], list[int]
     return stacked, [0] * len(stacked)
 
 
-class Solve(Function):
+class ReplayedSweep(Function):
     """`decode` with its gradient."""
 
     generate_vmap_rule = True

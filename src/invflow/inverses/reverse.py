@@ -18,18 +18,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from invflow._operator import fake, mapped, operator
+from invflow._folded import folded
+from invflow._operator import call, fake, mapped, no_second_derivative, operator
 from invflow.conditioners import ReversiblePlan
 from invflow.conditioners.soft_clip import soft_clip, soft_clip_slope
-from invflow.inverses.decode import (
-    Method,
-    Solution,
-    call,
-    decode,
-    folded,
-    no_second_derivative,
-    plan_of,
-)
+from invflow.inverses.decode import Method, Solution, decode, plan_of
 
 
 @operator
@@ -81,7 +74,7 @@ def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(decode_pullback, 2, (-1,) * 3, (-1,) * 3, info, in_dims, arguments)
 
 
-class Solve(Function):
+class ReversedSweep(Function):
     """`decode` with its gradient."""
 
     generate_vmap_rule = True

@@ -6,35 +6,12 @@ for, one whose storage was freed. Its address is then 0, or that of something el
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
-_TYPES = frozenset((Tensor, Parameter))
+from invflow._torch import dense
 
-
-def _kinds(device: str) -> tuple[Any, Any]:
-    """Return the dispatch keys of plain tensors, and of those made in inference mode.
-
-    Every other kind has one more: sparse, quantised, functional, batched, fake, conjugate, zero.
-    """
-    inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
-    names = device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView"
-    backend, autocast, *autograd = (
-        inner.DispatchKeySet(getattr(inner.DispatchKey, name)) for name in names
-    )
-    return backend | autocast | autograd[0] | autograd[1], backend | autocast
-
-
-_KINDS = *_kinds("CPU"), *_kinds("CUDA")
-_keys: Any = torch._C._dispatch_keys  # pyright: ignore[reportPrivateUsage]
-
-
-def dense(tensor: Tensor) -> bool:
-    """Return whether a tensor is of the plain kind, on a CPU or on CUDA."""
-    return type(tensor) in _TYPES and _keys(tensor) in _KINDS
+__all__ = ["check_memory", "dense", "packed", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:

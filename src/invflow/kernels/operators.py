@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from invflow._operator import fake, mapped, operator
+from invflow._folded import folded
+from invflow._operator import call, fake, mapped, no_second_derivative, operator
 from invflow.conditioners.soft_clip import soft_clip
 from invflow.conditioners.sweep import MADEPlan
-from invflow.inverses.decode import Method, call, folded, no_second_derivative
+from invflow.kernels.reference import packed
+from invflow.kernels.structure import Kind, Link
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -133,20 +135,36 @@ def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(reverse_sweep, 4, axes, (0, -1, -1), info, in_dims, arguments)
 
 
-class Solve(Function):
+def solve(kind: Kind, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the z that one transform maps to `x`, and log|det dz/dx|, as torch can trace it.
+
+    Args:
+        kind: of the transform.
+        link: its tensors.
+        x: data, [batch, features].
+
+    Returns:
+        z, [batch, features], and log-determinants, [batch]; differentiable once with respect to all
+        tensors.
+    """
+    order = torch.arange(x.shape[1], device=x.device) if link.order is None else link.order
+    offset, weights = packed(kind.plan, link)
+    z, ladj, _, _ = call(KernelSweep, kind, order, x, offset.expand(len(x), -1).t(), *weights)
+    return z, ladj
+
+
+class KernelSweep(Function):
     """`sweep` with its gradient."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        method: Method, order: Tensor, x: Tensor, offset: Tensor, *weights: Tensor
-    ) -> Solution:
-        return sweep(*method.recipes, order, x, offset, list(weights))
+    def forward(kind: Kind, order: Tensor, x: Tensor, offset: Tensor, *weights: Tensor) -> Solution:
+        return sweep(*kind.recipes, order, x, offset, list(weights))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Solution) -> None:
-        ctx.method, order, _, _, *weights = inputs
+        ctx.kind, order, _, _, *weights = inputs
         z, _, params, hidden = output
         ctx.save_for_backward(order, z, params, hidden, *weights)
         ctx.mark_non_differentiable(params, hidden)
@@ -159,11 +177,10 @@ class Solve(Function):
         bar_z = torch.zeros_like(z) if bar_z is None else bar_z
         bar_ladj = torch.zeros_like(z[:, 0]) if bar_ladj is None else bar_ladj
         bar_x, bar_params, deltas = call(
-            _Pull, ctx.method, order, z, params, hidden, bar_z, bar_ladj, *weights
+            _Pull, ctx.kind, order, z, params, hidden, bar_z, bar_ladj, *weights
         )
-        plan = cast(MADEPlan, ctx.method.plan)
-        read = soft_clip(z.index_select(1, order).t(), ctx.method.input_bound)
-        offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
+        read = soft_clip(z.index_select(1, order).t(), ctx.kind.input_bound)
+        offset, gradients = ctx.kind.plan.gradients(weights, read, hidden, deltas, bar_params)
         return None, None, bar_x, offset, *gradients
 
 
@@ -173,9 +190,9 @@ class _Pull(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(method: Method, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(kind: Kind, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         order, z, params, hidden, bar_z, bar_ladj, *weights = tensors
-        return reverse_sweep(*method.recipes, order, z, params, hidden, bar_z, bar_ladj, weights)
+        return reverse_sweep(*kind.recipes, order, z, params, hidden, bar_z, bar_ladj, weights)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

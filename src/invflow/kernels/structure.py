@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -12,6 +13,33 @@ from typing import NamedTuple
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
+from invflow.conditioners.sweep import MADEPlan
+from invflow.univariate import Univariate
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What transforms have in common that one call of the kernels can take.
+
+    Args:
+        plan: of their conditioners.
+        univariate: their map.
+        input_bound: the bound of what their conditioners read.
+        recipe: the map's, with the name by which the kernels know it.
+
+    Attributes:
+        recipes: the plan's, the map's and the bound, as operators take them; kinds are compared
+            by these.
+    """
+
+    plan: MADEPlan = dataclasses.field(compare=False)
+    univariate: Univariate = dataclasses.field(compare=False)
+    input_bound: float = dataclasses.field(compare=False)
+    recipe: dataclasses.InitVar[str]
+    recipes: tuple[str, str, float] = dataclasses.field(init=False)
+
+    def __post_init__(self, recipe: str) -> None:
+        object.__setattr__(self, "recipes", (self.plan.recipe, recipe, self.input_bound))
 
 
 class Link(NamedTuple):

@@ -3,7 +3,7 @@
 from invflow.transforms.actnorm import ActNorm
 from invflow.transforms.autoregressive import Autoregressive
 from invflow.transforms.base import Transform
-from invflow.transforms.basis import BASES, Basis, Orthogonal, Permuted, Reflected
+from invflow.transforms.basis import ORTHONORMAL, Basis, Orthogonal, Permuted, Reflected
 from invflow.transforms.batchnorm import BatchNorm
 from invflow.transforms.bounded import Sigmoid, Softplus
 from invflow.transforms.circles import Circles
@@ -21,7 +21,7 @@ from invflow.transforms.sylvester import Sylvester
 from invflow.transforms.triangular import UnitTriangular
 
 __all__ = [
-    "BASES",
+    "ORTHONORMAL",
     "ActNorm",
     "Autoregressive",
     "Basis",

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invflow import _checks, kernels
-from invflow.conditioners import MADE, CachedConditioner, Conditioner
-from invflow.conditioners.soft_clip import soft_clip
+from invflow._overrides import overridden
+from invflow._part import Part
+from invflow._torch import hooked
+from invflow.conditioners import Conditioner
 from invflow.inverses import cached, fixed_point, passes
-from invflow.kernels.dense import check_memory, dense
+from invflow.inverses.pair import Pair
 from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
+#: What a subclass may define without being called for it by itself.
+_SILENT = ("flaw", "domain", "codomain", "pure", "joins")
 
 
 class Autoregressive(Transform):
@@ -114,6 +117,10 @@ class Autoregressive(Transform):
     univariate: Univariate
     #: How the inverse is taken; see `inverse` above.
     inverse_method: str
+    #: How it is taken in one sweep, None if it cannot be.
+    method: cached.Method | None
+    #: What kernels take the transform for, None if there are none.
+    kernel: kernels.Kind | None
     #: Of a module that was pickled before there were bounds, too.
     _input_bound: float = math.inf
 
@@ -135,33 +142,40 @@ class Autoregressive(Transform):
 
     def _join(self) -> None:
         """See whether what has to fit does, and keep what follows from it."""
-        conditioner, univariate = self.conditioner, self.univariate
+        pair = conditioner, univariate, _ = self._pair()
         inverse = _checks.choice("inverse", self.inverse_method, INVERSES)
         if conditioner.outputs != univariate.parameters:
             raise ValueError(
                 f"conditioner must give {univariate.parameters} parameters per feature for "
                 f"{univariate!r}, got {conditioner.outputs}"
             )
-        method = cached.method(conditioner, univariate, self.input_bound)
-        if inverse == "cached" and method is None:
-            raise ValueError(
-                f'inverse="cached" needs a conditioner with a decoder, '
-                f"got {type(conditioner).__name__}"
-            )
-        served = kernels.serves(conditioner, univariate)
-        if inverse == "compiled" and not served:
-            raise ValueError(
-                'inverse="compiled" needs a MADE without norm and an affine, gated or additive '
-                f"map, got {type(conditioner).__name__} and {univariate!r}"
-            )
-        if inverse == "compiled" and not any(map(kernels.usable, kernels.DTYPES)):
-            raise _unusable("cpu")
-        self.method, self._compiled = method, served
+        if inverse == "cached" and (why := cached.refusal(conditioner)):
+            raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
+        if inverse == "compiled":
+            kernels.check(conditioner, univariate)
+        self.method, self.kernel = cached.method(pair), kernels.kind(*pair)
+        self._alone = bool(overridden(self, Autoregressive, Part, _SILENT))
 
     @property
     def input_bound(self) -> float:
         """The bound of what the conditioner reads of a feature; infinite for none. It is fixed."""
         return self._input_bound
+
+    def _pair(self) -> Pair:
+        return Pair(self.conditioner, self.univariate, self.input_bound)
+
+    @property
+    def joins(self) -> kernels.Kind | None:
+        """What neighbours are to have in common with this to be mapped in one call; None if alone.
+
+        A transform that computes something of its own, or with hooks, has to be called.
+        """
+        alone = self._alone or hooked(self)
+        return self.kernel if self._served and not alone else None
+
+    @property
+    def _served(self) -> bool:
+        return self.kernel is not None and self.inverse_method in ("auto", "compiled")
 
     def _ordered(self, values: Tensor) -> Tensor:
         order = self.order
@@ -172,131 +186,42 @@ class Autoregressive(Transform):
         return values if order is None else values.index_select(-1, order.argsort())
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        link = self._kernel_link(z, context)
-        if link is not None:
-            return chain(self, [link], z, inverse=False)
+        if self._served:
+            mapped = kernels.map((self,), z, context, inverse=False)
+            if mapped is not None:
+                return mapped
         z = self._ordered(z)
-        x, ladj = self.univariate.forward(z, self._params(z, context))
+        x, ladj = self.univariate.forward(z, self._pair().params(z, context))
         return self._restored(x), ladj.sum(-1)
 
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        link = self._kernel_link(x, context)
-        if link is not None:
-            return chain(self, [link], x, inverse=True)
-        method = self._method(x)
-        if method == "compiled":
-            link = self.link(x.shape[:-1], context)
-            rows = x.reshape(math.prod(x.shape[:-1]), self.features).to(link.weight.dtype)
-            z, ladj = kernels.solve(cast(cached.Method, self.method), link, rows)
-            return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
-        x = self._ordered(x)
-        match method:
-            case "cached":
-                z, ladj = self._sweep(x, context)
-                return self._restored(z), ladj
-            case "fixed_point":
-                z = fixed_point.solve(*self._parts(), x, context, self.tolerance)
-            case _:
-                z = passes.solve(*self._parts(), x, context)
-        _, ladj = self.univariate.forward(z, self._params(z, context))
-        return self._restored(z), -ladj.sum(-1)
+        if self._served:
+            mapped = kernels.map((self,), x, context, inverse=True)
+            if mapped is not None:
+                return mapped
+        z, params = self._solve(self._ordered(x), context)
+        _, ladj = self.univariate.forward(z, params)
+        return self._restored(z).to(x.dtype), -ladj.sum(-1).to(x.dtype)
 
-    def _params(self, z: Tensor, context: Tensor | None) -> Tensor:
-        return self.conditioner(soft_clip(z, self.input_bound), context)
+    def _solve(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the z that is mapped to `x`, both in order, and the parameters there."""
+        pair, method = self._pair(), self.method
+        if self.inverse_method == "passes":
+            return passes.solve(pair, x, context)
+        if method is not None and self._sweeps(x):
+            return cached.solve(method, pair, x, context)
+        return fixed_point.solve(pair, x, context, self.tolerance)
 
-    def _parts(self) -> tuple[Conditioner, Univariate, float]:
-        return self.conditioner, self.univariate, self.input_bound
+    def _sweeps(self, x: Tensor) -> bool:
+        """Return whether to take one feature after the other, rather than all until they settle.
 
-    def link(self, batch: torch.Size, context: Tensor | None) -> kernels.Link:
-        """Return the tensors that kernels need for a batch of this shape."""
-        made = cast(MADE, self._modules["conditioner"])
-        bias, weight = made.vectors()
-        offset = made.shift(context)
-        if offset is not None:
-            offset = offset.to(weight.dtype).expand(*batch, -1)
-            offset = offset.reshape(math.prod(batch), offset.shape[-1])
-        return kernels.Link(self._buffers["order"], bias, weight, offset)
-
-    def _sweep(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        batch = x.shape[:-1]
-        offset, weights = cast(CachedConditioner, self.conditioner).pack(batch, context)
-        columns = x.reshape(math.prod(batch), self.features).t().to(offset.dtype)
-        z, params = cached.solve(cast(cached.Method, self.method), columns, offset, weights)
-        _, ladj = self.univariate.forward(z, params.transpose(1, 2))
-        return z.t().reshape(x.shape).to(x.dtype), -ladj.sum(0).reshape(batch).to(x.dtype)
-
-    def _kernel_link(self, value: Tensor, context: Tensor | None) -> kernels.Link | None:
-        taken = self.served and readable(value, context)
-        return self.kernel_link(value.shape[:-1], context) if taken else None
-
-    @property
-    def served(self) -> bool:
-        """Whether there are kernels for this transform, and it may take them."""
-        return self._compiled and self.inverse_method in ("auto", "compiled")
-
-    def kernel_link(self, batch: torch.Size, context: Tensor | None) -> kernels.Link | None:
-        """Return the tensors for the kernels of the CPU, None where these do not take them.
-
-        Kernels read plain memory and call no module: not other kinds of tensors, nor where hooks
-        would not be called, nor subclasses. See `readable` for when to ask.
+        On an accelerator a long sweep in PyTorch is bound by the launch of its steps. Where a
+        conditioner has hooks it is called, as they may change what it gives.
         """
-        if not self.served or type(self) is not Autoregressive:
-            return None
-        made = cast(MADE, self._modules["conditioner"])
-        if _hooked(self) or _hooked(made):
-            return None
-        if context is not None and (weight := made.context_weight) is not None:
-            if not dense(weight):
-                return None
-            check_memory("context_weight", weight)  # which PyTorch reads for the link
-        link = self.link(batch, context)
-        order, bias, weight, offset = link
-        varying = offset is None or dense(offset)
-        ordered = order is None or not order.is_cpu or dense(order)  # elsewhere it is refused
-        return link if varying and ordered and dense(bias) and dense(weight) else None
-
-    def _method(self, x: Tensor) -> str:
-        """Return the inverse to take for data like these: the one asked for, or the choice."""
-        if self.inverse_method != "passes" and _hooked(self.conditioner):
-            return "fixed_point"  # which calls it: hooks may change what it gives
-        if self.inverse_method not in ("auto", "compiled"):
-            return self.inverse_method
-        device, dtype = x.device.type, next(self.conditioner.parameters(), x).dtype
-        served = self._compiled and dtype in kernels.DTYPES.get(device, ())
-        if self.inverse_method == "auto":
-            return self._choice(device, served)
-        if not served:
-            raise ValueError(
-                'inverse="compiled" needs a CPU and single or double precision, or CUDA, '
-                f"got {dtype} on {x.device}"
-            )
-        if not kernels.usable(device):
-            raise _unusable(device)
-        return "compiled"
-
-    def _choice(self, device: str, served: bool) -> str:
-        """Return what "auto" takes: by measurement on a CPU.
-
-        On an accelerator a long sweep in PyTorch is bound by the launch of its steps. Where
-        the kernels win there, `benchmarks/gpu.py` tells; they are not chosen before it has.
-        """
-        if device == "cpu" and served and kernels.usable(device):
-            return "compiled"
-        sweeps_well = device == "cpu" or self.features <= 16
-        return "cached" if self.method is not None and sweeps_well else "fixed_point"
-
-
-def readable(value: Tensor, context: Tensor | None) -> bool:
-    """Return whether the kernels of the CPU can be called now, and read these.
-
-    Raises:
-        ValueError: the context's storage has been freed or cut.
-    """
-    fits = value.is_cpu and value.dtype in kernels.DTYPES["cpu"] and dense(value)
-    taken = fits and (context is None or dense(context)) and kernels.runs()
-    if taken and context is not None:
-        check_memory("context", context)  # which PyTorch reads
-    return taken
+        if self.inverse_method == "fixed_point" or hooked(self.conditioner):
+            return False
+        wanted = self.inverse_method == "cached"
+        return wanted or x.device.type == "cpu" or self.features <= 16
 
 
 def _bound(value: float | None) -> float:
@@ -305,40 +230,3 @@ def _bound(value: float | None) -> float:
     if not 0 < _checks.number("input_bound", value) < math.inf:
         raise ValueError(f"input_bound must be positive and finite, or None, got {value!r}")
     return float(value)
-
-
-def _hooked(module: nn.Module) -> bool:
-    """Return whether a call of the module would run more than its class says."""
-    own = module.__dict__
-    before = own["_forward_pre_hooks"] or own["_backward_pre_hooks"]
-    return bool("forward" in own or before or own["_forward_hooks"] or own["_backward_hooks"])
-
-
-def _unusable(device: str) -> ImportError:
-    needs = {
-        "cpu": 'Numba: pip install "invflow[fast]"',
-        "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
-    }
-    return ImportError(f'inverse="compiled" needs {needs[device]} ({kernels.reason(device)})')
-
-
-def chain(
-    like: Autoregressive, links: list[kernels.Link], value: Tensor, *, inverse: bool
-) -> tuple[Tensor, Tensor]:
-    """Map a batch through transforms that join each other, in one call of kernels.
-
-    Args:
-        like: one of the transforms, which differ in their tensors alone.
-        links: these tensors, in the order in which the transforms are taken.
-        value: z or x, shape (*batch, features).
-        inverse: the direction.
-
-    Returns:
-        x or z, shaped like `value`, and log-determinants, of shape `batch`.
-    """
-    method, batch = cast(cached.Method, like.method), value.shape[:-1]
-    if len(batch) == 1:
-        return kernels.run(method, links, value, inverse=inverse)
-    rows = value.reshape(math.prod(batch), like.features)
-    result, ladj = kernels.run(method, links, rows, inverse=inverse)
-    return result.reshape(value.shape), ladj.reshape(batch)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._registry import Registry
 from invflow.transforms.householder import pairs, reflect
 
 
@@ -108,8 +109,5 @@ class Permuted(Basis):
 
 
 #: Every basis that can be named.
-BASES: dict[str, type[Basis]] = {
-    "orthogonal": Orthogonal,
-    "householder": Reflected,
-    "triangular": Permuted,
-}
+ORTHONORMAL = Registry[type[Basis]]("basis", "invflow.transforms.ORTHONORMAL", Basis)
+ORTHONORMAL.update(orthogonal=Orthogonal, householder=Reflected, triangular=Permuted)

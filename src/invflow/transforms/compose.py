@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from invflow import _checks, kernels
 from invflow._snapshot import Snapshot
-from invflow.transforms.autoregressive import Autoregressive, chain, readable
+from invflow.transforms.autoregressive import Autoregressive
 from invflow.transforms.base import Transform
 
 
@@ -73,10 +73,13 @@ class Compose(Transform):
         parts = list(cast(Sequence[Transform], self.transforms))
         recompute = self.checkpoint and torch.is_grad_enabled()
         total: Tensor | None = None
-        for part, links in _stretches(parts[::-1] if inverse else parts, value, context, recompute):
-            if len(links) > 1:
-                value, ladj = chain(cast(Autoregressive, part), links, value, inverse=inverse)
-            else:
+        for group in _groups(parts[::-1] if inverse else parts):
+            mapped = None
+            if len(group) > 1 and not recompute:
+                given = context if group[0].context else None
+                together = cast(Sequence[Autoregressive], group)
+                mapped = kernels.map(together, value, given, inverse=inverse)
+            for part in group if mapped is None else ():
                 arguments = value, context if part.context else None
                 step = part.inverse if inverse else part
                 if recompute and _pure(part):
@@ -84,7 +87,10 @@ class Compose(Transform):
                     value, ladj = checkpoint(again, *arguments, use_reentrant=False)
                 else:
                     value, ladj = step(*arguments)
-            total = ladj if total is None else total + ladj
+                total = ladj if total is None else total + ladj
+            if mapped is not None:
+                value, ladj = mapped
+                total = ladj if total is None else total + ladj
         return value, cast(Tensor, total)
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -94,33 +100,18 @@ class Compose(Transform):
         return self._run(x, context, inverse=True)
 
 
-def _stretches(
-    parts: Sequence[Transform], value: Tensor, context: Tensor | None, apart: bool
-) -> list[tuple[Transform, list[kernels.Link]]]:
-    """Cut a sequence of transforms into stretches that one call can take, if not all `apart`.
-
-    Returns:
-        The first transform of each, and what kernels need of all of its transforms: nothing, where
-        they do not take it.
-    """
-    # Asked in this order, torch.compile has nothing else to trace.
-    served = any(isinstance(part, Autoregressive) and part.served for part in parts)
-    joined = not apart and served and readable(value, context)
-    batch = value.shape[:-1]
-    stretches: list[tuple[Transform, list[kernels.Link]]] = []
-    before: object = None
+def _groups(parts: Sequence[Transform]) -> list[list[Transform]]:
+    """Cut a sequence of transforms into groups of neighbours that one call of kernels can take."""
+    groups: list[list[Transform]] = []
+    before: kernels.Kind | None = None
     for part in parts:
-        link = method = None
-        if joined and isinstance(part, Autoregressive):
-            link, method = part.kernel_link(batch, context if part.context else None), part.method
-        if link is None:
-            stretches.append((part, []))
-        elif stretches and stretches[-1][1] and method == before:
-            stretches[-1][1].append(link)
+        kind = part.joins if isinstance(part, Autoregressive) else None
+        if kind is not None and kind == before:
+            groups[-1].append(part)
         else:
-            stretches.append((part, [link]))
-        before = method
-    return stretches
+            groups.append([part])
+        before = kind
+    return groups
 
 
 def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]:

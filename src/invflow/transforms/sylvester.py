@@ -8,7 +8,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow.transforms import root
 from invflow.transforms.amortised import Amortised
-from invflow.transforms.basis import BASES, Basis
+from invflow.transforms.basis import ORTHONORMAL, Basis
 from invflow.transforms.positive import positive, ratio
 
 
@@ -76,7 +76,7 @@ class Sylvester(Amortised):
             raise ValueError(f"columns must be at most features, {features}, got {columns}")
         self.columns = m
         if not isinstance(basis, Basis):
-            basis = BASES[_checks.choice("basis", basis, BASES)]()
+            basis = ORTHONORMAL.choose(basis)()
         self.basis = basis
         frame = basis.start(features, m, generator)
         self._declare([torch.zeros(m, m), torch.ones(m), torch.zeros(m), frame], generator)

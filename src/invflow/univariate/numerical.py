@@ -23,14 +23,16 @@ from invflow.univariate.base import Univariate
 
 
 class Numerical(Univariate):
-    """A map with an inverse by root finding: a subclass gives `forward` and `root`.
-
-    Its class needs a name in `UNIVARIATES` before a map is made of it.
-    """
+    """A map with an inverse by root finding: a subclass gives `forward` and `root`."""
 
     def __post_init__(self) -> None:
         # Made here, because the compiler cannot trace it.
-        object.__setattr__(self, "_recipe", table.to_recipe(table.univariate(self)))
+        object.__setattr__(self, "_recipe", table.to_recipe(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be copied with a recipe of its own, which may be that of one process alone."""
+        vars(self).update(state)
+        object.__setattr__(self, "_recipe", table.to_recipe(self))
 
     # No field: made from the fields.
     _recipe: ClassVar[str]

@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from invflow import _checks
+from invflow._held import Held
+from invflow._registry import Registry
 from invflow.univariate.base import Univariate
 
-#: Every map that can be named. Add a class of your own here to use, save and load it.
-UNIVARIATES: dict[str, type[Univariate]] = {}
+#: Every map that can be named; one of your own needs a name here to be saved.
+UNIVARIATES = Registry[type[Univariate]]("univariate", "invflow.univariate.UNIVARIATES", Univariate)
+#: Maps without a name that operators know by a string.
+_UNNAMED: Held[Univariate] = Held()
 
 
 def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
@@ -20,7 +23,7 @@ def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
         what: a name in `UNIVARIATES`, a mapping with a "name" and the map's fields, or a map.
 
     Raises:
-        ValueError: an unknown name, or a map whose class is not in `UNIVARIATES`.
+        ValueError: an unknown name.
         TypeError: none of these, or fields that the map does not have.
 
     Example:
@@ -30,36 +33,29 @@ def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
         Gated(gate=2.0)
     """
     if isinstance(what, Univariate):
-        if type(what) not in UNIVARIATES.values():
-            raise ValueError(
-                f"univariate: {type(what).__name__} has no name yet; "
-                'add it first: invflow.univariate.UNIVARIATES["my-name"] = '
-                f"{type(what).__name__}"
-            )
         return what
     if isinstance(what, str):
-        return UNIVARIATES[_checks.choice("univariate", what, UNIVARIATES)]()
+        return UNIVARIATES.choose(what)()
     if isinstance(what, Mapping):
         fields = dict(what)
-        return UNIVARIATES[_checks.choice("univariate", fields.pop("name", None), UNIVARIATES)](
-            **fields
-        )
+        return UNIVARIATES.choose(fields.pop("name", None))(**fields)
     raise TypeError(
         f"univariate must be a name, a mapping or a Univariate, got {type(what).__name__}"
     )
 
 
-def describe(map: Univariate) -> dict[str, Any]:
-    """Return the mapping from which `univariate` rebuilds `map`."""
-    name = next(name for name, kind in UNIVARIATES.items() if kind is type(map))
-    return {"name": name, **map.config()}
+def describe(map: Univariate) -> dict[str, Any] | Univariate:
+    """Return the mapping from which `univariate` rebuilds a map; a map without a name itself."""
+    name = UNIVARIATES.name_of(type(map))
+    return map if name is None else {"name": name, **map.config()}
 
 
 def to_recipe(map: Univariate) -> str:
     """Return `map` as a string, for operators whose arguments are tensors and strings only."""
-    return json.dumps(describe(map), sort_keys=True)
+    described = describe(map)
+    return _UNNAMED.string(map) if described is map else json.dumps(described, sort_keys=True)
 
 
 def from_recipe(recipe: str) -> Univariate:
     """Return the map of a string made by `to_recipe`."""
-    return univariate(json.loads(recipe))
+    return _UNNAMED[recipe] if recipe in _UNNAMED else univariate(json.loads(recipe))

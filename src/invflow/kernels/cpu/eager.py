@@ -2,70 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from invflow.conditioners.sweep import MADEPlan
-from invflow.inverses.decode import Method
-from invflow.kernels import plain
+from invflow._torch import dense, plain
+from invflow.kernels import operators, reference
 from invflow.kernels.cpu.chain import Chain, Kept
-from invflow.kernels.dense import dense
-from invflow.kernels.structure import Link
-
-#: One transform in PyTorch.
-Reference = Callable[[Link, Tensor], tuple[Tensor, Tensor]]
+from invflow.kernels.structure import Kind, Link
 
 
-class Job(NamedTuple):
-    """What a call of the kernels is about.
-
-    Attributes:
-        method: what the tensors of all transforms mean.
-        inverse: the direction.
-        reference: one transform in PyTorch, for gradients that kernels do not have.
-    """
-
-    method: Method
-    inverse: bool
-    reference: Reference
-
-    def chain(self, links: Sequence[Link]) -> Chain:
-        """Return transforms as the kernels take them."""
-        method, layout = self.method, cast(MADEPlan, self.method.plan).layout
-        return Chain(layout, method.univariate_recipe, method.input_bound, self.inverse, links)
-
-
-def run(job: Job, links: Sequence[Link], value: Tensor) -> tuple[Tensor, Tensor]:
+def run(kind: Kind, links: Sequence[Link], value: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
     """Map a batch.
 
     Args:
-        job: which way.
-        links: the transforms, in the order in which they are taken.
+        kind: of the transforms.
+        links: their tensors, in the order in which they are taken.
         value: z or x, [batch, features].
+        inverse: the direction.
 
     Returns:
-        x or z, [batch, features], and the log-determinants, [batch]; differentiable.
+        x or z, [batch, features], and the log-determinants, [batch]; differentiable with respect to
+        all tensors.
     """
     if torch.is_grad_enabled():
         orders = [link.order for link in links]
-        return cast(Any, _Map).apply(job, orders, value, *_tensors(links))
-    return job.chain(links).map(value)
+        return cast(Any, _Map).apply(kind, inverse, orders, value, *_tensors(links))
+    return _chain(kind, inverse, links).map(value)
+
+
+def _chain(kind: Kind, inverse: bool, links: Sequence[Link]) -> Chain:
+    return Chain(kind.plan.layout, kind.recipes[1], kind.input_bound, inverse, links)
 
 
 class _Map(Function):
     @staticmethod
     def forward(
-        ctx: Any, job: Job, orders: list[Tensor | None], value: Tensor, *tensors: Tensor
+        ctx: Any,
+        kind: Kind,
+        inverse: bool,
+        orders: list[Tensor | None],
+        value: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        chain = job.chain(_links(orders, tensors))
+        chain = _chain(kind, inverse, _links(orders, tensors))
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
-        ctx.job, ctx.orders, ctx.versions = job, orders, _versions(orders)
+        ctx.kind, ctx.inverse = kind, inverse
+        ctx.orders, ctx.versions = orders, _versions(orders)
         ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
         return result, ladj
@@ -84,12 +72,14 @@ class _Map(Function):
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
         known = all(map(dense, (bar, bar_ladj, value, *tensors)))
         if torch.is_grad_enabled() or not plain() or not known:
-            return None, None, *_again(ctx.job, links, value, bar, bar_ladj)
-        chain, kept = ctx.job.chain(links), Kept(len(value), room)
-        if not any(ctx.needs_input_grad[3:]):
-            return None, None, chain.pull(kept, bar, bar_ladj)[0], *(None for _ in tensors)
+            again = _again(ctx.kind, ctx.inverse, links, value, bar, bar_ladj)
+            return None, None, None, *again
+        chain, kept = _chain(ctx.kind, ctx.inverse, links), Kept(len(value), room)
+        if not any(ctx.needs_input_grad[4:]):
+            bar_value, _ = chain.pull(kept, bar, bar_ladj)
+            return None, None, None, bar_value, *(None for _ in tensors)
         result, gradients = chain.gradients(kept, bar, bar_ladj)
-        return None, None, result, *gradients
+        return None, None, None, result, *gradients
 
 
 def _versions(orders: Sequence[Tensor | None]) -> list[int]:
@@ -112,15 +102,15 @@ def _links(orders: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[L
 
 
 def _again(
-    job: Job, links: Sequence[Link], value: Tensor, bar: Tensor, bar_ladj: Tensor
+    kind: Kind, inverse: bool, links: Sequence[Link], value: Tensor, bar: Tensor, bar_ladj: Tensor
 ) -> list[Tensor | None]:
     """Return gradients from PyTorch: to be differentiated again, or mapped over."""
     inputs = [value, *_tensors(links)]
-    graph = torch.is_grad_enabled()
+    graph, one = torch.is_grad_enabled(), operators.solve if inverse else reference.forward
     with torch.enable_grad():
         total = torch.zeros_like(value[:, 0])
         for link in links:
-            value, ladj = job.reference(link, value)
+            value, ladj = one(kind, link, value)
             total = total + ladj
     results = zip((value, total), (bar, bar_ladj), strict=True)
     pairs = [pair for pair in results if pair[0].requires_grad]  # of shifts, no log-determinant is

@@ -45,7 +45,9 @@ def pull(
         plan, univariate, input_bound, order, None, weights
     )  # the way back needs no offset
     rows = _by_tiles(torch.cat([hidden, params]), chain.columns)
-    steps = _by_tiles(z.t(), chain.columns)  # before the transform, which nobody asks for, and after
+    steps = _by_tiles(
+        z.t(), chain.columns
+    )  # before the transform, which nobody asks for, and after
     room = torch.cat([part.flatten() for part in (rows, steps, steps)])
     bar_x, bars = chain.pull(Kept(len(z), room), bar_z, bar_ladj)
     bar_hidden, bar_params = _by_units(chain, bars, len(z))
@@ -77,7 +79,6 @@ def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
 
     Copies, as what an operator returns must not share memory.
     """
-
     rows = chain.rows(room, batch)[0].permute(1, 0, 2).flatten(1)[:, :batch]
     outputs = chain.layout.features * chain.layout.outputs
     hidden, params = rows.split([len(rows) - outputs, outputs])

@@ -1,0 +1,39 @@
+"""Objects by strings, for operators, whose arguments are tensors, numbers and strings only."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+T = TypeVar("T")
+
+
+class Held(Generic[T]):
+    """Objects that have no name in a registry, for as long as they live, in this process.
+
+    Example:
+        >>> class Thing: ...
+        >>> held, thing = Held[Thing](), Thing()
+        >>> held.string(thing), held.string(thing), held[held.string(thing)] is thing
+        ('Thing:0', 'Thing:0', True)
+    """
+
+    def __init__(self) -> None:
+        self._objects: WeakValueDictionary[str, T] = WeakValueDictionary()
+        self._numbers = count()
+
+    def string(self, what: T) -> str:
+        """Return the string of an object, the same one each time."""
+        for string, each in self._objects.items():
+            if each is what:
+                return string
+        string = f"{type(what).__qualname__}:{next(self._numbers)}"
+        self._objects[string] = what
+        return string
+
+    def __contains__(self, string: str) -> bool:
+        return string in self._objects
+
+    def __getitem__(self, string: str) -> T:
+        return self._objects[string]

@@ -1,0 +1,89 @@
+"""Kinds of things by name: how one is asked for, saved and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, TypeVar
+
+from invflow import _checks
+
+KindT = TypeVar("KindT", bound=Callable[..., Any])
+
+
+_ALL: list[Registry[Any]] = []
+
+
+class Registry(MutableMapping[str, KindT]):
+    """A dictionary of classes, or of what else builds things, that knows their names too.
+
+    A class has the name under which it stands here. A subclass of it has none, before it gets one:
+    saved under its parent's name, it would be loaded as its parent.
+
+    Args:
+        what: the argument by which they are asked for, for errors.
+        place: where the registry is found, for errors.
+        base: what all the classes are derived from.
+
+    Example:
+        >>> numbers = Registry[type]("number", "numbers", object)
+        >>> numbers["integer"] = int
+        >>> numbers.choose("integer"), numbers.name_of(int), numbers.name_of(bool)
+        (<class 'int'>, 'integer', None)
+    """
+
+    def __init__(self, what: str, place: str, base: type) -> None:
+        self._what, self._place, self._base = what, place, base
+        self._kinds: dict[str, KindT] = {}
+        _ALL.append(self)
+
+    def __getitem__(self, name: str) -> KindT:
+        return self._kinds[name]
+
+    def __setitem__(self, name: str, kind: KindT) -> None:
+        """Give a kind a name.
+
+        Raises:
+            TypeError: the name is not a string, or the kind cannot be called to build one.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a {self._what} must be a string, got {name!r}")
+        if not callable(kind):
+            raise TypeError(f"{self._place}[{name!r}] must be a class, got {kind!r}")
+        self._kinds[name] = kind
+
+    def __delitem__(self, name: str) -> None:
+        del self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def __repr__(self) -> str:
+        return f"{self._place}: {', '.join(self._kinds)}"
+
+    def choose(self, name: Any) -> KindT:
+        """Return the kind of a name.
+
+        Raises:
+            ValueError: nothing has this name.
+        """
+        return self._kinds[_checks.choice(self._what, name, self._kinds)]
+
+    def name_of(self, kind: Any) -> str | None:
+        """Return the name of a class, not of a subclass of it; None if it has none."""
+        return next((name for name, each in self._kinds.items() if each is kind), None)
+
+    def could_name(self, kind: type) -> bool:
+        """Return whether a class is one of those that belong here."""
+        return issubclass(kind, self._base)
+
+    def line(self, kind: type) -> str:
+        """Return the line of Python that gives a class a name."""
+        return f'{self._place}["my-name"] = {kind.__name__}'
+
+
+def registering(kind: type) -> str | None:
+    """Return the line of Python that gives a class a name; None if there is no registry for it."""
+    return next((each.line(kind) for each in _ALL if each.could_name(kind)), None)

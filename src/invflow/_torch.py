@@ -1,0 +1,116 @@
+"""PyTorch's private names, all in one place: where one is missing, nothing depends on it.
+
+Kernels need to know whether a tensor is plain numbers in memory, and whether a call simply runs.
+PyTorch says neither in public. Each name is looked for when this file is imported; without it there
+are no kernels (see `MISSING`), and everything runs in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+#: What the kernels need, and what for.
+NEEDED = {
+    "_C._dispatch_keys": "the kind of a tensor",
+    "_C.DispatchKey": "the kind of a tensor",
+    "_C.DispatchKeySet": "the kind of a tensor",
+    "_C._are_functorch_transforms_active": "whether torch.func is at work",
+    "_C._len_torch_dispatch_stack": "whether a dispatch mode is at work",
+    "autograd.forward_ad._current_level": "whether forward mode is at work",
+}
+#: The dictionaries of hooks in a module.
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_GUARD = "_C._SetExcludeDispatchKeyGuard"
+
+
+def _found(path: str) -> Any:
+    try:
+        return attrgetter(path)(torch)
+    except AttributeError:
+        return None
+
+
+def _missing() -> str | None:
+    names = [name for name in NEEDED if _found(name) is None]
+    names += [f"nn.Module.{name}" for name in HOOKS if name not in vars(nn.Module())]
+    return f"this PyTorch has no torch.{names[0]}" if names else None
+
+
+#: Why there can be no kernels; None if there can.
+MISSING = _missing()
+
+_TYPES = frozenset((Tensor, Parameter))
+_keys = _found("_C._dispatch_keys")
+_mapped = _found("_C._are_functorch_transforms_active")
+_modes = _found("_C._len_torch_dispatch_stack")
+_forward_ad: Any = torch.autograd.forward_ad
+
+
+def _kinds(device: str) -> tuple[Any, Any]:
+    """Return the dispatch keys of plain tensors, and of those made in inference mode.
+
+    Every other kind has one more: sparse, quantised, functional, batched, fake, conjugate, zero.
+    """
+    key, keys = _found("_C.DispatchKey"), _found("_C.DispatchKeySet")
+    names = device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView"
+    backend, autocast, *autograd = (keys(getattr(key, name)) for name in names)
+    return backend | autocast | autograd[0] | autograd[1], backend | autocast
+
+
+_KINDS = () if MISSING else (*_kinds("CPU"), *_kinds("CUDA"))
+
+
+def dense(tensor: Tensor) -> bool:
+    """Return whether a tensor is of the plain kind, numbers in memory, on a CPU or on CUDA."""
+    return type(tensor) in _TYPES and _keys(tensor) in _KINDS
+
+
+def plain() -> bool:
+    """Return whether calls simply run: not traced, mapped, differentiated forwards or mixed."""
+    return not (
+        torch.compiler.is_compiling()
+        or MISSING
+        or cast(Any, torch.jit).is_tracing()
+        or _mapped()
+        or _modes() > 0
+        or torch.is_autocast_enabled("cpu")
+        or _forward_ad._current_level >= 0
+    )
+
+
+def hooked(module: nn.Module) -> bool:
+    """Return whether a call of the module runs more than its class says: hooks, its own forward."""
+    own = module.__dict__
+    return bool(
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
+    )
+
+
+@contextmanager
+def functional() -> Generator[None]:
+    """Let torch.func work inside an operator.
+
+    It does by itself, but not when the operator runs under a dispatch mode (torch's counter of
+    operations, the first run of a compiled graph), whose exclusions would hide it from its own.
+    """
+    guard, keys = _found(_GUARD), _found("_C.DispatchKey")
+    if guard is None or keys is None:
+        yield
+        return
+    with (
+        guard(keys.FuncTorchGradWrapper, False),
+        guard(keys.FuncTorchDynamicLayerFrontMode, False),
+        guard(keys.FuncTorchDynamicLayerBackMode, False),
+    ):
+        yield

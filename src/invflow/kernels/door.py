@@ -1,0 +1,262 @@
+"""The one door to the kernels: whether there are any for a transform, whether they take a call.
+
+All that decides stands here. Kernels of the CPU read plain memory by address and call no module, so
+they take neither other kinds of tensors nor modules with hooks, and nothing where calls are traced,
+mapped, differentiated forwards or mixed in precision. There, and on CUDA, the inverse of a single
+transform can be made of operators, which PyTorch can trace. What is not taken runs in PyTorch.
+"""
+
+# pyright: reportPrivateUsage=false
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from invflow import _torch
+from invflow._overrides import overridden
+from invflow.conditioners import MADE, Conditioner
+from invflow.conditioners.sweep import MADEPlan
+from invflow.kernels import operators
+from invflow.kernels.cpu import library
+from invflow.kernels.dense import check_memory, dense
+from invflow.kernels.structure import Kind, Link
+from invflow.univariate import Additive, Affine, Gated, Univariate
+
+#: The devices that there are kernels for, and the precisions that they take.
+DTYPES = {
+    "cpu": (torch.float32, torch.float64),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
+#: What the kernels of a kind of device need.
+_NEEDS = {
+    "cpu": "the C library, which is compiled when invflow is installed",
+    "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
+}
+#: The maps that there are kernels for, by the names that these have for them.
+_MAPS: dict[type[Univariate], str] = {Additive: "additive", Affine: "affine", Gated: "gated"}
+
+
+class Served(Protocol):
+    """A transform, as the door sees it."""
+
+    features: int
+    #: What the kernels take it for.
+    kernel: Kind | None
+    #: "auto", or "compiled" where kernels are asked for by name.
+    inverse_method: str
+    _modules: Any
+    _buffers: Any
+
+
+def refusal(conditioner: Conditioner, univariate: Univariate) -> str | None:
+    """Return why there are no kernels for this pair; None if there are."""
+    name = type(conditioner).__name__
+    if not isinstance(conditioner, MADE) or conditioner.layout.norm or _map(univariate) is None:
+        return f"{name} and {univariate!r}"
+    changed = conditioner.changed(MADE)
+    return f"{name}, which has a {changed[0]} of its own" if changed else None
+
+
+def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
+    """Return whether there are kernels for this pair."""
+    return refusal(conditioner, univariate) is None
+
+
+def kind(conditioner: Conditioner, univariate: Univariate, input_bound: float) -> Kind | None:
+    """Return what the kernels take a transform for; None if there are none for it."""
+    if not serves(conditioner, univariate):
+        return None
+    plan = cast(MADEPlan, cast(MADE, conditioner).plan)
+    return Kind(plan, univariate, input_bound, cast(str, _map(univariate)))
+
+
+def _map(univariate: Univariate) -> str | None:
+    """Return the recipe of a map for the kernels, None if they do not know it."""
+    for base, name in _MAPS.items():
+        if isinstance(univariate, base):
+            fields = {
+                field.name: getattr(univariate, field.name) for field in dataclasses.fields(base)
+            }
+            silent = {*fields, "start", "base", "config"}
+            if overridden(univariate, base, object, silent):
+                return None
+            return json.dumps({"name": name, **fields}, sort_keys=True)
+    return None
+
+
+def usable(device: str) -> bool:
+    """Return whether what the kernels for a kind of device need is there."""
+    return reason(device) is None
+
+
+# As torch.compiler.assume_constant_result does, which would load the compiler for it.
+cast(Any, usable)._dynamo_marked_constant = True
+
+
+@cache
+def reason(device: str) -> str | None:
+    """Return why the kernels for a kind of device cannot be used, None if they can."""
+    if _torch.MISSING:
+        return _torch.MISSING
+    if device == "cpu":
+        return library.reason()
+    if not torch.cuda.is_available():
+        return "no CUDA device"
+    try:
+        operators.engine(device)
+    except ModuleNotFoundError as error:  # not installed, which is no fault
+        return str(error)
+    except Exception as error:  # installed and broken, in whatever way
+        warnings.warn(
+            f"the kernels for {device} cannot be used, and PyTorch takes their place: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return str(error)
+    return None
+
+
+def check(conditioner: Conditioner, univariate: Univariate) -> None:
+    """Check that there are kernels for a pair, and for some device here.
+
+    Raises:
+        ValueError: there are none for the pair.
+        ImportError: what they need is not there.
+    """
+    if why := refusal(conditioner, univariate):
+        raise ValueError(
+            'inverse="compiled" needs a MADE without norm and an affine, gated or additive map, '
+            f"got {why}"
+        )
+    if not any(usable(device) for device in DTYPES):
+        raise _unusable("cpu")
+
+
+def _unusable(device: str) -> ImportError:
+    return ImportError(f'inverse="compiled" needs {_NEEDS[device]} ({reason(device)})')
+
+
+def map(
+    parts: Sequence[Served], value: Tensor, context: Tensor | None, *, inverse: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Map a batch through transforms of one kind, in one call; None if kernels do not take it.
+
+    Args:
+        parts: the transforms, in the order in which they are taken.
+        value: z or x, shape (*batch, features).
+        context: what all of them get, or None.
+        inverse: the direction.
+
+    Returns:
+        x or z, shaped like `value`, and log-determinants, of shape `batch`; differentiable with
+        respect to all tensors.
+
+    Raises:
+        ImportError: kernels were asked for by name, and what they need is not there.
+        ValueError: they were, and do not take this device or precision; a storage has been freed
+            or cut; tensors of other shapes or precisions.
+    """
+    if _torch.plain() and usable("cpu"):
+        mapped = _chained(parts, value, context, inverse)
+        if mapped is not None:
+            return mapped
+    return _swept(parts[0], value, context) if inverse and len(parts) == 1 else None
+
+
+def _chained(
+    parts: Sequence[Served], value: Tensor, context: Tensor | None, inverse: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Map a batch by the kernels of the CPU, which read it by address."""
+    if not (value.is_cpu and value.dtype in DTYPES["cpu"] and dense(value)):
+        return None
+    if context is not None:
+        if not dense(context):
+            return None
+        check_memory("context", context)  # which PyTorch reads
+    batch = value.shape[:-1]
+    links: list[Link] = []
+    for part in parts:
+        link = _readable(part, batch, context)
+        if link is None:
+            return None
+        links.append(link)
+    run, alike = _eager().run, cast(Kind, parts[0].kernel)
+    if len(batch) == 1:
+        return run(alike, links, value, inverse)
+    rows = value.reshape(math.prod(batch), value.shape[-1])
+    result, ladj = run(alike, links, rows, inverse)
+    return result.reshape(value.shape), ladj.reshape(batch)
+
+
+@cache
+def _eager() -> Any:
+    """Return the kernels of the CPU, which are not loaded before they are used."""
+    from invflow.kernels.cpu import eager
+
+    return eager
+
+
+def _readable(part: Served, batch: torch.Size, context: Tensor | None) -> Link | None:
+    """Return a transform's tensors if they can all be read by address."""
+    made: MADE = part._modules["conditioner"]
+    if _torch.hooked(made):
+        return None
+    if context is not None and (weight := made.context_weight) is not None:
+        if not dense(weight):
+            return None
+        check_memory("context_weight", weight)  # which PyTorch reads for the link
+    found = link(part, batch, context)
+    order, bias, weight, offset = found
+    varying = offset is None or dense(offset)
+    ordered = order is None or not order.is_cpu or dense(order)  # elsewhere it is refused
+    return found if varying and ordered and dense(bias) and dense(weight) else None
+
+
+def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
+    """Return the tensors of a transform, as kernels take them, for a batch of this shape."""
+    made: MADE = part._modules["conditioner"]
+    bias, weight = made.vectors()
+    offset = made.shift(context)
+    if offset is not None:
+        offset = offset.to(weight.dtype).expand(*batch, -1)
+        offset = offset.reshape(math.prod(batch), offset.shape[-1])
+    return Link(part._buffers["order"], bias, weight, offset)
+
+
+def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    """Take the inverse of one transform by operators, which may be traced."""
+    made: MADE = part._modules["conditioner"]
+    if _torch.hooked(made) or not _takes(x.device, made.bias.dtype, part.inverse_method):
+        return None
+    tensors = link(part, x.shape[:-1], context)
+    rows = x.reshape(math.prod(x.shape[:-1]), part.features).to(tensors.weight.dtype)
+    z, ladj = operators.solve(cast(Kind, part.kernel), tensors, rows)
+    return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
+
+
+def _takes(device: torch.device, dtype: torch.dtype, asked: str) -> bool:
+    """Return whether the operators take a device and a precision.
+
+    Where the kernels win on an accelerator, `benchmarks/gpu.py` tells; before it has, they are
+    taken there by name alone.
+    """
+    named, place = asked == "compiled", device.type
+    if not named and place != "cpu":
+        return False
+    served = dtype in DTYPES.get(place, ())
+    if named and not served:
+        raise ValueError(
+            'inverse="compiled" needs a CPU and single or double precision, or CUDA, '
+            f"got {dtype} on {device}"
+        )
+    if named and not usable(place):
+        raise _unusable(place)
+    return served and usable(place)
