@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invflow.kernels.cpu import library
-from tests.kernels import fuzz
+from tests.kernels import fuzz, small
 
-pytestmark = pytest.mark.skipif(library.reason() is not None, reason="no compiled kernels")
+pytestmark = small.needed
 
 
 @st.composite
