@@ -131,7 +131,7 @@ def _family() -> str:
 def _compile(sources: Path, library: Path) -> dict[str, object]:
     """Compile and link, beside `library`; return what is worth knowing about it."""
     compiler = _compiler()
-    nothing = ["-Werror", "-fsyntax-only", "-x", "c", os.devnull]
+    nothing = ["-E", "-x", "c", os.devnull]
     _run([*compiler, *nothing])
     variants = VARIANTS[_family()].items()
     known = {name: flags for name, flags in variants if _succeeds([*compiler, *flags, *nothing])}
