@@ -122,7 +122,7 @@ def test_a_checkout_without_a_compiler(package: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(package))
     said = _told()
     assert "neither cc nor gcc nor clang" in said
-    assert "when Python is started again" in said
+    assert "they are compiled when Python next starts" in said
 
 
 def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def _told(why: str, remedy: str) -> str:
 
 def _remedy() -> str:
     if build.SOURCES.is_dir():
-        return "Mend this, and they are compiled when Python is started again"
+        return "Once this is mended, they are compiled when Python next starts"
     options = "--force-reinstall --no-deps --no-cache-dir --no-binary invflow"
     return f"Install a C compiler (gcc or clang), and then: pip install {options} {_origin()}"
 
