@@ -1,4 +1,7 @@
-"""The C library under sanitizers, which end a process that reads or writes where it must not."""
+"""The C library under sanitizers, which end a process that reads or writes where it must not.
+
+One watches memory and what C leaves undefined, the other what threads do to each other.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -18,7 +22,8 @@ pytestmark = [
     small.needed,
     pytest.mark.skipif(shutil.which("gcc") is None, reason="no GCC, whose sanitizers these are"),
 ]
-CHECKS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-Wall", "-Werror"]
+#: What GCC calls them, and the library that has to be loaded before all others.
+SANITIZERS = {"address,undefined": "libasan.so", "thread": "libtsan.so"}
 #: What is fuzzed elsewhere, in a library from elsewhere, with nothing between arrays.
 SCRIPT = """
 import sys
@@ -45,30 +50,37 @@ print("no complaints about", library.variant())
 """
 
 
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the library as it is compiled with sanitizers."""
+class Checked(NamedTuple):
+    """The library as it is compiled with a sanitizer."""
+
+    sanitizer: str
+    library: Path
+
+
+@pytest.fixture(scope="module", params=SANITIZERS)
+def checked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checked:
     library = tmp_path_factory.mktemp("checked") / "libinvflow.so"
+    flags = f"-fsanitize={request.param} -fno-sanitize-recover=all -g1 -Wall -Werror"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CC", " ".join(["gcc", *CHECKS]))
+        patch.setenv("CC", f"gcc {flags}")
         build.build(build.SOURCES, library)
-    return library
+    return Checked(request.param, library)
 
 
 @pytest.mark.parametrize("variant", list(build.VARIANTS[build._family()]))
-def test_no_complaints(variant: str, checked: Path) -> None:
-    found = subprocess.run(
-        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    )
+def test_no_complaints(variant: str, checked: Checked) -> None:
+    question = ["gcc", f"-print-file-name={SANITIZERS[checked.sanitizer]}"]
+    found = subprocess.run(question, capture_output=True, text=True, check=True)
     environment = {
         **os.environ,
         "LD_PRELOAD": found.stdout.strip(),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python has many
+        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",  # the library alone is
         "PYTHONMALLOC": "malloc",
         "INVFLOW_KERNELS": variant,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
     }
-    command = [sys.executable, "-c", SCRIPT, str(checked)]
+    command = [sys.executable, "-c", SCRIPT, str(checked.library)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, check=False, timeout=900
     )
