@@ -32,7 +32,7 @@ def whole(name: str, tensor: Tensor) -> Tensor:
 def packed(name: str, tensor: Tensor) -> Tensor:
     """Return a plain tensor's numbers in one piece of memory; see `whole`."""
     check_memory(name, tensor)
-    return tensor.contiguous()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def check_memory(name: str, tensor: Tensor) -> None:
@@ -41,10 +41,9 @@ def check_memory(name: str, tensor: Tensor) -> None:
     if count and not tensor.is_contiguous():
         steps = zip(tensor.shape, tensor.stride(), strict=True)
         count = 1 + sum((size - 1) * stride for size, stride in steps)
-    needed = (tensor.storage_offset() + count) * tensor.element_size() if count else 0
     held = tensor.untyped_storage().nbytes()
-    if held < needed:
+    if count and held < (tensor.storage_offset() + count) * tensor.itemsize:
         raise ValueError(
-            f"{name} of shape {tuple(tensor.shape)} must have its {needed} bytes in memory, "
-            f"got a storage of {held}; has it been freed or resized?"
+            f"{name} of shape {tuple(tensor.shape)} must have all of its {tensor.numel()} numbers "
+            f"in memory, got a storage of {held} bytes; has it been freed or resized?"
         )

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,16 +32,16 @@ class _Network(NamedTuple):
     """A layout and a map in the numbers that kernels read: see `record`.
 
     Attributes:
-        first: units of the first layer.
-        units: of all layers.
-        size: how many numbers the matrices have.
+        first: the number of units of the first layer.
+        bias: the shape of all biases.
+        weight: the shape of all matrices.
         record: what all chains of such transforms have in common.
         held: the arrays that it tells of.
     """
 
     first: int
-    units: int
-    size: int
+    bias: tuple[int]
+    weight: tuple[int]
     record: Record
     held: list[NDArray[np.int64]]
 
@@ -62,7 +62,7 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
         input_bound=input_bound,
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
-    return _Network(widths[0], sum(widths), size, record, held)
+    return _Network(widths[0], (sum(widths),), (size,), record, held)
 
 
 @lru_cache(maxsize=256)
@@ -106,10 +106,10 @@ class Chain:
         univariate: the recipe of their maps.
         input_bound: the bound of what their conditioners read.
         inverse: whether they are taken from x to z.
-        links: their tensors, in the order in which they are taken.
+        links: their tensors, which are plain, in the order in which they are taken.
 
     Raises:
-        ValueError: tensors of other shapes or precisions, or not on the CPU.
+        ValueError: tensors of other shapes or precisions, not on the CPU, or without memory.
     """
 
     def __init__(
@@ -121,64 +121,67 @@ class Chain:
         links: Sequence[Link],
     ) -> None:
         self.layout, self._network = layout, _network(layout, univariate, input_bound)
-        self._like, self._varying = links[0].bias, links[0].offset is not None
-        self.columns = ROW // self._like.element_size()
-        # Held here, as the kernels know their addresses alone.
-        self._links = [self._checked(link) for link in links]
-        addresses = [
-            0 if tensor is None else tensor.data_ptr() for link in self._links for tensor in link
-        ]
-        self._addresses = (ctypes.c_int64 * len(addresses))(*addresses)
+        self._dtype, self._count = links[0].bias.dtype, len(links)
+        self._itemsize = self._dtype.itemsize
+        self.columns = ROW // self._itemsize
+        self._varying = links[0].offset is not None
+        self._offset_shape: tuple[int, int] | None = None
+        self._held: list[Tensor] = []  # the kernels know addresses alone
+        addresses = [address for link in links for address in self._addresses(link)]
+        self._tensors = (ctypes.c_int64 * len(addresses))(*addresses)
         self._record = Record.from_buffer_copy(self._network.record)
         self._record.inverse, self._record.transforms = inverse, len(links)
-        self._record.tensors = ctypes.addressof(self._addresses)
+        self._record.tensors = ctypes.addressof(self._tensors)
 
-    def _checked(self, link: Link) -> Link:
-        """Return a transform's tensors, which are plain, as they can be read by address."""
+    def _addresses(self, link: Link) -> tuple[int, int, int, int]:
         order, bias, weight, offset = link
-        if order is not None:
-            order = self._order(order)
-        self._check("bias", bias, (self._network.units,))
-        self._check("weight", weight, (self._network.size,))
         if (offset is not None) != self._varying:
             raise ValueError("transforms must all have a context, or none")
-        if offset is not None:
-            self._check("offset", offset, (len(offset), self._network.first))
-            offset = dense.packed("offset", offset)
-        return Link(order, dense.packed("bias", bias), dense.packed("weight", weight), offset)
+        if offset is not None and self._offset_shape is None:
+            self._offset_shape = len(offset), self._network.first
+        return (
+            0 if order is None else self._order(order),
+            self._address("bias", bias, self._network.bias),
+            self._address("weight", weight, self._network.weight),
+            0 if offset is None else self._address("offset", offset, self._offset_shape),
+        )
 
-    def _read(self, name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return a tensor from elsewhere as it can be read by address."""
-        self._check(name, tensor, shape)
-        return dense.whole(name, tensor)
-
-    def _check(self, name: str, tensor: Tensor, shape: Sequence[int]) -> None:
-        dtype = self._like.dtype
-        if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
+    def _address(self, name: str, tensor: Tensor, shape: tuple[int, ...] | None) -> int:
+        """Return where a plain tensor's numbers lie, in one piece; hold them."""
+        if tensor.shape != shape or tensor.dtype is not self._dtype or not tensor.is_cpu:
             raise ValueError(
-                f"{name} must be of shape {tuple(shape)} and {dtype} on the CPU, "
+                f"{name} must be of shape {shape} and {self._dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
+        tensor = dense.packed(name, tensor)
+        self._held.append(tensor)
+        return tensor.data_ptr()
 
-    def _order(self, order: Tensor) -> Tensor:
+    def _read(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
+        """Return where the numbers of a tensor from elsewhere lie, or those of a copy."""
+        return self._address(name, dense.whole(name, tensor), shape)
+
+    def _order(self, order: Tensor) -> int:
         features = self.layout.features
         if order.shape != (features,) or not order.is_cpu:
             raise ValueError(
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        return dense.packed("orders", order).to(torch.int64)
+        order = dense.packed("orders", order).to(torch.int64)
+        self._held.append(order)
+        return order.data_ptr()
 
     def _tiles(self, batch: int) -> int:
-        return math.ceil(batch / self.columns)
+        return -(-batch // self.columns)
 
     def _run(self, name: str, batch: int, tasks: int = 0) -> None:
         """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
-        work, tiles = batch * self._network.size * len(self._links), self._tiles(batch)
+        work, tiles = batch * self._network.weight[0] * self._count, self._tiles(batch)
         record = self._record
         record.batch = batch
         record.taken = record.done = record.tasks_taken = record.tasks_done = record.failed = 0
-        kernel = library.address(name, self._like.dtype)
+        kernel = library.address(name, self._dtype)
         threads.run(kernel, ctypes.addressof(record), threads.count(work, max(tiles, tasks)))
         if record.done < tiles or record.tasks_done < tasks:
             raise self._failure()
@@ -186,7 +189,7 @@ class Chain:
     def _failure(self) -> Exception:
         """Return why a kernel did not do its work."""
         features = list(range(self.layout.features))
-        orders = [link.order.tolist() for link in self._links if link.order is not None]
+        orders = [each.tolist() for each in self._held if each.dtype == torch.int64]
         wrong = [order for order in orders if sorted(order) != features]
         if wrong:
             return ValueError(f"orders must be permutations of {len(features)}, got {wrong[0]}")
@@ -206,28 +209,28 @@ class Chain:
                 permutation.
         """
         self._record.keep = 0
-        return self._map(self._checked_batch(value))
+        return self._map(value)
 
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch, and keep what the backward pass needs; see `map`."""
-        value, batch = self._checked_batch(value), len(value)
-        room = memory.empty((self._size_kept(batch),), value)
+        room = memory.empty((self._size_kept(len(value)),), value)
         self._record.keep = 1
-        self._tell_kept(room, batch)
-        return *self._map(value), Kept(batch, room)
+        self._tell_kept(room.data_ptr(), len(value))
+        return *self._map(value), Kept(len(value), room)
 
     def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
-        record = self._record
-        record.value, record.result, record.ladj = (
-            tensor.data_ptr() for tensor in (value, result, ladj)
-        )
-        self._run("map", len(value))
+        batch, record = len(value), self._record
+        if self._offset_shape is not None and self._offset_shape[0] != batch:
+            raise ValueError(f"offsets must have {batch} rows, got {self._offset_shape[0]}")
+        record.value = self._read("values", value, (batch, self.layout.features))
+        result, ladj = memory.empty(value.shape, value), value.new_empty(batch)
+        record.result, record.ladj = result.data_ptr(), ladj.data_ptr()
+        self._run("map", batch)
         return result, ladj
 
-    def _tell_kept(self, room: Tensor, batch: int) -> None:
-        self._record.kept = room.data_ptr()
-        self._record.steps = room.data_ptr() + self._size_of_rows(batch) * room.element_size()
+    def _tell_kept(self, address: int, batch: int) -> None:
+        self._record.kept = address
+        self._record.steps = address + self._size_of_rows(batch) * self._itemsize
 
     def rows(self, room: Tensor, batch: int) -> Tensor:
         """Return pre-activations and parameters, or their cotangents, as they lie in tiles.
@@ -239,26 +242,17 @@ class Chain:
         Returns:
             Shape [transforms, tiles, units, columns].
         """
-        shape = len(self._links), self._tiles(batch), self._network.units, self.columns
+        shape = self._count, self._tiles(batch), *self._network.bias, self.columns
         return room[: math.prod(shape)].view(shape)
 
     def _size_of_rows(self, batch: int) -> int:
         """Return how many numbers pre-activations and parameters are."""
-        return len(self._links) * self._tiles(batch) * self.columns * self._network.units
+        return self._count * self._tiles(batch) * self.columns * self._network.bias[0]
 
     def _size_kept(self, batch: int) -> int:
         """Return how many numbers the backward pass needs."""
-        steps = (len(self._links) + 1) * self._tiles(batch) * self.columns * self.layout.features
+        steps = (self._count + 1) * self._tiles(batch) * self.columns * self.layout.features
         return self._size_of_rows(batch) + steps
-
-    def _checked_batch(self, value: Tensor) -> Tensor:
-        if self._varying:
-            for link in self._links:
-                if len(cast(Tensor, link.offset)) != len(value):
-                    raise ValueError(
-                        f"offsets must have {len(value)} rows, got {len(cast(Tensor, link.offset))}"
-                    )
-        return self._read("values", value, (len(value), self.layout.features))
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Take cotangents back.
@@ -280,10 +274,9 @@ class Chain:
         Returns:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
-        count, record = len(self._links), self._record
-        sizes = [self._network.units, self._network.size] * count
+        record, sizes = self._record, [*self._network.bias, *self._network.weight] * self._count
         found = memory.empty((sum(sizes),), bar)
-        tasks = _tasks(self.layout, self.columns, count)
+        tasks = _tasks(self.layout, self.columns, self._count)
         record.gradients, record.tasks = found.data_ptr(), tasks.ctypes.data
         record.pieces = len(tasks)
         result, bars = self._pull("gradients", kept, bar, bar_ladj, len(tasks))
@@ -298,18 +291,15 @@ class Chain:
         self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, tasks: int = 0
     ) -> tuple[Tensor, Tensor]:
         batch, record = kept.batch, self._record
-        # Checked, since it has been in other hands since the forward pass.
+        # What was kept has been in other hands since the forward pass.
         room = self._read("what was kept", kept.room, (self._size_kept(batch),))
-        bar = self._read("cotangents", bar, (batch, self.layout.features))
-        bar_ladj = self._read("cotangents", bar_ladj, (batch,))
-        result = torch.empty_like(bar)
-        rows = self._size_of_rows(batch)
-        sums = self._tiles(batch) * len(self._links) * self._network.units
-        bars = memory.empty((rows + sums,), bar)
         self._tell_kept(room, batch)
-        record.bar, record.bar_ladj, record.bar_value, record.bars = (
-            tensor.data_ptr() for tensor in (bar, bar_ladj, result, bars)
-        )
-        record.sums = record.bars + rows * bars.element_size()
+        record.bar = self._read("cotangents", bar, (batch, self.layout.features))
+        record.bar_ladj = self._read("cotangents", bar_ladj, (batch,))
+        result, rows = bar.new_empty(bar.shape), self._size_of_rows(batch)
+        sums = self._tiles(batch) * self._count * self._network.bias[0]
+        bars = memory.empty((rows + sums,), bar)
+        record.bar_value, record.bars = result.data_ptr(), bars.data_ptr()
+        record.sums = record.bars + rows * self._itemsize
         self._run(name, batch, tasks)
         return result, bars
