@@ -23,6 +23,8 @@ from invflow.kernels.structure import Link
 
 #: Bytes in a row of a tile.
 ROW = 256
+#: The most parts of a batch that weights have gradients of their own in.
+SHARES = 32
 #: What the kernels call activations and maps by number: see `activations.h` and `maps.h`.
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
 MAPS = ("additive", "affine", "gated")
@@ -66,12 +68,12 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
 
 
 @lru_cache(maxsize=256)
-def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
-    """Return the panels of the matrices, and the biases, of all transforms: see `Record`.
+def _tasks(layout: Layout, columns: int) -> NDArray[np.int64]:
+    """Return the panels of the matrices, and the biases, of a transform: see `Record`.
 
     Each matrix is cut by its target or by its source, whichever leaves less to do.
     """
-    panels = [(len(layout.shapes), 0, 0)]
+    tasks = [(len(layout.shapes), 0, 0)]
     for b, (target, source) in enumerate(layout.blocks):
         rows, length = layout.degrees[target], layout.degrees[source]
         by_target, by_source = range(0, len(rows), columns), range(0, len(length), columns)
@@ -79,8 +81,7 @@ def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
         seen = [bisect_right(length, rows[min(i + columns, len(rows)) - 1]) for i in by_target]
         seeing = [len(rows) - bisect_left(rows, length[j]) for j in by_source]
         of_target = sum(seen) * 5 / 4 + 16 * len(seen) < sum(seeing) + 32 * len(seeing)
-        panels += [(b, first, int(of_target)) for first in (by_target if of_target else by_source)]
-    tasks = [(k, *panel) for k in range(transforms) for panel in panels]
+        tasks += [(b, first, int(of_target)) for first in (by_target if of_target else by_source)]
     return np.array(tasks, np.int64)
 
 
@@ -175,15 +176,15 @@ class Chain:
     def _tiles(self, batch: int) -> int:
         return -(-batch // self.columns)
 
-    def _run(self, name: str, batch: int, tasks: int = 0) -> None:
+    def _run(self, name: str, batch: int) -> None:
         """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
         work, tiles = batch * self._network.weight[0] * self._count, self._tiles(batch)
         record = self._record
         record.batch = batch
-        record.taken = record.done = record.tasks_taken = record.tasks_done = record.failed = 0
+        record.taken = record.done = record.failed = 0
         kernel = library.address(name, self._dtype)
-        threads.run(kernel, ctypes.addressof(record), threads.count(work, max(tiles, tasks)))
-        if record.done < tiles or record.tasks_done < tasks:
+        threads.run(kernel, ctypes.addressof(record), threads.count(work, tiles))
+        if record.failed:
             raise self._failure()
 
     def _failure(self) -> Exception:
@@ -230,29 +231,29 @@ class Chain:
 
     def _tell_kept(self, address: int, batch: int) -> None:
         self._record.kept = address
-        self._record.steps = address + self._size_of_rows(batch) * self._itemsize
+        self._record.steps = address + self._count * self._size_of_tiles(batch) * self._itemsize
 
     def rows(self, room: Tensor, batch: int) -> Tensor:
-        """Return pre-activations and parameters, or their cotangents, as they lie in tiles.
+        """Return a transform's pre-activations and parameters, or their cotangents, as they lie.
 
         Args:
             room: begins with them.
             batch: the number of rows that were mapped.
 
         Returns:
-            Shape [transforms, tiles, units, columns].
+            Shape [tiles, units, columns].
         """
-        shape = self._count, self._tiles(batch), *self._network.bias, self.columns
+        shape = self._tiles(batch), *self._network.bias, self.columns
         return room[: math.prod(shape)].view(shape)
 
-    def _size_of_rows(self, batch: int) -> int:
-        """Return how many numbers pre-activations and parameters are."""
-        return self._count * self._tiles(batch) * self.columns * self._network.bias[0]
+    def _size_of_tiles(self, batch: int) -> int:
+        """Return how many numbers the pre-activations and parameters of a transform are."""
+        return self._tiles(batch) * self.columns * self._network.bias[0]
 
     def _size_kept(self, batch: int) -> int:
         """Return how many numbers the backward pass needs."""
         steps = (self._count + 1) * self._tiles(batch) * self.columns * self.layout.features
-        return self._size_of_rows(batch) + steps
+        return self._count * self._size_of_tiles(batch) + steps
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Take cotangents back.
@@ -263,10 +264,12 @@ class Chain:
             bar_ladj: those of its log-determinants, [batch].
 
         Returns:
-            Cotangents of what was mapped, [batch, features]; and of pre-activations and parameters
-            (see `rows`), and after them the sums of both, [tiles, transforms, units].
+            Cotangents of what was mapped, [batch, features]; and of the pre-activations and the
+            parameters of the first transform (see `rows`).
         """
-        return self._pull("pull", kept, bar, bar_ladj)
+        bars = memory.empty((self._size_of_tiles(kept.batch),), bar)
+        self._record.bars = bars.data_ptr()
+        return self._pull("pull", kept, bar, bar_ladj), bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -274,32 +277,47 @@ class Chain:
         Returns:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
-        record, sizes = self._record, [*self._network.bias, *self._network.weight] * self._count
-        found = memory.empty((sum(sizes),), bar)
-        tasks = _tasks(self.layout, self.columns, self._count)
+        batch, count, record, network = kept.batch, self._count, self._record, self._network
+        sizes = [*network.bias, *network.weight] * count
+        found, tasks = memory.empty((sum(sizes),), bar), _tasks(self.layout, self.columns)
         record.gradients, record.tasks = found.data_ptr(), tasks.ctypes.data
         record.pieces = len(tasks)
-        result, bars = self._pull("gradients", kept, bar, bar_ladj, len(tasks))
+        shares, tiles = self._shares(batch), self._tiles(batch)
+        if shares == 0:
+            features = tiles * self.columns * self.layout.features
+            inner = self._size_of_tiles(batch) + tiles * network.bias[0] + features
+        else:
+            inner = shares * sum(sizes) if shares > 1 else 0
+        room = memory.empty((inner,), bar)
+        record.shares, record.bars = shares, room.data_ptr()
+        record.partial = room.data_ptr() if shares > 1 else found.data_ptr()
         by_link = list(found.split(sizes))
         if self._varying:
-            for k, rows in enumerate(self.rows(bars, kept.batch)[:, :, : self._network.first]):
-                by_rows = rows.transpose(1, 2).flatten(0, 1)[: kept.batch]
-                by_link.insert(3 * k + 2, by_rows)
-        return result, by_link
+            offsets = memory.empty((count, batch, network.first), bar)
+            record.bar_offsets = offsets.data_ptr()
+            for k, own in enumerate(offsets.unbind()):
+                by_link.insert(3 * k + 2, own)
+        return self._pull("gradients", kept, bar, bar_ladj), by_link
 
-    def _pull(
-        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, tasks: int = 0
-    ) -> tuple[Tensor, Tensor]:
+    def _shares(self, batch: int) -> int:
+        """Return in how many parts of a batch weights have gradients of their own.
+
+        As many as there are tiles, up to a number, if these gradients are fewer numbers than the
+        cotangents that they are made of: what belongs to a tile then stays with one processor.
+        """
+        network, tiles = self._network, self._tiles(batch)
+        shares = min(tiles, SHARES)
+        own = shares * (network.bias[0] + network.weight[0])
+        return shares if own <= self._size_of_tiles(batch) else 0
+
+    def _pull(self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> Tensor:
         batch, record = kept.batch, self._record
         # What was kept has been in other hands since the forward pass.
         room = self._read("what was kept", kept.room, (self._size_kept(batch),))
         self._tell_kept(room, batch)
         record.bar = self._read("cotangents", bar, (batch, self.layout.features))
         record.bar_ladj = self._read("cotangents", bar_ladj, (batch,))
-        result, rows = bar.new_empty(bar.shape), self._size_of_rows(batch)
-        sums = self._tiles(batch) * self._count * self._network.bias[0]
-        bars = memory.empty((rows + sums,), bar)
-        record.bar_value, record.bars = result.data_ptr(), bars.data_ptr()
-        record.sums = record.bars + rows * self._itemsize
-        self._run(name, batch, tasks)
-        return result, bars
+        result = bar.new_empty(bar.shape)
+        record.bar_value = result.data_ptr()
+        self._run(name, batch)
+        return result
