@@ -47,6 +47,7 @@ _keys = _found("_C._dispatch_keys")
 _mapped = _found("_C._are_functorch_transforms_active")
 _modes = _found("_C._len_torch_dispatch_stack")
 _forward_ad: Any = torch.autograd.forward_ad
+_tracing: Any = cast(Any, torch.jit).is_tracing
 _guard, _key = _found("_C._SetExcludeDispatchKeyGuard"), _found("_C.DispatchKey")
 
 
@@ -74,7 +75,7 @@ def plain() -> bool:
     return not (
         torch.compiler.is_compiling()
         or MISSING
-        or cast(Any, torch.jit).is_tracing()
+        or _tracing()
         or _mapped()
         or _modes() > 0
         or torch.is_autocast_enabled("cpu")
