@@ -170,8 +170,7 @@ class Autoregressive(Transform):
 
         A transform that computes something of its own, or with hooks, has to be called.
         """
-        alone = self._alone or hooked(self)
-        return self.kernel if self._served and not alone else None
+        return self.kernel if self._served and not (self._alone or hooked(self)) else None
 
     @property
     def _served(self) -> bool:

@@ -29,8 +29,7 @@ def run(kind: Kind, links: Sequence[Link], value: Tensor, inverse: bool) -> tupl
         all tensors.
     """
     if torch.is_grad_enabled():
-        orders = [link.order for link in links]
-        return cast(Any, _Map).apply(kind, inverse, orders, value, *_tensors(links))
+        return cast(Any, _Map).apply(kind, inverse, links, value, *_tensors(links))
     return _chain(kind, inverse, links).map(value)
 
 
@@ -44,16 +43,17 @@ class _Map(Function):
         ctx: Any,
         kind: Kind,
         inverse: bool,
-        orders: list[Tensor | None],
+        links: Sequence[Link],
         value: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        chain = _chain(kind, inverse, _links(orders, tensors))
+        chain = _chain(kind, inverse, links)
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
         ctx.kind, ctx.inverse = kind, inverse
-        ctx.orders, ctx.versions = orders, _versions(orders)
+        ctx.orders = orders = [link.order for link in links]
+        ctx.versions = _versions(orders)
         ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
         return result, ladj
