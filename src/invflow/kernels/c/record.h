@@ -39,6 +39,7 @@ typedef struct {
     const Task *tasks;
     int64_t pieces, shares;
     void *partial;
+    int64_t sums;
     double bound, input_bound;
     /* Written to by all threads, by atomic operations: the numbers of pieces of work that are taken
        and done, and whether one of them could not be done. */

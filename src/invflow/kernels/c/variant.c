@@ -244,8 +244,6 @@ static void pull_by_transform(Record *record)
     free(first);
 }
 
-enum { NUMBERS = 8192 /* in a piece of sums over shares */ };
-
 /* The first tile of a share. */
 static int64_t share_begin(const Record *record, int64_t share)
 {
@@ -282,16 +280,15 @@ static void pull_share(
 static void pull_by_share(Record *record)
 {
     const Network net = network(record);
-    const int64_t numbers = record->transforms * size_of(&net);
-    const int64_t sums = record->shares > 1 ? (numbers + NUMBERS - 1) / NUMBERS : 0;
+    const int64_t numbers = record->transforms * size_of(&net), all = record->shares + record->sums;
     int64_t n = take(record);
-    if (n >= record->shares + sums)
+    if (n >= all)
         return;
     const int64_t rows = (FEATURES + 1) * net.features + 1 + panel_rows(&net) + net.computed;
     const int64_t own = size_of(&net) / COLUMNS + 1, of_units = net.computed / COLUMNS + 1;
     real *first = room(rows + own + of_units);
     int going = first && checked(record);
-    for (; going && n < record->shares + sums; n = take(record)) {
+    for (; going && n < all; n = take(record)) {
         if (n < record->shares) {
             real *bar = first + (FEATURES * net.features + 1 + panel_rows(&net)) * COLUMNS;
             real *bars = bar + net.features * COLUMNS, *units = bars + net.computed * COLUMNS;
@@ -302,8 +299,8 @@ static void pull_by_share(Record *record)
                 break;
             const real *partial = record->partial;
             real *result = record->gradients;
-            const int64_t begin = (n - record->shares) * NUMBERS;
-            const int64_t count = smaller(NUMBERS, numbers - begin);
+            const int64_t begin = (n - record->shares) * numbers / record->sums;
+            const int64_t count = (n - record->shares + 1) * numbers / record->sums - begin;
             memcpy(result + begin, partial + begin, (size_t)count * sizeof(real));
             for (int64_t share = 1; share < record->shares; share++)
                 add_numbers(result + begin, partial + share * numbers + begin, count);

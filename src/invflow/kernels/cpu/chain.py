@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,6 +26,8 @@ from invflow.kernels.structure import Link
 ROW = 256
 #: The most parts of a batch that weights have gradients of their own in.
 SHARES = 32
+#: Numbers in a piece of the sums over these.
+SUMMED = 8192
 #: What the kernels call activations and maps by number: see `activations.h` and `maps.h`.
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
 MAPS = ("additive", "affine", "gated")
@@ -125,26 +128,23 @@ class Chain:
         self._dtype, self._count = links[0].bias.dtype, len(links)
         self._itemsize = self._dtype.itemsize
         self.columns = ROW // self._itemsize
-        self._varying = links[0].offset is not None
-        self._offset_shape: tuple[int, int] | None = None
+        first = links[0].offset
+        self._offset = None if first is None else (len(first), self._network.first)
         self._held: list[Tensor] = []  # the kernels know addresses alone
-        addresses = [address for link in links for address in self._addresses(link)]
-        self._tensors = (ctypes.c_int64 * len(addresses))(*addresses)
+        self._addresses = array("q", [each for link in links for each in self._read_link(link)])
         self._record = Record.from_buffer_copy(self._network.record)
         self._record.inverse, self._record.transforms = inverse, len(links)
-        self._record.tensors = ctypes.addressof(self._tensors)
+        self._record.tensors = self._addresses.buffer_info()[0]
 
-    def _addresses(self, link: Link) -> tuple[int, int, int, int]:
+    def _read_link(self, link: Link) -> tuple[int, int, int, int]:
         order, bias, weight, offset = link
-        if (offset is not None) != self._varying:
+        if (offset is None) != (self._offset is None):
             raise ValueError("transforms must all have a context, or none")
-        if offset is not None and self._offset_shape is None:
-            self._offset_shape = len(offset), self._network.first
         return (
             0 if order is None else self._order(order),
             self._address("bias", bias, self._network.bias),
             self._address("weight", weight, self._network.weight),
-            0 if offset is None else self._address("offset", offset, self._offset_shape),
+            0 if offset is None else self._address("offset", offset, self._offset),
         )
 
     def _address(self, name: str, tensor: Tensor, shape: tuple[int, ...] | None) -> int:
@@ -169,22 +169,28 @@ class Chain:
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        order = dense.packed("orders", order).to(torch.int64)
+        order = dense.packed("orders", order)
+        if order.dtype is not torch.int64:
+            order = order.long()
         self._held.append(order)
         return order.data_ptr()
 
     def _tiles(self, batch: int) -> int:
         return -(-batch // self.columns)
 
-    def _run(self, name: str, batch: int) -> None:
-        """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
-        work, tiles = batch * self._network.weight[0] * self._count, self._tiles(batch)
-        record = self._record
-        record.batch = batch
-        record.taken = record.done = record.failed = 0
+    def _run(self, name: str, batch: int, pieces: int) -> None:
+        """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work.
+
+        Args:
+            name: of the kernel.
+            batch: the number of rows.
+            pieces: the number of pieces of work.
+        """
+        record, work = self._record, batch * self._network.weight[0] * self._count
+        record.batch, record.taken, record.done, record.failed = batch, 0, 0, 0
         kernel = library.address(name, self._dtype)
-        threads.run(kernel, ctypes.addressof(record), threads.count(work, tiles))
-        if record.failed:
+        threads.run(kernel, ctypes.addressof(record), threads.count(work, self._tiles(batch)))
+        if record.done < pieces:
             raise self._failure()
 
     def _failure(self) -> Exception:
@@ -221,12 +227,12 @@ class Chain:
 
     def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         batch, record = len(value), self._record
-        if self._offset_shape is not None and self._offset_shape[0] != batch:
-            raise ValueError(f"offsets must have {batch} rows, got {self._offset_shape[0]}")
+        if self._offset is not None and self._offset[0] != batch:
+            raise ValueError(f"offsets must have {batch} rows, got {self._offset[0]}")
         record.value = self._read("values", value, (batch, self.layout.features))
         result, ladj = memory.empty(value.shape, value), value.new_empty(batch)
         record.result, record.ladj = result.data_ptr(), ladj.data_ptr()
-        self._run("map", batch)
+        self._run("map", batch, self._tiles(batch))
         return result, ladj
 
     def _tell_kept(self, address: int, batch: int) -> None:
@@ -269,7 +275,7 @@ class Chain:
         """
         bars = memory.empty((self._size_of_tiles(kept.batch),), bar)
         self._record.bars = bars.data_ptr()
-        return self._pull("pull", kept, bar, bar_ladj), bars
+        return self._pull("pull", kept, bar, bar_ladj, self._tiles(kept.batch)), bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -286,18 +292,21 @@ class Chain:
         if shares == 0:
             features = tiles * self.columns * self.layout.features
             inner = self._size_of_tiles(batch) + tiles * network.bias[0] + features
+            pieces = count * (tiles + len(tasks))
         else:
             inner = shares * sum(sizes) if shares > 1 else 0
+            record.sums = -(-inner // (shares * SUMMED))
+            pieces = shares + record.sums
         room = memory.empty((inner,), bar)
         record.shares, record.bars = shares, room.data_ptr()
         record.partial = room.data_ptr() if shares > 1 else found.data_ptr()
         by_link = list(found.split(sizes))
-        if self._varying:
+        if self._offset is not None:
             offsets = memory.empty((count, batch, network.first), bar)
             record.bar_offsets = offsets.data_ptr()
             for k, own in enumerate(offsets.unbind()):
                 by_link.insert(3 * k + 2, own)
-        return self._pull("gradients", kept, bar, bar_ladj), by_link
+        return self._pull("gradients", kept, bar, bar_ladj, pieces), by_link
 
     def _shares(self, batch: int) -> int:
         """Return in how many parts of a batch weights have gradients of their own.
@@ -310,7 +319,7 @@ class Chain:
         own = shares * (network.bias[0] + network.weight[0])
         return shares if own <= self._size_of_tiles(batch) else 0
 
-    def _pull(self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> Tensor:
+    def _pull(self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, pieces: int) -> Tensor:
         batch, record = kept.batch, self._record
         # What was kept has been in other hands since the forward pass.
         room = self._read("what was kept", kept.room, (self._size_kept(batch),))
@@ -319,5 +328,5 @@ class Chain:
         record.bar_ladj = self._read("cotangents", bar_ladj, (batch,))
         result = bar.new_empty(bar.shape)
         record.bar_value = result.data_ptr()
-        self._run(name, batch)
+        self._run(name, batch, pieces)
         return result

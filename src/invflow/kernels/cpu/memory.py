@@ -34,11 +34,11 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
 
     Its memory is used again when the tensor and all its views are gone.
     """
-    size = math.prod(shape) * like.element_size()
+    size = math.prod(shape) * like.itemsize
     if not LEAST <= size <= MOST:
         return like.new_empty(shape)
     room = _find(size)
-    numbers = room[:size].view(NUMBERS[like.dtype]).reshape(shape)
+    numbers = np.frombuffer(room, NUMBERS[like.dtype], math.prod(shape)).reshape(shape)
     lent = next(_counter)
     _lent[lent] = weakref.ref(numbers, lambda _: _take_back(lent, room))
     return torch.from_numpy(numbers)

@@ -11,7 +11,7 @@ _NAMES = (
     "tensors",
     "value", "result", "ladj", "kept", "steps",
     "bar", "bar_ladj", "bar_value", "bar_offsets", "bars", "gradients", "tasks", "pieces", "shares",
-    "partial",
+    "partial", "sums",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class Record(ctypes.Structure):
       the target; after the last matrix, the biases.
     - shares: the number of parts of the batch that have gradients of their own in partial,
       [shares, transforms, units + weights]; 0 where gradients are taken transform by transform.
+      sums: the number of pieces in which they are added up.
 
     What threads write: the numbers of pieces of work that are taken and done, and whether one of
     them could not be done.
