@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invflow._torch import dense
 
-__all__ = ["check_memory", "dense", "packed", "whole"]
+__all__ = ["check_memory", "copy", "dense", "packed", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:
@@ -21,12 +21,15 @@ def whole(name: str, tensor: Tensor) -> Tensor:
         ValueError: its storage has been freed, or is too small for its shape.
         RuntimeError: it is of a kind that has no numbers to copy.
     """
-    if not dense(tensor):
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-        if not dense(copy):
-            raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
-        return copy.copy_(tensor)
-    return packed(name, tensor)
+    return packed(name, tensor if dense(tensor) else copy(name, tensor))
+
+
+def copy(name: str, tensor: Tensor) -> Tensor:
+    """Return a plain tensor of the numbers of one that is not; see `whole`."""
+    numbers = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    if not dense(numbers):
+        raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
+    return numbers.copy_(tensor)
 
 
 def packed(name: str, tensor: Tensor) -> Tensor:

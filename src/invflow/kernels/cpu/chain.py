@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -88,6 +88,53 @@ def _tasks(layout: Layout, columns: int) -> NDArray[np.int64]:
     return np.array(tasks, np.int64)
 
 
+class _Sizes(NamedTuple):
+    """How much there is of what, for a number of transforms and of rows.
+
+    Attributes:
+        tiles: the number of tiles.
+        rows: of the numbers that are computed for one transform: pre-activations and parameters.
+        kept: of the numbers that the backward pass needs.
+        shares: the number of parts of the batch that weights have gradients of their own in, 0
+            where gradients are taken transform by transform.
+        sums: the number of pieces in which those gradients are added up.
+        room: of the numbers that gradients are made in.
+        pieces: the number of pieces of work that gradients are.
+        work: of multiplications.
+    """
+
+    tiles: int
+    rows: int
+    kept: int
+    shares: int
+    sums: int
+    room: int
+    pieces: int
+    work: int
+
+
+@lru_cache(maxsize=1024)
+def _sizes(layout: Layout, transforms: int, batch: int, columns: int) -> _Sizes:
+    tiles = -(-batch // columns)
+    units = sum(map(len, layout.degrees[1:]))
+    own = units + sum(map(math.prod, layout.shapes))
+    rows, features = tiles * units * columns, tiles * layout.features * columns
+    # Where a part of the batch has gradients of its own, what belongs to a tile stays with one
+    # processor. It is worth it if these gradients are fewer numbers than what they are made of.
+    shares = min(tiles, SHARES)
+    if shares * own <= rows:
+        room = shares * transforms * own if shares > 1 else 0
+        sums = -(-transforms * own // SUMMED) if shares > 1 else 0
+        pieces = shares + sums
+    else:
+        shares, sums = 0, 0
+        room = rows + tiles * units + features  # cotangents, their sums, and those of the features
+        pieces = transforms * (tiles + len(_tasks(layout, columns)))
+    kept = transforms * rows + (transforms + 1) * features
+    work = batch * transforms * (own - units)
+    return _Sizes(tiles, rows, kept, shares, sums, room, pieces, work)
+
+
 class Kept(NamedTuple):
     """What the backward pass needs.
 
@@ -126,10 +173,8 @@ class Chain:
     ) -> None:
         self.layout, self._network = layout, _network(layout, univariate, input_bound)
         self._dtype, self._count = links[0].bias.dtype, len(links)
-        self._itemsize = self._dtype.itemsize
-        self.columns = ROW // self._itemsize
-        first = links[0].offset
-        self._offset = None if first is None else (len(first), self._network.first)
+        self.columns = ROW // self._dtype.itemsize
+        self._offset = None if links[0].offset is None else links[0].offset.shape[:1]
         self._held: list[Tensor] = []  # the kernels know addresses alone
         self._addresses = array("q", [each for link in links for each in self._read_link(link)])
         self._record = Record.from_buffer_copy(self._network.record)
@@ -142,12 +187,14 @@ class Chain:
             raise ValueError("transforms must all have a context, or none")
         return (
             0 if order is None else self._order(order),
-            self._address("bias", bias, self._network.bias),
-            self._address("weight", weight, self._network.weight),
-            0 if offset is None else self._address("offset", offset, self._offset),
+            self._plain("bias", bias, self._network.bias),
+            self._plain("weight", weight, self._network.weight),
+            0
+            if offset is None
+            else self._plain("offset", offset, (*cast(Any, self._offset), self._network.first)),
         )
 
-    def _address(self, name: str, tensor: Tensor, shape: tuple[int, ...] | None) -> int:
+    def _plain(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
         """Return where a plain tensor's numbers lie, in one piece; hold them."""
         if tensor.shape != shape or tensor.dtype is not self._dtype or not tensor.is_cpu:
             raise ValueError(
@@ -158,9 +205,9 @@ class Chain:
         self._held.append(tensor)
         return tensor.data_ptr()
 
-    def _read(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
-        """Return where the numbers of a tensor from elsewhere lie, or those of a copy."""
-        return self._address(name, dense.whole(name, tensor), shape)
+    def _any(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
+        """Return where the numbers of a tensor lie, or those of a copy if it is not plain."""
+        return self._plain(name, tensor if dense.dense(tensor) else dense.copy(name, tensor), shape)
 
     def _order(self, order: Tensor) -> int:
         features = self.layout.features
@@ -175,21 +222,30 @@ class Chain:
         self._held.append(order)
         return order.data_ptr()
 
-    def _tiles(self, batch: int) -> int:
-        return -(-batch // self.columns)
+    def release(self) -> None:
+        """Hold no tensors any more, until `reads` has found them where they were."""
+        self._held = []
 
-    def _run(self, name: str, batch: int, pieces: int) -> None:
-        """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work.
+    def reads(self, links: Sequence[Link]) -> bool:
+        """Return whether plain tensors lie where those of the chain lay; if so, hold them."""
+        tensors = [tensor for link in links for tensor in link if tensor is not None]
+        found = [tensor.data_ptr() for tensor in tensors]
+        if found != [address for address in self._addresses if address]:
+            return False
+        for tensor in tensors:
+            dense.check_memory("a transform's tensor", tensor)
+        self._held = tensors
+        return True
 
-        Args:
-            name: of the kernel.
-            batch: the number of rows.
-            pieces: the number of pieces of work.
-        """
-        record, work = self._record, batch * self._network.weight[0] * self._count
-        record.batch, record.taken, record.done, record.failed = batch, 0, 0, 0
+    def _sizes(self, batch: int) -> _Sizes:
+        return _sizes(self.layout, self._count, batch, self.columns)
+
+    def _run(self, name: str, sizes: _Sizes, pieces: int) -> None:
+        """Run a kernel on as many threads as are worth it, allowed, and have work."""
+        record = self._record
+        record.taken, record.done, record.failed = 0, 0, 0
         kernel = library.address(name, self._dtype)
-        threads.run(kernel, ctypes.addressof(record), threads.count(work, self._tiles(batch)))
+        threads.run(kernel, ctypes.addressof(record), threads.count(sizes.work, sizes.tiles))
         if record.done < pieces:
             raise self._failure()
 
@@ -216,28 +272,30 @@ class Chain:
                 permutation.
         """
         self._record.keep = 0
-        return self._map(value)
+        return self._map(value, self._sizes(len(value)))
 
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch, and keep what the backward pass needs; see `map`."""
-        room = memory.empty((self._size_kept(len(value)),), value)
+        batch, sizes = len(value), self._sizes(len(value))
+        room = memory.empty((sizes.kept,), value)
         self._record.keep = 1
-        self._tell_kept(room.data_ptr(), len(value))
-        return *self._map(value), Kept(len(value), room)
+        self._tell_kept(room.data_ptr(), sizes)
+        return *self._map(value, sizes), Kept(batch, room)
 
-    def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _map(self, value: Tensor, sizes: _Sizes) -> tuple[Tensor, Tensor]:
         batch, record = len(value), self._record
         if self._offset is not None and self._offset[0] != batch:
             raise ValueError(f"offsets must have {batch} rows, got {self._offset[0]}")
-        record.value = self._read("values", value, (batch, self.layout.features))
+        record.batch = batch
+        record.value = self._any("values", value, (batch, self.layout.features))
         result, ladj = memory.empty(value.shape, value), value.new_empty(batch)
         record.result, record.ladj = result.data_ptr(), ladj.data_ptr()
-        self._run("map", batch, self._tiles(batch))
+        self._run("map", sizes, sizes.tiles)
         return result, ladj
 
-    def _tell_kept(self, address: int, batch: int) -> None:
+    def _tell_kept(self, address: int, sizes: _Sizes) -> None:
         self._record.kept = address
-        self._record.steps = address + self._count * self._size_of_tiles(batch) * self._itemsize
+        self._record.steps = address + self._count * sizes.rows * self._dtype.itemsize
 
     def rows(self, room: Tensor, batch: int) -> Tensor:
         """Return a transform's pre-activations and parameters, or their cotangents, as they lie.
@@ -249,17 +307,8 @@ class Chain:
         Returns:
             Shape [tiles, units, columns].
         """
-        shape = self._tiles(batch), *self._network.bias, self.columns
+        shape = self._sizes(batch).tiles, *self._network.bias, self.columns
         return room[: math.prod(shape)].view(shape)
-
-    def _size_of_tiles(self, batch: int) -> int:
-        """Return how many numbers the pre-activations and parameters of a transform are."""
-        return self._tiles(batch) * self.columns * self._network.bias[0]
-
-    def _size_kept(self, batch: int) -> int:
-        """Return how many numbers the backward pass needs."""
-        steps = (self._count + 1) * self._tiles(batch) * self.columns * self.layout.features
-        return self._count * self._size_of_tiles(batch) + steps
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Take cotangents back.
@@ -273,9 +322,10 @@ class Chain:
             Cotangents of what was mapped, [batch, features]; and of the pre-activations and the
             parameters of the first transform (see `rows`).
         """
-        bars = memory.empty((self._size_of_tiles(kept.batch),), bar)
+        sizes = self._sizes(kept.batch)
+        bars = memory.empty((sizes.rows,), bar)
         self._record.bars = bars.data_ptr()
-        return self._pull("pull", kept, bar, bar_ladj, self._tiles(kept.batch)), bars
+        return self._pull("pull", kept, bar, bar_ladj, sizes, sizes.tiles), bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -284,49 +334,31 @@ class Chain:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
         batch, count, record, network = kept.batch, self._count, self._record, self._network
-        sizes = [*network.bias, *network.weight] * count
-        found, tasks = memory.empty((sum(sizes),), bar), _tasks(self.layout, self.columns)
-        record.gradients, record.tasks = found.data_ptr(), tasks.ctypes.data
-        record.pieces = len(tasks)
-        shares, tiles = self._shares(batch), self._tiles(batch)
-        if shares == 0:
-            features = tiles * self.columns * self.layout.features
-            inner = self._size_of_tiles(batch) + tiles * network.bias[0] + features
-            pieces = count * (tiles + len(tasks))
-        else:
-            inner = shares * sum(sizes) if shares > 1 else 0
-            record.sums = -(-inner // (shares * SUMMED))
-            pieces = shares + record.sums
-        room = memory.empty((inner,), bar)
-        record.shares, record.bars = shares, room.data_ptr()
-        record.partial = room.data_ptr() if shares > 1 else found.data_ptr()
-        by_link = list(found.split(sizes))
+        sizes, tasks = self._sizes(batch), _tasks(self.layout, self.columns)
+        numbers = [*network.bias, *network.weight] * count
+        found, room = memory.empty((sum(numbers),), bar), memory.empty((sizes.room,), bar)
+        record.gradients, record.bars = found.data_ptr(), room.data_ptr()
+        record.tasks, record.pieces = tasks.ctypes.data, len(tasks)
+        record.shares, record.sums = sizes.shares, sizes.sums
+        record.partial = record.bars if sizes.shares > 1 else record.gradients
+        by_link = list(found.split(numbers))
         if self._offset is not None:
             offsets = memory.empty((count, batch, network.first), bar)
             record.bar_offsets = offsets.data_ptr()
             for k, own in enumerate(offsets.unbind()):
                 by_link.insert(3 * k + 2, own)
-        return self._pull("gradients", kept, bar, bar_ladj, pieces), by_link
+        return self._pull("gradients", kept, bar, bar_ladj, sizes, sizes.pieces), by_link
 
-    def _shares(self, batch: int) -> int:
-        """Return in how many parts of a batch weights have gradients of their own.
-
-        As many as there are tiles, up to a number, if these gradients are fewer numbers than the
-        cotangents that they are made of: what belongs to a tile then stays with one processor.
-        """
-        network, tiles = self._network, self._tiles(batch)
-        shares = min(tiles, SHARES)
-        own = shares * (network.bias[0] + network.weight[0])
-        return shares if own <= self._size_of_tiles(batch) else 0
-
-    def _pull(self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, pieces: int) -> Tensor:
+    def _pull(
+        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, sizes: _Sizes, pieces: int
+    ) -> Tensor:
         batch, record = kept.batch, self._record
         # What was kept has been in other hands since the forward pass.
-        room = self._read("what was kept", kept.room, (self._size_kept(batch),))
-        self._tell_kept(room, batch)
-        record.bar = self._read("cotangents", bar, (batch, self.layout.features))
-        record.bar_ladj = self._read("cotangents", bar_ladj, (batch,))
+        self._tell_kept(self._any("what was kept", kept.room, (sizes.kept,)), sizes)
+        record.batch = batch
+        record.bar = self._any("cotangents", bar, (batch, self.layout.features))
+        record.bar_ladj = self._any("cotangents", bar_ladj, (batch,))
         result = bar.new_empty(bar.shape)
         record.bar_value = result.data_ptr()
-        self._run(name, batch, pieces)
+        self._run(name, sizes, pieces)
         return result

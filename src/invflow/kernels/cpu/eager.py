@@ -51,6 +51,8 @@ class _Map(Function):
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
+        chain.release()  # what autograd saves may be kept elsewhere
+        ctx.chain = chain
         ctx.kind, ctx.inverse = kind, inverse
         ctx.orders = orders = [link.order for link in links]
         ctx.versions = _versions(orders)
@@ -74,7 +76,9 @@ class _Map(Function):
         if torch.is_grad_enabled() or not plain() or not known:
             again = _again(ctx.kind, ctx.inverse, links, value, bar, bar_ladj)
             return None, None, None, *again
-        chain, kept = _chain(ctx.kind, ctx.inverse, links), Kept(len(value), room)
+        chain, kept = ctx.chain, Kept(len(value), room)
+        if not chain.reads(links):
+            chain = _chain(ctx.kind, ctx.inverse, links)
         if not any(ctx.needs_input_grad[4:]):
             bar_value, _ = chain.pull(kept, bar, bar_ladj)
             return None, None, None, bar_value, *(None for _ in tensors)
