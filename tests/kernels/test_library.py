@@ -16,8 +16,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from invflow.kernels import build
+from invflow import IAF, NSF
+from invflow.kernels import build, door
 from invflow.kernels.cpu import library
+from tests.helpers import assert_close, perturbed, randn
 from tests.kernels import small
 
 pytestmark = small.needed
@@ -26,6 +28,7 @@ pytestmark = small.needed
 def _forget() -> None:
     library._library.cache_clear()
     library.address.cache_clear()
+    door.reason.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -216,3 +219,34 @@ def test_nothing_is_said_where_all_is_well() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert library.reason() is None
+
+
+@pytest.mark.parametrize("name", ["avx512", "avx2", "neon"])
+def test_a_variant_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library itself, which runs the variant that is asked for or none."""
+    monkeypatch.undo()
+    monkeypatch.setenv("INVFLOW_KERNELS", name)
+    _forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert library.reason() or library.variant() == name
+
+
+@pytest.mark.parametrize("missing", ["a compiler", "off"])
+def test_flows_run_in_pytorch(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(build.SOURCES)
+    if missing == "off":
+        monkeypatch.setenv("INVFLOW_KERNELS", "off")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        perturbed(NSF(3)).double()().log_prob(randn(4, 3))
+        assert not said  # as there are no kernels for it
+        for dtype in (torch.float32, torch.float64):
+            flow = perturbed(IAF(3)).to(dtype)
+            x = randn(4, 3).to(dtype).requires_grad_()
+            found = flow().log_prob(x)
+            found.sum().backward()
+            for part in flow.transform.transforms:
+                part.inverse_method = "passes"
+            assert_close(found.detach(), flow().log_prob(x).detach(), 1e-4)
+    assert [each.category for each in said] == ([] if missing == "off" else [RuntimeWarning])

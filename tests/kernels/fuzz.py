@@ -1,0 +1,407 @@
+"""The kernels on records of all kinds, against the same mathematics written down in PyTorch.
+
+Nothing of the package stands between a case and the C library: records are filled in here, with
+any degrees, not those of the package's layouts alone. All memory that a kernel is given lies
+between margins, at any address that numbers may have: what is read from there is not a number, and
+what is written there is found out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from invflow.kernels.cpu import library
+from invflow.kernels.cpu.record import Record
+
+#: By number, as in `activations.h` and `maps.h`.
+ACTIVATIONS = [
+    F.relu, F.leaky_relu, F.elu, torch.tanh, torch.sigmoid, F.silu, F.softplus, F.gelu,
+]  # fmt: skip
+ADDITIVE, AFFINE, GATED = range(3)
+ROW = 256
+
+
+class Case(NamedTuple):
+    """What a record tells of; numbers are drawn by `seed`."""
+
+    features: int
+    hidden: list[list[int]]  # the sorted degrees of each layer
+    residual: bool
+    skip: bool
+    activation: int
+    map: int
+    bound: float
+    input_bound: float
+    inverse: bool
+    dtype: str
+    batch: int
+    orders: list[list[int] | None]  # of each transform
+    context: bool
+    threads: int
+    seed: int
+
+    @property
+    def parameters(self) -> int:
+        return 1 if self.map == ADDITIVE else 2
+
+    @property
+    def degrees(self) -> list[list[int]]:
+        outputs = [d for d in range(self.features) for _ in range(self.parameters)]
+        return [[*range(1, self.features + 1)], *self.hidden, outputs]
+
+    @property
+    def units(self) -> list[int]:
+        return [len(layer) for layer in self.degrees]
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        last = len(self.hidden) + 1
+        chain = [(layer, layer - 1) for layer in range(1, last + 1)]
+        return [*chain, (last, 0)] if self.skip and self.hidden else chain
+
+    def mask(self, target: int, source: int) -> Tensor:
+        rows, columns = (torch.tensor(self.degrees[layer]) for layer in (target, source))
+        return rows[:, None] >= columns
+
+    @property
+    def columns(self) -> int:
+        return ROW // np.dtype(self.dtype).itemsize
+
+    @property
+    def tiles(self) -> int:
+        return math.ceil(self.batch / self.columns)
+
+
+class Transform(NamedTuple):
+    """The tensors of one, in double precision."""
+
+    order: list[int] | None
+    biases: list[Tensor]
+    matrices: list[Tensor]
+    offset: Tensor | None
+
+    def tensors(self) -> list[Tensor]:
+        return [*self.biases, *self.matrices, *([] if self.offset is None else [self.offset])]
+
+
+def transforms(case: Case) -> list[Transform]:
+    """Draw the tensors of a case; weights that no unit sees are not numbers."""
+    source = torch.Generator().manual_seed(case.seed)
+
+    def draw(*shape: int) -> Tensor:
+        drawn = torch.randn(shape, generator=source, dtype=torch.float64)
+        return drawn.to(getattr(torch, case.dtype)).double()
+
+    def matrix(target: int, source: int) -> Tensor:
+        size = case.units[target], case.units[source]
+        drawn = (0.6 / math.sqrt(max(size[1], 1))) * draw(*size)
+        drawn = drawn.to(getattr(torch, case.dtype)).double()
+        return torch.where(case.mask(target, source), drawn, torch.nan).requires_grad_()
+
+    return [
+        Transform(
+            order,
+            [draw(units).requires_grad_() for units in case.units[1:]],
+            [matrix(*block) for block in case.blocks],
+            draw(case.batch, case.units[1]).requires_grad_() if case.context else None,
+        )
+        for order in case.orders
+    ]
+
+
+def _read(case: Case, z: Tensor) -> Tensor:
+    if case.input_bound == math.inf:
+        return z
+    knee = case.input_bound / 2
+    far = knee + knee * torch.tanh(z.abs() / knee - 1)
+    return torch.where(z.abs() <= knee, z, z.sign() * far)
+
+
+def _parameters(case: Case, of: Transform, z: Tensor) -> Tensor:
+    """Return the parameters of all features, [batch, features, parameters]."""
+    weights = {
+        block: torch.where(case.mask(*block), matrix, 0.0)
+        for block, matrix in zip(case.blocks, of.matrices, strict=True)
+    }
+    last = len(case.hidden) + 1
+    read = _read(case, z)
+    values, rows = read, read
+    for layer in range(1, last + 1):
+        before = rows
+        rows = values @ weights[layer, layer - 1].T + of.biases[layer - 1]
+        if layer == 1 and of.offset is not None:
+            rows = rows + of.offset
+        if case.residual and 1 < layer < last:
+            rows = rows + before
+        values = ACTIVATIONS[case.activation](rows)
+    if (last, 0) in weights and last > 1:
+        rows = rows + read @ weights[last, 0].T
+    return rows.unflatten(1, (case.features, -1))
+
+
+def _forward(case: Case, z: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    if case.map == ADDITIVE:
+        return z + p[..., 0], torch.zeros_like(z)
+    if case.map == AFFINE:
+        scale = case.bound * torch.tanh(p[..., 1] / case.bound)
+        return p[..., 0] + scale.exp() * z, scale
+    gate = torch.sigmoid(p[..., 1])
+    return gate * z + (1 - gate) * p[..., 0], F.logsigmoid(p[..., 1])
+
+
+def _inverse(case: Case, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    if case.map == ADDITIVE:
+        return x - p[..., 0], torch.zeros_like(x)
+    if case.map == AFFINE:
+        scale = case.bound * torch.tanh(p[..., 1] / case.bound)
+        return (x - p[..., 0]) * (-scale).exp(), -scale
+    ladj = -F.logsigmoid(p[..., 1])
+    return p[..., 0] + (x - p[..., 0]) * ladj.exp(), ladj
+
+
+def _one(case: Case, of: Transform, value: Tensor) -> tuple[Tensor, Tensor]:
+    order = list(range(case.features)) if of.order is None else of.order
+    value = value[:, order]
+    if case.inverse:  # feature by feature, each from a whole pass
+        known: list[Tensor] = []
+        ladj = torch.zeros(len(value), dtype=value.dtype)
+        for d in range(case.features):
+            rest = torch.zeros(len(value), case.features - d, dtype=value.dtype)
+            parameters = _parameters(case, of, torch.cat([*known, rest], 1))
+            z, own = _inverse(case, value[:, d : d + 1], parameters[:, d : d + 1])
+            known.append(z)
+            ladj = ladj + own.sum(1)
+        result = torch.cat(known, 1)
+    else:
+        result, own = _forward(case, value, _parameters(case, of, value))
+        ladj = own.sum(1)
+    return result[:, np.argsort(order).tolist()], ladj
+
+
+class Found(NamedTuple):
+    """What a case comes to; the gradients of each transform are biases, matrices, offset."""
+
+    result: Tensor
+    ladj: Tensor
+    bar_value: Tensor
+    gradients: list[list[Tensor]]
+
+
+def inputs(case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Return values and cotangents."""
+    source = torch.Generator().manual_seed(case.seed + 1)
+    shapes = ((case.batch, case.features), (case.batch, case.features), (case.batch,))
+    drawn = (torch.randn(shape, generator=source, dtype=torch.float64) for shape in shapes)
+    value, bar, bar_ladj = (each.to(getattr(torch, case.dtype)).double() for each in drawn)
+    return value, bar, bar_ladj
+
+
+def expected(case: Case, of: list[Transform]) -> Found:
+    """Return what PyTorch finds, in double precision."""
+    value, bar, bar_ladj = inputs(case)
+    value.requires_grad_()
+    result, ladj = value, torch.zeros(case.batch, dtype=torch.float64)
+    for each in of:
+        result, own = _one(case, each, result)
+        ladj = ladj + own
+    tensors = [value, *itertools.chain.from_iterable(each.tensors() for each in of)]
+    total = (result * bar).sum() + (ladj * bar_ladj).sum()
+    found = torch.autograd.grad(total, tensors, materialize_grads=True)
+    rest = iter(found[1:])
+    gradients = [[next(rest) for _ in each.tensors()] for each in of]
+    return Found(result.detach(), ladj.detach(), found[0], gradients)
+
+
+class Memory:
+    """Arrays at any address, between margins."""
+
+    #: Bytes of a margin; none where a sanitizer watches what lies beyond.
+    margin = 64
+
+    def __init__(self, case: Case) -> None:
+        self._dtype = np.dtype(case.dtype)
+        self._random = np.random.default_rng(case.seed)
+        self._held: list[tuple[NDArray[np.uint8], int, int, NDArray[Any] | None]] = []
+
+    def given(self, numbers: Any, dtype: Any = None) -> int:
+        """Return the address of a copy of some numbers, which kernels may only read."""
+        array = np.ascontiguousarray(numbers, dtype or self._dtype).ravel()
+        return self._place(array, array.copy())
+
+    def empty(self, size: int) -> tuple[int, NDArray[Any]]:
+        """Return room for some numbers, its address first."""
+        address = self._place(np.full(size, np.nan, self._dtype), None)
+        raw, begin, end, _ = self._held[-1]
+        return address, raw[begin:end].view(self._dtype)
+
+    def _place(self, array: NDArray[Any], original: NDArray[Any] | None) -> int:
+        begin = self.margin + int(self._random.integers(8)) * array.itemsize
+        end = begin + array.nbytes
+        raw = np.full(end + self.margin, 0xFF, np.uint8)  # floats of such bytes are not numbers
+        raw[begin:end] = array.view(np.uint8)
+        self._held.append((raw, begin, end, original))
+        return raw.ctypes.data + begin
+
+    def check(self) -> None:
+        """Raise an error if a kernel wrote where it must not."""
+        for raw, begin, end, original in self._held:
+            assert (raw[:begin] == 0xFF).all(), "written before an array"
+            assert (raw[end:] == 0xFF).all(), "written beyond an array"
+            if original is not None:
+                assert (raw[begin:end] == original.view(np.uint8)).all(), "an input was changed"
+
+
+def run(name: str, case: Case, record: Record) -> None:
+    """Run a kernel, on as many threads as the case says."""
+    record.taken = record.done = record.tasks_taken = record.tasks_done = record.failed = 0
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64)(
+        library.address(name, getattr(torch, case.dtype))
+    )
+    address = ctypes.addressof(record)
+    if case.threads == 1:
+        kernel(address)
+        return
+    with ThreadPoolExecutor(case.threads) as pool:
+        list(pool.map(kernel, [address] * case.threads))
+
+
+def record_of(case: Case, of: list[Transform], memory: Memory) -> Record:
+    """Return a record of a case, without what a kernel writes."""
+    steps = range(case.features + 1)
+    starts = [[*steps], *([bisect_left(layer, d) for d in steps] for layer in case.degrees[1:])]
+    sizes = [target * source for target, source in _shapes(case)]
+    places = [0, *itertools.accumulate(sizes)]
+    tops = [0, *itertools.accumulate(case.units[:-1])]
+    blocks = [(*block, place) for block, place in zip(case.blocks, places, strict=False)]
+    tensors = [
+        (
+            0 if each.order is None else memory.given(each.order, np.int64),
+            memory.given(torch.cat(each.biases).detach()),
+            memory.given(torch.cat([m.flatten() for m in each.matrices]).detach()),
+            0 if each.offset is None else memory.given(each.offset.detach()),
+        )
+        for each in of
+    ]
+    return Record(
+        inverse=case.inverse, transforms=len(of), batch=case.batch,
+        layers=len(case.units), features=case.features,
+        starts=memory.given(starts, np.int64), tops=memory.given(tops, np.int64),
+        degrees=memory.given([*itertools.chain.from_iterable(case.degrees)], np.int64),
+        blocks=memory.given(blocks, np.int64), matrices=len(blocks),
+        residual=case.residual, activation=case.activation, map=case.map,
+        bound=case.bound, input_bound=case.input_bound,
+        tensors=memory.given(tensors, np.int64),
+    )  # fmt: skip
+
+
+def _shapes(case: Case) -> list[tuple[int, int]]:
+    return [(case.units[target], case.units[source]) for target, source in case.blocks]
+
+
+def _tasks(case: Case) -> list[tuple[int, int, int, int]]:
+    """Return all panels of all matrices, of rows or of columns as it comes, and the biases."""
+    random = np.random.default_rng(case.seed)
+    panels: list[tuple[int, int, int]] = []
+    for number, shape in enumerate(_shapes(case)):
+        of_target = int(random.integers(2))
+        across = shape[0] if of_target else shape[1]
+        panels += [(number, first, of_target) for first in range(0, across, case.columns)]
+    panels.append((len(case.blocks), 0, 0))
+    return [(k, *panel) for k in range(len(case.orders)) for panel in panels]
+
+
+def found(case: Case, of: list[Transform]) -> Found:
+    """Return what the kernels find; all three, and what they leave alone, are checked."""
+    memory = Memory(case)
+    record = record_of(case, of, memory)
+    value, bar, bar_ladj = (memory.given(each) for each in inputs(case))
+    count, tiles, columns = len(of), case.tiles, case.columns
+    rows = count * tiles * columns
+    numbers = case.batch * case.features
+
+    record.value = value
+    record.result, result = memory.empty(numbers)
+    record.ladj, ladj = memory.empty(case.batch)
+    run("map", case, record)
+    assert (record.done, record.failed) == (tiles, 0)
+    first = result.copy(), ladj.copy()
+
+    record.keep = 1
+    record.kept, _ = memory.empty(rows * sum(case.units[1:]))
+    record.steps, _ = memory.empty((count + 1) * tiles * case.features * columns)
+    run("map", case, record)
+    assert (record.done, record.failed) == (tiles, 0)
+    for one, other in zip(first, (result, ladj), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    record.bar, record.bar_ladj = bar, bar_ladj
+    bars_found: list[NDArray[Any]] = []
+    for name in ("pull", "gradients"):
+        record.bar_value, bar_value = memory.empty(numbers)
+        record.bars, bars = memory.empty(rows * sum(case.units[1:]))
+        record.sums, _ = memory.empty(tiles * count * sum(case.units[1:]))
+        tasks = _tasks(case)
+        sizes = [sum(case.units[1:]), sum(map(math.prod, _shapes(case)))] * count
+        record.gradients, gradients = memory.empty(sum(sizes))
+        record.tasks, record.pieces = memory.given(tasks, np.int64), len(tasks)
+        run(name, case, record)
+        assert (record.done, record.failed) == (tiles, 0)
+        bars_found.append(bar_value)
+    assert record.tasks_done == len(tasks)
+    np.testing.assert_array_equal(*bars_found)
+    memory.check()
+
+    widths, shapes = case.units[1:], _shapes(case)
+    cuts = [*widths, *map(math.prod, shapes)]
+    by_transform: list[list[Tensor]] = []
+    for k, part in enumerate(np.split(gradients, count)):
+        *own, _ = np.split(part, np.cumsum(cuts))
+        each = [_tensor(row) for row in own[: len(widths)]]
+        each += [
+            _tensor(row).view(shape) for row, shape in zip(own[len(widths) :], shapes, strict=True)
+        ]
+        if case.context:
+            each.append(_offset(case, k, bars))
+        by_transform.append(each)
+    return Found(
+        _tensor(result).view(case.batch, -1 if case.batch else case.features),
+        _tensor(ladj),
+        _tensor(bar_value).view(case.batch, -1 if case.batch else case.features),
+        by_transform,
+    )
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array.astype(np.float64))
+
+
+def _offset(case: Case, k: int, bars: NDArray[Any]) -> Tensor:
+    """Return the cotangents of the first layer of a transform, [batch, units]."""
+    by_tiles = bars.reshape(len(case.orders), case.tiles, sum(case.units[1:]), case.columns)
+    units = by_tiles[k, :, : case.units[1]]
+    return _tensor(units.transpose(0, 2, 1).reshape(-1, case.units[1])[: case.batch])
+
+
+def check(case: Case) -> None:
+    """Raise an error if the kernels do not find what PyTorch finds."""
+    of = transforms(case)
+    one, other = found(case, of), expected(case, of)
+    single = 2e-2 if case.activation < 2 else 2e-4  # rounding can turn a slope that jumps
+    tolerance = 1e-9 if case.dtype == "float64" else single
+    pairs = [*zip(one[:3], other[:3], strict=True)]
+    for mine, theirs in zip(one.gradients, other.gradients, strict=True):
+        pairs += zip(mine, theirs, strict=True)
+    for number, (actual, wanted) in enumerate(pairs):
+        error, size = (actual - wanted).norm(), wanted.norm()
+        assert error <= tolerance * (size + 1), f"tensor {number}: {error:.2g} of {size:.2g}"

@@ -1,0 +1,71 @@
+"""The kernels on records of all kinds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.kernels import fuzz, small
+
+pytestmark = small.needed
+
+
+@st.composite
+def _cases(draw: st.DrawFn) -> fuzz.Case:
+    features = draw(st.integers(1, 9))
+    seed = draw(st.integers(0, 2**20))
+    widths = draw(st.lists(st.integers(1, 9) | st.integers(1, 150), max_size=3))
+    random = np.random.default_rng(seed)
+    hidden = [sorted(random.integers(features, size=width).tolist()) for width in widths]
+    residual = draw(st.booleans()) and bool(hidden)
+    map, inverse = draw(st.integers(0, 2)), draw(st.booleans())
+    # A gate divides by what can be next to nothing, unless what is read is bounded.
+    bounds = [1.0, 3.0] if map == fuzz.GATED and inverse else [math.inf, 1.0, 10.0]
+    order = st.none() | st.permutations(range(features)).map(list)
+    return fuzz.Case(
+        features=features,
+        hidden=hidden[:1] * len(hidden) if residual else hidden,
+        residual=residual,
+        skip=draw(st.booleans()),
+        activation=draw(st.integers(0, len(fuzz.ACTIVATIONS) - 1)),
+        map=map,
+        bound=draw(st.sampled_from([0.5, 2.0])),
+        input_bound=draw(st.sampled_from(bounds)),
+        inverse=inverse,
+        dtype=draw(st.sampled_from(["float32", "float64"])),
+        batch=draw(st.integers(0, 200)),
+        orders=draw(st.lists(order, min_size=1, max_size=4)),
+        context=draw(st.booleans()),
+        threads=draw(st.integers(1, 3)),
+        seed=seed,
+    )
+
+
+@settings(max_examples=300)
+@given(_cases())
+def test_any_record(case: fuzz.Case) -> None:
+    fuzz.check(case)
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1], [0, 1, 3], [0, 1, -1], [2**40, 1, 2]])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_an_order_that_is_not_a_permutation_is_refused(inverse: bool, order: list[int]) -> None:
+    case = fuzz.Case(
+        features=3, hidden=[[0, 1, 2]], residual=False, skip=False, activation=0, map=fuzz.AFFINE,
+        bound=2.0, input_bound=math.inf, inverse=inverse, dtype="float32", batch=130,
+        orders=[None, order], context=False, threads=2, seed=0,
+    )  # fmt: skip
+    memory = fuzz.Memory(case)
+    record = fuzz.record_of(case, fuzz.transforms(case), memory)
+    record.value = memory.given(fuzz.inputs(case)[0])
+    record.result, result = memory.empty(case.batch * case.features)
+    record.ladj, ladj = memory.empty(case.batch)
+    fuzz.run("map", case, record)
+    assert (record.failed, record.done) == (1, 0)
+    assert np.isnan(result).all()
+    assert np.isnan(ladj).all()
+    memory.check()
