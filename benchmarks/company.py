@@ -111,9 +111,11 @@ def main(arguments: list[str]) -> None:
         rounds: list[dict[str, Seconds]] = []
         with company(busy):
             for _ in range(options.rounds):
-                print(f"measuring beside {busy} ...", file=sys.stderr)
-                each = {w: trained(options.steps, options.threads, s) for w, s in WAYS.items()}
-                rounds.append(each)
+                found: dict[str, Seconds] = {}
+                for way, variables in WAYS.items():
+                    found[way] = trained(options.steps, options.threads, variables)
+                    print(f"beside {busy}, {way}: {found[way]}", file=sys.stderr)
+                rounds.append(found)
         lines += rows(busy, rounds)
 
     from directions import environment, table
