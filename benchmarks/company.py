@@ -9,13 +9,14 @@ process for each way of waiting, with none and with three busy single-threaded p
 
 - default: what OpenMP does if nothing is set; GNU's spins 300,000 times, then sleeps;
 - `GOMP_SPINCOUNT`: it spins less often;
-- `OMP_WAIT_POLICY=passive`: it sleeps at once.
+- `OMP_WAIT_POLICY=passive`: it sleeps at once;
+- one thread, which waits for nobody.
 
 The ways take turns. "s" is seconds of training, a median over the rounds; in brackets stands the
 median over the rounds of the ratio to "default". The variables are GNU's: PyTorch's wheels for
 Linux bring its OpenMP library (libgomp) with them.
 
-    python benchmarks/company.py [--steps 500] [--rounds 3] [--busy 0,3] [--threads N]
+    python benchmarks/company.py [--steps 300] [--rounds 3] [--busy 0,3] [--threads N]
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ POSTERIORS = "diagonal", "iaf"
 #: What is set in the environment of a training, by way of waiting.
 WAYS: dict[str, dict[str, str]] = {
     "default": {},
-    "100,000 spins": {"GOMP_SPINCOUNT": "100000"},
     "10,000 spins": {"GOMP_SPINCOUNT": "10000"},
     "1,000 spins": {"GOMP_SPINCOUNT": "1000"},
     "passive": {"OMP_WAIT_POLICY": "passive"},
+    "one thread": {"OMP_NUM_THREADS": "1"},
 }
 VARIABLES = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 Seconds = dict[str, float]
@@ -61,7 +62,7 @@ def trained(steps: int, threads: int, way: dict[str, str]) -> Seconds:
     rest = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     found = subprocess.run(
         [sys.executable, __file__, "--once", "--steps", str(steps)],
-        env={**rest, **way, "OMP_NUM_THREADS": str(threads)},
+        env={**rest, "OMP_NUM_THREADS": str(threads), **way},
         stdout=subprocess.PIPE,
         check=True,
         text=True,
@@ -97,7 +98,7 @@ def rows(busy: int, rounds: list[dict[str, Seconds]]) -> list[list[str]]:
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=500, help="of training (default: 500)")
+    parser.add_argument("--steps", type=int, default=300, help="of training (default: 300)")
     parser.add_argument("--rounds", type=int, default=3, help="of turns (default: 3)")
     parser.add_argument("--busy", default="0,3", help="numbers of busy programs (default: 0,3)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
