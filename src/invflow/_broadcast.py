@@ -21,13 +21,13 @@ def broadcast(*shapes: Sequence[int]) -> Size:
         >>> broadcast((5, 1, 3), (4, 1), ())
         torch.Size([5, 4, 3])
     """
-    common: list[int] = []
-    for place in range(-max(map(len, shapes), default=0), 0):
-        size = 1
-        for shape in shapes:
-            if len(shape) >= -place and shape[place] != 1:
-                if size != 1 and size != shape[place]:
-                    raise ValueError(f"shapes {[tuple(s) for s in shapes]} do not broadcast")
-                size = shape[place]
-        common.append(size)
+    rank = max([0, *[len(shape) for shape in shapes]])
+    common = [1] * rank
+    for shape in shapes:
+        for place in range(-len(shape), 0):
+            size = shape[place]
+            if size != 1 and common[place] != 1 and size != common[place]:
+                raise ValueError(f"shapes {[tuple(s) for s in shapes]} do not broadcast")
+            if size != 1:
+                common[place] = size
     return Size(common)
