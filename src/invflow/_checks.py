@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invflow._broadcast import broadcast
+
 
 def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
     """Return `value` if it is an integer of at least `minimum`.
@@ -147,8 +149,8 @@ def context(
         raise ValueError(f"context of shape (*batch, {size}) is required, got None")
     _tensor("context", value, size, "the declared context size", like)
     try:
-        fits = torch.broadcast_shapes(value.shape[:-1], batch_shape) == batch_shape
-    except RuntimeError:
+        fits = broadcast(value.shape[:-1], batch_shape) == batch_shape
+    except ValueError:
         fits = False
     if not fits:
         raise ValueError(

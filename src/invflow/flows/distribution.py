@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._broadcast import broadcast
 from invflow._snapshot import Snapshot
 from invflow.flows.base import Base
 from invflow.transforms import Transform
@@ -237,8 +238,8 @@ def _all(condition: Tensor) -> bool:
 def _broadcast(name: str, shape: Size, batch_shape: Size) -> Size:
     """Return the common shape of a batch shape that was given and the distribution's own."""
     try:
-        return torch.broadcast_shapes(shape, batch_shape)
-    except RuntimeError as error:
+        return broadcast(shape, batch_shape)
+    except ValueError as error:
         raise ValueError(
             f"{name} of batch shape {tuple(shape)} must broadcast against "
             f"the distribution's, {tuple(batch_shape)}"
