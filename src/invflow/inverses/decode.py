@@ -191,3 +191,12 @@ def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         "the cached inverse has first derivatives only; "
         'for higher ones build the transform with inverse="passes"'
     )
+
+
+def no_forward_derivative(ctx: Any, *tangents: Tensor) -> Any:
+    """Refuse: a derivative in forward mode."""
+    raise RuntimeError(
+        "the cached inverse has gradients in reverse mode only (backward, grad, vjp, jacrev); "
+        "for those in forward mode (jvp, jacfwd, hessian) build the transform with "
+        'inverse="passes"'
+    )

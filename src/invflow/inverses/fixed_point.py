@@ -143,6 +143,14 @@ class _Solve(Function):
         return None, *(next(gradients) if needed else None for needed in wanted)
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        raise RuntimeError(
+            "the fixed-point inverse has gradients in reverse mode only (backward, grad, vjp, "
+            "jacrev); for those in forward mode (jvp, jacfwd, hessian) build the transform with "
+            'inverse="passes"'
+        )
+
+    @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
         return _one_by_one(_Solve, info, in_dims, arguments)
 

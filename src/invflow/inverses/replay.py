@@ -28,6 +28,7 @@ from invflow.inverses.decode import (
     Solution,
     call,
     decode,
+    no_forward_derivative,
     no_second_derivative,
     plan_of,
     selected,
@@ -156,6 +157,8 @@ class Solve(Function):
         tensors = (x, z, slopes, offset, cotangents[0], cotangents[1], *weights)
         return None, *call(_Replay, method, *tensors)
 
+    jvp = staticmethod(no_forward_derivative)
+
 
 class _Replay(Function):
     """`replay`, which has no derivative of its own."""
@@ -183,3 +186,4 @@ class _Replay(Function):
         pass
 
     backward = staticmethod(no_second_derivative)
+    jvp = staticmethod(no_forward_derivative)

@@ -156,6 +156,13 @@ def _slope(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
     return (r1 * xi * xi + 2 * xi * rest + r0 * rest * rest) / (xi * n + rest * m).square()
 
 
+def _slopes(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the derivatives by the share of the width and by both relative slopes."""
+    rest, n, m = _parts(xi, r0, r1)
+    by_r = xi * rest / (xi * n + rest * m).square()
+    return _slope(xi, r0, r1), by_r * rest * m, -by_r * xi * n
+
+
 class _Bend(Function):
     r"""$\theta(\xi; r_0, r_1)$, with derivatives in which nothing cancels.
 
@@ -173,13 +180,17 @@ class _Bend(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        xi, r0, r1 = ctx.saved_tensors
-        rest, n, m = _parts(xi, r0, r1)
-        by_r = cotangents[0] * xi * rest / (xi * n + rest * m).square()
-        return cotangents[0] * _slope(xi, r0, r1), by_r * rest * m, -by_r * xi * n
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, ...]:
+        slopes = _slopes(*ctx.saved_tensors)
+        return tuple(cotangents[0] * slope for slope in slopes)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        by_xi, by_r0, by_r1 = _slopes(*ctx.saved_tensors)
+        return by_xi * tangents[0] + by_r0 * tangents[1] + by_r1 * tangents[2]
 
 
 def _unbend(theta: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
