@@ -44,6 +44,19 @@ def test_second_derivatives_are_refused_by_torch_func(name: str, inverse: str) -
         torch.func.jacrev(torch.func.jacrev(energy))(randn(3))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@once
+def test_forward_mode_is_refused_with_the_way_that_has_it(name: str, inverse: str) -> None:
+    transform = AUTOREGRESSIVE[name](inverse)
+    x, context = randn(3), context_for(transform)
+    for enabled in (True, False):
+        with (
+            torch.set_grad_enabled(enabled),
+            pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'),
+        ):
+            torch.func.jvp(lambda x: transform.inverse(x, context), (x,), (torch.ones_like(x),))
+
+
 @names
 def test_passes_has_right_second_derivatives(name: str) -> None:
     transform = AUTOREGRESSIVE[name]("passes")

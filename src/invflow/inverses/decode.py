@@ -58,10 +58,35 @@ def call(function: type[Function], method: Method, *tensors: Tensor) -> Any:
     (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
     """
     enabled = torch.is_grad_enabled()
-    wanted = enabled and any(tensor.requires_grad for tensor in tensors)
-    if not enabled or (torch.compiler.is_compiling() and not wanted):
-        return cast(Any, function).forward(method, *tensors)
-    return cast(Any, function).apply(method, *tensors)
+    if torch.compiler.is_compiling():
+        taken = enabled and any(tensor.requires_grad for tensor in tensors)
+    else:  # an operator would give derivatives in forward mode as zero
+        taken = enabled or cast(Any, torch.autograd.forward_ad)._current_level >= 0
+    if taken:
+        return reverse_only(function, method, *tensors)
+    return cast(Any, function).forward(method, *tensors)
+
+
+def reverse_only(function: type[Function], *arguments: Any) -> Any:
+    """Apply an autograd function that has no derivatives in forward mode.
+
+    (That is not said by a `jvp` that raises, as `torch.compile` traces no function that has one.)
+
+    Raises:
+        RuntimeError: they are asked for.
+    """
+    if torch.compiler.is_compiling():
+        return cast(Any, function).apply(*arguments)
+    try:
+        return cast(Any, function).apply(*arguments)
+    except NotImplementedError as error:
+        if "jvp" not in str(error):
+            raise
+        raise RuntimeError(
+            "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for "
+            "those in forward mode (jvp, jacfwd, hessian) build the transform with "
+            'inverse="passes"'
+        ) from error
 
 
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
@@ -190,13 +215,4 @@ def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
     raise RuntimeError(
         "the cached inverse has first derivatives only; "
         'for higher ones build the transform with inverse="passes"'
-    )
-
-
-def no_forward_derivative(ctx: Any, *tangents: Tensor) -> Any:
-    """Refuse: a derivative in forward mode."""
-    raise RuntimeError(
-        "the cached inverse has gradients in reverse mode only (backward, grad, vjp, jacrev); "
-        "for those in forward mode (jvp, jacfwd, hessian) build the transform with "
-        'inverse="passes"'
     )

@@ -13,7 +13,6 @@ for $\theta$ the data, the context and the weights; w is found by the same itera
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from torch.func import functional_call, vjp
 
 from invflow.conditioners import Conditioner
 from invflow.conditioners.soft_clip import soft_clip
+from invflow.inverses.decode import reverse_only
 from invflow.univariate import Univariate
 
 #: Larger guesses than this do not come any closer; they only overflow.
@@ -54,8 +54,7 @@ def solve(
     limit = 8 * torch.finfo(x.dtype).eps if tolerance is None else tolerance
     step = _Step(conditioner, univariate, input_bound, list(state), limit, x.device.type)
     contexts = () if context is None else (context,)
-    apply = cast(Callable[..., Tensor], _Solve.apply)
-    return apply(step, x, *contexts, *state.values())
+    return reverse_only(_Solve, step, x, *contexts, *state.values())
 
 
 class _Step:
@@ -138,17 +137,9 @@ class _Solve(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[1:]
-        apply = cast(Callable[..., tuple[Tensor, ...]], _Pull.apply)
-        gradients = iter(apply(ctx.step, wanted, cotangents[0], *ctx.saved_tensors))
+        pulled = reverse_only(_Pull, ctx.step, wanted, cotangents[0], *ctx.saved_tensors)
+        gradients = iter(pulled)
         return None, *(next(gradients) if needed else None for needed in wanted)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        raise RuntimeError(
-            "the fixed-point inverse has gradients in reverse mode only (backward, grad, vjp, "
-            "jacrev); for those in forward mode (jvp, jacfwd, hessian) build the transform with "
-            'inverse="passes"'
-        )
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:

@@ -28,7 +28,6 @@ from invflow.inverses.decode import (
     Solution,
     call,
     decode,
-    no_forward_derivative,
     no_second_derivative,
     plan_of,
     selected,
@@ -157,8 +156,6 @@ class Solve(Function):
         tensors = (x, z, slopes, offset, cotangents[0], cotangents[1], *weights)
         return None, *call(_Replay, method, *tensors)
 
-    jvp = staticmethod(no_forward_derivative)
-
 
 class _Replay(Function):
     """`replay`, which has no derivative of its own."""
@@ -186,4 +183,3 @@ class _Replay(Function):
         pass
 
     backward = staticmethod(no_second_derivative)
-    jvp = staticmethod(no_forward_derivative)

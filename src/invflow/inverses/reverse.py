@@ -27,7 +27,6 @@ from invflow.inverses.decode import (
     call,
     decode,
     folded,
-    no_forward_derivative,
     no_second_derivative,
     plan_of,
 )
@@ -120,8 +119,6 @@ class Solve(Function):
         offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
         return None, (g_z + slope * c) / u_z, offset, *gradients
 
-    jvp = staticmethod(no_forward_derivative)
-
 
 class _Pull(Function):
     """`decode_pullback`, which has no derivative of its own."""
@@ -140,4 +137,3 @@ class _Pull(Function):
         pass
 
     backward = staticmethod(no_second_derivative)
-    jvp = staticmethod(no_forward_derivative)

@@ -12,13 +12,7 @@ from torch.autograd import Function
 from invflow._operator import fake, mapped, operator
 from invflow.conditioners.soft_clip import soft_clip
 from invflow.conditioners.sweep import MADEPlan
-from invflow.inverses.decode import (
-    Method,
-    call,
-    folded,
-    no_forward_derivative,
-    no_second_derivative,
-)
+from invflow.inverses.decode import Method, call, folded, no_second_derivative
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -172,8 +166,6 @@ class Solve(Function):
         offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
         return None, None, bar_x, offset, *gradients
 
-    jvp = staticmethod(no_forward_derivative)
-
 
 class _Pull(Function):
     """`reverse_sweep`, which has no derivative of its own."""
@@ -190,4 +182,3 @@ class _Pull(Function):
         pass
 
     backward = staticmethod(no_second_derivative)
-    jvp = staticmethod(no_forward_derivative)

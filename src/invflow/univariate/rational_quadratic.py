@@ -118,7 +118,9 @@ def forward(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
     """Return the spline's value and its log-slope at `x`, which is between the outermost knots."""
     bin = _find(x, knots.x, knots)
     xi = (x - bin.x) / bin.width
-    theta = cast(Tensor, cast(Any, _Bend).apply(xi, bin.r0, bin.r1))
+    # `torch.compile` traces no function that has a `jvp`.
+    bend = _Bend if torch.compiler.is_compiling() else _BendBothModes
+    theta = cast(Tensor, cast(Any, bend).apply(xi, bin.r0, bin.r1))
     return bin.y + bin.height * theta, bin.ladj(xi)
 
 
@@ -180,12 +182,20 @@ class _Bend(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, ...]:
         slopes = _slopes(*ctx.saved_tensors)
         return tuple(cotangents[0] * slope for slope in slopes)
+
+
+class _BendBothModes(_Bend):
+    """The same with a derivative in forward mode."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
