@@ -73,15 +73,17 @@ class RationalQuadratic(Univariate):
     bound: float = 5.0
 
     def __post_init__(self) -> None:
-        _checks.positive_integer("bins", self.bins, minimum=2)
+        _checks.settle(self, bins=_checks.positive_integer("bins", self.bins, minimum=2))
+        for name in ("low", "high", "smallest_bin", "bound"):
+            _checks.settle(self, **{name: _checks.number(name, getattr(self, name))})
         for name, bound in (("low", self.low), ("high", self.high)):
-            if not math.isfinite(_checks.number(name, bound)):
+            if not math.isfinite(bound):
                 raise ValueError(f"{name} must be finite, got {bound!r}")
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got {self.low!r} and {self.high!r}")
-        if not 0 < _checks.number("smallest_bin", self.smallest_bin) < 1:
+        if not 0 < self.smallest_bin < 1:
             raise ValueError(f"smallest_bin must be between 0 and 1, got {self.smallest_bin!r}")
-        if not 0 < _checks.number("bound", self.bound) < math.inf:
+        if not 0 < self.bound < math.inf:
             raise ValueError(f"bound must be positive and finite, got {self.bound!r}")
 
     @property
