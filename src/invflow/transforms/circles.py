@@ -57,7 +57,7 @@ class Circles(Transform):
         if not isinstance(angles, Sequence):
             raise TypeError(f"angles must be a sequence of integers, got {type(angles).__name__}")
         self.angles = tuple(_checks.positive_integer("angles", i, minimum=0) for i in angles)
-        if not angles or len(set(angles)) < len(angles) or max(angles) >= features:
+        if not angles or len(set(self.angles)) < len(angles) or max(self.angles) >= features:
             raise ValueError(
                 f"angles must be different features below {features}, one or more, got "
                 f"{list(angles)}"

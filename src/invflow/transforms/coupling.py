@@ -151,7 +151,7 @@ def _mask(value: Sequence[bool] | Tensor, features: int) -> list[bool]:
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"mask must be a name or a sequence of booleans, got {value!r}") from error
     if mask.dtype != np.bool_:
-        raise TypeError(f"mask must be a name or hold booleans, got {value!r}")
+        raise TypeError(f"mask must be a name or a sequence of booleans, got {value!r}")
     if mask.shape != (features,):
         raise ValueError(f"mask must have shape ({features},), got {mask.shape}")
     if mask.all() or not mask.any():
