@@ -113,6 +113,18 @@ def shape(name: str, value: Any) -> tuple[int, int, int]:
     return sizes[0], sizes[1], sizes[2]
 
 
+def sample_shape(value: Any) -> torch.Size:
+    """Return the shape of samples, as of torch distributions, from a sequence of sizes."""
+    try:
+        sizes = torch.Size(value)
+    except TypeError as error:
+        example = f"({value},)" if isinstance(value, Integral) else "(5,)"
+        raise TypeError(f"sample_shape must be a shape such as {example}, got {value!r}") from error
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"sample_shape must hold sizes of at least 0, got {tuple(sizes)}")
+    return sizes
+
+
 def choice(name: str, value: Any, known: Iterable[str]) -> str:
     """Return `value` if it is one of the `known` names."""
     names = sorted(known)
