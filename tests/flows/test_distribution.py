@@ -175,7 +175,7 @@ def test_estimates_without_reparameterised_samples_have_no_gradient() -> None:
         mean = q.estimate_mean(20, generator=generator(1))
         variance = q.estimate_variance(20, generator=generator(1))
         entropy = q.estimate_entropy(20, generator=generator(1))
-        assert not (mean.requires_grad or variance.requires_grad or entropy.requires_grad)
+        assert not any(each.requires_grad for each in (mean, variance, entropy))
         assert_close(mean, x.mean(0), 1e-12)
         assert_close(variance, x.var(0), 1e-12)
         assert_close(entropy, -q.log_prob(x).detach().mean(0), 1e-12)
