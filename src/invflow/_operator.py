@@ -10,12 +10,35 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
+from torch.autograd import Function
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LIBRARY = torch.library.Library("invflow", "FRAGMENT")
+
+
+def reverse_only(function: type[Function], *arguments: Any) -> Any:
+    """Apply an autograd function that has no derivatives in forward mode.
+
+    (That is not said by a `jvp` that raises, as `torch.compile` traces no function that has one.)
+
+    Raises:
+        RuntimeError: they are asked for.
+    """
+    if torch.compiler.is_compiling():
+        return cast(Any, function).apply(*arguments)
+    try:
+        return cast(Any, function).apply(*arguments)
+    except NotImplementedError as error:
+        if "jvp" not in str(error):
+            raise
+        raise RuntimeError(
+            "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for "
+            "those in forward mode (jvp, jacfwd, hessian) build the transform with "
+            'inverse="passes"'
+        ) from error
 
 
 def operator(function: Callable[P, R]) -> Callable[P, R]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow import univariate as univariates
-from invflow._operator import fake, mapped, operator
+from invflow._operator import fake, mapped, operator, reverse_only
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Plan
 from invflow.conditioners.soft_clip import soft_clip
 from invflow.univariate import Univariate
@@ -65,28 +65,6 @@ def call(function: type[Function], method: Method, *tensors: Tensor) -> Any:
     if taken:
         return reverse_only(function, method, *tensors)
     return cast(Any, function).forward(method, *tensors)
-
-
-def reverse_only(function: type[Function], *arguments: Any) -> Any:
-    """Apply an autograd function that has no derivatives in forward mode.
-
-    (That is not said by a `jvp` that raises, as `torch.compile` traces no function that has one.)
-
-    Raises:
-        RuntimeError: they are asked for.
-    """
-    if torch.compiler.is_compiling():
-        return cast(Any, function).apply(*arguments)
-    try:
-        return cast(Any, function).apply(*arguments)
-    except NotImplementedError as error:
-        if "jvp" not in str(error):
-            raise
-        raise RuntimeError(
-            "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for "
-            "those in forward mode (jvp, jacfwd, hessian) build the transform with "
-            'inverse="passes"'
-        ) from error
 
 
 def unmixed(like: Tensor) -> AbstractContextManager[object]:

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.func import functional_call, vjp
 
+from invflow._operator import reverse_only
 from invflow.conditioners import Conditioner
 from invflow.conditioners.soft_clip import soft_clip
-from invflow.inverses.decode import reverse_only
 from invflow.univariate import Univariate
 
 #: Larger guesses than this do not come any closer; they only overflow.
