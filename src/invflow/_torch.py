@@ -70,6 +70,11 @@ def dense(tensor: Tensor) -> bool:
     return type(tensor) in _TYPES and _keys(tensor) in _KINDS
 
 
+def forward_mode() -> bool:
+    """Return whether derivatives are taken in forward mode; False if PyTorch cannot tell."""
+    return getattr(_forward_ad, "_current_level", -1) >= 0
+
+
 def plain() -> bool:
     """Return whether calls simply run: not traced, mapped, differentiated forwards or mixed."""
     return not (
@@ -79,7 +84,7 @@ def plain() -> bool:
         or _mapped()
         or _modes() > 0
         or torch.is_autocast_enabled("cpu")
-        or _forward_ad._current_level >= 0
+        or forward_mode()
     )
 
 

@@ -186,6 +186,10 @@ class Inverse(Transform):
     def codomain(self) -> Constraint:
         return self.transform.domain
 
+    @property
+    def inv(self) -> Transform:
+        return self.transform
+
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform.inverse(z, context)
 
