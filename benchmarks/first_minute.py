@@ -62,6 +62,9 @@ class Installation:
             "PYTHONPATH": self.path,
         }
         environment.pop("NUMBA_CACHE_DIR", None)
+        environment.pop(
+            "PYTHONDONTWRITEBYTECODE", None
+        )  # pip leaves bytecode, a source tree may not
         found = subprocess.run(
             [self.python, __file__, "--once", dtype],
             env=environment,
