@@ -45,8 +45,8 @@ def check_memory(name: str, tensor: Tensor) -> None:
         steps = zip(tensor.shape, tensor.stride(), strict=True)
         count = 1 + sum((size - 1) * stride for size, stride in steps)
     held = tensor.untyped_storage().nbytes()
-    if count and held < (tensor.storage_offset() + count) * tensor.itemsize:
+    if count and held < (needed := (tensor.storage_offset() + count) * tensor.itemsize):
         raise ValueError(
-            f"{name} of shape {tuple(tensor.shape)} must have all of its {tensor.numel()} numbers "
-            f"in memory, got a storage of {held} bytes; has it been freed or resized?"
+            f"{name} of shape {tuple(tensor.shape)} must have its {needed} bytes in memory, "
+            f"got a storage of {held}; has it been freed or resized?"
         )
