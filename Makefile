@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: run test format bench oldest newest clean
 
 # Threads that spin while they wait slow each other down where other programs run beside them.
-run test oldest newest: export OMP_WAIT_POLICY ?= passive
+test oldest newest: export OMP_WAIT_POLICY ?= passive
 
 run: $(INSTALLED)
 	$(BIN)/invflow vae digits --overwrite

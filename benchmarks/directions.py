@@ -40,7 +40,6 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from invflow.conditioners import MADE
-from invflow.kernels.cpu import memory
 from invflow.transforms import Autoregressive
 from invflow.univariate import Affine
 
@@ -338,6 +337,8 @@ def dense_gflops(effort: Effort, size: int = 2048) -> float:
 
 def _peak(size: Size, direction: str, threads: int) -> int:
     """Return the peak bytes of one step of invflow's layer above the level before it."""
+    from invflow.kernels.cpu import memory  # here, as `peers.py` takes other source trees too
+
     torch.set_num_threads(threads)
     layer, z, x = build("invflow", size)
     run, value = (layer.forward, z) if direction == "forward" else (layer.inverse, x)

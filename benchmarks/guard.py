@@ -147,8 +147,7 @@ def main(arguments: list[str]) -> int:
     if options.record and options.only:
         parser.error("--record: expected all ratios, got --only")
     torch.set_num_threads(options.threads)
-    numba = directions.version("numba") or "not installed"
-    about = {**directions.environment(options.threads), "numba": numba}
+    about = directions.environment(options.threads)
     before = json.loads(options.file.read_text()) if options.file.exists() else {}
     recorded: Ratios = before.get("ratios", {})
     print(", ".join(f"{key} {value}" for key, value in about.items()))

@@ -93,7 +93,8 @@ def main(arguments: list[str]) -> None:
     }
     if version("flowjax"):
         calls["flowjax"] = peers.LIBRARIES["flowjax"][1](size)["training"]
-    found = peers.take_turns(calls, QUICK if options.quick else FULL)
+    timers = {name: peers.timer(call) for name, call in calls.items()}
+    found = peers.take_turns(timers, QUICK if options.quick else FULL)
     about = {**environment(options.threads), "flowjax": version("flowjax") or "not installed"}
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(table(["ms a step", *found], [[str(size), *(f"{ms:.3g}" for ms in found.values())]]))

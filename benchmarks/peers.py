@@ -13,8 +13,11 @@ A turn begins with a pause, as threads of the one before keep processors busy wa
 Then come calls, one after another as in a training loop, for a tenth of a second, or four of them.
 The first half of the time is not counted, of four calls the first: it finds the caches full of what
 the others left, and threads asleep. Calls of more than a fifth of a second are turns of one.
-flowjax is compiled (`jax.jit`), and its first calls are not counted; the others run as they do by
-default. In brackets stands the time of the fastest other library over invflow's.
+Each library has a process of its own, so that its threads and memory are its own; a process whose
+turn it is not waits for a message. flowjax is compiled (`jax.jit`), and its first calls are not
+counted; the others run as they do by default. In brackets stands the time of the fastest other
+library over invflow's. `--also LABEL=TREE` measures another source tree of invflow beside this one
+in the same turns; "LABEL / invflow" is its time over this one's.
 
 Two more tables hold invflow against floors. One MADE layer, inverted, is measured in dense passes:
 one pass of an unmasked perceptron of the same widths, without log-determinants; and the training
@@ -23,19 +26,25 @@ as a share of the machine's rate for large matrix products. `--plot FILE` draws 
 directions against D.
 
     python benchmarks/peers.py [--quick] [--sizes 8/64/256,...] [--libraries invflow,zuko,...]
-                               [--plot FILE] [--threads N]
+                               [--also LABEL=TREE ...] [--plot FILE] [--threads N]
 
-pip install zuko nflows normflows pyro-ppl flowjax; what is not installed is left out.
+pip install zuko nflows normflows pyro-ppl flowjax; what is not installed is left out. The
+environment passes on to all processes: `INVFLOW_KERNELS=avx2` measures those kernels.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +75,8 @@ FLOORS = [
 #: Seconds below which a turn is more than one call, of the pause before it, and of a turn of many.
 STEADY, PAUSE, TURN = 0.2, 0.02, 0.1
 Call = Callable[[], object]
+#: Takes whether to go on calling until times are steady, and returns seconds of calls.
+Timer = Callable[[bool], list[float]]
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -272,43 +283,118 @@ def _steady(call: Call) -> list[float]:
     return times
 
 
-def take_turns(calls: dict[str, Call], effort: Effort) -> dict[str, float]:
+def timer(call: Call) -> Timer:
+    """Return what times a call of this process."""
+    return lambda steady: _steady(call) if steady else [seconds(call)]
+
+
+def take_turns(timers: dict[str, Timer], effort: Effort) -> dict[str, float]:
     """Return the median milliseconds of calls that take turns; slow ones sit out some turns."""
     first: dict[str, float] = {}
-    for name, call in calls.items():
-        call()  # what is compiled, is compiled here
-        first[name] = seconds(call)
+    for name, timed in timers.items():
+        timed(False)  # what is compiled, is compiled here
+        first[name] = timed(False)[0]
     quickest = min(first.values())
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in timers}
     begin, turn = time.perf_counter(), 0
     while turn < effort.fewest or (
         turn < effort.most and time.perf_counter() - begin < effort.seconds
     ):
-        for name, call in calls.items():
+        for name, timed in timers.items():
             every = min(int(first[name] / quickest / 10) + 1, 50)
             if turn % every == 0 and (first[name] < effort.slowest or turn == 0):
                 time.sleep(PAUSE)
-                times[name] += [seconds(call)] if first[name] > STEADY else _steady(call)
+                times[name] += timed(first[name] <= STEADY)
         turn += 1
     return {name: 1e3 * statistics.median(each) for name, each in times.items()}
 
 
-def against_peers(size: Size, libraries: list[str], effort: Effort) -> list[list[str]]:
+@dataclass(frozen=True)
+class Worker:
+    """A process that has one library, or one source tree of invflow."""
+
+    library: str
+    messages: Connection
+
+    def build(self, size: Size) -> None:
+        """Make the layers anew."""
+        self._ask("build", size)
+
+    def timer(self, mode: str) -> Timer:
+        """Return what times a call of the layers."""
+        return lambda steady: self._ask("time", mode, steady)
+
+    def floors(self, size: Size, rate: float, effort: Effort) -> list[str]:
+        """Return invflow's line about one layer."""
+        return self._ask("floors", size, rate, effort)
+
+    def _ask(self, *message: Any) -> Any:
+        self.messages.send(message)
+        return self.messages.recv()
+
+
+@contextmanager
+def worker(library: str, tree: Path | None, threads: int) -> Iterator[Worker]:
+    """Start a process, and end it."""
+    ours, theirs = Pipe()
+    environment = dict(os.environ)
+    if tree is not None:
+        environment["PYTHONPATH"] = str(tree.resolve() / "src")
+    descriptor = theirs.fileno()
+    options = ["--serve", library, str(descriptor), "--threads", str(threads)]
+    process = subprocess.Popen(
+        [sys.executable, __file__, *options], pass_fds=[descriptor], env=environment
+    )
+    theirs.close()
+    try:
+        yield Worker(library, ours)
+    finally:
+        ours.close()
+        process.wait()
+
+
+def serve(library: str, messages: Connection) -> None:
+    """Answer the messages of a `Worker` until it is gone."""
+    timers: dict[str, Timer] = {}
+    while True:
+        try:
+            what, *arguments = messages.recv()
+        except EOFError:
+            return
+        answer = None
+        if what == "build":
+            torch.manual_seed(0)
+            calls = LIBRARIES[library][1](*arguments)
+            timers = {mode: timer(call) for mode, call in calls.items()}
+        elif what == "time":
+            mode, steady = arguments
+            answer = timers[mode](steady)
+        else:
+            answer = against_floors(*arguments)
+        messages.send(answer)
+
+
+def against_peers(size: Size, workers: dict[str, Worker], effort: Effort) -> list[list[str]]:
     """Return a line of the table for each mode at a size."""
-    built: dict[str, dict[str, Call]] = {}
-    for name in libraries:
-        torch.manual_seed(0)
-        built[name] = LIBRARIES[name][1](size)
+    for each in workers.values():
+        each.build(size)
     lines: list[list[str]] = []
     for mode in MODES:
-        found = take_turns({name: calls[mode] for name, calls in built.items()}, effort)
-        others = [value for name, value in found.items() if name != "invflow"]
-        lead = ""
-        if "invflow" in found and others:
-            lead = f" [{min(others) / found['invflow']:.3g}]"
-        cells = [f"{found[name]:.3g}" + (lead if name == "invflow" else "") for name in libraries]
-        lines.append([str(size), mode, *cells])
+        found = take_turns({label: each.timer(mode) for label, each in workers.items()}, effort)
+        ours = {label: found[label] for label in trees(workers)}
+        others = [value for label, value in found.items() if label not in ours]
+        cells = [
+            f"{value:.3g}" + (f" [{min(others) / value:.3g}]" if label in ours and others else "")
+            for label, value in found.items()
+        ]
+        ratios = [f"{value / found['invflow']:.2f}" for label, value in ours.items()][1:]
+        lines.append([str(size), mode, *cells, *ratios])
     return lines
+
+
+def trees(workers: dict[str, Worker]) -> list[str]:
+    """Return the labels of those that have invflow, this one's first."""
+    return [label for label, each in workers.items() if each.library == "invflow"]
 
 
 def _layer(size: Size) -> tuple[Chain, MADE]:
@@ -340,8 +426,11 @@ def against_floors(size: Size, rate: float, effort: Effort) -> list[str]:
     chain, made = _layer(size)
     calls = {"dense": _dense(size), **chain.calls(size)}
     pair = {name: calls[name] for name in ("dense", "parallel", "inverse")}
-    plain = take_turns(pair, effort)
-    steps = take_turns({name: calls[name] for name in calls if name.startswith("training")}, effort)
+    steps = {name: calls[name] for name in calls if name.startswith("training")}
+    plain, steps = (
+        take_turns({name: timer(call) for name, call in each.items()}, effort)
+        for each in (pair, steps)
+    )
     visible = sum(int(made.get_buffer(f"mask_{i}").sum()) for i in range(len(made.weights)))
     gflops = 2 * size.batch * visible / plain["inverse"] / 1e6
     return [
@@ -354,10 +443,12 @@ def against_floors(size: Size, rate: float, effort: Effort) -> list[str]:
     ]
 
 
-def curve(libraries: list[str], effort: Effort) -> dict[str, dict[str, list[tuple[int, float]]]]:
+def curve(
+    workers: dict[str, Worker], effort: Effort
+) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """Return milliseconds of both directions by library and D, as far as they can be waited for."""
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for name in libraries:
+    for name, each in workers.items():
         modes = found.setdefault(name, {"parallel": [], "inverse": []})
         gone: set[str] = set()
         for features in (2**k for k in range(1, 13)):
@@ -365,9 +456,9 @@ def curve(libraries: list[str], effort: Effort) -> dict[str, dict[str, list[tupl
                 break
             # Pyro takes no hidden layer that is narrower than the features.
             size = Size(features, max(64, min(2 * features, 1024), features), 64)
-            calls = LIBRARIES[name][1](size)
+            each.build(size)
             for mode in set(modes) - gone:
-                took = take_turns({name: calls[mode]}, effort)[name]
+                took = take_turns({name: each.timer(mode)}, effort)[name]
                 modes[mode].append((features, took))
                 if took > 1e3 * effort.slowest:
                     gone.add(mode)
@@ -410,32 +501,60 @@ def _libraries(text: str) -> list[str]:
     return names
 
 
+def _tree(text: str) -> tuple[str, Path]:
+    label, _, path = text.partition("=")
+    if not (label and label not in LIBRARIES and Path(path, "src", "invflow").is_dir()):
+        raise argparse.ArgumentTypeError(f"expected LABEL=TREE with TREE/src/invflow, got {text!r}")
+    return label, Path(path)
+
+
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="rough numbers, sooner")
     parser.add_argument("--sizes", type=_sizes, default=SIZES, help="D/width/batch,...")
     parser.add_argument("--libraries", type=_libraries, default=list(LIBRARIES))
+    parser.add_argument("--also", type=_tree, action="append", default=[], metavar="LABEL=TREE")
     parser.add_argument("--plot", type=Path, help="draw the cost against D, too")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.serve:
+        library, descriptor = options.serve
+        serve(library, Connection(int(descriptor)))
+        return
     effort = QUICK if options.quick else FULL
-    there = [name for name in options.libraries if version(LIBRARIES[name][0])]
     versions = {name: version(LIBRARIES[name][0]) or "not installed" for name in options.libraries}
     about = {**environment(options.threads), **versions}
     print(", ".join(f"{name} {value}" for name, value in about.items()))
-    lines: list[list[str]] = []
-    for size in options.sizes:
-        print(f"measuring {size} ...", file=sys.stderr)
-        lines += against_peers(size, there, effort)
-    print("\n" + table(["D/width/batch", "milliseconds", *there], lines))
-    rate = dense_gflops(effort)
-    print(f"\nDense matrix product: {rate:.0f} GFLOP/s. One layer of invflow:\n")
-    header = ["D/width/batch", "dense pass ms", "parallel", "inverse", "steps", "of the rate"]
-    print(table(header, [against_floors(size, rate, effort) for size in FLOORS]))
-    if options.plot:
-        plot(curve(there, QUICK), options.plot)
+    there = [name for name in options.libraries if version(LIBRARIES[name][0])]
+    processes: list[tuple[str, str, Path | None]] = [(name, name, None) for name in there]
+    if options.also and "invflow" not in there:
+        parser.error("--also: expected invflow among --libraries, to compare with")
+    at = there.index("invflow") + 1 if "invflow" in there else 0
+    processes[at:at] = [(label, "invflow", tree) for label, tree in options.also]
+    with ExitStack() as stack:
+        workers = {
+            label: stack.enter_context(worker(library, tree, options.threads))
+            for label, library, tree in processes
+        }
+        ours = trees(workers)
+        lines: list[list[str]] = []
+        for size in options.sizes:
+            print(f"measuring {size} ...", file=sys.stderr)
+            lines += against_peers(size, workers, effort)
+        ratios = [f"{label} / invflow" for label in ours[1:]]
+        print("\n" + table(["D/width/batch", "milliseconds", *workers, *ratios], lines))
+        rate = dense_gflops(effort)
+        print(f"\nDense matrix product: {rate:.0f} GFLOP/s. One layer of invflow:\n")
+        header = ["", "D/width/batch", "dense pass ms", "parallel", "inverse", "steps"]
+        floors = [
+            [label, *workers[label].floors(size, rate, effort)] for size in FLOORS for label in ours
+        ]
+        print(table([*header, "of the rate"], floors))
+        if options.plot:
+            plot(curve(workers, QUICK), options.plot)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from directions import environment, table, version
 from torch import Tensor, nn
 
 PIXELS, WIDTHS, CONTEXT, LATENTS, STEPS, HIDDEN = 784, (256, 256), 64, 32, 4, (128,)
@@ -138,6 +137,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--batch", type=int, default=128, help="images in a step (default: 128)")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
     options = parser.parse_args(arguments)
+
+    from directions import environment, table, version  # imports invflow: not in zuko's process
+
     torch.set_num_threads(options.threads)
     about = environment(options.threads)
     print(", ".join(f"{key} {value}" for key, value in about.items()) + "\n")

@@ -517,12 +517,12 @@ ARGUMENTS: dict[str, Case] = {
     "order-float": (
         lambda: Autoregressive(MADE_3, order=[0.0, 1.0, 2.0]),
         TypeError,
-        "order must hold integers, got dtype torch.float32",
+        r"order\[0\] must be an integer, got 0.0",
     ),
     "order-bool": (
         lambda: Autoregressive(MADE(2, (0.0, 0.0)), order=[False, True]),
         TypeError,
-        "order must hold integers, got dtype torch.bool",
+        r"order\[0\] must be an integer, got False",
     ),
     "order-text": (lambda: Autoregressive(MADE_3, order="reverse"), TypeError, "order"),
     "order-number": (lambda: Permutation(3), TypeError, "order"),
@@ -624,7 +624,7 @@ ARGUMENTS: dict[str, Case] = {
     "mask-integers": (
         lambda: Coupling(3, mask=[1, 0, 1]),
         TypeError,
-        r"mask must be a name or hold booleans, got \[1, 0, 1\]",
+        r"mask must be a name or a sequence of booleans, got \[1, 0, 1\]",
     ),
     "mask-type": (lambda: Coupling(3, mask=None), TypeError, "mask must be a name or a sequence"),
     "masks-name": (lambda: masks("thirds", 3, 2), ValueError, "mask must be one of"),
@@ -643,7 +643,7 @@ ARGUMENTS: dict[str, Case] = {
     "linear-order-float": (
         lambda: LULinear(2, [0.0, 1.0]),
         TypeError,
-        "order must hold integers, got dtype torch.float32",
+        r"order\[0\] must be an integer, got 0.0",
     ),
     "epsilon-zero": (lambda: BatchNorm(3, epsilon=0.0), ValueError, "epsilon must be positive"),
     "epsilon-infinite": (lambda: BatchNorm(3, epsilon=math.inf), ValueError, "epsilon must be"),

@@ -216,8 +216,8 @@ def test_what_a_small_step_is_made_of(
 ) -> None:
     overhead = load("overhead")
 
-    def once(calls: dict, effort: object) -> dict[str, float]:
-        return {name: float(call() is None) for name, call in calls.items()}
+    def once(timers: dict, effort: object) -> dict[str, float]:
+        return {name: float(timed(False)[0] > 0) for name, timed in timers.items()}
 
     monkeypatch.setattr(overhead.peers, "take_turns", once)
     overhead.main(["--size", "3/8/5", "--threads", str(torch.get_num_threads())])
@@ -249,3 +249,52 @@ def test_a_fit_that_diverges_ends(load, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(elbo.posteriordb, "load", lambda name, folder: (nothing, None, None))
     points = list(elbo.trained("nothing", Path(), 0, 0.1))
     assert [point.elbo for point in points] == [-np.inf]
+
+
+def test_trees_and_libraries_take_turns_in_processes_of_their_own(load) -> None:
+    peers, directions = load("peers"), load("directions")
+    effort = directions.Effort(warm_up=0.0, seconds=0.0, fewest=3, most=3, slowest=1.0)
+    size, tree = directions.Size(3, 4, 5), FOLDER.parent
+    with (
+        peers.worker("invflow", None, 1) as here,
+        peers.worker("invflow", tree, 1) as there,
+    ):
+        workers = {"invflow": here, "again": there}
+        lines = peers.against_peers(size, workers, effort)
+        floors = here.floors(size, 1.0, effort)
+    assert [line[1] for line in lines] == list(peers.MODES)
+    assert all(float(cell) > 0 for line in lines for cell in line[2:])
+    assert len(lines[0]) == 5
+    assert floors[0] == "3/4/5"
+
+
+def test_the_first_minute_is_measured(load) -> None:
+    first_minute = load("first_minute")
+    times = {"import": [(900.0, 800.0)], "sample": [(20.0, 10.0), (2.0, 2.0), (4.0, 4.0)]}
+    found = first_minute.rows("invflow", "float32", "new process", [times, times])
+    assert found[0][3:] == ["import", "900", "800", "", ""]
+    assert found[1][3:] == ["sample", "20", "10", "3", "6.67"]
+    label, there = first_minute.Installation.parse("before=/usr/bin/python3:/tree")
+    assert (label, there.python, there.path) == ("before", "/usr/bin/python3", "/tree/src")
+
+
+def test_ways_to_wait_are_compared(load) -> None:
+    company = load("company")
+    rounds = [
+        {way: dict.fromkeys(company.POSTERIORS, seconds) for way in company.WAYS}
+        for seconds in (1.0, 2.0, 4.0)
+    ]
+    for each in rounds:
+        each["passive"] = {name: 3 * value for name, value in each["passive"].items()}
+    for line in company.rows(3, rounds):
+        cells = dict(zip(company.WAYS, line[2:], strict=True))
+        assert (cells["default"], cells["passive"]) == ("2 [1.00]", "6 [3.00]")
+
+
+def test_products_are_measured(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    product = load("product")
+    monkeypatch.setattr(product, "REPETITIONS", 10)
+    for name in ("NumPy", "PyTorch"):
+        rates = product.PRODUCTS[name]()
+        assert list(rates) == ["torch.float32", "torch.float64"]
+        assert min(rates.values()) > 0

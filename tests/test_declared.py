@@ -130,6 +130,11 @@ def test_errors_name_an_extra_that_brings_what_is_missing() -> None:
 #: What a user calls, and the extra that brings what it needs.
 CALLS = {
     "from invflow.density import FlowDensity": "density",
+    "invflow.density.FlowDensity": "density",
+    "invflow.density.table.Parquet": "density",
+    "invflow.report.write": "vae",  # the page of a VAE
+    "invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)": "vi",
+    "invflow.cli.main()": "all",
     "from invflow.density.table import Parquet": "density",
     "from invflow.density.calibration import ranks": "density",
     "from invflow.vae.config import Config": "vae",

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import hashlib, json, sys, warnings
 import numpy, torch, safetensors.torch
@@ -52,3 +54,51 @@ def test_public_names() -> None:
 
     assert {"IAF", "MAF", "Flow", "__version__"} <= set(invflow.__all__)
     assert all(hasattr(invflow, name) for name in invflow.__all__)
+
+
+#: What a user may write after one `import invflow`.
+ASKED = [
+    "invflow.vi.fit",
+    "invflow.vae.VAE",
+    "invflow.density.FlowDensity",
+    "invflow.density.table.Parquet",
+    "invflow.density.images.ImageDensity",
+    "invflow.density.distillation.distill",
+    "invflow.density.calibration.calibrate",
+    "invflow.density.two_sample.two_sample",
+    "invflow.density.classifier_test.classifier_test",
+    "invflow.training.fit",
+    "invflow.report.write",
+    "invflow.cli.main",
+    "invflow.flows.Gaussian",
+    "invflow.transforms.Compose",
+    "invflow.univariate.Spline",
+    "invflow.conditioners.MADE",
+]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_one_import_is_enough(name: str) -> None:
+    script = f"import invflow; assert callable({name})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_parts_are_imported_when_they_are_asked_for() -> None:
+    script = """
+import sys
+import invflow
+
+parts = {"cli", "density", "report", "training", "vae", "vi"}
+assert parts <= set(dir(invflow))
+loaded = {f"invflow.{name}" for name in parts} & set(sys.modules)
+assert not loaded, loaded
+from invflow import vi
+import invflow.vae
+assert vi is invflow.vi is sys.modules["invflow.vi"]
+assert not hasattr(invflow, "nothing")
+assert not hasattr(invflow.density, "nothing")
+assert {"FlowDensity", "table"} <= set(dir(invflow.density))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

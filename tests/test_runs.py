@@ -253,3 +253,10 @@ def test_a_kill_leaves_one_of_the_two_runs(
         assert at <= 5
     KINDS[kind](run, 2, True)
     assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_an_overwritten_directory_keeps_its_permissions(kind: str, run: Path) -> None:
+    run.chmod(0o750)
+    KINDS[kind](run, 1, True)
+    assert _seed(run) == 1
+    assert run.stat().st_mode & 0o777 == 0o750

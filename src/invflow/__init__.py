@@ -3,8 +3,14 @@
 >>> import torch, invflow
 >>> flow = invflow.IAF(features=4, context=2)
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
+
+What comes with an extra is imported when it is first asked for: `invflow.vi`, `invflow.vae`,
+`invflow.density`, `invflow.report`, `invflow.training` and `invflow.cli`.
 """
 
+from typing import TYPE_CHECKING
+
+from invflow import _lazy
 from invflow._version import __version__
 from invflow.flows import (
     IAF,
@@ -21,6 +27,14 @@ from invflow.flows import (
     Sylvester,
 )
 
+if TYPE_CHECKING:
+    from invflow import cli as cli
+    from invflow import density as density
+    from invflow import report as report
+    from invflow import training as training
+    from invflow import vae as vae
+    from invflow import vi as vi
+
 __all__ = [
     "IAF",
     "MAF",
@@ -36,3 +50,6 @@ __all__ = [
     "Sylvester",
     "__version__",
 ]
+
+_EXTRAS = ("cli", "density", "report", "training", "vae", "vi")
+__getattr__, __dir__ = _lazy.attached(__name__, {name: name for name in _EXTRAS})

@@ -2,54 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from invflow._broadcast import broadcast
 
 
 def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Return `value` if it is an integer of at least `minimum`.
+    """Return `value` as an int if it is an integer, of whatever library, of at least `minimum`.
 
     Raises:
         TypeError: `value` is not an integer.
         ValueError: `value` is too small.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    return value
+    found = _integer(name, value)
+    if found < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {found}")
+    return found
+
+
+def _integer(name: str, value: Any) -> int:
+    boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
+    if not boolean and getattr(value, "ndim", 0) == 0:  # one of some dimensions is no number
+        try:
+            return operator.index(value)
+        except (TypeError, RuntimeError):
+            pass
+    raise TypeError(f"{name} must be an integer, got {value!r}")
 
 
 def number(name: str, value: Any) -> float:
-    """Return `value` if it is a number.
+    """Return `value` as an int or a float if it is a number, of whatever library.
 
     Raises:
         TypeError: `value` is not a number.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return value
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
+    raise TypeError(f"{name} must be a number, got {value!r}")
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Return `value` if it is True or False.
+    """Return `value` as a bool if it is True or False.
 
     Raises:
         TypeError: `value` is something else.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
-    return value
+    return bool(value)
+
+
+def settle(instance: Any, **fields: Any) -> None:
+    """Set fields of a frozen dataclass, which is being made, to what checks have returned."""
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
+
+
+def plain(value: Any) -> Any:
+    """Return the numbers and booleans of other libraries as Python's own, as JSON knows them.
+
+    Those in sequences and mappings too; sequences become lists. All else stays as it is.
+
+    Example:
+        >>> plain({"transforms": np.int64(2), "hidden_features": (np.int32(8), 8), "base": None})
+        {'transforms': 2, 'hidden_features': [8, 8], 'base': None}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, np.ndarray) or _is_one_integer(value):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in cast(Sequence[Any], value)]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
+
+
+def _is_one_integer(value: Any) -> bool:
+    """Return whether a tensor could stand for an integer."""
+    if not isinstance(value, Tensor) or value.ndim > 0:
+        return False
+    return not (value.dtype.is_floating_point or value.dtype.is_complex)
 
 
 def widths(name: str, value: Any) -> tuple[int, ...]:
     """Return `value` as a tuple of layer widths, each at least 1 (an empty one means no layer)."""
+    return tuple(positive_integer(label, each) for label, each in _entries(name, value))
+
+
+def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Give what a sequence of integers holds, with the name of each for errors."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
-    return tuple(positive_integer(f"{name}[{i}]", width) for i, width in enumerate(value))
+    for i, each in enumerate(cast(Iterable[Any], value)):
+        yield f"{name}[{i}]", each
 
 
 def shape(name: str, value: Any) -> tuple[int, int, int]:
@@ -58,6 +113,18 @@ def shape(name: str, value: Any) -> tuple[int, int, int]:
     if len(sizes) != 3:
         raise ValueError(f"{name} must be (channels, height, width), got {sizes}")
     return sizes[0], sizes[1], sizes[2]
+
+
+def sample_shape(value: Any) -> torch.Size:
+    """Return the shape of samples, as of torch distributions, from a sequence of sizes."""
+    try:
+        sizes = torch.Size(value)
+    except TypeError as error:
+        example = f"({value},)" if isinstance(value, Integral) else "(5,)"
+        raise TypeError(f"sample_shape must be a shape such as {example}, got {value!r}") from error
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"sample_shape must hold sizes of at least 0, got {tuple(sizes)}")
+    return sizes
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> str:
@@ -69,29 +136,41 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 
 
 def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tensor:
-    """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1."""
-    try:
-        # On the CPU, as under `torch.device("meta")` others have no values to be checked.
-        order = value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a sequence of integers, got {value!r}") from error
-    if order.ndim == 0:
+    """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1.
+
+    That of a tensor without values, as under `torch.device("meta")`, is to be loaded later.
+    """
+    if not isinstance(value, Tensor):
+        places = [_integer(label, each) for label, each in _entries(name, value)]
+        if sorted(places) != list(range(features)):
+            raise ValueError(f"{name} {_not_the_features(places, features)}")
+        return torch.tensor(places, dtype=torch.long)
+    if value.ndim == 0:
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
-    integers = not (order.dtype.is_floating_point or order.dtype.is_complex)
-    if len(order) and (not integers or order.dtype == torch.bool):
-        raise TypeError(f"{name} must hold integers, got dtype {order.dtype}")
-    if flaw := no_permutation(order, features):
+    if value.dtype.is_floating_point or value.dtype.is_complex or value.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integers, got dtype {value.dtype}")
+    if flaw := no_permutation(value, features):
         raise ValueError(f"{name} {flaw}")
-    # Where tensors are made.
-    device = order.device if isinstance(value, Tensor) else torch.get_default_device()
-    return order.to(device, torch.long, copy=True)
+    return value.to(torch.long, copy=True)
 
 
 def no_permutation(order: Tensor, features: int) -> str | None:
     """Return why integers are not a permutation of 0 .. features - 1, None if they are."""
+    if not has_values(order):
+        found: Any = tuple(order.shape)
+        return None if found == (features,) else _not_the_features(f"shape {found}", features)
     if order.ndim == 1 and sorted(order.tolist()) == list(range(features)):
         return None
-    return f"must be a permutation of 0 .. {features - 1}, got {order.tolist()}"
+    return _not_the_features(order.tolist(), features)
+
+
+def _not_the_features(found: Any, features: int) -> str:
+    return f"must be a permutation of 0 .. {features - 1}, got {found}"
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Return whether a tensor has numbers to look at: not one on "meta" or a fake one."""
+    return not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
 
 
 def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) -> None:
@@ -147,8 +226,8 @@ def context(
         raise ValueError(f"context of shape (*batch, {size}) is required, got None")
     _tensor("context", value, size, "the declared context size", like)
     try:
-        fits = torch.broadcast_shapes(value.shape[:-1], batch_shape) == batch_shape
-    except RuntimeError:
+        fits = broadcast(value.shape[:-1], batch_shape) == batch_shape
+    except ValueError:
         fits = False
     if not fits:
         raise ValueError(

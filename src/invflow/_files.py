@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,26 +14,27 @@ from pathlib import Path
 def replacing(path: Path) -> Generator[Path]:
     """Give a temporary name beside `path`; rename it to `path` if the block ends well.
 
-    Whatever was at `path` before stays until then, and stays for good if the block fails. A link
-    is followed.
+    Whatever was at `path` before stays until then, and stays for good if the block fails. The file
+    keeps its permissions if there was one, and else has those of any new file. A symbolic link is
+    followed: what it points to is replaced, and the link stays.
 
     Raises:
-        ValueError: there is something at `path` that is no regular file.
+        ValueError: there is something at `path` that is not a regular file.
     """
     path = path.resolve()
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file that could be replaced")
+        raise ValueError(f"{path} is not a regular file that could be replaced")
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    # Made as any new file is, which is how to ask what the umask leaves.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
+        mode = stat.S_IMODE((path if path.exists() else temporary).stat().st_mode)
+        temporary.chmod(0o600)  # nobody else reads what is not whole
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,11 +13,35 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from invflow._torch import forward_mode
+
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LIBRARY = torch.library.Library("invflow", "FRAGMENT")
+
+
+def reverse_only(function: type[Function], *arguments: Any) -> Any:
+    """Apply an autograd function that has no derivatives in forward mode.
+
+    (That is not said by a `jvp` that raises, as `torch.compile` traces no function that has one.)
+
+    Raises:
+        RuntimeError: they are asked for.
+    """
+    if torch.compiler.is_compiling():
+        return cast(Any, function).apply(*arguments)
+    try:
+        return cast(Any, function).apply(*arguments)
+    except NotImplementedError as error:
+        if "jvp" not in str(error):
+            raise
+        raise RuntimeError(
+            "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for "
+            "those in forward mode (jvp, jacfwd, hessian) build the transform with "
+            'inverse="passes"'
+        ) from error
 
 
 def operator(function: Callable[P, R]) -> Callable[P, R]:
@@ -59,14 +83,17 @@ def call(function: type[Function], what: Any, *tensors: Tensor) -> Any:
 
     Args:
         function: to be applied.
-        what: its first argument, which is no tensor.
+        what: its first argument, which is not a tensor.
         *tensors: all others.
     """
     enabled = torch.is_grad_enabled()
-    wanted = enabled and any(tensor.requires_grad for tensor in tensors)
-    if not enabled or (torch.compiler.is_compiling() and not wanted):
-        return cast(Any, function).forward(what, *tensors)
-    return cast(Any, function).apply(what, *tensors)
+    if torch.compiler.is_compiling():
+        taken = enabled and any(tensor.requires_grad for tensor in tensors)
+    else:  # an operator would give derivatives in forward mode as zero
+        taken = enabled or forward_mode()
+    if taken:
+        return reverse_only(function, what, *tensors)
+    return cast(Any, function).forward(what, *tensors)
 
 
 def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
+
+from invflow import _checks
 
 _SIZES = ("features", "context", "outputs")
 
@@ -164,7 +165,7 @@ def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tens
     assert before is not None
     if _kind(given) != _kind(before) or given.layout is not before.layout:
         raise TypeError(f"{key} must hold {_kind(before)}, got {given.dtype} ({given.layout})")
-    if given.is_meta or type(given) not in (Tensor, Parameter):
+    if not _checks.has_values(given):
         return
     value = given.detach().to(own.dtype)
     # A sum is quicker to look at, and finite only where all are.

@@ -173,6 +173,7 @@ def prepare(
     for left in (new, old, gone):
         shutil.rmtree(left, ignore_errors=True)
     _saving.write_config(new, model, content, versions=versions)
+    shutil.copymode(place, new)
     place.rename(old)
     new.rename(place)
     old.rename(gone)

@@ -27,7 +27,6 @@ NEEDED = {
 }
 #: The dictionaries of hooks in a module.
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-_GUARD = "_C._SetExcludeDispatchKeyGuard"
 
 
 def _found(path: str) -> Any:
@@ -37,20 +36,19 @@ def _found(path: str) -> Any:
         return None
 
 
-def _missing() -> str | None:
-    names = [name for name in NEEDED if _found(name) is None]
-    names += [f"nn.Module.{name}" for name in HOOKS if name not in vars(nn.Module())]
-    return f"this PyTorch has no torch.{names[0]}" if names else None
-
-
+_lost = [name for name in HOOKS if name not in vars(_found("nn.Module")())]
+_missing = [name for name in NEEDED if _found(name) is None]
+_missing += [f"nn.Module.{name}" for name in _lost]
 #: Why there can be no kernels; None if there can.
-MISSING = _missing()
+MISSING = f"this PyTorch has no torch.{_missing[0]}" if _missing else None
 
 _TYPES = frozenset((Tensor, Parameter))
 _keys = _found("_C._dispatch_keys")
 _mapped = _found("_C._are_functorch_transforms_active")
 _modes = _found("_C._len_torch_dispatch_stack")
 _forward_ad: Any = torch.autograd.forward_ad
+_tracing: Any = cast(Any, torch.jit).is_tracing
+_guard, _key = _found("_C._SetExcludeDispatchKeyGuard"), _found("_C.DispatchKey")
 
 
 def _kinds(device: str) -> tuple[Any, Any]:
@@ -58,9 +56,9 @@ def _kinds(device: str) -> tuple[Any, Any]:
 
     Every other kind has one more: sparse, quantised, functional, batched, fake, conjugate, zero.
     """
-    key, keys = _found("_C.DispatchKey"), _found("_C.DispatchKeySet")
+    keys = _found("_C.DispatchKeySet")
     names = device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView"
-    backend, autocast, *autograd = (keys(getattr(key, name)) for name in names)
+    backend, autocast, *autograd = (keys(getattr(_key, name)) for name in names)
     return backend | autocast | autograd[0] | autograd[1], backend | autocast
 
 
@@ -72,16 +70,21 @@ def dense(tensor: Tensor) -> bool:
     return type(tensor) in _TYPES and _keys(tensor) in _KINDS
 
 
+def forward_mode() -> bool:
+    """Return whether derivatives are taken in forward mode; False if PyTorch cannot tell."""
+    return getattr(_forward_ad, "_current_level", -1) >= 0
+
+
 def plain() -> bool:
     """Return whether calls simply run: not traced, mapped, differentiated forwards or mixed."""
     return not (
         torch.compiler.is_compiling()
         or MISSING
-        or cast(Any, torch.jit).is_tracing()
+        or _tracing()
         or _mapped()
         or _modes() > 0
         or torch.is_autocast_enabled("cpu")
-        or _forward_ad._current_level >= 0
+        or forward_mode()
     )
 
 
@@ -89,7 +92,8 @@ def hooked(module: nn.Module) -> bool:
     """Return whether a call of the module runs more than its class says: hooks, its own forward."""
     own = module.__dict__
     return bool(
-        own["_forward_hooks"]
+        _lost  # who knows?
+        or own["_forward_hooks"]
         or own["_forward_pre_hooks"]
         or own["_backward_hooks"]
         or own["_backward_pre_hooks"]
@@ -104,13 +108,12 @@ def functional() -> Generator[None]:
     It does by itself, but not when the operator runs under a dispatch mode (torch's counter of
     operations, the first run of a compiled graph), whose exclusions would hide it from its own.
     """
-    guard, keys = _found(_GUARD), _found("_C.DispatchKey")
-    if guard is None or keys is None:
+    if _guard is None or _key is None:
         yield
         return
     with (
-        guard(keys.FuncTorchGradWrapper, False),
-        guard(keys.FuncTorchDynamicLayerFrontMode, False),
-        guard(keys.FuncTorchDynamicLayerBackMode, False),
+        _guard(_key.FuncTorchGradWrapper, False),
+        _guard(_key.FuncTorchDynamicLayerFrontMode, False),
+        _guard(_key.FuncTorchDynamicLayerBackMode, False),
     ):
         yield

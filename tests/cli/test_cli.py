@@ -192,7 +192,7 @@ def test_files_that_are_no_files_are_left_alone(
     (tmp_path / "folder.npz").mkdir()
     code, _, err = invflow("sample", finished, "--out", tmp_path / "folder.npz")
     assert code != 0
-    assert "no regular file" in err
+    assert "not a regular file" in err
     (tmp_path / "link.npz").symlink_to(tmp_path / "target.npz")
     assert invflow("sample", finished, "--out", tmp_path / "link.npz")[0] == 0
     assert (tmp_path / "link.npz").is_symlink()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import (
     ExpTransform,
     Independent,
+    Normal,
     TransformedDistribution,
     constraints,
+    kl_divergence,
 )
 
 from invflow import IAF, MAF, Flow
+from invflow.flows import FlowDistribution, FlowMixture, Gaussian, MixtureDistribution
 from tests.helpers import BATCHES, FLOWS, assert_close, context_for, flow, generator, randn
 
 flows = pytest.mark.parametrize("name", FLOWS)
@@ -122,18 +127,105 @@ def test_expand_keeps_validation_off() -> None:
     assert q.log_prob(torch.full((2,), float("nan"), dtype=torch.float64)).isnan().all()
 
 
+#: What has no closed form, and what its error says to take instead.
+CLOSED = {
+    "mean": (lambda q: q.mean, r"estimate_mean\("),
+    "variance": (lambda q: q.variance, r"estimate_variance\("),
+    "stddev": (lambda q: q.stddev, r"estimate_variance\(samples\)\.sqrt"),
+    "mode": (lambda q: q.mode, "log_prob"),
+    "entropy": (lambda q: q.entropy(), r"estimate_entropy\("),
+    "perplexity": (lambda q: q.perplexity(), r"estimate_entropy\(samples\)\.exp"),
+    "cdf": (lambda q: q.cdf(q.sample()), r"sample\(\(1000,\)\)"),
+    "icdf": (lambda q: q.icdf(q.sample()), "quantile"),
+    "enumerate": (lambda q: q.enumerate_support(), r"sample\("),
+    "kl-own": (lambda q: kl_divergence(q, q), r"q\.(rsample_and_log_prob|log_prob)\("),
+    "kl": (lambda q: kl_divergence(q, Normal(0, 1)), r"from a Normal .*p\.log_prob\(x\)"),
+}
+
+
+def _distributions() -> list[FlowDistribution | MixtureDistribution]:
+    """Return a flow's, one without reparameterised samples, and a mixture's."""
+    iaf = FLOWS["iaf-3-gated-context"]()
+    kinked = flow(IAF, 3, base={"name": "mixture", "components": ["normal", "logistic"]})()
+    parts = FlowMixture([FLOWS["nsf-3-context"](), FLOWS["iaf-3-lstm-context"]()])
+    context = randn(2, 2)
+    return [iaf(context), kinked(), parts(context)]
+
+
+@pytest.mark.parametrize("what", CLOSED)
+def test_what_has_no_closed_form_says_what_to_take_instead(what: str) -> None:
+    ask, instead = CLOSED[what]
+    for q in _distributions():
+        with pytest.raises(NotImplementedError, match=instead):
+            ask(q)
+
+
 @flows
 def test_moments_are_by_monte_carlo_where_asked_for_by_name(name: str) -> None:
     flow = FLOWS[name]()
     q = flow(context_for(flow, 3))
-    for unknown in ("mean", "variance", "stddev"):
-        with pytest.raises(NotImplementedError):
-            getattr(q, unknown)
-    with pytest.raises(NotImplementedError):
-        q.entropy()
     shape = (*q.batch_shape, flow.features)
     assert q.estimate_mean(10).shape == q.estimate_variance(10).shape == shape
     assert q.estimate_entropy(10).shape == q.batch_shape
+
+
+def test_estimates_without_reparameterised_samples_have_no_gradient() -> None:
+    for q in _distributions()[1:]:
+        x = q.sample((20,), generator=generator(1))
+        mean = q.estimate_mean(20, generator=generator(1))
+        variance = q.estimate_variance(20, generator=generator(1))
+        entropy = q.estimate_entropy(20, generator=generator(1))
+        assert not any(each.requires_grad for each in (mean, variance, entropy))
+        assert_close(mean, x.mean(0), 1e-12)
+        assert_close(variance, x.var(0), 1e-12)
+        assert_close(entropy, -q.log_prob(x).detach().mean(0), 1e-12)
+
+
+def test_the_estimate_of_a_divergence_is_one() -> None:
+    """What the error says to do, for a flow whose divergence is known."""
+    q = Gaussian(2)()
+    x, log_q = q.rsample_and_log_prob((4000,), generator=generator(1))
+    p = Independent(Normal(torch.zeros(2), 2 * torch.ones(2)), 1)
+    exact = kl_divergence(Independent(Normal(torch.zeros(2), torch.ones(2)), 1), p)
+    assert_close((log_q - p.log_prob(x)).mean(0).detach(), exact, 0.05)
+
+
+def test_numbers_of_samples_are_checked() -> None:
+    for q in _distributions():
+        for estimate in (q.estimate_mean, q.estimate_variance, q.estimate_entropy):
+            with pytest.raises(TypeError, match=r"samples must be an integer, got 2\.5"):
+                estimate(2.5)
+        with pytest.raises(ValueError, match="samples must be at least 2, got 1"):
+            q.estimate_variance(1)
+
+
+@pytest.mark.parametrize("bad", [5, np.int64(5), "5", 5.0, None, [2.0]], ids=repr)
+def test_what_is_no_sample_shape(bad: Any) -> None:
+    for q in _distributions():
+        with pytest.raises(TypeError, match=r"sample_shape must be a shape such as \(5,\), got"):
+            q.sample(bad)
+    q = _distributions()[0]
+    for draw in (q.rsample, q.rsample_and_log_prob):
+        with pytest.raises(TypeError, match=r"sample_shape must be a shape such as \(5,\), got"):
+            draw(bad)
+    with pytest.raises(ValueError, match=r"sample_shape .* at least 0, got \(-1,\)"):
+        q.sample((-1,))
+
+
+@pytest.mark.parametrize("shape", [(5,), [5], torch.Size([5]), np.array([5])], ids=repr)
+def test_sample_shapes(shape: Any) -> None:
+    for q in _distributions():
+        expected = (5, *q.batch_shape, 3)
+        assert q.sample(shape).shape == expected
+
+
+def test_repr_says_what_it_is() -> None:
+    gated, kinked, mixture = _distributions()
+    said = "FlowDistribution(IAF, features=3, batch_shape=(2,), context=(2, 2))"
+    assert repr(gated) == said
+    assert repr(kinked) == "FlowDistribution(IAF, features=3, batch_shape=(), context=None)"
+    assert repr(gated.expand((4, 2))) == said.replace("=(2,", "=(4, 2,").replace("4, 2,)", "4, 2)")
+    assert repr(mixture) == f"MixtureDistribution({said.replace('IAF', 'NSF')}, {said})"
 
 
 def test_estimates_are_those_of_the_samples() -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from invflow import kernels
-from invflow.conditioners import ACTIVATIONS, MADE, Conditioner
+from invflow.conditioners import MADE, Conditioner
 from invflow.kernels import operators
-from invflow.kernels.cpu import activations, chain, product, threads
+from invflow.kernels.cpu import library, threads
 from invflow.transforms import Autoregressive
 from invflow.univariate import Additive, Affine, Gated, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
@@ -55,72 +52,6 @@ def test_agrees_in_single_precision(batch: tuple[int, ...], map: Univariate) -> 
     for actual, wanted in zip([*found[:2], *found[2]], [*expected[:2], *expected[2]], strict=True):
         assert actual.dtype == torch.float32
         assert (actual - wanted).norm() <= 1e-5 * wanted.norm() + 1e-6
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_and_their_slopes(name: str, dtype: torch.dtype) -> None:
-    points = torch.cat(
-        [randn(100) * 4, randn(100) * 1e-5, torch.tensor([-600.0, 0.0, 19.0, 600.0])]
-    )
-    points = points.to(dtype)
-    values, ones = points.clone(), torch.ones_like(points)
-    code = activations.ACTIVATIONS[name]
-    activations.activate(code, values.numpy(), 0, len(points))
-    activations.pull(code, ones.numpy(), 0, points.numpy(), 0, len(points))
-    digits = 4 * torch.finfo(dtype).eps
-    for found, function in zip((values, ones), ACTIVATIONS[name], strict=True):
-        expected = function(points.double()).to(dtype)
-        torch.testing.assert_close(found, expected, rtol=digits, atol=digits)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("function", ["exp", "expm1", "tanh", "sigmoid"])
-def test_elementary_functions_to_rounding(function: str, dtype: type[np.floating]) -> None:
-    far = 86 if dtype is np.float32 else 700
-    points = torch.cat([torch.linspace(-far, far, 4001), randn(1000), randn(1000) * 1e-9]).numpy()
-    points = points.astype(dtype)
-    compiled_function = getattr(activations, function)
-    found = np.array([compiled_function(x) for x in points])  # as Python's numbers
-    expected = getattr(torch, function)(torch.from_numpy(points).double()).numpy()
-    np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps, atol=0)
-    assert np.isnan(compiled_function(dtype("nan")))
-    limits = getattr(torch, function)(torch.tensor([-torch.inf, torch.inf])).tolist()
-    if function != "expm1":  # which is kept finite: activations take it of negative numbers alone
-        assert [compiled_function(dtype(x)) for x in (-np.inf, np.inf)] == pytest.approx(limits)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 13])
-@pytest.mark.parametrize("turned", [False, True])
-def test_product_adds_to_its_rows_alone(rows: int, turned: bool, dtype: type[np.floating]) -> None:
-    columns = product.ROW // np.dtype(dtype).itemsize
-    random = np.random.default_rng(rows)
-    many = product.DEPTH + 5  # more than are read at a time
-    out, values = (random.normal(size=(many + 3, columns)).astype(dtype) for _ in range(2))
-    weights = random.normal(size=(16, many + 6)).astype(dtype)
-    expected, bound = out.astype(np.float64), abs(out.astype(np.float64))
-    factors = weights[3 : 3 + rows, 4 : 4 + many], values[1 : 1 + many]
-    expected[2 : 2 + rows] += np.matmul(*factors, dtype=np.float64)
-    bound[2 : 2 + rows] += np.matmul(*map(np.abs, factors), dtype=np.float64)
-    held = np.ascontiguousarray(weights.T if turned else weights)
-    across, along = (1, 16) if turned else (many + 6, 1)
-    place = held.ctypes.data + (3 * across + 4 * along) * held.itemsize
-    product.accumulate(out.ravel(), 2, rows, place, across, along, values.ravel(), 1, many, columns)
-    # Each of so many fused steps rounds once (Higham 2002, section 3.1).
-    assert (abs(out - expected) <= (many + 1) * np.finfo(dtype).eps * bound).all()
-    np.testing.assert_array_equal(out[:2], expected[:2])
-    np.testing.assert_array_equal(out[2 + rows :], expected[2 + rows :])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_transpose_of_any_number_of_rows(dtype: type[np.floating]) -> None:
-    columns = product.ROW // np.dtype(dtype).itemsize
-    tile = np.random.default_rng(0).normal(size=(columns + 3, columns)).astype(dtype)
-    for rows in (1, product.REGISTER // tile.itemsize, columns - 1, columns):
-        out = np.zeros((columns, columns), dtype)
-        product.transpose(tile.ravel(), 2, rows, columns, out.ravel())
-        np.testing.assert_array_equal(out[:, :rows], tile[2 : 2 + rows].T)
 
 
 @pytest.mark.parametrize("map", MAPS, ids=repr)
@@ -189,16 +120,19 @@ def test_half_precision_is_refused_by_name_and_served_by_auto() -> None:
     assert torch.equal(transform.inverse(x)[0], reference.bfloat16().inverse(x)[0])
 
 
-def test_without_numba_auto_is_the_sweep_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_auto_is_the_sweep_in_pytorch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     transform, reference = _pair(3, (8,), 0, Affine())
     x = randn(5, 3)
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "invflow.kernels.cpu.engine", None)
+        patch.setattr(library, "_library", lambda: "the cat ate it")
         kernels.reason.cache_clear()
         assert not kernels.usable("cpu")
         transform.inverse_method = "auto"
         assert torch.equal(transform.inverse(x)[0], reference.inverse(x)[0])
-        with pytest.raises(ImportError, match=r'needs Numba: pip install "invflow\[fast\]"'):
+        assert torch.equal(transform(x)[0], reference(x)[0])
+        with pytest.raises(ImportError, match=r"needs the C library.*\(the cat ate it\)"):
             Autoregressive(transform.conditioner, inverse="compiled")
     kernels.reason.cache_clear()
     assert kernels.usable("cpu")
@@ -303,36 +237,3 @@ def test_callers_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(inverse, data))
     assert all(map(torch.equal, found, expected))
-
-
-def test_machine_code_is_made_anew_when_any_of_its_sources_changes() -> None:
-    """Numba itself sees changes of one file alone."""
-    folder = Path(str(chain.__file__)).parent
-    files = set(folder.glob("*.py")) - {folder / "__init__.py"}
-    sources = {file.name for file in files if "numba" in file.read_text().lower()}
-    assert sources == {Path(str(module.__file__)).name for module in chain._SOURCES}
-
-
-@pytest.mark.slow
-def test_machine_code_is_kept_by_all_that_is_in_it(tmp_path: Path) -> None:
-    """A change of a file that the kernels' own file imports makes them anew."""
-    script = (
-        "import sys, torch; from invflow.kernels.cpu import chain\n"
-        "from invflow import MAF\n"
-        "chain._key = lambda: sys.argv[1]\n"
-        "MAF(2, transforms=1)().sample((3,))\n"
-        "print(chain._compiled('chain', torch.float32).cache_hits)"
-    )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    hits = [
-        subprocess.run(
-            [sys.executable, "-c", script, key],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=True,
-            timeout=240,
-        ).stdout.strip()
-        for key in ("a", "a", "b")
-    ]
-    assert hits == ["0", "1", "0"]

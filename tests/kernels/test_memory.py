@@ -7,8 +7,6 @@ import gc
 import pytest
 import torch
 
-pytest.importorskip("numba")
-
 from invflow.kernels.cpu import memory
 
 LIKE = torch.zeros(1, dtype=torch.float64)

@@ -3,7 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.helpers import AUTOREGRESSIVE, context_for, inverses, over, randn
+from invflow.transforms import Autoregressive
+from tests.helpers import (
+    AUTOREGRESSIVE,
+    DIRECTIONS,
+    SMALL,
+    assert_close,
+    context_for,
+    directed,
+    inverses,
+    over,
+    randn,
+    values,
+)
 
 NAMES = [
     "made-3-context/gated/random",
@@ -44,6 +56,19 @@ def test_second_derivatives_are_refused_by_torch_func(name: str, inverse: str) -
         torch.func.jacrev(torch.func.jacrev(energy))(randn(3))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@once
+def test_forward_mode_is_refused_with_the_way_that_has_it(name: str, inverse: str) -> None:
+    transform = AUTOREGRESSIVE[name](inverse)
+    x, context = randn(3), context_for(transform)
+    for enabled in (True, False):
+        with (
+            torch.set_grad_enabled(enabled),
+            pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'),
+        ):
+            torch.func.jvp(lambda x: transform.inverse(x, context), (x,), (torch.ones_like(x),))
+
+
 @names
 def test_passes_has_right_second_derivatives(name: str) -> None:
     transform = AUTOREGRESSIVE[name]("passes")
@@ -60,3 +85,30 @@ def test_forward_has_right_second_derivatives(name: str) -> None:
     assert context is not None
     context.requires_grad_()
     assert torch.autograd.gradgradcheck(transform, (z, context))
+
+
+#: One autoregressive transform for each map, and all others.
+_EACH = [name for name in SMALL if name not in AUTOREGRESSIVE or name.startswith("made-3-context/")]
+
+
+@pytest.mark.parametrize("name", _EACH)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_second_derivatives_are_the_differences_of_first_ones(name: str, direction: str) -> None:
+    transform = SMALL[name]()
+    for part in transform.modules():
+        if isinstance(part, Autoregressive):
+            part.inverse_method = "passes"
+    value, context = values(transform, direction), context_for(transform)
+
+    def run(value: torch.Tensor) -> torch.Tensor:
+        result, ladj = directed(transform, direction)(value, context)
+        return torch.cat([result, ladj.unsqueeze(0)])
+
+    jacobian = torch.func.jacrev(run)
+    seconds = torch.func.jacfwd(jacobian)(value)
+    step = 1e-5
+    for i, unit in enumerate(step * torch.eye(len(value), dtype=value.dtype)):
+        expected = (jacobian(value + unit) - jacobian(value - unit)) / (2 * step)
+        scale = 1 + expected.abs().max()
+        assert_close(seconds[..., i] / scale, expected / scale, 1e-6)

@@ -75,6 +75,21 @@ def test_slopes_are_the_derivatives(map: Univariate, draw: st.DataObject) -> Non
     assert_close(map.slopes(z, params), (by_z, by_params), 1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@maps
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@given(draw=st.data())
+def test_forward_mode_is_reverse_mode(map: Univariate, direction: str, draw: st.DataObject) -> None:
+    value, params = _point(map, draw)
+    both = torch.cat([value.reshape(1), params])
+
+    def run(both: Tensor) -> Tensor:
+        return torch.stack(getattr(map, direction)(both[0], both[1:]))
+
+    expected = torch.func.jacrev(run)(both)
+    assert_close(torch.func.jacfwd(run)(both), expected, 1e-9)
+
+
 @maps
 def test_any_shape(map: Univariate) -> None:
     z, params = randn(2, 3, 4), randn(2, 3, 4, map.parameters, seed=1)

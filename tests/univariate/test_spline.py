@@ -258,3 +258,21 @@ def test_half_precision_is_widened_inside(direction: str) -> None:
     assert result[0].dtype == result[1].dtype == torch.bfloat16
     assert torch.equal(result[0], exact[0].bfloat16())
     assert torch.equal(result[1], exact[1].bfloat16())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_nothing_cancels_in_forward_mode_either() -> None:
+    """In single precision, where slopes are far below the mean of their bins."""
+    spline = Spline(bins=2, bound=12.0)
+    z = torch.linspace(-4.9, 4.9, 81)
+    params = torch.tensor([0.0, 0.0, 0.0, 0.0, -11.0]).expand(len(z), -1)
+
+    def slope(z: Tensor, params: Tensor) -> Tensor:
+        return torch.func.jvp(lambda z: spline.forward(z, params)[0], (z,), (torch.ones_like(z),))[
+            1
+        ]
+
+    found, exact = slope(z, params), slope(z.double(), params.double())
+    assert exact.min() < 1e-3
+    assert (found > 0).all()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=0)

@@ -21,9 +21,10 @@ from invflow.conditioners.layout import Layout
 
 
 def _odd(name: str, value: Any) -> int:
-    if _checks.positive_integer(name, value) % 2 == 0:
-        raise ValueError(f"{name} must be odd, got {value}")
-    return value
+    size = _checks.positive_integer(name, value)
+    if size % 2 == 0:
+        raise ValueError(f"{name} must be odd, got {size}")
+    return size
 
 
 def raster_order(shape: Sequence[int]) -> Tensor:

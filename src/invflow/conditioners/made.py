@@ -83,15 +83,17 @@ class MADE(CachedConditioner):
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         _checks.choice("activation", activation, ACTIVATIONS)
-        if _checks.boolean("residual", residual) and len(set(hidden)) > 1:
+        residual = _checks.boolean("residual", residual)
+        if residual and len(set(hidden)) > 1:
             raise ValueError(
                 f"hidden_features must all be equal for residual=True, got {tuple(hidden)}"
             )
         super().__init__(features, len(start), context)
-        if not 0 < _checks.number("gain", gain) < math.inf:
+        gain = _checks.number("gain", gain)
+        if not 0 < gain < math.inf:
             raise ValueError(f"gain must be positive and finite, got {gain!r}")
-        _checks.boolean("skip", skip)
-        _checks.boolean("norm", norm)
+        skip = _checks.boolean("skip", skip)
+        norm = _checks.boolean("norm", norm)
         self.layout = Layout(
             features, len(start), hidden, context > 0, residual, activation, skip, norm
         )

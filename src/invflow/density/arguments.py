@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from invflow import _checks, training
+from invflow._checks import plain
 from invflow.density import maximum_likelihood
-from invflow.density.plain import plain
 from invflow.training import compiling
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def fraction(density: FlowDensity) -> float:
     Raises:
         TypeError, ValueError: it is not a number between 0 and 1.
     """
-    share = _checks.number("validation_fraction", plain(density.validation_fraction))
+    share = _checks.number("validation_fraction", density.validation_fraction)
     if not 0 < share < 1:
         raise ValueError(f"validation_fraction must be between 0 and 1, got {share}")
     return share

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from invflow._checks import plain
 from invflow.density.imputer import Imputer
 from invflow.density.model import TableDensity
-from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.training.batches import generator
 

@@ -215,8 +215,9 @@ def calibrate(
     """
     values = table("u", u, missing=True)
     if draws is not None:
-        _checks.positive_integer("draws", draws, minimum=2)
-    if not 0 < _checks.number("level", level) < 1:
+        draws = _checks.positive_integer("draws", draws, minimum=2)
+    level = _checks.number("level", level)
+    if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level}")
     found = [
         uniformity(name, _in_unit_interval(f"u, column {name!r},", column), draws)

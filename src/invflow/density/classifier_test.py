@@ -99,8 +99,8 @@ def classifier_test(
     """
     first, second = samples(x, y, missing=True)
     labels = column_names(names, first.shape[1])
-    _checks.positive_integer("folds", folds, minimum=2)
-    _checks.positive_integer("seed", seed, minimum=0)
+    folds = _checks.positive_integer("folds", folds, minimum=2)
+    seed = _checks.positive_integer("seed", seed, minimum=0)
     for name, table in (("x", first), ("y", second)):
         if len(table) < _ROWS * folds:
             raise ValueError(

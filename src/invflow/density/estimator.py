@@ -16,7 +16,6 @@ from invflow.density import arguments, conditional, draws, maximum_likelihood
 from invflow.density.build import build
 from invflow.density.calibration import Calibration, anomaly, calibrate
 from invflow.density.imputer import Imputer
-from invflow.density.plain import plain
 from invflow.density.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.labels import Label
@@ -249,7 +248,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 another number.
         """
         check_is_fitted(self, "model_")
-        count = _checks.positive_integer("n_samples", plain(n_samples))
+        count = _checks.positive_integer("n_samples", n_samples)
         given = validation.contexts(self, given, count, self.columns_)
         context = torch.from_numpy(arrays.context(given, self.columns_))
         noise = generator("cpu", _seed(random_state))
@@ -275,7 +274,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 there of a row; or as `score_samples`.
         """
         imputer = self._gaps()
-        count = _checks.positive_integer("n_samples", plain(n_samples))
+        count = _checks.positive_integer("n_samples", n_samples)
         rows = self._rows(X)
         noise = generator("cpu", _seed(random_state))
         drawn: list[Tensor] = []

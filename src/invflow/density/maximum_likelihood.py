@@ -89,9 +89,10 @@ def settings(
         TypeError: an argument of the wrong type.
         ValueError: an argument out of range.
     """
-    _checks.positive_integer("steps", steps)
-    _checks.positive_integer("batch_size", batch_size)
-    if not 0 < _checks.number("learning_rate", learning_rate) < math.inf:
+    steps = _checks.positive_integer("steps", steps)
+    batch_size = _checks.positive_integer("batch_size", batch_size)
+    learning_rate = _checks.number("learning_rate", learning_rate)
+    if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
     epoch = math.ceil(rows / min(batch_size, rows))
     return training.Settings(

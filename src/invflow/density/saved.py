@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks, _saving
+from invflow._checks import plain
 from invflow._sized import sized_by
 from invflow.density import arguments
 from invflow.density.build import build
-from invflow.density.plain import plain
 from invflow.density.table import Columns
 from invflow.density.table.columns import check_kinds, column_label
 from invflow.density.table.labels import Label, are_names, by_label, decode, encode

@@ -119,8 +119,8 @@ def two_sample(
     """
     first, second = samples(x, y, missing=False)
     labels = column_names(names, first.shape[1])
-    _checks.positive_integer("permutations", permutations, minimum=19)
-    _checks.positive_integer("rows", rows, minimum=2)
+    permutations = _checks.positive_integer("permutations", permutations, minimum=19)
+    rows = _checks.positive_integer("rows", rows, minimum=2)
     source = np.random.default_rng(_checks.positive_integer("seed", seed, minimum=0))
     first, second = (_subsample(each, rows, source) for each in (first, second))
     pooled = _standardised(np.concatenate([first, second]))

@@ -7,11 +7,8 @@ from typing import Any
 
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
-from torch.distributions import constraints
-from torch.distributions.transforms import Transform as TorchTransform
 
 from invflow.flows.distribution import FlowDistribution
-from invflow.transforms import Transform
 
 
 class PyroFlow(FlowDistribution, TorchDistributionMixin):
@@ -27,28 +24,3 @@ class PyroFlow(FlowDistribution, TorchDistributionMixin):
 
     def __call__(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.rsample(sample_shape)
-
-
-class PyroTransform(TorchTransform):
-    """A transform as those of torch's and Pyro's distributions, without a context.
-
-    Args:
-        transform: of vectors.
-    """
-
-    domain = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
-    codomain = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
-    bijective = True
-
-    def __init__(self, transform: Transform) -> None:
-        super().__init__()
-        self.transform = transform
-
-    def _call(self, x: Tensor) -> Tensor:
-        return self.transform(x)[0]
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        return self.transform.inverse(y)[0]
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.transform(x)[1]

@@ -64,21 +64,22 @@ class AutoregressiveFlow(Flow):
             self._directed(Compose(parts, checkpoint=checkpoint)), suited, generator=generator
         )
         check_suits(self.base, each)
-        self.config = {
-            "features": features,
-            "context": context,
-            "transforms": transforms,
-            "hidden_features": list(hidden),
-            "univariate": univariates.describe(each),
-            "conditioner": CONDITIONERS.name_of(build) or conditioner,
-            "order": order,
-            "inverse": inverse,
-            "input_bound": input_bound,
-            "base": described(self.base),
-            "checkpoint": checkpoint,
-            # As they are after saving and loading.
-            **{key: list(v) if isinstance(v, tuple) else v for key, v in options.items()},
-        }
+        self.config = _checks.plain(
+            {
+                "features": features,
+                "context": context,
+                "transforms": transforms,
+                "hidden_features": list(hidden),
+                "univariate": univariates.describe(each),
+                "conditioner": CONDITIONERS.name_of(build) or conditioner,
+                "order": order,
+                "inverse": inverse,
+                "input_bound": input_bound,
+                "base": described(self.base),
+                "checkpoint": checkpoint,
+                **options,
+            }
+        )
 
     @staticmethod
     def _directed(transform: Transform) -> Transform:

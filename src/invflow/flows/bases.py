@@ -159,9 +159,9 @@ class StudentT(Base):
 
     def __init__(self, features: int, df: float = 4.0) -> None:
         super().__init__(features)
-        if not 0 < _checks.number("df", df) < math.inf:
+        self.df = _checks.number("df", df)
+        if not 0 < self.df < math.inf:
             raise ValueError(f"df must be positive and finite, got {df!r}")
-        self.df = df
 
     def rsample(
         self,
@@ -244,9 +244,9 @@ class Uniform(Base):
 
     def __init__(self, features: int, low: float = -1.0, high: float = 1.0) -> None:
         super().__init__(features)
-        if not -math.inf < _checks.number("low", low) < _checks.number("high", high) < math.inf:
+        self.low, self.high = _checks.number("low", low), _checks.number("high", high)
+        if not -math.inf < self.low < self.high < math.inf:
             raise ValueError(f"low must be below high, both finite, got {low!r} and {high!r}")
-        self.low, self.high = low, high
 
     def rsample(
         self,

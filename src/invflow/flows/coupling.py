@@ -12,7 +12,8 @@ from invflow import univariate as univariates
 from invflow.flows.base import Base
 from invflow.flows.bases import check_suits, described
 from invflow.flows.flow import Flow
-from invflow.transforms import Compose, Coupling, masks
+from invflow.transforms import Compose, Coupling
+from invflow.transforms.coupling import turns
 from invflow.univariate import Univariate
 
 
@@ -46,22 +47,24 @@ class _CouplingFlow(Flow):
                 activation=activation,
                 generator=generator,
             )
-            for kept in masks(mask, features, _checks.positive_integer("transforms", transforms))
+            for kept in turns(mask, features, _checks.positive_integer("transforms", transforms))
         ]
         suited = each.base if base is None else base
         super().__init__(Compose(parts, checkpoint=checkpoint), suited, generator=generator)
         check_suits(self.base, each)
-        self.config = {
-            "features": features,
-            "context": context,
-            "transforms": transforms,
-            "hidden_features": list(hidden),
-            "univariate": univariates.describe(each),
-            "mask": mask,
-            "activation": activation,
-            "base": described(self.base),
-            "checkpoint": checkpoint,
-        }
+        self.config = _checks.plain(
+            {
+                "features": features,
+                "context": context,
+                "transforms": transforms,
+                "hidden_features": list(hidden),
+                "univariate": univariates.describe(each),
+                "mask": mask,
+                "activation": activation,
+                "base": described(self.base),
+                "checkpoint": checkpoint,
+            }
+        )
 
 
 class RealNVP(_CouplingFlow):

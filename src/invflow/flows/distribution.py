@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._broadcast import broadcast
 from invflow._snapshot import Snapshot
 from invflow.flows.base import Base
+from invflow.flows.estimated import Estimated
 from invflow.transforms import Transform
 
 P = ParamSpec("P")
@@ -36,11 +37,12 @@ def _as_called(
     return run
 
 
-class FlowDistribution(Distribution):
+class FlowDistribution(Estimated):
     r"""The distribution of x = f(z, c) for noise z: $\log q(x|c) = \log p(z) + \log|\det dz/dx|$.
 
     Made by calling a `Flow`. Its mean, variance and entropy have no closed form; the methods
-    `estimate_mean`, `estimate_variance` and `estimate_entropy` give them by Monte Carlo.
+    `estimate_mean`, `estimate_variance` and `estimate_entropy` give them by Monte Carlo. Sample
+    shapes are shapes, as of all torch distributions: `sample((5,))`, not `sample(5)`.
 
     It stands for the parameters that the flow has when it is called, which may be other ones for
     each call by `torch.func.functional_call`. Changes in place, as by an optimizer, are seen.
@@ -52,6 +54,7 @@ class FlowDistribution(Distribution):
         batch_shape: the batch shape, to which the context's broadcasts.
         like: a tensor of the dtype and on the device of the samples.
         validate_args: check what comes in, as torch distributions do; None for their default.
+        flow_name: of the class of the flow that made it, for its `repr`.
     """
 
     # torch declares this as a property, and sets it as a plain attribute, as here.
@@ -65,7 +68,9 @@ class FlowDistribution(Distribution):
         batch_shape: Size,
         like: Tensor,
         validate_args: bool | None = None,
+        flow_name: str = "Flow",
     ) -> None:
+        self.flow_name = flow_name
         self.transform = transform
         self.base = base
         self.context = context
@@ -110,7 +115,11 @@ class FlowDistribution(Distribution):
             context: shape (*batch, context), or None.
             batch_shape: the batch shape.
         """
-        other = kind(self.transform, self.base, context, batch_shape, self.like, self.validate_args)
+        other = kind(
+            *(self.transform, self.base, context, batch_shape, self.like),
+            validate_args=self.validate_args,
+            flow_name=self.flow_name,
+        )
         other.snapshots = self.snapshots
         return other
 
@@ -122,6 +131,8 @@ class FlowDistribution(Distribution):
 
         Raises:
             NotImplementedError: the base has none (`has_rsample`).
+            TypeError: `sample_shape` is not a shape.
+            ValueError: `sample_shape` has a negative size.
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         return self.transform(z, self.context)[0]
@@ -130,7 +141,12 @@ class FlowDistribution(Distribution):
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return samples without a gradient, shape (*sample_shape, *batch_shape, features)."""
+        """Return samples without a gradient, shape (*sample_shape, *batch_shape, features).
+
+        Raises:
+            TypeError: `sample_shape` is not a shape.
+            ValueError: `sample_shape` has a negative size.
+        """
         with torch.no_grad():
             z = self._noise(self.base.sample, sample_shape, generator)
             return self.transform(z, self.context)[0]
@@ -150,6 +166,8 @@ class FlowDistribution(Distribution):
 
         Raises:
             NotImplementedError: the base has none (`has_rsample`).
+            TypeError: `sample_shape` is not a shape.
+            ValueError: `sample_shape` has a negative size.
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         x, ladj = self.transform(z, self.context)
@@ -165,7 +183,7 @@ class FlowDistribution(Distribution):
             raise NotImplementedError(
                 f"the base, {type(self.base).__name__}, has no reparameterised samples; take sample"
             )
-        shape = Size(sample_shape) + self.batch_shape
+        shape = _checks.sample_shape(sample_shape) + self.batch_shape
         dtype, device = self.like.dtype, self.like.device
         return draw(shape, dtype=dtype, device=device, generator=generator)
 
@@ -189,23 +207,20 @@ class FlowDistribution(Distribution):
         z, ladj = self.transform.inverse(value, self.context)
         return self.base.log_prob(z) + ladj
 
-    def estimate_mean(
-        self, samples: int = 1000, *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return a Monte Carlo estimate of the mean, shape (*batch_shape, features)."""
-        return self.rsample((samples,), generator=generator).mean(0)
-
-    def estimate_variance(
-        self, samples: int = 1000, *, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Return a Monte Carlo estimate of each feature's variance, (*batch_shape, features)."""
-        return self.rsample((samples,), generator=generator).var(0)
-
     def estimate_entropy(
         self, samples: int = 1000, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`."""
-        return -self.rsample_and_log_prob((samples,), generator=generator)[1].mean(0)
+        if not self.has_rsample:
+            return super().estimate_entropy(samples, generator=generator)
+        count = _checks.positive_integer("samples", samples)
+        return -self.rsample_and_log_prob((count,), generator=generator)[1].mean(0)
+
+    def __repr__(self) -> str:
+        context = None if self.context is None else tuple(self.context.shape)
+        return (
+            f"{type(self).__name__}({self.flow_name}, features={self.event_shape[0]}, "
+            f"batch_shape={tuple(self.batch_shape)}, context={context})"
+        )
 
 
 def validate(value: Tensor, support: Constraint) -> None:
@@ -237,8 +252,8 @@ def _all(condition: Tensor) -> bool:
 def _broadcast(name: str, shape: Size, batch_shape: Size) -> Size:
     """Return the common shape of a batch shape that was given and the distribution's own."""
     try:
-        return torch.broadcast_shapes(shape, batch_shape)
-    except RuntimeError as error:
+        return broadcast(shape, batch_shape)
+    except ValueError as error:
         raise ValueError(
             f"{name} of batch shape {tuple(shape)} must broadcast against "
             f"the distribution's, {tuple(batch_shape)}"

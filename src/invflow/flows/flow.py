@@ -93,5 +93,7 @@ class Flow(Named):
         batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()
         _checks.context(context, self.context, batch_shape, like)
         return FlowDistribution(
-            self.transform, self.base, context, batch_shape, like, validate_args
+            *(self.transform, self.base, context, batch_shape, like),
+            validate_args=validate_args,
+            flow_name=type(self).__name__,
         )

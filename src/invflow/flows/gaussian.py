@@ -59,9 +59,11 @@ class Gaussian(Flow):
             lower = UnitTriangular(features, context=context, generator=generator)
             scales = Compose([lower, scales])
         super().__init__(scales, base, generator=generator)
-        self.config = {
-            "features": features,
-            "context": context,
-            "kind": kind,
-            "base": described(self.base),
-        }
+        self.config = _checks.plain(
+            {
+                "features": features,
+                "context": context,
+                "kind": kind,
+                "base": described(self.base),
+            }
+        )

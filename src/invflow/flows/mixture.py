@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Size, Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 
 from invflow import _checks
 from invflow.flows.bases import chosen
 from invflow.flows.distribution import FlowDistribution, validate
+from invflow.flows.estimated import Estimated
 from invflow.flows.flow import Flow
 from invflow.flows.named import Named, built
 
@@ -94,10 +95,11 @@ class FlowMixture(Named):
         return MixtureDistribution(parts, self.logits, validate_args)
 
 
-class MixtureDistribution(Distribution):
+class MixtureDistribution(Estimated):
     """The distribution of a mixture of flows. Made by calling a `FlowMixture`.
 
-    Its samples have no gradient: which component one comes from is a choice, not a function.
+    Its samples have no gradient: which component one comes from is a choice, not a function. So
+    have its estimates: `estimate_mean`, `estimate_variance` and `estimate_entropy`.
 
     Args:
         parts: the flows' distributions, all of one batch shape.
@@ -134,8 +136,14 @@ class MixtureDistribution(Distribution):
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return samples, shape (*sample_shape, *batch_shape, features)."""
-        draws = [part.sample(sample_shape, generator=generator) for part in self.parts]
+        """Return samples, shape (*sample_shape, *batch_shape, features).
+
+        Raises:
+            TypeError: `sample_shape` is not a shape.
+            ValueError: `sample_shape` has a negative size.
+        """
+        shape = _checks.sample_shape(sample_shape)
+        draws = [part.sample(shape, generator=generator) for part in self.parts]
         return chosen(torch.stack(draws), self.logits, generator)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -156,6 +164,9 @@ class MixtureDistribution(Distribution):
             validate(value, self.support)
         parts = torch.stack([_log_prob(part, value) for part in self.parts], -1)
         return torch.logsumexp(parts + torch.log_softmax(self.logits, -1).to(parts.dtype), -1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.parts))})"
 
 
 def _log_prob(part: FlowDistribution, value: Tensor) -> Tensor:

@@ -32,13 +32,15 @@ class _ResidualFlow(Flow):
         gaussian = Elementwise(features, "affine", context=context, generator=generator)
         parts = [gaussian, *map(step, range(steps))]
         super().__init__(Compose(parts, checkpoint=checkpoint), base, generator=generator)
-        self.config = {
-            "features": features,
-            "context": context,
-            "transforms": steps,
-            "base": described(self.base),
-            "checkpoint": checkpoint,
-        }
+        self.config = _checks.plain(
+            {
+                "features": features,
+                "context": context,
+                "transforms": steps,
+                "base": described(self.base),
+                "checkpoint": checkpoint,
+            }
+        )
 
 
 class Planar(_ResidualFlow):
@@ -175,4 +177,4 @@ class Sylvester(_ResidualFlow):
             )
 
         super().__init__(features, context, transforms, step, base, checkpoint, generator)
-        self.config |= {"columns": columns, "basis": basis}
+        self.config |= _checks.plain({"columns": columns, "basis": basis})

@@ -15,7 +15,6 @@ where $\theta$ varies and z does not; w is found by the same iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.func import functional_call, vjp
 
+from invflow._operator import reverse_only
 from invflow.conditioners.soft_clip import soft_clip
 from invflow.inverses.pair import Pair
 
@@ -51,8 +51,7 @@ def solve(pair: Pair, x: Tensor, context: Tensor | None, tolerance: float | None
     state = {**dict(conditioner.named_parameters()), **dict(conditioner.named_buffers())}
     step = _Step(pair, list(state), tolerance, x)
     contexts = () if context is None else (context,)
-    apply = cast(Callable[..., Solution], _Solve.apply)
-    return apply(step, x, *contexts, *state.values())
+    return reverse_only(_Solve, step, x, *contexts, *state.values())
 
 
 class _Step:
@@ -142,8 +141,8 @@ class _Solve(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[1:]
-        apply = cast(Callable[..., tuple[Tensor, ...]], _Pull.apply)
-        gradients = iter(apply(ctx.step, wanted, *cotangents, *ctx.saved_tensors))
+        pulled = reverse_only(_Pull, ctx.step, wanted, *cotangents, *ctx.saved_tensors)
+        gradients = iter(pulled)
         return None, *(next(gradients) if needed else None for needed in wanted)
 
     @staticmethod

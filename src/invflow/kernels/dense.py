@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invflow._torch import dense
 
-__all__ = ["check_memory", "dense", "packed", "whole"]
+__all__ = ["check_memory", "copy", "dense", "packed", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:
@@ -21,18 +21,21 @@ def whole(name: str, tensor: Tensor) -> Tensor:
         ValueError: its storage has been freed, or is too small for its shape.
         RuntimeError: it is of a kind that has no numbers to copy.
     """
-    if not dense(tensor):
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-        if not dense(copy):
-            raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
-        return copy.copy_(tensor)
-    return packed(name, tensor)
+    return packed(name, tensor if dense(tensor) else copy(name, tensor))
+
+
+def copy(name: str, tensor: Tensor) -> Tensor:
+    """Return a plain tensor of the numbers of one that is not; see `whole`."""
+    numbers = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+    if not dense(numbers):
+        raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
+    return numbers.copy_(tensor)
 
 
 def packed(name: str, tensor: Tensor) -> Tensor:
     """Return a plain tensor's numbers in one piece of memory; see `whole`."""
     check_memory(name, tensor)
-    return tensor.contiguous()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def check_memory(name: str, tensor: Tensor) -> None:
@@ -41,9 +44,8 @@ def check_memory(name: str, tensor: Tensor) -> None:
     if count and not tensor.is_contiguous():
         steps = zip(tensor.shape, tensor.stride(), strict=True)
         count = 1 + sum((size - 1) * stride for size, stride in steps)
-    needed = (tensor.storage_offset() + count) * tensor.element_size() if count else 0
     held = tensor.untyped_storage().nbytes()
-    if held < needed:
+    if count and held < (needed := (tensor.storage_offset() + count) * tensor.itemsize):
         raise ValueError(
             f"{name} of shape {tuple(tensor.shape)} must have its {needed} bytes in memory, "
             f"got a storage of {held}; has it been freed or resized?"

@@ -184,10 +184,10 @@ def _chained(
     batch = value.shape[:-1]
     links: list[Link] = []
     for part in parts:
-        link = _readable(part, batch, context)
-        if link is None:
+        tensors = _readable(part, batch, context)
+        if tensors is None:
             return None
-        links.append(link)
+        links.append(tensors)
     run, alike = _eager().run, cast(Kind, parts[0].kernel)
     if len(batch) == 1:
         return run(alike, links, value, inverse)
@@ -213,18 +213,21 @@ def _readable(part: Served, batch: torch.Size, context: Tensor | None) -> Link |
         if not dense(weight):
             return None
         check_memory("context_weight", weight)  # which PyTorch reads for the link
-    found = link(part, batch, context)
-    order, bias, weight, offset = found
-    varying = offset is None or dense(offset)
-    ordered = order is None or not order.is_cpu or dense(order)  # elsewhere it is refused
-    return found if varying and ordered and dense(bias) and dense(weight) else None
+    tensors = order, bias, weight, offset = link(part, batch, context)
+    known = (
+        dense(weight)
+        and dense(bias)
+        and (order is None or dense(order) or not order.is_cpu)  # elsewhere it is refused
+        and (offset is None or dense(offset))
+    )
+    return tensors if known else None
 
 
 def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
     """Return the tensors of a transform, as kernels take them, for a batch of this shape."""
     made: MADE = part._modules["conditioner"]
     bias, weight = made.vectors()
-    offset = made.shift(context)
+    offset = None if context is None else made.shift(context)
     if offset is not None:
         offset = offset.to(weight.dtype).expand(*batch, -1)
         offset = offset.reshape(math.prod(batch), offset.shape[-1])

@@ -47,7 +47,7 @@ def launch(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true
         raise ImportError(
             'training needs Lightning Fabric: pip install "invflow[training]"'
         ) from error
-    _checks.positive_integer("devices", devices)
+    devices = _checks.positive_integer("devices", devices)
     _checks.choice("precision", precision, PRECISIONS)
     try:
         fabric = Fabric(

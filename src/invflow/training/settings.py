@@ -64,9 +64,12 @@ class Settings:
     def __post_init__(self) -> None:
         _checks.choice("optimizer", self.optimizer, OPTIMIZERS)
         _checks.choice("schedule", self.schedule, SCHEDULES)
-        if not 0 <= _checks.number("average", self.average) < 1:
+        _checks.settle(self, average=_checks.number("average", self.average))
+        if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), got {self.average}")
-        _checks.positive_integer("patience", self.patience, minimum=0)
+        _checks.settle(
+            self, patience=_checks.positive_integer("patience", self.patience, minimum=0)
+        )
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError(
                 f"weight_decay must be 0 with the optimizer {self.optimizer!r}, "

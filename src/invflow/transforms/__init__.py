@@ -1,6 +1,7 @@
 """Invertible maps of vectors."""
 
 from invflow.transforms.actnorm import ActNorm
+from invflow.transforms.as_torch import AsTorch
 from invflow.transforms.autoregressive import Autoregressive
 from invflow.transforms.base import Transform
 from invflow.transforms.basis import ORTHONORMAL, Basis, Orthogonal, Permuted, Reflected
@@ -23,6 +24,7 @@ from invflow.transforms.triangular import UnitTriangular
 __all__ = [
     "ORTHONORMAL",
     "ActNorm",
+    "AsTorch",
     "Autoregressive",
     "Basis",
     "BatchNorm",

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from invflow._checks import has_values
 from invflow.transforms.base import Transform
 
 
@@ -95,4 +96,5 @@ class ActNorm(Transform):
 
 def _recall(module: nn.Module, _: Any) -> None:
     actnorm = cast(ActNorm, module)
-    actnorm._started = bool(actnorm.started)  # pyright: ignore[reportPrivateUsage]
+    if has_values(actnorm.started):
+        actnorm._started = bool(actnorm.started)  # pyright: ignore[reportPrivateUsage]

@@ -39,8 +39,8 @@ class Autoregressive(Transform):
     - "cached": every hidden activation is computed once, when it becomes computable, which makes
       the whole inverse about one pass; its gradient is the same sweep in reverse.
     - "compiled": the same in one kernel, for a `MADE` without `norm` and an affine, gated or
-      additive map: on a CPU in single or double precision, which needs Numba, on CUDA in half
-      precision too, which needs Triton.
+      additive map: on a CPU in single or double precision, on CUDA in half precision too, which
+      needs Triton.
     - "fixed_point": parallel passes until nothing moves, D at most, usually far fewer; its
       gradient comes from the implicit function theorem.
     - "passes": D whole passes and plain autograd. The reference, and slow.
@@ -170,8 +170,7 @@ class Autoregressive(Transform):
 
         A transform that computes something of its own, or with hooks, has to be called.
         """
-        alone = self._alone or hooked(self)
-        return self.kernel if self._served and not alone else None
+        return self.kernel if self._served and not (self._alone or hooked(self)) else None
 
     @property
     def _served(self) -> bool:

@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from invflow import _checks
 from invflow._part import Part
+from invflow.transforms.as_torch import AsTorch
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
@@ -87,6 +88,36 @@ class Transform(Part, ABC):
         """
         self._check("x", x, context)
         return self._inverse(x, context)
+
+    def call_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map noise to data, as a call does; this is Zuko's name for it."""
+        return self(z, context)
+
+    @property
+    def inv(self) -> Transform:
+        """This transform backwards, over the same parameters.
+
+        Example:
+            >>> import torch
+            >>> from invflow.transforms import Permutation
+            >>> Permutation([1, 2, 0]).inv(torch.tensor([1.0, 2.0, 3.0]))[0]
+            tensor([3., 1., 2.])
+        """
+        from invflow.transforms.compose import Inverse  # which is a transform
+
+        return Inverse(self)
+
+    def as_torch(self, context: Tensor | None = None) -> AsTorch:
+        """Return this transform at a context as one of `torch.distributions`.
+
+        Args:
+            context: shape (*batch, context), or None where none was declared.
+
+        Raises:
+            TypeError: a context that is not a tensor of floating-point numbers.
+            ValueError: a context missing, not wanted or of the wrong size.
+        """
+        return AsTorch(self, context)
 
     def _check(self, name: str, value: Tensor, context: Tensor | None) -> None:
         like = _first(self)

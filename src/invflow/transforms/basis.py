@@ -69,7 +69,8 @@ class Reflected(Basis):
     reflections: int = 8
 
     def __post_init__(self) -> None:
-        _checks.positive_integer("reflections", self.reflections)
+        reflections = _checks.positive_integer("reflections", self.reflections)
+        _checks.settle(self, reflections=reflections)
 
     def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
         return pairs(features, self.reflections, generator)
@@ -98,7 +99,7 @@ class Permuted(Basis):
     reverse: bool = False
 
     def __post_init__(self) -> None:
-        _checks.boolean("reverse", self.reverse)
+        _checks.settle(self, reverse=_checks.boolean("reverse", self.reverse))
 
     def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
         return torch.zeros(0)

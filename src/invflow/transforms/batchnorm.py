@@ -56,12 +56,12 @@ class BatchNorm(Transform):
 
     def __init__(self, features: int, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(features)
-        if not 0 < _checks.number("epsilon", epsilon) < math.inf:
+        self.epsilon = _checks.number("epsilon", epsilon)
+        self.momentum = _checks.number("momentum", momentum)
+        if not 0 < self.epsilon < math.inf:
             raise ValueError(f"epsilon must be positive and finite, got {epsilon!r}")
-        if not 0 < _checks.number("momentum", momentum) <= 1:
+        if not 0 < self.momentum <= 1:
             raise ValueError(f"momentum must be above 0 and at most 1, got {momentum!r}")
-        self.epsilon = epsilon
-        self.momentum = momentum
         self.shift = nn.Parameter(torch.zeros(features))
         self.log_scale = nn.Parameter(torch.zeros(features))
         self.register_buffer("running_mean", torch.zeros(features))

@@ -118,9 +118,10 @@ class Softplus(Transform):
 
 
 def _finite(name: str, value: float) -> float:
-    if not math.isfinite(_checks.number(name, value)):
+    found = _checks.number(name, value)
+    if not math.isfinite(found):
         raise ValueError(f"{name} must be finite, got {value!r}")
-    return value
+    return found
 
 
 def _unit(bound: float, dtype: torch.dtype) -> float:

@@ -57,7 +57,7 @@ class Circles(Transform):
         if not isinstance(angles, Sequence):
             raise TypeError(f"angles must be a sequence of integers, got {type(angles).__name__}")
         self.angles = tuple(_checks.positive_integer("angles", i, minimum=0) for i in angles)
-        if not angles or len(set(angles)) < len(angles) or max(angles) >= features:
+        if not angles or len(set(self.angles)) < len(angles) or max(self.angles) >= features:
             raise ValueError(
                 f"angles must be different features below {features}, one or more, got "
                 f"{list(angles)}"
@@ -141,9 +141,14 @@ class Circles(Transform):
             table = self._below(knots.unsqueeze(-1).expand(KNOTS, len(self.angles)), weights).mT
             below = (table < share.unsqueeze(-1)).sum(-1)
             angle = math.pi * (below - 0.5).clamp(min=0.0) / (KNOTS - 1) - math.pi
-        for _ in range(NEWTONS):  # the last of which the derivative is that of
-            angle = angle.detach().clamp(-math.pi, 0.0)
-            angle = angle - (self._below(angle, weights) - share) * torch.exp(
-                -self._log_density(angle)
-            )
+            for _ in range(NEWTONS - 2):
+                angle = self._newton(angle, share, weights)
+        for _ in range(2):  # which have the derivatives up to the third, as in `root`
+            angle = self._newton(angle, share, weights)
         return torch.where(flat < 0, angle, -angle)
+
+    def _newton(self, angle: Tensor, share: Tensor, weights: Tensor) -> Tensor:
+        """Return an angle nearer to that with a share below it."""
+        angle = angle.clamp(-math.pi, 0.0)
+        slope = torch.exp(-self._log_density(angle))
+        return angle - (self._below(angle, weights) - share) * slope

@@ -71,26 +71,13 @@ class Compose(Transform):
 
     def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         parts = list(cast(Sequence[Transform], self.transforms))
+        parts = parts[::-1] if inverse else parts
         recompute = self.checkpoint and torch.is_grad_enabled()
         total: Tensor | None = None
-        for group in _groups(parts[::-1] if inverse else parts):
-            mapped = None
-            if len(group) > 1 and not recompute:
-                given = context if group[0].context else None
-                together = cast(Sequence[Autoregressive], group)
-                mapped = kernels.map(together, value, given, inverse=inverse)
-            for part in group if mapped is None else ():
-                arguments = value, context if part.context else None
-                step = part.inverse if inverse else part
-                if recompute and _pure(part):
-                    again = _repeatable(part, step)
-                    value, ladj = checkpoint(again, *arguments, use_reentrant=False)
-                else:
-                    value, ladj = step(*arguments)
-                total = ladj if total is None else total + ladj
-            if mapped is not None:
-                value, ladj = mapped
-                total = ladj if total is None else total + ladj
+        for group in [[part] for part in parts] if recompute else _groups(parts):
+            mapped = _together(group, value, context, inverse) if len(group) > 1 else None
+            value, ladj = mapped or _in_turn(group, value, context, inverse, recompute)
+            total = ladj if total is None else total + ladj
         return value, cast(Tensor, total)
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -112,6 +99,35 @@ def _groups(parts: Sequence[Transform]) -> list[list[Transform]]:
             groups.append([part])
         before = kind
     return groups
+
+
+def _together(
+    group: Sequence[Transform], value: Tensor, context: Tensor | None, inverse: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Map a batch through neighbours that are alike in one call; None if that cannot be."""
+    parts = cast(Sequence[Autoregressive], group)
+    return kernels.map(parts, value, context if parts[0].context else None, inverse=inverse)
+
+
+def _in_turn(
+    parts: Sequence[Transform],
+    value: Tensor,
+    context: Tensor | None,
+    inverse: bool,
+    recompute: bool,
+) -> tuple[Tensor, Tensor]:
+    """Map a batch by calling one transform after the other."""
+    total: Tensor | None = None
+    for part in parts:
+        arguments = value, context if part.context else None
+        step = part.inverse if inverse else part
+        if recompute and _pure(part):
+            again = _repeatable(part, step)
+            value, ladj = checkpoint(again, *arguments, use_reentrant=False)
+        else:
+            value, ladj = step(*arguments)
+        total = ladj if total is None else total + ladj
+    return value, cast(Tensor, total)
 
 
 def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,6 +185,10 @@ class Inverse(Transform):
     @property
     def codomain(self) -> Constraint:
         return self.transform.domain
+
+    @property
+    def inv(self) -> Transform:
+        return self.transform
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.transform.inverse(z, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,12 +35,17 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
         >>> masks("halves", 3, 2)
         [tensor([ True,  True, False]), tensor([False, False,  True])]
     """
+    return [torch.tensor(kept, device="cpu") for kept in turns(how, features, count)]
+
+
+def turns(how: str, features: int, count: int) -> list[list[bool]]:
+    """Return `masks` as lists, which have values under `FakeTensorMode` too."""
     _checks.choice("mask", how, MASKS)
-    _check_features(features)
-    _checks.positive_integer("count", count)
-    places = torch.arange(features, device="cpu")
-    first = places % 2 == 0 if how == "alternating" else places < (features + 1) // 2
-    return [~first if k % 2 else first.clone() for k in range(count)]
+    features = _check_features(features)
+    half = (features + 1) // 2
+    first = [i % 2 == 0 if how == "alternating" else i < half for i in range(features)]
+    second = [not kept for kept in first]
+    return [second if k % 2 else first for k in range(_checks.positive_integer("count", count))]
 
 
 class Coupling(Transform):
@@ -90,14 +96,14 @@ class Coupling(Transform):
         activation: str = "elu",
         generator: torch.Generator | None = None,
     ) -> None:
+        features = _check_features(features)
         super().__init__(features, context)
-        _check_features(features)
         self.univariate = as_univariate(univariate)
-        keep = masks(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
+        keep = turns(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
         # What stays first, then what moves.
-        positions = [*keep.nonzero().flatten().tolist(), *(~keep).nonzero().flatten().tolist()]
+        positions = sorted(range(features), key=lambda i: not keep[i])
         self.register_buffer("order", _checks.permutation("order", positions, features))
-        self.kept = int(keep.sum())
+        self.kept = sum(keep)
         start = self.univariate.start * (features - self.kept)
         self.perceptron = Perceptron(
             self.kept, start, hidden_features, context, activation=activation, generator=generator
@@ -127,24 +133,28 @@ class Coupling(Transform):
         return self._joined(kept, moved), ladj.sum(-1)
 
 
-def _check_features(features: int) -> None:
-    if _checks.positive_integer("features", features) < 2:
+def _check_features(features: int) -> int:
+    found = _checks.positive_integer("features", features)
+    if found < 2:
         raise ValueError(
             "features must be at least 2 for a coupling, one to stay and one to move, got 1: of a "
             "single feature take an autoregressive flow, such as 'nsf' or 'maf'"
         )
+    return found
 
 
-def _mask(value: Sequence[bool] | Tensor, features: int) -> Tensor:
+def _mask(value: Sequence[bool] | Tensor, features: int) -> list[bool]:
+    if isinstance(value, Tensor) and not _checks.has_values(value):
+        raise ValueError(f"mask must have values, got a tensor on {value.device} without any")
     try:
-        mask = torch.as_tensor(value, device="cpu")
+        mask = np.asarray(value.tolist() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"mask must be a name or a sequence of booleans, got {value!r}") from error
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must be a name or hold booleans, got {value!r}")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask must be a name or a sequence of booleans, got {value!r}")
     if mask.shape != (features,):
-        raise ValueError(f"mask must have shape ({features},), got {tuple(mask.shape)}")
+        raise ValueError(f"mask must have shape ({features},), got {mask.shape}")
     if mask.all() or not mask.any():
-        kept = int(mask.sum())
+        kept = mask.sum()
         raise ValueError(f"mask must keep some features and move some, got one that keeps {kept}")
-    return mask
+    return mask.tolist()

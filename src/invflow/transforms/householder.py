@@ -78,8 +78,8 @@ class Householder(Amortised):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features, context)
-        _checks.positive_integer("reflections", reflections)
-        self._declare([pairs(features, reflections, generator)], generator)
+        reflections = _checks.positive_integer("reflections", reflections)
+        self._declare([pairs(self.features, reflections, generator)], generator)
 
     def _map(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         return reflect(z, tensors[0]), z.new_zeros(z.shape[:-1])

@@ -56,6 +56,7 @@ class LULinear(Transform):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features)
+        features = self.features
         self.weight = nn.Parameter(torch.zeros(features, features))
         positions = _permutation(order, features, generator)
         self.register_buffer("order", positions.to(self.weight.device))

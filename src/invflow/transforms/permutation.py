@@ -37,8 +37,8 @@ def orders(
         [None, tensor([2, 1, 0]), None]
     """
     _checks.choice("order", how, ORDERS)
-    _checks.positive_integer("features", features)
-    _checks.positive_integer("count", count)
+    features = _checks.positive_integer("features", features)
+    count = _checks.positive_integer("count", count)
     if how == "random":
         rest = [randperm(features, generator) for _ in range(count - 1)]
         return [None, *rest]

@@ -42,7 +42,8 @@ class Affine(Univariate):
     bound: float = 5.0
 
     def __post_init__(self) -> None:
-        if not 0 < _checks.number("bound", self.bound) < math.inf:
+        _checks.settle(self, bound=_checks.number("bound", self.bound))
+        if not 0 < self.bound < math.inf:
             raise ValueError(f"bound must be positive and finite, got {self.bound!r}")
 
     @property

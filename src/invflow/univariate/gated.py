@@ -41,7 +41,8 @@ class Gated(Univariate):
     gate: float = 1.5
 
     def __post_init__(self) -> None:
-        if not math.isfinite(_checks.number("gate", self.gate)):
+        _checks.settle(self, gate=_checks.number("gate", self.gate))
+        if not math.isfinite(self.gate):
             raise ValueError(f"gate must be finite, got {self.gate!r}")
 
     @property

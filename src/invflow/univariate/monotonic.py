@@ -70,14 +70,19 @@ class Monotonic(Numerical):
     _weights: ClassVar[tuple[float, ...]]
 
     def __post_init__(self) -> None:
+        _checks.settle(
+            self,
+            units=_checks.positive_integer("units", self.units),
+            nodes=_checks.positive_integer("nodes", self.nodes, minimum=16),
+        )
+        for name in ("edge", "bound", "steepness"):
+            _checks.settle(self, **{name: _checks.number(name, getattr(self, name))})
         super().__post_init__()
-        _checks.positive_integer("units", self.units)
-        _checks.positive_integer("nodes", self.nodes, minimum=16)
         if self.nodes > MOST:
             raise ValueError(f"nodes must be at most {MOST}, got {self.nodes}")
         for name in ("edge", "bound", "steepness"):
             value = getattr(self, name)
-            if not 0 < _checks.number(name, value) < math.inf:
+            if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
         points, weights = np.polynomial.legendre.leggauss(self.nodes)
         object.__setattr__(self, "_points", tuple((points / 2 + 0.5).tolist()))

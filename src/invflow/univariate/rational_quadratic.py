@@ -73,15 +73,17 @@ class RationalQuadratic(Univariate):
     bound: float = 5.0
 
     def __post_init__(self) -> None:
-        _checks.positive_integer("bins", self.bins, minimum=2)
+        _checks.settle(self, bins=_checks.positive_integer("bins", self.bins, minimum=2))
+        for name in ("low", "high", "smallest_bin", "bound"):
+            _checks.settle(self, **{name: _checks.number(name, getattr(self, name))})
         for name, bound in (("low", self.low), ("high", self.high)):
-            if not math.isfinite(_checks.number(name, bound)):
+            if not math.isfinite(bound):
                 raise ValueError(f"{name} must be finite, got {bound!r}")
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got {self.low!r} and {self.high!r}")
-        if not 0 < _checks.number("smallest_bin", self.smallest_bin) < 1:
+        if not 0 < self.smallest_bin < 1:
             raise ValueError(f"smallest_bin must be between 0 and 1, got {self.smallest_bin!r}")
-        if not 0 < _checks.number("bound", self.bound) < math.inf:
+        if not 0 < self.bound < math.inf:
             raise ValueError(f"bound must be positive and finite, got {self.bound!r}")
 
     @property
@@ -118,7 +120,9 @@ def forward(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
     """Return the spline's value and its log-slope at `x`, which is between the outermost knots."""
     bin = _find(x, knots.x, knots)
     xi = (x - bin.x) / bin.width
-    theta = cast(Tensor, cast(Any, _Bend).apply(xi, bin.r0, bin.r1))
+    # `torch.compile` traces no function that has a `jvp`.
+    bend = _Bend if torch.compiler.is_compiling() else _BendBothModes
+    theta = cast(Tensor, cast(Any, bend).apply(xi, bin.r0, bin.r1))
     return bin.y + bin.height * theta, bin.ladj(xi)
 
 
@@ -156,6 +160,13 @@ def _slope(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
     return (r1 * xi * xi + 2 * xi * rest + r0 * rest * rest) / (xi * n + rest * m).square()
 
 
+def _slopes(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the derivatives by the share of the width and by both relative slopes."""
+    rest, n, m = _parts(xi, r0, r1)
+    by_r = xi * rest / (xi * n + rest * m).square()
+    return _slope(xi, r0, r1), by_r * rest * m, -by_r * xi * n
+
+
 class _Bend(Function):
     r"""$\theta(\xi; r_0, r_1)$, with derivatives in which nothing cancels.
 
@@ -175,11 +186,23 @@ class _Bend(Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        xi, r0, r1 = ctx.saved_tensors
-        rest, n, m = _parts(xi, r0, r1)
-        by_r = cotangents[0] * xi * rest / (xi * n + rest * m).square()
-        return cotangents[0] * _slope(xi, r0, r1), by_r * rest * m, -by_r * xi * n
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, ...]:
+        slopes = _slopes(*ctx.saved_tensors)
+        return tuple(cotangents[0] * slope for slope in slopes)
+
+
+class _BendBothModes(_Bend):
+    """The same with a derivative in forward mode."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        by_xi, by_r0, by_r1 = _slopes(*ctx.saved_tensors)
+        return by_xi * tangents[0] + by_r0 * tangents[1] + by_r1 * tangents[2]
 
 
 def _unbend(theta: Tensor, r0: Tensor, r1: Tensor) -> Tensor:

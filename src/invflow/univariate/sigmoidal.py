@@ -59,12 +59,17 @@ class Sigmoidal(Numerical):
     bound: float = 3.0
 
     def __post_init__(self) -> None:
+        _checks.settle(
+            self,
+            units=_checks.positive_integer("units", self.units),
+            layers=_checks.positive_integer("layers", self.layers),
+            floor=_checks.number("floor", self.floor),
+            bound=_checks.number("bound", self.bound),
+        )
         super().__post_init__()
-        _checks.positive_integer("units", self.units)
-        _checks.positive_integer("layers", self.layers)
-        if not 0 < _checks.number("floor", self.floor) < 1:
+        if not 0 < self.floor < 1:
             raise ValueError(f"floor must be between 0 and 1, got {self.floor!r}")
-        if not 0 < _checks.number("bound", self.bound) < math.inf:
+        if not 0 < self.bound < math.inf:
             raise ValueError(f"bound must be positive and finite, got {self.bound!r}")
 
     @property

@@ -53,11 +53,12 @@ class Objective:
 
     def __post_init__(self) -> None:
         for name in ("beta", "free_bits"):
-            value = getattr(self, name)
-            if not 0 <= _checks.number(name, value) < math.inf:
+            value = _checks.number(name, getattr(self, name))
+            _checks.settle(self, **{name: value})
+            if not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
-        _checks.positive_integer("warmup", self.warmup, minimum=0)
-        _checks.positive_integer("samples", self.samples)
+        _checks.settle(self, warmup=_checks.positive_integer("warmup", self.warmup, minimum=0))
+        _checks.settle(self, samples=_checks.positive_integer("samples", self.samples))
         if self.samples > 1 and (self.beta, self.warmup, self.free_bits) != (1.0, 0, 0.0):
             raise ValueError(
                 f"samples must be 1 with a beta, a warm-up or free bits, got {self.samples}"

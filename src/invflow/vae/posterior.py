@@ -97,7 +97,7 @@ def posterior(name: str, latents: int, context: int, steps: int, hidden: Sequenc
         (torch.Size([3]), torch.Size([4]))
     """
     _checks.choice("posterior", name, POSTERIORS)
-    _checks.positive_integer("latents", latents)
-    _checks.positive_integer("context", context)
-    _checks.positive_integer("flow_steps", steps)
+    latents = _checks.positive_integer("latents", latents)
+    context = _checks.positive_integer("context", context)
+    steps = _checks.positive_integer("flow_steps", steps)
     return Flow(Compose(POSTERIORS[name](latents, context, steps, hidden)))

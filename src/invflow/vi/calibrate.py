@@ -114,8 +114,8 @@ def calibrate(
         >>> calibrate(simulate, fit, simulations=50).rejected
         []
     """
-    _checks.positive_integer("simulations", simulations, minimum=20)
-    _checks.positive_integer("draws", draws, minimum=9)
+    simulations = _checks.positive_integer("simulations", simulations, minimum=20)
+    draws = _checks.positive_integer("draws", draws, minimum=9)
     try:
         from pandas import DataFrame
         from scipy import stats

@@ -19,7 +19,7 @@ from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
 from invflow.flows import IAF, Flow, Preconditioned, Wrapped, to_pyro
-from invflow.flows._pyro import PyroTransform
+from invflow.transforms import AsTorch
 from invflow.vi import sites
 
 # Without types, which Pyro declares in part.
@@ -117,8 +117,8 @@ class AutoIAF(_autoguide.AutoContinuous):
         zeros = self.flow.like.new_zeros(self.latent_dim)
         return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
 
-    def get_transform(self, *args: Any, **kwargs: Any) -> PyroTransform:
-        return PyroTransform(self.flow.transform)
+    def get_transform(self, *args: Any, **kwargs: Any) -> AsTorch:
+        return self.flow.transform.as_torch()
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> Any:
         return to_pyro(self.flow())

@@ -258,7 +258,7 @@ class Posterior:
         content = _saving.read_json(path, ("format", "seed", "record"), FORMAT)
         record, seed = content["record"], content["seed"]
         try:
-            _checks.positive_integer("seed", seed, minimum=0)
+            seed = _checks.positive_integer("seed", seed, minimum=0)
             record = None if record is None else Record.from_dict(record)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} was not written by invflow: {error}") from error

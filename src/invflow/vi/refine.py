@@ -95,7 +95,8 @@ class Refined:
         """
         z = self.sample
         if n is not None:
-            if _checks.positive_integer("n", n) > len(z):
+            n = _checks.positive_integer("n", n)
+            if n > len(z):
                 raise ValueError(f"n must be at most {len(z)}, the number of draws, got {n}")
             z = z[torch.linspace(0, len(z) - 1, n).round().long()]
         with torch.no_grad():
@@ -161,9 +162,9 @@ def refine(
         ValueError: sizes out of range, or a log density that is finite at hardly any draw.
         ImportError: ArviZ is not installed.
     """
-    _checks.positive_integer("chains", chains, minimum=2)
-    _checks.positive_integer("draws", draws, minimum=4 * chains)
-    _checks.positive_integer("warmup", warmup, minimum=20)
+    chains = _checks.positive_integer("chains", chains, minimum=2)
+    draws = _checks.positive_integer("draws", draws, minimum=4 * chains)
+    warmup = _checks.positive_integer("warmup", warmup, minimum=20)
     density = Guarded(target, generator)
     space = _Space(flow, density, generator)
     sampler = _Sampler(space, space.start(chains), generator)

@@ -55,15 +55,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("batch", "draws", "round", "most_steps", "check"):
-            _checks.positive_integer(name, getattr(self, name))
-        _checks.positive_integer("drops", self.drops, minimum=0)
+            _checks.settle(self, **{name: _checks.positive_integer(name, getattr(self, name))})
+        _checks.settle(self, drops=_checks.positive_integer("drops", self.drops, minimum=0))
         if self.batch % self.draws:
             raise ValueError(f"draws must divide the batch of {self.batch}, got {self.draws}")
-        if not 0 < _checks.number("learning_rate", self.learning_rate) < math.inf:
+        _checks.settle(self, learning_rate=_checks.number("learning_rate", self.learning_rate))
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not _checks.number("tolerance", self.tolerance) >= 0:
+        _checks.settle(self, tolerance=_checks.number("tolerance", self.tolerance))
+        if not self.tolerance >= 0:
             raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
-        if not 0 <= _checks.number("memory", self.memory) < 1:
+        _checks.settle(self, memory=_checks.number("memory", self.memory))
+        if not 0 <= self.memory < 1:
             raise ValueError(f"memory must be at least 0 and below 1, got {self.memory}")
 
 

@@ -103,7 +103,7 @@ def distill(
         seed=seed,
         evaluate_every=_checks.positive_integer("evaluate_every", evaluate_every),
     )
-    _checks.positive_integer("pool", pool, minimum=10)
+    pool = _checks.positive_integer("pool", pool, minimum=10)
     device, dtype = teacher.like.device, teacher.like.dtype
     if dtype not in PRECISIONS:
         raise ValueError(f"teacher must be of dtype float32 or float64, got {dtype}")
@@ -228,6 +228,7 @@ def _check_start(loss: float) -> None:
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < _checks.number(name, value) < float("inf"):
+    found = _checks.number(name, value)
+    if not 0 < found < float("inf"):
         raise ValueError(f"{name} must be positive and finite, got {value}")
-    return value
+    return found

@@ -107,7 +107,7 @@ def closeness(
             f"student must have {teacher.features} features and a context of {teacher.context}, "
             f"as the teacher has, got {student.features} and {student.context}"
         )
-    _checks.positive_integer("count", count, minimum=2)
+    count = _checks.positive_integer("count", count, minimum=2)
     noise = torch.Generator(teacher.like.device).manual_seed(seed)
     with evaluating(student):
         x, log_ratio = _own(teacher, student, count, noise)

@@ -220,7 +220,7 @@ class DensityTeacher(Teacher):
             raise TypeError(f"log_density must be a function, got {type(log_density).__name__}")
         self.log_density = log_density
         if samples is not None:
-            _checks.positive_integer("features", features)
+            features = _checks.positive_integer("features", features)
             samples = _rows("samples", samples, features, like, fewest=2)
         known = [each for each in (samples, contexts, like) if each is not None]
         super().__init__(features, known[0] if known else torch.empty(0), contexts)

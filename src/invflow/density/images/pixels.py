@@ -37,7 +37,8 @@ def squash(pixels: int, levels: int, alpha: float) -> Sigmoid:
         >>> squash(3, levels=4, alpha=0.05)(torch.zeros(3))[0]
         tensor([2., 2., 2.])
     """
-    if not 0 <= _checks.number("alpha", alpha) < 0.5:
+    alpha = _checks.number("alpha", alpha)
+    if not 0 <= alpha < 0.5:
         raise ValueError(f"alpha must be at least 0 and below 1/2, got {alpha!r}")
     margin = alpha * levels / (1 - 2 * alpha)
     return Sigmoid(pixels, -margin, levels + margin)

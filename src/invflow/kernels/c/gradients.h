@@ -11,47 +11,55 @@
 #include "clip.h"
 #include "masked.h"
 
-/* One matrix of one transform, and where its gradient goes, [units of target, units of source]. */
+/* What the gradients of one transform are made of: some tiles of the batch, the cotangents of all
+   that is computed in them, [tiles, units, columns], and the sums of those, [tiles, units]. */
 typedef struct {
-    int64_t transform, target, source;
+    int64_t transform, first, end;
+    const real *bars, *sums;
+} Pulled;
+
+/* Room for panels: a row for each unit of a layer, and for a square. */
+typedef struct {
+    real *sums, *values, *turned;
+} Panels;
+
+/* One matrix, and where its gradient goes, [units of target, units of source]. */
+typedef struct {
+    int64_t target, source;
     real *result;
-    const int64_t *order;
 } Matrix;
 
-/* Write the sums over all tiles of what `sums` holds for each, [tiles, transforms, units]. */
-static void bias_gradients(const Network *net, const Record *record, int64_t k, real *result)
+/* Write the sums over all tiles. */
+static void bias_gradients(const Network *net, const Pulled *of, real *result)
 {
-    const real *sums = (const real *)record->sums + k * net->computed;
     for (int64_t unit = 0; unit < net->computed; unit++) {
         double whole = 0; /* there may be many tiles */
-        for (int64_t t = 0; t < tiles(record); t++)
-            whole += sums[t * record->transforms * net->computed + unit];
+        for (int64_t t = 0; t < of->end - of->first; t++)
+            whole += of->sums[t * net->computed + unit];
         result[unit] = (real)whole;
     }
 }
 
-/* Fill rows with what units low .. high - 1 of the source gave. */
+/* Fill rows with what units low .. high - 1 of a source gave. */
 static void source_values(
-    const Network *net, const Record *record, const Matrix *matrix, int64_t tile, int64_t low,
+    const Network *net, const Record *record, int64_t k, int64_t source, int64_t tile, int64_t low,
     int64_t high, real *out)
 {
-    const int64_t k = matrix->transform, count = (high - low) * COLUMNS;
-    if (matrix->source == 0) {
-        arrange(out, noise_of(record, k, tile), matrix->order, low, high - low);
+    const int64_t count = (high - low) * COLUMNS;
+    if (source == 0) {
+        const int64_t *order = transform(record, k).order;
+        arrange(out, noise_of(record, k, tile), order, low, high - low);
         clip(out, net->input_bound, count);
         return;
     }
-    const real *sums = rows_at(net, record, record->kept, k, tile);
-    const int64_t row = computed_row(net, matrix->source, low);
-    activate(net->activation, sums + row * COLUMNS, out, count);
+    const real *sums = kept_at(net, record, k, tile) + computed_row(net, source, low) * COLUMNS;
+    activate(net->activation, sums, out, count);
 }
 
-/* The target's cotangents in a tile. */
-static const real *target_cotangents(
-    const Network *net, const Record *record, const Matrix *matrix, int64_t tile)
+/* The cotangents of a layer in a tile. */
+INLINE const real *bars_of(const Network *net, const Pulled *of, int64_t layer, int64_t tile)
 {
-    const real *bars = rows_at(net, record, record->bars, matrix->transform, tile);
-    return bars + computed_row(net, matrix->target, 0) * COLUMNS;
+    return of->bars + ((tile - of->first) * net->computed + computed_row(net, layer, 0)) * COLUMNS;
 }
 
 /* Tiles that are taken in one product: all but a last one that is not full go in pairs. */
@@ -61,44 +69,44 @@ typedef struct {
 
 enum { PAIR = 2 };
 
-static Tiles tiles_from(const Record *record, int64_t first)
+static Tiles tiles_from(const Record *record, int64_t first, int64_t end)
 {
-    const int64_t full = record->batch / COLUMNS;
+    const int64_t full = smaller(record->batch / COLUMNS, end);
     if (first >= full)
-        return (Tiles){first, 1, rows_of(record, first).count};
+        return (Tiles){first, 1, first < end ? rows_of(record, first).count : 0};
     return (Tiles){first, smaller(PAIR, full - first), COLUMNS};
 }
 
-/* Write the gradients of how a target reads units of a source, `first` and on.
-
-   sums: room for a row for each unit of the target; values: for a tile's square; turned: for PAIR
-   of them. */
+/* Write the gradients of how a target reads units of a source, `first` and on. */
 static void source_panel(
-    const Network *net, const Record *record, const Matrix *matrix, int64_t first, real *sums,
-    real *values, real *turned)
+    const Network *net, const Record *record, const Pulled *of, Matrix matrix, int64_t first,
+    Panels in)
 {
-    const int64_t rows = units(net, matrix->target), length = units(net, matrix->source);
+    const int64_t rows = units(net, matrix.target), length = units(net, matrix.source);
     const int64_t beyond = smaller(first + COLUMNS, length);
-    const int64_t low = known(net, matrix->target, degree(net, matrix->source, first));
-    clear(sums, rows - low);
-    for (Tiles of = tiles_from(record, 0); of.first < tiles(record);
-         of = tiles_from(record, of.first + of.count)) {
-        const real *bars = target_cotangents(net, record, matrix, of.first);
-        for (int64_t t = 0; t < of.count; t++) {
-            source_values(net, record, matrix, of.first + t, first, beyond, values);
+    const int64_t low = known(net, matrix.target, degree(net, matrix.source, first));
+    clear(in.sums, rows - low);
+    for (Tiles part = tiles_from(record, of->first, of->end); part.first < of->end;
+         part = tiles_from(record, part.first + part.count, of->end)) {
+        const real *bars = bars_of(net, of, matrix.target, part.first);
+        for (int64_t t = 0; t < part.count; t++) {
+            source_values(
+                net, record, of->transform, matrix.source, part.first + t, first, beyond,
+                in.values);
             transpose(
-                values, COLUMNS, beyond - first, COLUMNS, turned + t * COLUMNS * COLUMNS, COLUMNS);
+                in.values, COLUMNS, beyond - first, COLUMNS, in.turned + t * COLUMNS * COLUMNS,
+                COLUMNS);
         }
         Product product = {
-            bars, COLUMNS, 1, turned, of.columns,
-            of.count, net->computed * COLUMNS, COLUMNS * COLUMNS,
+            bars, COLUMNS, 1, in.turned, part.columns,
+            part.count, net->computed * COLUMNS, COLUMNS * COLUMNS,
         };
         for (int64_t i = low, count; i < rows; i += count) {
             count = smaller(GROUP, rows - i);
             product.weights = bars + i * COLUMNS;
-            const int64_t last = degree(net, matrix->target, i + count - 1);
-            const int64_t right = smaller(seen(net, matrix->source, last) - first, COLUMNS);
-            real *out = sums + (i - low) * COLUMNS;
+            const int64_t last = degree(net, matrix.target, i + count - 1);
+            const int64_t right = smaller(seen(net, matrix.source, last) - first, COLUMNS);
+            real *out = in.sums + (i - low) * COLUMNS;
             if (count == GROUP)
                 accumulate_group(out, product, 0, right);
             else
@@ -106,42 +114,45 @@ static void source_panel(
         }
     }
     for (int64_t i = 0; i < rows; i++) {
-        real *row = matrix->result + i * length;
-        const int64_t sees = seen(net, matrix->source, degree(net, matrix->target, i));
+        real *row = matrix.result + i * length;
+        const int64_t sees = seen(net, matrix.source, degree(net, matrix.target, i));
         const int64_t visible = i < low ? first : larger(first, smaller(sees, beyond));
         if (visible > first)
-            memcpy(row + first, sums + (i - low) * COLUMNS, (size_t)(visible - first) * sizeof(real));
+            memcpy(
+                row + first, in.sums + (i - low) * COLUMNS,
+                (size_t)(visible - first) * sizeof(real));
         memset(row + visible, 0, (size_t)(beyond - visible) * sizeof(real));
     }
 }
 
-/* Write the gradients of how units of a target, `first` and on, read a source; `values`: room for a
-   row for each unit of the source, PAIR times. */
+/* Write the gradients of how units of a target, `first` and on, read a source. */
 static void target_panel(
-    const Network *net, const Record *record, const Matrix *matrix, int64_t first, real *sums,
-    real *values, real *turned)
+    const Network *net, const Record *record, const Pulled *of, Matrix matrix, int64_t first,
+    Panels in)
 {
-    const int64_t rows = units(net, matrix->target), length = units(net, matrix->source);
+    const int64_t rows = units(net, matrix.target), length = units(net, matrix.source);
     const int64_t beyond = smaller(first + COLUMNS, rows);
-    const int64_t high = seen(net, matrix->source, degree(net, matrix->target, beyond - 1));
-    clear(sums, high);
-    for (Tiles of = tiles_from(record, 0); of.first < tiles(record);
-         of = tiles_from(record, of.first + of.count)) {
-        for (int64_t t = 0; t < of.count; t++) {
-            const real *bars = target_cotangents(net, record, matrix, of.first + t);
-            source_values(net, record, matrix, of.first + t, 0, high, values + t * high * COLUMNS);
+    const int64_t high = seen(net, matrix.source, degree(net, matrix.target, beyond - 1));
+    clear(in.sums, high);
+    for (Tiles part = tiles_from(record, of->first, of->end); part.first < of->end;
+         part = tiles_from(record, part.first + part.count, of->end)) {
+        for (int64_t t = 0; t < part.count; t++) {
+            const real *bars = bars_of(net, of, matrix.target, part.first + t) + first * COLUMNS;
+            source_values(
+                net, record, of->transform, matrix.source, part.first + t, 0, high,
+                in.values + t * high * COLUMNS);
             transpose(
-                bars + first * COLUMNS, COLUMNS, beyond - first, COLUMNS,
-                turned + t * COLUMNS * COLUMNS, COLUMNS);
+                bars, COLUMNS, beyond - first, COLUMNS, in.turned + t * COLUMNS * COLUMNS, COLUMNS);
         }
         Product product = {
-            values, COLUMNS, 1, turned, of.columns, of.count, high * COLUMNS, COLUMNS * COLUMNS,
+            in.values, COLUMNS, 1, in.turned, part.columns,
+            part.count, high * COLUMNS, COLUMNS * COLUMNS,
         };
         for (int64_t i = 0, count; i < high; i += count) {
             count = smaller(GROUP, high - i);
-            product.weights = values + i * COLUMNS;
-            const int64_t reach = known(net, matrix->target, degree(net, matrix->source, i));
-            real *out = sums + i * COLUMNS;
+            product.weights = in.values + i * COLUMNS;
+            const int64_t reach = known(net, matrix.target, degree(net, matrix.source, i));
+            real *out = in.sums + i * COLUMNS;
             if (count == GROUP)
                 accumulate_group(out, product, larger(reach - first, 0), beyond - first);
             else
@@ -149,12 +160,26 @@ static void target_panel(
         }
     }
     for (int64_t i = first; i < beyond; i++) {
-        real *row = matrix->result + i * length;
-        const int64_t visible = seen(net, matrix->source, degree(net, matrix->target, i));
+        real *row = matrix.result + i * length;
+        const int64_t visible = seen(net, matrix.source, degree(net, matrix.target, i));
         for (int64_t j = 0; j < visible; j++)
-            row[j] = sums[j * COLUMNS + i - first];
+            row[j] = in.sums[j * COLUMNS + i - first];
         memset(row + visible, 0, (size_t)(length - visible) * sizeof(real));
     }
+}
+
+/* Write one piece of the gradients of a transform: `result` is [units + weights]. */
+static void write_piece(
+    const Network *net, const Record *record, const Pulled *of, const Task *task, real *result,
+    Panels in)
+{
+    if (task->matrix == net->matrices) {
+        bias_gradients(net, of, result);
+        return;
+    }
+    const Block *block = net->blocks + task->matrix;
+    const Matrix matrix = {block->target, block->source, result + net->computed + block->place};
+    (task->of_target ? target_panel : source_panel)(net, record, of, matrix, task->first, in);
 }
 
 #endif

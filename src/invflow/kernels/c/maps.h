@@ -17,7 +17,7 @@
    x' = g (1 + e^-s), m' = -g e^-s, s' = -(g (z - m) + h) (1 - q).
 
    To add a map: a number in `Map`, a case in all four functions, and its name in
-   kernels/structure.py. The first parameter's row is followed by those of the others. */
+   kernels/cpu/chain.py. The first parameter's row is followed by those of the others. */
 #ifndef INVFLOW_MAPS_H
 #define INVFLOW_MAPS_H
 

@@ -114,10 +114,10 @@ static int orders_hold(const Record *record, int64_t *met)
     return 1;
 }
 
-/* Pre-activations and parameters of a transform in a tile, or their cotangents. */
-INLINE real *rows_at(const Network *net, const Record *record, void *first, int64_t k, int64_t tile)
+/* Pre-activations and parameters of a transform in a tile. */
+INLINE real *kept_at(const Network *net, const Record *record, int64_t k, int64_t tile)
 {
-    return (real *)first + (k * tiles(record) + tile) * net->computed * COLUMNS;
+    return (real *)record->kept + (k * tiles(record) + tile) * net->computed * COLUMNS;
 }
 
 /* The features in a tile after k transforms, in the order of the batch. */

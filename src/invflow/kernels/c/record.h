@@ -13,10 +13,10 @@ typedef struct {
     int64_t target, source, place;
 } Block;
 
-/* A piece of the gradients' work: a transform, a matrix (or, after the last one, the biases), the
-   first unit of a panel, and whether that is a unit of the target. */
+/* A piece of the gradients of a transform: a matrix (or, after the last one, the biases), the first
+   unit of a panel, and whether that is a unit of the target. */
 typedef struct {
-    int64_t transform, matrix, first, of_target;
+    int64_t matrix, first, of_target;
 } Task;
 
 /* The tensors of one transform, of the kernel's precision. */
@@ -35,13 +35,15 @@ typedef struct {
     const void *value;
     void *result, *ladj, *kept, *steps;
     const void *bar, *bar_ladj;
-    void *bar_value, *bars, *sums, *gradients;
+    void *bar_value, *bar_offsets, *bars, *gradients;
     const Task *tasks;
-    int64_t pieces;
+    int64_t pieces, shares;
+    void *partial;
+    int64_t sums;
     double bound, input_bound;
-    /* Written to by all threads, by atomic operations: tiles taken and done, tasks taken and done,
-       and whether a thread could not do its work. */
-    int64_t taken, done, tasks_taken, tasks_done, failed;
+    /* Written to by all threads, by atomic operations: the numbers of pieces of work that are taken
+       and done, and whether one of them could not be done. */
+    int64_t taken, done, failed;
 } Record;
 
 typedef void Kernel(Record *);

@@ -17,8 +17,7 @@ INLINE void clear(real *to, int64_t rows)
 
 INLINE void add(real *to, const real *from, int64_t rows)
 {
-    for (int64_t i = 0; i < rows * COLUMNS; i += LANES)
-        store(to + i, load(to + i) + load(from + i));
+    add_numbers(to, from, rows * COLUMNS);
 }
 
 /* Set the columns to zero that stand for nothing. */

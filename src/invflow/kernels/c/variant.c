@@ -15,14 +15,31 @@
 #include "parallel.h"
 #include "sweep.h"
 
-static int64_t take(int64_t *counter)
+static int64_t take(Record *record)
 {
-    return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+    return __atomic_fetch_add(&record->taken, 1, __ATOMIC_RELAXED);
 }
 
-static void finish(int64_t *counter)
+static void finish(Record *record)
 {
-    __atomic_fetch_add(counter, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&record->done, 1, __ATOMIC_RELEASE);
+}
+
+static void fail(Record *record)
+{
+    __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
+}
+
+/* Wait until some pieces of work are done, which other threads have taken; return whether. */
+static int await(Record *record, int64_t pieces)
+{
+    for (int64_t turns = 0; __atomic_load_n(&record->done, __ATOMIC_ACQUIRE) < pieces; turns++) {
+        if (__atomic_load_n(&record->failed, __ATOMIC_ACQUIRE))
+            return 0;
+        if (turns > 1000)
+            sched_yield();
+    }
+    return 1;
 }
 
 /* Return room for rows of a tile, null where there is none. */
@@ -32,7 +49,7 @@ static real *room(int64_t rows)
 }
 
 /* Whether a thread can begin: the orders are permutations. */
-static int checked(Record *record)
+static int checked(const Record *record)
 {
     int64_t *met = malloc((size_t)record->features * sizeof(int64_t));
     const int holds = met && orders_hold(record, met);
@@ -40,7 +57,7 @@ static int checked(Record *record)
     return holds;
 }
 
-/* What a thread works in: rows of a tile. */
+/* What a thread works in on the way from z to x, or from x to z: rows of a tile. */
 typedef struct {
     real *features; /* in the order of the batch, where they are not kept */
     real *point;    /* in a transform's order */
@@ -57,7 +74,7 @@ static void map_tile(const Network *net, const Record *record, int64_t t, Rooms 
     clear(in.ladj, 1);
     for (int64_t k = 0; k < record->transforms; k++) {
         const Transform of = transform(record, k);
-        real *sums = record->keep ? rows_at(net, record, record->kept, k, t) : in.sums;
+        real *sums = record->keep ? kept_at(net, record, k, t) : in.sums;
         real *after = record->keep ? step(record, k + 1, t) : in.features;
         arrange(in.point, before, of.order, 0, net->features);
         (record->inverse ? sweep : parallel)(net, &of, in.point, sums, in.values, in.ladj, rows);
@@ -68,11 +85,11 @@ static void map_tile(const Network *net, const Record *record, int64_t t, Rooms 
     memcpy((real *)record->ladj + rows.begin, in.ladj, (size_t)rows.count * sizeof(real));
 }
 
+/* Map a batch: a piece of work is a tile. */
 static void map_batch(Record *record)
 {
-    const int64_t count = tiles(record);
-    int64_t t = take(&record->taken);
-    if (t >= count)
+    int64_t t = take(record);
+    if (t >= tiles(record))
         return;
     const Network net = network(record);
     const int64_t features = net.features, hidden = net.tops[net.last];
@@ -80,117 +97,224 @@ static void map_batch(Record *record)
     if (first && checked(record)) {
         real *point = first + features * COLUMNS, *sums = point + features * COLUMNS;
         real *values = sums + net.computed * COLUMNS, *ladj = values + hidden * COLUMNS;
-        for (; t < count; t = take(&record->taken)) {
+        for (; t < tiles(record); t = take(record)) {
             map_tile(&net, record, t, (Rooms){first, point, sums, values, ladj});
-            finish(&record->done);
+            finish(record);
         }
     } else
-        __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
+        fail(record);
     free(first);
 }
 
-static void pull_tile(const Network *net, const Record *record, int64_t t, real *first)
+/* Room for the features of a tile, several times, and for the row of log-determinants. */
+typedef struct {
+    real *ordered, *z, *read, *ladj;
+} Features;
+
+enum { FEATURES = 3 };
+
+static Features features_in(const Network *net, real *first)
+{
+    const int64_t size = net->features * COLUMNS;
+    return (Features){first, first + size, first + 2 * size, first + FEATURES * size};
+}
+
+/* Turn cotangents of what came out of transform k in a tile into those of what went in, and of all
+   that was computed.
+
+   bar: in the order of the batch, replaced; bars: filled; sums: filled with their sums. */
+static void pull_tile(
+    const Network *net, const Record *record, int64_t k, int64_t t, real *bar, real *bars,
+    real *sums, Features in)
 {
     const Rows rows = rows_of(record, t);
-    const int64_t features = net->features;
-    real *bar = first, *ordered = bar + features * COLUMNS, *z = ordered + features * COLUMNS;
-    real *read = z + features * COLUMNS, *ladj = read + features * COLUMNS;
-    enter(bar, record->bar, features, rows);
-    clear(ladj, 1);
+    const Transform of = transform(record, k);
+    clear(in.ladj, 1);
     memcpy(
-        ladj, (const real *)record->bar_ladj + rows.begin, (size_t)rows.count * sizeof(real));
-    for (int64_t k = record->transforms - 1; k >= 0; k--) {
-        const Transform of = transform(record, k);
-        const real *kept = rows_at(net, record, record->kept, k, t);
-        real *bars = rows_at(net, record, record->bars, k, t);
-        arrange(ordered, bar, of.order, 0, features);
-        arrange(z, noise_of(record, k, t), of.order, 0, features);
-        (record->inverse ? reverse_sweep : reverse_parallel)(
-            net, &of, ordered, bars, read, ladj, z, kept);
-        /* Where columns stand for nothing, as zero times infinity is not zero. */
-        clear_beyond(bars, net->computed, rows.count);
-        clear_beyond(ordered, features, rows.count);
-        rearrange(bar, ordered, of.order, features);
-        real *sums = (real *)record->sums + (t * record->transforms + k) * net->computed;
-        for (int64_t unit = 0; unit < net->computed; unit++)
-            sums[unit] = total(bars + unit * COLUMNS);
+        in.ladj, (const real *)record->bar_ladj + rows.begin, (size_t)rows.count * sizeof(real));
+    arrange(in.ordered, bar, of.order, 0, net->features);
+    arrange(in.z, noise_of(record, k, t), of.order, 0, net->features);
+    (record->inverse ? reverse_sweep : reverse_parallel)(
+        net, &of, in.ordered, bars, in.read, in.ladj, in.z, kept_at(net, record, k, t));
+    /* Where columns stand for nothing, as zero times infinity is not zero. */
+    clear_beyond(bars, net->computed, rows.count);
+    clear_beyond(in.ordered, net->features, rows.count);
+    rearrange(bar, in.ordered, of.order, net->features);
+    if (record->bar_offsets) {
+        const int64_t width = units(net, 1);
+        leave(bars, (real *)record->bar_offsets + k * record->batch * width, width, rows);
     }
-    leave(bar, record->bar_value, features, rows);
+    for (int64_t unit = 0; sums && unit < net->computed; unit++)
+        sums[unit] = total(bars + unit * COLUMNS);
 }
 
+/* Take cotangents of a batch back: a piece of work is a tile. The cotangents of all that was
+   computed remain for the first transform. */
 static void pull_batch(Record *record)
 {
-    const int64_t count = tiles(record);
-    int64_t t = take(&record->taken);
-    if (t >= count)
+    int64_t t = take(record);
+    if (t >= tiles(record))
         return;
     const Network net = network(record);
-    real *first = room(4 * net.features + 1);
-    if (first && checked(record))
-        for (; t < count; t = take(&record->taken)) {
-            pull_tile(&net, record, t, first);
-            finish(&record->done);
+    real *first = room((FEATURES + 1) * net.features + 1);
+    if (first && checked(record)) {
+        real *bar = first + (FEATURES * net.features + 1) * COLUMNS;
+        for (; t < tiles(record); t = take(record)) {
+            real *bars = (real *)record->bars + t * net.computed * COLUMNS;
+            enter(bar, record->bar, net.features, rows_of(record, t));
+            for (int64_t k = record->transforms - 1; k >= 0; k--)
+                pull_tile(&net, record, k, t, bar, bars, 0, features_in(&net, first));
+            leave(bar, record->bar_value, net.features, rows_of(record, t));
+            finish(record);
         }
-    else
-        __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
+    } else
+        fail(record);
     free(first);
 }
 
-/* Wait for the tiles of other threads; return whether all are done. */
-static int all_pulled(Record *record)
-{
-    for (int64_t turns = 0; __atomic_load_n(&record->done, __ATOMIC_ACQUIRE) < tiles(record);
-         turns++) {
-        if (__atomic_load_n(&record->failed, __ATOMIC_ACQUIRE))
-            return 0;
-        if (turns > 1000)
-            sched_yield();
-    }
-    return 1;
-}
-
-static void write_gradients(
-    const Network *net, const Record *record, const Task *task, real *sums, real *values,
-    real *turned)
+/* The numbers of biases and weights of a transform. */
+static int64_t size_of(const Network *net)
 {
     const Block *last = net->blocks + net->matrices - 1;
-    const int64_t size = last->place + units(net, last->target) * units(net, last->source);
-    const int64_t k = task->transform;
-    real *result = (real *)record->gradients + k * (net->computed + size);
-    if (task->matrix == net->matrices) {
-        bias_gradients(net, record, k, result);
+    return net->computed + last->place + units(net, last->target) * units(net, last->source);
+}
+
+static int64_t widest(const Network *net)
+{
+    int64_t result = COLUMNS;
+    for (int64_t layer = 0; layer <= net->last; layer++)
+        result = larger(result, units(net, layer));
+    return result;
+}
+
+static int64_t panel_rows(const Network *net)
+{
+    return (1 + PAIR) * widest(net) + PAIR * COLUMNS;
+}
+
+static Panels panels_in(const Network *net, real *first)
+{
+    real *values = first + widest(net) * COLUMNS;
+    return (Panels){first, values, values + PAIR * widest(net) * COLUMNS};
+}
+
+/* Gradients of large networks: transform by transform, all tiles are taken back, and then come the
+   pieces of its gradients, each over the whole batch. The cotangents of one transform are held, for
+   all tiles, and after them their sums, and the cotangents of what goes in. */
+static void pull_by_transform(Record *record)
+{
+    const int64_t per_transform = tiles(record) + record->pieces;
+    int64_t n = take(record);
+    if (n >= record->transforms * per_transform)
         return;
+    const Network net = network(record);
+    const int64_t features = net.features * COLUMNS, computed = net.computed * COLUMNS;
+    real *bars = record->bars, *sums = bars + tiles(record) * computed;
+    real *inputs = sums + tiles(record) * net.computed;
+    real *first = room(FEATURES * net.features + 1 + panel_rows(&net));
+    int going = first && checked(record);
+    for (; going && n < record->transforms * per_transform; n = take(record)) {
+        const int64_t before = n / per_transform * per_transform, piece = n - before;
+        const int64_t k = record->transforms - 1 - n / per_transform, t = piece;
+        if (piece < tiles(record)) {
+            if (!(going = await(record, before)))
+                break;
+            real *bar = inputs + t * features;
+            if (before == 0)
+                enter(bar, record->bar, net.features, rows_of(record, t));
+            pull_tile(
+                &net, record, k, t, bar, bars + t * computed, sums + t * net.computed,
+                features_in(&net, first));
+            if (k == 0)
+                leave(bar, record->bar_value, net.features, rows_of(record, t));
+        } else {
+            if (!(going = await(record, before + tiles(record))))
+                break;
+            const Pulled of = {k, 0, tiles(record), bars, sums};
+            real *result = (real *)record->gradients + k * size_of(&net);
+            real *panels = first + (FEATURES * net.features + 1) * COLUMNS;
+            write_piece(
+                &net, record, &of, record->tasks + piece - tiles(record), result,
+                panels_in(&net, panels));
+        }
+        finish(record);
     }
-    const Block *block = net->blocks + task->matrix;
-    const Matrix matrix = {
-        k, block->target, block->source, result + net->computed + block->place,
-        transform(record, k).order,
-    };
-    (task->of_target ? target_panel : source_panel)(
-        net, record, &matrix, task->first, sums, values, turned);
+    if (!going)
+        fail(record);
+    free(first);
+}
+
+/* The first tile of a share. */
+static int64_t share_begin(const Record *record, int64_t share)
+{
+    return share * tiles(record) / record->shares;
+}
+
+/* Take the tiles of a share back, and write the gradients over them: all that belongs to a tile is
+   done while it is near. */
+static void pull_share(
+    const Network *net, const Record *record, int64_t share, real *bar, real *bars, real *sums,
+    real *own, real *first)
+{
+    const int64_t size = size_of(net), end = share_begin(record, share + 1);
+    real *partial = (real *)record->partial + share * record->transforms * size;
+    const Panels panels = panels_in(net, first + (FEATURES * net->features + 1) * COLUMNS);
+    for (int64_t t = share_begin(record, share); t < end; t++) {
+        enter(bar, record->bar, net->features, rows_of(record, t));
+        for (int64_t k = record->transforms - 1; k >= 0; k--) {
+            pull_tile(net, record, k, t, bar, bars, sums, features_in(net, first));
+            const Pulled of = {k, t, t + 1, bars, sums};
+            const int again = t > share_begin(record, share);
+            real *result_of_share = partial + k * size, *result = again ? own : result_of_share;
+            for (int64_t piece = 0; piece < record->pieces; piece++)
+                write_piece(net, record, &of, record->tasks + piece, result, panels);
+            if (again)
+                add_numbers(result_of_share, own, size);
+        }
+        leave(bar, record->bar_value, net->features, rows_of(record, t));
+    }
+}
+
+/* Gradients of small networks: a piece of work is some tiles, with gradients of their own, and then
+   come the sums of those. */
+static void pull_by_share(Record *record)
+{
+    const Network net = network(record);
+    const int64_t numbers = record->transforms * size_of(&net), all = record->shares + record->sums;
+    int64_t n = take(record);
+    if (n >= all)
+        return;
+    const int64_t rows = (FEATURES + 1) * net.features + 1 + panel_rows(&net) + net.computed;
+    const int64_t own = size_of(&net) / COLUMNS + 1, of_units = net.computed / COLUMNS + 1;
+    real *first = room(rows + own + of_units);
+    int going = first && checked(record);
+    for (; going && n < all; n = take(record)) {
+        if (n < record->shares) {
+            real *bar = first + (FEATURES * net.features + 1 + panel_rows(&net)) * COLUMNS;
+            real *bars = bar + net.features * COLUMNS, *units = bars + net.computed * COLUMNS;
+            pull_share(
+                &net, record, n, bar, bars, units, units + of_units * COLUMNS, first);
+        } else {
+            if (!(going = await(record, record->shares)))
+                break;
+            const real *partial = record->partial;
+            real *result = record->gradients;
+            const int64_t begin = (n - record->shares) * numbers / record->sums;
+            const int64_t count = (n - record->shares + 1) * numbers / record->sums - begin;
+            memcpy(result + begin, partial + begin, (size_t)count * sizeof(real));
+            for (int64_t share = 1; share < record->shares; share++)
+                add_numbers(result + begin, partial + share * numbers + begin, count);
+        }
+        finish(record);
+    }
+    if (!going)
+        fail(record);
+    free(first);
 }
 
 static void pull_to_weights(Record *record)
 {
-    pull_batch(record);
-    if (!all_pulled(record))
-        return;
-    int64_t piece = take(&record->tasks_taken);
-    if (piece >= record->pieces)
-        return;
-    const Network net = network(record);
-    int64_t widest = COLUMNS;
-    for (int64_t layer = 0; layer <= net.last; layer++)
-        widest = larger(widest, units(&net, layer));
-    real *sums = room(widest), *values = room(PAIR * widest), *turned = room(PAIR * COLUMNS);
-    if (sums && values && turned)
-        for (; piece < record->pieces; piece = take(&record->tasks_taken)) {
-            write_gradients(&net, record, record->tasks + piece, sums, values, turned);
-            finish(&record->tasks_done);
-        }
-    else
-        __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
-    free(sums), free(values), free(turned);
+    (record->shares > 0 ? pull_by_share : pull_by_transform)(record);
 }
 
 /* Return floating-point operations per second of the product, 96 x 128 by a tile. */

@@ -68,12 +68,25 @@ INLINE Vector magnitude(Vector x)
 /* The sum of a register's numbers, in one order always. */
 INLINE real sum(Vector x)
 {
-    real lanes[LANES];
-    store(lanes, x);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lanes[i] += lanes[i + half];
-    return lanes[0];
+    typedef real Quarter __attribute__((vector_size(16)));
+    Quarter parts[REGISTER / 16];
+    memcpy(parts, &x, REGISTER);
+    for (int i = 1; i < REGISTER / 16; i++)
+        parts[0] += parts[i];
+    real whole = parts[0][0];
+    for (int lane = 1; lane < 16 / (int)sizeof(real); lane++)
+        whole += parts[0][lane];
+    return whole;
+}
+
+/* Add numbers to others. */
+INLINE void add_numbers(real *to, const real *from, int64_t count)
+{
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        store(to + i, load(to + i) + load(from + i));
+    for (; i < count; i++)
+        to[i] += from[i];
 }
 
 INLINE int any(Mask which)

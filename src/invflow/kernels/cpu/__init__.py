@@ -1,1 +1,1 @@
-"""The kernels for the CPU, in Numba: each thread takes tiles of a batch through all transforms."""
+"""The kernels of the CPU: the C library, and the tensors that it reads and writes."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -23,6 +24,10 @@ from invflow.kernels.structure import Link
 
 #: Bytes in a row of a tile.
 ROW = 256
+#: The most parts of a batch that weights have gradients of their own in.
+SHARES = 32
+#: Numbers in a piece of the sums over these.
+SUMMED = 8192
 #: What the kernels call activations and maps by number: see `activations.h` and `maps.h`.
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
 MAPS = ("additive", "affine", "gated")
@@ -32,16 +37,16 @@ class _Network(NamedTuple):
     """A layout and a map in the numbers that kernels read: see `record`.
 
     Attributes:
-        first: units of the first layer.
-        units: of all layers.
-        size: how many numbers the matrices have.
+        first: the number of units of the first layer.
+        bias: the shape of all biases.
+        weight: the shape of all matrices.
         record: what all chains of such transforms have in common.
         held: the arrays that it tells of.
     """
 
     first: int
-    units: int
-    size: int
+    bias: tuple[int]
+    weight: tuple[int]
     record: Record
     held: list[NDArray[np.int64]]
 
@@ -62,16 +67,16 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
         input_bound=input_bound,
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
-    return _Network(widths[0], sum(widths), size, record, held)
+    return _Network(widths[0], (sum(widths),), (size,), record, held)
 
 
 @lru_cache(maxsize=256)
-def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
-    """Return the panels of the matrices, and the biases, of all transforms: see `Record`.
+def _tasks(layout: Layout, columns: int) -> NDArray[np.int64]:
+    """Return the panels of the matrices, and the biases, of a transform: see `Record`.
 
     Each matrix is cut by its target or by its source, whichever leaves less to do.
     """
-    panels = [(len(layout.shapes), 0, 0)]
+    tasks = [(len(layout.shapes), 0, 0)]
     for b, (target, source) in enumerate(layout.blocks):
         rows, length = layout.degrees[target], layout.degrees[source]
         by_target, by_source = range(0, len(rows), columns), range(0, len(length), columns)
@@ -79,9 +84,55 @@ def _tasks(layout: Layout, columns: int, transforms: int) -> NDArray[np.int64]:
         seen = [bisect_right(length, rows[min(i + columns, len(rows)) - 1]) for i in by_target]
         seeing = [len(rows) - bisect_left(rows, length[j]) for j in by_source]
         of_target = sum(seen) * 5 / 4 + 16 * len(seen) < sum(seeing) + 32 * len(seeing)
-        panels += [(b, first, int(of_target)) for first in (by_target if of_target else by_source)]
-    tasks = [(k, *panel) for k in range(transforms) for panel in panels]
+        tasks += [(b, first, int(of_target)) for first in (by_target if of_target else by_source)]
     return np.array(tasks, np.int64)
+
+
+class _Sizes(NamedTuple):
+    """How much there is of what, for a number of transforms and of rows.
+
+    Attributes:
+        tiles: the number of tiles.
+        rows: of the numbers that are computed for one transform: pre-activations and parameters.
+        kept: of the numbers that the backward pass needs.
+        shares: the number of parts of the batch that weights have gradients of their own in, 0
+            where gradients are taken transform by transform.
+        sums: the number of pieces in which those gradients are added up.
+        room: of the numbers that gradients are made in.
+        pieces: the number of pieces of work that gradients are.
+        work: of multiplications.
+    """
+
+    tiles: int
+    rows: int
+    kept: int
+    shares: int
+    sums: int
+    room: int
+    pieces: int
+    work: int
+
+
+@lru_cache(maxsize=1024)
+def _sizes(layout: Layout, transforms: int, batch: int, columns: int) -> _Sizes:
+    tiles = -(-batch // columns)
+    units = sum(map(len, layout.degrees[1:]))
+    own = units + sum(map(math.prod, layout.shapes))
+    rows, features = tiles * units * columns, tiles * layout.features * columns
+    # Where a part of the batch has gradients of its own, what belongs to a tile stays with one
+    # processor. It is worth it if these gradients are fewer numbers than what they are made of.
+    shares = min(tiles, SHARES)
+    if shares * own <= rows:
+        room = shares * transforms * own if shares > 1 else 0
+        sums = -(-transforms * own // SUMMED) if shares > 1 else 0
+        pieces = shares + sums
+    else:
+        shares, sums = 0, 0
+        room = rows + tiles * units + features  # cotangents, their sums, and those of the features
+        pieces = transforms * (tiles + len(_tasks(layout, columns)))
+    kept = transforms * rows + (transforms + 1) * features
+    work = batch * transforms * (own - units)
+    return _Sizes(tiles, rows, kept, shares, sums, room, pieces, work)
 
 
 class Kept(NamedTuple):
@@ -106,10 +157,10 @@ class Chain:
         univariate: the recipe of their maps.
         input_bound: the bound of what their conditioners read.
         inverse: whether they are taken from x to z.
-        links: their tensors, in the order in which they are taken.
+        links: their tensors, which are plain, in the order in which they are taken.
 
     Raises:
-        ValueError: tensors of other shapes or precisions, or not on the CPU.
+        ValueError: tensors of other shapes or precisions, not on the CPU, or without memory.
     """
 
     def __init__(
@@ -121,72 +172,87 @@ class Chain:
         links: Sequence[Link],
     ) -> None:
         self.layout, self._network = layout, _network(layout, univariate, input_bound)
-        self._like, self._varying = links[0].bias, links[0].offset is not None
-        self.columns = ROW // self._like.element_size()
-        # Held here, as the kernels know their addresses alone.
-        self._links = [self._checked(link) for link in links]
-        addresses = [
-            0 if tensor is None else tensor.data_ptr() for link in self._links for tensor in link
-        ]
-        self._addresses = (ctypes.c_int64 * len(addresses))(*addresses)
+        self._dtype, self._count = links[0].bias.dtype, len(links)
+        self.columns = ROW // self._dtype.itemsize
+        self._offset = None if links[0].offset is None else links[0].offset.shape[:1]
+        self._held: list[Tensor] = []  # the kernels know addresses alone
+        self._addresses = array("q", [each for link in links for each in self._read_link(link)])
         self._record = Record.from_buffer_copy(self._network.record)
         self._record.inverse, self._record.transforms = inverse, len(links)
-        self._record.tensors = ctypes.addressof(self._addresses)
+        self._record.tensors = self._addresses.buffer_info()[0]
 
-    def _checked(self, link: Link) -> Link:
-        """Return a transform's tensors, which are plain, as they can be read by address."""
+    def _read_link(self, link: Link) -> tuple[int, int, int, int]:
         order, bias, weight, offset = link
-        if order is not None:
-            order = self._order(order)
-        self._check("bias", bias, (self._network.units,))
-        self._check("weight", weight, (self._network.size,))
-        if (offset is not None) != self._varying:
+        if (offset is None) != (self._offset is None):
             raise ValueError("transforms must all have a context, or none")
-        if offset is not None:
-            self._check("offset", offset, (len(offset), self._network.first))
-            offset = dense.packed("offset", offset)
-        return Link(order, dense.packed("bias", bias), dense.packed("weight", weight), offset)
+        return (
+            0 if order is None else self._order(order),
+            self._plain("bias", bias, self._network.bias),
+            self._plain("weight", weight, self._network.weight),
+            0
+            if offset is None
+            else self._plain("offset", offset, (*cast(Any, self._offset), self._network.first)),
+        )
 
-    def _read(self, name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return a tensor from elsewhere as it can be read by address."""
-        self._check(name, tensor, shape)
-        return dense.whole(name, tensor)
-
-    def _check(self, name: str, tensor: Tensor, shape: Sequence[int]) -> None:
-        dtype = self._like.dtype
-        if tensor.shape != shape or tensor.dtype is not dtype or not tensor.is_cpu:
+    def _plain(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
+        """Return where a plain tensor's numbers lie, in one piece; hold them."""
+        if tensor.shape != shape or tensor.dtype is not self._dtype or not tensor.is_cpu:
             raise ValueError(
-                f"{name} must be of shape {tuple(shape)} and {dtype} on the CPU, "
+                f"{name} must be of shape {shape} and {self._dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
+        tensor = dense.packed(name, tensor)
+        self._held.append(tensor)
+        return tensor.data_ptr()
 
-    def _order(self, order: Tensor) -> Tensor:
+    def _any(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
+        """Return where the numbers of a tensor lie, or those of a copy if it is not plain."""
+        return self._plain(name, tensor if dense.dense(tensor) else dense.copy(name, tensor), shape)
+
+    def _order(self, order: Tensor) -> int:
         features = self.layout.features
         if order.shape != (features,) or not order.is_cpu:
             raise ValueError(
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        return dense.packed("orders", order).to(torch.int64)
+        order = dense.packed("orders", order)
+        if order.dtype is not torch.int64:
+            order = order.long()
+        self._held.append(order)
+        return order.data_ptr()
 
-    def _tiles(self, batch: int) -> int:
-        return math.ceil(batch / self.columns)
+    def release(self) -> None:
+        """Hold no tensors any more, until `reads` has found them where they were."""
+        self._held = []
 
-    def _run(self, name: str, batch: int, tasks: int = 0) -> None:
-        """Run a kernel for a batch, on as many threads as are worth it, allowed, and have work."""
-        work, tiles = batch * self._network.size * len(self._links), self._tiles(batch)
+    def reads(self, links: Sequence[Link]) -> bool:
+        """Return whether plain tensors lie where those of the chain lay; if so, hold them."""
+        tensors = [tensor for link in links for tensor in link if tensor is not None]
+        found = [tensor.data_ptr() for tensor in tensors]
+        if found != [address for address in self._addresses if address]:
+            return False
+        for tensor in tensors:
+            dense.check_memory("a transform's tensor", tensor)
+        self._held = tensors
+        return True
+
+    def _sizes(self, batch: int) -> _Sizes:
+        return _sizes(self.layout, self._count, batch, self.columns)
+
+    def _run(self, name: str, sizes: _Sizes, pieces: int) -> None:
+        """Run a kernel on as many threads as are worth it, allowed, and have work."""
         record = self._record
-        record.batch = batch
-        record.taken = record.done = record.tasks_taken = record.tasks_done = record.failed = 0
-        kernel = library.address(name, self._like.dtype)
-        threads.run(kernel, ctypes.addressof(record), threads.count(work, max(tiles, tasks)))
-        if record.done < tiles or record.tasks_done < tasks:
+        record.taken, record.done, record.failed = 0, 0, 0
+        kernel = library.address(name, self._dtype)
+        threads.run(kernel, ctypes.addressof(record), threads.count(sizes.work, sizes.tiles))
+        if record.done < pieces:
             raise self._failure()
 
     def _failure(self) -> Exception:
         """Return why a kernel did not do its work."""
         features = list(range(self.layout.features))
-        orders = [link.order.tolist() for link in self._links if link.order is not None]
+        orders = [each.tolist() for each in self._held if each.dtype == torch.int64]
         wrong = [order for order in orders if sorted(order) != features]
         if wrong:
             return ValueError(f"orders must be permutations of {len(features)}, got {wrong[0]}")
@@ -206,59 +272,43 @@ class Chain:
                 permutation.
         """
         self._record.keep = 0
-        return self._map(self._checked_batch(value))
+        return self._map(value, self._sizes(len(value)))
 
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch, and keep what the backward pass needs; see `map`."""
-        value, batch = self._checked_batch(value), len(value)
-        room = memory.empty((self._size_kept(batch),), value)
+        batch, sizes = len(value), self._sizes(len(value))
+        room = memory.empty((sizes.kept,), value)
         self._record.keep = 1
-        self._tell_kept(room, batch)
-        return *self._map(value), Kept(batch, room)
+        self._tell_kept(room.data_ptr(), sizes)
+        return *self._map(value, sizes), Kept(batch, room)
 
-    def _map(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        result, ladj = memory.empty(value.shape, value), value.new_empty(len(value))
-        record = self._record
-        record.value, record.result, record.ladj = (
-            tensor.data_ptr() for tensor in (value, result, ladj)
-        )
-        self._run("map", len(value))
+    def _map(self, value: Tensor, sizes: _Sizes) -> tuple[Tensor, Tensor]:
+        batch, record = len(value), self._record
+        if self._offset is not None and self._offset[0] != batch:
+            raise ValueError(f"offsets must have {batch} rows, got {self._offset[0]}")
+        record.batch = batch
+        record.value = self._any("values", value, (batch, self.layout.features))
+        result, ladj = memory.empty(value.shape, value), value.new_empty(batch)
+        record.result, record.ladj = result.data_ptr(), ladj.data_ptr()
+        self._run("map", sizes, sizes.tiles)
         return result, ladj
 
-    def _tell_kept(self, room: Tensor, batch: int) -> None:
-        self._record.kept = room.data_ptr()
-        self._record.steps = room.data_ptr() + self._size_of_rows(batch) * room.element_size()
+    def _tell_kept(self, address: int, sizes: _Sizes) -> None:
+        self._record.kept = address
+        self._record.steps = address + self._count * sizes.rows * self._dtype.itemsize
 
     def rows(self, room: Tensor, batch: int) -> Tensor:
-        """Return pre-activations and parameters, or their cotangents, as they lie in tiles.
+        """Return a transform's pre-activations and parameters, or their cotangents, as they lie.
 
         Args:
             room: begins with them.
             batch: the number of rows that were mapped.
 
         Returns:
-            Shape [transforms, tiles, units, columns].
+            Shape [tiles, units, columns].
         """
-        shape = len(self._links), self._tiles(batch), self._network.units, self.columns
+        shape = self._sizes(batch).tiles, *self._network.bias, self.columns
         return room[: math.prod(shape)].view(shape)
-
-    def _size_of_rows(self, batch: int) -> int:
-        """Return how many numbers pre-activations and parameters are."""
-        return len(self._links) * self._tiles(batch) * self.columns * self._network.units
-
-    def _size_kept(self, batch: int) -> int:
-        """Return how many numbers the backward pass needs."""
-        steps = (len(self._links) + 1) * self._tiles(batch) * self.columns * self.layout.features
-        return self._size_of_rows(batch) + steps
-
-    def _checked_batch(self, value: Tensor) -> Tensor:
-        if self._varying:
-            for link in self._links:
-                if len(cast(Tensor, link.offset)) != len(value):
-                    raise ValueError(
-                        f"offsets must have {len(value)} rows, got {len(cast(Tensor, link.offset))}"
-                    )
-        return self._read("values", value, (len(value), self.layout.features))
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
         """Take cotangents back.
@@ -269,10 +319,13 @@ class Chain:
             bar_ladj: those of its log-determinants, [batch].
 
         Returns:
-            Cotangents of what was mapped, [batch, features]; and of pre-activations and parameters
-            (see `rows`), and after them the sums of both, [tiles, transforms, units].
+            Cotangents of what was mapped, [batch, features]; and of the pre-activations and the
+            parameters of the first transform (see `rows`).
         """
-        return self._pull("pull", kept, bar, bar_ladj)
+        sizes = self._sizes(kept.batch)
+        bars = memory.empty((sizes.rows,), bar)
+        self._record.bars = bars.data_ptr()
+        return self._pull("pull", kept, bar, bar_ladj, sizes, sizes.tiles), bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -280,36 +333,32 @@ class Chain:
         Returns:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
-        count, record = len(self._links), self._record
-        sizes = [self._network.units, self._network.size] * count
-        found = memory.empty((sum(sizes),), bar)
-        tasks = _tasks(self.layout, self.columns, count)
-        record.gradients, record.tasks = found.data_ptr(), tasks.ctypes.data
-        record.pieces = len(tasks)
-        result, bars = self._pull("gradients", kept, bar, bar_ladj, len(tasks))
-        by_link = list(found.split(sizes))
-        if self._varying:
-            for k, rows in enumerate(self.rows(bars, kept.batch)[:, :, : self._network.first]):
-                by_rows = rows.transpose(1, 2).flatten(0, 1)[: kept.batch]
-                by_link.insert(3 * k + 2, by_rows)
-        return result, by_link
+        batch, count, record, network = kept.batch, self._count, self._record, self._network
+        sizes, tasks = self._sizes(batch), _tasks(self.layout, self.columns)
+        numbers = [*network.bias, *network.weight] * count
+        found, room = memory.empty((sum(numbers),), bar), memory.empty((sizes.room,), bar)
+        record.gradients, record.bars = found.data_ptr(), room.data_ptr()
+        record.tasks, record.pieces = tasks.ctypes.data, len(tasks)
+        record.shares, record.sums = sizes.shares, sizes.sums
+        record.partial = record.bars if sizes.shares > 1 else record.gradients
+        by_link = list(found.split(numbers))
+        if self._offset is not None:
+            offsets = memory.empty((count, batch, network.first), bar)
+            record.bar_offsets = offsets.data_ptr()
+            for k, own in enumerate(offsets.unbind()):
+                by_link.insert(3 * k + 2, own)
+        return self._pull("gradients", kept, bar, bar_ladj, sizes, sizes.pieces), by_link
 
     def _pull(
-        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, tasks: int = 0
-    ) -> tuple[Tensor, Tensor]:
+        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, sizes: _Sizes, pieces: int
+    ) -> Tensor:
         batch, record = kept.batch, self._record
-        # Checked, since it has been in other hands since the forward pass.
-        room = self._read("what was kept", kept.room, (self._size_kept(batch),))
-        bar = self._read("cotangents", bar, (batch, self.layout.features))
-        bar_ladj = self._read("cotangents", bar_ladj, (batch,))
-        result = torch.empty_like(bar)
-        rows = self._size_of_rows(batch)
-        sums = self._tiles(batch) * len(self._links) * self._network.units
-        bars = memory.empty((rows + sums,), bar)
-        self._tell_kept(room, batch)
-        record.bar, record.bar_ladj, record.bar_value, record.bars = (
-            tensor.data_ptr() for tensor in (bar, bar_ladj, result, bars)
-        )
-        record.sums = record.bars + rows * bars.element_size()
-        self._run(name, batch, tasks)
-        return result, bars
+        # What was kept has been in other hands since the forward pass.
+        self._tell_kept(self._any("what was kept", kept.room, (sizes.kept,)), sizes)
+        record.batch = batch
+        record.bar = self._any("cotangents", bar, (batch, self.layout.features))
+        record.bar_ladj = self._any("cotangents", bar_ladj, (batch,))
+        result = bar.new_empty(bar.shape)
+        record.bar_value = result.data_ptr()
+        self._run(name, sizes, pieces)
+        return result

@@ -29,8 +29,7 @@ def run(kind: Kind, links: Sequence[Link], value: Tensor, inverse: bool) -> tupl
         all tensors.
     """
     if torch.is_grad_enabled():
-        orders = [link.order for link in links]
-        return cast(Any, _Map).apply(kind, inverse, orders, value, *_tensors(links))
+        return cast(Any, _Map).apply(kind, inverse, links, value, *_tensors(links))
     return _chain(kind, inverse, links).map(value)
 
 
@@ -44,16 +43,19 @@ class _Map(Function):
         ctx: Any,
         kind: Kind,
         inverse: bool,
-        orders: list[Tensor | None],
+        links: Sequence[Link],
         value: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        chain = _chain(kind, inverse, _links(orders, tensors))
+        chain = _chain(kind, inverse, links)
         if not any(ctx.needs_input_grad):
             return chain.map(value)
         result, ladj, kept = chain.keep(value)
+        chain.release()  # what autograd saves may be kept elsewhere
+        ctx.chain = chain
         ctx.kind, ctx.inverse = kind, inverse
-        ctx.orders, ctx.versions = orders, _versions(orders)
+        ctx.orders = orders = [link.order for link in links]
+        ctx.versions = _versions(orders)
         ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
         return result, ladj
@@ -74,7 +76,9 @@ class _Map(Function):
         if torch.is_grad_enabled() or not plain() or not known:
             again = _again(ctx.kind, ctx.inverse, links, value, bar, bar_ladj)
             return None, None, None, *again
-        chain, kept = _chain(ctx.kind, ctx.inverse, links), Kept(len(value), room)
+        chain, kept = ctx.chain, Kept(len(value), room)
+        if not chain.reads(links):
+            chain = _chain(ctx.kind, ctx.inverse, links)
         if not any(ctx.needs_input_grad[4:]):
             bar_value, _ = chain.pull(kept, bar, bar_ladj)
             return None, None, None, bar_value, *(None for _ in tensors)

@@ -79,7 +79,7 @@ def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
 
     Copies, as what an operator returns must not share memory.
     """
-    rows = chain.rows(room, batch)[0].permute(1, 0, 2).flatten(1)[:, :batch]
+    rows = chain.rows(room, batch).permute(1, 0, 2).flatten(1)[:, :batch]
     outputs = chain.layout.features * chain.layout.outputs
     hidden, params = rows.split([len(rows) - outputs, outputs])
     return (

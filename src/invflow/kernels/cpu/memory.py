@@ -6,10 +6,12 @@ memory page by page, which can take longer than the kernels take to fill it.
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ LEAST, MOST = 2**18, 2**27
 #: What NumPy calls a precision.
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 _spare: deque[NDArray[np.uint8]] = deque(maxlen=6)
+#: What is lent, each with what takes it back. (`weakref.finalize` takes several times as long.)
+_lent: dict[int, weakref.ref[Any]] = {}
+_counter = itertools.count()
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -29,13 +34,19 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
 
     Its memory is used again when the tensor and all its views are gone.
     """
-    size = math.prod(shape) * like.element_size()
+    size = math.prod(shape) * like.itemsize
     if not LEAST <= size <= MOST:
         return like.new_empty(shape)
     room = _find(size)
-    numbers = room[:size].view(NUMBERS[like.dtype]).reshape(shape)
-    weakref.finalize(numbers, _spare.append, room).atexit = False
+    numbers = np.frombuffer(room, NUMBERS[like.dtype], math.prod(shape)).reshape(shape)
+    lent = next(_counter)
+    _lent[lent] = weakref.ref(numbers, lambda _: _take_back(lent, room))
     return torch.from_numpy(numbers)
+
+
+def _take_back(lent: int, room: NDArray[np.uint8]) -> None:
+    del _lent[lent]
+    _spare.append(room)
 
 
 def clear() -> None:

@@ -10,7 +10,8 @@ _NAMES = (
     "activation", "map",
     "tensors",
     "value", "result", "ladj", "kept", "steps",
-    "bar", "bar_ladj", "bar_value", "bars", "sums", "gradients", "tasks", "pieces",
+    "bar", "bar_ladj", "bar_value", "bar_offsets", "bars", "gradients", "tasks", "pieces", "shares",
+    "partial", "sums",
 )  # fmt: skip
 
 
@@ -46,15 +47,20 @@ class Record(ctypes.Structure):
 
     - bar, [batch, features]: cotangents of what came out of the last transform; bar_ladj, [batch]:
       those of the log-determinants.
-    - bar_value: those of what was mapped; bars: those of pre-activations and parameters, laid out
-      like these.
-    - sums, [tiles, transforms, units]: the sums of both over each tile.
+    - bar_value: those of what was mapped; bar_offsets, [transforms, batch, units]: those of what a
+      context adds, or 0.
+    - bars, [tiles, units, columns]: those of the pre-activations and parameters of one transform;
+      where gradients are taken transform by transform, after them their sums, [tiles, units], and
+      those of the features, [tiles, features, columns].
     - gradients, [transforms, units + weights]: those of the biases and of the matrices.
-    - tasks, [pieces, 4]: panels of matrices: which transform, which matrix, the first unit, and
-      whether it is one of the target; after the last matrix, the biases.
+    - tasks, [pieces, 3]: panels of matrices: which matrix, the first unit, and whether it is one of
+      the target; after the last matrix, the biases.
+    - shares: the number of parts of the batch that have gradients of their own in partial,
+      [shares, transforms, units + weights]; 0 where gradients are taken transform by transform.
+      sums: the number of pieces in which they are added up.
 
-    What threads write: the numbers of tiles taken and done, of tasks taken and done, and whether
-    one of them failed.
+    What threads write: the numbers of pieces of work that are taken and done, and whether one of
+    them could not be done.
     """
 
     _fields_ = [
@@ -63,7 +69,5 @@ class Record(ctypes.Structure):
         ("input_bound", ctypes.c_double),
         ("taken", ctypes.c_int64),
         ("done", ctypes.c_int64),
-        ("tasks_taken", ctypes.c_int64),
-        ("tasks_done", ctypes.c_int64),
         ("failed", ctypes.c_int64),
     ]

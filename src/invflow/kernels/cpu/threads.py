@@ -19,6 +19,8 @@ import torch
 #: Multiplications that are worth a thread of their own, where threads wait for them awake, and
 #: where they have to be woken.
 AWAKE, ASLEEP = 5e5, 2e6
+#: From how many turns of OpenMP's waiting loop on a thread is awake still when the next call comes.
+AWAKE_FOR = 10_000
 #: A kernel, called with the address of its record.
 Kernel = Callable[[int], None]
 _PROCESS = os.getpid()
@@ -30,7 +32,7 @@ def count(work: float, pieces: int) -> int:
     All or one: OpenMP ends threads that are not wanted by one call, and makes them anew for the
     next. Those that find no piece return at once.
     """
-    share = ASLEEP if _passive() or _team() is None else AWAKE
+    share = ASLEEP if _asleep() or _team() is None else AWAKE
     return torch.get_num_threads() if min(pieces, work / share) >= 2 else 1
 
 
@@ -57,9 +59,12 @@ def _kernel(address: int) -> Kernel:
 
 
 @cache
-def _passive() -> bool:
-    """Return whether threads sleep as soon as they have no work; OpenMP reads it once, too."""
-    return os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+def _asleep() -> bool:
+    """Return whether threads sleep soon after their work; OpenMP reads this once, too."""
+    turns = os.environ.get("GOMP_SPINCOUNT", "").strip()
+    if turns.isdecimal():  # and not "infinite", or a number with a unit
+        return int(turns) < AWAKE_FOR
+    return os.environ.get("OMP_WAIT_POLICY", "").strip().lower() == "passive"
 
 
 def _team() -> Callable[[int, int, int, int], None] | None:

@@ -1,0 +1,113 @@
+"""What a distribution without closed forms says of them, and estimates by Monte Carlo instead."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, register_kl
+
+from invflow import _checks
+
+
+class Estimated(Distribution):
+    """A distribution whose moments and entropy have no closed form.
+
+    Estimates have the gradient of reparameterised samples, or none where there are no such samples.
+    """
+
+    def estimate_mean(
+        self, samples: int = 1000, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a Monte Carlo estimate of the mean, shape (*batch_shape, features).
+
+        Raises:
+            TypeError: `samples` is not an integer.
+            ValueError: `samples` is below 1.
+        """
+        return self._draws(_checks.positive_integer("samples", samples), generator).mean(0)
+
+    def estimate_variance(
+        self, samples: int = 1000, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a Monte Carlo estimate of each feature's variance, (*batch_shape, features).
+
+        Raises:
+            TypeError: `samples` is not an integer.
+            ValueError: `samples` is below 2.
+        """
+        count = _checks.positive_integer("samples", samples, minimum=2)
+        return self._draws(count, generator).var(0)
+
+    def estimate_entropy(
+        self, samples: int = 1000, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`.
+
+        Raises:
+            TypeError: `samples` is not an integer.
+            ValueError: `samples` is below 1.
+        """
+        count = _checks.positive_integer("samples", samples)
+        with contextlib.nullcontext() if self.has_rsample else torch.no_grad():
+            return -self.log_prob(self._draws(count, generator)).mean(0)
+
+    def _draws(self, count: int, generator: torch.Generator | None) -> Tensor:
+        draw = self.rsample if self.has_rsample else self.sample
+        return draw((count,), generator=generator)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    @property
+    def mean(self) -> Tensor:
+        raise self._lacks("mean", "call estimate_mean(samples)")
+
+    @property
+    def variance(self) -> Tensor:
+        raise self._lacks("variance", "call estimate_variance(samples)")
+
+    @property
+    def stddev(self) -> Tensor:
+        raise self._lacks("standard deviation", "take estimate_variance(samples).sqrt()")
+
+    @property
+    def mode(self) -> Tensor:
+        raise self._lacks("mode", "climb the gradient of log_prob(x) from draws of sample((1000,))")
+
+    def entropy(self) -> Tensor:
+        raise self._lacks("entropy", "call estimate_entropy(samples)")
+
+    def perplexity(self) -> Tensor:
+        raise self._lacks("perplexity", "take estimate_entropy(samples).exp()")
+
+    def cdf(self, value: Tensor) -> Tensor:
+        raise self._lacks("distribution function", "count draws of sample((1000,)) below the value")
+
+    def icdf(self, value: Tensor) -> Tensor:
+        raise self._lacks(
+            "quantile function",
+            "take those of the features of draws, sample((1000,)).quantile(p, 0)",
+        )
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        raise NotImplementedError(
+            f"the support of a {type(self).__name__} is continuous and cannot be enumerated; "
+            "draw from it with sample((1000,))"
+        )
+
+    def _lacks(self, what: str, instead: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"the {what} of a {type(self).__name__} has no closed form; {instead}"
+        )
+
+
+@register_kl(Estimated, Distribution)
+def _(q: Estimated, p: Distribution) -> Tensor:
+    instead = (
+        "x, log_q = q.rsample_and_log_prob((1000,)), then (log_q - p.log_prob(x)).mean(0)"
+        if q.has_rsample
+        else "x = q.sample((1000,)), then (q.log_prob(x) - p.log_prob(x)).mean(0)"
+    )
+    raise NotImplementedError(
+        f"the divergence of a {type(q).__name__} from a {type(p).__name__} has no closed form; "
+        f"estimate it: {instead}"
+    )

@@ -1,0 +1,175 @@
+"""Transforms as those of `torch.distributions`."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import Transform as TorchTransform
+from torch.distributions.constraints import Constraint
+
+from invflow import _checks
+
+if TYPE_CHECKING:
+    from invflow.transforms.base import Transform
+
+
+class AsTorch(TorchTransform):
+    r"""A transform at a context, as `TransformedDistribution` and `ComposeTransform` take it.
+
+    Made by `Transform.as_torch`. It sees the parameters that the transform has when it is called.
+
+    torch asks for a value and then for its log-determinant, which come together here. So what was
+    last mapped is remembered until its log-determinant is asked for with the same two tensors, or
+    something else is mapped, or either of them is gone; with `cache_size=1`, until something else
+    is mapped. Of other tensors it is computed.
+
+    Args:
+        transform: maps noise to data.
+        context: shape (*batch, context), or None where none was declared.
+        cache_size: 1 to remember the last value itself, as torch's transforms do; 0 not to.
+
+    Raises:
+        TypeError: a context that is not a tensor of floating-point numbers.
+        ValueError: a context missing, not wanted or of the wrong size.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal, TransformedDistribution
+        >>> import invflow
+        >>> normal = Independent(Normal(torch.zeros(4), torch.ones(4)), 1)
+        >>> flow = invflow.IAF(features=4, context=2)
+        >>> q = TransformedDistribution(normal, [flow.transform.as_torch(torch.randn(5, 2))])
+        >>> q.batch_shape, q.log_prob(q.rsample((10,))).shape
+        (torch.Size([5]), torch.Size([10, 5]))
+    """
+
+    bijective: ClassVar[bool] = True  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self, transform: Transform, context: Tensor | None = None, cache_size: int = 0
+    ) -> None:
+        super().__init__(cache_size)
+        self.batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()
+        _checks.context(context, transform.context, self.batch_shape)
+        self.transform, self.context = transform, context
+        self._last: _Mapped | None = None
+
+    @property
+    def domain(self) -> Constraint:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where the noise may lie."""
+        return self.transform.domain
+
+    @property
+    def codomain(self) -> Constraint:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where the data lie."""
+        return self.transform.codomain
+
+    def with_cache(self, cache_size: int = 1) -> AsTorch:
+        """Return the same view, with a cache of this size."""
+        if cache_size == self._cache_size:
+            return self
+        return AsTorch(self.transform, self.context, cache_size)
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a value and its log-determinant together."""
+        return self.transform(self._fitted(x), self.context)
+
+    def _call(self, x: Tensor) -> Tensor:
+        y, ladj = self.call_and_ladj(x)
+        self._remember(x, y, ladj)
+        return y
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        x, ladj = self.transform.inverse(self._fitted(y), self.context)
+        self._remember(x, y, -ladj)
+        return x
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return log|det dy/dx|, one number per batch element.
+
+        Args:
+            x: noise, (*batch, features).
+            y: what it is mapped to.
+        """
+        ladj = None if self._last is None else self._last.ladj(x, y)
+        if ladj is None:
+            return self.call_and_ladj(x)[1]
+        if not self._cache_size:
+            self._last = None
+        return ladj
+
+    def _remember(self, x: Tensor, y: Tensor, ladj: Tensor) -> None:
+        self._last = None if torch.compiler.is_compiling() else _Mapped(x, y, ladj)
+
+    def _fitted(self, value: Tensor) -> Tensor:
+        """Return vectors with the context's batch shape too."""
+        return value.expand(self.forward_shape(value.shape)) if self.batch_shape else value
+
+    def forward_shape(self, shape: Size) -> Size:
+        """Return the shape of what vectors of a shape are mapped to: with the context's batch.
+
+        Raises:
+            ValueError: the shape is of other vectors, or does not broadcast against the context's.
+        """
+        features = self.transform.features
+        try:
+            common = torch.broadcast_shapes(shape[:-1], self.batch_shape)
+        except RuntimeError:
+            common = None
+        if tuple(shape[-1:]) != (features,) or common is None:
+            raise ValueError(
+                f"shape must be (*batch, {features}), with a batch that broadcasts against the "
+                f"context's, {tuple(self.batch_shape)}, got {tuple(shape)}"
+            )
+        return common + Size([features])
+
+    def inverse_shape(self, shape: Size) -> Size:
+        """Return the shape of what is mapped to vectors of a shape; see `forward_shape`."""
+        return self.forward_shape(shape)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is a view of the same transform at the same context."""
+        if not isinstance(other, AsTorch):
+            return False
+        return self.transform is other.transform and self.context is other.context
+
+    def __hash__(self) -> int:
+        return hash((id(self.transform), id(self.context)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_last": None}
+
+    def __repr__(self) -> str:
+        context = None if self.context is None else tuple(self.context.shape)
+        return (
+            f"AsTorch({type(self.transform).__name__}, features={self.transform.features}, "
+            f"context={context})"
+        )
+
+
+class _Mapped:
+    """The log-determinant of one tensor mapped to another, for as long as both are there."""
+
+    def __init__(self, x: Tensor, y: Tensor, ladj: Tensor) -> None:
+        kept = [ladj]
+
+        def forget(_: object) -> None:
+            kept.clear()
+
+        self._kept = kept
+        self._pair = weakref.ref(x, forget), weakref.ref(y, forget)
+        self._versions = _version(x), _version(y)
+
+    def ladj(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """Return it if it is of these two, as they were."""
+        mapped = self._pair[0]() is x and self._pair[1]() is y
+        same = mapped and self._versions == (_version(x), _version(y))
+        return self._kept[0] if same and self._kept else None
+
+
+def _version(tensor: Tensor) -> int:
+    """Return what changes with a tensor in place; inference mode has no such number."""
+    return 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,91 @@
+"""Second derivatives of log densities, in forward over reverse mode as `torch.func` takes them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from invflow.flows import Flow, FlowMixture, Preconditioned, Wrapped
+from invflow.transforms import Autoregressive
+from tests.helpers import FLOWS, assert_close, context_for, perturbed, randn
+
+# PyTorch's own, for its rules of forward mode.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
+)
+
+BUILDS = {
+    **{name: build for name, build in FLOWS.items() if "65" not in name},
+    "preconditioned": lambda: Preconditioned(FLOWS["iaf-2"]()),
+    "wrapped": lambda: Wrapped(FLOWS["nsf-8"](), [1, 4]),
+    "mixture": lambda: perturbed(FlowMixture([FLOWS["nsf-8"](), FLOWS["iaf-8-fixed-point"]()])),
+}
+by_name = pytest.mark.parametrize("name", BUILDS)
+
+
+def _everywhere(name: str) -> Flow | FlowMixture:
+    """Return a flow whose inverses have derivatives of every order and mode."""
+    built = BUILDS[name]().eval()
+    for part in built.modules():
+        if isinstance(part, Autoregressive):
+            part.inverse_method = "passes"
+    return built
+
+
+@by_name
+def test_hessian_is_the_difference_of_gradients(name: str) -> None:
+    built = _everywhere(name)
+    context = context_for(built)
+    x = built(context).sample(generator=torch.Generator().manual_seed(3))
+
+    def log_prob(x: Tensor) -> Tensor:
+        return built(context, validate_args=False).log_prob(x)
+
+    hessian = torch.func.hessian(log_prob)(x)
+    step, unit = 1e-5, torch.eye(len(x), dtype=x.dtype)
+    slopes = torch.func.vmap(torch.func.grad(log_prob))
+    expected = (slopes(x + step * unit) - slopes(x - step * unit)) / (2 * step)
+    assert hessian.abs().max() > 0
+    scale = 1 + expected.abs().max()
+    assert_close(hessian / scale, expected / scale, 1e-6)
+    assert_close(hessian / scale, hessian.mT / scale, 1e-9)
+
+
+@by_name
+def test_jvp_is_the_vjp(name: str) -> None:
+    """In the direction of samples, with respect to noise, context and weights."""
+    built = _everywhere(name)
+    context = context_for(built)
+    x = built(context).sample(generator=torch.Generator().manual_seed(3))
+    weights = dict(built.named_parameters())
+
+    def log_prob(x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(built, weights, (context,)).log_prob(x)
+
+    directions = (
+        randn(*x.shape, seed=5),
+        {key: randn(*value.shape, seed=6) for key, value in weights.items()},
+    )
+    _, slope = torch.func.jvp(log_prob, (x, weights), directions)
+    by_x, by_weights = torch.func.grad(log_prob, (0, 1))(x, weights)
+    expected = (by_x * directions[0]).sum() + sum(
+        (by_weights[key] * directions[1][key]).sum() for key in weights
+    )
+    assert_close(slope, expected, 1e-8)
+
+
+@pytest.mark.parametrize(
+    "name", ["iaf-2", "iaf-3-lstm-context", "iaf-3-spline-context", "iaf-8-fixed-point"]
+)
+def test_an_inverse_without_them_says_what_has_them(name: str) -> None:
+    built = FLOWS[name]()
+    context = context_for(built)
+    x = randn(built.features)
+
+    def log_prob(x: Tensor) -> Tensor:
+        return built(context).log_prob(x)
+
+    for derivative in (torch.func.hessian(log_prob), torch.func.jacfwd(log_prob)):
+        with pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'):
+            derivative(x)

@@ -1,0 +1,94 @@
+"""The house: each floor imports only floors below it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "invflow"
+#: The floor of each part. Files beside them, with underscores, are the cellar on which all stand.
+FLOORS = {
+    "univariate": 1,
+    "conditioners": 1,
+    "kernels": 2,
+    "inverses": 3,
+    "transforms": 4,
+    "flows": 5,
+    "training": 5,
+    "vi": 7,
+    "vae": 7,
+    "density": 7,
+    "report": 8,
+    "cli": 9,
+}
+#: What stands above all floors: it opens the house.
+ROOF = {"__init__", "__main__"}
+
+
+def _part(module: str) -> str | None:
+    """Return the part of the library that a module is in; None for one of others, or the whole."""
+    names = module.split(".")
+    return names[1] if names[0] == "invflow" and len(names) > 1 else None
+
+
+def _modules(tree: ast.AST, package: list[str]) -> Iterator[str]:
+    """Give the modules that code imports, wherever it does so, for type checkers too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _edges(source: Path) -> dict[tuple[str, str], list[str]]:
+    """Return which parts import which others, and where."""
+    edges: dict[tuple[str, str], list[str]] = {}
+    for file in sorted(source.rglob("*.py")):
+        place = file.relative_to(source)
+        own = place.parts[0].removesuffix(".py")
+        package = ["invflow", *place.parent.parts]
+        for module in _modules(ast.parse(file.read_text()), package):
+            other = _part(module)
+            if other is not None and other != own:
+                edges.setdefault((own, other), []).append(str(place))
+    return edges
+
+
+def _wrong(edges: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], list[str]]:
+    """Return the edges that do not lead down."""
+    return {
+        (own, other): places
+        for (own, other), places in edges.items()
+        if own not in ROOF and FLOORS.get(other, 0) >= max(FLOORS.get(own, 0), 1)
+    }
+
+
+def test_each_floor_imports_only_floors_below() -> None:
+    assert _wrong(_edges(SOURCE)) == {}
+
+
+def test_every_folder_has_a_floor() -> None:
+    folders = {each.parent.name for each in SOURCE.glob("*/__init__.py")}
+    assert folders == set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ("kernels/x.py", "from invflow.inverses import decode"),
+        ("kernels/x.py", "from ..inverses.decode import Method"),
+        ("univariate/x.py", "def f():\n    import invflow.conditioners.made"),
+        ("_x.py", "from invflow import flows"),
+        ("conditioners/x.py", "if TYPE_CHECKING:\n    from invflow.transforms import Compose"),
+    ],
+)
+def test_the_test_sees_what_is_wrong(place: str, code: str, tmp_path: Path) -> None:
+    for folder in FLOORS:
+        (tmp_path / folder).mkdir()
+    (tmp_path / place).write_text(code)
+    assert len(_wrong(_edges(tmp_path))) == 1
