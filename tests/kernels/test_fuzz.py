@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,3 +71,20 @@ def test_an_order_that_is_not_a_permutation_is_refused(inverse: bool, order: lis
     assert np.isnan(result).all()
     assert np.isnan(ladj).all()
     memory.check()
+
+
+@pytest.mark.parametrize("shares", [0, 2])
+def test_rows_that_a_tile_has_left_stand_for_nothing(shares: int) -> None:
+    """Their gates are shut so firmly that to invert them is to divide by zero."""
+    case = fuzz.Case(
+        features=2, hidden=[], residual=False, skip=False, activation=0, map=fuzz.GATED,
+        bound=2.0, input_bound=1.0, inverse=True, dtype="float64", batch=37, orders=[None, None],
+        context=True, threads=1, shares=shares, seed=0,
+    )  # fmt: skip
+    of = fuzz.transforms(case)
+    for each in of:
+        assert each.offset is not None
+        with torch.no_grad():  # without a context they are at -800
+            each.biases[0][1::2] -= 800
+            each.offset[:, 1::2] += 800
+    fuzz.check(case, of)
