@@ -37,6 +37,13 @@ typedef int64_t integer;
 #endif
 typedef integer Mask __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
 
+/* Unroll the loop that follows, whole: what it holds stays in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE Vector load(const real *from)
