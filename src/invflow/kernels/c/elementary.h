@@ -44,7 +44,7 @@ INLINE Powers powers(Vector x)
     UNROLL
     for (int k = TERMS - 2; k > 1; k--)
         series = series * r + FACTORIALS[k];
-    const Mask bits = ((Mask)shifted + BIAS) << EXPONENT;
+    const Bits bits = ((Bits)shifted + BIAS) << EXPONENT;
     return (Powers){(Vector)bits, r * r * series + r};
 }
 

@@ -21,11 +21,11 @@ typedef struct {
 /* Write the sums over all tiles of what `sums` holds for each, [tiles, transforms, units]. */
 static void bias_gradients(const Network *net, const Record *record, int64_t k, real *result)
 {
-    const real *sums = (const real *)record->sums + k * net->computed;
+    const real *sums = record->sums;
     for (int64_t unit = 0; unit < net->computed; unit++) {
         double whole = 0; /* there may be many tiles */
         for (int64_t t = 0; t < tiles(record); t++)
-            whole += sums[t * record->transforms * net->computed + unit];
+            whole += sums[(t * record->transforms + k) * net->computed + unit];
         result[unit] = (real)whole;
     }
 }
