@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -16,7 +17,8 @@ def generator(device: torch.device | str, *seeds: int) -> torch.Generator:
     """Return random numbers that are a function of the seeds alone."""
     mixed = 0
     for seed in seeds:
-        mixed = (mixed * 6364136223846793005 + seed + 1442695040888963407) % 2**63
+        # One of NumPy would overflow.
+        mixed = (mixed * 6364136223846793005 + operator.index(seed) + 1442695040888963407) % 2**63
     return torch.Generator(device).manual_seed(mixed)
 
 

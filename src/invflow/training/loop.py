@@ -65,7 +65,8 @@ def fit(
         FloatingPointError: too many skipped steps in succession, or an evaluation that is not
             finite.
     """
-    blocks = rows if isinstance(rows, Sequence) else [_checks.positive_integer("rows", rows)]
+    given = rows if isinstance(rows, Sequence) else [rows]
+    blocks = [_checks.positive_integer("rows", each, minimum=0) for each in given]
     if directory is not None and started() > fabric.world_size:
         raise ValueError(
             f"directory must not be written by {started()} processes that train by themselves: "
