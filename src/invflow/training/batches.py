@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+from invflow import _checks
 
 #: So many blocks are mixed with each other, and have to be in memory together.
 TOGETHER = 4
@@ -17,8 +18,8 @@ def generator(device: torch.device | str, *seeds: int) -> torch.Generator:
     """Return random numbers that are a function of the seeds alone."""
     mixed = 0
     for seed in seeds:
-        # One of NumPy would overflow.
-        mixed = (mixed * 6364136223846793005 + operator.index(seed) + 1442695040888963407) % 2**63
+        number = _checks.integer("seed", seed)  # one of NumPy would overflow
+        mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
     return torch.Generator(device).manual_seed(mixed)
 
 
