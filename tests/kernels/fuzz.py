@@ -50,6 +50,7 @@ class Case(NamedTuple):
     context: bool
     threads: int
     seed: int
+    shares: int = 0  # of the batch, with gradients of their own
 
     @property
     def parameters(self) -> int:
@@ -264,7 +265,7 @@ class Memory:
 
 def run(name: str, case: Case, record: Record) -> None:
     """Run a kernel, on as many threads as the case says."""
-    record.taken = record.done = record.tasks_taken = record.tasks_done = record.failed = 0
+    record.taken = record.done = record.failed = 0
     kernel = ctypes.CFUNCTYPE(None, ctypes.c_int64)(
         library.address(name, getattr(torch, case.dtype))
     )
@@ -309,16 +310,15 @@ def _shapes(case: Case) -> list[tuple[int, int]]:
     return [(case.units[target], case.units[source]) for target, source in case.blocks]
 
 
-def _tasks(case: Case) -> list[tuple[int, int, int, int]]:
+def _tasks(case: Case) -> list[tuple[int, int, int]]:
     """Return all panels of all matrices, of rows or of columns as it comes, and the biases."""
     random = np.random.default_rng(case.seed)
-    panels: list[tuple[int, int, int]] = []
+    panels = [(len(case.blocks), 0, 0)]
     for number, shape in enumerate(_shapes(case)):
         of_target = int(random.integers(2))
         across = shape[0] if of_target else shape[1]
         panels += [(number, first, of_target) for first in range(0, across, case.columns)]
-    panels.append((len(case.blocks), 0, 0))
-    return [(k, *panel) for k in range(len(case.orders)) for panel in panels]
+    return panels
 
 
 def found(case: Case, of: list[Transform]) -> Found:
@@ -327,7 +327,7 @@ def found(case: Case, of: list[Transform]) -> Found:
     record = record_of(case, of, memory)
     value, bar, bar_ladj = (memory.given(each) for each in inputs(case))
     count, tiles, columns = len(of), case.tiles, case.columns
-    rows = count * tiles * columns
+    rows = tiles * columns * sum(case.units[1:])
     numbers = case.batch * case.features
 
     record.value = value
@@ -338,7 +338,7 @@ def found(case: Case, of: list[Transform]) -> Found:
     first = result.copy(), ladj.copy()
 
     record.keep = 1
-    record.kept, _ = memory.empty(rows * sum(case.units[1:]))
+    record.kept, _ = memory.empty(count * rows)
     record.steps, _ = memory.empty((count + 1) * tiles * case.features * columns)
     run("map", case, record)
     assert (record.done, record.failed) == (tiles, 0)
@@ -347,24 +347,31 @@ def found(case: Case, of: list[Transform]) -> Found:
 
     record.bar, record.bar_ladj = bar, bar_ladj
     bars_found: list[NDArray[Any]] = []
-    for name in ("pull", "gradients"):
+    size = sum(case.units[1:]) + sum(map(math.prod, _shapes(case)))
+    tasks, shares = _tasks(case), min(case.shares, tiles)
+    by_transform = rows + tiles * (sum(case.units[1:]) + case.features * columns)
+    record.sums = -(-count * size // 500) if shares > 1 else 0
+    pieces = shares + record.sums if shares else count * (tiles + len(tasks))
+    record.gradients, gradients = memory.empty(count * size)
+    record.tasks, record.pieces = memory.given(tasks, np.int64), len(tasks)
+    record.shares = shares
+    record.partial, _ = memory.empty(shares * count * size)
+    if shares == 1:
+        record.partial = record.gradients
+    if case.context:
+        record.bar_offsets, offsets = memory.empty(count * case.batch * case.units[1])
+    for name, room, done in (("pull", rows, tiles), ("gradients", by_transform, pieces)):
         record.bar_value, bar_value = memory.empty(numbers)
-        record.bars, bars = memory.empty(rows * sum(case.units[1:]))
-        record.sums, _ = memory.empty(tiles * count * sum(case.units[1:]))
-        tasks = _tasks(case)
-        sizes = [sum(case.units[1:]), sum(map(math.prod, _shapes(case)))] * count
-        record.gradients, gradients = memory.empty(sum(sizes))
-        record.tasks, record.pieces = memory.given(tasks, np.int64), len(tasks)
+        record.bars, _ = memory.empty(0 if shares and name == "gradients" else room)
         run(name, case, record)
-        assert (record.done, record.failed) == (tiles, 0)
+        assert (record.done, record.failed) == (done, 0)
         bars_found.append(bar_value)
-    assert record.tasks_done == len(tasks)
     np.testing.assert_array_equal(*bars_found)
     memory.check()
 
     widths, shapes = case.units[1:], _shapes(case)
     cuts = [*widths, *map(math.prod, shapes)]
-    by_transform: list[list[Tensor]] = []
+    own_of: list[list[Tensor]] = []
     for k, part in enumerate(np.split(gradients, count)):
         *own, _ = np.split(part, np.cumsum(cuts))
         each = [_tensor(row) for row in own[: len(widths)]]
@@ -372,25 +379,18 @@ def found(case: Case, of: list[Transform]) -> Found:
             _tensor(row).view(shape) for row, shape in zip(own[len(widths) :], shapes, strict=True)
         ]
         if case.context:
-            each.append(_offset(case, k, bars))
-        by_transform.append(each)
+            each.append(_tensor(offsets).view(count, case.batch, case.units[1])[k])
+        own_of.append(each)
     return Found(
         _tensor(result).view(case.batch, -1 if case.batch else case.features),
         _tensor(ladj),
         _tensor(bar_value).view(case.batch, -1 if case.batch else case.features),
-        by_transform,
+        own_of,
     )
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
-
-
-def _offset(case: Case, k: int, bars: NDArray[Any]) -> Tensor:
-    """Return the cotangents of the first layer of a transform, [batch, units]."""
-    by_tiles = bars.reshape(len(case.orders), case.tiles, sum(case.units[1:]), case.columns)
-    units = by_tiles[k, :, : case.units[1]]
-    return _tensor(units.transpose(0, 2, 1).reshape(-1, case.units[1])[: case.batch])
 
 
 def check(case: Case) -> None:

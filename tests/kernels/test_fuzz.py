@@ -42,6 +42,7 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
         context=draw(st.booleans()),
         threads=draw(st.integers(1, 3)),
         seed=seed,
+        shares=draw(st.integers(0, 5)),
     )
 
 
