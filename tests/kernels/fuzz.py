@@ -49,6 +49,7 @@ class Case(NamedTuple):
     orders: list[list[int] | None]  # of each transform
     context: bool
     threads: int
+    shares: int  # of the batch, which have gradients of their own; 0: by transforms
     seed: int
     shares: int = 0  # of the batch, with gradients of their own
 
@@ -313,12 +314,12 @@ def _shapes(case: Case) -> list[tuple[int, int]]:
 def _tasks(case: Case) -> list[tuple[int, int, int]]:
     """Return all panels of all matrices, of rows or of columns as it comes, and the biases."""
     random = np.random.default_rng(case.seed)
-    panels = [(len(case.blocks), 0, 0)]
+    tasks = [(len(case.blocks), 0, 0)]
     for number, shape in enumerate(_shapes(case)):
         of_target = int(random.integers(2))
         across = shape[0] if of_target else shape[1]
-        panels += [(number, first, of_target) for first in range(0, across, case.columns)]
-    return panels
+        tasks += [(number, first, of_target) for first in range(0, across, case.columns)]
+    return tasks
 
 
 def found(case: Case, of: list[Transform]) -> Found:
@@ -326,9 +327,9 @@ def found(case: Case, of: list[Transform]) -> Found:
     memory = Memory(case)
     record = record_of(case, of, memory)
     value, bar, bar_ladj = (memory.given(each) for each in inputs(case))
-    count, tiles, columns = len(of), case.tiles, case.columns
-    rows = tiles * columns * sum(case.units[1:])
-    numbers = case.batch * case.features
+    count, tiles, units, width = len(of), case.tiles, sum(case.units[1:]), case.units[1]
+    numbers, features = case.batch * case.features, tiles * case.features * case.columns
+    rows = tiles * units * case.columns
 
     record.value = value
     record.result, result = memory.empty(numbers)
@@ -339,53 +340,53 @@ def found(case: Case, of: list[Transform]) -> Found:
 
     record.keep = 1
     record.kept, _ = memory.empty(count * rows)
-    record.steps, _ = memory.empty((count + 1) * tiles * case.features * columns)
+    record.steps, _ = memory.empty((count + 1) * features)
     run("map", case, record)
     assert (record.done, record.failed) == (tiles, 0)
     for one, other in zip(first, (result, ladj), strict=True):
         np.testing.assert_array_equal(one, other)
 
     record.bar, record.bar_ladj = bar, bar_ladj
-    bars_found: list[NDArray[Any]] = []
-    size = sum(case.units[1:]) + sum(map(math.prod, _shapes(case)))
-    tasks, shares = _tasks(case), min(case.shares, tiles)
-    by_transform = rows + tiles * (sum(case.units[1:]) + case.features * columns)
-    record.sums = -(-count * size // 500) if shares > 1 else 0
-    pieces = shares + record.sums if shares else count * (tiles + len(tasks))
-    record.gradients, gradients = memory.empty(count * size)
-    record.tasks, record.pieces = memory.given(tasks, np.int64), len(tasks)
-    record.shares = shares
-    record.partial, _ = memory.empty(shares * count * size)
-    if shares == 1:
-        record.partial = record.gradients
+    record.bar_value, bar_value = memory.empty(numbers)
+    record.bars, _ = memory.empty(rows)
+    offsets = np.empty(0)
     if case.context:
-        record.bar_offsets, offsets = memory.empty(count * case.batch * case.units[1])
-    for name, room, done in (("pull", rows, tiles), ("gradients", by_transform, pieces)):
-        record.bar_value, bar_value = memory.empty(numbers)
-        record.bars, _ = memory.empty(0 if shares and name == "gradients" else room)
-        run(name, case, record)
-        assert (record.done, record.failed) == (done, 0)
-        bars_found.append(bar_value)
-    np.testing.assert_array_equal(*bars_found)
+        record.bar_offsets, offsets = memory.empty(count * case.batch * width)
+    run("pull", case, record)
+    assert (record.done, record.failed) == (tiles, 0)
+    first = bar_value.copy(), offsets.copy()
+
+    sizes = [*case.units[1:], *map(math.prod, _shapes(case))]
+    record.gradients, gradients = memory.empty(count * sum(sizes))
+    tasks = _tasks(case)
+    record.tasks, record.pieces = memory.given(tasks, np.int64), len(tasks)
+    record.shares = min(case.shares, tiles)
+    if record.shares == 0:
+        record.bars, _ = memory.empty(rows + tiles * units + features)
+        pieces = count * (tiles + len(tasks))
+    else:
+        record.bars, record.partial = 0, record.gradients
+        if record.shares > 1:
+            record.partial, _ = memory.empty(record.shares * count * sum(sizes))
+            record.sums = 3
+        pieces = record.shares + record.sums
+    run("gradients", case, record)
+    assert (record.done, record.failed) == (pieces, 0)
+    for one, other in zip(first, (bar_value, offsets), strict=True):
+        np.testing.assert_array_equal(one, other)
     memory.check()
 
-    widths, shapes = case.units[1:], _shapes(case)
-    cuts = [*widths, *map(math.prod, shapes)]
-    own_of: list[list[Tensor]] = []
-    for k, part in enumerate(np.split(gradients, count)):
-        *own, _ = np.split(part, np.cumsum(cuts))
-        each = [_tensor(row) for row in own[: len(widths)]]
-        each += [
-            _tensor(row).view(shape) for row, shape in zip(own[len(widths) :], shapes, strict=True)
-        ]
+    by_transform: list[list[Tensor]] = []
+    for k, part in enumerate(_tensor(gradients).split([sum(sizes)] * count)):
+        each = list(part.split(sizes))
+        weights = zip(each[-len(case.blocks) :], _shapes(case), strict=True)
+        each[-len(case.blocks) :] = [weight.view(shape) for weight, shape in weights]
         if case.context:
-            each.append(_tensor(offsets).view(count, case.batch, case.units[1])[k])
-        own_of.append(each)
+            each.append(_tensor(offsets).view(count, case.batch, width)[k])
+        by_transform.append(each)
+    shape = case.batch, case.features
     return Found(
-        _tensor(result).view(case.batch, -1 if case.batch else case.features),
-        _tensor(ladj),
-        _tensor(bar_value).view(case.batch, -1 if case.batch else case.features),
-        own_of,
+        _tensor(result).view(shape), _tensor(ladj), _tensor(bar_value).view(shape), by_transform
     )
 
 

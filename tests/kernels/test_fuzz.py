@@ -41,6 +41,7 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
         orders=draw(st.lists(order, min_size=1, max_size=4)),
         context=draw(st.booleans()),
         threads=draw(st.integers(1, 3)),
+        shares=draw(st.integers(0, 5)),
         seed=seed,
         shares=draw(st.integers(0, 5)),
     )
@@ -58,7 +59,7 @@ def test_an_order_that_is_not_a_permutation_is_refused(inverse: bool, order: lis
     case = fuzz.Case(
         features=3, hidden=[[0, 1, 2]], residual=False, skip=False, activation=0, map=fuzz.AFFINE,
         bound=2.0, input_bound=math.inf, inverse=inverse, dtype="float32", batch=130,
-        orders=[None, order], context=False, threads=2, seed=0,
+        orders=[None, order], context=False, threads=2, shares=0, seed=0,
     )  # fmt: skip
     memory = fuzz.Memory(case)
     record = fuzz.record_of(case, fuzz.transforms(case), memory)
