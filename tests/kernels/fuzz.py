@@ -51,7 +51,6 @@ class Case(NamedTuple):
     threads: int
     shares: int  # of the batch, which have gradients of their own; 0: by transforms
     seed: int
-    shares: int = 0  # of the batch, with gradients of their own
 
     @property
     def parameters(self) -> int:

@@ -43,7 +43,6 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
         threads=draw(st.integers(1, 3)),
         shares=draw(st.integers(0, 5)),
         seed=seed,
-        shares=draw(st.integers(0, 5)),
     )
 
 
