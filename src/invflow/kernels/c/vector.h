@@ -61,7 +61,7 @@ INLINE void store(real *to, Vector value)
 
 INLINE Vector spread(real number)
 {
-    return (Vector){0} + number;
+    return number - (Vector){0}; /* costs nothing; 0 + number is computed, as it is 0 for -0 */
 }
 
 INLINE Vector choose(Mask which, Vector yes, Vector no)
