@@ -27,6 +27,7 @@ from torch.autograd import Function
 
 import invflow
 from invflow.conditioners import MADE
+from invflow.kernels import link
 from invflow.kernels.cpu.chain import Chain
 from invflow.transforms import Autoregressive, Compose
 
@@ -63,8 +64,8 @@ def kernels(flow: invflow.flows.Flow, z: Tensor) -> peers.Call:
     made = cast(MADE, layers[0].conditioner)
     bar, bar_ladj = torch.randn_like(z), torch.randn(len(z))
     with torch.no_grad():
-        links = [layer.link(z.shape[:-1], None) for layer in layers]
-        univariate = cast(Any, layers[0].method).univariate_recipe
+        links = [link(layer, z.shape[:-1], None) for layer in layers]
+        univariate = cast(Any, layers[0].kernel).recipes[1]
         chain = Chain(made.layout, univariate, math.inf, False, links)
 
     def call() -> None:

@@ -19,6 +19,7 @@ SCRIPTS = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py
 
 
 @pytest.mark.parametrize("block", blocks(*PAGES[1:]), ids=lambda block: block.name)
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_a_block_runs_alone(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     block.run()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from invflow import _checks, flows, transforms
+from invflow.density.distillation import closeness, distill
 from invflow.flows import Flow, FlowMixture
 
 Make = Callable[[int], Any]
@@ -142,3 +145,21 @@ def test_numbers_are_pythons_own(given: Any, expected: float) -> None:
     found = _checks.number("x", given)
     assert found == expected
     assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("seed", [np.int64(2**40), np.uint8(7), torch.tensor(5)], ids=repr)
+def test_seeds(seed: Any) -> None:
+    maf = flows.MAF(2, transforms=1, hidden_features=(8,)).eval()
+    own = operator.index(seed)
+    students = [
+        distill(maf, {"name": "iaf", "transforms": 1}, steps=2, seed=s) for s in (seed, own)
+    ]
+    states = [list(student.state_dict().values()) for student in students]
+    assert all(map(torch.equal, *states))
+    found = [
+        replace(
+            closeness(maf, students[0], count=50, seed=each), student_seconds=0, teacher_seconds=0
+        )
+        for each in (seed, own)
+    ]
+    assert found[0] == found[1]

@@ -21,13 +21,18 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
         TypeError: `value` is not an integer.
         ValueError: `value` is too small.
     """
-    found = _integer(name, value)
+    found = integer(name, value)
     if found < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {found}")
     return found
 
 
-def _integer(name: str, value: Any) -> int:
+def integer(name: str, value: Any) -> int:
+    """Return `value` as an int if it is an integer, of whatever library.
+
+    Raises:
+        TypeError: `value` is something else.
+    """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
     if not boolean and getattr(value, "ndim", 0) == 0:  # one of some dimensions is no number
         try:
@@ -141,7 +146,7 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
     That of a tensor without values, as under `torch.device("meta")`, is to be loaded later.
     """
     if not isinstance(value, Tensor):
-        places = [_integer(label, each) for label, each in _entries(name, value)]
+        places = [integer(label, each) for label, each in _entries(name, value)]
         if sorted(places) != list(range(features)):
             raise ValueError(f"{name} {_not_the_features(places, features)}")
         return torch.tensor(places, dtype=torch.long)

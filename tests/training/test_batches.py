@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,3 +50,11 @@ def test_few_blocks_are_needed_together() -> None:
 def test_a_batch_larger_than_the_blocks_that_are_mixed() -> None:
     (rows,) = _all([2] * 20, 33, 1)
     assert len(set(rows)) == 33
+
+
+def test_seeds_of_another_library_give_the_same_numbers() -> None:
+    first, second = (
+        torch.rand(3, generator=generator("cpu", *seeds))
+        for seeds in ((np.int64(2**40), torch.tensor(3)), (2**40, 3))
+    )
+    assert torch.equal(first, second)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,17 @@ def test_training_fits(tmp_path: Path) -> None:
     assert _evaluate(models["a"])["loss"] < 0.01 * before
     assert (tmp_path / "metrics.csv").is_file()
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("rows", [np.int64(50), [np.int64(20), np.int64(30)]], ids=repr)
+def test_numbers_of_rows_may_be_of_another_library(tmp_path: Path, rows: Any) -> None:
+    models, own = _models(), _models()
+    for each, count in ((models, rows), (own, 50 if isinstance(rows, np.integer) else [20, 30])):
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        fit(launch(), each, count, _loss, _evaluate, SETTINGS, place, _silent)
+    assert all(map(torch.equal, _weights(models), _weights(own)))
+    with pytest.raises(TypeError, match=r"rows must be an integer, got 50\.0"):
+        fit(launch(), own, 50.0, _loss, _evaluate, SETTINGS, tmp_path / "bad", _silent)
 
 
 def test_models_do_not_disturb_each_other(tmp_path: Path) -> None:

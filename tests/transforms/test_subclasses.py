@@ -167,6 +167,25 @@ class Shifted(Autoregressive):
         return super()._inverse(x - 1, context)
 
 
+class Restored(Autoregressive):
+    """A subclass whose own step the kernels would not take."""
+
+    def _restored(self, values: Tensor) -> Tensor:
+        return 2 * super()._restored(values)
+
+
+@pytest.mark.parametrize("inverse", ["auto", "cached", "passes"])
+def test_steps_of_its_own_are_taken(inverse: str) -> None:
+    own, plain = (kind(_made(MADE), inverse=inverse) for kind in (Restored, Autoregressive))
+    value = randn(5, 4).float()
+    assert own.kernel is None
+    for direction in ("forward", "inverse"):
+        found, expected = (getattr(each, direction)(value)[0] for each in (own, plain))
+        torch.testing.assert_close(found, 2 * expected)
+    with pytest.raises(ValueError, match="needs the _restored of Autoregressive, got Restored"):
+        Restored(_made(MADE), inverse="compiled")
+
+
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many transforms each call of the kernels takes."""

@@ -8,6 +8,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from invflow import _checks
+
 #: So many blocks are mixed with each other, and have to be in memory together.
 TOGETHER = 4
 
@@ -16,7 +18,8 @@ def generator(device: torch.device | str, *seeds: int) -> torch.Generator:
     """Return random numbers that are a function of the seeds alone."""
     mixed = 0
     for seed in seeds:
-        mixed = (mixed * 6364136223846793005 + seed + 1442695040888963407) % 2**63
+        number = _checks.integer("seed", seed)  # one of NumPy would overflow
+        mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
     return torch.Generator(device).manual_seed(mixed)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from invflow import _checks
 from invflow.training.batches import batch_size, batches
 from invflow.training.checkpoint import Checkpoints, Stateful
 from invflow.training.compiling import compiled
@@ -58,12 +59,14 @@ def fit(
 
     Raises:
         ImportError: TensorBoard is not installed.
+        TypeError: `rows` that are not integers.
         ValueError: a damaged checkpoint, or one of another run; batches that the devices cannot
             share evenly; or processes of torchrun that would each train all, in one directory.
         FloatingPointError: too many skipped steps in succession, or an evaluation that is not
             finite.
     """
-    blocks = [rows] if isinstance(rows, int) else rows
+    given = rows if isinstance(rows, Sequence) else [rows]
+    blocks = [_checks.positive_integer("rows", each, minimum=0) for each in given]
     if directory is not None and started() > fabric.world_size:
         raise ValueError(
             f"directory must not be written by {started()} processes that train by themselves: "

@@ -21,8 +21,9 @@ from invflow.univariate import univariate as as_univariate
 
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
-#: What a subclass may define without being called for it by itself.
-_SILENT = ("flaw", "domain", "codomain", "pure", "joins")
+#: What a subclass may define without being called for it by itself, and without kernels inside.
+_SILENT = ("flaw", "domain", "codomain", "pure")
+_CALLED = frozenset(("__call__", "forward", "inverse", "_forward", "_inverse", "_check"))
 
 
 class Autoregressive(Transform):
@@ -48,7 +49,8 @@ class Autoregressive(Transform):
       accelerator "cached" for up to 16 features; otherwise "fixed_point".
 
     A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
-    "fixed_point" then.
+    "fixed_point" then. So has a subclass of one of the library's that computes anything in its own
+    way: "auto" is "fixed_point" for it. One that does not is as quick as its parent.
 
     With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
@@ -151,10 +153,18 @@ class Autoregressive(Transform):
             )
         if inverse == "cached" and (why := cached.refusal(conditioner)):
             raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
+        own = overridden(self, Autoregressive, Part, _SILENT)
+        inner = sorted({*own} - _CALLED)
         if inverse == "compiled":
             kernels.check(conditioner, univariate)
-        self.method, self.kernel = cached.method(pair), kernels.kind(*pair)
-        self._alone = bool(overridden(self, Autoregressive, Part, _SILENT))
+            if inner:
+                raise ValueError(
+                    f'inverse="compiled" needs the {inner[0]} of Autoregressive, '
+                    f"got {type(self).__name__}, which has its own"
+                )
+        self.method = cached.method(pair)
+        self.kernel = None if inner else kernels.kind(*pair)
+        self._alone = bool(own)
 
     @property
     def input_bound(self) -> float:

@@ -82,7 +82,7 @@ def score(
     like = model.like
     chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
-    generator = torch.Generator(like.device).manual_seed(seed)
+    generator = torch.Generator(like.device).manual_seed(_checks.integer("seed", seed))
     x = model.observe(levels.flatten(1), generator)
     with evaluating(model):
         elbos = [

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 from torch.distributions.constraints import Constraint
 
+from invflow import _checks
 from invflow.flows import IAF, Flow, Preconditioned, Wrapped, to_pyro
 from invflow.transforms import AsTorch
 from invflow.vi import sites
@@ -77,7 +78,7 @@ class AutoIAF(_autoguide.AutoContinuous):
         super().__init__(model, init_loc_fn=init_loc_fn or _autoguide.init_to_median)
         # In a tuple, so that it does not become a part of the guide.
         self._bare: tuple[Callable[..., Any]] | None = (model,)
-        self._init_scale, self._seed = init_scale, seed
+        self._init_scale, self._seed = init_scale, _checks.integer("seed", seed)
         self._config: dict[str, Any] = {"input_bound": None, **flow}
         self._arguments: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
 

@@ -90,6 +90,7 @@ def distill(
     """
     teacher = as_teacher(teacher)
     objective = Objective() if objective is None else objective
+    seed = _checks.integer("seed", seed)
     settings = training.Settings(
         steps=_checks.positive_integer("steps", steps),
         # Both halves of a batch have draws: see `mismatch`.

@@ -108,7 +108,7 @@ def closeness(
             f"as the teacher has, got {student.features} and {student.context}"
         )
     count = _checks.positive_integer("count", count, minimum=2)
-    noise = torch.Generator(teacher.like.device).manual_seed(seed)
+    noise = torch.Generator(teacher.like.device).manual_seed(_checks.integer("seed", seed))
     with evaluating(student):
         x, log_ratio = _own(teacher, student, count, noise)
         y = teacher.draws(count, noise)

@@ -41,10 +41,10 @@ INLINE Powers powers(Vector x)
     const Vector n = shifted - (real)MAGIC;
     const Vector r = (x - n * (real)LOG2_HIGH) - n * (real)LOG2_LOW;
     Vector series = spread(FACTORIALS[TERMS - 1]);
-#pragma GCC unroll 16
+    UNROLL
     for (int k = TERMS - 2; k > 1; k--)
         series = series * r + FACTORIALS[k];
-    const Mask bits = ((Mask)shifted + BIAS) << EXPONENT;
+    const Bits bits = ((Bits)shifted + BIAS) << EXPONENT;
     return (Powers){(Vector)bits, r * r * series + r};
 }
 
@@ -81,7 +81,7 @@ INLINE Vector log_of_one_and(Vector e)
 {
     const Vector t = e / (e + 2), square = t * t;
     Vector series = spread((real)1 / (2 * ATANH_TERMS - 1));
-#pragma GCC unroll 18
+    UNROLL
     for (int k = ATANH_TERMS - 2; k >= 0; k--)
         series = series * square + (real)1 / (2 * k + 1);
     return 2 * t * series;

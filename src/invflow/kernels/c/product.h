@@ -28,28 +28,28 @@ INLINE void group(const int rows, const int registers, real *out, int64_t column
 {
     Vector sums[GROUP][STRIPS];
     out += column, of.values += column;
-#pragma GCC unroll 8
+    UNROLL
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+        UNROLL
         for (int v = 0; v < registers; v++)
             sums[i][v] = load(out + i * COLUMNS + v * LANES);
     for (; of.parts > 0; of.parts--, of.weights += of.next_weights, of.values += of.next_values)
         for (int64_t k = 0; k < of.count; k++) {
             Vector read[STRIPS];
-#pragma GCC unroll 8
+            UNROLL
             for (int v = 0; v < registers; v++)
                 read[v] = load(of.values + k * COLUMNS + v * LANES);
-#pragma GCC unroll 8
+            UNROLL
             for (int i = 0; i < rows; i++) {
                 const Vector weight = spread(of.weights[i * of.across + k * of.along]);
-#pragma GCC unroll 8
+                UNROLL
                 for (int v = 0; v < registers; v++)
                     sums[i][v] += weight * read[v];
             }
         }
-#pragma GCC unroll 8
+    UNROLL
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+        UNROLL
         for (int v = 0; v < registers; v++)
             store(out + i * COLUMNS + v * LANES, sums[i][v]);
 }

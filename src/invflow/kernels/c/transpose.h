@@ -12,7 +12,7 @@
 
 /* Swap the off-diagonal parts of pairs of rows that are HALF apart, in ever larger squares. */
 #define SWAP(half, first, second)                             \
-    _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++)  \
+    UNROLL for (int i = 0; i < LANES; i++)                    \
         if (!(i & (half))) {                                  \
             const Vector a = rows[i], b = rows[i + (half)];   \
             rows[i] = SHUFFLE(a, b, first);                   \
@@ -24,7 +24,7 @@
 INLINE void square(const real *from, int64_t across, real *to, int64_t across_to)
 {
     Vector rows[LANES];
-#pragma GCC unroll 16
+    UNROLL
     for (int i = 0; i < LANES; i++)
         rows[i] = load(from + i * across);
 #if REGISTER * 8 / REAL_BITS == 16
@@ -50,7 +50,7 @@ INLINE void square(const real *from, int64_t across, real *to, int64_t across_to
 #elif REGISTER * 8 / REAL_BITS == 2
     SWAP(1, LIST(0, 2), LIST(1, 3))
 #endif
-#pragma GCC unroll 16
+    UNROLL
     for (int i = 0; i < LANES; i++)
         store(to + i * across_to, rows[i]);
 }

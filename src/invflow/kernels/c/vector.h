@@ -32,10 +32,20 @@ enum {
 typedef real Vector __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
 #if REAL_BITS == 32
 typedef int32_t integer;
+typedef uint32_t natural;
 #else
 typedef int64_t integer;
+typedef uint64_t natural;
 #endif
 typedef integer Mask __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
+typedef natural Bits __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
+
+/* Unroll the loop that follows, whole: what it holds stays in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -51,7 +61,7 @@ INLINE void store(real *to, Vector value)
 
 INLINE Vector spread(real number)
 {
-    return (Vector){0} + number;
+    return number - (Vector){0}; /* costs nothing; 0 + number is computed, as it is 0 for -0 */
 }
 
 INLINE Vector choose(Mask which, Vector yes, Vector no)
