@@ -22,7 +22,7 @@ from invflow.univariate import univariate as as_univariate
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 #: What a subclass may define without being called for it by itself, and without kernels inside.
-_SILENT = ("flaw", "domain", "codomain", "pure")
+_SILENT = ("flaw", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
 _CALLED = frozenset(("__call__", "forward", "inverse", "_forward", "_inverse", "_check"))
 
 
