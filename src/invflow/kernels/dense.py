@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invflow._torch import dense
 
-__all__ = ["check_memory", "copy", "dense", "packed", "whole"]
+__all__ = ["check_memory", "dense", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:
@@ -21,21 +21,13 @@ def whole(name: str, tensor: Tensor) -> Tensor:
         ValueError: its storage has been freed, or is too small for its shape.
         RuntimeError: it is of a kind that has no numbers to copy.
     """
-    return packed(name, tensor if dense(tensor) else copy(name, tensor))
-
-
-def copy(name: str, tensor: Tensor) -> Tensor:
-    """Return a plain tensor of the numbers of one that is not; see `whole`."""
+    if dense(tensor):
+        check_memory(name, tensor)
+        return tensor.contiguous()
     numbers = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     if not dense(numbers):
         raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
     return numbers.copy_(tensor)
-
-
-def packed(name: str, tensor: Tensor) -> Tensor:
-    """Return a plain tensor's numbers in one piece of memory; see `whole`."""
-    check_memory(name, tensor)
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def check_memory(name: str, tensor: Tensor) -> None:

@@ -152,12 +152,14 @@ class Kept(NamedTuple):
 class Chain:
     """Transforms that are alike but for their tensors, as the kernels take them.
 
+    All tensors that it is given are plain: see `dense`.
+
     Args:
         layout: of their MADEs.
         univariate: the recipe of their maps.
         input_bound: the bound of what their conditioners read.
         inverse: whether they are taken from x to z.
-        links: their tensors, which are plain, in the order in which they are taken.
+        links: their tensors, in the order in which they are taken.
 
     Raises:
         ValueError: tensors of other shapes or precisions, not on the CPU, or without memory.
@@ -201,13 +203,11 @@ class Chain:
                 f"{name} must be of shape {shape} and {self._dtype} on the CPU, "
                 f"got {tuple(tensor.shape)} and {tensor.dtype} on {tensor.device}"
             )
-        tensor = dense.packed(name, tensor)
+        dense.check_memory(name, tensor)
+        if not tensor.is_contiguous():
+            tensor = tensor.contiguous()
         self._held.append(tensor)
         return tensor.data_ptr()
-
-    def _any(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
-        """Return where the numbers of a tensor lie, or those of a copy if it is not plain."""
-        return self._plain(name, tensor if dense.dense(tensor) else dense.copy(name, tensor), shape)
 
     def _order(self, order: Tensor) -> int:
         features = self.layout.features
@@ -216,9 +216,8 @@ class Chain:
                 f"orders must be {features} integers on the CPU, "
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
-        order = dense.packed("orders", order)
-        if order.dtype is not torch.int64:
-            order = order.long()
+        dense.check_memory("orders", order)
+        order = order.contiguous().long()
         self._held.append(order)
         return order.data_ptr()
 
@@ -287,7 +286,7 @@ class Chain:
         if self._offset is not None and self._offset[0] != batch:
             raise ValueError(f"offsets must have {batch} rows, got {self._offset[0]}")
         record.batch = batch
-        record.value = self._any("values", value, (batch, self.layout.features))
+        record.value = self._plain("values", value, (batch, self.layout.features))
         result, ladj = memory.empty(value.shape, value), value.new_empty(batch)
         record.result, record.ladj = result.data_ptr(), ladj.data_ptr()
         self._run("map", sizes, sizes.tiles)
@@ -354,10 +353,10 @@ class Chain:
     ) -> Tensor:
         batch, record = kept.batch, self._record
         # What was kept has been in other hands since the forward pass.
-        self._tell_kept(self._any("what was kept", kept.room, (sizes.kept,)), sizes)
+        self._tell_kept(self._plain("what was kept", kept.room, (sizes.kept,)), sizes)
         record.batch = batch
-        record.bar = self._any("cotangents", bar, (batch, self.layout.features))
-        record.bar_ladj = self._any("cotangents", bar_ladj, (batch,))
+        record.bar = self._plain("cotangents", bar, (batch, self.layout.features))
+        record.bar_ladj = self._plain("cotangents", bar_ladj, (batch,))
         result = bar.new_empty(bar.shape)
         record.bar_value = result.data_ptr()
         self._run(name, sizes, pieces)

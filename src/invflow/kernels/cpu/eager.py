@@ -72,7 +72,7 @@ class _Map(Function):
         bar, bar_ladj = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
-        known = all(map(dense, (bar, bar_ladj, value, *tensors)))
+        known = all(map(dense, (bar, bar_ladj, room, value, *tensors)))
         if torch.is_grad_enabled() or not plain() or not known:
             again = _again(ctx.kind, ctx.inverse, links, value, bar, bar_ladj)
             return None, None, None, *again

@@ -23,7 +23,7 @@ def solve(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The forward sweep; see `operators.sweep`."""
     chain = _chain(plan, univariate, input_bound, order, offset, weights)
-    z, ladj, kept = chain.keep(x)
+    z, ladj, kept = chain.keep(dense.whole("values", x))
     hidden, params = _by_units(chain, kept.room, len(x))
     return z, ladj, params, hidden
 
@@ -41,15 +41,15 @@ def pull(
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reverse sweep; see `operators.reverse_sweep`."""
-    chain = _chain(
-        plan, univariate, input_bound, order, None, weights
-    )  # the way back needs no offset
+    # The backward pass needs no offset.
+    chain = _chain(plan, univariate, input_bound, order, None, weights)
     rows = _by_tiles(torch.cat([hidden, params]), chain.columns)
-    steps = _by_tiles(
-        z.t(), chain.columns
-    )  # before the transform, which nobody asks for, and after
-    room = torch.cat([part.flatten() for part in (rows, steps, steps)])
-    bar_x, bars = chain.pull(Kept(len(z), room), bar_z, bar_ladj)
+    after = _by_tiles(z.t(), chain.columns)
+    before = after  # which the reverse of an inverse does not read
+    room = torch.cat([part.flatten() for part in (rows, before, after)])
+    kept = Kept(len(z), dense.whole("what was kept", room))
+    bars_of = (dense.whole("cotangents", each) for each in (bar_z, bar_ladj))
+    bar_x, bars = chain.pull(kept, *bars_of)
     bar_hidden, bar_params = _by_units(chain, bars, len(z))
     return bar_x, bar_params, bar_hidden
 
