@@ -11,6 +11,10 @@ processor time of the first. Home and the folders of caches are empty when the f
 installation begins, as on a new machine: it is the row "new machine". The others find what it has
 left: the rows "new process" are medians over them.
 
+Python's garbage collector looks through all that torch's import has left once, for some 70 ms, after
+a number of new objects that any first call may reach. It runs before the first call here, in a row
+of its own.
+
     python benchmarks/first_minute.py [--processes 5] [--also LABEL=PYTHON[:TREE] ...]
 
 `--also` measures another installation beside this one, in turns: its interpreter, and a source tree
@@ -20,6 +24,7 @@ of invflow where that is to be used instead of the installed one.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -62,9 +67,8 @@ class Installation:
             "PYTHONPATH": self.path,
         }
         environment.pop("NUMBA_CACHE_DIR", None)
-        environment.pop(
-            "PYTHONDONTWRITEBYTECODE", None
-        )  # pip leaves bytecode, a source tree may not
+        # pip leaves bytecode, a source tree may not.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         found = subprocess.run(
             [self.python, __file__, "--once", dtype],
             env=environment,
@@ -87,6 +91,7 @@ def measure(dtype: str) -> Times:
 
     note("import torch", lambda: __import__("torch"))
     note("import invflow", lambda: __import__("invflow"))
+    note("garbage collection", gc.collect)
     import torch
 
     import invflow

@@ -9,11 +9,10 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
@@ -21,6 +20,10 @@ from invflow.kernels import dense, structure
 from invflow.kernels.cpu import library, memory, threads
 from invflow.kernels.cpu.record import Record
 from invflow.kernels.structure import Link
+
+if TYPE_CHECKING:  # which takes as long to import as all the rest
+    from numpy.typing import NDArray
+
 
 #: Bytes in a row of a tile.
 ROW = 256

@@ -11,12 +11,15 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:  # which takes as long to import as all the rest
+    from numpy.typing import NDArray
+
 
 #: Bytes from which on, and up to which, memory is worth keeping; between the two, it is kept for
 #: some six tensors.
