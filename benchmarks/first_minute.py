@@ -11,8 +11,8 @@ processor time of the first. Home and the folders of caches are empty when the f
 installation begins, as on a new machine: it is the row "new machine". The others find what it has
 left: the rows "new process" are medians over them.
 
-Python's garbage collector looks through all that torch's import has left once, for some 70 ms, after
-a number of new objects that any first call may reach. It runs before the first call here, in a row
+Python's garbage collector looks through all that torch's import has left once, for some 70 ms,
+after a number of new objects that any first call may reach. It runs before that here, in a row
 of its own.
 
     python benchmarks/first_minute.py [--processes 5] [--also LABEL=PYTHON[:TREE] ...]

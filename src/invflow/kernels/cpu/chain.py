@@ -220,7 +220,8 @@ class Chain:
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
         dense.check_memory("orders", order)
-        order = order.contiguous().long()
+        if order.dtype is not torch.int64 or not order.is_contiguous():
+            order = order.contiguous().long()
         self._held.append(order)
         return order.data_ptr()
 
@@ -343,7 +344,7 @@ class Chain:
         record.tasks, record.pieces = tasks.ctypes.data, len(tasks)
         record.shares, record.sums = sizes.shares, sizes.sums
         record.partial = record.bars if sizes.shares > 1 else record.gradients
-        by_link = list(found.split(numbers))
+        by_link = list(found.split_with_sizes(numbers))
         if self._offset is not None:
             offsets = memory.empty((count, batch, network.first), bar)
             record.bar_offsets = offsets.data_ptr()
