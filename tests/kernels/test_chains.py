@@ -6,8 +6,11 @@ import copy
 import ctypes
 import gc
 import math
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pytest
@@ -459,6 +462,63 @@ def test_work_is_shared_by_as_many_threads_as_asked_for(
         torch.set_num_threads(before)
     assert len({thread for thread, _ in taken}) >= 3
     assert [record for _, record in taken] == [17] * 6
+
+
+def test_where_no_thread_can_be_started_the_caller_does_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And no thread that comes later runs what is over, whose record is gone."""
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    taken: list[int] = []
+    together = threading.Barrier(2, timeout=60)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int64)
+    def kernel(record: int) -> None:
+        taken.append(record)
+        if record > 17:
+            together.wait()
+
+    monkeypatch.setattr(threads, "_PROCESS", -1)
+    threads._pool.cache_clear()
+    address = ctypes.cast(kernel, ctypes.c_void_p).value
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        threads.run(address, 17, 3)
+    assert taken == [17]
+    threads.run(address, 18, 2)
+    threads._pool(os.getpid(), torch.get_num_threads()).shutdown()
+    assert taken == [17, 18, 18]
+    threads._pool.cache_clear()
+
+
+def test_an_interrupted_call_waits_for_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, done = threading.get_ident(), list[int]()
+    begun, wait = threading.Event(), threads.wait
+    waits: list[object] = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int64)
+    def kernel(record: int) -> None:
+        if threading.get_ident() == caller:
+            begun.wait(60)
+            return
+        begun.set()
+        time.sleep(0.2)
+        done.append(record)
+
+    def interrupted(turns: Sequence[Future[None]]) -> None:
+        waits.append(turns)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        wait(turns)
+
+    monkeypatch.setattr(threads, "_PROCESS", -1)
+    monkeypatch.setattr(threads, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(ctypes.cast(kernel, ctypes.c_void_p).value, 17, 2)
+    assert done == [17]
 
 
 @pytest.mark.parametrize("pooled", [False, True])
