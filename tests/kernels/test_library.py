@@ -114,20 +114,30 @@ def test_a_variant_by_name_that_this_processor_lacks(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small.sources(build.SOURCES, variant="(void *)0")
-    monkeypatch.setenv("INVFLOW_KERNELS", "avx1024")
-    assert "INVFLOW_KERNELS=avx1024 is not for this processor. Unset it." in _told()
+    name = next(iter(build.variants()))
+    monkeypatch.setenv("INVFLOW_KERNELS", name)
+    assert f"INVFLOW_KERNELS={name}, which this processor or this build of the library" in _told()
+
+
+@pytest.mark.parametrize("name", ["avx1024", "OFF", " avx2"])
+def test_a_variant_that_does_not_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVFLOW_KERNELS", name)
+    names = ", ".join(build.variants())
+    assert f"INVFLOW_KERNELS must be one of {names}, off, got {name!r}. Unset it." in _told()
+    assert not build.LIBRARY.exists()
 
 
 def test_a_checkout_without_a_compiler(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(package))
     said = _told()
     assert "neither cc nor gcc nor clang" in said
-    assert "they are compiled when Python next starts" in said
+    assert "the next start of Python compiles them" in said
+    assert said.endswith("set INVFLOW_KERNELS=off.")
 
 
 def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "false")
-    assert "failed" in _told()
+    assert "false -E -x c /dev/null failed:\nexit status 1." in _told()
 
 
 def test_sources_that_cannot_be_compiled() -> None:
@@ -190,10 +200,14 @@ def test_a_library_that_lacks_a_function() -> None:
     [
         ({"url": "file:///home/me/invflow", "dir_info": {}}, " file:///home/me/invflow"),
         (
-            {"url": "https://example.org/invflow", "vcs_info": {"vcs": "git"}},
-            " git+https://example.org/invflow",
+            {
+                "url": "https://example.org/invflow",
+                "vcs_info": {"vcs": "git", "requested_revision": "main", "commit_id": "c0ffee"},
+            },
+            " git+https://example.org/invflow@c0ffee",
         ),
         ({"url": "file:///tmp/invflow.whl", "archive_info": {}}, " invflow"),
+        ({"url": "file:///tmp/invflow.tar.gz", "archive_info": {}}, " file:///tmp/invflow.tar.gz"),
         (None, " invflow"),
     ],
 )
@@ -203,7 +217,7 @@ def test_the_remedy_names_where_the_package_came_from(
     shutil.rmtree(build.SOURCES)
     told = SimpleNamespace(read_text=lambda name: json.dumps(origin) if origin else None)
     monkeypatch.setattr(metadata, "distribution", lambda name: told)
-    assert _told().endswith(f"--no-binary invflow{expected}.")
+    assert f"--no-binary invflow{expected}. To do" in _told()
 
 
 def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +226,7 @@ def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.Monk
 
     shutil.rmtree(build.SOURCES)
     monkeypatch.setattr(metadata, "distribution", unknown)
-    assert _told().endswith("--no-binary invflow invflow.")
+    assert "--no-binary invflow invflow. To do" in _told()
 
 
 def test_nothing_is_said_where_all_is_well() -> None:
