@@ -31,7 +31,7 @@ oldest newest:
 	PYTHON=$(PYTHON) .ci/versions $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest src/invflow/kernels/libinvflow*
 
 # The environment is made anew only when what it is made from has changed.
 $(INSTALLED): pyproject.toml constraints.txt
