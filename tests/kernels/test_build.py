@@ -115,7 +115,7 @@ CHANGES: list[Change] = [_edit, _add, _truncate, _flip, _remove, _unstamp, _scri
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_library_is_made_anew_when_it_is_not_of_the_sources(
+def test_a_library_is_compiled_again_when_it_is_not_of_the_sources(
     change: Change, sources: Path, library: Path
 ) -> None:
     build.current(sources, library)
@@ -173,7 +173,7 @@ def test_no_compiler(
         ("false", "false .* failed:\nexit status 1"),
     ],
 )
-def test_a_compiler_that_is_none(
+def test_a_compiler_that_is_not_one(
     named: str, said: str, sources: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", named)
@@ -220,7 +220,7 @@ def test_an_empty_name_is_none(
 
 
 @pytest.mark.parametrize("changed", ["system", "processor"])
-def test_a_library_for_another_kind_of_computer_is_made_anew(
+def test_a_library_for_another_kind_of_computer_is_compiled_again(
     changed: str, sources: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a folder that two of them share: the one cannot load what the other made."""

@@ -57,7 +57,7 @@ def _pair(
 
 @contextmanager
 def _all_threads(count: int = 2) -> Iterator[None]:
-    """Share all work, however little, among so many threads."""
+    """Share all work, however little, among a number of threads."""
     before = threads.AWAKE, threads.ASLEEP, torch.get_num_threads()
     try:
         threads.AWAKE = threads.ASLEEP = 1e-9
@@ -248,7 +248,7 @@ def test_one_result_alone_may_be_used(inverse: bool) -> None:
         assert_close(grads[0], grads[1], 1e-10)
 
 
-def test_weights_that_change_before_the_way_back_are_noticed() -> None:
+def test_weights_that_change_before_the_backward_pass_are_noticed() -> None:
     kernels, _ = _pair(4, (6,), count=2)
     x, ladj = kernels(randn(5, 4))
     with torch.no_grad():
@@ -348,7 +348,7 @@ def test_subclasses_and_hooks_are_called() -> None:
 
 @pytest.mark.parametrize("others", [1, 3])
 def test_what_else_a_call_runs_is_run(others: int) -> None:
-    """Hooks on the way back, and a forward of the object's own."""
+    """Backward hooks, and a forward of the object's own."""
     flow, called = _pair(4, (6,), count=others + 1)[0], []
     first = flow.transforms[0]
     first.register_full_backward_hook(lambda *_: called.append("hook"))
@@ -386,7 +386,7 @@ def test_batched_gradients_of_the_pass() -> None:
 
 
 def test_a_tile_that_is_not_full_adds_nothing() -> None:
-    """Whatever becomes of the columns that stand for nothing, even if it is infinite."""
+    """Whatever its columns beyond the batch come to, even if it is infinite."""
     made = MADE(40, (0.0, 0.0), (80,), activation="relu")
     transform = Autoregressive(made, Affine(bound=30.0), inverse="compiled").float()
     with torch.no_grad():
@@ -549,8 +549,8 @@ def test_gradients_in_single_precision(
         assert (actual - wanted).norm() <= 1e-4 * wanted.norm()
 
 
-def test_precision_that_changes_on_the_way_is_refused() -> None:
-    """What is saved for the way back is read by address."""
+def test_precision_that_changes_before_the_backward_pass_is_refused() -> None:
+    """What is saved for the backward pass is read by address."""
     kernels, _ = _pair(4, (6,), count=2)
     kernels.float()
     x, ladj = kernels(randn(5, 4).float())

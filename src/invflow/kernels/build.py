@@ -4,8 +4,8 @@ This module stands alone, so that the build hook can load it by its path: it imp
 invflow, and no torch.
 
 Beside the library lies a stamp that names its sources and its own bytes. Where the sources are
-there too, as in an editable install, a library of other sources, or for another kind of system, is
-made anew.
+there too, as in an editable install, a library of other sources or for another kind of computer is
+compiled again.
 """
 
 from __future__ import annotations

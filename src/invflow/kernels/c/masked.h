@@ -31,7 +31,7 @@ static int64_t together(const Network *net, int64_t layer, int64_t unit, int64_t
         same++;
     if (same < 4)
         return smaller(GROUP, left);
-    if (WIDE == 4 && same > GROUP) /* groups of four have enough sums under way there */
+    if (WIDE == 4 && same > GROUP) /* four rows by WIDE registers keep it busy */
         return smaller(GROUP, (same + 1) / 2);
     return smaller(GROUP, same);
 }
