@@ -255,7 +255,8 @@ def test_a_folder_that_cannot_be_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(build.tempfile, "TemporaryDirectory", refused)
-        with pytest.raises(OSError, match="Read-only"):
+        said = f"cannot be written to {library.parent}: Read-only file system"
+        with pytest.raises(build.BuildError, match=said):
             build.current(sources, library)
     build.current(sources, library)
     monkeypatch.setattr(build.tempfile, "TemporaryDirectory", refused)

@@ -82,16 +82,20 @@ def build(sources: Path, library: Path) -> None:
         library: the file to write.
 
     Raises:
-        BuildError: there is no compiler, or it fails.
-        OSError: a file cannot be read or written.
+        BuildError: there is no compiler, it fails, or the file cannot be written.
+        OSError: a source cannot be read.
     """
     digest = _digest(sources)
-    with tempfile.TemporaryDirectory(prefix=f"{library.stem}-", dir=library.parent) as folder:
-        made, mark = Path(folder, library.name), Path(folder, "stamp")
-        about = _compile(sources, made) | {"sources": digest, "library": _sha256(made)}
-        mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        made.replace(library)
-        mark.replace(stamp(library))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{library.stem}-", dir=library.parent) as folder:
+            made, mark = Path(folder, library.name), Path(folder, "stamp")
+            about = _compile(sources, made) | {"sources": digest, "library": _sha256(made)}
+            mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            made.replace(library)
+            mark.replace(stamp(library))
+    except OSError as error:
+        where = f"the library cannot be written to {library.parent}"
+        raise BuildError(f"{where}: {error.strerror}") from error
 
 
 def current(sources: Path, library: Path) -> None:
@@ -99,7 +103,7 @@ def current(sources: Path, library: Path) -> None:
 
     Raises:
         BuildError: it is not, and cannot be made.
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read.
     """
     if not sources.is_dir():
         if (flaw := _flaw(library)) is not None:
