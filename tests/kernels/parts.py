@@ -71,7 +71,9 @@ def missing(variant: str) -> str | None:
         return str(error)
     if (why := library.reason()) is not None:
         return why
+    asked = ctypes.CDLL(str(build.LIBRARY)).invflow_variant
+    asked.restype = ctypes.c_char_p
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INVFLOW_KERNELS", variant)
-        found = library._loaded().invflow_variant()
+        found = asked()
     return None if found else f"this processor does not run {variant}"

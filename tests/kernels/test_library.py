@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import platform
 import shutil
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -73,6 +76,19 @@ def test_kernels_by_name_and_precision() -> None:
             assert written.value == bits + number
         rate = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64)(library.address("rate", dtype))
         assert rate(3) == 3.0
+
+
+def test_the_variant_is_chosen_once() -> None:
+    """The library itself; what is set after the first call would be another one, or none."""
+    code = """
+import os, torch
+from invflow.kernels.cpu import library
+before = library.variant()
+os.environ["INVFLOW_KERNELS"] = "off"
+assert library.variant() == before and library.address("map", torch.float64)
+"""
+    environment = {name: os.environ[name] for name in os.environ if name != "INVFLOW_KERNELS"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, check=True)
 
 
 def test_a_wheel_needs_no_sources(package: Path) -> None:

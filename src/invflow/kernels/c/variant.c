@@ -15,16 +15,19 @@
 #include "parallel.h"
 #include "sweep.h"
 
+/* Return the number of a piece of work that no other thread takes. */
 static int64_t take(Record *record)
 {
     return __atomic_fetch_add(&record->taken, 1, __ATOMIC_RELAXED);
 }
 
+/* Count a piece of work as done: who has waited for it can read what it wrote. */
 static void finish(Record *record)
 {
     __atomic_fetch_add(&record->done, 1, __ATOMIC_RELEASE);
 }
 
+/* Let no thread wait any more for what this one has taken and cannot do. */
 static void fail(Record *record)
 {
     __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);

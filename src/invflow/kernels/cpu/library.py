@@ -9,6 +9,7 @@ import platform
 import warnings
 from functools import cache
 from importlib import metadata
+from typing import NamedTuple
 
 import torch
 
@@ -24,6 +25,13 @@ class Kernels(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("map", "pull", "gradients", "rate")]
 
 
+class Loaded(NamedTuple):
+    """A variant, and its kernels by the bits of their precision: as chosen once and for all."""
+
+    variant: str
+    kernels: dict[int, Kernels]
+
+
 def reason() -> str | None:
     """Return why there is no library that can be used, None if there is one.
 
@@ -35,7 +43,7 @@ def reason() -> str | None:
 
 def variant() -> str:
     """Return the variant of the kernels that runs on this processor: "avx2", "avx512" or "neon"."""
-    return _loaded().invflow_variant().decode()
+    return _loaded().variant
 
 
 @cache
@@ -47,10 +55,10 @@ def address(name: str, dtype: torch.dtype) -> int:
             measures products: see `variant.c`.
         dtype: its precision, single or double.
     """
-    return getattr(_loaded().invflow_kernels(torch.finfo(dtype).bits).contents, name)
+    return getattr(_loaded().kernels[torch.finfo(dtype).bits], name)
 
 
-def _loaded() -> ctypes.CDLL:
+def _loaded() -> Loaded:
     found = _library()
     if isinstance(found, str):
         raise RuntimeError(f"there are no kernels: {found}")
@@ -58,8 +66,8 @@ def _loaded() -> ctypes.CDLL:
 
 
 @cache
-def _library() -> ctypes.CDLL | str:
-    """Return the library, or why there is none."""
+def _library() -> Loaded | str:
+    """Return what was loaded, or why nothing was."""
     wanted = os.environ.get("INVFLOW_KERNELS", "")
     if wanted == "off":
         return "INVFLOW_KERNELS=off"
@@ -73,8 +81,9 @@ def _library() -> ctypes.CDLL | str:
         library = _checked(ctypes.CDLL(str(build.LIBRARY)))
     except (build.BuildError, OSError, AttributeError) as error:
         return _warned(str(error), _remedy())
-    if library.invflow_variant() is not None:
-        return library
+    if (name := library.invflow_variant()) is not None:
+        found = {bits: library.invflow_kernels(bits).contents for bits in build.PRECISIONS.values()}
+        return Loaded(name.decode(), found)
     if wanted:
         why = f"INVFLOW_KERNELS={wanted}, which this processor or this build of the library lacks"
         return _warned(why, "Unset it")
