@@ -31,9 +31,9 @@ oldest newest:
 	PYTHON=$(PYTHON) .ci/versions $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest src/invflow/kernels/libinvflow*
 
-# The environment is made anew only when what it is made from has changed.
+# The environment is made again only when what it is made from has changed.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"

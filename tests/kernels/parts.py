@@ -14,7 +14,7 @@ from invflow.kernels import build
 from invflow.kernels.cpu import library
 
 #: The variants that there are for this kind of processor.
-VARIANTS = list(build.VARIANTS.get(build._family(), {}))
+VARIANTS = list(build.variants())
 
 
 class Parts:
@@ -55,7 +55,7 @@ class Parts:
 def _compiled(variant: str, bits: int, folder: Path) -> ctypes.CDLL:
     real = {bits: name for name, bits in build.PRECISIONS.items()}[bits]
     made = folder / f"{variant}_{bits}.so"
-    flags = [*build.FLAGS, *build.VARIANTS[build._family()][variant]]
+    flags = [*build.FLAGS, *build.variants()[variant]]
     defined = [f"-DREAL={real}", f"-DREAL_BITS={bits}"]
     source = ["-I", str(build.SOURCES), "-shared", str(Path(__file__).with_suffix(".c"))]
     build._run([*build._compiler(), *flags, *defined, *source, "-o", str(made), "-lm"])
@@ -71,7 +71,9 @@ def missing(variant: str) -> str | None:
         return str(error)
     if (why := library.reason()) is not None:
         return why
+    asked = ctypes.CDLL(str(build.LIBRARY)).invflow_variant
+    asked.restype = ctypes.c_char_p
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INVFLOW_KERNELS", variant)
-        found = library._loaded().invflow_variant()
+        found = asked()
     return None if found else f"this processor does not run {variant}"

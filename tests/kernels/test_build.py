@@ -115,7 +115,7 @@ CHANGES: list[Change] = [_edit, _add, _truncate, _flip, _remove, _unstamp, _scri
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_library_is_made_anew_when_it_is_not_of_the_sources(
+def test_a_library_is_compiled_again_when_it_is_not_of_the_sources(
     change: Change, sources: Path, library: Path
 ) -> None:
     build.current(sources, library)
@@ -165,23 +165,19 @@ def test_no_compiler(
 
 
 @pytest.mark.parametrize(
-    ("told", "error", "said"),
+    ("named", "said"),
     [
-        ("/nowhere/cc", OSError, "/nowhere/cc"),
-        ("cc 'x", build.BuildError, "CC must be a command, got"),
-        ("false", build.BuildError, "false .* failed"),
+        ("/nowhere/cc", "compiler /nowhere/cc cannot be run: No such file"),
+        ("/", "compiler / cannot be run: Permission denied"),
+        ("cc 'x", "CC must be a command, got"),
+        ("false", "false .* failed:\nexit status 1"),
     ],
 )
-def test_a_compiler_that_is_none(
-    told: str,
-    error: type[Exception],
-    said: str,
-    sources: Path,
-    library: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_compiler_that_is_not_one(
+    named: str, said: str, sources: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CC", told)
-    with pytest.raises(error, match=said):
+    monkeypatch.setenv("CC", named)
+    with pytest.raises(build.BuildError, match=said):
         build.current(sources, library)
     assert not library.exists()
 
@@ -215,6 +211,32 @@ def test_flags_that_a_compiler_does_not_know(
     assert json.loads(build.stamp(library).read_text())["variants"] == ["avx2"]
 
 
+def test_an_empty_name_is_none(
+    sources: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", " ")
+    build.build(sources, library)
+    assert library.is_file()
+
+
+@pytest.mark.parametrize("changed", ["system", "processor"])
+def test_a_library_for_another_kind_of_computer_is_compiled_again(
+    changed: str, sources: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that two of them share: the one cannot load what the other made."""
+    made = list[Path]()
+    build.current(sources, library)
+    monkeypatch.setattr(build, "build", lambda _, library: made.append(library))
+    build.current(sources, library)
+    assert made == []
+    if changed == "system":
+        monkeypatch.setattr(sys, "platform", "other")
+    else:
+        monkeypatch.setattr(build, "_family", lambda: "other")
+    build.current(sources, library)
+    assert made == [library]
+
+
 def test_a_command_with_arguments(
     sources: Path, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +255,8 @@ def test_a_folder_that_cannot_be_written(
 
     with monkeypatch.context() as patch:
         patch.setattr(build.tempfile, "TemporaryDirectory", refused)
-        with pytest.raises(OSError, match="Read-only"):
+        said = f"cannot be written to {library.parent}: Read-only file system"
+        with pytest.raises(build.BuildError, match=said):
             build.current(sources, library)
     build.current(sources, library)
     monkeypatch.setattr(build.tempfile, "TemporaryDirectory", refused)

@@ -6,8 +6,11 @@ import copy
 import ctypes
 import gc
 import math
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pytest
@@ -54,7 +57,7 @@ def _pair(
 
 @contextmanager
 def _all_threads(count: int = 2) -> Iterator[None]:
-    """Share all work, however little, among so many threads."""
+    """Share all work, however little, among a number of threads."""
     before = threads.AWAKE, threads.ASLEEP, torch.get_num_threads()
     try:
         threads.AWAKE = threads.ASLEEP = 1e-9
@@ -245,7 +248,7 @@ def test_one_result_alone_may_be_used(inverse: bool) -> None:
         assert_close(grads[0], grads[1], 1e-10)
 
 
-def test_weights_that_change_before_the_way_back_are_noticed() -> None:
+def test_weights_that_change_before_the_backward_pass_are_noticed() -> None:
     kernels, _ = _pair(4, (6,), count=2)
     x, ladj = kernels(randn(5, 4))
     with torch.no_grad():
@@ -345,7 +348,7 @@ def test_subclasses_and_hooks_are_called() -> None:
 
 @pytest.mark.parametrize("others", [1, 3])
 def test_what_else_a_call_runs_is_run(others: int) -> None:
-    """Hooks on the way back, and a forward of the object's own."""
+    """Backward hooks, and a forward of the object's own."""
     flow, called = _pair(4, (6,), count=others + 1)[0], []
     first = flow.transforms[0]
     first.register_full_backward_hook(lambda *_: called.append("hook"))
@@ -383,7 +386,7 @@ def test_batched_gradients_of_the_pass() -> None:
 
 
 def test_a_tile_that_is_not_full_adds_nothing() -> None:
-    """Whatever becomes of the columns that stand for nothing, even if it is infinite."""
+    """Whatever its columns beyond the batch come to, even if it is infinite."""
     made = MADE(40, (0.0, 0.0), (80,), activation="relu")
     transform = Autoregressive(made, Affine(bound=30.0), inverse="compiled").float()
     with torch.no_grad():
@@ -461,6 +464,63 @@ def test_work_is_shared_by_as_many_threads_as_asked_for(
     assert [record for _, record in taken] == [17] * 6
 
 
+def test_where_no_thread_can_be_started_the_caller_does_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And no thread that comes later runs what is over, whose record is gone."""
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    taken: list[int] = []
+    together = threading.Barrier(2, timeout=60)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int64)
+    def kernel(record: int) -> None:
+        taken.append(record)
+        if record > 17:
+            together.wait()
+
+    monkeypatch.setattr(threads, "_PROCESS", -1)
+    threads._pool.cache_clear()
+    address = ctypes.cast(kernel, ctypes.c_void_p).value
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        threads.run(address, 17, 3)
+    assert taken == [17]
+    threads.run(address, 18, 2)
+    threads._pool(os.getpid(), torch.get_num_threads()).shutdown()
+    assert taken == [17, 18, 18]
+    threads._pool.cache_clear()
+
+
+def test_an_interrupted_call_waits_for_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, done = threading.get_ident(), list[int]()
+    begun, wait = threading.Event(), threads.wait
+    waits: list[object] = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_int64)
+    def kernel(record: int) -> None:
+        if threading.get_ident() == caller:
+            begun.wait(60)
+            return
+        begun.set()
+        time.sleep(0.2)
+        done.append(record)
+
+    def interrupted(turns: Sequence[Future[None]]) -> None:
+        waits.append(turns)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        wait(turns)
+
+    monkeypatch.setattr(threads, "_PROCESS", -1)
+    monkeypatch.setattr(threads, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(ctypes.cast(kernel, ctypes.c_void_p).value, 17, 2)
+    assert done == [17]
+
+
 @pytest.mark.parametrize("pooled", [False, True])
 def test_both_kinds_of_threads_give_the_same(pooled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if pooled:
@@ -489,8 +549,8 @@ def test_gradients_in_single_precision(
         assert (actual - wanted).norm() <= 1e-4 * wanted.norm()
 
 
-def test_precision_that_changes_on_the_way_is_refused() -> None:
-    """What is saved for the way back is read by address."""
+def test_precision_that_changes_before_the_backward_pass_is_refused() -> None:
+    """What is saved for the backward pass is read by address."""
     kernels, _ = _pair(4, (6,), count=2)
     kernels.float()
     x, ladj = kernels(randn(5, 4).float())

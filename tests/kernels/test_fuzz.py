@@ -53,14 +53,21 @@ def test_any_record(case: fuzz.Case) -> None:
     fuzz.check(case)
 
 
-@pytest.mark.parametrize("order", [[0, 0, 1], [0, 1, 3], [0, 1, -1], [2**40, 1, 2]])
-@pytest.mark.parametrize("inverse", [False, True])
-def test_an_order_that_is_not_a_permutation_is_refused(inverse: bool, order: list[int]) -> None:
-    case = fuzz.Case(
+def _orders(order: list[int], inverse: bool) -> fuzz.Case:
+    return fuzz.Case(
         features=3, hidden=[[0, 1, 2]], residual=False, skip=False, activation=0, map=fuzz.AFFINE,
         bound=2.0, input_bound=math.inf, inverse=inverse, dtype="float32", batch=130,
-        orders=[None, order], context=False, threads=2, shares=0, seed=0,
+        orders=[None, order], context=False, threads=3, shares=0, seed=0,
     )  # fmt: skip
+
+
+BAD = [[0, 0, 1], [0, 1, 3], [0, 1, -1], [2**40, 1, 2]]
+
+
+@pytest.mark.parametrize("order", BAD)
+@pytest.mark.parametrize("inverse", [False, True])
+def test_an_order_that_is_not_a_permutation_is_refused(inverse: bool, order: list[int]) -> None:
+    case = _orders(order, inverse)
     memory = fuzz.Memory(case)
     record = fuzz.record_of(case, fuzz.transforms(case), memory)
     record.value = memory.given(fuzz.inputs(case)[0])
@@ -70,6 +77,21 @@ def test_an_order_that_is_not_a_permutation_is_refused(inverse: bool, order: lis
     assert (record.failed, record.done) == (1, 0)
     assert np.isnan(result).all()
     assert np.isnan(ladj).all()
+    memory.check()
+
+
+@pytest.mark.parametrize("order", BAD)
+@pytest.mark.parametrize("shares", [0, 1, 2])
+@pytest.mark.parametrize("kernel", ["pull", "gradients"])
+def test_no_thread_waits_for_one_that_has_refused_an_order(
+    kernel: str, shares: int, order: list[int]
+) -> None:
+    case = _orders(order, False)
+    memory = fuzz.Memory(case)
+    record = fuzz.record_of(case, fuzz.transforms(case), memory)
+    record.shares, record.sums, record.pieces = shares, 3 * (shares > 1), 4
+    fuzz.run(kernel, case, record)  # which reads and writes no numbers
+    assert (record.failed, record.done) == (1, 0)
     memory.check()
 
 

@@ -1,11 +1,14 @@
-"""The library when it is first asked for: loaded if it can be, and said why if not."""
+"""The library when it is first needed: loaded, or a warning says why not."""
 
 from __future__ import annotations
 
 import ctypes
 import json
+import os
 import platform
 import shutil
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -49,8 +52,8 @@ def _installed(package: Path) -> None:
     shutil.rmtree(build.SOURCES)
 
 
-def _told() -> str:
-    """Return what is said once, and is the reason from then on."""
+def _warning() -> str:
+    """Return the warning, which appears once; later calls return its reason."""
     with pytest.warns(RuntimeWarning, match="PyTorch takes their place") as said:
         why = library.reason()
     assert why is not None
@@ -73,6 +76,19 @@ def test_kernels_by_name_and_precision() -> None:
             assert written.value == bits + number
         rate = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int64)(library.address("rate", dtype))
         assert rate(3) == 3.0
+
+
+def test_the_variant_is_chosen_once() -> None:
+    """The library itself; what is set after the first call would be another one, or none."""
+    code = """
+import os, torch
+from invflow.kernels.cpu import library
+before = library.variant()
+os.environ["INVFLOW_KERNELS"] = "off"
+assert library.variant() == before and library.address("map", torch.float64)
+"""
+    environment = {name: os.environ[name] for name in os.environ if name != "INVFLOW_KERNELS"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, check=True)
 
 
 def test_a_wheel_needs_no_sources(package: Path) -> None:
@@ -114,25 +130,37 @@ def test_a_variant_by_name_that_this_processor_lacks(
     package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small.sources(build.SOURCES, variant="(void *)0")
-    monkeypatch.setenv("INVFLOW_KERNELS", "avx1024")
-    assert "INVFLOW_KERNELS=avx1024 is not for this processor. Unset it." in _told()
+    name = next(iter(build.variants()))
+    monkeypatch.setenv("INVFLOW_KERNELS", name)
+    assert (
+        f"INVFLOW_KERNELS={name}, which this processor or this build of the library" in _warning()
+    )
+
+
+@pytest.mark.parametrize("name", ["avx1024", "OFF", " avx2"])
+def test_a_variant_that_does_not_exist(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVFLOW_KERNELS", name)
+    names = ", ".join(build.variants())
+    assert f"INVFLOW_KERNELS must be one of {names}, off, got {name!r}. Unset it." in _warning()
+    assert not build.LIBRARY.exists()
 
 
 def test_a_checkout_without_a_compiler(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(package))
-    said = _told()
+    said = _warning()
     assert "neither cc nor gcc nor clang" in said
-    assert "they are compiled when Python next starts" in said
+    assert "the next start of Python compiles them" in said
+    assert said.endswith("set INVFLOW_KERNELS=off.")
 
 
 def test_a_compiler_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "false")
-    assert "failed" in _told()
+    assert "false -E -x c /dev/null failed:\nexit status 1." in _warning()
 
 
 def test_sources_that_cannot_be_compiled() -> None:
     (build.SOURCES / "variant.c").write_text("nonsense\n")
-    assert "nonsense" in _told()
+    assert "nonsense" in _warning()
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,12 +168,12 @@ def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> Non
         raise OSError(30, "Read-only file system", str(build.LIBRARY.parent))
 
     monkeypatch.setattr(build.tempfile, "TemporaryDirectory", refused)
-    assert "Read-only file system" in _told()
+    assert "Read-only file system" in _warning()
 
 
 def test_a_wheel_that_was_built_without_a_compiler(package: Path) -> None:
     shutil.rmtree(build.SOURCES)
-    said = _told()
+    said = _warning()
     assert "the package was built without a working C compiler" in said
     assert "Install a C compiler (gcc or clang), and then: pip install --force-reinstall" in said
 
@@ -162,27 +190,27 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def test_a_damaged_file_is_not_loaded(damage: str, package: Path) -> None:
     _installed(package)
     build.LIBRARY.write_bytes(DAMAGES[damage](build.LIBRARY.read_bytes()))
-    said = _told()
+    said = _warning()
     assert f"{build.LIBRARY} is damaged" in said
     assert "pip install" in said
 
 
-def test_a_file_that_is_no_library(package: Path) -> None:
+def test_a_file_that_is_not_a_library(package: Path) -> None:
     _installed(package)
     build.LIBRARY.write_text("of another world")
     about = {"library": build._sha256(build.LIBRARY)}
     build.stamp(build.LIBRARY).write_text(json.dumps(about))
-    assert "libinvflow.so" in _told()
+    assert "libinvflow.so" in _warning()
 
 
 def test_records_of_another_version(package: Path) -> None:
     small.sources(build.SOURCES, abi=8)
-    assert "is of another version of invflow" in _told()
+    assert "is of another version of invflow" in _warning()
 
 
 def test_a_library_that_lacks_a_function() -> None:
     (build.SOURCES / "library.c").write_text("int invflow_other(void) { return 0; }\n")
-    assert "invflow_abi" in _told()
+    assert "invflow_abi" in _warning()
 
 
 @pytest.mark.parametrize(
@@ -190,10 +218,14 @@ def test_a_library_that_lacks_a_function() -> None:
     [
         ({"url": "file:///home/me/invflow", "dir_info": {}}, " file:///home/me/invflow"),
         (
-            {"url": "https://example.org/invflow", "vcs_info": {"vcs": "git"}},
-            " git+https://example.org/invflow",
+            {
+                "url": "https://example.org/invflow",
+                "vcs_info": {"vcs": "git", "requested_revision": "main", "commit_id": "c0ffee"},
+            },
+            " git+https://example.org/invflow@c0ffee",
         ),
         ({"url": "file:///tmp/invflow.whl", "archive_info": {}}, " invflow"),
+        ({"url": "file:///tmp/invflow.tar.gz", "archive_info": {}}, " file:///tmp/invflow.tar.gz"),
         (None, " invflow"),
     ],
 )
@@ -201,9 +233,9 @@ def test_the_remedy_names_where_the_package_came_from(
     origin: object, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(build.SOURCES)
-    told = SimpleNamespace(read_text=lambda name: json.dumps(origin) if origin else None)
-    monkeypatch.setattr(metadata, "distribution", lambda name: told)
-    assert _told().endswith(f"--no-binary invflow{expected}.")
+    installed = SimpleNamespace(read_text=lambda name: json.dumps(origin) if origin else None)
+    monkeypatch.setattr(metadata, "distribution", lambda name: installed)
+    assert f"--no-binary invflow{expected}. To do" in _warning()
 
 
 def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +244,7 @@ def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.Monk
 
     shutil.rmtree(build.SOURCES)
     monkeypatch.setattr(metadata, "distribution", unknown)
-    assert _told().endswith("--no-binary invflow invflow.")
+    assert "--no-binary invflow invflow. To do" in _warning()
 
 
 def test_nothing_is_said_where_all_is_well() -> None:
@@ -223,7 +255,7 @@ def test_nothing_is_said_where_all_is_well() -> None:
 
 @pytest.mark.parametrize("name", ["avx512", "avx2", "neon"])
 def test_a_variant_by_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library itself, which runs the variant that is asked for or none."""
+    """The library itself, which runs the requested variant or none."""
     monkeypatch.undo()
     monkeypatch.setenv("INVFLOW_KERNELS", name)
     _forget()

@@ -71,7 +71,7 @@ def test_what_is_spare_has_a_bound() -> None:
 
 
 def test_gradients_may_be_kept_over_steps() -> None:
-    """What a step gives away is not written to by the next."""
+    """A step does not write to what the one before returned."""
     from invflow import IAF
 
     flow = IAF(16, 0, 2, (256, 256))

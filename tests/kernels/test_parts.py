@@ -106,7 +106,8 @@ def test_elementary_functions_far_out(
 def test_activations_and_their_slopes(name: str, parts: Parts) -> None:
     random = _random(parts, 601)
     fixed = np.array([-600.0, -60.0, -0.0, 0.0, 19.99, 20.0, 20.01, 60.0, 600.0])
-    points = np.concatenate([random * 4, random * 1e-5, fixed]).astype(parts.dtype)
+    far = np.finfo(parts.dtype).max / 10.0 ** np.array([[0], [1], [18], [30]]) * [-1, 1]
+    points = np.concatenate([random * 4, random * 1e-5, fixed, far.ravel()]).astype(parts.dtype)
     points = np.resize(points, -(-len(points) // parts.columns) * parts.columns)
     code, values, slopes = chain.ACTIVATIONS.index(name), np.empty_like(points), points * 0 + 1
     parts("activate", code, points, values, len(points))

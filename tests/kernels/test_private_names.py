@@ -111,7 +111,7 @@ def test_without_it_all_results_are_right(name: str, said: dict[str, str]) -> No
 
 
 def test_they_stand_in_one_file() -> None:
-    """But for the threads of the kernels, which PyTorch's own library is asked for."""
+    """Except the name of the library in which the kernels find OpenMP."""
     found = set[str]()
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

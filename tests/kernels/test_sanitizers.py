@@ -67,7 +67,7 @@ def checked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Checked(request.param, library)
 
 
-@pytest.mark.parametrize("variant", list(build.VARIANTS[build._family()]))
+@pytest.mark.parametrize("variant", list(build.variants()))
 def test_no_complaints(variant: str, checked: Checked) -> None:
     question = ["gcc", f"-print-file-name={SANITIZERS[checked.sanitizer]}"]
     found = subprocess.run(question, capture_output=True, text=True, check=True)

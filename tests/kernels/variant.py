@@ -86,7 +86,7 @@ def main(variant: str, folder: str) -> None:
     """Check a variant, and write its results."""
     os.environ["INVFLOW_KERNELS"] = variant
     if library.variant() != variant:
-        raise RuntimeError(f"asked for {variant}, got {library.variant()}")
+        raise RuntimeError(f"wanted {variant}, got {library.variant()}")
     threads.AWAKE = threads.ASLEEP = 1e-9
     found = {}
     for case in CASES:

@@ -4,7 +4,8 @@ This module stands alone, so that the build hook can load it by its path: it imp
 invflow, and no torch.
 
 Beside the library lies a stamp that names its sources and its own bytes. Where the sources are
-there too, as in an editable install, a library of other sources is made anew.
+there too, as in an editable install, a library of other sources or for another kind of computer is
+compiled again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "current",
     "stamp",
     "supported",
+    "variants",
     "wheel_tag",
 ]
 
@@ -63,7 +65,12 @@ class BuildError(Exception):
 
 def supported() -> bool:
     """Return whether there are kernels for this system and processor at all."""
-    return sys.platform in ("linux", "darwin") and sys.maxsize > 2**32 and _family() in VARIANTS
+    return sys.platform in ("linux", "darwin") and sys.maxsize > 2**32 and bool(variants())
+
+
+def variants() -> dict[str, list[str]]:
+    """Return the variants for this processor's family, the best one first, and their flags."""
+    return VARIANTS.get(_family(), {})
 
 
 def build(sources: Path, library: Path) -> None:
@@ -75,16 +82,20 @@ def build(sources: Path, library: Path) -> None:
         library: the file to write.
 
     Raises:
-        BuildError: there is no compiler, or it fails.
-        OSError: a file cannot be read or written, or the compiler cannot be run.
+        BuildError: there is no compiler, it fails, or the file cannot be written.
+        OSError: a source cannot be read.
     """
     digest = _digest(sources)
-    with tempfile.TemporaryDirectory(prefix=f"{library.stem}-", dir=library.parent) as folder:
-        made, mark = Path(folder, library.name), Path(folder, "stamp")
-        about = _compile(sources, made) | {"sources": digest, "library": _sha256(made)}
-        mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        made.replace(library)
-        mark.replace(stamp(library))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{library.stem}-", dir=library.parent) as folder:
+            made, mark = Path(folder, library.name), Path(folder, "stamp")
+            about = _compile(sources, made) | {"sources": digest, "library": _sha256(made)}
+            mark.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            made.replace(library)
+            mark.replace(stamp(library))
+    except OSError as error:
+        where = f"the library cannot be written to {library.parent}"
+        raise BuildError(f"{where}: {error.strerror}") from error
 
 
 def current(sources: Path, library: Path) -> None:
@@ -92,7 +103,7 @@ def current(sources: Path, library: Path) -> None:
 
     Raises:
         BuildError: it is not, and cannot be made.
-        OSError: a file cannot be read or written, or the compiler cannot be run.
+        OSError: a file cannot be read.
     """
     if not sources.is_dir():
         if (flaw := _flaw(library)) is not None:
@@ -133,10 +144,13 @@ def _compile(sources: Path, library: Path) -> dict[str, object]:
     compiler = _compiler()
     nothing = ["-E", "-x", "c", os.devnull]
     _run([*compiler, *nothing])
-    variants = VARIANTS[_family()].items()
-    known = {name: flags for name, flags in variants if _succeeds([*compiler, *flags, *nothing])}
+    known = {
+        name: flags
+        for name, flags in variants().items()
+        if _succeeds([*compiler, *flags, *nothing])
+    }
     if not known:
-        raise BuildError(f"{shlex.join(compiler)} compiles for none of {', '.join(dict(variants))}")
+        raise BuildError(f"{shlex.join(compiler)} compiles for none of {', '.join(variants())}")
     system = [f"-mmacosx-version-min={MACOS}"] if sys.platform == "darwin" else []
     listed = " ".join(f"VARIANT({name})" for name in known)
     jobs = [("library.c", "library.o", [f"-DVARIANTS={listed}"])]
@@ -159,11 +173,11 @@ def _compile(sources: Path, library: Path) -> dict[str, object]:
 
 def _compiler() -> list[str]:
     """Return the command of the C compiler."""
-    if told := os.environ.get("CC"):
+    if named := os.environ.get("CC", "").strip():
         try:
-            return shlex.split(told)
+            return shlex.split(named)
         except ValueError as error:
-            raise BuildError(f"CC must be a command, got {told!r}: {error}") from error
+            raise BuildError(f"CC must be a command, got {named!r}: {error}") from error
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return [found]
@@ -171,20 +185,26 @@ def _compiler() -> list[str]:
 
 
 def _succeeds(command: Sequence[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return _output(command).returncode == 0
 
 
 def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        done = _output(command)
+    except OSError as error:
+        raise BuildError(f"the C compiler {command[0]} cannot be run: {error.strerror}") from error
     if done.returncode:
-        said = "\n".join(done.stderr.strip().splitlines()[:10])
-        raise BuildError(f"{shlex.join(command)} failed:\n{said}")
+        said = done.stderr.strip() or f"exit status {done.returncode}"
+        lines = "\n".join(said.splitlines()[:10])
+        raise BuildError(f"{shlex.join(command)} failed:\n{lines}")
 
 
 def _version(compiler: Sequence[str]) -> str:
-    command = [*compiler, "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    return done.stdout.partition("\n")[0]
+    return _output([*compiler, "--version"]).stdout.partition("\n")[0]
+
+
+def _output(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
 
 
 def _stale(sources: Path, library: Path) -> bool:
@@ -209,9 +229,10 @@ def _about(library: Path) -> dict[str, object]:
 
 
 def _digest(sources: Path) -> str:
-    """Return what stands for all that a library is made from."""
-    files = [*sources.glob("*.c"), *sources.glob("*.h"), Path(__file__)]
-    return _hash(part for file in sorted(files) for part in (file.name.encode(), file.read_bytes()))
+    """Return a digest of all that a library is made from, and of what it is made for."""
+    files = sorted([*sources.glob("*.c"), *sources.glob("*.h"), Path(__file__)])
+    parts = (part for file in files for part in (file.name.encode(), file.read_bytes()))
+    return _hash([sys.platform.encode(), _family().encode(), *parts])
 
 
 def _sha256(file: Path) -> str:

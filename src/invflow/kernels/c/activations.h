@@ -45,7 +45,7 @@ static void activate(int64_t name, const real *before, real *values, int64_t cou
         VALUE(logistic(x));
         break;
     case SILU:
-        VALUE(x * logistic(x));
+        VALUE(x / (1 + exponential(-x))); /* not x times a logistic, whose least value is not 0 */
         break;
     case SOFTPLUS: /* above 20 as PyTorch: the straight line */
         VALUE(choose(x > 20, x, softplus(x)));
@@ -83,7 +83,10 @@ static void pull_activation(int64_t name, real *cotangents, const real *before, 
         });
         break;
     case SILU:
-        SLOPE(logistic(x) + logistic(x) * x * logistic(-x));
+        EACH(before, count, {
+            const Vector gate = 1 / (1 + exponential(-x)), rest = 1 / (1 + exponential(x));
+            store(cotangents + i, load(cotangents + i) * (gate + gate * x * rest));
+        });
         break;
     case SOFTPLUS:
         SLOPE(logistic(x));

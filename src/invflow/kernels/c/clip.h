@@ -1,6 +1,6 @@
 /* What a conditioner reads of features, and the slope of that: see conditioners/soft_clip.py.
 
-   Most registers hold nothing that is far out, and are done once that is known. */
+   Most registers hold no number beyond the knee, and are left as they are. */
 #ifndef INVFLOW_CLIP_H
 #define INVFLOW_CLIP_H
 

@@ -1,7 +1,7 @@
-/* Exponentials and what is made of them, a register at a time and to rounding.
+/* Exponentials and what is made of them, a register at a time, correct to a few roundings.
 
-   x = n log 2 + r with the smallest r; e^x = 2^n e^r, and e^r - 1 is a polynomial in r: the Taylor
-   series, as long as its last term can be seen. */
+   x = n log 2 + r with an integer n and the smallest r; e^x = 2^n e^r, and e^r - 1 is a polynomial
+   in r: the Taylor series, with as many terms as the precision can hold. */
 #ifndef INVFLOW_ELEMENTARY_H
 #define INVFLOW_ELEMENTARY_H
 
@@ -28,7 +28,7 @@ static const real FACTORIALS[] = {
     1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800,
 };
 
-/* 2^n, and e^r - 1; x is cut where 2^n or its inverse would overflow. */
+/* 2^n, and e^r - 1; x is clamped to where neither 2^n nor its inverse overflows. */
 typedef struct {
     Vector scale, rest;
 } Powers;
@@ -48,7 +48,7 @@ INLINE Powers powers(Vector x)
     return (Powers){(Vector)bits, r * r * series + r};
 }
 
-/* e^x; zero or infinity where it or its inverse would overflow. */
+/* e^x; infinity or zero where it or its inverse would overflow. */
 INLINE Vector exponential(Vector x)
 {
     const Powers p = powers(x);
@@ -57,7 +57,7 @@ INLINE Vector exponential(Vector x)
     return choose(x < (real)LOW, spread(0), value);
 }
 
-/* e^x - 1, with small results to rounding too; finite. */
+/* e^x - 1, as accurate near zero; finite, as x is clamped. */
 INLINE Vector exponential_less_one(Vector x)
 {
     const Powers p = powers(x);

@@ -1,9 +1,8 @@
-/* The gradients of biases and of masked matrices, over the whole batch.
+/* The gradients of biases and of masked matrices, over some tiles of the batch.
 
    Those of biases are sums of cotangents. Those of matrices are products of cotangents and
-   activations, taken in panels, which threads share: as many units of the source as a tile has
-   columns, with all units of the target that see any of them; or as many units of the target, with
-   all that they see, where that leaves less of a panel empty. */
+   activations, computed in panels: COLUMNS units of the source, with all units of the target that
+   see any of them; or COLUMNS units of the target, with all that they see. The caller chooses. */
 #ifndef INVFLOW_GRADIENTS_H
 #define INVFLOW_GRADIENTS_H
 
@@ -11,14 +10,14 @@
 #include "clip.h"
 #include "masked.h"
 
-/* What the gradients of one transform are made of: some tiles of the batch, the cotangents of all
-   that is computed in them, [tiles, units, columns], and the sums of those, [tiles, units]. */
+/* What the gradients of one transform are made of: the tiles first .. end - 1 of the batch, their
+   bars, [tiles, units, columns], and the sums of those over columns, [tiles, units]. */
 typedef struct {
     int64_t transform, first, end;
     const real *bars, *sums;
 } Pulled;
 
-/* Room for panels: a row for each unit of a layer, and for a square. */
+/* Memory for panels: rows for the units of a layer, and for transposed squares. */
 typedef struct {
     real *sums, *values, *turned;
 } Panels;
@@ -29,18 +28,18 @@ typedef struct {
     real *result;
 } Matrix;
 
-/* Write the sums over all tiles. */
+/* Write the sums over the tiles. */
 static void bias_gradients(const Network *net, const Pulled *of, real *result)
 {
     for (int64_t unit = 0; unit < net->computed; unit++) {
-        double whole = 0; /* there may be many tiles */
+        double whole = 0; /* in double precision, as there may be many tiles */
         for (int64_t t = 0; t < of->end - of->first; t++)
             whole += of->sums[t * net->computed + unit];
         result[unit] = (real)whole;
     }
 }
 
-/* Fill rows with what units low .. high - 1 of a source gave. */
+/* Fill rows with the values of units low .. high - 1 of a source, as its targets read them. */
 static void source_values(
     const Network *net, const Record *record, int64_t k, int64_t source, int64_t tile, int64_t low,
     int64_t high, real *out)
@@ -62,7 +61,7 @@ INLINE const real *bars_of(const Network *net, const Pulled *of, int64_t layer, 
     return of->bars + ((tile - of->first) * net->computed + computed_row(net, layer, 0)) * COLUMNS;
 }
 
-/* Tiles that are taken in one product: all but a last one that is not full go in pairs. */
+/* Tiles that are taken in one product: full ones in pairs, a partial one alone. */
 typedef struct {
     int64_t first, count, columns;
 } Tiles;

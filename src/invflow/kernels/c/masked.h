@@ -1,4 +1,4 @@
-/* Products with masked matrices: of a whole layer, and of its transpose.
+/* Products with masked matrices, and with their transposes, of whole layers.
 
    A matrix says how one layer, the target, reads another, the source. Units are sorted by degree,
    so that a unit of the target sees a prefix of the source, and a unit of the source is seen by a
@@ -21,8 +21,8 @@ INLINE int64_t larger(int64_t a, int64_t b)
 
 /* How many units of a layer, of `left` from this one on, to take in one product.
 
-   What the units of a group do not all see takes a product of its own for each of them. So units of
-   the same degree are groups, as even as can be, if there are enough of them. */
+   What only some units of a group see takes an extra product for each of these. So units of one
+   degree are grouped among themselves, as evenly as possible, if there are at least four. */
 static int64_t together(const Network *net, int64_t layer, int64_t unit, int64_t left)
 {
     const int64_t own = degree(net, layer, unit);
@@ -31,7 +31,7 @@ static int64_t together(const Network *net, int64_t layer, int64_t unit, int64_t
         same++;
     if (same < 4)
         return smaller(GROUP, left);
-    if (WIDE == 4 && same > GROUP) /* groups of four have enough sums under way there */
+    if (WIDE == 4 && same > GROUP) /* four rows by WIDE registers keep it busy */
         return smaller(GROUP, (same + 1) / 2);
     return smaller(GROUP, same);
 }

@@ -1,10 +1,20 @@
 /* What a record says, as the kernels use it: the network that all transforms have in common, the
-   tensors of one of them, and memory laid out by tiles.
+   tensors of one of them, and memory laid out by tiles. kernels/README.md draws a tile and explains
+   the words.
 
-   Layer 0 holds the features, the last one the outputs. Units are sorted by degree, and
-   starts[layer][d] of a layer's units are known when all features before d are, those of degree d
-   not counted. A tile holds a row for each unit: the layers lie below each other, layer l from row
-   tops[l] on. Where only what is computed is held, rows begin with layer 1. */
+   Layer 0 holds the features, the last one the outputs, which are the parameters of the univariate
+   map, feature by feature. The units of a layer are sorted by degree, and see units of the same
+   degree or a lower one: features 0, 1, ... have degrees 1, 2, ..., their outputs 0, 1, ...
+   starts[layer][d] is the number of units that a sweep has computed when it comes to feature d: of
+   layer 0 the features before d, of the others the units of degrees below d.
+
+   A tile holds COLUMNS elements of the batch and has a row for each unit: the layers lie below each
+   other, layer l from row tops[l] on. Memory comes in two kinds:
+
+   - "values" have the rows of all layers but the last: what is read of the features, and
+     activations.
+   - "sums" and "bars" have the rows of all layers but the features, so that they begin with layer 1
+     (see `computed_row`): pre-activations and parameters, and the cotangents of these. */
 #ifndef INVFLOW_NETWORK_H
 #define INVFLOW_NETWORK_H
 
@@ -12,7 +22,11 @@
 #include "record.h"
 
 typedef struct {
-    int64_t features, outputs, last, computed, panel;
+    int64_t features;
+    int64_t outputs;  /* of each feature */
+    int64_t last;     /* layer */
+    int64_t computed; /* rows: the units of all layers but the features */
+    int64_t panel;    /* features in a panel of a sweep */
     const int64_t *starts, *tops, *degrees;
     const Block *blocks;
     int64_t matrices, residual, activation;
@@ -25,13 +39,14 @@ typedef struct {
     const real *bias, *weight, *offset;
 } Transform;
 
-/* Some rows of the batch, those of one tile. */
+/* The rows of the batch that one tile holds. */
 typedef struct {
     int64_t begin, count;
 } Rows;
 
-enum { PANEL = 32 /* hidden units that a panel of features brings with it */ };
+enum { PANEL = 32 /* units of the widest hidden layer that belong to a panel of features */ };
 
+/* The number of a layer's units that a sweep has computed when it comes to a feature. */
 INLINE int64_t known(const Network *net, int64_t layer, int64_t feature)
 {
     return net->starts[layer * (net->features + 1) + feature];
@@ -114,7 +129,7 @@ static int orders_hold(const Record *record, int64_t *met)
     return 1;
 }
 
-/* Pre-activations and parameters of a transform in a tile. */
+/* The sums of a transform in a tile, which the forward pass has kept. */
 INLINE real *kept_at(const Network *net, const Record *record, int64_t k, int64_t tile)
 {
     return (real *)record->kept + (k * tiles(record) + tile) * net->computed * COLUMNS;

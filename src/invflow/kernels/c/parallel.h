@@ -1,4 +1,4 @@
-/* The direction in which all features are known: layer after layer, whole, and its reverse. */
+/* The direction in which all features are known, layer after layer, and its reverse. */
 #ifndef INVFLOW_PARALLEL_H
 #define INVFLOW_PARALLEL_H
 
@@ -9,7 +9,7 @@
 /* Turn z into x.
 
    point: z, in the order in which features are taken; sums: filled with pre-activations and
-   parameters; values: room for what is read of the features and of the hidden layers; ladj: the
+   parameters; values: memory for what is read of the features and for activations; ladj: the
    log-derivatives are added to it. */
 static void parallel(
     const Network *net, const Transform *of, real *point, real *sums, real *values, real *ladj,
@@ -38,8 +38,8 @@ static void parallel(
 /* Turn cotangents of x into those of z and of all layers.
 
    bar: cotangents of x, in order; bars: filled with those of pre-activations and parameters; read:
-   room for those of what was read of the features; ladj: those of the log-determinants; z, sums:
-   what there was on the forward pass. */
+   memory for those of what was read of the features; ladj: those of the log-determinants; z, sums:
+   those of the forward pass. */
 static void reverse_parallel(
     const Network *net, const Transform *of, real *bar, real *bars, real *read, const real *ladj,
     const real *z, const real *sums)

@@ -14,8 +14,8 @@ enum {
     DEPTH = 128 /* rows read at a time, so that they stay in the nearest cache */
 };
 
-/* A product of a group: out[i] += sum_k weights[i * across + k * along] values[k], taken over
-   several parts, as matrices that go through all tiles are. */
+/* A product: out[i] += sum_k weights[i * across + k * along] values[k], summed over several parts,
+   such as tiles. */
 typedef struct {
     const real *weights;
     int64_t across, along;
@@ -54,8 +54,8 @@ INLINE void group(const int rows, const int registers, real *out, int64_t column
             store(out + i * COLUMNS + v * LANES, sums[i][v]);
 }
 
-/* Registers across a group: where rows are few, more of them, as each sum waits for the one of the
-   row before. */
+/* Registers across a group: more of them where it has fewer rows, as each step of a sum waits for
+   the one before, and other sums must fill the time. */
 #define ACROSS(rows)                                                    \
     ((rows) >= 4 || WIDE == STRIPS ? WIDE                               \
      : WIDE * ((rows) == 1 ? 4 : 2) < STRIPS ? WIDE * ((rows) == 1 ? 4 : 2) \
@@ -67,8 +67,8 @@ INLINE void group(const int rows, const int registers, real *out, int64_t column
             group(rows, ACROSS(rows), out, c, of);                        \
         break
 
-/* Add a product to up to a group of rows, from column `left`, where a register that is that wide
-   begins, to `right` at least. */
+/* Add a product to up to GROUP rows, from column `left`, where a register must begin, to column
+   `right` or beyond. */
 INLINE void accumulate_columns(real *out, int64_t rows, Product of, int64_t left, int64_t right)
 {
     switch (rows) {
@@ -81,7 +81,7 @@ INLINE void accumulate_columns(real *out, int64_t rows, Product of, int64_t left
     }
 }
 
-/* Add a product of up to a group of rows, and up to DEPTH of those read. */
+/* Add a product to up to GROUP rows, of up to DEPTH rows that are read. */
 INLINE void accumulate_rows(
     real *out, int64_t rows, const real *weights, int64_t across, int64_t along,
     const real *values, int64_t count)
@@ -109,7 +109,7 @@ static void accumulate(
     }
 }
 
-/* Add a product to a whole group of rows, from column `left` to `right` at least. */
+/* Add a product to GROUP rows, from column `left` or before to column `right` or beyond. */
 INLINE void accumulate_group(real *out, Product of, int64_t left, int64_t right)
 {
     enum { HALF = WIDE / 2 * LANES };

@@ -41,8 +41,8 @@ typedef struct {
     void *partial;
     int64_t sums;
     double bound, input_bound;
-    /* Written to by all threads, by atomic operations: the numbers of pieces of work that are taken
-       and done, and whether one of them could not be done. */
+    /* Changed by all threads, atomically: the numbers of pieces of work that are taken and done,
+       and whether one could not be done. */
     int64_t taken, done, failed;
 } Record;
 

@@ -20,7 +20,7 @@ INLINE void add(real *to, const real *from, int64_t rows)
     add_numbers(to, from, rows * COLUMNS);
 }
 
-/* Set the columns to zero that stand for nothing. */
+/* Set to zero the columns beyond `count`, which hold no element of the batch. */
 static void clear_beyond(real *tile, int64_t rows, int64_t count)
 {
     for (int64_t row = 0; row < rows && count < COLUMNS; row++)
@@ -40,7 +40,7 @@ static void leave(const real *tile, real *batch, int64_t features, Rows rows)
     transpose(tile, COLUMNS, features, rows.count, batch + rows.begin * features, features);
 }
 
-/* Take features `first` and on of an order. */
+/* Copy features from the order of the batch to an order of their own, from its place `first` on. */
 static void arrange(
     real *to, const real *from, const int64_t *order, int64_t first, int64_t count)
 {
@@ -48,14 +48,14 @@ static void arrange(
         copy(to + d * COLUMNS, from + (order ? order[first + d] : first + d) * COLUMNS, 1);
 }
 
-/* Put features that are in an order back. */
+/* Copy features from an order of their own back to that of the batch. */
 static void rearrange(real *to, const real *from, const int64_t *order, int64_t features)
 {
     for (int64_t d = 0; d < features; d++)
         copy(to + (order ? order[d] : d) * COLUMNS, from + d * COLUMNS, 1);
 }
 
-/* Let units low .. high - 1 of a layer start from their biases, and from what a context adds. */
+/* Set the sums of units low .. high - 1 of a layer to their biases and to what a context adds. */
 static void start(
     const Network *net, const Transform *of, real *sums, int64_t layer, int64_t low, int64_t high,
     Rows rows)

@@ -20,7 +20,7 @@
         }
 #define LIST(...) __VA_ARGS__
 
-/* Write the transpose of a square of LANES by LANES numbers; `across` numbers lie from row to row. */
+/* Write the transpose of a square of LANES by LANES numbers; `across`: numbers from row to row. */
 INLINE void square(const real *from, int64_t across, real *to, int64_t across_to)
 {
     Vector rows[LANES];

@@ -15,22 +15,28 @@
 #include "parallel.h"
 #include "sweep.h"
 
+/* Return the number of a piece of work that no other thread takes. */
 static int64_t take(Record *record)
 {
     return __atomic_fetch_add(&record->taken, 1, __ATOMIC_RELAXED);
 }
 
+/* Count a piece of work as done: who has waited for it can read what it wrote. */
 static void finish(Record *record)
 {
     __atomic_fetch_add(&record->done, 1, __ATOMIC_RELEASE);
 }
 
+/* Let no thread wait any more for what this one has taken and cannot do. */
 static void fail(Record *record)
 {
     __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
 }
 
-/* Wait until some pieces of work are done, which other threads have taken; return whether. */
+/* Wait until the first pieces of work are done, and return whether they are.
+
+   Pieces are taken in order and wait for earlier ones only, so some thread can always go on,
+   however many there are. */
 static int await(Record *record, int64_t pieces)
 {
     for (int64_t turns = 0; __atomic_load_n(&record->done, __ATOMIC_ACQUIRE) < pieces; turns++) {
@@ -42,13 +48,13 @@ static int await(Record *record, int64_t pieces)
     return 1;
 }
 
-/* Return room for rows of a tile, null where there is none. */
+/* Return memory for rows of a tile, null where there is none. */
 static real *room(int64_t rows)
 {
     return aligned_alloc(ROW, (size_t)(rows > 0 ? rows : 1) * ROW);
 }
 
-/* Whether a thread can begin: the orders are permutations. */
+/* Whether all orders are permutations: other numbers would lead out of a tile. */
 static int checked(const Record *record)
 {
     int64_t *met = malloc((size_t)record->features * sizeof(int64_t));
@@ -57,7 +63,7 @@ static int checked(const Record *record)
     return holds;
 }
 
-/* What a thread works in on the way from z to x, or from x to z: rows of a tile. */
+/* Memory that a thread works in when it maps z to x, or x to z: rows of a tile. */
 typedef struct {
     real *features; /* in the order of the batch, where they are not kept */
     real *point;    /* in a transform's order */
@@ -85,7 +91,7 @@ static void map_tile(const Network *net, const Record *record, int64_t t, Rooms 
     memcpy((real *)record->ladj + rows.begin, in.ladj, (size_t)rows.count * sizeof(real));
 }
 
-/* Map a batch: a piece of work is a tile. */
+/* The kernel `map`: a piece of work is a tile. */
 static void map_batch(Record *record)
 {
     int64_t t = take(record);
@@ -106,7 +112,7 @@ static void map_batch(Record *record)
     free(first);
 }
 
-/* Room for the features of a tile, several times, and for the row of log-determinants. */
+/* Memory for the features of a tile, FEATURES times, and for the row of log-determinants. */
 typedef struct {
     real *ordered, *z, *read, *ladj;
 } Features;
@@ -136,7 +142,7 @@ static void pull_tile(
     arrange(in.z, noise_of(record, k, t), of.order, 0, net->features);
     (record->inverse ? reverse_sweep : reverse_parallel)(
         net, &of, in.ordered, bars, in.read, in.ladj, in.z, kept_at(net, record, k, t));
-    /* Where columns stand for nothing, as zero times infinity is not zero. */
+    /* Cotangents of columns without an element are zero, but zero times infinity is not. */
     clear_beyond(bars, net->computed, rows.count);
     clear_beyond(in.ordered, net->features, rows.count);
     rearrange(bar, in.ordered, of.order, net->features);
@@ -148,8 +154,8 @@ static void pull_tile(
         sums[unit] = total(bars + unit * COLUMNS);
 }
 
-/* Take cotangents of a batch back: a piece of work is a tile. The cotangents of all that was
-   computed remain for the first transform. */
+/* The kernel `pull`: cotangents of the batch alone; a piece of work is a tile. The bars of the
+   first transform, which is the last one to be taken back, remain. */
 static void pull_batch(Record *record)
 {
     int64_t t = take(record);
@@ -198,9 +204,9 @@ static Panels panels_in(const Network *net, real *first)
     return (Panels){first, values, values + PAIR * widest(net) * COLUMNS};
 }
 
-/* Gradients of large networks: transform by transform, all tiles are taken back, and then come the
-   pieces of its gradients, each over the whole batch. The cotangents of one transform are held, for
-   all tiles, and after them their sums, and the cotangents of what goes in. */
+/* Gradients of large networks. For each transform, the last one first, the pieces of work are all
+   tiles, and then the panels of its gradients, each over the whole batch. record->bars holds the
+   bars of one transform for all tiles, then their sums, then the cotangents of what goes in. */
 static void pull_by_transform(Record *record)
 {
     const int64_t per_transform = tiles(record) + record->pieces;
@@ -250,8 +256,8 @@ static int64_t share_begin(const Record *record, int64_t share)
     return share * tiles(record) / record->shares;
 }
 
-/* Take the tiles of a share back, and write the gradients over them: all that belongs to a tile is
-   done while it is near. */
+/* Take the tiles of a share back, and write its gradients: those of a tile while its bars are in
+   the processor's cache. */
 static void pull_share(
     const Network *net, const Record *record, int64_t share, real *bar, real *bars, real *sums,
     real *own, real *first)
@@ -275,8 +281,8 @@ static void pull_share(
     }
 }
 
-/* Gradients of small networks: a piece of work is some tiles, with gradients of their own, and then
-   come the sums of those. */
+/* Gradients of small networks. The pieces of work are shares of the tiles, which have gradients of
+   their own, and then parts of the sum of these. */
 static void pull_by_share(Record *record)
 {
     const Network net = network(record);
@@ -312,6 +318,7 @@ static void pull_by_share(Record *record)
     free(first);
 }
 
+/* The kernel `gradients`: cotangents of the batch, and the gradients of all weights. */
 static void pull_to_weights(Record *record)
 {
     (record->shares > 0 ? pull_by_share : pull_by_transform)(record);
@@ -334,9 +341,10 @@ static double product_rate(int64_t repetitions)
         for (int64_t i = 0; i < repetitions; i++)
             accumulate(out, ROWS, weights, READ, 1, values, READ);
         clock_gettime(CLOCK_MONOTONIC, &end);
-        const double seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+        const double seconds =
+            (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
         rate = 2.0 * ROWS * READ * COLUMNS * (double)repetitions / seconds;
-        rate += out[0] > 1e30 ? 1 : 0; /* so that the products are not left out */
+        rate += out[0] > 1e30 ? 1 : 0; /* used, so that the compiler keeps the products */
     }
     free(weights), free(values), free(out);
     return rate;

@@ -10,10 +10,10 @@
 
 #if defined(__AVX512F__)
 #define REGISTER 64 /* bytes of a register */
-#define WIDE 4      /* registers across a group of six rows: all that fits into 32 of them */
+#define WIDE 4      /* registers across a group of six rows: the most of which 32 hold all sums */
 #elif defined(__AVX2__)
 #define REGISTER 32
-#define WIDE 2 /* into 16 of them */
+#define WIDE 2 /* the same for 16 */
 #else
 #define REGISTER 16
 #define WIDE 4
@@ -28,7 +28,7 @@ enum {
     SINGLE = sizeof(real) == 4
 };
 
-/* As aligned as numbers are, since tensors may begin anywhere, and free to alias them. */
+/* Aligned like single numbers, as tensors may begin anywhere, and allowed to alias them. */
 typedef real Vector __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
 #if REAL_BITS == 32
 typedef int32_t integer;
@@ -40,7 +40,7 @@ typedef uint64_t natural;
 typedef integer Mask __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
 typedef natural Bits __attribute__((vector_size(REGISTER), aligned(sizeof(real)), may_alias));
 
-/* Unroll the loop that follows, whole: what it holds stays in registers. */
+/* Unroll the loop that follows completely, so that its arrays stay in registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -61,7 +61,7 @@ INLINE void store(real *to, Vector value)
 
 INLINE Vector spread(real number)
 {
-    return number - (Vector){0}; /* costs nothing; 0 + number is computed, as it is 0 for -0 */
+    return number - (Vector){0}; /* compilers drop this; adding 0 would change -0 */
 }
 
 INLINE Vector choose(Mask which, Vector yes, Vector no)
@@ -75,7 +75,7 @@ INLINE Vector magnitude(Vector x)
     return (Vector)((Mask)x & ~((Mask){0} + sign));
 }
 
-/* The sum of a register's numbers, in one order always. */
+/* The sum of a register's numbers, always in the same order. */
 INLINE real sum(Vector x)
 {
     typedef real Quarter __attribute__((vector_size(16)));

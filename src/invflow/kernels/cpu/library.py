@@ -9,6 +9,7 @@ import platform
 import warnings
 from functools import cache
 from importlib import metadata
+from typing import NamedTuple
 
 import torch
 
@@ -24,6 +25,13 @@ class Kernels(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("map", "pull", "gradients", "rate")]
 
 
+class Loaded(NamedTuple):
+    """A variant, and its kernels by the bits of their precision: as chosen once and for all."""
+
+    variant: str
+    kernels: dict[int, Kernels]
+
+
 def reason() -> str | None:
     """Return why there is no library that can be used, None if there is one.
 
@@ -35,7 +43,7 @@ def reason() -> str | None:
 
 def variant() -> str:
     """Return the variant of the kernels that runs on this processor: "avx2", "avx512" or "neon"."""
-    return _loaded().invflow_variant().decode()
+    return _loaded().variant
 
 
 @cache
@@ -47,10 +55,10 @@ def address(name: str, dtype: torch.dtype) -> int:
             measures products: see `variant.c`.
         dtype: its precision, single or double.
     """
-    return getattr(_loaded().invflow_kernels(torch.finfo(dtype).bits).contents, name)
+    return getattr(_loaded().kernels[torch.finfo(dtype).bits], name)
 
 
-def _loaded() -> ctypes.CDLL:
+def _loaded() -> Loaded:
     found = _library()
     if isinstance(found, str):
         raise RuntimeError(f"there are no kernels: {found}")
@@ -58,22 +66,27 @@ def _loaded() -> ctypes.CDLL:
 
 
 @cache
-def _library() -> ctypes.CDLL | str:
-    """Return the library, or why there is none."""
-    asked = os.environ.get("INVFLOW_KERNELS", "")
-    if asked == "off":
+def _library() -> Loaded | str:
+    """Return what was loaded, or why nothing was."""
+    wanted = os.environ.get("INVFLOW_KERNELS", "")
+    if wanted == "off":
         return "INVFLOW_KERNELS=off"
     if not build.supported():
         return f"there are none for {platform.system()} on {platform.machine()}"
+    if wanted and wanted not in build.variants():
+        names = ", ".join([*build.variants(), "off"])
+        return _warned(f"INVFLOW_KERNELS must be one of {names}, got {wanted!r}", "Unset it")
     try:
         build.current(build.SOURCES, build.LIBRARY)
         library = _checked(ctypes.CDLL(str(build.LIBRARY)))
     except (build.BuildError, OSError, AttributeError) as error:
-        return _told(str(error), _remedy())
-    if library.invflow_variant() is not None:
-        return library
-    if asked:
-        return _told(f"INVFLOW_KERNELS={asked} is not for this processor", "Unset it")
+        return _warned(str(error), _remedy())
+    if (name := library.invflow_variant()) is not None:
+        found = {bits: library.invflow_kernels(bits).contents for bits in build.PRECISIONS.values()}
+        return Loaded(name.decode(), found)
+    if wanted:
+        why = f"INVFLOW_KERNELS={wanted}, which this processor or this build of the library lacks"
+        return _warned(why, "Unset it")
     return f"there are none for this processor, {platform.processor() or platform.machine()}"
 
 
@@ -88,9 +101,10 @@ def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-def _told(why: str, remedy: str) -> str:
+def _warned(why: str, remedy: str) -> str:
     warnings.warn(
-        f"the compiled kernels cannot be used, and PyTorch takes their place: {why}. {remedy}.",
+        f"the compiled kernels cannot be used, and PyTorch takes their place: {why}. {remedy}. "
+        "To do without them and without this warning, set INVFLOW_KERNELS=off.",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -99,17 +113,18 @@ def _told(why: str, remedy: str) -> str:
 
 def _remedy() -> str:
     if build.SOURCES.is_dir():
-        return "Once this is mended, they are compiled when Python next starts"
+        return "Once this is fixed, the next start of Python compiles them"
     options = "--force-reinstall --no-deps --no-cache-dir --no-binary invflow"
     return f"Install a C compiler (gcc or clang), and then: pip install {options} {_origin()}"
 
 
 def _origin() -> str:
-    """Return where pip had the package from."""
+    """Return what pip made the package from, or else its name."""
     try:
-        told = json.loads(metadata.distribution("invflow").read_text("direct_url.json") or "{}")
+        known = json.loads(metadata.distribution("invflow").read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, ValueError):
-        told = {}
-    if "vcs_info" in told:
-        return f"{told['vcs_info']['vcs']}+{told['url']}"
-    return told["url"] if "dir_info" in told else "invflow"
+        return "invflow"
+    if vcs := known.get("vcs_info"):
+        return f"{vcs['vcs']}+{known['url']}@{vcs['commit_id']}"
+    url = known.get("url", ".whl")
+    return "invflow" if url.endswith(".whl") else url

@@ -9,17 +9,18 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any
 
 import torch
 
-#: Multiplications that are worth a thread of their own, where threads wait for them awake, and
-#: where they have to be woken.
+#: The number of multiplications that is worth another thread: of threads that are still awake, and
+#: of those that have to be woken.
 AWAKE, ASLEEP = 5e5, 2e6
-#: From how many turns of OpenMP's waiting loop on a thread is awake still when the next call comes.
+#: With this many turns of OpenMP's waiting loop, a thread is still awake when the next call comes.
 AWAKE_FOR = 10_000
 #: A kernel, called with the address of its record.
 Kernel = Callable[[int], None]
@@ -27,22 +28,26 @@ _PROCESS = os.getpid()
 
 
 def count(work: float, pieces: int) -> int:
-    """Return how many threads are to share so many multiplications, in so many pieces.
+    """Return how many threads are to share some work: all of PyTorch's, or one.
 
-    All or one: OpenMP ends threads that are not wanted by one call, and makes them anew for the
-    next. Those that find no piece return at once.
+    No number between: OpenMP ends the threads that a call does not use, and starts them again for
+    the next. Threads that find no piece return at once.
+
+    Args:
+        work: the number of multiplications.
+        pieces: the number of pieces that they come in.
     """
     share = ASLEEP if _asleep() or _team() is None else AWAKE
     return torch.get_num_threads() if min(pieces, work / share) >= 2 else 1
 
 
 def run(address: int, record: int, threads: int) -> None:
-    """Run a kernel on so many threads, this one among them.
+    """Run a kernel on several threads, this one among them; on fewer where there are no more.
 
     Args:
         address: of the kernel.
-        record: of what it is given.
-        threads: how many.
+        record: the address of its record.
+        threads: the number of threads.
     """
     if threads == 1:
         _kernel(address)(record)
@@ -100,12 +105,35 @@ def _openmp() -> Callable[[int, int, int, int], None] | None:
 
 def _pooled(run: Kernel, record: int, threads: int) -> None:
     pool = _pool(os.getpid(), torch.get_num_threads())
-    futures = [pool.submit(run, record) for _ in range(threads - 1)]
+    turns = [Future[None]() for _ in range(threads - 1)]
     try:
+        with suppress(RuntimeError):  # no thread can be started: those that there are do the work
+            for turn in turns:
+                pool.submit(_take, turn, run, record)
         run(record)
     finally:
-        # Whatever comes: those that have begun read memory that would be freed.
-        wait([future for future in futures if not future.cancel()])
+        _wait([turn for turn in turns if not turn.cancel()])
+
+
+def _take(turn: Future[None], run: Kernel, record: int) -> None:
+    """Run a kernel, unless its caller has gone on: its record may then be freed.
+
+    The pool's own futures do not show that, as it keeps what it could not start a thread for.
+    """
+    if turn.set_running_or_notify_cancel():
+        try:
+            run(record)
+        finally:
+            turn.set_result(None)
+
+
+def _wait(turns: Sequence[Future[None]]) -> None:
+    """Wait for threads that have begun, even if interrupted: the caller frees what they read."""
+    try:
+        wait(turns)
+    except BaseException:
+        _wait(turns)
+        raise
 
 
 @lru_cache(maxsize=1)
