@@ -61,8 +61,10 @@ def refusal(conditioner: Conditioner, univariate: Univariate) -> str | None:
     name = type(conditioner).__name__
     if not isinstance(conditioner, MADE) or conditioner.layout.norm or _map(univariate) is None:
         return f"{name} and {univariate!r}"
-    changed = conditioner.changed(MADE)
-    return f"{name}, which has a {changed[0]} of its own" if changed else None
+    if changed := conditioner.changed(MADE):
+        return f"{name}, which has a {changed[0]} of its own"
+    activation = conditioner.layout.activation
+    return None if activation in _activations() else f"{name} with activation {activation!r}"
 
 
 def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
@@ -133,8 +135,8 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
     """
     if why := refusal(conditioner, univariate):
         raise ValueError(
-            'inverse="compiled" needs a MADE without norm and an affine, gated or additive map, '
-            f"got {why}"
+            'inverse="compiled" needs a MADE without norm, with an activation of '
+            f"{', '.join(_activations())}, and an affine, gated or additive map, got {why}"
         )
     if not any(usable(device) for device in DTYPES):
         raise _unusable("cpu")
@@ -194,6 +196,14 @@ def _chained(
     rows = value.reshape(math.prod(batch), value.shape[-1])
     result, ladj = run(alike, links, rows, inverse)
     return result.reshape(value.shape), ladj.reshape(batch)
+
+
+@cache
+def _activations() -> Sequence[str]:
+    """Return the activations that there are kernels for."""
+    from invflow.kernels.cpu.chain import ACTIVATIONS
+
+    return ACTIVATIONS
 
 
 @cache
