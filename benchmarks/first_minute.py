@@ -61,10 +61,8 @@ class Installation:
             "XDG_CACHE_HOME": f"{home}/.cache",
             "PYTHONPATH": self.path,
         }
-        environment.pop("NUMBA_CACHE_DIR", None)
-        environment.pop(
-            "PYTHONDONTWRITEBYTECODE", None
-        )  # pip leaves bytecode, a source tree may not
+        # pip leaves bytecode, a source tree may not.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         found = subprocess.run(
             [self.python, __file__, "--once", dtype],
             env=environment,

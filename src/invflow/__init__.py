@@ -4,7 +4,7 @@
 >>> flow = invflow.IAF(features=4, context=2)
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
 
-What comes with an extra is imported when it is first asked for: `invflow.vi`, `invflow.vae`,
+What comes with an extra is imported when it is first used: `invflow.vi`, `invflow.vae`,
 `invflow.density`, `invflow.report`, `invflow.training` and `invflow.cli`.
 """
 

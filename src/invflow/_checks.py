@@ -34,7 +34,7 @@ def integer(name: str, value: Any) -> int:
         TypeError: `value` is something else.
     """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
-    if not boolean and getattr(value, "ndim", 0) == 0:  # one of some dimensions is no number
+    if not boolean and getattr(value, "ndim", 0) == 0:  # an array with dimensions is not a number
         try:
             return operator.index(value)
         except (TypeError, RuntimeError):

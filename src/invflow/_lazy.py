@@ -1,4 +1,4 @@
-"""Parts of a package that are imported when they are first asked for."""
+"""Parts of a package that are imported when they are first used."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def reverse_only(function: type[Function], *arguments: Any) -> Any:
     (That is not said by a `jvp` that raises, as `torch.compile` traces no function that has one.)
 
     Raises:
-        RuntimeError: they are asked for.
+        RuntimeError: they are requested.
     """
     if torch.compiler.is_compiling():
         return cast(Any, function).apply(*arguments)

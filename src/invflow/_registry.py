@@ -1,4 +1,4 @@
-"""Kinds of things by name: how one is asked for, saved and found again."""
+"""Kinds of things by name: how one is chosen, saved and found again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ALL: list[Registry[Any]] = []
 class Registry(MutableMapping[str, KindT]):
     """A dictionary of classes, or of what else builds things, that knows their names too.
 
-    A class has the name under which it stands here. A subclass of it has none, before it gets one:
+    A class has the name under which it stands here. A subclass of it has none until it gets one:
     saved under its parent's name, it would be loaded as its parent.
 
     Args:
-        what: the argument by which they are asked for, for errors.
+        what: the argument that names them, for errors.
         place: where the registry is found, for errors.
         base: what all the classes are derived from.
 

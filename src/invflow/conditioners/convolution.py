@@ -74,7 +74,7 @@ class ConvolutionPlan(Plan):
     @staticmethod
     @lru_cache(maxsize=256)
     def from_recipe(recipe: str) -> ConvolutionPlan:
-        """Return the plan of which `recipe` is the string: a pure function of it, hence cached."""
+        """Return the plan that a recipe describes: a pure function of it, hence cached."""
         fields: dict[str, Any] = json.loads(recipe)
         layout = fields.pop("layout")
         layout["hidden"] = tuple(layout["hidden"])

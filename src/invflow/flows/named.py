@@ -117,7 +117,7 @@ class Named(Part):
         try:
             config = _as_written({**config, "name": name})
             del config["name"]
-            # Loading is no reason to draw numbers.
+            # Loading leaves the random numbers of the process alone.
             with torch.random.fork_rng(devices=[]), sized_by(state, config):
                 model = kinds[name](**config)
             dtypes = _dtypes(state)

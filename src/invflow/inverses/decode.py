@@ -53,7 +53,7 @@ class Method:
         object.__setattr__(self, "univariate_recipe", univariates.to_recipe(self.univariate))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be copied by being made anew, as strings may be those of one process alone."""
+        """Rebuild copies, as a string may stand for a plan or a map in one process only."""
         return Method, (self.kind, self.plan, self.univariate, self.input_bound)
 
     @property

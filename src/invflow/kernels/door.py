@@ -1,9 +1,9 @@
-"""The one door to the kernels: whether there are any for a transform, whether they take a call.
+"""The one door to the kernels: whether a transform has any, and whether they take a call.
 
-All that decides stands here. Kernels of the CPU read plain memory by address and call no module, so
-they take neither other kinds of tensors nor modules with hooks, and nothing where calls are traced,
-mapped, differentiated forwards or mixed in precision. There, and on CUDA, the inverse of a single
-transform can be made of operators, which PyTorch can trace. What is not taken runs in PyTorch.
+Everything is decided here. Kernels of the CPU read plain memory by address and call no module, so
+they take neither other kinds of tensors nor modules with hooks, nor calls that are traced, mapped,
+differentiated in forward mode or under autocast. There, and on CUDA, the inverse of a single
+transform can run as operators, which PyTorch can trace. Everything else runs in PyTorch.
 """
 
 # pyright: reportPrivateUsage=false
@@ -50,7 +50,7 @@ class Served(Protocol):
     features: int
     #: What the kernels take it for.
     kernel: Kind | None
-    #: "auto", or "compiled" where kernels are asked for by name.
+    #: "auto", or "compiled" where kernels are requested by name.
     inverse_method: str
     _modules: Any
     _buffers: Any
@@ -81,7 +81,7 @@ def kind(conditioner: Conditioner, univariate: Univariate, input_bound: float) -
 
 
 def _map(univariate: Univariate) -> str | None:
-    """Return the recipe of a map for the kernels, None if they do not know it."""
+    """Return the recipe of a map for the kernels, None if they do not have it."""
     for base, name in _MAPS.items():
         if isinstance(univariate, base):
             fields = {
@@ -114,7 +114,7 @@ def reason(device: str) -> str | None:
         return "no CUDA device"
     try:
         operators.engine(device)
-    except ModuleNotFoundError as error:  # not installed, which is no fault
+    except ModuleNotFoundError as error:  # not installed, which is not a fault
         return str(error)
     except Exception as error:  # installed and broken, in whatever way
         warnings.warn(
@@ -162,7 +162,7 @@ def map(
         respect to all tensors.
 
     Raises:
-        ImportError: kernels were asked for by name, and what they need is not there.
+        ImportError: kernels were requested by name, and what they need is missing.
         ValueError: they were, and do not take this device or precision; a storage has been freed
             or cut; tensors of other shapes or precisions.
     """

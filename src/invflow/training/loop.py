@@ -51,7 +51,7 @@ def fit(
         settings: how to train.
         directory: of the run; gets `checkpoints/`, `metrics.csv` and TensorBoard events. None to
             keep nothing on disk.
-        report: told of every step.
+        report: called after every step.
         parts: of the models, to be compiled while they are trained.
 
     Returns:

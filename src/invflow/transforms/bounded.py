@@ -21,7 +21,7 @@ class Sigmoid(Transform):
     \log|\det dx/dz| = \sum_i \log(b - a) + \log\sigma(z_i) + \log\sigma(-z_i)$$
 
     Numbers far out are rounded, but never to a bound itself: x stays a rounding unit inside, so
-    that its inverse is finite. On the way back a bound stands for that same number, and what is
+    that its inverse is finite. In the inverse a bound stands for that same number, and what is
     outside the interval gives NaN.
 
     Args:
@@ -81,7 +81,7 @@ class Softplus(Transform):
 
     $$x_i = a + \log(1 + e^{z_i}), \qquad \log|\det dx/dz| = \sum_i \log\sigma(z_i)$$
 
-    As for `Sigmoid`, x stays a rounding unit above the bound; on the way back the bound stands
+    As for `Sigmoid`, x stays a rounding unit above the bound; in the inverse the bound stands
     for that same number, and what is below it gives NaN.
 
     Args:

@@ -5,8 +5,9 @@ there; to the compiler and to `torch.func` it is one step. From there
 
 $$z \leftarrow z - \frac{u(z; p) - x}{u'(z; p)}$$
 
-changes nothing but rounding, and gives z the derivatives of the implicit function: one such step
-the first, two all up to the third, as each doubles the order to which it is exact.
+changes z by rounding only, and gives it the derivatives of the implicit function: one such step
+gives the first, two give all up to the third, as each step doubles the order to which they are
+exact.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ static int checked(const Record *record)
     return holds;
 }
 
-/* What a thread works in on the way from z to x, or from x to z: rows of a tile. */
+/* Memory that a thread works in when it maps z to x, or x to z: rows of a tile. */
 typedef struct {
     real *features; /* in the order of the batch, where they are not kept */
     real *point;    /* in a transform's order */

@@ -1,4 +1,4 @@
-"""The C library: found, checked and loaded when it is first asked for."""
+"""The C library: found, checked and loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Kernels(ctypes.Structure):
 
 
 def reason() -> str | None:
-    """Return why there is no library that can be used, None if there is one.
+    """Return why the library cannot be used, None if it can.
 
     Where one could be expected, a warning says so the first time, and what to do about it.
     """

@@ -50,7 +50,7 @@ def _structure(layout: Layout, device: torch.device) -> tuple[_Structure, int, i
 
 
 def _precision() -> str:
-    """Return how products of single precision are asked for."""
+    """Return the precision that products of single precision are set to."""
     matmul = torch.backends.cuda.matmul
     # From PyTorch 2.9 on, the older switch cannot be read once the newer has been set.
     asked = getattr(matmul, "fp32_precision", None) or ("tf32" if matmul.allow_tf32 else "ieee")
