@@ -20,8 +20,8 @@ apart. The script makes sure that NumPyro's log density is the same number.
 Each fit has a process of its own, on as many processors as threads; the fits take turns seed by
 seed. Times are medians over seeds, compilation included ("compiling" says how much of it there is;
 only NumPyro compiles). "ratio" is the time to the highest level over that of vi.fit, and behind it
-the same without compiling. "ended" is where the measurement did, and how many nats short of the evidence; inf is a fit with draws that are not
-finite.
+the same without compiling. "ended" is where the measurement did, and how many nats short of the
+evidence; inf is a fit with draws that are not finite.
 
     python benchmarks/elbo.py --data FOLDER [--quick] [--only NAME] [--seeds 3] [--seconds 120]
                               [--threads N]
