@@ -1,4 +1,4 @@
-"""What a subclass computes otherwise than the class whose fast ways it would inherit."""
+"""What a subclass computes differently from the class whose fast methods it would inherit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CALLS = frozenset(("__call__", "__getattr__", "__getattribute__"))
 
 
 def overridden(what: Any, base: type, until: type, silent: Collection[str] = ()) -> list[str]:
-    """Return what an object computes in another way than objects of one of its classes.
+    """Return the names of what an object computes differently from objects of one of its classes.
 
     Names that the class does not know are none of its business: it never uses them.
 

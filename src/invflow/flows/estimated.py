@@ -1,4 +1,4 @@
-"""What a distribution without closed forms says of them, and estimates by Monte Carlo instead."""
+"""Moments and entropies without closed forms: Monte Carlo estimates, and errors that name them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
 from invflow.training.settings import Settings
 
-#: Told of every step: how many are done, and a line about how it goes.
+#: Called after every step: how many are done, and a line about how it goes.
 Report = Callable[[int, str], None]
 
 

@@ -151,7 +151,7 @@ class AsTorch(TorchTransform):
 
 
 class _Mapped:
-    """The log-determinant of one tensor mapped to another, for as long as both are there."""
+    """The log-determinant of one tensor mapped to another, for as long as both exist."""
 
     def __init__(self, x: Tensor, y: Tensor, ladj: Tensor) -> None:
         kept = [ladj]

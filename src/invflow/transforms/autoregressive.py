@@ -21,7 +21,7 @@ from invflow.univariate import univariate as as_univariate
 
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
-#: What a subclass may define without being called for it by itself, and without kernels inside.
+#: What a subclass may define and still run in kernels, in one call with its neighbours.
 _SILENT = ("flaw", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
 _CALLED = frozenset(("__call__", "forward", "inverse", "_forward", "_inverse", "_check"))
 
@@ -35,24 +35,25 @@ class Autoregressive(Transform):
     where "before" is meant in the given order. The conditioner P reads z: mapping z to x is one
     pass of it (IAF). With `input_bound` it reads r(z), which is z up to half of the bound, and
     never beyond it (see `soft_clip`), so that what is far out cannot drive later features further
-    out. The inverse takes one feature after another; how is a choice:
+    out. The inverse takes one feature after another, in one of these ways:
 
     - "cached": every hidden activation is computed once, when it becomes computable, which makes
       the whole inverse about one pass; its gradient is the same sweep in reverse.
     - "compiled": the same in one kernel, for a `MADE` without `norm` and an affine, gated or
-      additive map: on a CPU in single or double precision, on CUDA in half precision too, which
-      needs Triton.
+      additive map: on a CPU in single or double precision, on CUDA, where it needs Triton, in half
+      precision too.
     - "fixed_point": parallel passes until nothing moves, D at most, usually far fewer; its
       gradient comes from the implicit function theorem.
     - "passes": D whole passes and plain autograd. The reference, and slow.
     - "auto": on a CPU "compiled" where it can be, else "cached" where the conditioner can; on an
       accelerator "cached" for up to 16 features; otherwise "fixed_point".
 
-    A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
-    "fixed_point" then. So has a subclass of one of the library's that computes anything in its own
-    way: "auto" is "fixed_point" for it. One that does not is as quick as its parent.
+    A conditioner with hooks, such as a pruned one, has to be called: every way but "passes" is then
+    "fixed_point". A subclass of one of the library's conditioners that computes anything
+    differently has to be called too: "auto" is "fixed_point" for it. Other subclasses are as fast
+    as their parent.
 
-    With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
+    With "auto" and "compiled" the parallel direction runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
 
     Args:
@@ -176,9 +177,9 @@ class Autoregressive(Transform):
 
     @property
     def joins(self) -> kernels.Kind | None:
-        """What neighbours are to have in common with this to be mapped in one call; None if alone.
+        """What neighbours must have in common with this to be mapped in one call; None if alone.
 
-        A transform that computes something of its own, or with hooks, has to be called.
+        A transform that computes something differently, or has hooks, has to be called.
         """
         return self.kernel if self._served and not (self._alone or hooked(self)) else None
 
