@@ -20,7 +20,7 @@ class Registry(MutableMapping[str, KindT]):
     saved under its parent's name, it would be loaded as its parent.
 
     Args:
-        what: the argument that names them, for errors.
+        what: the argument by which they are asked for, for errors.
         place: where the registry is found, for errors.
         base: what all the classes are derived from.
 

@@ -209,7 +209,7 @@ def _about(library: Path) -> dict[str, object]:
 
 
 def _digest(sources: Path) -> str:
-    """Return a digest of all that a library is made from."""
+    """Return what stands for all that a library is made from."""
     files = [*sources.glob("*.c"), *sources.glob("*.h"), Path(__file__)]
     return _hash(part for file in sorted(files) for part in (file.name.encode(), file.read_bytes()))
 

@@ -19,7 +19,7 @@ import torch
 #: Multiplications that are worth a thread of their own, where threads wait for them awake, and
 #: where they have to be woken.
 AWAKE, ASLEEP = 5e5, 2e6
-#: Turns of OpenMP's waiting loop with which a thread is still awake when the next call comes.
+#: From how many turns of OpenMP's waiting loop on a thread is awake still when the next call comes.
 AWAKE_FOR = 10_000
 #: A kernel, called with the address of its record.
 Kernel = Callable[[int], None]
@@ -27,7 +27,7 @@ _PROCESS = os.getpid()
 
 
 def count(work: float, pieces: int) -> int:
-    """Return the number of threads for this number of multiplications and of pieces of work.
+    """Return how many threads are to share so many multiplications, in so many pieces.
 
     All or one: OpenMP ends threads that are not wanted by one call, and makes them anew for the
     next. Those that find no piece return at once.
@@ -37,7 +37,7 @@ def count(work: float, pieces: int) -> int:
 
 
 def run(address: int, record: int, threads: int) -> None:
-    """Run a kernel on a number of threads, this one included.
+    """Run a kernel on so many threads, this one among them.
 
     Args:
         address: of the kernel.
