@@ -11,6 +11,10 @@ processor time of the first. Home and the folders of caches are empty when the f
 installation begins, as on a new machine: it is the row "new machine". The others find what it has
 left: the rows "new process" are medians over them.
 
+Python's garbage collector once examines everything that importing torch has created, which takes
+some 70 ms. Any first call may set it off, by making enough new objects; so here it runs before
+them, in a row of its own.
+
     python benchmarks/first_minute.py [--processes 5] [--also LABEL=PYTHON[:TREE] ...]
 
 `--also` measures another installation beside this one, in turns: its interpreter, and a source tree
@@ -20,6 +24,7 @@ of invflow where that is to be used instead of the installed one.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -85,6 +90,7 @@ def measure(dtype: str) -> Times:
 
     note("import torch", lambda: __import__("torch"))
     note("import invflow", lambda: __import__("invflow"))
+    note("garbage collection", gc.collect)
     import torch
 
     import invflow

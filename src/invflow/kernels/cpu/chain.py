@@ -6,28 +6,26 @@ import ctypes
 import itertools
 import math
 from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from copy import copy
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.conditioners.layout import Layout
 from invflow.kernels import dense, structure
-from invflow.kernels.cpu import library, memory, threads
+from invflow.kernels.cpu import library, memory, sizes, threads
 from invflow.kernels.cpu.record import Record
+from invflow.kernels.cpu.sizes import ROW, Sizes
 from invflow.kernels.structure import Link
 
-#: Bytes in a row of a tile.
-ROW = 256
-#: The most parts of a batch that weights have gradients of their own in.
-SHARES = 32
-#: Numbers in a piece of the sums over these.
-SUMMED = 8192
+if TYPE_CHECKING:  # which takes as long to import as all the rest
+    from numpy.typing import NDArray
+
+
 #: What the kernels call activations and maps by number: see `activations.h` and `maps.h`.
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
 MAPS = ("additive", "affine", "gated")
@@ -68,71 +66,6 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
     return _Network(widths[0], (sum(widths),), (size,), record, held)
-
-
-@lru_cache(maxsize=256)
-def _tasks(layout: Layout, columns: int) -> NDArray[np.int64]:
-    """Return the panels of the matrices, and the biases, of a transform: see `Record`.
-
-    Each matrix is cut by its target or by its source, whichever leaves less to do.
-    """
-    tasks = [(len(layout.shapes), 0, 0)]
-    for b, (target, source) in enumerate(layout.blocks):
-        rows, length = layout.degrees[target], layout.degrees[source]
-        by_target, by_source = range(0, len(rows), columns), range(0, len(length), columns)
-        # Rows of products, and those that are made for them or transposed.
-        seen = [bisect_right(length, rows[min(i + columns, len(rows)) - 1]) for i in by_target]
-        seeing = [len(rows) - bisect_left(rows, length[j]) for j in by_source]
-        of_target = sum(seen) * 5 / 4 + 16 * len(seen) < sum(seeing) + 32 * len(seeing)
-        tasks += [(b, first, int(of_target)) for first in (by_target if of_target else by_source)]
-    return np.array(tasks, np.int64)
-
-
-class _Sizes(NamedTuple):
-    """How much there is of what, for a number of transforms and of rows.
-
-    Attributes:
-        tiles: the number of tiles.
-        rows: of the numbers that are computed for one transform: pre-activations and parameters.
-        kept: of the numbers that the backward pass needs.
-        shares: the number of parts of the batch that weights have gradients of their own in, 0
-            where gradients are taken transform by transform.
-        sums: the number of pieces in which those gradients are added up.
-        room: of the numbers that gradients are made in.
-        pieces: the number of pieces of work that gradients are.
-        work: of multiplications.
-    """
-
-    tiles: int
-    rows: int
-    kept: int
-    shares: int
-    sums: int
-    room: int
-    pieces: int
-    work: int
-
-
-@lru_cache(maxsize=1024)
-def _sizes(layout: Layout, transforms: int, batch: int, columns: int) -> _Sizes:
-    tiles = -(-batch // columns)
-    units = sum(map(len, layout.degrees[1:]))
-    own = units + sum(map(math.prod, layout.shapes))
-    rows, features = tiles * units * columns, tiles * layout.features * columns
-    # Where a part of the batch has gradients of its own, what belongs to a tile stays with one
-    # processor. It is worth it if these gradients are fewer numbers than what they are made of.
-    shares = min(tiles, SHARES)
-    if shares * own <= rows:
-        room = shares * transforms * own if shares > 1 else 0
-        sums = -(-transforms * own // SUMMED) if shares > 1 else 0
-        pieces = shares + sums
-    else:
-        shares, sums = 0, 0
-        room = rows + tiles * units + features  # cotangents, their sums, and those of the features
-        pieces = transforms * (tiles + len(_tasks(layout, columns)))
-    kept = transforms * rows + (transforms + 1) * features
-    work = batch * transforms * (own - units)
-    return _Sizes(tiles, rows, kept, shares, sums, room, pieces, work)
 
 
 class Kept(NamedTuple):
@@ -176,7 +109,8 @@ class Chain:
         self.layout, self._network = layout, _network(layout, univariate, input_bound)
         self._dtype, self._count = links[0].bias.dtype, len(links)
         self.columns = ROW // self._dtype.itemsize
-        self._offset = None if links[0].offset is None else links[0].offset.shape[:1]
+        offset = links[0].offset
+        self._offset = None if offset is None else (len(offset), self._network.first)
         self._held: list[Tensor] = []  # the kernels know addresses alone
         self._addresses = array("q", [each for link in links for each in self._read_link(link)])
         self._record = Record.from_buffer_copy(self._network.record)
@@ -184,16 +118,18 @@ class Chain:
         self._record.tensors = self._addresses.buffer_info()[0]
 
     def _read_link(self, link: Link) -> tuple[int, int, int, int]:
+        """Return where the tensors of a transform lie, 0 for those that it does not have."""
         order, bias, weight, offset = link
         if (offset is None) != (self._offset is None):
             raise ValueError("transforms must all have a context, or none")
+        varying = 0
+        if offset is not None and self._offset is not None:
+            varying = self._plain("offset", offset, self._offset)
         return (
             0 if order is None else self._order(order),
             self._plain("bias", bias, self._network.bias),
             self._plain("weight", weight, self._network.weight),
-            0
-            if offset is None
-            else self._plain("offset", offset, (*cast(Any, self._offset), self._network.first)),
+            varying,
         )
 
     def _plain(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
@@ -217,34 +153,40 @@ class Chain:
                 f"got shape {tuple(order.shape)} on {order.device}"
             )
         dense.check_memory("orders", order)
-        order = order.contiguous().long()
+        if order.dtype is not torch.int64 or not order.is_contiguous():
+            order = order.contiguous().long()
         self._held.append(order)
         return order.data_ptr()
 
     def release(self) -> None:
-        """Hold no tensors any more, until `reads` has found them where they were."""
+        """Hold no tensors any more: see `again`."""
         self._held = []
 
-    def reads(self, links: Sequence[Link]) -> bool:
-        """Return whether plain tensors lie where those of the chain lay; if so, hold them."""
+    def again(self, links: Sequence[Link]) -> Chain | None:
+        """Return a chain of plain tensors if they lie where those of this one lay, else None.
+
+        It is a chain of its own, as the same backward pass may run in several threads.
+        """
         tensors = [tensor for link in links for tensor in link if tensor is not None]
         found = [tensor.data_ptr() for tensor in tensors]
         if found != [address for address in self._addresses if address]:
-            return False
+            return None
         for tensor in tensors:
             dense.check_memory("a transform's tensor", tensor)
-        self._held = tensors
-        return True
+        chain = copy(self)
+        chain._held, chain._record = tensors, Record.from_buffer_copy(self._record)
+        return chain
 
-    def _sizes(self, batch: int) -> _Sizes:
-        return _sizes(self.layout, self._count, batch, self.columns)
+    def _sizes(self, batch: int) -> Sizes:
+        return sizes.sizes(self.layout, self._count, batch, self.columns)
 
-    def _run(self, name: str, sizes: _Sizes, pieces: int) -> None:
+    def _run(self, name: str, divided: Sizes, pieces: int) -> None:
         """Run a kernel on as many threads as are worth it, allowed, and have work."""
         record = self._record
         record.taken, record.done, record.failed = 0, 0, 0
         kernel = library.address(name, self._dtype)
-        threads.run(kernel, ctypes.addressof(record), threads.count(sizes.work, sizes.tiles))
+        count = threads.count(divided.products, divided.tiles)
+        threads.run(kernel, ctypes.addressof(record), count)
         if record.done < pieces:
             raise self._failure()
 
@@ -275,13 +217,13 @@ class Chain:
 
     def keep(self, value: Tensor) -> tuple[Tensor, Tensor, Kept]:
         """Map a batch, and keep what the backward pass needs; see `map`."""
-        batch, sizes = len(value), self._sizes(len(value))
-        room = memory.empty((sizes.kept,), value)
+        batch, divided = len(value), self._sizes(len(value))
+        room = memory.empty((divided.kept,), value)
         self._record.keep = 1
-        self._tell_kept(room.data_ptr(), sizes)
-        return *self._map(value, sizes), Kept(batch, room)
+        self._tell_kept(room.data_ptr(), divided)
+        return *self._map(value, divided), Kept(batch, room)
 
-    def _map(self, value: Tensor, sizes: _Sizes) -> tuple[Tensor, Tensor]:
+    def _map(self, value: Tensor, divided: Sizes) -> tuple[Tensor, Tensor]:
         batch, record = len(value), self._record
         if self._offset is not None and self._offset[0] != batch:
             raise ValueError(f"offsets must have {batch} rows, got {self._offset[0]}")
@@ -289,12 +231,12 @@ class Chain:
         record.value = self._plain("values", value, (batch, self.layout.features))
         result, ladj = memory.empty(value.shape, value), value.new_empty(batch)
         record.result, record.ladj = result.data_ptr(), ladj.data_ptr()
-        self._run("map", sizes, sizes.tiles)
+        self._run("map", divided, divided.tiles)
         return result, ladj
 
-    def _tell_kept(self, address: int, sizes: _Sizes) -> None:
+    def _tell_kept(self, address: int, divided: Sizes) -> None:
         self._record.kept = address
-        self._record.steps = address + self._count * sizes.rows * self._dtype.itemsize
+        self._record.steps = address + self._count * divided.computed * self._dtype.itemsize
 
     def rows(self, room: Tensor, batch: int) -> Tensor:
         """Return a transform's pre-activations and parameters, or their cotangents, as they lie.
@@ -321,10 +263,10 @@ class Chain:
             Cotangents of what was mapped, [batch, features]; and of the pre-activations and the
             parameters of the first transform (see `rows`).
         """
-        sizes = self._sizes(kept.batch)
-        bars = memory.empty((sizes.rows,), bar)
+        divided = self._sizes(kept.batch)
+        bars = memory.empty((divided.computed,), bar)
         self._record.bars = bars.data_ptr()
-        return self._pull("pull", kept, bar, bar_ladj, sizes, sizes.tiles), bars
+        return self._pull("pull", kept, bar, bar_ladj, divided, divided.tiles), bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take cotangents back to all that went in; see `pull`.
@@ -333,31 +275,32 @@ class Chain:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
         """
         batch, count, record, network = kept.batch, self._count, self._record, self._network
-        sizes, tasks = self._sizes(batch), _tasks(self.layout, self.columns)
+        divided, tasks = self._sizes(batch), sizes.tasks(self.layout, self.columns)
         numbers = [*network.bias, *network.weight] * count
-        found, room = memory.empty((sum(numbers),), bar), memory.empty((sizes.room,), bar)
+        found, room = memory.empty((sum(numbers),), bar), memory.empty((divided.room,), bar)
         record.gradients, record.bars = found.data_ptr(), room.data_ptr()
         record.tasks, record.pieces = tasks.ctypes.data, len(tasks)
-        record.shares, record.sums = sizes.shares, sizes.sums
-        record.partial = record.bars if sizes.shares > 1 else record.gradients
-        by_link = list(found.split(numbers))
+        record.shares, record.sums = divided.shares, divided.sums
+        record.partial = record.bars if divided.shares > 1 else record.gradients
+        by_link = list(found.split_with_sizes(numbers))
         if self._offset is not None:
             offsets = memory.empty((count, batch, network.first), bar)
             record.bar_offsets = offsets.data_ptr()
             for k, own in enumerate(offsets.unbind()):
                 by_link.insert(3 * k + 2, own)
-        return self._pull("gradients", kept, bar, bar_ladj, sizes, sizes.pieces), by_link
+        return self._pull("gradients", kept, bar, bar_ladj, divided, divided.pieces), by_link
 
     def _pull(
-        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, sizes: _Sizes, pieces: int
+        self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, divided: Sizes, pieces: int
     ) -> Tensor:
         batch, record = kept.batch, self._record
         # What was kept has been in other hands since the forward pass.
-        self._tell_kept(self._plain("what was kept", kept.room, (sizes.kept,)), sizes)
+        room = self._plain("what was kept", kept.room, (divided.kept,))
+        self._tell_kept(room, divided)
         record.batch = batch
         record.bar = self._plain("cotangents", bar, (batch, self.layout.features))
         record.bar_ladj = self._plain("cotangents", bar_ladj, (batch,))
         result = bar.new_empty(bar.shape)
         record.bar_value = result.data_ptr()
-        self._run(name, sizes, pieces)
+        self._run(name, divided, pieces)
         return result

@@ -76,9 +76,8 @@ class _Map(Function):
         if torch.is_grad_enabled() or not plain() or not known:
             again = _again(ctx.kind, ctx.inverse, links, value, bar, bar_ladj)
             return None, None, None, *again
-        chain, kept = ctx.chain, Kept(len(value), room)
-        if not chain.reads(links):
-            chain = _chain(ctx.kind, ctx.inverse, links)
+        kept = Kept(len(value), room)
+        chain = ctx.chain.again(links) or _chain(ctx.kind, ctx.inverse, links)
         if not any(ctx.needs_input_grad[4:]):
             bar_value, _ = chain.pull(kept, bar, bar_ladj)
             return None, None, None, bar_value, *(None for _ in tensors)

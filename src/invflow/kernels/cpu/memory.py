@@ -1,7 +1,7 @@
 """Memory that goes from call to call.
 
-A training step keeps megabytes for its way back, and frees them at its end. The system clears fresh
-memory page by page, which can take longer than the kernels take to fill it.
+A training step keeps megabytes for its backward pass, and frees them at its end. The system clears
+fresh memory page by page, which can take longer than the kernels take to fill it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:  # which takes as long to import as all the rest
+    from numpy.typing import NDArray
+
 
 #: Bytes from which on, and up to which, memory is worth keeping; between the two, it is kept for
 #: some six tensors.
@@ -40,13 +43,20 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     room = _find(size)
     numbers = np.frombuffer(room, NUMBERS[like.dtype], math.prod(shape)).reshape(shape)
     lent = next(_counter)
-    _lent[lent] = weakref.ref(numbers, lambda _: _take_back(lent, room))
+    back = _take_back
+    _lent[lent] = weakref.ref(numbers, lambda _: back(lent, room))
     return torch.from_numpy(numbers)
 
 
-def _take_back(lent: int, room: NDArray[np.uint8]) -> None:
-    del _lent[lent]
-    _spare.append(room)
+def _take_back(
+    lent: int,
+    room: NDArray[np.uint8],
+    # Not looked up by name: the module may be gone when the interpreter ends.
+    lent_out: dict[int, weakref.ref[Any]] = _lent,
+    spare: deque[NDArray[np.uint8]] = _spare,
+) -> None:
+    lent_out.pop(lent, None)
+    spare.append(room)
 
 
 def clear() -> None:
