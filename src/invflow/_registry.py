@@ -1,4 +1,4 @@
-"""Kinds of things by name: how one is chosen, saved and found again."""
+"""Kinds of things by name: how one is asked for, saved and found again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALL: list[Registry[Any]] = []
 class Registry(MutableMapping[str, KindT]):
     """A dictionary of classes, or of what else builds things, that knows their names too.
 
-    A class has the name under which it stands here. A subclass of it has none until it gets one:
+    A class has the name under which it stands here. A subclass of it has none, before it gets one:
     saved under its parent's name, it would be loaded as its parent.
 
     Args:
