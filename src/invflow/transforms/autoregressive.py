@@ -21,7 +21,7 @@ from invflow.univariate import univariate as as_univariate
 
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
-#: What a subclass may define and still run in kernels, in one call with its neighbours.
+#: What a subclass may define without being called for it by itself, and without kernels inside.
 _SILENT = ("flaw", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
 _CALLED = frozenset(("__call__", "forward", "inverse", "_forward", "_inverse", "_check"))
 
@@ -48,10 +48,9 @@ class Autoregressive(Transform):
     - "auto": on a CPU "compiled" where it can be, else "cached" where the conditioner can; on an
       accelerator "cached" for up to 16 features; otherwise "fixed_point".
 
-    A conditioner with hooks, such as a pruned one, has to be called: every way but "passes" is then
-    "fixed_point". A subclass of one of the library's conditioners that computes anything
-    differently has to be called too: "auto" is "fixed_point" for it. Other subclasses are as fast
-    as their parent.
+    A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
+    "fixed_point" then. So has a subclass of one of the library's that computes anything in its own
+    way: "auto" is "fixed_point" for it. One that does not is as quick as its parent.
 
     With "auto" and "compiled" the parallel direction runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
