@@ -114,9 +114,7 @@ def test_a_name_of_its_own_vouches_for_its_sweep(monkeypatch: pytest.MonkeyPatch
     mine = _subclass(MADE, forward=lambda self, z, context=None: MADE.forward(self, z, context))
     assert Autoregressive(_made(mine)).method is None
     monkeypatch.setitem(CONDITIONERS, "mine", mine)
-    method = Autoregressive(_made(mine)).method
-    assert method is not None
-    assert method.kind == "mine"
+    assert Autoregressive(_made(mine)).method is not None
 
 
 def test_parametrized_weights_are_read_as_they_are() -> None:

@@ -146,7 +146,7 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
 
 def _tells(part: nn.Module, name: str) -> bool:
     """Whether an attribute says what the part computes; of classes made elsewhere none is known."""
-    how = {"training", "config", "inverse_method", "tolerance", "checkpoint"}
+    how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
 
