@@ -63,7 +63,7 @@ def test_what_cannot_be_named_is_refused() -> None:
         BASES["mine"] = 3  # type: ignore[assignment]
     with pytest.raises(TypeError, match="the name of a base must be a string, got 3"):
         BASES[3] = StandardNormal  # type: ignore[index]
-    with pytest.raises(TypeError, match=r"UNIVARIATES\['mine'\] must be derived from Univariate, got"):
+    with pytest.raises(TypeError, match=r"UNIVARIATES\['mine'\] must be derived from Univariate"):
         UNIVARIATES["mine"] = MADE  # type: ignore[assignment]
 
 
@@ -208,7 +208,7 @@ def test_what_is_known_by_a_string_alone_is_not_kept() -> None:
     assert held[string] is map
     del map
     gc.collect()
-    with pytest.raises(RuntimeError, match="SinhArcsinh has been deleted, .* keep the transform"):
+    with pytest.raises(RuntimeError, match=r"SinhArcsinh has been deleted, .* keep the transform"):
         held[string]
 
 

@@ -45,6 +45,6 @@ class Held(Generic[T]):
             return self._objects[string]
         except KeyError:
             raise RuntimeError(
-                f"{string.partition(':')[0]} has been deleted, and code compiled from its transform "
-                "still needs it: keep the transform until the last gradient has been computed"
+                f"{string.partition(':')[0]} has been deleted, but code compiled from its "
+                "transform needs it: keep the transform until the last gradient has been computed"
             ) from None

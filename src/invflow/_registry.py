@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from invflow import _checks
 
@@ -52,7 +52,7 @@ class Registry(MutableMapping[str, KindT]):
         what = f"{self._place}[{name!r}]"
         if not callable(kind):
             raise TypeError(f"{what} must be a class, got {kind!r}")
-        if isinstance(kind, type) and not self.could_name(kind):
+        if isinstance(cast(Any, kind), type) and not self.could_name(cast(type, kind)):
             raise TypeError(f"{what} must be derived from {self._base.__name__}, got {kind!r}")
         before = self._kinds.get(name)
         if before is not None and is_own(before) and not is_own(kind):

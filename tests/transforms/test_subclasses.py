@@ -223,6 +223,10 @@ ODD: dict[str, tuple[Callable[[Autoregressive], Any], list[int]]] = {
         lambda part: part.register_forward_hook(lambda *_: None),
         [2, 1, 2],
     ),
+    "an inverse of its own": (
+        lambda part: setattr(part, "inverse", part.inverse),
+        [2, 1, 2],
+    ),
     "hook of the network": (
         lambda part: part.conditioner.register_forward_hook(lambda *_: None),
         [1, 1, 1, 1],

@@ -22,11 +22,12 @@ from torch import Tensor
 
 from invflow import _torch
 from invflow._overrides import overridden
+from invflow._torch import dense
 from invflow.conditioners import MADE, Conditioner
 from invflow.conditioners.sweep import MADEPlan
 from invflow.kernels import operators
 from invflow.kernels.cpu import library
-from invflow.kernels.dense import check_memory, dense
+from invflow.kernels.dense import check_memory
 from invflow.kernels.structure import Kind, Link
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
