@@ -147,6 +147,26 @@ def test_a_map_that_changes_nothing_is_as_quick() -> None:
         Autoregressive(made, map(Affine, forward=Affine.forward), inverse="compiled")
 
 
+def test_a_map_of_other_parameters_is_not_the_kernels() -> None:
+    """A third parameter that a method of its own would read."""
+    map = type("Mine", (Affine,), {"start": (0.0, 0.0, 0.0)})()
+    made = MADE(4, map.start, (8,))
+    assert not kernels.serves(made, map)
+    with pytest.raises(ValueError, match="too many values to unpack"):
+        Autoregressive(made, map)(randn(5, 4).float())
+
+
+def test_a_conditioner_that_fails_leaves_the_one_before() -> None:
+    class Unfinished(CachedConditioner):
+        forward = pack = plan_from = MADE.forward
+
+    transform = Autoregressive(_made(MADE))
+    before = transform.conditioner, transform.method
+    with pytest.raises(AttributeError, match="plan"):
+        transform.conditioner = Unfinished(4, 2, 0)
+    assert (transform.conditioner, transform.method) == before
+
+
 class Told(Autoregressive):
     """A subclass that computes nothing of its own."""
 

@@ -293,6 +293,7 @@ class MaskedConvolution(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         channels, height, width = _checks.shape("shape", shape)

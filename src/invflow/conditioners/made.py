@@ -80,6 +80,7 @@ class MADE(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         _checks.choice("activation", activation, ACTIVATIONS)

@@ -87,7 +87,8 @@ def _map(univariate: Univariate) -> str | None:
                 field.name: getattr(univariate, field.name) for field in dataclasses.fields(base)
             }
             silent = {*fields, "start", "base", "config"}
-            if overridden(univariate, base, object, silent):
+            others = univariate.parameters != base().parameters
+            if others or overridden(univariate, base, object, silent):
                 return None
             return json.dumps({"name": name, **fields}, sort_keys=True)
     return None
