@@ -113,7 +113,7 @@ def hooked(module: nn.Module) -> bool:
     """
     own = module.__dict__
     return bool(
-        _lost  # who knows?
+        _lost  # then it cannot be known
         or own["_forward_hooks"]
         or own["_forward_pre_hooks"]
         or own["_backward_hooks"]

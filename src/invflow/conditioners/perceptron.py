@@ -18,7 +18,7 @@ class Perceptron(nn.Module):
 
     $$a_1 = W_1 z + C c + b_1, \qquad a_l = W_l\, \phi(a_{l-1}) + b_l$$
 
-    The last layer's weights are small, so that the outputs start near where they are told to.
+    The last layer's weights are small, so that the outputs start near `start`.
 
     Args:
         features: number of features that it reads.

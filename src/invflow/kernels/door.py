@@ -1,9 +1,9 @@
 """The one door to the kernels: whether there are any for a transform, whether they take a call.
 
-All that decides stands here. Kernels of the CPU read plain memory by address and call no module, so
-they take neither other kinds of tensors nor modules with hooks, and nothing where calls are traced,
-mapped, differentiated forwards or mixed in precision. There, and on CUDA, the inverse of a single
-transform can be made of operators, which PyTorch can trace. What is not taken runs in PyTorch.
+All that decides stands here. Kernels of the CPU read plain memory by address and call no module. So
+they take neither other kinds of tensors nor modules with hooks, and no calls that are traced or
+mapped, under autocast or in forward-mode differentiation. For these, and on CUDA, the inverse of a
+single transform can be made of operators, which PyTorch can trace. All else runs in PyTorch.
 """
 
 # pyright: reportPrivateUsage=false
@@ -51,7 +51,7 @@ class Served(Protocol):
     features: int
     #: What the kernels take it for.
     kernel: Kind | None
-    #: "auto", or "compiled" where kernels are asked for by name.
+    #: "auto", or "compiled", which fails where kernels cannot run.
     inverse_method: str
     _modules: Any
     _buffers: Any
@@ -162,9 +162,9 @@ def map(
         respect to all tensors.
 
     Raises:
-        ImportError: kernels were asked for by name, and what they need is not there.
-        ValueError: they were, and do not take this device or precision; a storage has been freed
-            or cut; tensors of other shapes or precisions.
+        ImportError: the inverse is "compiled", and what the kernels need is not installed.
+        ValueError: the inverse is "compiled", and they do not take this device or precision; a
+            storage has been freed or cut; tensors of other shapes or precisions.
     """
     if _torch.plain() and usable("cpu"):
         mapped = _chained(parts, value, context, inverse)
@@ -247,13 +247,12 @@ def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Ten
     return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
 
 
-def _takes(device: torch.device, dtype: torch.dtype, asked: str) -> bool:
+def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
     """Return whether the operators take a device and a precision.
 
-    Where the kernels win on an accelerator, `benchmarks/gpu.py` tells; before it has, they are
-    taken there by name alone.
+    On an accelerator only by name, until `benchmarks/gpu.py` has measured where they are faster.
     """
-    named, place = asked == "compiled", device.type
+    named, place = inverse == "compiled", device.type
     if not named and place != "cpu":
         return False
     served = dtype in DTYPES.get(place, ())

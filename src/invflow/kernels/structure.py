@@ -90,7 +90,7 @@ def structure(layout: Layout) -> Structure:
 
 
 def panel(layout: Layout, units: int) -> int:
-    """Return how many features a panel of so many hidden units has."""
+    """Return the number of features in a panel with this number of hidden units."""
     return max(units * layout.features // max(layout.hidden, default=units), 1)
 
 

@@ -110,8 +110,8 @@ class Autoregressive(Transform):
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
         self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
-        home = next((each.device for each in conditioner.parameters()), None)
-        self.register_buffer("order", None if positions is None else positions.to(home))
+        device = next((each.device for each in conditioner.parameters()), None)
+        self.register_buffer("order", None if positions is None else positions.to(device))
 
     def flaw(self, name: str, tensor: Tensor) -> str | None:
         return _checks.no_permutation(tensor, self.features)
@@ -123,7 +123,7 @@ class Autoregressive(Transform):
     inverse_method: str
     #: How it is taken in one sweep, None if it cannot be.
     method: cached.Method | None
-    #: What kernels take the transform for, None if there are none.
+    #: What the kernels take the transform for; None if there are none for it.
     kernel: kernels.Kind | None
     #: The bound of what the conditioner reads of a feature; infinite for none, as in a module that
     #: was pickled before there were bounds.
@@ -170,9 +170,9 @@ class Autoregressive(Transform):
 
     @property
     def joins(self) -> kernels.Kind | None:
-        """What neighbours are to have in common with this to be mapped in one call; None if alone.
+        """What neighbours must have in common with this to be mapped in one call; None for none.
 
-        A transform that computes something of its own, or with hooks, has to be called.
+        A transform that computes something of its own, or has hooks, has to be called.
         """
         return self.kernel if self._served and not (self._alone or hooked(self)) else None
 

@@ -115,7 +115,7 @@ class Transform(Part, ABC):
 
         Raises:
             TypeError: a context that is not a tensor of floating-point numbers.
-            ValueError: a context missing, not wanted or of the wrong size.
+            ValueError: a context missing, not declared or of the wrong size.
         """
         return AsTorch(self, context)
 
