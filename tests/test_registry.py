@@ -59,12 +59,16 @@ def test_an_unknown_name_gets_the_known_ones(what: str, name: Any) -> None:
 
 
 def test_what_cannot_be_named_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"invflow.flows.BASES\['mine'\] must be a class, got 3"):
+    with pytest.raises(
+        TypeError, match=r"BASES\['mine'\] must be a class derived from Base, got 3"
+    ):
         BASES["mine"] = 3  # type: ignore[assignment]
     with pytest.raises(TypeError, match="the name of a base must be a string, got 3"):
         BASES[3] = StandardNormal  # type: ignore[index]
-    with pytest.raises(TypeError, match=r"UNIVARIATES\['mine'\] must be derived from Univariate"):
+    with pytest.raises(TypeError, match=r"UNIVARIATES\['mine'\] .* from Univariate, got"):
         UNIVARIATES["mine"] = MADE  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"FLOWS\['mine'\] must be a class derived from Named, got"):
+        FLOWS["mine"] = lambda features: IAF(features)  # type: ignore[assignment]
 
 
 @each

@@ -13,7 +13,7 @@ _ALL: list[Registry[Any]] = []
 
 
 class Registry(MutableMapping[str, KindT]):
-    """A dictionary of classes, or of functions that build instances, that knows their names too.
+    """A dictionary of classes that knows their names too.
 
     A class has the name under which it stands here. A subclass of it has none until it gets one:
     saved under its parent's name, it would be loaded as its parent. Names of the library's own
@@ -43,17 +43,16 @@ class Registry(MutableMapping[str, KindT]):
         """Give a kind a name.
 
         Raises:
-            TypeError: the name is not a string, or the kind is not a class of those that belong
-                here, nor a function.
+            TypeError: the name is not a string, or the kind is not a class that belongs here.
             ValueError: a class of the library has the name.
         """
         if not isinstance(name, str):
             raise TypeError(f"the name of a {self._what} must be a string, got {name!r}")
         what = f"{self._place}[{name!r}]"
-        if not callable(kind):
-            raise TypeError(f"{what} must be a class, got {kind!r}")
-        if isinstance(cast(Any, kind), type) and not self.could_name(cast(type, kind)):
-            raise TypeError(f"{what} must be derived from {self._base.__name__}, got {kind!r}")
+        if not (isinstance(cast(Any, kind), type) and self.could_name(cast(type, kind))):
+            raise TypeError(
+                f"{what} must be a class derived from {self._base.__name__}, got {kind!r}"
+            )
         before = self._kinds.get(name)
         if before is not None and is_own(before) and not is_own(kind):
             raise ValueError(f"{what} is the library's own {before.__name__}: choose another name")

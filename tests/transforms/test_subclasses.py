@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -84,7 +85,9 @@ OTHERS: dict[str, Any] = {
 def test_one_that_computes_something_of_its_own_is_obeyed(name: str, inverse: str) -> None:
     mine, parent = _made(_subclass(MADE, **{name: OTHERS[name]}), context=2), _made(MADE, context=2)
     mine.load_state_dict(parent.state_dict())
-    transform = perturbed(Autoregressive(mine, inverse=inverse), scale=0.2)
+    slow = pytest.warns(RuntimeWarning, match=f"^Mine, which has a {name} of its own, may not")
+    with slow if inverse == "auto" else nullcontext():
+        transform = perturbed(Autoregressive(mine, inverse=inverse), scale=0.2)
     reference = Autoregressive(mine, inverse="passes")
     assert transform.method is None
     assert transform.kernel is None
@@ -112,7 +115,7 @@ def test_asked_for_by_name_it_is_told_why_not(name: str, inverse: str) -> None:
 
 def test_a_name_of_its_own_vouches_for_its_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = _subclass(MADE, forward=lambda self, z, context=None: MADE.forward(self, z, context))
-    assert Autoregressive(_made(mine)).method is None
+    assert Autoregressive(_made(mine), inverse="passes").method is None
     monkeypatch.setitem(CONDITIONERS, "mine", mine)
     assert Autoregressive(_made(mine)).method is not None
 

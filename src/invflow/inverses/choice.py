@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import Tensor
 
 from invflow import _checks, kernels
 from invflow._torch import hooked
+from invflow.conditioners import CachedConditioner
 from invflow.inverses import cached, fixed_point, passes
 from invflow.inverses.pair import Pair
 
@@ -13,15 +16,25 @@ INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
 def check(inverse: str, pair: Pair) -> None:
-    """Check that a pair has an inverse of this name.
+    """Check that a pair has an inverse of this name, and warn where it will be a slow one.
 
     Raises:
         ImportError: what it needs is not installed.
         ValueError: an unknown name, or an inverse that the pair does not have.
     """
     _checks.choice("inverse", inverse, INVERSES)
-    if inverse == "cached" and (why := cached.refusal(pair.conditioner)):
+    why = cached.refusal(pair.conditioner)
+    if inverse == "cached" and why:
         raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
+    if inverse == "auto" and why and isinstance(pair.conditioner, CachedConditioner):
+        warnings.warn(
+            f'{why}, may not compute what the sweep of its parent does: inverse="auto" is '
+            '"fixed_point" for it, which takes longer. If the sweep holds for it too, give the '
+            "class a name in invflow.conditioners.CONDITIONERS; if not, pass "
+            'inverse="fixed_point", and there is no warning',
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if inverse == "compiled":
         kernels.check(pair.conditioner, pair.univariate)
 

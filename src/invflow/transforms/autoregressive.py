@@ -50,7 +50,9 @@ class Autoregressive(Transform):
 
     A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
     "fixed_point" then. So has a subclass of one of the library's that computes anything in its own
-    way: "auto" is "fixed_point" for it. One that does not is as fast as its parent.
+    way: "auto" is "fixed_point" for it, with a warning, unless the class has a name of its own in
+    `CONDITIONERS`, which says that the sweep holds for it. One that does not is as fast as its
+    parent.
 
     With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
