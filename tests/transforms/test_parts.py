@@ -161,6 +161,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, Any, type[Exception], str]] = {
         _built, "conditioner", torch.nn.Linear(3, 6), TypeError, "must be a Conditioner.*Linear",
     ),
     "inverse-unknown": (_built, "inverse_method", "magic", ValueError, "magic"),
+    "tolerance-below-zero": (_built, "tolerance", -1e-3, ValueError, "at least 0, got -0.001"),
+    "tolerance-not-a-number": (_built, "tolerance", "low", TypeError, "must be a number"),
     "inverse-that-it-has-not": (
         lambda: Autoregressive(MADE(3, (0.0, 0.0), norm=True)),
         "inverse_method", "compiled", ValueError, "without norm",

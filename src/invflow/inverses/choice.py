@@ -15,14 +15,17 @@ from invflow.inverses.pair import Pair
 INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
-def check(inverse: str, pair: Pair) -> None:
+def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
     """Check that a pair has an inverse of this name, and warn where it will be a slow one.
 
     Raises:
         ImportError: what it needs is not installed.
-        ValueError: an unknown name, or an inverse that the pair does not have.
+        TypeError: the tolerance is not a number.
+        ValueError: an unknown name, an inverse that the pair does not have, a tolerance below zero.
     """
     _checks.choice("inverse", inverse, INVERSES)
+    if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
+        raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
     why = cached.refusal(pair.conditioner)
     if inverse == "cached" and why:
         raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')

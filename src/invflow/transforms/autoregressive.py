@@ -19,7 +19,7 @@ from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
-_JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
+_JOINED = frozenset(("conditioner", "univariate", "inverse_method", "tolerance"))
 #: What a subclass may define and still be mapped by kernels, together with its neighbours.
 _SILENT = ("flaw", "settled", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
 #: What it may define and still be mapped by kernels, but by itself.
@@ -106,11 +106,8 @@ class Autoregressive(Transform):
         super().__init__(conditioner.features, conditioner.context)
         self.input_bound = _bound(input_bound)
         self.conditioner, self.univariate = conditioner, as_univariate(univariate)
-        self.inverse_method = inverse
+        self.inverse_method, self.tolerance = inverse, tolerance
         self._join()
-        if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
-            raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
-        self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
         device = next((each.device for each in conditioner.parameters()), None)
         self.register_buffer("order", None if positions is None else positions.to(device))
@@ -132,15 +129,17 @@ class Autoregressive(Transform):
     input_bound: float = math.inf
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute: another conditioner, map or inverse, if it goes with the others.
+        """Set an attribute: another conditioner, map, inverse or tolerance, if all go together.
 
         Raises:
-            TypeError: something that is not a conditioner, or not a map.
-            ValueError: one of other sizes, or an inverse that it does not have.
+            TypeError: something of the wrong type.
+            ValueError: a part of other sizes, an inverse that it does not have, a tolerance below
+                zero.
         """
-        before = getattr(self, name) if name in _JOINED and "method" in vars(self) else None
+        joined = name in _JOINED and "method" in vars(self)
+        before = getattr(self, name) if joined else None
         super().__setattr__(name, value)
-        if before is not None:
+        if joined:
             try:
                 self._join()
             except Exception:
@@ -155,7 +154,7 @@ class Autoregressive(Transform):
                 f"conditioner must give {univariate.parameters} parameters per feature for "
                 f"{univariate!r}, got {conditioner.outputs}"
             )
-        choice.check(self.inverse_method, pair)
+        choice.check(self.inverse_method, self.tolerance, pair)
         own = overridden(self, Autoregressive, Part, _SILENT)
         inner = sorted({*own} - _CALLED)
         if inner and self.inverse_method == "compiled":
