@@ -107,9 +107,9 @@ def plain() -> bool:
 
 
 def hooked(module: nn.Module) -> bool:
-    """Return whether an object has hooks, or a direction of its own that its class does not have.
+    """Return whether a module has hooks, or a `forward` or `inverse` that its class does not have.
 
-    Those of PyTorch for all modules, by which profilers count calls, are none of them.
+    Global hooks, with which profilers count calls, do not matter.
     """
     own = module.__dict__
     return bool(

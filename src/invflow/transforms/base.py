@@ -95,7 +95,7 @@ class Transform(Part, ABC):
 
     @property
     def inv(self) -> Transform:
-        """This transform backwards, over the same parameters.
+        """The inverse of this transform, with the same parameters.
 
         Example:
             >>> import torch
