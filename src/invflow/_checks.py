@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -51,6 +52,23 @@ def number(name: str, value: Any) -> float:
     if isinstance(value, Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"{name} must be a number, got {value!r}")
+
+
+def numbers(name: str, value: Any) -> tuple[float, ...]:
+    """Return `value` as floats if it is a sequence of one or more finite numbers.
+
+    Raises:
+        TypeError: `value` is something else.
+        ValueError: it is empty, or a number is not finite.
+    """
+    given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"{name} must be a sequence of numbers, got {value!r}")
+    each = enumerate(cast(Sequence[Any], given))
+    found = tuple(float(number(f"{name}[{i}]", entry)) for i, entry in each)
+    if not found or not all(map(math.isfinite, found)):
+        raise ValueError(f"{name} must have one or more numbers, all finite, got {value!r}")
+    return found
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -160,11 +178,12 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
 
 
 def no_permutation(order: Tensor, features: int) -> str | None:
-    """Return why integers are not a permutation of 0 .. features - 1, None if they are."""
+    """Return why numbers are not a permutation of 0 .. features - 1, None if they are."""
     if not has_values(order):
         found: Any = tuple(order.shape)
         return None if found == (features,) else _not_the_features(f"shape {found}", features)
-    if order.ndim == 1 and sorted(order.tolist()) == list(range(features)):
+    whole = not (order.is_floating_point() or order.is_complex())
+    if whole and order.ndim == 1 and sorted(order.tolist()) == list(range(features)):
         return None
     return _not_the_features(order.tolist(), features)
 

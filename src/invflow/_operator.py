@@ -25,10 +25,10 @@ _LIBRARY = torch.library.Library("invflow", "FRAGMENT")
 def reverse_only(function: type[Function], *arguments: Any) -> Any:
     """Apply an autograd function that has no derivatives in forward mode.
 
-    (That is not said by a `jvp` that raises, as `torch.compile` traces no function that has one.)
+    (A `jvp` that raises would not do: `torch.compile` traces no function that has one.)
 
     Raises:
-        RuntimeError: they are requested.
+        RuntimeError: these derivatives are taken.
     """
     if torch.compiler.is_compiling():
         return cast(Any, function).apply(*arguments)
@@ -77,7 +77,7 @@ def mapped(of: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def call(function: type[Function], what: Any, *tensors: Tensor) -> Any:
-    """Apply an autograd function; its operator alone where there is no gradient to be taken.
+    """Apply an autograd function; its operator alone where no gradient is recorded.
 
     (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
 

@@ -214,6 +214,7 @@ class Attention(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         heads = _checks.positive_integer("heads", heads)
         widths = _checks.widths("hidden_features", hidden_features)

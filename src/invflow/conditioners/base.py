@@ -173,7 +173,7 @@ class CachedConditioner(Conditioner):
     plan: Plan
 
     def changed(self, base: type[CachedConditioner]) -> list[str]:
-        """Return the names of what differs in this object from `base`, one of its classes."""
+        """Return what this object computes in another way than objects of `base`."""
         return overridden(self, base, Part, ("_initialise", "settled", "changed"))
 
     @abstractmethod

@@ -51,6 +51,7 @@ class Perceptron(nn.Module):
     ) -> None:
         super().__init__()
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         self.activation = _checks.choice("activation", activation, ACTIVATIONS)

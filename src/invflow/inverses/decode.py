@@ -34,7 +34,7 @@ class Method:
     methods are compared. What the conditioner reads of features is bounded: see `soft_clip`.
 
     Args:
-        kind: the name of the conditioner; "" for one without a name.
+        kind: the name of the conditioner; "" for one that is not the library's own.
         plan: its plan.
         univariate: the map.
         input_bound: the bound of what the conditioner reads.
@@ -62,7 +62,7 @@ class Method:
         return self.plan_recipe, self.univariate_recipe, self.input_bound
 
 
-#: The plans of conditioners without a name.
+#: The plans of users' own conditioners.
 _PLANS: Held[Plan] = Held()
 
 

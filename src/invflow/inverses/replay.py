@@ -1,6 +1,6 @@
-r"""The gradient of a sweep by automatic differentiation of the sweep, which is run once more.
+r"""The gradient of a sweep by automatic differentiation of the sweep, repeated.
 
-For conditioners whose decoder is differentiable, and which have no reverse sweep of their own. With
+For conditioners whose decoder is differentiable and which have no reverse sweep of their own. With
 the solution $z^*$ known, and its slopes $u_z$,
 
 $$z_d = z^*_d + \big(x_d - u(z^*_d, p_d)\big) / u_z, \qquad p_d = P_d(r(z_{<d})),$$
@@ -67,8 +67,8 @@ def replay(
 
     with unmixed(x), functional():
         gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
-    # Clones, because an operator must not return its arguments, in the memory format that the
-    # compiler expects.
+    # Clones, because an operator must not return its arguments, and contiguous ones, as the
+    # function below promises the compiler.
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 

@@ -3,12 +3,12 @@
 On a CPU (`cpu`) one call runs a chain of transforms: each thread takes tiles of the batch through
 all of them, and their activations stay in the processor's cache.
 
-Where calls are traced or mapped, and on CUDA, each sweep of an inverse is one of the `operators` on
-plain tensors. On CUDA (`gpu`, with Triton) a sweep is one launch, in which each program takes some
-columns of the batch.
+Where calls are traced or mapped, and on CUDA, the inverse is made of `operators` on plain tensors,
+one for each sweep. On CUDA (`gpu`, with Triton) that is one launch, in which each program takes its
+columns of the batch through all features.
 
-Whether any of this runs is decided in one place, `door`: `kind` says what the kernels take a
-transform for when it is made, and `map` runs a call, or returns None to leave it to PyTorch.
+Whether any of this runs is decided in one place, `door`: `serves` says whether there are kernels
+for a transform, when it is made, and `map` takes a call, or returns None.
 """
 
 from invflow.kernels.door import (

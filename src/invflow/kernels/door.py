@@ -1,9 +1,9 @@
 """The one door to the kernels: whether a transform has any, and whether they take a call.
 
-Everything is decided here. Kernels of the CPU read plain memory by address and call no module, so
-they take neither other kinds of tensors nor modules with hooks, nor calls that are traced, mapped,
-differentiated in forward mode or under autocast. There, and on CUDA, the inverse of a single
-transform can run as operators, which PyTorch can trace. Everything else runs in PyTorch.
+All that decides stands here. Kernels of the CPU read plain memory by address and call no module. So
+they take neither other kinds of tensors nor modules with hooks, and no calls that are traced or
+mapped, under autocast or in forward-mode differentiation. For these, and on CUDA, the inverse of a
+single transform can be made of operators, which PyTorch can trace. All else runs in PyTorch.
 """
 
 # pyright: reportPrivateUsage=false
@@ -22,11 +22,12 @@ from torch import Tensor
 
 from invflow import _torch
 from invflow._overrides import overridden
+from invflow._torch import dense
 from invflow.conditioners import MADE, Conditioner
 from invflow.conditioners.sweep import MADEPlan
 from invflow.kernels import operators
 from invflow.kernels.cpu import library
-from invflow.kernels.dense import check_memory, dense
+from invflow.kernels.dense import check_memory
 from invflow.kernels.structure import Kind, Link
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
@@ -50,7 +51,7 @@ class Served(Protocol):
     features: int
     #: What the kernels take it for.
     kernel: Kind | None
-    #: "auto", or "compiled" where kernels are requested by name.
+    #: "auto", or "compiled", which fails where kernels cannot run.
     inverse_method: str
     _modules: Any
     _buffers: Any
@@ -88,7 +89,8 @@ def _map(univariate: Univariate) -> str | None:
                 field.name: getattr(univariate, field.name) for field in dataclasses.fields(base)
             }
             silent = {*fields, "start", "base", "config"}
-            if overridden(univariate, base, object, silent):
+            others = univariate.parameters != base().parameters
+            if others or overridden(univariate, base, object, silent):
                 return None
             return json.dumps({"name": name, **fields}, sort_keys=True)
     return None
@@ -162,9 +164,9 @@ def map(
         respect to all tensors.
 
     Raises:
-        ImportError: kernels were requested by name, and what they need is missing.
-        ValueError: they were, and do not take this device or precision; a storage has been freed
-            or cut; tensors of other shapes or precisions.
+        ImportError: the inverse is "compiled", and what the kernels need is not installed.
+        ValueError: the inverse is "compiled", and they do not take this device or precision; a
+            storage has been freed or cut; tensors of other shapes or precisions.
     """
     if _torch.plain() and usable("cpu"):
         mapped = _chained(parts, value, context, inverse)
@@ -255,13 +257,12 @@ def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Ten
     return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
 
 
-def _takes(device: torch.device, dtype: torch.dtype, asked: str) -> bool:
+def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
     """Return whether the operators take a device and a precision.
 
-    Where the kernels win on an accelerator, `benchmarks/gpu.py` tells; before it has, they are
-    taken there by name alone.
+    On an accelerator only by name, until `benchmarks/gpu.py` has measured where they are faster.
     """
-    named, place = asked == "compiled", device.type
+    named, place = inverse == "compiled", device.type
     if not named and place != "cpu":
         return False
     served = dtype in DTYPES.get(place, ())
