@@ -86,6 +86,7 @@ def test_an_inverse_without_them_says_what_has_them(name: str) -> None:
     def log_prob(x: Tensor) -> Tensor:
         return built(context).log_prob(x)
 
-    for derivative in (torch.func.hessian(log_prob), torch.func.jacfwd(log_prob)):
+    jacfwd = torch.func.jacfwd
+    for derivative in (torch.func.hessian(log_prob), jacfwd(log_prob), jacfwd(jacfwd(log_prob))):
         with pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'):
             derivative(x)

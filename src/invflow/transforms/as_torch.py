@@ -11,6 +11,7 @@ from torch.distributions import Transform as TorchTransform
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._broadcast import broadcast
 
 if TYPE_CHECKING:
     from invflow.transforms.base import Transform
@@ -116,8 +117,8 @@ class AsTorch(TorchTransform):
         """
         features = self.transform.features
         try:
-            common = torch.broadcast_shapes(shape[:-1], self.batch_shape)
-        except RuntimeError:
+            common = broadcast(shape[:-1], self.batch_shape)
+        except ValueError:
             common = None
         if tuple(shape[-1:]) != (features,) or common is None:
             raise ValueError(
