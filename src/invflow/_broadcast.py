@@ -23,22 +23,15 @@ def broadcast(*shapes: Sequence[int]) -> Size:
         torch.Size([5, 4, 3])
     """
     if torch.compiler.is_compiling():  # sizes may be symbols, of which PyTorch knows what to ask
-        try:
-            return torch.broadcast_shapes(*shapes)
-        except RuntimeError as error:
-            raise _not_alike(shapes) from error
+        return torch.broadcast_shapes(*shapes)
     rank = max((len(shape) for shape in shapes), default=0)
     common = [1] * rank
     for shape in shapes:
         for place in range(-len(shape), 0):
             size = shape[place]
             if size != 1 and common[place] != 1 and size != common[place]:
-                raise _not_alike(shapes)
+                given = ", ".join(str(tuple(each)) for each in shapes)
+                raise ValueError(f"shapes must broadcast against each other, got {given}")
             if size != 1:
                 common[place] = size
     return Size(common)
-
-
-def _not_alike(shapes: Sequence[Sequence[int]]) -> ValueError:
-    given = ", ".join(str(tuple(shape)) for shape in shapes)
-    return ValueError(f"shapes must broadcast against each other, got {given}")
