@@ -19,7 +19,16 @@ from torch.distributions import (
 
 from invflow import IAF, MAF, Flow
 from invflow.flows import FlowDistribution, FlowMixture, Gaussian, MixtureDistribution
-from tests.helpers import BATCHES, FLOWS, assert_close, context_for, flow, generator, randn
+from tests.helpers import (
+    BATCHES,
+    FLOWS,
+    SMALL,
+    assert_close,
+    context_for,
+    flow,
+    generator,
+    randn,
+)
 
 flows = pytest.mark.parametrize("name", FLOWS)
 batches = pytest.mark.parametrize("batch", BATCHES, ids=str)
@@ -158,6 +167,14 @@ def test_what_has_no_closed_form_says_what_to_take_instead(what: str) -> None:
     for q in _distributions():
         with pytest.raises(NotImplementedError, match=instead):
             ask(q)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_transform_makes_a_flow(name: str) -> None:
+    flow = Flow(SMALL[name]()).double()
+    x, log_q = flow(context_for(flow)).rsample_and_log_prob((2,), generator=generator(3))
+    assert x.shape == (2, flow.features)
+    assert log_q.shape == (2,)
 
 
 @flows
