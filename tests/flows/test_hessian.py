@@ -50,6 +50,9 @@ def test_hessian_is_the_difference_of_gradients(name: str) -> None:
     scale = 1 + expected.abs().max()
     assert_close(hessian / scale, expected / scale, 1e-6)
     assert_close(hessian / scale, hessian.mT / scale, 1e-9)
+    forwards, backwards = torch.func.jacfwd, torch.func.jacrev
+    for other in (forwards(forwards(log_prob)), backwards(forwards(log_prob))):
+        assert_close(other(x) / scale, hessian / scale, 1e-9)
 
 
 @by_name
