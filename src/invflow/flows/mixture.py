@@ -98,7 +98,7 @@ class FlowMixture(Named):
 class MixtureDistribution(Estimated):
     """The distribution of a mixture of flows. Made by calling a `FlowMixture`.
 
-    Its samples have no gradient: which component one comes from is a choice, not a function. So
+    Its samples have no gradient: which component one comes from is a choice, not a function. Nor
     have its estimates: `estimate_mean`, `estimate_variance` and `estimate_entropy`.
 
     Args:
