@@ -18,6 +18,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from invflow._broadcast import broadcast
 from invflow._operator import fake, mapped, operator
 from invflow.univariate import table
 from invflow.univariate.base import Univariate
@@ -62,7 +63,7 @@ def spread(units: int, reach: float) -> tuple[float, ...]:
 @operator
 def find(univariate: str, x: Tensor, params: Tensor) -> Tensor:
     """Return the root of the map of a recipe, in the shape that both arguments broadcast to."""
-    shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
+    shape = broadcast(x.shape, params.shape[:-1])
     map = cast(Numerical, table.from_recipe(univariate))
     return map.root(x.expand(shape), params).contiguous()
 
