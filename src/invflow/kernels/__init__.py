@@ -12,7 +12,6 @@ for a transform, when it is made, and `map` takes a call, or returns None.
 """
 
 from invflow.kernels.door import (
-    DTYPES,
     check,
     kind,
     link,
@@ -24,7 +23,6 @@ from invflow.kernels.door import (
 from invflow.kernels.structure import Kind, Link
 
 __all__ = [
-    "DTYPES",
     "Kind",
     "Link",
     "check",

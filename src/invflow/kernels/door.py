@@ -32,7 +32,7 @@ from invflow.kernels.structure import Kind, Link
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
 #: The devices that there are kernels for, and the precisions that they take.
-DTYPES = {
+_DTYPES = {
     "cpu": (torch.float32, torch.float64),
     "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
@@ -140,7 +140,7 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
             'inverse="compiled" needs a MADE without norm, with an activation of '
             f"{', '.join(_activations())}, and an affine, gated or additive map, got {why}"
         )
-    if not any(usable(device) for device in DTYPES):
+    if not any(usable(device) for device in _DTYPES):
         raise _unusable("cpu")
 
 
@@ -179,7 +179,7 @@ def _chained(
     parts: Sequence[Served], value: Tensor, context: Tensor | None, inverse: bool
 ) -> tuple[Tensor, Tensor] | None:
     """Map a batch by the kernels of the CPU, which read it by address."""
-    if not (value.is_cpu and value.dtype in DTYPES["cpu"] and dense(value)):
+    if not (value.is_cpu and value.dtype in _DTYPES["cpu"] and dense(value)):
         return None
     if context is not None:
         if not dense(context):
@@ -265,7 +265,7 @@ def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
     named, place = inverse == "compiled", device.type
     if not named and place != "cpu":
         return False
-    served = dtype in DTYPES.get(place, ())
+    served = dtype in _DTYPES.get(place, ())
     if named and not served:
         raise ValueError(
             'inverse="compiled" needs a CPU and single or double precision, or CUDA, '
