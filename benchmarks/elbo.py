@@ -18,11 +18,10 @@ until they have stayed at the highest level for ten checks, or until the time is
 apart. The script makes sure that NumPyro's log density is the same number.
 
 Each fit has a process of its own, on as many processors as threads; the fits take turns seed by
-seed. Times are medians over seeds, compilation included ("compiling" says how much of it there is:
-NumPyro's; kernels of invflow are read from their cache after the first run). "ratio" is the time to
-the highest level over that of vi.fit, and behind it the same without compiling. "ended" is where
-the measurement did, and how many nats short of the evidence; inf is a fit with draws that are not
-finite.
+seed. Times are medians over seeds, compilation included ("compiling" says how much of it there is;
+only NumPyro compiles). "ratio" is the time to the highest level over that of vi.fit, and behind it
+the same without compiling. "ended" is where the measurement did, and how many nats short of the
+evidence; inf is a fit with draws that are not finite.
 
     python benchmarks/elbo.py --data FOLDER [--quick] [--only NAME] [--seeds 3] [--seconds 120]
                               [--threads N]
@@ -99,7 +98,7 @@ def blocks() -> Iterator[range]:
 
 
 class Stopped(vi.Flat):
-    """A target that presses Ctrl-C after so many steps of training."""
+    """A target that presses Ctrl-C after a number of steps of training."""
 
     def __init__(self, target: vi.Target, steps: int) -> None:
         super().__init__(target.log_density, target.dim)

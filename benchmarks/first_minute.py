@@ -11,9 +11,9 @@ processor time of the first. Home and the folders of caches are empty when the f
 installation begins, as on a new machine: it is the row "new machine". The others find what it has
 left: the rows "new process" are medians over them.
 
-Python's garbage collector looks through all that torch's import has left once, for some 70 ms,
-after a number of new objects that any first call may reach. It runs before that here, in a row
-of its own.
+Python's garbage collector once examines everything that importing torch has created, which takes
+some 70 ms. Any first call may set it off, by making enough new objects; so here it runs before
+them, in a row of its own.
 
     python benchmarks/first_minute.py [--processes 5] [--also LABEL=PYTHON[:TREE] ...]
 
@@ -66,7 +66,6 @@ class Installation:
             "XDG_CACHE_HOME": f"{home}/.cache",
             "PYTHONPATH": self.path,
         }
-        environment.pop("NUMBA_CACHE_DIR", None)
         # pip leaves bytecode, a source tree may not.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         found = subprocess.run(

@@ -11,7 +11,7 @@ bfloat16, beside the parallel direction of the same layer, in turns with it:
 
 The ways are the kernels ("compiled"), the sweep in PyTorch ("cached"), the same captured as a CUDA
 graph ("graph", without gradients), and "fixed_point". At the end stands the fastest way for each
-number of features, which is what `Autoregressive._choice` should take on a card.
+number of features, which is what `inverse="auto"` should take on a card (`kernels/door.py`).
 
     python benchmarks/gpu.py [--quick] [--sizes 8/64/4096,...]
 
@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
                 except Exception as error:  # one way's failure leaves the others their rows
                     print(f"{size} {dtype} {way} failed: {type(error).__name__}: {error}")
     print(table(HEADER, [cell.row() for cell in cells]))
-    print("\nFastest, which is what Autoregressive._choice should take on CUDA:")
+    print('\nFastest, which is what inverse="auto" should take on CUDA:')
     print("\n".join(fastest(cells)))
 
 

@@ -1,4 +1,4 @@
-"""Whether anything has become slower: ratios of times, held against those in the repository.
+"""Whether anything has become slower: ratios of times, compared with those in the repository.
 
 - "inverse / forward": one affine MADE layer, the sequential direction over the parallel one, and
   the same of training steps (`directions.py`);

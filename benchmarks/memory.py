@@ -7,8 +7,8 @@
 
 Peak is the largest resident set of the process (`getrusage`), libraries and code included, less
 that of a bare Python. "imports" and "job" are its two parts: the library with PyTorch or JAX, and
-what the job adds to that. What a job imports or compiles late is in the second. "ratio" is
-invflow's over another library's; of zuko's, at most 1.2 is asked for.
+what the job adds to that. What a job imports late, or compiles, is in the second. "ratio" is
+invflow's over another library's; the aim is at most 1.2 of zuko's.
 
     python benchmarks/memory.py [--data FOLDER] [--quick] [--only NAME] [--threads N]
 

@@ -1,11 +1,11 @@
-"""What a training step of a small flow is made of, beside flowjax's, which is one program.
+"""What a training step of a small flow consists of, beside flowjax's, which is one program.
 
 The step is that of `peers.py`: four affine MADE layers, values and log-determinants of a batch in
 the direction of one pass, the gradients of all weights, no optimizer. Beside the whole step stand
 
 - PyTorch's share: an autograd function without any arithmetic that takes and gives as many tensors
   of the same sizes, under the same loss, with `zero_grad`;
-- the kernels' share: the way there and the way back, called by themselves, with their memory.
+- the kernels' share: their forward and backward pass, called alone, with their memory.
 
 What is left is Python between the two. All take turns, as in `peers.py`.
 
@@ -58,7 +58,7 @@ def pytorch(flow: invflow.flows.Flow, z: Tensor) -> peers.Call:
 
 
 def kernels(flow: invflow.flows.Flow, z: Tensor) -> peers.Call:
-    """Return the way through a flow and back, without autograd."""
+    """Return the kernels' forward and backward pass, without autograd."""
     parts = cast(Compose, flow.transform).transforms
     layers = [part for part in parts if isinstance(part, Autoregressive)]
     made = cast(MADE, layers[0].conditioner)

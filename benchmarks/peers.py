@@ -19,11 +19,11 @@ counted; the others run as they do by default. In brackets stands the time of th
 library over invflow's. `--also LABEL=TREE` measures another source tree of invflow beside this one
 in the same turns; "LABEL / invflow" is its time over this one's.
 
-Two more tables hold invflow against floors. One MADE layer, inverted, is measured in dense passes:
-one pass of an unmasked perceptron of the same widths, without log-determinants; and the training
-step through the inverse against that forwards. The arithmetic that the masks let through is given
-as a share of the machine's rate for large matrix products. `--plot FILE` draws the cost of both
-directions against D.
+A second table compares invflow with lower bounds. Both directions of one MADE layer are measured in
+dense passes (one pass of an unmasked perceptron of the same widths, without log-determinants), and
+the training step through the inverse in steps through the parallel direction. The arithmetic that
+the masks let through is given as a share of the machine's rate for large matrix products.
+`--plot FILE` draws the cost of both directions against D.
 
     python benchmarks/peers.py [--quick] [--sizes 8/64/256,...] [--libraries invflow,zuko,...]
                                [--also LABEL=TREE ...] [--plot FILE] [--threads N]

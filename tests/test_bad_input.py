@@ -182,6 +182,34 @@ kinds = pytest.mark.parametrize("kind", CONDITIONERS)
 
 
 @kinds
+@pytest.mark.parametrize(
+    ("start", "error", "message"),
+    [
+        (0.0, TypeError, "start must be a sequence of numbers, got 0.0"),
+        ("ab", TypeError, "start must be a sequence of numbers, got 'ab'"),
+        ((0.0, "a"), TypeError, r"start\[1\] must be a number, got 'a'"),
+        ((), ValueError, r"start must have one or more numbers, all finite, got \(\)"),
+        ((0.0, math.nan), ValueError, "start must have one or more numbers, all finite"),
+    ],
+    ids=str,
+)
+def test_bad_start_for_a_conditioner(
+    kind: str, start: Any, error: type[Exception], message: str
+) -> None:
+    options = {"shape": (1, 1, 3)} if kind == "convolution" else {}
+    with pytest.raises(error, match=message):
+        CONDITIONERS[kind](3, start, (8,), **options)
+
+
+@kinds
+def test_whole_numbers_and_arrays_to_start_from(kind: str) -> None:
+    options = {"shape": (1, 1, 3)} if kind == "convolution" else {}
+    for start in ((0, 1), np.array([0.0, 1.0]), torch.tensor([0, 1])):
+        made = CONDITIONERS[kind](3, start, (8,), **options)
+        assert made(torch.zeros(2, 3)).dtype == torch.float32
+
+
+@kinds
 @_cases(VALUES)
 def test_bad_value_for_a_conditioner(
     kind: str, bad: Any, error: type[Exception], message: str

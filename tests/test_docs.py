@@ -74,6 +74,15 @@ def test_options_are_those_that_there_are(page: Path) -> None:
             assert name in ours or f'"{name}"' in SCRIPTS, f"{page.name}: {span}"
 
 
+def test_the_kernels_readme_names_every_file() -> None:
+    folder = ROOT / "src" / "invflow" / "kernels"
+    rows = re.findall(r"^\| (`.*?) \|", (folder / "README.md").read_text(), re.MULTILINE)
+    named = [name for row in rows for name in re.findall("`(.*?)`", row)]
+    files = [path for kind in ("py", "c", "h") for path in folder.rglob(f"*.{kind}")]
+    there = {path.relative_to(folder).as_posix() for path in files if path.stem != "__init__"}
+    assert sorted(named) == sorted({"gpu/", *(each for each in there if "gpu/" not in each)})
+
+
 def test_targets_of_make_are_those_that_there_are() -> None:
     rules = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     targets = set(" ".join(rules).split())

@@ -74,6 +74,26 @@ def test_permissions_stay_when_a_file_is_rewritten(tmp_path: Path, mode: int) ->
     assert _mode(path) == mode
 
 
+def test_owner_and_group_stay_where_the_system_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("old")
+    if os.getuid() == 0:
+        os.chown(path, 1234, 4321)
+        path.chmod(0o640)
+        _files.write_text(path, "new")
+        assert (path.stat().st_uid, path.stat().st_gid, _mode(path)) == (1234, 4321, 0o640)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    _files.write_text(path, "newer")
+    assert path.read_text() == "newer"
+    assert path.stat().st_uid == os.getuid()
+
+
 def test_permissions_stay_when_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("old")

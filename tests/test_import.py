@@ -102,3 +102,32 @@ assert {"FlowDensity", "table"} <= set(dir(invflow.density))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_part_needs_is_said_and_help_works_without_it() -> None:
+    script = """
+import inspect
+import pydoc
+import sys
+
+sys.modules["pydantic"] = None  # as if it were not installed
+import invflow
+
+assert "report" in dir(invflow)
+assert not hasattr(invflow, "report")
+assert "vi" in dict(inspect.getmembers(invflow))
+assert "IAF" in pydoc.render_doc(invflow)
+try:
+    invflow.report.write
+except AttributeError as error:
+    print(error)
+try:
+    from invflow import report
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == f"invflow.report cannot be imported: {second}"
+    assert "pip install" in second

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import gc
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from invflow import IAF, MAF
+from invflow._held import Held
 from invflow._registry import Registry
 from invflow.conditioners import CONDITIONERS, MADE
 from invflow.flows import BASES, Flow, StandardNormal
@@ -21,7 +24,7 @@ from invflow.flows.named import FLOWS, build
 from invflow.transforms import ORTHONORMAL, Autoregressive
 from invflow.transforms.basis import Orthogonal
 from invflow.univariate import UNIVARIATES, Affine, Univariate, describe
-from tests.helpers import SinhArcsinh, assert_close, gradients, perturbed, randn
+from tests.helpers import SinhArcsinh, assert_close, generator, gradients, perturbed, randn
 
 REGISTRIES = {
     "univariate": (UNIVARIATES, Affine),
@@ -56,10 +59,31 @@ def test_an_unknown_name_gets_the_known_ones(what: str, name: Any) -> None:
 
 
 def test_what_cannot_be_named_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"invflow.flows.BASES\['mine'\] must be a class, got 3"):
+    with pytest.raises(
+        TypeError, match=r"BASES\['mine'\] must be a class derived from Base, got 3"
+    ):
         BASES["mine"] = 3  # type: ignore[assignment]
     with pytest.raises(TypeError, match="the name of a base must be a string, got 3"):
         BASES[3] = StandardNormal  # type: ignore[index]
+    with pytest.raises(TypeError, match=r"UNIVARIATES\['mine'\] .* from Univariate, got"):
+        UNIVARIATES["mine"] = MADE  # type: ignore[assignment]
+    with pytest.raises(TypeError, match=r"FLOWS\['mine'\] must be a class derived from Named, got"):
+        FLOWS["mine"] = lambda features: IAF(features)  # type: ignore[assignment]
+
+
+@each
+def test_names_of_the_library_stay_its_own(registry: Registry[Any], kind: type) -> None:
+    name = registry.name_of(kind)
+    with pytest.raises(ValueError, match=f"is the library's own {kind.__name__}: choose another"):
+        registry[name] = type("Mine", (kind,), {})
+    assert registry[name] is kind
+    registry[name] = kind
+
+
+def test_a_flow_cannot_take_a_name_of_the_library() -> None:
+    with pytest.raises(ValueError, match=r"FLOWS\['iaf'\] is the library's own IAF"):
+        type("Mine", (IAF,), {"name": "iaf"})
+    assert type(build("iaf", features=2)) is IAF
 
 
 class Renamed(MADE):
@@ -145,6 +169,51 @@ def test_a_map_without_a_name_works_in_every_inverse(
         z, ladj = each.inverse(x)
         found.append([z, ladj, *gradients(z, ladj, [x, *each.parameters()])])
     assert_close(found[0], found[1], 1e-9)
+
+
+def _solved(map: Univariate, inverse: str = "cached") -> Callable[[], Tensor]:
+    network = MADE(4, map.start, (6,), generator=generator(1))
+    transform = perturbed(Autoregressive(network, map, inverse=inverse))
+    return lambda: transform.inverse(randn(5, 4))[0]
+
+
+def test_a_class_that_gets_the_name_of_another_changes_no_transform_that_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a cell of a notebook that defines a map is run again, or the name is deleted."""
+
+    @dataclass(frozen=True)
+    class Again(SinhArcsinh):
+        def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+            return (each + 1 for each in super().inverse(x, params))  # type: ignore[return-value]
+
+    monkeypatch.setitem(UNIVARIATES, "mine", SinhArcsinh)
+    solve = _solved(SinhArcsinh())
+    before = solve()
+    monkeypatch.setitem(UNIVARIATES, "mine", Again)
+    assert torch.equal(solve(), before)
+    monkeypatch.delitem(UNIVARIATES, "mine")
+    assert torch.equal(solve(), before)
+    assert_close(before, _solved(SinhArcsinh(), "passes")(), 1e-10)
+
+
+def test_a_map_with_a_name_may_have_any_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Weighted(SinhArcsinh):
+        weight: Tensor = dataclasses.field(default_factory=lambda: torch.ones(3), compare=False)
+
+    monkeypatch.setitem(UNIVARIATES, "weighted", Weighted)
+    assert_close(_solved(Weighted())(), _solved(SinhArcsinh(), "passes")(), 1e-10)
+
+
+def test_what_is_known_by_a_string_alone_is_not_kept() -> None:
+    held, map = Held[Univariate](), SinhArcsinh()
+    string = held.string(map)
+    assert held[string] is map
+    del map
+    gc.collect()
+    with pytest.raises(RuntimeError, match=r"SinhArcsinh has been deleted, .* keep the transform"):
+        held[string]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")

@@ -4,7 +4,7 @@
 >>> flow = invflow.IAF(features=4, context=2)
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
 
-What comes with an extra is imported when it is first asked for: `invflow.vi`, `invflow.vae`,
+What needs an extra is imported when it is first used: `invflow.vi`, `invflow.vae`,
 `invflow.density`, `invflow.report`, `invflow.training` and `invflow.cli`.
 """
 
@@ -51,5 +51,6 @@ __all__ = [
     "__version__",
 ]
 
-_EXTRAS = ("cli", "density", "report", "training", "vae", "vi")
-__getattr__, __dir__ = _lazy.attached(__name__, {name: name for name in _EXTRAS})
+if not TYPE_CHECKING:  # or no misspelt name would be found
+    _EXTRAS = ("cli", "density", "report", "training", "vae", "vi")
+    __getattr__, __dir__ = _lazy.attached(__name__, {name: name for name in _EXTRAS})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Size
 
 __all__ = ["broadcast"]
@@ -21,13 +22,16 @@ def broadcast(*shapes: Sequence[int]) -> Size:
         >>> broadcast((5, 1, 3), (4, 1), ())
         torch.Size([5, 4, 3])
     """
-    rank = max([0, *[len(shape) for shape in shapes]])
+    if torch.compiler.is_compiling():  # sizes may be symbols, of which PyTorch knows what to ask
+        return torch.broadcast_shapes(*shapes)
+    rank = max((len(shape) for shape in shapes), default=0)
     common = [1] * rank
     for shape in shapes:
         for place in range(-len(shape), 0):
             size = shape[place]
             if size != 1 and common[place] != 1 and size != common[place]:
-                raise ValueError(f"shapes {[tuple(s) for s in shapes]} do not broadcast")
+                given = ", ".join(str(tuple(each)) for each in shapes)
+                raise ValueError(f"shapes must broadcast against each other, got {given}")
             if size != 1:
                 common[place] = size
     return Size(common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
@@ -15,7 +16,7 @@ from invflow._broadcast import broadcast
 
 
 def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Return `value` as an int if it is an integer, of whatever library, of at least `minimum`.
+    """Return `value` as an int if it is an integer, of any library, of at least `minimum`.
 
     Raises:
         TypeError: `value` is not an integer.
@@ -28,13 +29,13 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def integer(name: str, value: Any) -> int:
-    """Return `value` as an int if it is an integer, of whatever library.
+    """Return `value` as an int if it is an integer, of any library.
 
     Raises:
         TypeError: `value` is something else.
     """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
-    if not boolean and getattr(value, "ndim", 0) == 0:  # one of some dimensions is no number
+    if not boolean and getattr(value, "ndim", 0) == 0:  # PyTorch takes a tensor with one entry, too
         try:
             return operator.index(value)
         except (TypeError, RuntimeError):
@@ -43,7 +44,7 @@ def integer(name: str, value: Any) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """Return `value` as an int or a float if it is a number, of whatever library.
+    """Return `value` as an int or a float if it is a number, of any library.
 
     Raises:
         TypeError: `value` is not a number.
@@ -51,6 +52,23 @@ def number(name: str, value: Any) -> float:
     if isinstance(value, Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"{name} must be a number, got {value!r}")
+
+
+def numbers(name: str, value: Any) -> tuple[float, ...]:
+    """Return `value` as floats if it is a sequence of one or more finite numbers.
+
+    Raises:
+        TypeError: `value` is something else.
+        ValueError: it is empty, or a number is not finite.
+    """
+    given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"{name} must be a sequence of numbers, got {value!r}")
+    each = enumerate(cast(Sequence[Any], given))
+    found = tuple(float(number(f"{name}[{i}]", entry)) for i, entry in each)
+    if not found or not all(map(math.isfinite, found)):
+        raise ValueError(f"{name} must have one or more numbers, all finite, got {value!r}")
+    return found
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -65,7 +83,7 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def settle(instance: Any, **fields: Any) -> None:
-    """Set fields of a frozen dataclass, which is being made, to what checks have returned."""
+    """Set fields of a frozen dataclass in its `__post_init__` to what checks have returned."""
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
 
@@ -73,7 +91,7 @@ def settle(instance: Any, **fields: Any) -> None:
 def plain(value: Any) -> Any:
     """Return the numbers and booleans of other libraries as Python's own, as JSON knows them.
 
-    Those in sequences and mappings too; sequences become lists. All else stays as it is.
+    So are those in sequences and mappings. Sequences become lists; anything else stays as it is.
 
     Example:
         >>> plain({"transforms": np.int64(2), "hidden_features": (np.int32(8), 8), "base": None})
@@ -105,7 +123,7 @@ def widths(name: str, value: Any) -> tuple[int, ...]:
 
 
 def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Give what a sequence of integers holds, with the name of each for errors."""
+    """Yield the entries of a sequence of integers, each with a name for errors."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
     for i, each in enumerate(cast(Iterable[Any], value)):
@@ -135,7 +153,7 @@ def sample_shape(value: Any) -> torch.Size:
 def choice(name: str, value: Any, known: Iterable[str]) -> str:
     """Return `value` if it is one of the `known` names."""
     names = sorted(known)
-    if value not in names:
+    if not isinstance(value, str) or value not in names:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
     return value
 
@@ -143,7 +161,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tensor:
     """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1.
 
-    That of a tensor without values, as under `torch.device("meta")`, is to be loaded later.
+    Of a tensor without values, as under `torch.device("meta")`, only the shape is checked.
     """
     if not isinstance(value, Tensor):
         places = [integer(label, each) for label, each in _entries(name, value)]
@@ -160,11 +178,12 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
 
 
 def no_permutation(order: Tensor, features: int) -> str | None:
-    """Return why integers are not a permutation of 0 .. features - 1, None if they are."""
+    """Return why numbers are not a permutation of 0 .. features - 1, None if they are."""
     if not has_values(order):
         found: Any = tuple(order.shape)
         return None if found == (features,) else _not_the_features(f"shape {found}", features)
-    if order.ndim == 1 and sorted(order.tolist()) == list(range(features)):
+    whole = not (order.is_floating_point() or order.is_complex())
+    if whole and order.ndim == 1 and sorted(order.tolist()) == list(range(features)):
         return None
     return _not_the_features(order.tolist(), features)
 
@@ -174,7 +193,7 @@ def _not_the_features(found: Any, features: int) -> str:
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Return whether a tensor has numbers to look at: not one on "meta" or a fake one."""
+    """Return whether a tensor has numbers to look at: neither one on "meta" nor a fake one."""
     return not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
 
 

@@ -1,4 +1,7 @@
-"""Objects by strings, for operators, whose arguments are tensors, numbers and strings only."""
+"""Objects by strings, for operators, whose arguments are tensors, numbers and strings only.
+
+Operators keep no object alive: who calls one does.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ T = TypeVar("T")
 
 
 class Held(Generic[T]):
-    """Objects that have no name in a registry, for as long as they live, in this process.
+    """Objects that nothing but this process knows, for as long as something else keeps them.
 
     Example:
         >>> class Thing: ...
@@ -32,8 +35,16 @@ class Held(Generic[T]):
         self._objects[string] = what
         return string
 
-    def __contains__(self, string: str) -> bool:
-        return string in self._objects
-
     def __getitem__(self, string: str) -> T:
-        return self._objects[string]
+        """Return the object of a string.
+
+        Raises:
+            RuntimeError: it does not exist any more.
+        """
+        try:
+            return self._objects[string]
+        except KeyError:
+            raise RuntimeError(
+                f"{string.partition(':')[0]} has been deleted, but code compiled from its "
+                "transform needs it: keep the transform until the last gradient has been computed"
+            ) from None

@@ -1,4 +1,4 @@
-"""Parts of a package that are imported when they are first asked for."""
+"""Parts of a package that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ def attached(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and the `__dir__` of a package.
 
+    The former raises an `AttributeError` for a name that is not a part, and for a part that cannot
+    be imported.
+
     Args:
         package: its name.
-        parts: the modules that it has, each with the extra that it needs.
+        parts: its modules, each with the extra that it needs.
 
     Example:
         >>> ask, listed = attached("invflow", {"vi": "vi"})
@@ -26,13 +29,15 @@ def attached(
     def ask(name: str) -> Any:
         if name not in parts:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        part = f"{package}.{name}"
         try:
-            return importlib.import_module(f"{package}.{name}")
-        except ModuleNotFoundError as error:
-            if "invflow[" in str(error) or str(error.name).startswith("invflow"):
-                raise
-            raise ImportError(
-                f'{package}.{name} needs {error.name}: pip install "invflow[{parts[name]}]"'
+            return importlib.import_module(part)
+        except ImportError as error:
+            remedy = f'pip install "invflow[{parts[name]}]"'
+            # Of this kind, so that `hasattr` and `help` work where an extra is not installed.
+            raise AttributeError(
+                f"{part} cannot be imported: {error}"
+                + ("" if "pip install" in str(error) else f" ({remedy})")
             ) from error
 
     def listed() -> list[str]:

@@ -1,24 +1,24 @@
-"""What a subclass computes otherwise than the class whose fast ways it would inherit."""
+"""What a subclass computes in another way than the class whose fast sweeps it would inherit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
-#: Names with underscores before and after them that have a say in what is computed.
+#: The special methods that change what is computed.
 _CALLS = frozenset(("__call__", "__getattr__", "__getattribute__"))
 
 
 def overridden(what: Any, base: type, until: type, silent: Collection[str] = ()) -> list[str]:
-    """Return what an object computes in another way than objects of one of its classes.
+    """Return the names of what an object computes differently from objects of one of its classes.
 
-    Names that the class does not know are none of its business: it never uses them.
+    Names that the class does not have do not matter, as it never uses them.
 
     Args:
         what: the object.
         base: the class.
-        until: its ancestor from which on names do not compute.
-        silent: names that do not compute either.
+        until: the first of its ancestors whose names do not change what is computed.
+        silent: further names that do not.
     """
     ancestors, own = base.__mro__, type(what).__mro__
     before = ancestors[: ancestors.index(until)]

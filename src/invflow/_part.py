@@ -47,12 +47,12 @@ class Part(nn.Module):
                 )
         elif (part := own.get("_modules", {}).get(name)) is not None:
             _check_part(name, part, value)
-        elif (buffer := own.get("_buffers", {}).get(name)) is not None and value is not None:
-            if isinstance(value, Tensor) and value.shape != buffer.shape:
+        elif name in own.get("_buffers", {}) and isinstance(value, Tensor):  # or PyTorch refuses it
+            buffer = own["_buffers"][name]
+            if buffer is not None and value.shape != buffer.shape:
                 shapes = tuple(buffer.shape), tuple(value.shape)
                 raise ValueError(f"{name} must have shape {shapes[0]}, got {shapes[1]}")
-            if isinstance(value, Tensor):  # or PyTorch says what it is not
-                _check_tensor(self, name, name, value, value)
+            _check_tensor(self, name, name, value, value)
         super().__setattr__(name, cast(Any, value))
 
     def constants(self) -> Mapping[str, Tensor]:
@@ -162,7 +162,7 @@ def _check_part(name: str, before: nn.Module, after: Any) -> None:
 def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tensor) -> None:
     """Check that a tensor can become `own`, a parameter or buffer of this name."""
     before = (part._parameters | part._buffers)[name]
-    assert before is not None
+    before = given if before is None else before
     if _kind(given) != _kind(before) or given.layout is not before.layout:
         raise TypeError(f"{key} must hold {_kind(before)}, got {given.dtype} ({given.layout})")
     if not _checks.has_values(given):

@@ -1,26 +1,26 @@
-"""Kinds of things by name: how one is asked for, saved and found again."""
+"""Kinds of things by name: how one is chosen, saved and found again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from invflow import _checks
 
 KindT = TypeVar("KindT", bound=Callable[..., Any])
 
-
 _ALL: list[Registry[Any]] = []
 
 
 class Registry(MutableMapping[str, KindT]):
-    """A dictionary of classes, or of what else builds things, that knows their names too.
+    """A dictionary of classes that knows their names too.
 
-    A class has the name under which it stands here. A subclass of it has none, before it gets one:
-    saved under its parent's name, it would be loaded as its parent.
+    A class has the name under which it stands here. A subclass of it has none until it gets one:
+    saved under its parent's name, it would be loaded as its parent. Names of the library's own
+    classes stand for them alone, as files are read by them.
 
     Args:
-        what: the argument by which they are asked for, for errors.
+        what: the argument that takes the names, for errors.
         place: where the registry is found, for errors.
         base: what all the classes are derived from.
 
@@ -43,12 +43,19 @@ class Registry(MutableMapping[str, KindT]):
         """Give a kind a name.
 
         Raises:
-            TypeError: the name is not a string, or the kind cannot be called to build one.
+            TypeError: the name is not a string, or the kind is not a class that belongs here.
+            ValueError: a class of the library has the name.
         """
         if not isinstance(name, str):
             raise TypeError(f"the name of a {self._what} must be a string, got {name!r}")
-        if not callable(kind):
-            raise TypeError(f"{self._place}[{name!r}] must be a class, got {kind!r}")
+        what = f"{self._place}[{name!r}]"
+        if not (isinstance(cast(Any, kind), type) and self.could_name(cast(type, kind))):
+            raise TypeError(
+                f"{what} must be a class derived from {self._base.__name__}, got {kind!r}"
+            )
+        before = self._kinds.get(name)
+        if before is not None and is_own(before) and not is_own(kind):
+            raise ValueError(f"{what} is the library's own {before.__name__}: choose another name")
         self._kinds[name] = kind
 
     def __delitem__(self, name: str) -> None:
@@ -82,6 +89,11 @@ class Registry(MutableMapping[str, KindT]):
     def line(self, kind: type) -> str:
         """Return the line of Python that gives a class a name."""
         return f'{self._place}["my-name"] = {kind.__name__}'
+
+
+def is_own(kind: Callable[..., Any]) -> bool:
+    """Return whether a class is the library's own: others may change while a program runs."""
+    return kind.__module__.partition(".")[0] == "invflow"
 
 
 def registering(kind: type) -> str | None:

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-#: To make a model takes up to ten times its bytes, of which it keeps few. Allowed are this many
+#: Making a model takes up to ten times its bytes, of which it keeps few. Allowed are this many
 #: times the bytes of the state, and this many more.
 TIMES, MORE = 40, 2**26
-#: To make a model takes up to 40 operations for each of its tensors. Allowed are this many for each
+#: Making a model takes up to 40 operations for each of its tensors. Allowed are this many for each
 #: of them, and this many more.
 EACH, OTHERS = 200, 2**12
 #: Sizes up to this one are not compared with the state.

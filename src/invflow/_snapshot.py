@@ -19,6 +19,9 @@ from torch.nn import Parameter
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Where a module keeps its `_Places`, by a name that no subclass has.
+_KEPT = "_invflow_snapshot_places"
+
 
 class _Places(NamedTuple):
     """Where a module's tensors stand: found once, as walking through a module takes long.
@@ -46,7 +49,7 @@ def _values(dictionaries: list[dict[str, Any]]) -> list[Any]:
 
 
 def _places(module: nn.Module) -> _Places:
-    places: _Places | None = vars(module).get("_places")
+    places: _Places | None = vars(module).get(_KEPT)
     if places is not None and places.are_of(module):
         return places
     found = list(module.named_modules(remove_duplicate=False))
@@ -59,7 +62,7 @@ def _places(module: nn.Module) -> _Places:
     places = _Places(
         children, _values(children), [name for name, _ in filled], [each for _, each in filled]
     )
-    vars(module)["_places"] = places
+    vars(module)[_KEPT] = places
     return places
 
 

@@ -1,8 +1,8 @@
 """PyTorch's private names, all in one place: where one is missing, nothing depends on it.
 
 Kernels need to know whether a tensor is plain numbers in memory, and whether a call simply runs.
-PyTorch says neither in public. Each name is looked for when this file is imported; without it there
-are no kernels (see `MISSING`), and everything runs in PyTorch.
+PyTorch has no public function for either. Each name is looked for when this file is imported;
+without it there are no kernels (see `MISSING`), and everything runs in PyTorch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+#: The dispatch keys of plain tensors, by device.
+_KEYS = {
+    device: (device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView")
+    for device in ("CPU", "CUDA")
+}
 #: What the kernels need, and what for.
 NEEDED = {
     "_C._dispatch_keys": "the kind of a tensor",
     "_C.DispatchKey": "the kind of a tensor",
     "_C.DispatchKeySet": "the kind of a tensor",
+    **{
+        f"_C.DispatchKey.{name}": "the kind of a tensor" for keys in _KEYS.values() for name in keys
+    },
     "_C._are_functorch_transforms_active": "whether torch.func is at work",
     "_C._len_torch_dispatch_stack": "whether a dispatch mode is at work",
     "autograd.forward_ad._current_level": "whether forward mode is at work",
@@ -39,8 +47,6 @@ def _found(path: str) -> Any:
 _lost = [name for name in HOOKS if name not in vars(_found("nn.Module")())]
 _missing = [name for name in NEEDED if _found(name) is None]
 _missing += [f"nn.Module.{name}" for name in _lost]
-#: Why there can be no kernels; None if there can.
-MISSING = f"this PyTorch has no torch.{_missing[0]}" if _missing else None
 
 _TYPES = frozenset((Tensor, Parameter))
 _keys = _found("_C._dispatch_keys")
@@ -57,12 +63,24 @@ def _kinds(device: str) -> tuple[Any, Any]:
     Every other kind has one more: sparse, quantised, functional, batched, fake, conjugate, zero.
     """
     keys = _found("_C.DispatchKeySet")
-    names = device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView"
-    backend, autocast, *autograd = (keys(getattr(_key, name)) for name in names)
+    backend, autocast, *autograd = (keys(getattr(_key, name)) for name in _KEYS[device])
     return backend | autocast | autograd[0] | autograd[1], backend | autocast
 
 
-_KINDS = () if MISSING else (*_kinds("CPU"), *_kinds("CUDA"))
+_KINDS = () if _missing else (*_kinds("CPU"), *_kinds("CUDA"))
+
+
+def _lacking(tensor: Tensor) -> str | None:
+    """Return why there can be no kernels, given a tensor that should be a plain one."""
+    if _missing:
+        return f"this PyTorch has no torch.{_missing[0]}"
+    if type(tensor) is Tensor and _keys(tensor) not in _KINDS:  # or a mode has made another type
+        return f"this PyTorch has plain tensors of an unknown kind, {_keys(tensor)}"
+    return None
+
+
+#: Why there can be no kernels; None if there can.
+MISSING = _lacking(torch.empty(0, device="cpu"))
 
 
 def dense(tensor: Tensor) -> bool:
@@ -89,15 +107,19 @@ def plain() -> bool:
 
 
 def hooked(module: nn.Module) -> bool:
-    """Return whether a call of the module runs more than its class says: hooks, its own forward."""
+    """Return whether a module has hooks, or a `forward` or `inverse` that its class does not have.
+
+    Global hooks, with which profilers count calls, do not matter.
+    """
     own = module.__dict__
     return bool(
-        _lost  # who knows?
+        _lost  # then it cannot be known
         or own["_forward_hooks"]
         or own["_forward_pre_hooks"]
         or own["_backward_hooks"]
         or own["_backward_pre_hooks"]
         or "forward" in own
+        or "inverse" in own
     )
 
 

@@ -19,7 +19,16 @@ from torch.distributions import (
 
 from invflow import IAF, MAF, Flow
 from invflow.flows import FlowDistribution, FlowMixture, Gaussian, MixtureDistribution
-from tests.helpers import BATCHES, FLOWS, assert_close, context_for, flow, generator, randn
+from tests.helpers import (
+    BATCHES,
+    FLOWS,
+    SMALL,
+    assert_close,
+    context_for,
+    flow,
+    generator,
+    randn,
+)
 
 flows = pytest.mark.parametrize("name", FLOWS)
 batches = pytest.mark.parametrize("batch", BATCHES, ids=str)
@@ -138,8 +147,12 @@ CLOSED = {
     "cdf": (lambda q: q.cdf(q.sample()), r"sample\(\(1000,\)\)"),
     "icdf": (lambda q: q.icdf(q.sample()), "quantile"),
     "enumerate": (lambda q: q.enumerate_support(), r"sample\("),
-    "kl-own": (lambda q: kl_divergence(q, q), r"q\.(rsample_and_log_prob|log_prob)\("),
-    "kl": (lambda q: kl_divergence(q, Normal(0, 1)), r"from a Normal .*p\.log_prob\(x\)"),
+    "kl-own": (lambda q: kl_divergence(q, q), r"p\.(rsample_and_log_prob|log_prob)\("),
+    "kl": (lambda q: kl_divergence(q, Normal(0, 1)), r"from a Normal, q, .*q\.log_prob\(x\)"),
+    "kl-reverse": (
+        lambda q: kl_divergence(Independent(Normal(torch.zeros(3), 1.0), 1), q),
+        r"of a Independent, p, .*x = p\.sample\(.*q\.log_prob\(x\)",
+    ),
 }
 
 
@@ -158,6 +171,14 @@ def test_what_has_no_closed_form_says_what_to_take_instead(what: str) -> None:
     for q in _distributions():
         with pytest.raises(NotImplementedError, match=instead):
             ask(q)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_transform_makes_a_flow(name: str) -> None:
+    flow = Flow(SMALL[name]()).double()
+    x, log_q = flow(context_for(flow)).rsample_and_log_prob((2,), generator=generator(3))
+    assert x.shape == (2, flow.features)
+    assert log_q.shape == (2,)
 
 
 @flows
@@ -200,7 +221,7 @@ def test_numbers_of_samples_are_checked() -> None:
 
 
 @pytest.mark.parametrize("bad", [5, np.int64(5), "5", 5.0, None, [2.0]], ids=repr)
-def test_what_is_no_sample_shape(bad: Any) -> None:
+def test_what_is_not_a_sample_shape(bad: Any) -> None:
     for q in _distributions():
         with pytest.raises(TypeError, match=r"sample_shape must be a shape such as \(5,\), got"):
             q.sample(bad)

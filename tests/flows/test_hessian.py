@@ -50,6 +50,9 @@ def test_hessian_is_the_difference_of_gradients(name: str) -> None:
     scale = 1 + expected.abs().max()
     assert_close(hessian / scale, expected / scale, 1e-6)
     assert_close(hessian / scale, hessian.mT / scale, 1e-9)
+    forwards, backwards = torch.func.jacfwd, torch.func.jacrev
+    for other in (forwards(forwards(log_prob)), backwards(forwards(log_prob))):
+        assert_close(other(x) / scale, hessian / scale, 1e-9)
 
 
 @by_name
@@ -86,6 +89,7 @@ def test_an_inverse_without_them_says_what_has_them(name: str) -> None:
     def log_prob(x: Tensor) -> Tensor:
         return built(context).log_prob(x)
 
-    for derivative in (torch.func.hessian(log_prob), torch.func.jacfwd(log_prob)):
+    jacfwd = torch.func.jacfwd
+    for derivative in (torch.func.hessian(log_prob), jacfwd(log_prob), jacfwd(jacfwd(log_prob))):
         with pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'):
             derivative(x)

@@ -78,6 +78,29 @@ def test_parameters_are_those_at_the_solution_however_rough(tolerance: float) ->
         assert_close(params, pair.params(z, None), 1e-13)
 
 
+@pytest.mark.parametrize("tolerance", [0.3, 1e-3, None])
+def test_gradients_are_those_of_the_implicit_function_theorem(tolerance: float | None) -> None:
+    """With whole Jacobians, solved directly, at the z that came out, however rough."""
+    made, size = perturbed(MADE(9, (0.0, 0.0), (20,), activation="tanh"), scale=0.2), 9
+    pair, x = Pair(made, Affine(), 1.5), randn(size).requires_grad_()
+    g, h, inputs = randn(size, seed=1), randn(size, 2, seed=2), [x, *made.parameters()]
+    z, params = fixed_point.solve(pair, x, None, tolerance)
+    found = torch.autograd.grad((z, params), inputs, (g, h))
+
+    def solved(z: Tensor) -> Tensor:
+        return pair.univariate.inverse(x, pair.params(z, None))[0]
+
+    z = z.detach()
+    a = torch.autograd.functional.jacobian(solved, z)
+    b = torch.autograd.functional.jacobian(lambda z: pair.params(z, None), z).flatten(0, 1)
+    assert a.triu().abs().max() == 0
+    w = torch.linalg.solve(torch.eye(size).double() - a.T, g + b.T @ h.flatten())
+    expected = torch.autograd.grad((solved(z), pair.params(z, None)), inputs, (w, h))
+    assert_close(found, expected, 1e-12 if tolerance is None else tolerance / 10)
+    if tolerance is not None:
+        assert (solved(z) - z).abs().max() > 1e-12
+
+
 class Counted(Conditioner):
     """Counts how often it is called."""
 

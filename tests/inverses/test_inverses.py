@@ -1,4 +1,4 @@
-"""The three inverses of an autoregressive transform are one function."""
+"""All inverses of an autoregressive transform are one function."""
 
 from __future__ import annotations
 

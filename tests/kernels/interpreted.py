@@ -1,4 +1,4 @@
-"""The kernels for CUDA in Triton's interpreter, on a CPU: run by `test_compiled_gpu`.
+"""The kernels for CUDA in Triton's interpreter, on a CPU: run by `test_gpu`.
 
 The interpreter must be turned on before Triton is imported, hence in a process of its own. It
 multiplies the bits of bfloat16 as integers, so half precision is tested as float16.

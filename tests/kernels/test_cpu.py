@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from invflow import kernels
-from invflow.conditioners import MADE, Conditioner
+from invflow.conditioners import ACTIVATIONS, MADE, Activation, Conditioner
 from invflow.kernels import operators
 from invflow.kernels.cpu import library, threads
 from invflow.transforms import Autoregressive
@@ -107,6 +108,20 @@ def test_what_has_no_kernel_is_refused_by_name_and_served_by_auto(
         build("compiled")
     x = randn(5, 3)
     assert torch.equal(build("auto").inverse(x)[0], build("cached").inverse(x)[0])
+
+
+def test_an_activation_without_a_kernel_is_served_by_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    slope = Activation(F.softsign, lambda a: (1 + a.abs()) ** -2)
+    monkeypatch.setitem(ACTIVATIONS, "softsign", slope)
+    made = MADE(3, (0.0, 0.0), (8,), activation="softsign", generator=generator(1))
+    with pytest.raises(ValueError, match=r"activation of relu, .*, got MADE with .* 'softsign'"):
+        Autoregressive(made, inverse="compiled")
+    transform = Autoregressive(made).double()
+    z = randn(5, 3)
+    x, ladj = transform(z)
+    found, back = transform.inverse(x)
+    assert torch.allclose(found, z)
+    assert torch.allclose(ladj, -back)
 
 
 def test_half_precision_is_refused_by_name_and_served_by_auto() -> None:

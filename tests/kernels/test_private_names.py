@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from invflow import _torch
 
@@ -108,6 +109,15 @@ def said() -> dict[str, str]:
 def test_without_it_all_results_are_right(name: str, said: dict[str, str]) -> None:
     """And in PyTorch alone, if the kernels need it."""
     assert not said[name]
+
+
+def test_plain_tensors_of_an_unknown_kind_are_noticed() -> None:
+    """As in a later PyTorch, where no tensor would be taken for a plain one."""
+    assert _torch._lacking(torch.empty(2)) is None
+    with torch.inference_mode():
+        assert _torch._lacking(torch.empty(2)) is None
+    other = torch.ones(2, dtype=torch.complex64).conj()
+    assert "plain tensors of an unknown kind" in (_torch._lacking(other) or "")
 
 
 def test_they_stand_in_one_file() -> None:

@@ -208,6 +208,14 @@ def test_contexts_are_checked(context: Any, error: type[Exception], message: str
         Elementwise(3).as_torch(torch.zeros(3))
 
 
+def test_what_is_not_a_transform_or_a_tensor_is_refused() -> None:
+    with pytest.raises(TypeError, match="transform must be a Transform, got str"):
+        AsTorch("affine")  # type: ignore[arg-type]
+    for view in (Elementwise(2).as_torch(), Elementwise(2, context=1).as_torch(torch.zeros(5, 1))):
+        with pytest.raises(TypeError, match=r"z must be a torch\.Tensor, got list"):
+            view([0.0, 1.0])
+
+
 def test_a_value_and_its_log_determinant_are_one_call() -> None:
     transform = _counted()
     view = transform.as_torch()
@@ -238,6 +246,55 @@ def test_what_was_changed_since_is_computed() -> None:
         assert_close(view.log_abs_det_jacobian(z, y), expected, 0)
 
 
+def test_parameters_and_contexts_that_were_changed_since_are_seen() -> None:
+    transform = perturbed(Elementwise(3, context=2))
+    context = randn(5, 2)
+    view = transform.as_torch(context)
+    z = randn(5, 3)
+    for change in (context, next(transform.parameters())):
+        x = view(z)
+        before = transform(z, context)[1]
+        with torch.no_grad():
+            change.add_(0.5)
+        found = view.log_abs_det_jacobian(z, x)
+        assert_close(found, transform(z, context)[1], 0)
+        assert not torch.equal(found, before)
+    lent = {f"transform.{name}": value + 1 for name, value in transform.named_parameters()}
+    x = view(z)
+    asked = torch.func.functional_call(_Asked(transform, view), lent, (z, x))
+    with torch.no_grad():
+        for parameter in transform.parameters():
+            parameter.add_(1)
+    assert_close(asked, transform(z, context)[1], 1e-12)
+
+
+class _Asked(torch.nn.Module):
+    """A module that asks a view of its transform for a log-determinant."""
+
+    def __init__(self, transform: Elementwise, view: AsTorch) -> None:
+        super().__init__()
+        self.transform = transform
+        self.view = view
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        return self.view.log_abs_det_jacobian(z, x)
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_gradient_is_not_lost_where_none_was_recorded(size: int, without: Any) -> None:
+    transform = perturbed(Elementwise(3))
+    view = transform.as_torch().with_cache(size)
+    z = randn(5, 3)
+    with without():
+        x = view(z)
+    ladj = view.log_abs_det_jacobian(z, x)
+    tensors = list(transform.parameters())
+    found = torch.autograd.grad(ladj.sum(), tensors, allow_unused=True)
+    expected = torch.autograd.grad(transform(z)[1].sum(), tensors, allow_unused=True)
+    assert_close(found, expected, 0)
+
+
 def test_torchs_cache() -> None:
     transform = _counted()
     plain = transform.as_torch()
@@ -265,7 +322,7 @@ def test_memory_is_given_back(kept: str) -> None:
         view = flow.transform.as_torch(context)
         z = randn(4, 3)
         x = view(z)
-        ladj = weakref.ref(view._last._kept[0])
+        ladj = weakref.ref(view._last._kept[0][0])
         assert ladj() is not None
         del x
         if kept == "nothing":
@@ -286,8 +343,9 @@ def test_equality() -> None:
     assert repr(view) == "AsTorch(Elementwise, features=3, context=(5, 2))"
 
 
-def test_copies() -> None:
-    view = _counted().as_torch()
+@pytest.mark.parametrize("size", [0, 1])
+def test_copies(size: int) -> None:
+    view = _counted().as_torch().with_cache(size)
     z = randn(5, 3)
     x = view(z)
     for other in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):

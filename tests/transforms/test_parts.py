@@ -161,6 +161,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, Any, type[Exception], str]] = {
         _built, "conditioner", torch.nn.Linear(3, 6), TypeError, "must be a Conditioner.*Linear",
     ),
     "inverse-unknown": (_built, "inverse_method", "magic", ValueError, "magic"),
+    "tolerance-below-zero": (_built, "tolerance", -1e-3, ValueError, "at least 0, got -0.001"),
+    "tolerance-not-a-number": (_built, "tolerance", "low", TypeError, "must be a number"),
     "inverse-that-it-has-not": (
         lambda: Autoregressive(MADE(3, (0.0, 0.0), norm=True)),
         "inverse_method", "compiled", ValueError, "without norm",
@@ -172,6 +174,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, Any, type[Exception], str]] = {
     "order-no-permutation": (_built, "order", torch.tensor([0, 0, 1]), ValueError, "permutation"),
     "order-of-numbers": (_built, "order", torch.tensor([0.0, 1, 2]), TypeError, "integers"),
     "order-too-long": (_built, "order", torch.arange(4), ValueError, r"shape \(3,\), got \(4,\)"),
+    "order-first-no-permutation": (
+        lambda: Autoregressive(_made(1)), "order", torch.tensor([0, 0, 1]),
+        ValueError, "permutation",
+    ),
+    "order-first-of-numbers": (
+        lambda: Autoregressive(_made(1)), "order", torch.tensor([0.0, 1, 2]),
+        ValueError, r"permutation of 0 .. 2, got \[0.0",
+    ),
     "order-as-a-list": (_built, "order", [0, 1, 2], TypeError, "buffer 'order'"),
     "features": (_built, "features", 4, AttributeError, "settled"),
     "context": (_built, "context", 4, AttributeError, "settled"),

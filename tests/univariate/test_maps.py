@@ -90,6 +90,22 @@ def test_forward_mode_is_reverse_mode(map: Univariate, direction: str, draw: st.
     assert_close(torch.func.jacfwd(run)(both), expected, 1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@maps
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_forward_mode_twice_is_reverse_mode_twice(map: Univariate, direction: str) -> None:
+    both = randn(1 + map.parameters)
+
+    def run(both: Tensor) -> Tensor:
+        return torch.stack(getattr(map, direction)(both[0], both[1:]))
+
+    forwards, backwards = torch.func.jacfwd, torch.func.jacrev
+    expected = backwards(backwards(run))(both)
+    assert expected.abs().max() > 0 or isinstance(map, Additive)
+    for mixed in (forwards(forwards(run)), backwards(forwards(run)), forwards(backwards(run))):
+        assert_close(mixed(both), expected, 1e-9)
+
+
 @maps
 def test_any_shape(map: Univariate) -> None:
     z, params = randn(2, 3, 4), randn(2, 3, 4, map.parameters, seed=1)

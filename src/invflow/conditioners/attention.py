@@ -13,11 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow._torch import forward_mode
 from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
+
+#: Added to variances before they divide.
+_SMALL = 1e-5
 
 
 def _normalised(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    return F.layer_norm(tokens, tokens.shape[-1:], scale, shift)
+    if torch.compiler.is_compiling() or not forward_mode():
+        return F.layer_norm(tokens, tokens.shape[-1:], scale, shift, _SMALL)
+    # Written out, because of second derivatives PyTorch's leaves terms out, without an error, where
+    # the first ones are taken in forward mode.
+    centred = tokens - tokens.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    return torch.addcmul(shift, centred * torch.rsqrt(variance + _SMALL), scale)
 
 
 class _Block(NamedTuple):
@@ -214,6 +224,7 @@ class Attention(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         heads = _checks.positive_integer("heads", heads)
         widths = _checks.widths("hidden_features", hidden_features)

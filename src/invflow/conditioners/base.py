@@ -48,7 +48,7 @@ class FeatureDecoder(Protocol):
     """Gives the parameters of one feature after another from cached state.
 
     After the last feature, `params` and `hidden` are all parameters [D * P, batch] and what a
-    `ReversiblePlan` needs for the way back, [units, batch].
+    `ReversiblePlan` needs for the backward pass, [units, batch].
     """
 
     @property
@@ -58,7 +58,7 @@ class FeatureDecoder(Protocol):
 
     @property
     def hidden(self) -> Tensor:
-        """What the way back needs."""
+        """What the backward pass needs."""
         ...
 
     def parameters(self, feature: int) -> Tensor:
@@ -167,13 +167,13 @@ class ReversiblePlan(Plan):
 
 
 class CachedConditioner(Conditioner):
-    """A conditioner that can also be taken one feature at a time, in both directions."""
+    """A conditioner that can also be run one feature at a time, in both directions."""
 
     settled = Conditioner.settled | {"plan"}
     plan: Plan
 
     def changed(self, base: type[CachedConditioner]) -> list[str]:
-        """Return what this object computes in another way than `base`, a class of its, does."""
+        """Return what this object computes in another way than objects of `base`."""
         return overridden(self, base, Part, ("_initialise", "settled", "changed"))
 
     @abstractmethod
@@ -188,4 +188,4 @@ class CachedConditioner(Conditioner):
     @classmethod
     @abstractmethod
     def plan_from(cls, recipe: str) -> Plan:
-        """Return the plan of which `recipe` is the string."""
+        """Return the plan that a recipe describes."""

@@ -74,7 +74,7 @@ class ConvolutionPlan(Plan):
     @staticmethod
     @lru_cache(maxsize=256)
     def from_recipe(recipe: str) -> ConvolutionPlan:
-        """Return the plan of which `recipe` is the string: a pure function of it, hence cached."""
+        """Return the plan that a recipe describes: a pure function of it, hence cached."""
         fields: dict[str, Any] = json.loads(recipe)
         layout = fields.pop("layout")
         layout["hidden"] = tuple(layout["hidden"])
@@ -293,6 +293,7 @@ class MaskedConvolution(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         channels, height, width = _checks.shape("shape", shape)
@@ -312,7 +313,7 @@ class MaskedConvolution(CachedConditioner):
             around = _odd("context_kernel_size", context_kernel_size)
         _checks.choice("activation", activation, ACTIVATIONS)
         super().__init__(features, len(start), context)
-        # Degree 0 is always wanted: those units see the earlier pixels.
+        # Degree 0 is always needed: those units see the earlier pixels.
         layout = Layout(channels, len(start), hidden, True, False, activation)
         self.plan = self._plan = ConvolutionPlan(layout, height, width, kernel_size)
 

@@ -39,7 +39,7 @@ class Layout:
     The hidden degrees are spread evenly over 1 .. D - 1, and over 0 .. D - 1 where there is a
     context: a unit of degree 0 sees the context alone, and carries it to the first feature.
     A layer with fewer units than degrees cannot carry every feature to the next one; the
-    outputs then also read the features directly, as they do where asked to.
+    outputs then also read the features directly, as they do with `skip`.
 
     Args:
         features: D.

@@ -145,6 +145,7 @@ class LSTM(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         widths = _checks.widths("hidden_features", hidden_features)
         if not widths:

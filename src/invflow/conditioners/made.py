@@ -23,7 +23,7 @@ class MADE(CachedConditioner):
     \;[+\, a_{l-1}]$$
 
     with activation $\phi$, masks $M_l$ that let a unit see only units of its own degree or lower
-    (see `Layout`), and the bracketed residual term where asked for and where widths allow.
+    (see `Layout`), and the bracketed residual term with `residual`.
     With `norm`, $\phi$ is applied to $g\, a\, r$ instead of a, r being the inverse root mean square
     over the units of the same degree or lower, which keeps causality, and g a learned gain.
 
@@ -80,6 +80,7 @@ class MADE(CachedConditioner):
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         _checks.choice("activation", activation, ACTIVATIONS)

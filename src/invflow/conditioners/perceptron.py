@@ -18,7 +18,7 @@ class Perceptron(nn.Module):
 
     $$a_1 = W_1 z + C c + b_1, \qquad a_l = W_l\, \phi(a_{l-1}) + b_l$$
 
-    The last layer's weights are small, so that the outputs start near where they are told to.
+    The last layer's weights are small, so that the outputs start near `start`.
 
     Args:
         features: number of features that it reads.
@@ -51,6 +51,7 @@ class Perceptron(nn.Module):
     ) -> None:
         super().__init__()
         features = _checks.positive_integer("features", features)
+        start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
         self.activation = _checks.choice("activation", activation, ACTIVATIONS)

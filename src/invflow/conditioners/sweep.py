@@ -1,8 +1,8 @@
-"""A MADE taken one feature at a time: forwards from cached activations, and in reverse.
+"""A MADE run one feature at a time: forwards from cached activations, and in reverse.
 
 Everything here is feature-major, shape [units, batch], so that what a unit sees is a run of
 contiguous rows. Both sweeps work in panels of features, as blocked triangular solvers do: when a
-panel opens, one product per weight matrix brings in all that lies outside the panel; inside it,
+panel opens, one product per weight matrix adds all that comes from outside the panel; inside it,
 each feature adds a product with the panel's own few units. Nothing is computed twice, and what a
 mask hides is not read, so that a whole sweep does the arithmetic of one masked pass.
 """
@@ -51,7 +51,7 @@ class _Read(NamedTuple):
 
 
 def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str, Tensor]) -> _Rows:
-    """Bring into a panel's rows what lies beyond it, and cut them up."""
+    """Add to a panel's rows what comes from beyond it, and split them by feature."""
     for read in reads:
         if read.beyond[1].shape[0]:
             rows.addmm_(*read.beyond)
@@ -281,7 +281,7 @@ class MADEPlan(ReversiblePlan):
     @staticmethod
     @lru_cache(maxsize=256)
     def from_recipe(recipe: str) -> MADEPlan:
-        """Return the plan of which `recipe` is the string: a pure function of it, hence cached."""
+        """Return the plan that a recipe describes: a pure function of it, hence cached."""
         fields: dict[str, Any] = json.loads(recipe)
         fields["hidden"] = tuple(fields["hidden"])
         return MADEPlan(Layout(**fields))

@@ -104,7 +104,7 @@ class IAF(AutoregressiveFlow):
         conditioner: "made", "lstm", "attention", "convolution", or a callable that builds a
             conditioner from (features, start, hidden_features, context, generator=..., **options).
         order: how transforms take the features: "reverse" (alternating), "random" or "same".
-        inverse: "auto", "cached", "fixed_point" or "passes"; see `Autoregressive`.
+        inverse: "auto", "compiled", "cached", "fixed_point" or "passes"; see `Autoregressive`.
         input_bound: the bound of what conditioners read of a feature, so that one far out does not
             drive all that follow further out; None for none. Where |z| is at most half of it,
             nothing changes. For data of any other size than about one take `Preconditioned`.

@@ -225,7 +225,7 @@ class Logistic(Base):
 
 
 class Uniform(Base):
-    r"""Uniform on a box: $p(z) = (b - a)^{-D}$ for $a \le z_i < b$, zero outside.
+    r"""Uniform on a box: $p(z) = (b - a)^{-D}$ for $a \le z_i \le b$, zero outside.
 
     Args:
         features: size of the vectors, D.
@@ -301,6 +301,8 @@ class Mixture(Base):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features)
+        if isinstance(components, str) or not isinstance(components, Sequence):
+            raise TypeError(f"components must be a sequence of bases, got {components!r}")
         if len(components) < 2:
             raise ValueError(f"components must be two or more, got {len(components)}")
         self.components = nn.ModuleList(as_base(each, features, generator) for each in components)

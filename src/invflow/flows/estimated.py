@@ -1,4 +1,4 @@
-"""What a distribution without closed forms says of them, and estimates by Monte Carlo instead."""
+"""Moments and entropies without closed forms: Monte Carlo estimates, and errors that name them."""
 
 from __future__ import annotations
 
@@ -100,14 +100,18 @@ class Estimated(Distribution):
         )
 
 
-@register_kl(Estimated, Distribution)
-def _(q: Estimated, p: Distribution) -> Tensor:
+def _no_divergence(p: Distribution, q: Distribution) -> Tensor:
+    """Raise the error of `kl_divergence(p, q)`, where torch calls the first one p."""
     instead = (
-        "x, log_q = q.rsample_and_log_prob((1000,)), then (log_q - p.log_prob(x)).mean(0)"
-        if q.has_rsample
-        else "x = q.sample((1000,)), then (q.log_prob(x) - p.log_prob(x)).mean(0)"
+        "x, log_p = p.rsample_and_log_prob((1000,)), then (log_p - q.log_prob(x)).mean(0)"
+        if isinstance(p, Estimated) and p.has_rsample
+        else "x = p.sample((1000,)), then (p.log_prob(x) - q.log_prob(x)).mean(0)"
     )
     raise NotImplementedError(
-        f"the divergence of a {type(q).__name__} from a {type(p).__name__} has no closed form; "
-        f"estimate it: {instead}"
+        f"the divergence of a {type(p).__name__}, p, from a {type(q).__name__}, q, has no closed "
+        f"form; estimate it: {instead}"
     )
+
+
+for _pair in ((Estimated, Distribution), (Distribution, Estimated), (Estimated, Estimated)):
+    register_kl(*_pair)(_no_divergence)

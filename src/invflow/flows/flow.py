@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -40,6 +40,8 @@ class Flow(Named):
         >>> torch.allclose(q.log_prob(x), log_q, atol=1e-5)
         True
     """
+
+    __call__: Callable[..., FlowDistribution]
 
     def __init__(
         self,

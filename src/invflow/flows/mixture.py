@@ -98,8 +98,8 @@ class FlowMixture(Named):
 class MixtureDistribution(Estimated):
     """The distribution of a mixture of flows. Made by calling a `FlowMixture`.
 
-    Its samples have no gradient: which component one comes from is a choice, not a function. So
-    have its estimates: `estimate_mean`, `estimate_variance` and `estimate_entropy`.
+    Its samples have no gradient: which component one comes from is a choice, not a function. Nor
+    do its estimates have one: `estimate_mean`, `estimate_variance` and `estimate_entropy`.
 
     Args:
         parts: the flows' distributions, all of one batch shape.

@@ -104,7 +104,7 @@ class Named(Part):
         Raises:
             FileNotFoundError: a file is missing.
             ValueError: a file is truncated, foreign or newer than this version, or holds another
-                kind of model than the class asked for.
+                kind of model than this class.
         """
         path = Path(directory)
         name, config = _saving.read_config(path)
@@ -117,7 +117,7 @@ class Named(Part):
         try:
             config = _as_written({**config, "name": name})
             del config["name"]
-            # Loading is no reason to draw numbers.
+            # Loading draws no random numbers from the global generator.
             with torch.random.fork_rng(devices=[]), sized_by(state, config):
                 model = kinds[name](**config)
             dtypes = _dtypes(state)
@@ -146,7 +146,7 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
 
 def _tells(part: nn.Module, name: str) -> bool:
     """Whether an attribute says what the part computes; of classes made elsewhere none is known."""
-    how = {"training", "config", "inverse_method", "tolerance", "checkpoint"}
+    how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
 

@@ -1,4 +1,4 @@
-"""A flow over vectors of which some entries are angles."""
+"""A flow over vectors with some entries that are angles."""
 
 from __future__ import annotations
 

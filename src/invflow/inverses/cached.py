@@ -13,6 +13,7 @@ from typing import cast
 from torch import Tensor
 
 from invflow._operator import call
+from invflow._registry import is_own
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Conditioner, ReversiblePlan
 from invflow.inverses import replay, reverse
 from invflow.inverses.decode import Method
@@ -24,8 +25,9 @@ def method(pair: Pair) -> Method | None:
     conditioner, univariate, input_bound = pair
     if not isinstance(conditioner, CachedConditioner) or refusal(conditioner):
         return None
-    kind = CONDITIONERS.name_of(_sweeping(conditioner)) or ""
-    return Method(kind, conditioner.plan, univariate, input_bound)
+    sweeping = _sweeping(conditioner)
+    kind = CONDITIONERS.name_of(sweeping) if is_own(sweeping) else None
+    return Method(kind or "", conditioner.plan, univariate, input_bound)
 
 
 def refusal(conditioner: Conditioner) -> str | None:

@@ -34,7 +34,7 @@ class Method:
     methods are compared. What the conditioner reads of features is bounded: see `soft_clip`.
 
     Args:
-        kind: the name of the conditioner; "" for one without a name.
+        kind: the name of the conditioner; "" for one that is not the library's own.
         plan: its plan.
         univariate: the map.
         input_bound: the bound of what the conditioner reads.
@@ -53,7 +53,7 @@ class Method:
         object.__setattr__(self, "univariate_recipe", univariates.to_recipe(self.univariate))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be copied by being made anew, as strings may be those of one process alone."""
+        """Rebuild copies, as a string may stand for a plan or a map in one process only."""
         return Method, (self.kind, self.plan, self.univariate, self.input_bound)
 
     @property
@@ -62,7 +62,7 @@ class Method:
         return self.plan_recipe, self.univariate_recipe, self.input_bound
 
 
-#: The plans of conditioners without a name.
+#: The plans of users' own conditioners.
 _PLANS: Held[Plan] = Held()
 
 

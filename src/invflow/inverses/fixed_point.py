@@ -89,9 +89,9 @@ class _Step:
         cut = len(tensors) - len(self.names)
         context, state = tensors[:cut], tensors[cut:]
         values = dict(zip(self.names, state, strict=True))
-        lent = partial(functional_call, self.pair.conditioner, values)
+        call = partial(functional_call, self.pair.conditioner, values)
         with self.autocast():
-            return lent((soft_clip(z, self.pair.input_bound), *context))
+            return call((soft_clip(z, self.pair.input_bound), *context))
 
     def settled(self, before: Tensor, after: Tensor, scale: Tensor) -> bool:
         """Whether nothing has moved by more than the limit times `scale`."""

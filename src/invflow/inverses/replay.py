@@ -1,13 +1,13 @@
-r"""The gradient of a sweep by automatic differentiation of the sweep, played once more.
+r"""The gradient of a sweep by automatic differentiation of the sweep, repeated.
 
-For conditioners whose decoder is differentiable, and who have no reverse sweep of their own. With
+For conditioners whose decoder is differentiable and which have no reverse sweep of their own. With
 the solution $z^*$ known, and its slopes $u_z$,
 
 $$z_d = z^*_d + \big(x_d - u(z^*_d, p_d)\big) / u_z, \qquad p_d = P_d(r(z_{<d})),$$
 
 has the value $z^*_d$ and the derivatives of the inverse: it is Newton's step from a point that
-needs none. So the univariate map enters by its forward direction alone, the work is that of one
-pass forwards and one back, and the memory that of one pass.
+needs none. So only the forward direction of the univariate map is used, the work is that of one
+forward and one backward pass, and the memory that of one pass.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def replay(
 
     with unmixed(x), functional():
         gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
-    # Clones, because an operator must not return its arguments, in the order of memory that the
-    # compiler is told.
+    # Clones, because an operator must not return its arguments, and contiguous ones, as the
+    # function below promises the compiler.
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 

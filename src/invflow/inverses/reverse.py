@@ -88,7 +88,7 @@ class ReversedSweep(Function):
         ctx.method, _, _, *weights = inputs
         ctx.save_for_backward(*output, *weights)
         ctx.mark_non_differentiable(output[2])
-        ctx.set_materialize_grads(False)  # or there were zeros as large as the hidden state
+        ctx.set_materialize_grads(False)  # otherwise zeros as large as the hidden state
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:

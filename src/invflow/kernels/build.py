@@ -60,7 +60,7 @@ MACOS = "11.0"
 
 
 class BuildError(Exception):
-    """There is no library, and why."""
+    """Why there is no library that can be used."""
 
 
 def supported() -> bool:
@@ -99,7 +99,7 @@ def build(sources: Path, library: Path) -> None:
 
 
 def current(sources: Path, library: Path) -> None:
-    """See to it that the library is there, whole, and made from the sources if these are there.
+    """Make sure that the library exists and is intact, and is up to date with sources that exist.
 
     Raises:
         BuildError: it is not, and cannot be made.
@@ -212,7 +212,7 @@ def _stale(sources: Path, library: Path) -> bool:
 
 
 def _flaw(library: Path) -> str | None:
-    """Return why a file is not the library that its stamp speaks of, None if it is."""
+    """Return why a file is not the library that its stamp describes, None if it is."""
     if not library.is_file():
         return "the package was built without a working C compiler"
     if _about(library).get("library") != _sha256(library):
@@ -248,7 +248,7 @@ def _hash(parts: Iterable[bytes]) -> str:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Generator[None]:
-    """Let one process after the other do something in a folder."""
+    """Let one process at a time work in a folder."""
     import fcntl  # which not all systems have
 
     handle = os.open(folder, os.O_RDONLY)

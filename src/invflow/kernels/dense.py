@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invflow._torch import dense
 
-__all__ = ["check_memory", "dense", "whole"]
+__all__ = ["check_memory", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""The one door to the kernels: whether there are any for a transform, whether they take a call.
+"""The one door to the kernels: whether a transform has any, and whether they take a call.
 
-All that decides stands here. Kernels of the CPU read plain memory by address and call no module, so
-they take neither other kinds of tensors nor modules with hooks, and nothing where calls are traced,
-mapped, differentiated forwards or mixed in precision. There, and on CUDA, the inverse of a single
-transform can be made of operators, which PyTorch can trace. What is not taken runs in PyTorch.
+All that decides stands here. Kernels of the CPU read plain memory by address and call no module. So
+they take neither other kinds of tensors nor modules with hooks, and no calls that are traced or
+mapped, under autocast or in forward-mode differentiation. For these, and on CUDA, the inverse of a
+single transform can be made of operators, which PyTorch can trace. All else runs in PyTorch.
 """
 
 # pyright: reportPrivateUsage=false
@@ -22,16 +22,17 @@ from torch import Tensor
 
 from invflow import _torch
 from invflow._overrides import overridden
+from invflow._torch import dense
 from invflow.conditioners import MADE, Conditioner
 from invflow.conditioners.sweep import MADEPlan
 from invflow.kernels import operators
 from invflow.kernels.cpu import library
-from invflow.kernels.dense import check_memory, dense
+from invflow.kernels.dense import check_memory
 from invflow.kernels.structure import Kind, Link
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
 #: The devices that there are kernels for, and the precisions that they take.
-DTYPES = {
+_DTYPES = {
     "cpu": (torch.float32, torch.float64),
     "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
@@ -50,7 +51,7 @@ class Served(Protocol):
     features: int
     #: What the kernels take it for.
     kernel: Kind | None
-    #: "auto", or "compiled" where kernels are asked for by name.
+    #: "auto", or "compiled", which fails where kernels cannot run.
     inverse_method: str
     _modules: Any
     _buffers: Any
@@ -61,8 +62,10 @@ def refusal(conditioner: Conditioner, univariate: Univariate) -> str | None:
     name = type(conditioner).__name__
     if not isinstance(conditioner, MADE) or conditioner.layout.norm or _map(univariate) is None:
         return f"{name} and {univariate!r}"
-    changed = conditioner.changed(MADE)
-    return f"{name}, which has a {changed[0]} of its own" if changed else None
+    if changed := conditioner.changed(MADE):
+        return f"{name}, which has a {changed[0]} of its own"
+    activation = conditioner.layout.activation
+    return None if activation in _activations() else f"{name} with activation {activation!r}"
 
 
 def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
@@ -79,14 +82,15 @@ def kind(conditioner: Conditioner, univariate: Univariate, input_bound: float) -
 
 
 def _map(univariate: Univariate) -> str | None:
-    """Return the recipe of a map for the kernels, None if they do not know it."""
+    """Return the recipe of a map for the kernels, None if they do not have it."""
     for base, name in _MAPS.items():
         if isinstance(univariate, base):
             fields = {
                 field.name: getattr(univariate, field.name) for field in dataclasses.fields(base)
             }
             silent = {*fields, "start", "base", "config"}
-            if overridden(univariate, base, object, silent):
+            others = univariate.parameters != base().parameters
+            if others or overridden(univariate, base, object, silent):
                 return None
             return json.dumps({"name": name, **fields}, sort_keys=True)
     return None
@@ -112,7 +116,7 @@ def reason(device: str) -> str | None:
         return "no CUDA device"
     try:
         operators.engine(device)
-    except ModuleNotFoundError as error:  # not installed, which is no fault
+    except ModuleNotFoundError as error:  # not installed, which is not a fault
         return str(error)
     except Exception as error:  # installed and broken, in whatever way
         warnings.warn(
@@ -133,10 +137,10 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
     """
     if why := refusal(conditioner, univariate):
         raise ValueError(
-            'inverse="compiled" needs a MADE without norm and an affine, gated or additive map, '
-            f"got {why}"
+            'inverse="compiled" needs a MADE without norm, with an activation of '
+            f"{', '.join(_activations())}, and an affine, gated or additive map, got {why}"
         )
-    if not any(usable(device) for device in DTYPES):
+    if not any(usable(device) for device in _DTYPES):
         raise _unusable("cpu")
 
 
@@ -160,9 +164,9 @@ def map(
         respect to all tensors.
 
     Raises:
-        ImportError: kernels were asked for by name, and what they need is not there.
-        ValueError: they were, and do not take this device or precision; a storage has been freed
-            or cut; tensors of other shapes or precisions.
+        ImportError: the inverse is "compiled", and what the kernels need is not installed.
+        ValueError: the inverse is "compiled", and they do not take this device or precision; a
+            storage has been freed or cut; tensors of other shapes or precisions.
     """
     if _torch.plain() and usable("cpu"):
         mapped = _chained(parts, value, context, inverse)
@@ -175,7 +179,7 @@ def _chained(
     parts: Sequence[Served], value: Tensor, context: Tensor | None, inverse: bool
 ) -> tuple[Tensor, Tensor] | None:
     """Map a batch by the kernels of the CPU, which read it by address."""
-    if not (value.is_cpu and value.dtype in DTYPES["cpu"] and dense(value)):
+    if not (value.is_cpu and value.dtype in _DTYPES["cpu"] and dense(value)):
         return None
     if context is not None:
         if not dense(context):
@@ -194,6 +198,14 @@ def _chained(
     rows = value.reshape(math.prod(batch), value.shape[-1])
     result, ladj = run(alike, links, rows, inverse)
     return result.reshape(value.shape), ladj.reshape(batch)
+
+
+@cache
+def _activations() -> Sequence[str]:
+    """Return the activations that there are kernels for."""
+    from invflow.kernels.cpu.chain import ACTIVATIONS
+
+    return ACTIVATIONS
 
 
 @cache
@@ -245,16 +257,15 @@ def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Ten
     return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
 
 
-def _takes(device: torch.device, dtype: torch.dtype, asked: str) -> bool:
+def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
     """Return whether the operators take a device and a precision.
 
-    Where the kernels win on an accelerator, `benchmarks/gpu.py` tells; before it has, they are
-    taken there by name alone.
+    On an accelerator only by name, until `benchmarks/gpu.py` has measured where they are faster.
     """
-    named, place = asked == "compiled", device.type
+    named, place = inverse == "compiled", device.type
     if not named and place != "cpu":
         return False
-    served = dtype in DTYPES.get(place, ())
+    served = dtype in _DTYPES.get(place, ())
     if named and not served:
         raise ValueError(
             'inverse="compiled" needs a CPU and single or double precision, or CUDA, '

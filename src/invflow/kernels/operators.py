@@ -168,7 +168,7 @@ class KernelSweep(Function):
         z, _, params, hidden = output
         ctx.save_for_backward(order, z, params, hidden, *weights)
         ctx.mark_non_differentiable(params, hidden)
-        ctx.set_materialize_grads(False)  # or there were zeros as large as the hidden state
+        ctx.set_materialize_grads(False)  # otherwise zeros as large as the hidden state
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:

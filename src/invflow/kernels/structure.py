@@ -90,12 +90,12 @@ def structure(layout: Layout) -> Structure:
 
 
 def panel(layout: Layout, units: int) -> int:
-    """Return how many features a panel of so many hidden units has."""
+    """Return the number of features in a panel with this number of hidden units."""
     return max(units * layout.features // max(layout.hidden, default=units), 1)
 
 
 @lru_cache(maxsize=256)
 def map_of(recipe: str) -> tuple[str, float]:
-    """Return the name of a map of which `recipe` is the string, and its bound, 0 for none."""
+    """Return the name of the map that a recipe describes, and its bound, 0 for none."""
     fields = json.loads(recipe)
     return fields["name"], float(fields.get("bound", 0.0))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invflow import _checks
 
-#: So many blocks are mixed with each other, and have to be in memory together.
+#: The number of blocks that are mixed with each other, and must be in memory together.
 TOGETHER = 4
 
 

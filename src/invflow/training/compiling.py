@@ -29,9 +29,9 @@ CHOICES = ("auto", "always", "never")
 #: `NUMBERS` in a batch.
 REPAID: Mapping[tuple[str, str], int] = {("nsf, made, spline", "cpu"): 8_500}
 NUMBERS = 2048
-#: Machines differ, and training may end early: so many times over it is to be won back.
+#: How many times over the time must be won back: machines differ, and training may end early.
 MARGIN = 3
-#: Calls of so many kinds are compiled, each by itself; more of them run as they are.
+#: The number of kinds of calls that are compiled, each by itself; others run as they are.
 MOST = 8
 
 
@@ -88,7 +88,7 @@ def compiled(modules: Iterable[nn.Module]) -> Generator[None]:
         checks = cast(Any, Distribution)._validate_args
         stack.callback(Distribution.set_default_validate_args, checks)
         for module in modules:
-            # Buffers that the first way back gives away would be missing in a second one.
+            # Buffers that the first backward pass gives away would be missing in a second one.
             config: Any = importlib.import_module("torch._functorch.config")
             stack.enter_context(config.patch(donated_buffer=False))
             state = vars(module)

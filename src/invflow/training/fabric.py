@@ -33,8 +33,8 @@ def launch(accelerator: str = "cpu", devices: int = 1, precision: str = "32-true
     Raises:
         ImportError: Lightning Fabric is not installed.
         TypeError: `devices` is not an integer.
-        ValueError: an unknown precision, or there is no such accelerator, or none on this machine,
-            or not so many of it.
+        ValueError: an unknown precision or accelerator, one that this machine does not have, or
+            more devices than it has.
 
     Example:
         >>> launch("cpu").device

@@ -22,7 +22,7 @@ from invflow.training.settings import Settings
 Loss = Callable[[nn.Module, Tensor, int, torch.Generator], Tensor]
 #: What to measure of a model now and then; its "loss" decides which state is kept in the end.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
-#: So many steps in succession that cannot be taken are taken for divergence.
+#: The number of successive steps that cannot be taken that counts as divergence.
 PATIENCE = 50
 
 

@@ -18,7 +18,7 @@ from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
 from invflow.training.settings import Settings
 
-#: Told of every step: how many are done, and a line about how it goes.
+#: Called after every step: how many are done, and a line about how it goes.
 Report = Callable[[int, str], None]
 
 
@@ -51,7 +51,7 @@ def fit(
         settings: how to train.
         directory: of the run; gets `checkpoints/`, `metrics.csv` and TensorBoard events. None to
             keep nothing on disk.
-        report: told of every step.
+        report: called after every step.
         parts: of the models, to be compiled while they are trained.
 
     Returns:

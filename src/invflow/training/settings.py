@@ -17,7 +17,7 @@ OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adamax": torch.optim.Adamax,
 }
-#: By name, what the learning rate is multiplied with after so many steps of so many.
+#: By name, the factor of the learning rate after a number of steps, out of a number of them.
 SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
     "cosine": lambda done, steps: 0.5 * (1 + math.cos(math.pi * done / steps)),
     "constant": lambda done, steps: 1.0,
@@ -40,11 +40,11 @@ class Settings:
         clip: largest norm of a gradient.
         seed: of batches and noise.
         evaluate_every: steps between evaluations; each is followed by a checkpoint.
-        patience: so many evaluations in succession without an improvement end the training; 0 for
-            none that do.
+        patience: the number of successive evaluations without an improvement that end the
+            training; 0 to go on regardless.
 
     Raises:
-        TypeError: `average` is no number, or `patience` no integer.
+        TypeError: `average` is not a number, or `patience` is not an integer.
         ValueError: an unknown name, an `average` or `patience` out of range, or a weight decay with
             an optimizer other than AdamW.
     """

@@ -11,6 +11,9 @@ from torch.distributions import Transform as TorchTransform
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._broadcast import broadcast
+from invflow._part import Part
+from invflow._snapshot import Snapshot
 
 if TYPE_CHECKING:
     from invflow.transforms.base import Transform
@@ -21,10 +24,12 @@ class AsTorch(TorchTransform):
 
     Made by `Transform.as_torch`. It sees the parameters that the transform has when it is called.
 
-    torch asks for a value and then for its log-determinant, which come together here. So what was
-    last mapped is remembered until its log-determinant is asked for with the same two tensors, or
-    something else is mapped, or either of them is gone; with `cache_size=1`, until something else
-    is mapped. Of other tensors it is computed.
+    torch asks for a value and then for its log-determinant, which come together here. So the last
+    log-determinant is kept for a call with the same two tensors: until that call, until something
+    else is mapped, or until one of the two tensors is deleted; with `cache_size=1`, until something
+    else is mapped. It is computed again for other tensors, where parameters, the context or one of
+    the two tensors have been changed since, and where gradients were recorded then and are not
+    now, or the other way round.
 
     Args:
         transform: maps noise to data.
@@ -32,8 +37,9 @@ class AsTorch(TorchTransform):
         cache_size: 1 to remember the last value itself, as torch's transforms do; 0 not to.
 
     Raises:
-        TypeError: a context that is not a tensor of floating-point numbers.
-        ValueError: a context missing, not wanted or of the wrong size.
+        TypeError: `transform` is not a transform, or a context that is not a tensor of
+            floating-point numbers.
+        ValueError: a context missing, not wanted or of the wrong size, or another `cache_size`.
 
     Example:
         >>> import torch
@@ -52,6 +58,8 @@ class AsTorch(TorchTransform):
         self, transform: Transform, context: Tensor | None = None, cache_size: int = 0
     ) -> None:
         super().__init__(cache_size)
+        if not isinstance(transform, Part):
+            raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
         self.batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()
         _checks.context(context, transform.context, self.batch_shape)
         self.transform, self.context = transform, context
@@ -102,11 +110,16 @@ class AsTorch(TorchTransform):
         return ladj
 
     def _remember(self, x: Tensor, y: Tensor, ladj: Tensor) -> None:
-        self._last = None if torch.compiler.is_compiling() else _Mapped(x, y, ladj)
+        if torch.compiler.is_compiling():
+            self._last = None
+        else:
+            self._last = _Mapped(self.transform, self.context, x, y, ladj)
 
     def _fitted(self, value: Tensor) -> Tensor:
         """Return vectors with the context's batch shape too."""
-        return value.expand(self.forward_shape(value.shape)) if self.batch_shape else value
+        if not self.batch_shape or not isinstance(value, Tensor):  # which the transform refuses
+            return value
+        return value.expand(self.forward_shape(value.shape))
 
     def forward_shape(self, shape: Size) -> Size:
         """Return the shape of what vectors of a shape are mapped to: with the context's batch.
@@ -116,8 +129,8 @@ class AsTorch(TorchTransform):
         """
         features = self.transform.features
         try:
-            common = torch.broadcast_shapes(shape[:-1], self.batch_shape)
-        except RuntimeError:
+            common = broadcast(shape[:-1], self.batch_shape)
+        except ValueError:
             common = None
         if tuple(shape[-1:]) != (features,) or common is None:
             raise ValueError(
@@ -140,7 +153,8 @@ class AsTorch(TorchTransform):
         return hash((id(self.transform), id(self.context)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_last": None}
+        # Neither what was mapped last, nor torch's cache of it, which may be part of a graph.
+        return {**super().__getstate__(), "_last": None, "_cached_x_y": (None, None)}
 
     def __repr__(self) -> str:
         context = None if self.context is None else tuple(self.context.shape)
@@ -151,23 +165,33 @@ class AsTorch(TorchTransform):
 
 
 class _Mapped:
-    """The log-determinant of one tensor mapped to another, for as long as both are there."""
+    """The log-determinant of one tensor mapped to another, for as long as both exist."""
 
-    def __init__(self, x: Tensor, y: Tensor, ladj: Tensor) -> None:
-        kept = [ladj]
+    def __init__(
+        self, transform: Transform, context: Tensor | None, x: Tensor, y: Tensor, ladj: Tensor
+    ) -> None:
+        snapshot = Snapshot(transform)
+        self._context = context
+        kept = [(ladj, snapshot, self._state(snapshot, x, y))]
 
         def forget(_: object) -> None:
             kept.clear()
 
         self._kept = kept
         self._pair = weakref.ref(x, forget), weakref.ref(y, forget)
-        self._versions = _version(x), _version(y)
 
     def ladj(self, x: Tensor, y: Tensor) -> Tensor | None:
-        """Return it if it is of these two, as they were."""
-        mapped = self._pair[0]() is x and self._pair[1]() is y
-        same = mapped and self._versions == (_version(x), _version(y))
-        return self._kept[0] if same and self._kept else None
+        """Return it if it is of these two, and would be the same now."""
+        if not self._kept or self._pair[0]() is not x or self._pair[1]() is not y:
+            return None
+        ladj, snapshot, state = self._kept[0]
+        same = snapshot.current() and state == self._state(snapshot, x, y)
+        return ladj if same else None
+
+    def _state(self, snapshot: Snapshot, x: Tensor, y: Tensor) -> tuple[object, ...]:
+        """Return what changes with changes in place, and whether gradients are recorded."""
+        context = 0 if self._context is None else _version(self._context)
+        return torch.is_grad_enabled(), context, _version(x), _version(y), snapshot.versions()
 
 
 def _version(tensor: Tensor) -> int:

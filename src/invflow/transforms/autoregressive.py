@@ -13,16 +13,16 @@ from invflow._overrides import overridden
 from invflow._part import Part
 from invflow._torch import hooked
 from invflow.conditioners import Conditioner
-from invflow.inverses import cached, fixed_point, passes
+from invflow.inverses import cached, choice
 from invflow.inverses.pair import Pair
 from invflow.transforms.base import Transform
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
-_JOINED = frozenset(("conditioner", "univariate", "inverse_method"))
-INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
-#: What a subclass may define without being called for it by itself, and without kernels inside.
-_SILENT = ("flaw", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
+_JOINED = frozenset(("conditioner", "univariate", "inverse_method", "tolerance"))
+#: What a subclass may define and still be mapped by kernels, together with its neighbours.
+_SILENT = ("flaw", "settled", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
+#: What it may define and still be mapped by kernels, but by itself.
 _CALLED = frozenset(("__call__", "forward", "inverse", "_forward", "_inverse", "_check"))
 
 
@@ -35,13 +35,13 @@ class Autoregressive(Transform):
     where "before" is meant in the given order. The conditioner P reads z: mapping z to x is one
     pass of it (IAF). With `input_bound` it reads r(z), which is z up to half of the bound, and
     never beyond it (see `soft_clip`), so that what is far out cannot drive later features further
-    out. The inverse takes one feature after another; how is a choice:
+    out. The inverse takes one feature after another, in one of these ways:
 
     - "cached": every hidden activation is computed once, when it becomes computable, which makes
       the whole inverse about one pass; its gradient is the same sweep in reverse.
     - "compiled": the same in one kernel, for a `MADE` without `norm` and an affine, gated or
-      additive map: on a CPU in single or double precision, on CUDA in half precision too, which
-      needs Triton.
+      additive map: on a CPU in single or double precision, on CUDA, where it needs Triton, in half
+      precision too.
     - "fixed_point": parallel passes until nothing moves, D at most, usually far fewer; its
       gradient comes from the implicit function theorem.
     - "passes": D whole passes and plain autograd. The reference, and slow.
@@ -50,9 +50,11 @@ class Autoregressive(Transform):
 
     A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
     "fixed_point" then. So has a subclass of one of the library's that computes anything in its own
-    way: "auto" is "fixed_point" for it. One that does not is as quick as its parent.
+    way: "auto" is "fixed_point" for it, with a warning, unless the class has a name of its own in
+    `CONDITIONERS`, which says that the sweep holds for it. One that does not is as fast as its
+    parent.
 
-    With "auto" and "compiled" the map itself runs in a kernel too, on a CPU and outside of
+    With "auto" and "compiled" the parallel direction runs in a kernel too, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
 
     Args:
@@ -87,6 +89,8 @@ class Autoregressive(Transform):
         True
     """
 
+    settled = Transform.settled | {"input_bound"}
+
     def __init__(
         self,
         conditioner: Conditioner,
@@ -100,16 +104,13 @@ class Autoregressive(Transform):
         if not isinstance(conditioner, Conditioner):
             raise TypeError(f"conditioner must be a Conditioner, got {type(conditioner).__name__}")
         super().__init__(conditioner.features, conditioner.context)
-        self._input_bound = _bound(input_bound)
+        self.input_bound = _bound(input_bound)
         self.conditioner, self.univariate = conditioner, as_univariate(univariate)
-        self.inverse_method = inverse
+        self.inverse_method, self.tolerance = inverse, tolerance
         self._join()
-        if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
-            raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
-        self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
-        home = next((each.device for each in conditioner.parameters()), None)
-        self.register_buffer("order", None if positions is None else positions.to(home))
+        device = next((each.device for each in conditioner.parameters()), None)
+        self.register_buffer("order", None if positions is None else positions.to(device))
 
     def flaw(self, name: str, tensor: Tensor) -> str | None:
         return _checks.no_permutation(tensor, self.features)
@@ -121,64 +122,58 @@ class Autoregressive(Transform):
     inverse_method: str
     #: How it is taken in one sweep, None if it cannot be.
     method: cached.Method | None
-    #: What kernels take the transform for, None if there are none.
+    #: What the kernels take the transform for; None if there are none for it.
     kernel: kernels.Kind | None
-    #: Of a module that was pickled before there were bounds, too.
-    _input_bound: float = math.inf
+    #: The bound of what the conditioner reads of a feature; infinite for none, as in a module that
+    #: was pickled before there were bounds.
+    input_bound: float = math.inf
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute: another conditioner, map or inverse, if it goes with the others.
+        """Set an attribute: another conditioner, map, inverse or tolerance, if all go together.
 
         Raises:
-            TypeError: something that is not a conditioner, or not a map.
-            ValueError: one of other sizes, or an inverse that it does not have.
+            TypeError: something of the wrong type.
+            ValueError: a part of other sizes, an inverse that it does not have, a tolerance below
+                zero.
         """
-        before = getattr(self, name) if name in _JOINED and "method" in vars(self) else None
+        joined = name in _JOINED and "method" in vars(self)
+        before = getattr(self, name) if joined else None
         super().__setattr__(name, value)
-        if before is not None:
+        if joined:
             try:
                 self._join()
-            except (ImportError, ValueError):
+            except Exception:
                 super().__setattr__(name, before)
                 raise
 
     def _join(self) -> None:
         """See whether what has to fit does, and keep what follows from it."""
         pair = conditioner, univariate, _ = self._pair()
-        inverse = _checks.choice("inverse", self.inverse_method, INVERSES)
         if conditioner.outputs != univariate.parameters:
             raise ValueError(
                 f"conditioner must give {univariate.parameters} parameters per feature for "
                 f"{univariate!r}, got {conditioner.outputs}"
             )
-        if inverse == "cached" and (why := cached.refusal(conditioner)):
-            raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
+        choice.check(self.inverse_method, self.tolerance, pair)
         own = overridden(self, Autoregressive, Part, _SILENT)
         inner = sorted({*own} - _CALLED)
-        if inverse == "compiled":
-            kernels.check(conditioner, univariate)
-            if inner:
-                raise ValueError(
-                    f'inverse="compiled" needs the {inner[0]} of Autoregressive, '
-                    f"got {type(self).__name__}, which has its own"
-                )
+        if inner and self.inverse_method == "compiled":
+            raise ValueError(
+                f'inverse="compiled" needs the {inner[0]} of Autoregressive, '
+                f"got {type(self).__name__}, which has its own"
+            )
         self.method = cached.method(pair)
         self.kernel = None if inner else kernels.kind(*pair)
         self._alone = bool(own)
-
-    @property
-    def input_bound(self) -> float:
-        """The bound of what the conditioner reads of a feature; infinite for none. It is fixed."""
-        return self._input_bound
 
     def _pair(self) -> Pair:
         return Pair(self.conditioner, self.univariate, self.input_bound)
 
     @property
     def joins(self) -> kernels.Kind | None:
-        """What neighbours are to have in common with this to be mapped in one call; None if alone.
+        """What neighbours must have in common with this to be mapped in one call; None for none.
 
-        A transform that computes something of its own, or with hooks, has to be called.
+        A transform that computes something of its own, or has hooks, has to be called.
         """
         return self.kernel if self._served and not (self._alone or hooked(self)) else None
 
@@ -208,29 +203,16 @@ class Autoregressive(Transform):
             mapped = kernels.map((self,), x, context, inverse=True)
             if mapped is not None:
                 return mapped
-        z, params = self._solve(self._ordered(x), context)
+        z, params = choice.solve(
+            self.inverse_method,
+            self._pair(),
+            self.method,
+            self._ordered(x),
+            context,
+            self.tolerance,
+        )
         _, ladj = self.univariate.forward(z, params)
         return self._restored(z).to(x.dtype), -ladj.sum(-1).to(x.dtype)
-
-    def _solve(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the z that is mapped to `x`, both in order, and the parameters there."""
-        pair, method = self._pair(), self.method
-        if self.inverse_method == "passes":
-            return passes.solve(pair, x, context)
-        if method is not None and self._sweeps(x):
-            return cached.solve(method, pair, x, context)
-        return fixed_point.solve(pair, x, context, self.tolerance)
-
-    def _sweeps(self, x: Tensor) -> bool:
-        """Return whether to take one feature after the other, rather than all until they settle.
-
-        On an accelerator a long sweep in PyTorch is bound by the launch of its steps. Where a
-        conditioner has hooks it is called, as they may change what it gives.
-        """
-        if self.inverse_method == "fixed_point" or hooked(self.conditioner):
-            return False
-        wanted = self.inverse_method == "cached"
-        return wanted or x.device.type == "cpu" or self.features <= 16
 
 
 def _bound(value: float | None) -> float:

@@ -95,7 +95,7 @@ class Transform(Part, ABC):
 
     @property
     def inv(self) -> Transform:
-        """This transform backwards, over the same parameters.
+        """The inverse of this transform, with the same parameters.
 
         Example:
             >>> import torch
@@ -115,7 +115,7 @@ class Transform(Part, ABC):
 
         Raises:
             TypeError: a context that is not a tensor of floating-point numbers.
-            ValueError: a context missing, not wanted or of the wrong size.
+            ValueError: a context missing, not declared or of the wrong size.
         """
         return AsTorch(self, context)
 

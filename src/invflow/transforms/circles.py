@@ -1,4 +1,4 @@
-"""Charts of circles: numbers to angles, for vectors of which some entries are angles."""
+"""Charts of circles: numbers to angles, for vectors with some entries that are angles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One transform after another, and a transform backwards."""
+"""One transform after another, and the inverse of a transform."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Compose(Transform):
 
     Raises:
         TypeError: something that is not a transform, or a `checkpoint` that is not True or False.
-        ValueError: none at all, or sizes that differ.
+        ValueError: an empty sequence, or sizes that differ.
 
     Example:
         >>> import torch
@@ -157,7 +157,7 @@ def _pure(part: Transform) -> bool:
 
 
 class Inverse(Transform):
-    r"""A transform backwards: $x = f^{-1}(z)$, with the directions' costs swapped.
+    r"""The inverse of a transform: $x = f^{-1}(z)$, with the costs of the directions swapped.
 
     Args:
         transform: f.

@@ -1,4 +1,4 @@
-"""Arithmetic with all its digits, whatever is asked for outside."""
+"""Arithmetic in full precision, whatever the settings outside."""
 
 from __future__ import annotations
 

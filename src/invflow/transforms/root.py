@@ -62,7 +62,7 @@ def _root(positive: Tensor, target: Tensor) -> Tensor:
     over = s.clamp(min=0) * torch.exp(-2 * beyond.clamp(min=0))
     level = 1 + torch.log1p(over) / 2 + (-beyond).clamp(min=0)
     low = torch.maximum(target / positive, beyond)
-    # A little less, for what rounding does to it where it is no help.
+    # A little less, as rounding may make it too large where it is not needed.
     low = torch.maximum(low, beyond.clamp(min=0) + torch.log(over / level) / 2 - 0.1)
     high = torch.minimum(target / positive, target + torch.minimum(-s, (4.2 * target) ** (1 / 3)))
     # Concave: between low and the target. Convex: between the target and high.

@@ -14,7 +14,7 @@ from invflow import _checks
 from invflow.univariate.bracketing import increasing_root
 from invflow.univariate.numerical import Numerical, spread
 
-#: Nodes, of which the time to find them is the cube.
+#: The most nodes: the time to find them grows with the cube of their number.
 MOST = 1000
 
 

@@ -5,8 +5,9 @@ there; to the compiler and to `torch.func` it is one step. From there
 
 $$z \leftarrow z - \frac{u(z; p) - x}{u'(z; p)}$$
 
-changes nothing but rounding, and gives z the derivatives of the implicit function: one such step
-the first, two all up to the third, as each doubles the order to which it is exact.
+changes z by rounding only, and gives it the derivatives of the implicit function: one such step
+gives the first, two give all up to the third, as each step doubles the order to which they are
+exact.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
+from invflow._broadcast import broadcast
 from invflow._operator import fake, mapped, operator
 from invflow.univariate import table
 from invflow.univariate.base import Univariate
@@ -61,7 +63,7 @@ def spread(units: int, reach: float) -> tuple[float, ...]:
 @operator
 def find(univariate: str, x: Tensor, params: Tensor) -> Tensor:
     """Return the root of the map of a recipe, in the shape that both arguments broadcast to."""
-    shape = torch.broadcast_shapes(x.shape, params.shape[:-1])
+    shape = broadcast(x.shape, params.shape[:-1])
     map = cast(Numerical, table.from_recipe(univariate))
     return map.root(x.expand(shape), params).contiguous()
 

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from invflow import _checks
+from invflow._torch import forward_mode
 from invflow.univariate.base import Univariate
 
 
@@ -120,10 +121,7 @@ def forward(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
     """Return the spline's value and its log-slope at `x`, which is between the outermost knots."""
     bin = _find(x, knots.x, knots)
     xi = (x - bin.x) / bin.width
-    # `torch.compile` traces no function that has a `jvp`.
-    bend = _Bend if torch.compiler.is_compiling() else _BendBothModes
-    theta = cast(Tensor, cast(Any, bend).apply(xi, bin.r0, bin.r1))
-    return bin.y + bin.height * theta, bin.ladj(xi)
+    return bin.y + bin.height * _bent(xi, bin.r0, bin.r1), bin.ladj(xi)
 
 
 def inverse(y: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
@@ -167,8 +165,13 @@ def _slopes(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return _slope(xi, r0, r1), by_r * rest * m, -by_r * xi * n
 
 
+def _bend(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
+    rest, n, m = _parts(xi, r0, r1)
+    return xi * n / (xi * n + rest * m)
+
+
 class _Bend(Function):
-    r"""$\theta(\xi; r_0, r_1)$, with derivatives in which nothing cancels.
+    r"""$\theta(\xi; r_0, r_1)$, with derivatives in reverse mode in which nothing cancels.
 
     In those of the quotient rule much does where the slope is far below the bin's mean: in single
     precision it would come out as noise, even as negative.
@@ -178,8 +181,7 @@ class _Bend(Function):
 
     @staticmethod
     def forward(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
-        rest, n, m = _parts(xi, r0, r1)
-        return xi * n / (xi * n + rest * m)
+        return _bend(xi, r0, r1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -191,18 +193,16 @@ class _Bend(Function):
         return tuple(cotangents[0] * slope for slope in slopes)
 
 
-class _BendBothModes(_Bend):
-    """The same with a derivative in forward mode."""
+def _bent(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
+    """Return the share of the height, with derivatives of every order in both modes.
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
-        by_xi, by_r0, by_r1 = _slopes(*ctx.saved_tensors)
-        return by_xi * tangents[0] + by_r0 * tangents[1] + by_r1 * tangents[2]
+    PyTorch does not differentiate a function's own `jvp` in forward mode once more: it leaves the
+    terms out, without an error. So the plain formula stands in, in a precision in which what
+    cancels does not matter.
+    """
+    if not torch.compiler.is_compiling() and forward_mode():
+        return _bend(xi.double(), r0.double(), r1.double()).to(xi.dtype)
+    return cast(Tensor, cast(Any, _Bend).apply(xi, r0, r1))
 
 
 def _unbend(theta: Tensor, r0: Tensor, r1: Tensor) -> Tensor:

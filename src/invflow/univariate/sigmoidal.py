@@ -1,4 +1,4 @@
-"""A mixture of sigmoids, as deep as asked for."""
+"""Mixtures of sigmoids, composed to any depth."""
 
 from __future__ import annotations
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from invflow._held import Held
-from invflow._registry import Registry
+from invflow._registry import Registry, is_own
 from invflow.univariate.base import Univariate
 
 #: Every map that can be named; one of your own needs a name here to be saved.
 UNIVARIATES = Registry[type[Univariate]]("univariate", "invflow.univariate.UNIVARIATES", Univariate)
-#: Maps without a name that operators know by a string.
-_UNNAMED: Held[Univariate] = Held()
+#: Maps of users' own classes.
+_OTHERS: Held[Univariate] = Held()
 
 
 def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
@@ -51,11 +51,15 @@ def describe(map: Univariate) -> dict[str, Any] | Univariate:
 
 
 def to_recipe(map: Univariate) -> str:
-    """Return `map` as a string, for operators whose arguments are tensors and strings only."""
-    described = describe(map)
-    return _UNNAMED.string(map) if described is map else json.dumps(described, sort_keys=True)
+    """Return `map` as a string, for operators whose arguments are tensors and strings only.
+
+    Only the library's own classes go by their names. Another may have none, or be defined anew
+    under the same one, or have fields that JSON does not know.
+    """
+    described = describe(map) if is_own(type(map)) else map
+    return _OTHERS.string(map) if described is map else json.dumps(described, sort_keys=True)
 
 
 def from_recipe(recipe: str) -> Univariate:
     """Return the map of a string made by `to_recipe`."""
-    return _UNNAMED[recipe] if recipe in _UNNAMED else univariate(json.loads(recipe))
+    return univariate(json.loads(recipe)) if recipe.startswith("{") else _OTHERS[recipe]

@@ -1,5 +1,4 @@
-/* Activations and their slopes, of rows of a tile. To add one: a number in `Activation`, a case in
-   both functions, and its name in kernels/cpu/chain.py. */
+/* Activations and their slopes, of rows of a tile. To add one: kernels/README.md. */
 #ifndef INVFLOW_ACTIVATIONS_H
 #define INVFLOW_ACTIVATIONS_H
 

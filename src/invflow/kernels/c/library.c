@@ -1,4 +1,4 @@
-/* What the library gives away: kernels of the best variant that the processor can run.
+/* What the library exports: the kernels of the best variant that the processor can run.
 
    VARIANTS lists those that are compiled in, as VARIANT(name) each. */
 
@@ -39,7 +39,7 @@ static int runs(const char *name)
 #endif
 }
 
-/* The variant to use: the one that is asked for, or the best one; null for none. */
+/* The variant to use: the requested one, or the best one; null for none. */
 static const Variant *chosen(void)
 {
     const char *wanted = getenv("INVFLOW_KERNELS");
@@ -57,7 +57,7 @@ EXPORT int64_t invflow_abi(void)
     return sizeof(Record);
 }
 
-/* The name of the variant, null where this processor can run none, or not the one asked for. */
+/* The name of the variant, null where this processor can run none, or not the requested one. */
 EXPORT const char *invflow_variant(void)
 {
     const Variant *variant = chosen();

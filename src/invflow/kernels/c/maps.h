@@ -16,8 +16,7 @@
    gated: z = x + (x - m) e^-s, l = -log q;
    x' = g (1 + e^-s), m' = -g e^-s, s' = -(g (z - m) + h) (1 - q).
 
-   To add a map: a number in `Map`, a case in all four functions, and its name in
-   kernels/cpu/chain.py. The first parameter's row is followed by those of the others. */
+   To add a map: kernels/README.md. The first parameter's row is followed by those of the others. */
 #ifndef INVFLOW_MAPS_H
 #define INVFLOW_MAPS_H
 

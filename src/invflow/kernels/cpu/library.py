@@ -1,4 +1,4 @@
-"""The C library: found, checked and loaded when it is first asked for."""
+"""The C library: found, checked and loaded when it is first needed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
 
 
 def reason() -> str | None:
-    """Return why there is no library that can be used, None if there is one.
+    """Return why the library cannot be used, None if it can.
 
     Where one could be expected, a warning says so the first time, and what to do about it.
     """

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from invflow import _torch
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.sweep import MADEPlan
 from invflow.kernels import dense, structure
@@ -50,7 +51,7 @@ def _structure(layout: Layout, device: torch.device) -> tuple[_Structure, int, i
 
 
 def _precision() -> str:
-    """Return how products of single precision are asked for."""
+    """Return the precision that products of single precision are set to."""
     matmul = torch.backends.cuda.matmul
     # From PyTorch 2.9 on, the older switch cannot be read once the newer has been set.
     asked = getattr(matmul, "fp32_precision", None) or ("tf32" if matmul.allow_tf32 else "ieee")
@@ -100,7 +101,7 @@ def solve(
     """The forward sweep; see `operators.sweep`."""
     biases, _, matrices, _ = plan.unpack(weights)
     batch, features = x.shape
-    if not dense.dense(offset):
+    if not _torch.dense(offset):
         offset = dense.whole("offset", offset)
     dense.check_memory("offset", offset)
     z, ladj = torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(batch)

@@ -1,4 +1,4 @@
-"""Univariate maps inverted, and the gradients of their inverses: formulas as in `cpu.maps`.
+"""Univariate maps inverted, and the gradients of their inverses: formulas as in `c/maps.h`.
 
 And what is read of features, as in `soft_clip`.
 """

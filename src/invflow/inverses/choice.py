@@ -1,0 +1,81 @@
+"""The inverses of an autoregressive transform by name, and which of them is taken."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor
+
+from invflow import _checks, kernels
+from invflow._torch import hooked
+from invflow.conditioners import CachedConditioner
+from invflow.inverses import cached, fixed_point, passes
+from invflow.inverses.pair import Pair
+
+INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
+
+
+def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
+    """Check that a pair has an inverse of this name, and warn where it will be a slow one.
+
+    Raises:
+        ImportError: what it needs is not installed.
+        TypeError: the tolerance is not a number.
+        ValueError: an unknown name, an inverse that the pair does not have, a tolerance below zero.
+    """
+    _checks.choice("inverse", inverse, INVERSES)
+    if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
+        raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
+    why = cached.refusal(pair.conditioner)
+    if inverse == "cached" and why:
+        raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
+    if inverse == "auto" and why and isinstance(pair.conditioner, CachedConditioner):
+        warnings.warn(
+            f'{why}, may not compute what the sweep of its parent does: inverse="auto" is '
+            '"fixed_point" for it, which takes longer. If the sweep holds for it too, give the '
+            "class a name in invflow.conditioners.CONDITIONERS; if not, pass "
+            'inverse="fixed_point", and there is no warning',
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    if inverse == "compiled":
+        kernels.check(pair.conditioner, pair.univariate)
+
+
+def solve(
+    inverse: str,
+    pair: Pair,
+    method: cached.Method | None,
+    x: Tensor,
+    context: Tensor | None,
+    tolerance: float | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the z that an autoregressive transform maps to `x`, in PyTorch.
+
+    Args:
+        inverse: its name; "compiled" where kernels have not taken the call.
+        pair: what is inverted.
+        method: how it is inverted in one sweep, None if it cannot be.
+        x: data, (*batch, features).
+        context: as the conditioner takes it.
+        tolerance: that of "fixed_point".
+
+    Returns:
+        z, shaped like `x`, and the parameters there, (*batch, features, outputs).
+    """
+    if inverse == "passes":
+        return passes.solve(pair, x, context)
+    if method is not None and _in_one_sweep(inverse, pair, x):
+        return cached.solve(method, pair, x, context)
+    return fixed_point.solve(pair, x, context, tolerance)
+
+
+def _in_one_sweep(inverse: str, pair: Pair, x: Tensor) -> bool:
+    """Return whether to take one feature after the other, rather than all until they settle.
+
+    On an accelerator a long sweep in PyTorch is bound by the launch of its steps. A conditioner
+    with hooks has to be called, as they may change what it gives.
+    """
+    if inverse == "fixed_point" or hooked(pair.conditioner):
+        return False
+    return inverse == "cached" or x.device.type == "cpu" or x.shape[-1] <= 16
