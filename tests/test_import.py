@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import subprocess
 import sys
 
 import pytest
+
+from invflow import kernels
 
 SCRIPT = """
 import hashlib, json, sys, warnings
@@ -131,3 +134,9 @@ except ImportError as error:
     first, second = done.stdout.splitlines()
     assert first == f"invflow.report cannot be imported: {second}"
     assert "pip install" in second
+
+
+def test_every_module_that_tools_list_can_be_named() -> None:
+    """The C library is not taken for an extension module."""
+    names = [each.name for each in pkgutil.walk_packages(kernels.__path__, "kernels.")]
+    assert not any("libinvflow" in name for name in names)

@@ -38,7 +38,7 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    return tmp_path / "libinvflow.so"
+    return tmp_path / "libinvflow.bin"
 
 
 def _stands_for_a_compiler(folder: Path, script: str) -> str:
@@ -61,7 +61,7 @@ def test_a_library_has_all_variants_and_tells_what_it_is(sources: Path, library:
     assert about["variants"] == expected[platform.machine()]
     assert about["compiler"]
     assert {file.name for file in library.parent.iterdir()} == {
-        "c", "libinvflow.so", "libinvflow.json",
+        "c", "libinvflow.bin", "libinvflow.json",
     }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def _forget() -> None:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Stand for the folder of the kernels, with small sources."""
     monkeypatch.setattr(build, "SOURCES", small.sources(tmp_path / "c"))
-    monkeypatch.setattr(build, "LIBRARY", tmp_path / "libinvflow.so")
+    monkeypatch.setattr(build, "LIBRARY", tmp_path / "libinvflow.bin")
     monkeypatch.delenv("INVFLOW_KERNELS", raising=False)
     monkeypatch.delenv("CC", raising=False)
     _forget()
@@ -200,7 +200,7 @@ def test_a_file_that_is_not_a_library(package: Path) -> None:
     build.LIBRARY.write_text("of another world")
     about = {"library": build._sha256(build.LIBRARY)}
     build.stamp(build.LIBRARY).write_text(json.dumps(about))
-    assert "libinvflow.so" in _warning()
+    assert "libinvflow.bin" in _warning()
 
 
 def test_records_of_another_version(package: Path) -> None:

@@ -59,7 +59,7 @@ class Checked(NamedTuple):
 
 @pytest.fixture(scope="module", params=SANITIZERS)
 def checked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Checked:
-    library = tmp_path_factory.mktemp("checked") / "libinvflow.so"
+    library = tmp_path_factory.mktemp("checked") / "libinvflow.bin"
     flags = f"-fsanitize={request.param} -fno-sanitize-recover=all -g1 -Wall -Werror"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CC", f"gcc {flags}")

@@ -16,7 +16,7 @@ from tests.kernels import small
 pytest.importorskip("hatchling", reason="what the package is built with")
 pytestmark = small.needed
 ROOT = Path(__file__).parents[2]
-FILES = {"invflow/kernels/libinvflow.so", "invflow/kernels/libinvflow.json"}
+FILES = {"invflow/kernels/libinvflow.bin", "invflow/kernels/libinvflow.json"}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def _names(wheel: Path) -> set[str]:
 
 
 def _in_place(checkout: Path) -> bool:
-    return (checkout / "src/invflow/kernels/libinvflow.so").exists()
+    return (checkout / "src/invflow/kernels/libinvflow.bin").exists()
 
 
 def test_a_wheel_brings_the_library_and_no_sources(checkout: Path) -> None:

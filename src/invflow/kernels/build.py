@@ -38,7 +38,8 @@ __all__ = [
 ]
 
 SOURCES = Path(__file__).parent / "c"
-LIBRARY = Path(__file__).parent / "libinvflow.so"
+#: Not ".so", which tools that list the modules of a package would take for one.
+LIBRARY = Path(__file__).parent / "libinvflow.bin"
 
 #: For each family of processors, the variants of the kernels and their flags, the best one first.
 VARIANTS = {

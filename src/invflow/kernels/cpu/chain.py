@@ -39,7 +39,7 @@ class _Network(NamedTuple):
         bias: the shape of all biases.
         weight: the shape of all matrices.
         record: what all chains of such transforms have in common.
-        held: the arrays that it tells of.
+        held: the arrays whose addresses it holds.
     """
 
     first: int
