@@ -190,7 +190,7 @@ def test_what_the_compiler_says_is_passed_on(file: str, sources: Path, library: 
     with pytest.raises(build.BuildError, match=rf"(?s)-c \S*{file} .* failed:.*nonsense"):
         build.current(sources, library)
     assert _times(library) == before
-    assert sorted(library.parent.glob("libinvflow*")) == [build.stamp(library), library]
+    assert set(library.parent.glob("libinvflow*")) == {build.stamp(library), library}
 
 
 def test_a_compiler_that_knows_no_variant(
