@@ -24,8 +24,7 @@ enum {
     ROW = 256,
     COLUMNS = ROW / sizeof(real),
     LANES = REGISTER / sizeof(real),
-    STRIPS = ROW / REGISTER,
-    SINGLE = sizeof(real) == 4
+    STRIPS = ROW / REGISTER
 };
 
 /* Aligned like single numbers, as tensors may begin anywhere, and allowed to alias them. */
