@@ -15,6 +15,7 @@ import torch
 
 from invflow import kernels
 from invflow.conditioners import MADE
+from invflow.inverses import choice
 from invflow.kernels import door
 from invflow.transforms import Autoregressive
 from invflow.univariate import Additive, Affine, Gated, Univariate
@@ -87,9 +88,10 @@ def _transform(features: int, map: Univariate, inverse: str, **options: Any) -> 
 
 @pytest.mark.parametrize(("features", "sweeps"), [(16, True), (17, False)])
 def test_auto_does_not_take_them_before_they_are_measured(features: int, sweeps: bool) -> None:
-    there: Any = SimpleNamespace(device=torch.device("cuda"))
+    there: Any = SimpleNamespace(device=torch.device("cuda"), shape=(5, features))
     assert not door._takes(there.device, torch.float32, "auto")
-    assert _transform(features, Affine(), "auto")._sweeps(there) is sweeps
+    pair = _transform(features, Affine(), "auto")._pair()
+    assert choice._in_one_sweep("auto", pair, there) is sweeps
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
