@@ -637,3 +637,18 @@ def test_a_value_that_is_not_finite_stays_so_and_alone() -> None:
     (x[others].sum() + ladj[others].sum()).backward()
     assert bad.grad is not None
     assert torch.isfinite(bad.grad[others]).all()
+
+
+@pytest.mark.parametrize("other", [lambda room: room[:-8], lambda room: room.view(torch.float64)])
+def test_a_weight_that_is_another_before_the_backward_pass_is_refused(
+    other: Callable[[Tensor], Tensor],
+) -> None:
+    """Even where the other one lies in the same memory."""
+    made = MADE(4, (0.0, 0.0), (8,))
+    transform = Autoregressive(made, "affine", inverse="compiled")
+    room = made.weight.detach().clone()
+    made.weight.data = room
+    x, ladj = transform(torch.zeros(5, 4))
+    made.weight.data = other(room)
+    with pytest.raises((ValueError, RuntimeError), match="weight must be of shape"):
+        (x.sum() + ladj.sum()).backward()

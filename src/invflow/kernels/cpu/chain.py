@@ -7,7 +7,6 @@ import itertools
 import math
 from array import array
 from collections.abc import Sequence
-from copy import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -158,25 +157,6 @@ class Chain:
         self._held.append(order)
         return order.data_ptr()
 
-    def release(self) -> None:
-        """Hold no tensors any more: see `again`."""
-        self._held = []
-
-    def again(self, links: Sequence[Link]) -> Chain | None:
-        """Return a chain of plain tensors if they lie where those of this one lay, else None.
-
-        It is a chain of its own, as the same backward pass may run in several threads.
-        """
-        tensors = [tensor for link in links for tensor in link if tensor is not None]
-        found = [tensor.data_ptr() for tensor in tensors]
-        if found != [address for address in self._addresses if address]:
-            return None
-        for tensor in tensors:
-            dense.check_memory("a transform's tensor", tensor)
-        chain = copy(self)
-        chain._held, chain._record = tensors, Record.from_buffer_copy(self._record)
-        return chain
-
     def _sizes(self, batch: int) -> Sizes:
         return sizes.sizes(self.layout, self._count, batch, self.columns)
 
@@ -196,7 +176,9 @@ class Chain:
         orders = [each.tolist() for each in self._held if each.dtype == torch.int64]
         wrong = [order for order in orders if sorted(order) != features]
         if wrong:
-            return ValueError(f"orders must be permutations of {len(features)}, got {wrong[0]}")
+            return ValueError(
+                f"orders must be permutations of 0 .. {len(features) - 1}, got {wrong[0]}"
+            )
         return RuntimeError("a kernel did not finish its work; out of memory?")
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
