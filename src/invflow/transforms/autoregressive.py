@@ -104,9 +104,9 @@ class Autoregressive(Transform):
         self.conditioner, self.univariate = conditioner, as_univariate(univariate)
         self.inverse_method = inverse
         self._join()
-        if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
+        self.tolerance = None if tolerance is None else _checks.number("tolerance", tolerance)
+        if self.tolerance is not None and not self.tolerance >= 0:
             raise ValueError(f"tolerance must be at least 0, got {tolerance!r}")
-        self.tolerance = tolerance
         positions = None if order is None else _checks.permutation("order", order, self.features)
         home = next((each.device for each in conditioner.parameters()), None)
         self.register_buffer("order", None if positions is None else positions.to(home))

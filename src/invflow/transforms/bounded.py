@@ -21,8 +21,8 @@ class Sigmoid(Transform):
     \log|\det dx/dz| = \sum_i \log(b - a) + \log\sigma(z_i) + \log\sigma(-z_i)$$
 
     Numbers far out are rounded, but never to a bound itself: x stays a rounding unit inside, so
-    that its inverse is finite. On the way back a bound stands for that same number, and what is
-    outside the interval gives NaN.
+    that its inverse is finite. The inverse takes a bound for that same number, and gives NaN
+    outside the interval.
 
     Args:
         features: number of features, D.
@@ -81,8 +81,8 @@ class Softplus(Transform):
 
     $$x_i = a + \log(1 + e^{z_i}), \qquad \log|\det dx/dz| = \sum_i \log\sigma(z_i)$$
 
-    As for `Sigmoid`, x stays a rounding unit above the bound; on the way back the bound stands
-    for that same number, and what is below it gives NaN.
+    As for `Sigmoid`, x stays a rounding unit above the bound; the inverse takes the bound for that
+    same number, and gives NaN below it.
 
     Args:
         features: number of features, D.
