@@ -241,7 +241,7 @@ def test_values_that_are_not_finite(kind: type[Flow], bad: float) -> None:
 
 def test_value_that_does_not_broadcast_against_the_batch() -> None:
     q = IAF(3, 2)(C)
-    with pytest.raises(ValueError, match=r"value.*\(4,.*\(5,"):
+    with pytest.raises(ValueError, match=r"value.*\(5,.*\(4,"):
         q.log_prob(torch.zeros(4, 3))
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from invflow import _checks, flows, transforms
+from invflow.conditioners import MADE
 from invflow.density.distillation import closeness, distill
 from invflow.flows import Flow, FlowMixture
 
@@ -99,6 +100,7 @@ def test_transforms(kind: str) -> None:
         transforms.BatchNorm(n(3), np.float32(1e-4), np.float64(0.1)),
         transforms.Coupling(n(3), mask=np.array([True, False, True])),
         transforms.Circles(n(3), [n(1)]),
+        transforms.Circles(n(3), np.array([1])),
         transforms.Sigmoid(n(3), np.float32(-1)),
         transforms.UnitTriangular(n(3)),
         transforms.Elementwise(n(3)),
@@ -113,6 +115,12 @@ def test_transforms(kind: str) -> None:
     assert [len(mask) for mask in transforms.masks("halves", n(3), n(2))] == [3, 3]
 
 
+def test_tolerances_are_pythons_own() -> None:
+    made = MADE(3, (0.0, 0.0))
+    transform = transforms.Autoregressive(made, tolerance=np.float32(0.5))  # type: ignore[arg-type]
+    assert type(transform.tolerance) is float
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -122,12 +130,12 @@ def test_transforms(kind: str) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_integer(bad: Any) -> None:
+def test_what_is_not_an_integer(bad: Any) -> None:
     with pytest.raises(TypeError, match="features must be an integer, got "):
         flows.IAF(bad)
 
 
-def test_what_is_no_number_or_boolean() -> None:
+def test_what_is_not_a_number_or_boolean() -> None:
     for bad in (True, np.bool_(True), "1", None, 1j):
         with pytest.raises(TypeError, match="x must be a number, got "):
             _checks.number("x", bad)

@@ -122,6 +122,16 @@ def widths(name: str, value: Any) -> tuple[int, ...]:
     return tuple(positive_integer(label, each) for label, each in _entries(name, value))
 
 
+def places(name: str, value: Any, features: int) -> tuple[int, ...]:
+    """Return `value` as a tuple of one or more different features, each below `features`."""
+    found = tuple(integer(label, each) for label, each in _entries(name, value))
+    if not found or len({*found}) < len(found) or min(found) < 0 or max(found) >= features:
+        raise ValueError(
+            f"{name} must be different features below {features}, one or more, got {list(found)}"
+        )
+    return found
+
+
 def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the entries of a sequence of integers, each with a name for errors."""
     if isinstance(value, str) or not isinstance(value, Iterable):

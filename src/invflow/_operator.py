@@ -19,6 +19,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
+_REVERSE_ONLY = (
+    "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for those in "
+    'forward mode (jvp, jacfwd, hessian) build the transform with inverse="passes"'
+)
 _LIBRARY = torch.library.Library("invflow", "FRAGMENT")
 
 
@@ -31,6 +35,8 @@ def reverse_only(function: type[Function], *arguments: Any) -> Any:
         RuntimeError: these derivatives are taken.
     """
     if torch.compiler.is_compiling():
+        if forward_mode():  # in which the compiler would take derivatives for zero
+            raise RuntimeError(_REVERSE_ONLY)
         return cast(Any, function).apply(*arguments)
     try:
         return cast(Any, function).apply(*arguments)
@@ -39,11 +45,7 @@ def reverse_only(function: type[Function], *arguments: Any) -> Any:
         nested = isinstance(error, AssertionError) and forward_mode()
         if not nested and "jvp" not in str(error):
             raise
-        raise RuntimeError(
-            "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for "
-            "those in forward mode (jvp, jacfwd, hessian) build the transform with "
-            'inverse="passes"'
-        ) from error
+        raise RuntimeError(_REVERSE_ONLY) from error
 
 
 def operator(function: Callable[P, R]) -> Callable[P, R]:
@@ -91,9 +93,9 @@ def call(function: type[Function], what: Any, *tensors: Tensor) -> Any:
     enabled = torch.is_grad_enabled()
     if torch.compiler.is_compiling():
         taken = enabled and any(tensor.requires_grad for tensor in tensors)
-    else:  # an operator would give derivatives in forward mode as zero
-        taken = enabled or forward_mode()
-    if taken:
+    else:
+        taken = enabled
+    if taken or forward_mode():  # in which an operator would give derivatives as zero
         return reverse_only(function, what, *tensors)
     return cast(Any, function).forward(what, *tensors)
 

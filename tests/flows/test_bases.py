@@ -254,6 +254,8 @@ def test_a_base_object_without_a_name_can_be_used_but_not_saved(tmp_path: Path) 
         (lambda: Mixture(2, "normal"), TypeError, "must be a sequence of bases, got 'normal'"),
         (lambda: Mixture(2, 3), TypeError, "must be a sequence of bases, got 3"),  # type: ignore
         (lambda: Mixture(2, ["normal"]), ValueError, "components must be two or more, got 1"),
+        (lambda: Mixture(2, 2), TypeError, "components must be a sequence of bases, .*, got int"),  # type: ignore[arg-type]
+        (lambda: Mixture(2, "normal"), TypeError, "components must be a sequence of .*, got str"),
         (lambda: FlowBase(2, IAF(2, 1)), ValueError, "over 2 features without context"),
         (lambda: FlowBase(2, IAF(3)), ValueError, "flow must be over 2 features"),
         (lambda: FlowBase(2, 5), TypeError, "flow must be a Flow or a mapping, got int"),

@@ -173,6 +173,15 @@ def test_what_has_no_closed_form_says_what_to_take_instead(what: str) -> None:
             ask(q)
 
 
+def test_batch_shapes_that_do_not_broadcast() -> None:
+    q = FLOWS["iaf-3-gated-context"]()(randn(2, 2))
+    message = r"must broadcast against the distribution's batch shape, \(2,\), got \(3,\)"
+    with pytest.raises(ValueError, match="^batch_shape " + message):
+        q.expand((3,))
+    with pytest.raises(ValueError, match="^value's batch shape " + message):
+        q.log_prob(randn(3, 3))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_every_transform_makes_a_flow(name: str) -> None:
     flow = Flow(SMALL[name]()).double()

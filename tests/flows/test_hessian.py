@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invflow.flows import Flow, FlowMixture, Preconditioned, Wrapped
+from invflow.flows import IAF, Flow, FlowMixture, Preconditioned, Wrapped
 from invflow.transforms import Autoregressive
 from tests.helpers import FLOWS, assert_close, context_for, perturbed, randn
 
@@ -93,3 +93,20 @@ def test_an_inverse_without_them_says_what_has_them(name: str) -> None:
     for derivative in (torch.func.hessian(log_prob), jacfwd(log_prob), jacfwd(jacfwd(log_prob))):
         with pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'):
             derivative(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("inverse", ["auto", "cached", "fixed_point", "passes"])
+def test_the_compiler_does_not_take_a_derivative_for_zero(inverse: str) -> None:
+    flow = perturbed(IAF(3, transforms=1, inverse=inverse)).float()
+    x = torch.tensor([0.5, -1.0, 2.0])
+
+    def slope(x: Tensor) -> Tensor:
+        return torch.func.jvp(flow(validate_args=False).log_prob, (x,), (x,))[1]
+
+    compiled = torch.compile(slope, backend="eager")
+    if inverse == "passes":
+        torch.testing.assert_close(compiled(x), slope(x))
+    else:
+        with pytest.raises(RuntimeError, match=r'reverse mode only.*inverse="passes"'):
+            compiled(x)

@@ -66,6 +66,8 @@ def test_bad_arguments() -> None:
         Wrapped(IAF(features=2), [2])
     with pytest.raises(ValueError, match="angles must be different features below 2"):
         Circles(2, [1, 1])
+    with pytest.raises(ValueError, match=r"below 2, one or more, got \[-1\]"):
+        Circles(2, [-1])
     with pytest.raises(ValueError, match="one or more, got"):
         Circles(2, [])
     with pytest.raises(TypeError, match="angles must be a sequence"):

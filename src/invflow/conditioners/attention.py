@@ -21,7 +21,7 @@ _SMALL = 1e-5
 
 
 def _normalised(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    if torch.compiler.is_compiling() or not forward_mode():
+    if not forward_mode():
         return F.layer_norm(tokens, tokens.shape[-1:], scale, shift, _SMALL)
     # Written out, because of second derivatives PyTorch's leaves terms out, without an error, where
     # the first ones are taken in forward mode.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -301,8 +301,12 @@ class Mixture(Base):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features)
-        if isinstance(components, str) or not isinstance(components, Sequence):
-            raise TypeError(f"components must be a sequence of bases, got {components!r}")
+        if isinstance(components, str | Mapping) or not isinstance(components, Iterable):
+            raise TypeError(
+                "components must be a sequence of bases, names or mappings, "
+                f"got {type(components).__name__}"
+            )
+        components = list(components)
         if len(components) < 2:
             raise ValueError(f"components must be two or more, got {len(components)}")
         self.components = nn.ModuleList(as_base(each, features, generator) for each in components)

@@ -200,7 +200,7 @@ class FlowDistribution(Estimated):
                 or vectors outside the support.
         """
         _checks.event("value", value, self.event_shape[0], self.like)
-        batch = _broadcast("value", value.shape[:-1], self.batch_shape)
+        batch = _broadcast("value's batch shape", value.shape[:-1], self.batch_shape)
         value = value.expand(*batch, -1)
         if self.validate_args and not torch.compiler.is_compiling():
             validate(value, self.support)
@@ -255,6 +255,6 @@ def _broadcast(name: str, shape: Size, batch_shape: Size) -> Size:
         return broadcast(shape, batch_shape)
     except ValueError as error:
         raise ValueError(
-            f"{name} of batch shape {tuple(shape)} must broadcast against "
-            f"the distribution's, {tuple(batch_shape)}"
+            f"{name} must broadcast against the distribution's batch shape, "
+            f"{tuple(batch_shape)}, got {tuple(shape)}"
         ) from error

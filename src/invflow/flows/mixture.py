@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -39,6 +39,8 @@ class FlowMixture(Named):
     """
 
     name: ClassVar[str | None] = "mixture"
+
+    __call__: Callable[..., MixtureDistribution]
 
     def __init__(
         self,
@@ -146,7 +148,9 @@ class MixtureDistribution(Estimated):
         draws = [part.sample(shape, generator=generator) for part in self.parts]
         return chosen(torch.stack(draws), self.logits, generator)
 
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def rsample(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Raise a NotImplementedError: a choice has no gradient."""
         raise NotImplementedError("a mixture has no reparameterised samples; take sample")
 

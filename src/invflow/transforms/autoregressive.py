@@ -106,7 +106,8 @@ class Autoregressive(Transform):
         super().__init__(conditioner.features, conditioner.context)
         self.input_bound = _bound(input_bound)
         self.conditioner, self.univariate = conditioner, as_univariate(univariate)
-        self.inverse_method, self.tolerance = inverse, tolerance
+        self.inverse_method = inverse
+        self.tolerance = None if tolerance is None else _checks.number("tolerance", tolerance)
         self._join()
         positions = None if order is None else _checks.permutation("order", order, self.features)
         device = next((each.device for each in conditioner.parameters()), None)

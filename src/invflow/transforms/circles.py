@@ -54,16 +54,9 @@ class Circles(Transform):
 
     def __init__(self, features: int, angles: Sequence[int]) -> None:
         super().__init__(features)
-        if not isinstance(angles, Sequence):
-            raise TypeError(f"angles must be a sequence of integers, got {type(angles).__name__}")
-        self.angles = tuple(_checks.positive_integer("angles", i, minimum=0) for i in angles)
-        if not angles or len(set(self.angles)) < len(angles) or max(self.angles) >= features:
-            raise ValueError(
-                f"angles must be different features below {features}, one or more, got "
-                f"{list(angles)}"
-            )
-        self.register_buffer("centre", torch.zeros(len(angles)))
-        self.register_buffer("concentration", torch.zeros(len(angles)))
+        self.angles = _checks.places("angles", angles, self.features)
+        self.register_buffer("centre", torch.zeros(len(self.angles)))
+        self.register_buffer("concentration", torch.zeros(len(self.angles)))
 
     @torch.no_grad()
     def set(self, centre: Tensor, concentration: Tensor) -> None:

@@ -200,7 +200,7 @@ def _bent(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
     terms out, without an error. So the plain formula stands in, in a precision in which what
     cancels does not matter.
     """
-    if not torch.compiler.is_compiling() and forward_mode():
+    if forward_mode():
         return _bend(xi.double(), r0.double(), r1.double()).to(xi.dtype)
     return cast(Tensor, cast(Any, _Bend).apply(xi, r0, r1))
 
