@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 #: How OpenMP's threads wait, which GNU's library reads when it is loaded: awake for some
 #: microseconds, then asleep. Its own 300,000 turns starve other threads where programs share the
-#: processors; asleep at once costs half as much again where nobody does (benchmarks/company.py).
+#: processors; asleep at once, a training alone takes twice as long (benchmarks/company.py).
 SPINS = {"GOMP_SPINCOUNT": "1000"}
 #: By any of these, the user has decided.
 DECIDED = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"

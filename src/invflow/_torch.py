@@ -54,6 +54,8 @@ _mapped = _found("_C._are_functorch_transforms_active")
 _modes = _found("_C._len_torch_dispatch_stack")
 _forward_ad: Any = torch.autograd.forward_ad
 _tracing: Any = cast(Any, torch.jit).is_tracing
+#: The file of PyTorch's own library, None if it is not known.
+LIBRARY: str | None = _found("_C.__file__")
 _guard, _key = _found("_C._SetExcludeDispatchKeyGuard"), _found("_C.DispatchKey")
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache, lru_cache
-from typing import Any
 
 import torch
+
+from invflow import _torch
 
 #: The number of multiplications that is worth another thread: of threads that are still awake, and
 #: of those that have to be woken.
@@ -93,9 +94,10 @@ def _openmp() -> Callable[[int, int, int, int], None] | None:
 
     The libraries that a library stands on are searched with it.
     """
-    inner: Any = torch._C  # pyright: ignore[reportPrivateUsage]
+    if _torch.LIBRARY is None:
+        return None
     try:
-        team = ctypes.CDLL(inner.__file__).GOMP_parallel
+        team = ctypes.CDLL(_torch.LIBRARY).GOMP_parallel
     except (AttributeError, OSError):
         return None
     team.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
