@@ -12,8 +12,8 @@ installation begins, as on a new machine: it is the row "new machine". The other
 left: the rows "new process" are medians over them.
 
 Python's garbage collector once examines everything that importing torch has created, which takes
-some 70 ms. Any first call may set it off, by making enough new objects; so here it runs before
-them, in a row of its own.
+some 80 ms. Any import or first call after that may set it off, by making enough new objects; so
+here it runs right after torch is imported, in a row of its own.
 
     python benchmarks/first_minute.py [--processes 5] [--also LABEL=PYTHON[:TREE] ...]
 
@@ -89,8 +89,8 @@ def measure(dtype: str) -> Times:
         times.setdefault(name, []).append((1e3 * clock, 1e3 * processor))
 
     note("import torch", lambda: __import__("torch"))
-    note("import invflow", lambda: __import__("invflow"))
     note("garbage collection", gc.collect)
+    note("import invflow", lambda: __import__("invflow"))
     import torch
 
     import invflow
