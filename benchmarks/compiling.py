@@ -27,14 +27,14 @@ from directions import environment
 from torch import Tensor, nn
 
 from invflow import flows
-from invflow.density.distillation import FlowTeacher, Objective
-from invflow.density.distillation.losses import Aim
+from invflow.distillation import FlowTeacher, Objective
+from invflow.distillation.losses import Aim
 from invflow.training import compiling
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
-from invflow.vi import density as posteriors
-from invflow.vi.objectives import path_loss
-from invflow.vi.target import Flat
+from invflow.vi.fitting.objectives import path_loss
+from invflow.vi.targets import density as posteriors
+from invflow.vi.targets.target import Flat
 
 ROUNDS, STEPS = 5, 10
 SPLINES: dict[str, Any] = {"name": "iaf", "univariate": "spline"}

@@ -25,8 +25,8 @@ from directions import environment, table
 from torch import Tensor
 
 from invflow import MAF, Flow
-from invflow.density.distillation import Closeness, closeness, distill
-from invflow.density.two_sample import two_sample
+from invflow.density.checks.two_sample import two_sample
+from invflow.distillation import Closeness, closeness, distill
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from directions import environment, table
 from torch import Tensor
 
 from invflow import vi
-from invflow.vi.importance import importance, resampled
+from invflow.vi.trust.importance import importance, resampled
 
 DRAWS = 10_000
 #: From how many these are drawn by importance.

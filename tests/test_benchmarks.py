@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from invflow.vi.target import Flat
+from invflow.vi.targets.target import Flat
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -35,6 +35,11 @@ EXTRAS = {
     "report": ["report"],
     "report/density": ["report", "density"],
     "report/vae": ["report", "vae"],
+    "report/posterior": ["report", "vi"],
+    "report/student": ["report", "density"],
+    "distillation": ["density"],
+    "images": ["density"],
+    "runs": ["density"],
     "cli": ["cli"],
     "cli/settings.py": ["cli", "density"],  # or "vae", which have the same
     "cli/density": ["cli", "density", "report"],
@@ -42,11 +47,11 @@ EXTRAS = {
     "cli/posterior.py": ["cli", "vi", "report"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
-    "vi/pyro.py": ["vi", "pyro"],
-    "vi/sites.py": ["vi", "pyro"],
+    "vi/targets/pyro.py": ["vi", "pyro"],
+    "vi/targets/sites.py": ["vi", "pyro"],
     "vi/guide.py": ["vi", "pyro"],
-    "vi/pymc.py": ["vi", "pymc"],
-    "vi/stan.py": ["vi", "stan"],
+    "vi/targets/pymc.py": ["vi", "pymc"],
+    "vi/targets/stan.py": ["vi", "stan"],
 }
 
 
@@ -136,7 +141,7 @@ CALLS = {
     "invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)": "vi",
     "invflow.cli.main()": "all",
     "from invflow.density.table import Parquet": "density",
-    "from invflow.density.calibration import ranks": "density",
+    "from invflow.density.checks.calibration import ranks": "density",
     "from invflow.vae.config import Config": "vae",
     "from invflow.vae import data; data.load('digits')": "vae",
     "from invflow.vae import data; data.load('mnist')": "vae",

@@ -18,11 +18,14 @@ FLOORS = {
     "transforms": 4,
     "flows": 5,
     "training": 5,
+    "runs": 6,
     "vi": 7,
     "vae": 7,
     "density": 7,
-    "report": 8,
-    "cli": 9,
+    "images": 7,
+    "distillation": 8,
+    "report": 9,
+    "cli": 10,
 }
 #: What stands above all floors: it opens the house.
 ROOF = {"__init__", "__main__"}

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from invflow._modes import evaluating
-from invflow.density.distillation import FlowTeacher, closeness
-from invflow.density.images import ImageDensity, Variational
+from invflow.distillation import FlowTeacher, closeness
 from invflow.flows import IAF, MAF, Flow
+from invflow.images import ImageDensity, Variational
 from invflow.report.vae import decoded
 from invflow.transforms import BatchNorm, Compose
 from invflow.vae import VAE, evaluation

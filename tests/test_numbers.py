@@ -13,7 +13,7 @@ import torch
 
 from invflow import _checks, flows, transforms
 from invflow.conditioners import MADE
-from invflow.density.distillation import closeness, distill
+from invflow.distillation import closeness, distill
 from invflow.flows import Flow, FlowMixture
 
 Make = Callable[[int], Any]

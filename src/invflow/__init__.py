@@ -5,7 +5,8 @@
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
 
 What needs an extra is imported when it is first used: `invflow.vi`, `invflow.vae`,
-`invflow.density`, `invflow.report`, `invflow.training` and `invflow.cli`.
+`invflow.density`, `invflow.distillation`, `invflow.images`, `invflow.runs`, `invflow.report`,
+`invflow.training` and `invflow.cli`.
 """
 
 from typing import TYPE_CHECKING
@@ -30,7 +31,10 @@ from invflow.flows import (
 if TYPE_CHECKING:
     from invflow import cli as cli
     from invflow import density as density
+    from invflow import distillation as distillation
+    from invflow import images as images
     from invflow import report as report
+    from invflow import runs as runs
     from invflow import training as training
     from invflow import vae as vae
     from invflow import vi as vi
@@ -52,5 +56,6 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # or no misspelt name would be found
-    _EXTRAS = ("cli", "density", "report", "training", "vae", "vi")
-    __getattr__, __dir__ = _lazy.attached(__name__, {name: name for name in _EXTRAS})
+    _EXTRAS = {name: name for name in ("cli", "density", "report", "training", "vae", "vi")}
+    _EXTRAS |= {"distillation": "density", "images": "density", "runs": "density"}
+    __getattr__, __dir__ = _lazy.attached(__name__, _EXTRAS)

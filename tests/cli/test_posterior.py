@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from invflow.vi import _arviz
+from invflow.vi.trust import _arviz
 from tests.cli.conftest import Invflow
 
 TARGET = """

@@ -10,8 +10,9 @@ import pytest
 import torch
 from scipy import stats
 
-from invflow.density import FlowDensity, draws
+from invflow.density import FlowDensity
 from invflow.density.assess import assess
+from invflow.density.learning import draws
 from invflow.density.table import Frame
 from invflow.training.batches import generator
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from invflow import _runs
 from invflow.density import data, experiment, run
 from invflow.density.config import Config
 from invflow.density.table import Parquet, read
 from invflow.density.table.source import blocks
+from invflow.runs import directory as runs_directory
 from tests.density.runs import QUICK, config, mixed, written
 
 SOME = {"conditional_on": ("colour",), "kinds": {"share": (0, 1)}}
@@ -120,7 +120,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(settings, tmp_path / "again", report=report)
-        assert not _runs.is_finished(tmp_path / "again")
+        assert not runs_directory.is_finished(tmp_path / "again")
         with pytest.raises(ValueError, match="unfinished run"):
             run.load(tmp_path / "again")
     again = experiment.train(settings, tmp_path / "again")

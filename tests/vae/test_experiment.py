@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from invflow import _runs, training
+from invflow import training
+from invflow.runs import directory as runs_directory
 from invflow.training import compiling
 from invflow.vae import data, experiment, run
 from invflow.vae.base import LatentModel
@@ -91,7 +92,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(config, tmp_path / "again", report=report)
-        assert not _runs.is_finished(tmp_path / "again")
+        assert not runs_directory.is_finished(tmp_path / "again")
     torch.manual_seed(source.randrange(1000))  # of which nothing depends
     again = experiment.train(config, tmp_path / "again")
     assert whole is not None

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from invflow.vi.guide import AutoIAF
-from tests.vi.test_pyro import SIGMA, Y, schools
+from tests.vi.targets.test_pyro import SIGMA, Y, schools
 
 pyro = pytest.importorskip("pyro", reason="needs Pyro")
 dist = pyro.distributions

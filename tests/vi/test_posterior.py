@@ -14,7 +14,7 @@ from invflow.flows import IAF, Flow, FlowMixture
 from invflow.transforms import Compose
 from invflow.vi import Flat, Named, Parameter, Posterior, Record
 from tests.helpers import assert_close, generator, perturbed, randn
-from tests.vi.test_verdict import gaussian, modes
+from tests.vi.trust.test_verdict import gaussian, modes
 
 #: Gamma(3, 2) for tau, and normals around 1 with sd 0.5 for the two entries of theta.
 TARGET = Named(

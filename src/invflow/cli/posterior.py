@@ -41,7 +41,8 @@ def command(
     """
     from invflow.report import posterior as report
     from invflow.report import require
-    from invflow.vi import fit, model_file, run
+    from invflow.vi import fit, run
+    from invflow.vi.targets import model_file
 
     require()
     target = model_file.load(model, data)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from invflow import _runs
 from invflow.cli.settings import refuse
+from invflow.runs import directory as runs_directory
 
 
 def command(
@@ -63,7 +63,7 @@ def command(
     height, width, 3), which is what `invflow vae` and `invflow score` read. Rows have the columns
     and types of the table that the density was learned from.
     """
-    match _runs.model(run):
+    match runs_directory.model(run):
         case "density-run" | "student-run":
             from invflow.cli.density import sample as density
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from invflow import _runs
 from invflow.cli.settings import refuse
+from invflow.runs import directory as runs_directory
 
 
 def command(
@@ -63,7 +63,7 @@ def command(
     themselves, in the columns of their table, each with its `log_density` and with its `p_value`,
     how usual it is; columns that the density does not know are kept. Shows the means.
     """
-    match _runs.model(run):
+    match runs_directory.model(run):
         case "density-run" | "student-run":
             from invflow.cli.density import score as density
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from invflow import _runs
+from invflow.runs import directory as runs_directory
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -64,7 +64,7 @@ def directory(runs: Path, name: str) -> Path:
     """
     if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"--name must be the name of a directory, not a path, got {name!r}")
-    if name.startswith(".") and name.endswith(_runs.ENDINGS):
+    if name.startswith(".") and name.endswith(runs_directory.ENDINGS):
         raise ValueError(f"--name must not be that of a run being overwritten, got {name!r}")
     return runs / name
 
@@ -86,7 +86,7 @@ def target(path: Path, endings: Sequence[str], kept: Mapping[str, str | Path | N
     for what, file in kept.items():
         if file is not None and _is_same(path, Path(file)):
             raise ValueError(f"--out must be another file than {what}, got {path}")
-    if _runs.is_part(path):
+    if runs_directory.is_part(path):
         raise ValueError(f"--out must not be a part of a run, got {path}")
     return path
 

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from invflow.density import draws
-from invflow.density.calibration import Calibration, anomaly, calibrate
-from invflow.density.classifier_test import ClassifierTest, classifier_test
+from invflow.density.checks.calibration import Calibration, anomaly, calibrate
+from invflow.density.checks.classifier_test import ClassifierTest, classifier_test
+from invflow.density.checks.two_sample import EnergyTest, two_sample
 from invflow.density.estimator import FlowDensity
+from invflow.density.learning import draws
 from invflow.density.table import Rows, Source
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
-from invflow.density.two_sample import EnergyTest, two_sample
 
 Numbers = NDArray[np.int64]
 #: So many test rows, at random, are compared with draws; all are scored.

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, training
-from invflow.density import arguments, conditional, draws, maximum_likelihood
-from invflow.density.build import build
-from invflow.density.calibration import Calibration, anomaly, calibrate
-from invflow.density.imputer import Imputer
-from invflow.density.scores import log_density
+from invflow.density.checks.calibration import Calibration, anomaly, calibrate
+from invflow.density.checks.two_sample import EnergyTest, two_sample
+from invflow.density.learning import arguments, conditional, draws, maximum_likelihood
+from invflow.density.learning.build import build
+from invflow.density.learning.imputer import Imputer
+from invflow.density.learning.scores import log_density
 from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
-from invflow.density.two_sample import EnergyTest, two_sample
 from invflow.training.batches import generator
 
 try:
@@ -29,7 +29,7 @@ try:
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted
 
-    from invflow.density import saved, validation
+    from invflow.density.learning import saved, validation
 except ImportError as error:
     raise ImportError(
         'the estimator needs pandas and scikit-learn: pip install "invflow[density]"'

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from invflow import _runs
 from invflow.density import data, run
 from invflow.density.assess import assess
 from invflow.density.config import Config
@@ -15,6 +14,7 @@ from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
 from invflow.density.table import Columns, Source, arrays, standardise, survey
 from invflow.density.table.source import blocks
+from invflow.runs import directory as runs_directory
 from invflow.training import metrics
 
 Report = Callable[[int, str], None]
@@ -60,7 +60,7 @@ def train(
     def prepare() -> None:
         run.prepare(directory, config, rows.digest, overwrite=overwrite)
 
-    if _runs.is_finished(directory) and not overwrite:
+    if runs_directory.is_finished(directory) and not overwrite:
         prepare()
         report(config.steps, "finished already")
         return run.load(directory)

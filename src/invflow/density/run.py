@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from invflow import _files, _places, _runs
+from invflow import _files
 from invflow.density.assess import Assessment
 from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
+from invflow.runs import directory as runs_directory
+from invflow.runs import places
 
 MODEL = "density-run"
 #: Where in a run's directory the density is.
@@ -60,12 +62,12 @@ def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) ->
     Raises:
         FileExistsError: it holds another run, or something else.
     """
-    _runs.prepare(
+    runs_directory.prepare(
         directory,
         MODEL,
         {
             "settings": config.model_dump(mode="json"),
-            "table": _places.noted(config.data, directory),
+            "table": places.noted(config.data, directory),
             "sha256": digest,
         },
         lambda: _difference(_settings(directory), config, digest),
@@ -76,13 +78,13 @@ def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) ->
 
 
 def _difference(there: tuple[Config, Path, str], config: Config, digest: str) -> str:
-    return "other data" if there[2] != digest else _runs.other_settings(there[0], config)
+    return "other data" if there[2] != digest else runs_directory.other_settings(there[0], config)
 
 
 def finish(directory: Path, density: FlowDensity, results: Results) -> None:
     """Write the density and the results."""
     density.save(directory / DENSITY)
-    _files.write_text(directory / _runs.RESULTS, results.model_dump_json(indent=2) + "\n")
+    _files.write_text(directory / runs_directory.RESULTS, results.model_dump_json(indent=2) + "\n")
 
 
 def load(directory: str | Path) -> Run:
@@ -94,9 +96,9 @@ def load(directory: str | Path) -> Run:
     """
     directory = Path(directory)
     config, path, digest = _settings(directory)
-    _runs.check_finished(directory)
+    runs_directory.check_finished(directory)
     density = FlowDensity.load(directory / DENSITY)
-    results = _runs.results(directory, Results.model_validate_json)
+    results = runs_directory.results(directory, Results.model_validate_json)
     return Run(directory, config, path, digest, density, results)
 
 
@@ -114,8 +116,8 @@ def _settings(directory: Path) -> tuple[Config, Path, str]:
     def read(content: Any) -> tuple[Config, Path, str]:
         config = Config(**content["settings"])
         # Runs of earlier versions have the path alone that was given.
-        places = content.get("table")
-        path = Path(config.data) if places is None else _places.found(places, directory)
+        found = content.get("table")
+        path = Path(config.data) if found is None else places.found(found, directory)
         return config, path, str(content["sha256"])
 
-    return _runs.settings(directory, MODEL, "density run", read)
+    return runs_directory.settings(directory, MODEL, "density run", read)

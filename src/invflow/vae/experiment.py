@@ -9,7 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from invflow import _runs, training
+from invflow import training
+from invflow.runs import directory as runs_directory
 from invflow.training import compiling, metrics
 from invflow.vae import data, networks, run
 from invflow.vae.base import Elbo, LatentModel
@@ -67,13 +68,13 @@ def train(
     aim = objective(config)
     training.batch_size(config.batch_size, len(images.train), config.devices)
     fabric = training.launch(config.accelerator, config.devices, config.precision)
-    if overwrite or not _runs.is_finished(directory):
+    if overwrite or not runs_directory.is_finished(directory):
         for model in models.values():
             _start(model, images.train[: config.batch_size].flatten(1), config)
     if fabric.is_global_zero:
         run.prepare(directory, config, format, overwrite=overwrite)
     fabric.barrier()
-    if _runs.is_finished(directory):
+    if runs_directory.is_finished(directory):
         report(config.steps, "finished already")
         return run.load(directory) if fabric.is_global_zero else None
 

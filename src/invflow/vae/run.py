@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from invflow import _checks, _files, _places, _runs, _saving
+from invflow import _checks, _files, _saving
+from invflow.runs import directory as runs_directory
+from invflow.runs import places
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
 from invflow.vae.data import NAMES
@@ -85,10 +87,10 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
     content = {
         "settings": config.model_dump(mode="json"),
         "images": format.model_dump(mode="json"),
-        "data": None if named else _places.noted(config.data, directory),
+        "data": None if named else places.noted(config.data, directory),
     }
     asked = (config, format)
-    _runs.prepare(
+    runs_directory.prepare(
         directory,
         MODEL,
         content,
@@ -100,7 +102,11 @@ def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool)
 
 
 def _difference(there: tuple[Config, Format], asked: tuple[Config, Format]) -> str:
-    return "other images" if there[1] != asked[1] else _runs.other_settings(there[0], asked[0])
+    return (
+        "other images"
+        if there[1] != asked[1]
+        else runs_directory.other_settings(there[0], asked[0])
+    )
 
 
 def finish(
@@ -119,7 +125,7 @@ def finish(
         for name, result in results.items()
     }
     text = json.dumps({"posteriors": content}, indent=2, allow_nan=False)
-    _files.write_text(directory / _runs.RESULTS, text + "\n")
+    _files.write_text(directory / runs_directory.RESULTS, text + "\n")
 
 
 def load(directory: str | Path) -> Run:
@@ -131,7 +137,7 @@ def load(directory: str | Path) -> Run:
     """
     directory = Path(directory)
     config, format = _settings(directory)
-    _runs.check_finished(directory)
+    runs_directory.check_finished(directory)
     state, _ = _saving.read_tensors(directory / _saving.TENSORS)
     try:
         models = loaded(config, format, state)
@@ -151,12 +157,12 @@ def data(directory: Path) -> Path | None:
     def read(content: Any) -> Path | None:
         name = Config(**content["settings"]).data
         # Runs of earlier versions have the path alone that was given.
-        places = content.get("data")
+        found = content.get("data")
         if name in NAMES:
             return None
-        return Path(name) if places is None else _places.found(places, directory)
+        return Path(name) if found is None else places.found(found, directory)
 
-    return _runs.settings(directory, MODEL, "VAE run", read)
+    return runs_directory.settings(directory, MODEL, "VAE run", read)
 
 
 def _results(directory: Path, config: Config) -> dict[str, Result]:
@@ -164,7 +170,7 @@ def _results(directory: Path, config: Config) -> dict[str, Result]:
         posteriors = json.loads(content)["posteriors"]
         return {name: _result(posteriors[name]) for name in config.posteriors}
 
-    return _runs.results(directory, read)
+    return runs_directory.results(directory, read)
 
 
 def _result(content: Mapping[str, Any]) -> Result:
@@ -176,7 +182,7 @@ def _result(content: Mapping[str, Any]) -> Result:
 
 
 def _settings(directory: Path) -> tuple[Config, Format]:
-    return _runs.settings(
+    return runs_directory.settings(
         directory,
         MODEL,
         "VAE run",

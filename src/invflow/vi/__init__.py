@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invflow.vi.calibrate import Calibration, calibrate
-from invflow.vi.fit import fit
+from invflow.vi.fitting.fit import fit
+from invflow.vi.fitting.training import Settings
 from invflow.vi.posterior import Posterior
-from invflow.vi.pymc import from_pymc
-from invflow.vi.pyro import from_pyro
 from invflow.vi.record import Record
-from invflow.vi.refine import Refined
-from invflow.vi.stan import from_stan
-from invflow.vi.subsample import Subsampled
-from invflow.vi.supports import angle
-from invflow.vi.target import Flat, Named, Parameter, Target
-from invflow.vi.training import Settings
-from invflow.vi.verdict import Verdict
+from invflow.vi.targets.pymc import from_pymc
+from invflow.vi.targets.pyro import from_pyro
+from invflow.vi.targets.stan import from_stan
+from invflow.vi.targets.subsample import Subsampled
+from invflow.vi.targets.supports import angle
+from invflow.vi.targets.target import Flat, Named, Parameter, Target
+from invflow.vi.trust.calibrate import Calibration, calibrate
+from invflow.vi.trust.refine import Refined
+from invflow.vi.trust.verdict import Verdict
 
 if TYPE_CHECKING:
     from invflow.vi.guide import AutoIAF

@@ -21,7 +21,7 @@ from torch.distributions.constraints import Constraint
 from invflow import _checks
 from invflow.flows import IAF, Flow, Preconditioned, Wrapped, to_pyro
 from invflow.transforms import AsTorch
-from invflow.vi import sites
+from invflow.vi.targets import sites
 
 # Without types, which Pyro declares in part.
 _autoguide: Any = import_module("pyro.infer.autoguide")

@@ -15,14 +15,14 @@ from invflow import _checks, _files, _saving
 from invflow._modes import evaluating
 from invflow._version import __version__
 from invflow.flows.named import Named
-from invflow.vi import probe
-from invflow.vi._arviz import inference_data
-from invflow.vi.guarded import Guarded
-from invflow.vi.importance import CHUNK, drawn, importance, pool, resampled
 from invflow.vi.record import Record
-from invflow.vi.refine import Refined, refine
-from invflow.vi.target import Target
-from invflow.vi.verdict import Verdict, judge, outside_share
+from invflow.vi.targets.guarded import Guarded
+from invflow.vi.targets.target import Target
+from invflow.vi.trust import probe
+from invflow.vi.trust._arviz import inference_data
+from invflow.vi.trust.importance import CHUNK, drawn, importance, pool, resampled
+from invflow.vi.trust.refine import Refined, refine
+from invflow.vi.trust.verdict import Verdict, judge, outside_share
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -15,9 +15,10 @@ except ImportError as error:
         'the run of a posterior needs pandas and pydantic: pip install "invflow[vi]"'
     ) from error
 
-from invflow import _files, _runs
+from invflow import _files
+from invflow.runs import directory as runs_directory
 from invflow.vi.posterior import Posterior
-from invflow.vi.verdict import Verdict
+from invflow.vi.trust.verdict import Verdict
 
 MODEL = "posterior-run"
 KIND = "posterior run"
@@ -56,7 +57,7 @@ def check(directory: Path, settings: Settings, *, overwrite: bool) -> None:
     Raises:
         FileExistsError: it may not.
     """
-    _runs.check(
+    runs_directory.check(
         directory,
         lambda: _difference(_settings(directory), settings),
         kind=KIND,
@@ -71,7 +72,7 @@ def prepare(directory: Path, settings: Settings, *, overwrite: bool) -> None:
     Raises:
         FileExistsError: it holds another run, or something else.
     """
-    _runs.prepare(
+    runs_directory.prepare(
         directory,
         MODEL,
         {"settings": settings.model_dump(mode="json")},
@@ -93,7 +94,9 @@ def _difference(there: Settings, asked: Settings) -> str:
 
 
 def _settings(directory: Path) -> Settings:
-    return _runs.settings(directory, MODEL, KIND, lambda content: Settings(**content["settings"]))
+    return runs_directory.settings(
+        directory, MODEL, KIND, lambda content: Settings(**content["settings"])
+    )
 
 
 def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from invflow.report.density import curve, student
+from invflow.report.density import curve
+from invflow.report.student.write import curve as loss_curve
 
 
 def _run() -> Any:
@@ -41,7 +42,7 @@ def test_values_against_steps() -> None:
 
 def test_both_are_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     _recorded(monkeypatch, [3.0, 2.0, 1.0])
-    density, taught = curve.curve(_run()).axes[0], student.curve(_run()).axes[0]
+    density, taught = curve.curve(_run()).axes[0], loss_curve(_run()).axes[0]
     assert [line.get_linestyle() for line in density.get_lines()] == ["-", ":"]
     assert [line.get_linestyle() for line in taught.get_lines()] == ["-", ":"]
     for mine, other in zip(density.get_lines(), taught.get_lines(), strict=True):
@@ -56,4 +57,4 @@ def test_losses_above_zero_are_on_a_logarithmic_scale(
     monkeypatch: pytest.MonkeyPatch, last: float, scale: str
 ) -> None:
     _recorded(monkeypatch, [3.0, float("nan"), last])
-    assert student.curve(_run()).axes[0].get_yscale() == scale
+    assert loss_curve(_run()).axes[0].get_yscale() == scale

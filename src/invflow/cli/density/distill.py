@@ -68,8 +68,8 @@ def command(
     it was when the same command is given again.
     """
     from invflow import report
-    from invflow.density import student as students
-    from invflow.report.density import student as page
+    from invflow.distillation import run as students
+    from invflow.report import student as page
 
     given: dict[str, Any] = {
         "teacher": str(teacher),

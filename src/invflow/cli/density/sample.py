@@ -9,8 +9,8 @@ import numpy as np
 from invflow.cli import terminal
 from invflow.cli.density.tables import table, target
 from invflow.cli.density.words import spoken, words
-from invflow.density import student as students
 from invflow.density.table import write
+from invflow.distillation import run as students
 
 #: Rows, where nothing says how many.
 COUNT = 1000

@@ -11,12 +11,12 @@ import pandas as pd
 from invflow.cli import terminal
 from invflow.cli.density.tables import target
 from invflow.cli.density.words import spoken
-from invflow.density import student as students
-from invflow.density.calibration import anomaly
+from invflow.density.checks.calibration import anomaly
 from invflow.density.table import Source, read, write_blocks
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Projection, blocks
+from invflow.distillation import run as students
 
 #: What is written beside the columns of the table.
 SCORE, USUAL = "log_density", "p_value"

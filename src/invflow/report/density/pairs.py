@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from invflow.density import draws
 from invflow.density.data import Data
+from invflow.density.learning import draws
 from invflow.density.run import Run
 from invflow.density.table import Rows
 from invflow.density.table.labels import Label

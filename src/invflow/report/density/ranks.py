@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invflow.density.calibration import Calibration
+from invflow.density.checks.calibration import Calibration
+from invflow.density.checks.uniformity import Uniformity
 from invflow.density.table.labels import Label
-from invflow.density.uniformity import Uniformity
 from invflow.report.density.names import short
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invflow.density.calibration import Calibration
+from invflow.density.checks.calibration import Calibration
 from invflow.density.run import Run
 from invflow.density.table import Column
 

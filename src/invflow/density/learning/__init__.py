@@ -1,0 +1,1 @@
+"""The model of a table, and how it learns."""

@@ -1,0 +1,170 @@
+"""Held-out rows beside draws of a density."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invflow.density.checks import calibration
+from invflow.density.learning.model import TableDensity
+from invflow.density.table import Columns
+from invflow.density.table.labels import Label
+from invflow.density.table.samples import Floats
+from invflow.flows import Flow, StandardNormal
+from invflow.training.batches import generator
+
+#: Draws that all rows are ranked among; or where each has a context of its own, for each.
+SHARED, OWN = 10_000, 39
+#: Rows that are drawn at once.
+CHUNK = 8192
+
+
+class Ranks(NamedTuple):
+    """Ranks of values among draws.
+
+    Attributes:
+        values: as `calibration.ranks`, (rows, features).
+        draws: how many draws all rows share, None if each has its own.
+    """
+
+    values: Floats
+    draws: int | None
+
+
+class Pair(NamedTuple):
+    """Two samples that have the same distribution if the density is right.
+
+    Attributes:
+        rows: held out, without missing values, (n, columns).
+        draws: of the density, (m, columns).
+        names: of the columns.
+    """
+
+    rows: Floats
+    draws: Floats
+    names: list[Label]
+
+
+@torch.no_grad()
+def draw(model: TableDensity, context: Tensor, random: torch.Generator) -> Tensor:
+    """Return a draw for each row of the context, shape (rows, features)."""
+    return torch.cat([model.sample(each, random) for each in context.split(CHUNK)])
+
+
+@torch.no_grad()
+def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generator) -> Tensor:
+    """Return the flow's base noise of rows, shape (rows, features), in float64.
+
+    Args:
+        model: the density.
+        x: shape (rows, features), nothing missing.
+        context: shape (rows, context size).
+        random: what whole numbers are dequantised with.
+
+    Raises:
+        TypeError: the flow is no transform of noise, but a mixture.
+        ValueError: a value outside of its column's bounds, which no noise is of.
+    """
+    flow: Any = model.flow
+    if not isinstance(flow, Flow):
+        raise TypeError(f"a {type(flow).__name__} is no transform of noise")
+    uniform = torch.rand(x.shape, generator=random, dtype=x.dtype)
+    y, ladj = model.encoding(x, uniform)
+    if not ladj.isfinite().all():
+        row, column = (ladj.isfinite().logical_not()).nonzero()[0].tolist()
+        name = model.columns.features[column].name
+        raise ValueError(f"column {name!r} has {x[row, column]:g}, outside of its bounds")
+    return flow.transform.inverse(y.to(flow.like), model.given(context))[0].double()
+
+
+def ranks(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Ranks:
+    """Return the ranks of values among draws given the same context.
+
+    Args:
+        model: the density.
+        x: held-out rows, shape (rows, features), NaN where missing.
+        context: shape (rows, context size).
+        seed: of the draws.
+    """
+    random = generator("cpu", seed)
+    if not model.columns.context:
+        drawn = draw(model, torch.empty(SHARED, 0), random).numpy()
+        return Ranks(calibration.ranks(x.numpy(), drawn, seed=seed), SHARED)
+    observed = x.numpy()
+    below, equal = np.zeros_like(observed), np.zeros_like(observed)
+    for _ in range(OWN):
+        drawn = draw(model, context, random).numpy()
+        below += drawn < observed
+        equal += drawn == observed
+    place = torch.rand(x.shape, generator=random, dtype=torch.float64).numpy()
+    values = (below + place * (equal + 1)) / (OWN + 1)
+    return Ranks(np.where(np.isnan(observed), np.nan, values), None)
+
+
+@torch.no_grad()
+def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
+    """Return the `radial_pit` of rows, NaN where values are missing, 1 where the density is zero.
+
+    Args:
+        model: the density.
+        x: held-out rows, shape (rows, features), NaN where missing.
+        context: shape (rows, context size).
+
+    Returns:
+        Shape (rows,); None where there are not two complete rows, or where noise need not be normal
+        for the density to be right: it has another base, or whole numbers, whose density between
+        them is of no account.
+    """
+    flow: Any = model.flow
+    normal = isinstance(flow, Flow) and isinstance(flow.base, StandardNormal)
+    if not normal or model.columns.has_integers:
+        return None
+    inside = model.encoding(x, torch.zeros_like(x))[1].isfinite().all(-1)
+    complete = ~x.isnan().any(-1)
+    values = np.where((complete & ~inside).numpy(), 1.0, np.nan)
+    if complete.sum() < 2:
+        return None
+    if inside.sum() > 1:
+        z = noise(model, x[inside], context[inside], generator("cpu", 0))
+        values[inside.numpy()] = calibration.radial_pit(z.numpy())
+    return values
+
+
+def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
+    """Return held-out rows without gaps, and draws, for a two-sample test.
+
+    Of a conditional density, draws are given the contexts of one half of the rows, and stand,
+    beside these contexts, against the rows of the other half: so the samples are independent.
+
+    Args:
+        model: the density.
+        x: held-out rows, shape (rows, features), NaN where missing.
+        context: shape (rows, context size).
+        seed: of the draws.
+    """
+    random = generator("cpu", seed, 1)
+    names = [column.name for column in model.columns.features]
+    there = ~x.isnan().any(-1)
+    x, context = x[there], context[there]
+    mine, theirs = torch.arange(len(x)), torch.arange(len(x))
+    if model.columns.context:
+        theirs, mine = torch.randperm(len(x), generator=random).tensor_split(2)
+    drawn = draw(model, context[theirs], random) if len(theirs) else x[theirs]
+    return Pair(
+        torch.cat([x[mine], context[mine]], -1).numpy(),
+        torch.cat([drawn, context[theirs]], -1).numpy(),
+        names + _context_names(model.columns),
+    )
+
+
+def _context_names(columns: Columns) -> list[Label]:
+    names: list[Label] = []
+    for column in columns.context:
+        if column.kind == "categorical":
+            names += [f"{column.name}={value}" for value in column.categories]
+        else:
+            names.append(column.name)
+    return names

@@ -1,0 +1,150 @@
+"""The estimator on disk: its arguments, what it knows of the table, and its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invflow import _checks, _saving
+from invflow._checks import plain
+from invflow._sized import sized_by
+from invflow.density.learning import arguments
+from invflow.density.learning.build import build
+from invflow.density.table import Columns
+from invflow.density.table.columns import check_kinds, column_label
+from invflow.density.table.labels import Label, are_names, by_label, decode, encode
+from invflow.density.table.samples import Floats
+from invflow.density.table.survey import MISSING
+
+if TYPE_CHECKING:
+    from invflow.density.estimator import FlowDensity
+
+Estimator = TypeVar("Estimator", bound="FlowDensity")
+MODEL = "table-density"
+
+
+def write(density: FlowDensity, directory: Path) -> None:
+    """Write a fitted estimator, each file whole or not at all.
+
+    Raises:
+        ValueError: an argument that JSON cannot hold.
+    """
+    state = {f"model.{k}": v for k, v in density.model_.state_dict().items()}
+    if density.imputer_ is not None:
+        state |= {f"imputer.{k}": v for k, v in density.imputer_.state_dict().items()}
+    state["reference"] = torch.from_numpy(density.reference_)
+    names = getattr(density, "feature_names_in_", None)
+    columns = density.columns_
+    kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
+    said = {
+        # As pairs, as labels that are not strings cannot be keys in JSON.
+        "kinds": kinds and [[encode(label), plain(kind)] for label, kind in kinds.items()],
+        "conditional_on": [encode(column.name) for column in columns.context],
+        "random_state": None,
+    }
+    config = {
+        "params": plain({**density.get_params(), **said}),
+        "columns": columns.to_dict(),
+        "levels": [None if level is None else encode(level) for level in density.levels_],
+        "curve": density.curve_,
+        "names": None if names is None else list(names),
+        "gives_frames": density.gives_frames_,
+    }
+    _saving.write(directory, MODEL, config, state)
+
+
+def read(kind: type[Estimator], directory: Path) -> Estimator:
+    """Return the estimator that `write` has written.
+
+    Args:
+        kind: its class.
+        directory: where it is.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is truncated, foreign or newer than this version.
+    """
+    name, config = _saving.read_config(directory)
+    state, _ = _saving.read_tensors(directory / _saving.TENSORS)
+    if name != MODEL:
+        raise ValueError(f"{directory} holds the model {name!r}, expected {MODEL!r}")
+    try:
+        density = kind(**config["params"])
+        columns = density.columns_ = Columns.from_dict(config["columns"])
+        if density.kinds is not None:
+            density.kinds = by_label(density.kinds)
+            check_kinds(density.kinds, columns.names)
+        density.conditional_on = [decode(label) for label in density.conditional_on]
+        _check(density, columns)
+        density.n_features_in_ = len(columns.names)
+        flow = (
+            density.flow,
+            density.transforms,
+            density.hidden_features,
+            density.flow_options,
+        )
+        with sized_by(state, flow):
+            density.model_, density.imputer_ = build(columns, 0, *flow)
+        _fill(density.model_, state, "model.")
+        if density.imputer_ is not None:
+            _fill(density.imputer_, state, "imputer.")
+        density.curve_ = [
+            (_checks.positive_integer("step", step), _checks.number("bound", bound))
+            for step, bound in config["curve"]
+        ]
+        density.reference_ = _reference(state["reference"])
+        density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
+        # Files of earlier versions have no levels.
+        density.levels_ = _levels(config.get("levels", [None]), columns)
+        if config["names"] is not None:
+            if list(config["names"]) != list(columns.names) or not are_names(columns.names):
+                raise ValueError(f"names must be those of the columns, got {config['names']!r}")
+            density.feature_names_in_ = np.array(list(columns.names), dtype=object)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{directory} does not fit a density of tables: {error}") from error
+    return density
+
+
+def _check(density: FlowDensity, columns: Columns) -> None:
+    """See that the arguments are those of a density of the columns, and could train it.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    given = [column_label("conditional_on", key, columns.names) for key in density.conditional_on]
+    if set(given) != {column.name for column in columns.context}:
+        raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
+    missing = _checks.choice("missing", density.missing, MISSING)
+    if columns.missing != (missing == "marginalise"):
+        raise ValueError(f"missing must be as in the columns, got {missing!r}")
+    arguments.fraction(density)
+    arguments.settings(density, columns.rows, 0)
+
+
+def _reference(values: Tensor) -> Floats:
+    """Return log densities that rows are compared with."""
+    if values.ndim != 1 or not len(values) or values.dtype != torch.float64 or values.isnan().any():
+        raise ValueError("reference must hold log densities")
+    return values.numpy()
+
+
+def _levels(content: Any, columns: Columns) -> tuple[Label, ...]:
+    """Return the names of the levels of labels, of which there are several of tuples alone."""
+    levels = tuple(None if level is None else decode(level) for level in content)
+    lengths = {len(name) if isinstance(name, tuple) else 1 for name in columns.names}
+    if not isinstance(content, list) or (len(levels) != 1 and lengths != {len(levels)}):
+        raise ValueError(f"levels must be those of the columns' labels, got {content!r}")
+    return levels
+
+
+def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
+    """Load the part of a state whose names begin with a prefix."""
+    part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
+    module.get_submodule("flow").to(dtype=dtype)  # what is known of the table stays in float64
+    module.load_state_dict(part)
+    module.eval()

@@ -1,0 +1,203 @@
+r"""How close a student q has come to its teacher p, and how much faster it is.
+
+$$KL(q \| p) = E_{x \sim q}[\log q(x) - \log p(x)], \qquad
+KL(p \| q) = E_{y \sim p}[\log p(y) - \log q(y)] .$$
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from invflow import _checks
+from invflow._modes import evaluating
+from invflow.distillation.teacher import Draws, FlowTeacher, Teacher, as_teacher
+from invflow.flows import Flow, FlowMixture
+
+#: How many draws are looked at together.
+CHUNK = 2048
+#: Draws in one call that is timed, and calls.
+TIMED, TURNS = 256, 7
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """What draws of both say; divergences in nats with Monte Carlo standard errors.
+
+    Where the teacher's log density lacks a constant, log Z, `reverse` is too small by it and
+    `forward` too large; their sum is right.
+
+    Attributes:
+        reverse: KL(student || teacher): what the student's draws show. It does not see modes that
+            the student has dropped.
+        reverse_error: its standard error.
+        forward: KL(teacher || student), which sees them; NaN without samples of the teacher.
+        forward_error: its standard error.
+        effective: effective sample size of the weights p/q of the student's draws, as a share of
+            them.
+        student_seconds: per draw, in batches of `TIMED`.
+        teacher_seconds: per draw, timed in turns with the student; NaN if it has no sampler.
+        student: the student's draws, (count, features), and their contexts.
+        teacher: the teacher's; None without samples.
+    """
+
+    reverse: float
+    reverse_error: float
+    forward: float
+    forward_error: float
+    effective: float
+    student_seconds: float
+    teacher_seconds: float
+    student: Draws = field(repr=False, compare=False)
+    teacher: Draws | None = field(repr=False, compare=False)
+
+    @property
+    def symmetric(self) -> float:
+        """The sum of both divergences, for which no constant of the log density matters."""
+        return self.reverse + self.forward
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster the student is sampled."""
+        return self.teacher_seconds / self.student_seconds
+
+
+@torch.no_grad()
+def closeness(
+    teacher: Teacher | Flow | FlowMixture | Distribution,
+    student: Flow,
+    *,
+    count: int = 10_000,
+    seed: int = 0,
+) -> Closeness:
+    """Measure how close a student is to its teacher, and how fast both are sampled.
+
+    The student is in evaluation mode meanwhile, and so is a teacher that is a flow.
+
+    Args:
+        teacher: what `distill` was given; a `DensityTeacher` better with samples that have not been
+            learned from.
+        student: the flow that has learned.
+        count: draws of each; all samples where a `DensityTeacher` has fewer.
+        seed: of the draws.
+
+    Raises:
+        TypeError: an argument of the wrong type; what the teacher gives is no tensor.
+        ValueError: a student of another size than the teacher, fewer than two draws, or a log
+            density of the teacher that is NaN or infinite.
+
+    Example:
+        >>> from invflow.flows import IAF, MAF
+        >>> found = closeness(MAF(features=2), IAF(features=2), count=100)
+        >>> found.reverse >= -3 * found.reverse_error
+        True
+    """
+    teacher = as_teacher(teacher)
+    if not isinstance(student, Flow):
+        raise TypeError(f"student must be a Flow, got {type(student).__name__}")
+    if (student.features, student.context) != (teacher.features, teacher.context):
+        raise ValueError(
+            f"student must have {teacher.features} features and a context of {teacher.context}, "
+            f"as the teacher has, got {student.features} and {student.context}"
+        )
+    count = _checks.positive_integer("count", count, minimum=2)
+    noise = torch.Generator(teacher.like.device).manual_seed(_checks.integer("seed", seed))
+    with evaluating(student):
+        x, log_ratio = _own(teacher, student, count, noise)
+        y = teacher.draws(count, noise)
+        forward = (math.nan, math.nan) if y is None else _mean(_other(teacher, student, y))
+        student_seconds, teacher_seconds = _timed(teacher, student, noise)
+    weights = (-log_ratio).softmax(0)
+    return Closeness(
+        *_mean(log_ratio),
+        *forward,
+        effective=float(1 / weights.square().sum()) / count,
+        student_seconds=student_seconds,
+        teacher_seconds=teacher_seconds,
+        student=x,
+        teacher=y,
+    )
+
+
+def _own(
+    teacher: Teacher, student: Flow, count: int, noise: torch.Generator
+) -> tuple[Draws, Tensor]:
+    """Return draws of the student, and log q - log p of each, (count,)."""
+    context = teacher.at(count, noise)
+    xs: list[Tensor] = []
+    ratios: list[Tensor] = []
+    for start in range(0, count, CHUNK):
+        size = min(CHUNK, count - start)
+        at = None if context is None else context[start : start + size]
+        q = student(at, validate_args=False)
+        x, log_q = q.rsample_and_log_prob((size,) if at is None else (), generator=noise)
+        xs.append(x)
+        ratios.append(log_q.double() - _density(teacher, x, at))
+    return Draws(torch.cat(xs), context), torch.cat(ratios)
+
+
+def _other(teacher: Teacher, student: Flow, draws: Draws) -> Tensor:
+    """Return log p - log q of the teacher's draws, (rows,)."""
+    ratios: list[Tensor] = []
+    for start in range(0, len(draws.x), CHUNK):
+        y, context = draws.rows(slice(start, start + CHUNK))
+        log_q = student(context, validate_args=False).log_prob(y).double()
+        # Outside the student's support its inverse is not a number, and its density zero.
+        log_q = torch.where(log_q.isnan(), -torch.inf, log_q)
+        ratios.append(_density(teacher, y, context) - log_q)
+    return torch.cat(ratios)
+
+
+def _density(teacher: Teacher, x: Tensor, context: Tensor | None) -> Tensor:
+    """Return the teacher's log density, (rows,); minus infinity is a density of zero.
+
+    Raises:
+        ValueError: something else that is not finite.
+    """
+    log_p = teacher.log_prob(x, context).double()
+    bad = log_p.isnan() | log_p.isposinf()
+    if bad.any():
+        raise ValueError(
+            "the teacher's log density must be a number below infinity, got NaN or infinity at "
+            f"{int(bad.sum())} of {len(log_p)} draws"
+        )
+    return log_p
+
+
+def _mean(values: Tensor) -> tuple[float, float]:
+    """Return the mean and its standard error."""
+    return float(values.mean()), float(values.std()) / math.sqrt(len(values))
+
+
+def _timed(teacher: Teacher, student: Flow, noise: torch.Generator) -> tuple[float, float]:
+    """Return seconds per draw of the student and of the teacher, taking turns, after a warm-up."""
+    context = teacher.at(TIMED, noise)
+    shape = (TIMED,) if context is None else ()
+
+    def own() -> Tensor:
+        return student(context, validate_args=False).sample(shape, generator=noise)
+
+    def others() -> Tensor:
+        draws = teacher.draws(TIMED, noise)
+        return torch.empty(1) if draws is None else draws.x
+
+    turns = [(_seconds(own), _seconds(others)) for _ in range(TURNS + 1)][1:]
+    student_seconds, teacher_seconds = (
+        statistics.median(each) for each in zip(*turns, strict=True)
+    )
+    if not isinstance(teacher, FlowTeacher):
+        teacher_seconds = math.nan
+    return student_seconds / TIMED, teacher_seconds / TIMED
+
+
+def _seconds(call: Callable[[], Tensor]) -> float:
+    start = time.perf_counter()
+    call().flatten()[0].item()  # an accelerator has to come to the end
+    return time.perf_counter() - start

@@ -1,0 +1,1 @@
+"""From a target to an approximation of its posterior."""

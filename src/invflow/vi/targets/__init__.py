@@ -1,0 +1,1 @@
+"""What a posterior is of: log densities of vectors, whatever they come from."""

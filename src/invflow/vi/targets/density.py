@@ -1,0 +1,62 @@
+"""A target's log density as the fit sees it: checked, counted, and never poisonous."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invflow.vi.targets.target import BadTarget, Target, checked
+
+
+class Density:
+    """Evaluates a target, counts how often, and how often in vain.
+
+    Args:
+        target: what to evaluate.
+        generator: random numbers for targets that subsample their data.
+    """
+
+    def __init__(self, target: Target, generator: torch.Generator) -> None:
+        self.target = target
+        self.generator = generator
+        self.evaluations = 0
+        self.rejected = 0
+
+    def exact(self, z: Tensor) -> Tensor:
+        """Return the log density at `z`, (batch, dim), without a graph; -inf where not finite."""
+        with torch.no_grad():
+            value = checked(self.target.log_density(z), z.shape[:1])
+        return self._counted(value, torch.isfinite(value))
+
+    def scores(self, z: Tensor, *, exact: bool = True) -> tuple[Tensor, Tensor]:
+        """Return log density, (batch,), and its gradient, (batch, dim).
+
+        Where either is not finite the density is -inf and the gradient zero.
+
+        Args:
+            z: shape (batch, dim).
+            exact: whether to take the whole density, not an estimate from some of the data.
+
+        Raises:
+            TypeError: the log density is not a tensor, or of an integer dtype.
+            ValueError: it has the wrong shape, or no gradient.
+        """
+        z = z.detach().requires_grad_()
+        with torch.enable_grad():
+            value = self.target.log_density(z) if exact else self.target.estimate(z, self.generator)
+            checked(value, z.shape[:1])
+            if not value.requires_grad:
+                raise BadTarget(
+                    "log_density must be differentiable, got values without a gradient: "
+                    "is the argument detached, or turned into a number or a numpy array?"
+                )
+            (score,) = torch.autograd.grad(value.sum(), z, materialize_grads=True)
+        value = value.detach()
+        good = torch.isfinite(value) & torch.isfinite(score).all(-1)
+        score = torch.where(good.unsqueeze(-1), score, 0.0)
+        return self._counted(value.to(z.dtype), good), score
+
+    def _counted(self, value: Tensor, good: Tensor) -> Tensor:
+        self.evaluations += len(value)
+        self.rejected += int((~good).sum())
+        return torch.where(good, value, -torch.inf)

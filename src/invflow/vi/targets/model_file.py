@@ -1,0 +1,118 @@
+"""A model in a Python file: for the command line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from invflow.vi.targets.target import Flat, Target
+
+
+def load(path: Path, data: Path | None) -> Target:
+    """Run a Python file, and return the target that it defines.
+
+    The file defines one of
+
+    - `target`: a `Target`, or a function of the data that returns one;
+    - `log_density` and `dim`: a function of vectors, (batch, dim) to (batch,), and their size;
+      with data, `log_density(z, **data)`;
+    - `model`: a Pyro model, a function of the data; or a PyMC model, which has its data.
+
+    Args:
+        path: the file.
+        data: a JSON object, whose lists become tensors of double precision; take `.long()` of those
+            that are indices.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file that fails, defines none of these, or holds no JSON object.
+    """
+    values = {} if data is None else read(data)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        names = runpy.run_path(str(path))
+        return _target(names, values, path)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        line = str(error).partition("\n")[0]
+        raise ModelFileError(f"{path} fails: {type(error).__name__}: {line}") from error
+
+
+class ModelFileError(ValueError):
+    """A model file that does not define a target."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the values of a JSON object, with tensors for lists of numbers.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it holds no JSON object, or lists that are not arrays of numbers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} does not hold JSON: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} must hold a JSON object, got a {type(content).__name__}")
+    return {str(name): _value(path, str(name), value) for name, value in content.items()}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's values by name, of which none may come twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
+    return values
+
+
+def _value(path: Path, name: str, value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    try:
+        return torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {name!r} is not an array of numbers: {error}") from error
+
+
+def _target(names: Mapping[str, Any], data: dict[str, Any], path: Path) -> Target:
+    if "target" in names:
+        found = names["target"]
+        made = found(**data) if callable(found) and not isinstance(found, Target) else found
+        if not isinstance(made, Target):
+            raise ModelFileError(f"{path}: target must be a Target, got {type(made).__name__}")
+        return made
+    if "log_density" in names:
+        if "dim" not in names:
+            raise ModelFileError(
+                f"{path} must define dim beside log_density: the size of its vectors"
+            )
+        return Flat(_with(names["log_density"], data), names["dim"])
+    if type(names.get("model")).__module__.startswith("pymc."):
+        if data:
+            raise ModelFileError(f"{path}: a PyMC model has its data already; leave out --data")
+        from invflow.vi.targets.pymc import from_pymc
+
+        return from_pymc(names["model"])
+    if "model" in names:
+        from invflow.vi.targets.pyro import from_pyro
+
+        return from_pyro(names["model"], **data)
+    raise ModelFileError(
+        f"{path} must define target, log_density and dim, or model; it defines none"
+    )
+
+
+def _with(function: Callable[..., Any], data: dict[str, Any]) -> Callable[..., Any]:
+    return functools.partial(function, **data) if data else function

@@ -1,0 +1,211 @@
+"""A PyMC model as a target."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invflow.vi.targets.external import Array, external
+from invflow.vi.targets.target import Target
+
+#: Distributions that have no constant, may have none, or, in PyMC, have a wrong one (LKJ).
+UNNORMALISED = ("Flat", "HalfFlat", "LKJ", "CustomDist")
+
+#: Distributions whose latent variables have no density on a real space, and what to do.
+REFUSED = {
+    "Censored": "which has point masses at its bounds: use pymc.Truncated, or observe it",
+    "Wishart": "which PyMC does not keep positive definite: use pymc.LKJCholeskyCov",
+}
+
+
+def from_pymc(model: Any) -> PyMCTarget:
+    """Return the posterior of a PyMC model.
+
+    Density, gradient and constrained values are compiled by PyTensor, vectorised over draws; for
+    some matrices PyTensor cannot do that, and draws are taken one after the other, with a warning.
+    What PyMC maps around a circle are angles.
+
+    Args:
+        model: with continuous free variables.
+
+    Raises:
+        TypeError: `model` is not a PyMC model.
+        ValueError: a free variable that is discrete or censored, none that is free, a density
+            without a gradient, or one of a part of the data, drawn at random.
+        ImportError: PyMC is not installed.
+    """
+    try:
+        import pymc
+    except ImportError as error:
+        raise ImportError('from_pymc needs PyMC: pip install "invflow[pymc]"') from error
+    if not isinstance(model, pymc.Model):
+        raise TypeError(f"model must be a PyMC model, got {type(model).__name__}")
+    if model.discrete_value_vars:
+        names = ", ".join(str(variable.name) for variable in model.discrete_value_vars)
+        raise ValueError(
+            f"model must have continuous variables, got {names}, which is discrete: sum it out "
+            "first (pymc.Mixture, pymc_extras.marginalize)"
+        )
+    if not model.value_vars:
+        raise ValueError("model must have a free variable, got none: everything is observed")
+    for variable in model.free_RVs:
+        if (reason := REFUSED.get(_kind(variable))) is not None:
+            raise ValueError(f"model must have continuous variables, got {variable.name}, {reason}")
+    return PyMCTarget(model)
+
+
+class PyMCTarget(Target):
+    """The free variables of a PyMC model, on its unconstrained scale; made by `from_pymc`."""
+
+    def __init__(self, model: Any) -> None:
+        # Without types, which PyTensor declares in part.
+        pt: Any = import_module("pytensor.tensor")
+        graph_replace: Any = import_module("pytensor.graph.replace").graph_replace
+
+        point = model.initial_point()
+        starts = [np.asarray(point[variable.name]) for variable in model.value_vars]
+        self.dim = sum(start.size for start in starts)
+        self._names = [str(variable.name) for variable in model.unobserved_RVs]
+        self.caveat = _caveat(model)
+
+        circular: Any = import_module("pymc.logprob.transforms").CircularTransform
+        angles, angular = list[int](), list[str]()
+        vector, first, replaced = pt.dvector("z"), 0, dict[Any, Any]()
+        for variable, start in zip(model.value_vars, starts, strict=True):
+            part = vector[first : first + start.size].reshape(start.shape)
+            replaced[variable] = part.astype(variable.dtype)
+            drawn = model.values_to_rvs[variable]
+            if isinstance(model.rvs_to_transforms[drawn], circular):
+                angles.extend(range(first, first + start.size))
+                angular.append(str(drawn.name))
+            first += start.size
+        self.angles, self.angular = tuple(angles), frozenset(angular)
+        quantities = model.replace_rvs_by_values(model.unobserved_RVs)
+        log_density = model.logp()
+        if import_module("pymc.pytensorf").rvs_in_graph([log_density]):
+            raise ValueError(
+                "model must take all of its data, got a log density that draws random numbers, as "
+                "pymc.Minibatch does: for part of it at a time, use vi.Subsampled"
+            )
+        value, *quantities = graph_replace(
+            [log_density, *quantities], replace=replaced, strict=False
+        )
+        start = np.concatenate([start.ravel() for start in starts])
+        try:
+            self._density = _over_rows([value], vector, start, gradient=True)
+        except NotImplementedError as error:
+            line = str(error).partition("\n")[0]
+            raise ValueError(f"model must have a gradient, got none: {line}") from error
+        self._constrain = _over_rows(quantities, vector, start)
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return external(self._value_and_gradient, z)
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        batch = z.shape[:-1]
+        found = self._constrain(z.detach().cpu().double().reshape(-1, self.dim).numpy())
+        values: dict[str, Tensor] = {}
+        for name, value in zip(self._names, found, strict=True):
+            column = torch.from_numpy(np.array(value)).to(z)
+            values[name] = column.reshape(*batch, *column.shape[1:])
+        return values
+
+    def _value_and_gradient(self, rows: Array) -> tuple[Array, Array]:
+        with np.errstate(all="ignore"):  # what is not finite is the caller's to count
+            value, gradient = self._density(rows)
+        return value, gradient
+
+
+def _over_rows(
+    outputs: Sequence[Any], vector: Any, start: Array, *, gradient: bool = False
+) -> Callable[[Array], Sequence[Array]]:
+    """Compile outputs that depend on a vector for rows of vectors.
+
+    Args:
+        outputs: of PyTensor.
+        vector: what they depend on.
+        start: a value of it, at which they are finite.
+        gradient: whether to give the gradient of the first of them as well, after the others.
+
+    Raises:
+        NotImplementedError: there is no gradient.
+    """
+    pytensor: Any = import_module("pytensor")
+    vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph
+
+    def compiled(values: Sequence[Any], argument: Any) -> Any:
+        slopes = []
+        if gradient:
+            total = values[0].sum()
+            slopes = [pytensor.grad(total, argument, disconnected_inputs="ignore")]
+        return pytensor.function([argument], [*values, *slopes], on_unused_input="ignore")
+
+    rows = pytensor.tensor.dmatrix("z")
+    try:
+        with _silent("pytensor.graph.rewriting.basic"):
+            together = compiled(vectorize_graph(list(outputs), replace={vector: rows}), rows)
+            # What does not depend on the vector has no rows.
+            if all(np.shape(column)[:1] == (3,) for column in together(np.tile(start, (3, 1)))):
+                return together
+    except Exception as error:
+        why = type(error).__name__
+    else:
+        why = "an output that does not depend on the variables"
+    alone = compiled(outputs, vector)
+    if gradient:
+        warnings.warn(
+            f"PyTensor cannot vectorise the density of the model ({why}): draws are taken one "
+            "after the other, which is slow",
+            stacklevel=4,
+        )
+
+    def one_by_one(points: Array) -> list[Array]:
+        return [np.stack(column) for column in zip(*map(alone, points), strict=True)]
+
+    return one_by_one
+
+
+@contextmanager
+def _silent(name: str) -> Generator[None]:
+    """Keep a logger from saying what is tried in vain."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _caveat(model: Any) -> str:
+    """Say which terms of a model may lack constants."""
+    ordered: Any = import_module("pymc.distributions.transforms").Ordered
+    found = [
+        f"{variable.name} ({_kind(variable)})"
+        for variable in model.basic_RVs
+        if _kind(variable).startswith(UNNORMALISED)
+    ]
+    found += [
+        f"{variable.name} (ordered)"
+        for variable in model.free_RVs
+        if isinstance(model.rvs_to_transforms[variable], ordered)
+    ]
+    found += [f"{term.name} (Potential)" for term in model.potentials]
+    if not found:
+        return ""
+    return (
+        "The log evidence is that of the density as PyMC has it, where these terms need not be "
+        f"normalised: {', '.join(found)}."
+    )
+
+
+def _kind(variable: Any) -> str:
+    """Return the name of a variable's distribution."""
+    return type(variable.owner.op).__name__.removesuffix("RV").strip("_").partition("_")[0]

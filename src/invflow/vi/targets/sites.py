@@ -1,0 +1,344 @@
+"""The latent sites of a Pyro model, and where their values live at one run of it.
+
+Imports Pyro: import it only where that is wanted.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
+from pyro.poutine.messenger import Messenger
+from torch import Size, Tensor
+from torch.distributions import Independent, MixtureSameFamily, TransformedDistribution, VonMises
+from torch.distributions import constraints as torch_constraints
+from torch.distributions.constraints import Constraint
+from torch.distributions.transforms import ComposeTransform, IndependentTransform
+
+from invflow.vi.targets import supports
+from invflow.vi.targets.target import BadTarget
+
+#: The end of the name that Pyro gives to the entries of a site that `obs_mask` says are missing.
+UNOBSERVED = "_unobserved"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A latent site, as the first run of the model has it.
+
+    Args:
+        shape: of its unconstrained numbers.
+        kept: which of them are free, flat; None for all. Those that `obs_mask` says are observed
+            are not.
+        circular: which of the free ones are angles, flat.
+        angle: whether its values are angles, one by one.
+        value: one value of it.
+    """
+
+    shape: Size
+    kept: Tensor | None
+    circular: Tensor
+    angle: bool
+    value: Tensor
+
+    @property
+    def size(self) -> int:
+        """How many numbers are free."""
+        return len(self.circular)
+
+    def filled(self, free: Tensor) -> Tensor:
+        """Return all unconstrained numbers, (*shape), with `free`, (size,), for the free ones."""
+        if self.kept is None:
+            return free.reshape(self.shape)
+        place = torch.full((self.shape.numel(),), self.size, device=free.device)
+        place[self.kept.to(free.device)] = torch.arange(self.size, device=free.device)
+        return torch.cat([free, free.new_zeros(1)])[place].reshape(self.shape)
+
+    def picked(self, full: Tensor) -> Tensor:
+        """Return the free ones, (size,), of unconstrained numbers, (*shape)."""
+        flat = full.reshape(-1)
+        return flat if self.kept is None else flat[self.kept.to(flat.device)]
+
+
+class Sites(Messenger, ABC):
+    """Gives latent sites their values, each from where it lives given those before it.
+
+    A site of Pyro's Delta has its one value, whatever else.
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        msg["fn"] = _batchable(msg["fn"])
+        subsample = type(msg["fn"]).__name__ == "_Subsample"
+        if msg["is_observed"] or msg["done"] or subsample:
+            return
+        only = point(msg["fn"])
+        msg["value"] = self.value(msg["name"], msg["fn"], msg["mask"]) if only is None else only
+        msg["done"] = True
+
+    @abstractmethod
+    def value(self, name: str, fn: Any, mask: Any) -> Tensor:
+        """Return a value for a latent site.
+
+        Args:
+            name: of the site.
+            fn: its distribution.
+            mask: which of its entries count, True or None for all.
+
+        Raises:
+            BadTarget: the site is one that it cannot have.
+        """
+
+
+class Look(Sites):
+    """Finds the latent sites, and gives them values somewhere in their supports, without chance.
+
+    Args:
+        phase: which values.
+    """
+
+    def __init__(self, phase: float) -> None:
+        super().__init__()
+        self.phase = phase
+        self.found: dict[str, Site] = {}
+
+    def value(self, name: str, fn: Any, mask: Any) -> Tensor:
+        try:
+            discrete = fn.support.is_discrete
+        except (NotImplementedError, AttributeError):
+            discrete = False
+        if discrete:
+            raise BadTarget(
+                f"model must have continuous latent sites, got {name!r}, which is discrete: "
+                "sum it out first"
+            )
+        onto = _bijection(name, fn)
+        try:
+            size = Size(onto.inverse_shape(fn.batch_shape + fn.event_shape))
+            free = 0.5 * torch.sin(self.phase + torch.arange(size.numel(), dtype=torch.float64))
+            value = onto(free.reshape(size))
+        except (ValueError, IndexError, AssertionError) as error:
+            raise _without(name, fn, str(error)) from error
+        if not bool(torch.isfinite(value).all()):
+            raise _without(name, fn, "its bounds are not finite")
+        kept, which = None, circular(fn, size).reshape(-1)
+        if name.endswith(UNOBSERVED) and isinstance(mask, Tensor):
+            entries = mask.expand(fn.batch_shape).reshape(fn.batch_shape + (1,) * 9)
+            entries = entries.flatten(len(fn.batch_shape))
+            kept = entries.expand(*fn.batch_shape, size[len(fn.batch_shape) :].numel())
+            kept = kept.reshape(-1).nonzero().flatten()
+            which = which[kept]
+        self.found[name] = Site(size, kept, which, is_angle(fn), value)
+        return value
+
+
+class Place(Sites):
+    """Takes unconstrained numbers to values, and adds up the log-Jacobians.
+
+    Args:
+        sites: those of the first run.
+        z: the free numbers of all, shape (dim,).
+    """
+
+    def __init__(self, sites: Mapping[str, Site], z: Tensor) -> None:
+        super().__init__()
+        self.sites = sites
+        parts = z.split([site.size for site in sites.values()])
+        self.free = dict(zip(sites, parts, strict=True))
+        self.ladj = z.new_zeros(())
+
+    def value(self, name: str, fn: Any, mask: Any) -> Tensor:
+        site, onto = known(self.sites, name, fn)
+        free = site.filled(self.free.pop(name))
+        value = onto(free)
+        ladj = onto.log_abs_det_jacobian(free, value)
+        if site.kept is not None:
+            ladj = ladj.reshape(*fn.batch_shape, -1).sum(-1)
+            ladj = torch.where(mask.expand(ladj.shape), ladj, 0.0)
+        self.ladj = self.ladj + ladj.sum()
+        return value
+
+    def done(self) -> Tensor:
+        """Return the log-Jacobian of all sites.
+
+        Raises:
+            BadTarget: a site was not there.
+        """
+        if self.free:
+            raise _comes_and_goes(next(iter(self.free)))
+        return self.ladj
+
+
+class Lift(Sites):
+    """Takes values back to unconstrained numbers.
+
+    Args:
+        sites: those of the first run.
+        values: of each, by name; of a site with missing entries, by its own name.
+    """
+
+    def __init__(self, sites: Mapping[str, Site], values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.sites, self.values = sites, values
+        self.free: dict[str, Tensor] = {}
+
+    def value(self, name: str, fn: Any, mask: Any) -> Tensor:
+        site, onto = known(self.sites, name, fn)
+        value = self.values[name.removesuffix(UNOBSERVED) if site.kept is not None else name]
+        self.free[name] = site.picked(onto.inv(value))
+        return value
+
+    def done(self) -> Tensor:
+        """Return the numbers of all sites, shape (dim,)."""
+        return torch.cat([self.free[name] for name in self.sites])
+
+
+def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Any]:
+    """Return a site of the first run, and the bijection onto its values at this one.
+
+    Raises:
+        BadTarget: the first run has had no such site, or one of another size.
+    """
+    if name not in sites:
+        raise _comes_and_goes(name)
+    site, onto = sites[name], _bijection(name, fn)
+    size = onto.inverse_shape(fn.batch_shape + fn.event_shape)
+    if size != site.shape:
+        raise BadTarget(
+            "model must have latent sites of the same size whatever their values, got site "
+            f"{name!r} of {tuple(site.shape)} unconstrained numbers and then of {tuple(size)}"
+        )
+    return site, onto
+
+
+def bijection(fn: Any) -> Any:
+    """Return a bijection from unconstrained numbers onto the values of a distribution.
+
+    Raises:
+        NotImplementedError: there is none.
+    """
+    if isinstance(fn, Independent):
+        return IndependentTransform(bijection(fn.base_dist), fn.reinterpreted_batch_ndims)
+    if isinstance(fn, ExpandedDistribution | MaskedDistribution):
+        return bijection(fn.base_dist)
+    if _transformed(fn):
+        return ComposeTransform([bijection(fn.base_dist), *fn.transforms])
+    return supports.bijection(_support(fn))
+
+
+def circular(fn: Any, shape: Size) -> Tensor:
+    """Return which of a value's unconstrained numbers, of this shape, are angles."""
+    if isinstance(fn, _WRAPPERS) or _transformed(fn):
+        return circular(fn.base_dist, shape)
+    return supports.circular(_support(fn), shape)
+
+
+def is_angle(fn: Any) -> bool:
+    """Whether the values of a distribution are angles, one by one."""
+    while isinstance(fn, _WRAPPERS):
+        fn = fn.base_dist
+    return not _transformed(fn) and supports.is_angle(_support(fn))
+
+
+def point(fn: Any) -> Tensor | None:
+    """Return the only value that a distribution has, if it is Pyro's Delta."""
+    if isinstance(fn, _WRAPPERS):
+        found = point(fn.base_dist)
+        return None if found is None else found.expand(fn.batch_shape + fn.event_shape)
+    return fn.v if isinstance(fn, dist.Delta) else None
+
+
+_WRAPPERS = (Independent, ExpandedDistribution, MaskedDistribution)
+
+
+def _support(fn: Any) -> Constraint:
+    """Return the support of a distribution, on the circle where torch and Pyro say the real line.
+
+    Raises:
+        NotImplementedError: a mixture whose components may have different supports.
+    """
+    if isinstance(fn, VonMises):
+        return supports.angle
+    if isinstance(fn, dist.SineBivariateVonMises | dist.SineSkewed):
+        return torch_constraints.independent(supports.angle, 1)
+    if isinstance(fn, Independent):
+        return torch_constraints.independent(_support(fn.base_dist), fn.reinterpreted_batch_ndims)
+    if isinstance(fn, ExpandedDistribution | MaskedDistribution):
+        return _support(fn.base_dist)
+    if isinstance(fn, MixtureSameFamily):
+        return _common(_support(fn.component_distribution))
+    if isinstance(fn, dist.MaskedMixture):
+        first, second = (_common(_support(each)) for each in (fn.component0, fn.component1))
+        if type(first) is not type(second) or vars(first) != vars(second):
+            raise NotImplementedError(f"its components' supports differ, {first} and {second}")
+        return first
+    return fn.support
+
+
+def _common(constraint: Constraint) -> Constraint:
+    """Return a constraint of a mixture's components, if it is known to be the same for all."""
+    inner = constraint
+    while isinstance(inner, torch_constraints.independent):
+        inner = inner.base_constraint
+    if any(isinstance(bound, Tensor) for bound in vars(inner).values()):
+        raise NotImplementedError("its components may have different supports")
+    return constraint
+
+
+def _transformed(fn: Any) -> bool:
+    """Whether a distribution is put together from a base and bijections.
+
+    What torch calls its support is the last bijection's codomain, where there may be values that
+    the base does not reach: those of 1 + an exponential variable are above 1, not all real numbers.
+    """
+    if type(fn) not in (TransformedDistribution, dist.TransformedDistribution):
+        return False
+    return all(transform.bijective for transform in fn.transforms)
+
+
+class _Multinomial(dist.Multinomial):
+    """Pyro's, with a log density that vmap can take."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        # A count of zero adds nothing, whatever the logarithm of its probability.
+        logs = torch.where(value == 0, 0.0, self.logits) * value
+        ways = torch.lgamma(value.sum(-1) + 1) - torch.lgamma(value + 1).sum(-1)
+        return ways + logs.sum(-1)
+
+
+def _batchable(fn: Any) -> Any:
+    """Return a distribution as one that vmap can take, if it is known how."""
+    if type(fn) is dist.Multinomial:
+        fn = copy.copy(fn)
+        fn.__class__ = _Multinomial
+    elif isinstance(fn, _WRAPPERS) and _batchable(fn.base_dist) is not fn.base_dist:
+        fn = copy.copy(fn)
+        fn.base_dist = _batchable(fn.base_dist)
+    return fn
+
+
+def _bijection(name: str, fn: Any) -> Any:
+    try:
+        return bijection(fn)
+    except NotImplementedError as error:
+        raise _without(name, fn, str(error)) from error
+
+
+def _without(name: str, fn: Any, why: str) -> BadTarget:
+    return BadTarget(
+        f"model must have latent sites that unconstrained numbers can be mapped onto, got {name!r} "
+        f"of a {type(fn).__name__}: {why}; sample it from a distribution over real, positive or "
+        "bounded numbers, and compute it from those"
+    )
+
+
+def _comes_and_goes(name: str) -> BadTarget:
+    return BadTarget(
+        f"model must have the same latent sites whatever their values, got {name!r}, which is not "
+        "always there"
+    )

@@ -1,0 +1,93 @@
+"""A posterior given many rows of data, of which a training step looks at a few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from invflow import _checks
+from invflow.vi.targets.target import Target
+
+#: Most terms, draws times rows, that are held at a time.
+TERMS = 2**22
+
+
+class Subsampled(Target):
+    r"""A prior, and a likelihood that is a sum over rows of data.
+
+    $$\log p(z) = \log p_0(z) + \sum_{i=1}^N \log p(y_i | z) \approx \log p_0(z) +
+    \frac{N}{n} \sum_{i \in S} \log p(y_i | z)$$
+
+    Training takes the estimate on the right, from n rows S drawn anew for each step and shared by
+    its draws. Modes, bounds and the verdict take all rows, a chunk at a time.
+
+    Args:
+        prior: the log density without the data, whose parameters the likelihood is given.
+        log_likelihood: takes some rows of each array, and the parameters by name, (batch, *shape)
+            each, and gives (batch, rows).
+        data: arrays with N rows each.
+        batch_size: n.
+
+    Raises:
+        TypeError: a prior or a likelihood of another kind.
+        ValueError: no data, arrays of different lengths, or a batch size out of range.
+
+    Example:
+        >>> from torch.distributions import Normal, constraints
+        >>> from invflow.vi import Named
+        >>> prior = Named(Normal(0.0, 1.0).log_prob, {"value": constraints.real})
+        >>> likelihood = lambda y, value: Normal(value[:, None], 1.0).log_prob(y)
+        >>> target = Subsampled(prior, likelihood, [torch.zeros(1000)], batch_size=50)
+        >>> target.estimate(torch.zeros(2, 1), torch.Generator()).shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        prior: Target,
+        log_likelihood: Callable[..., Tensor],
+        data: Sequence[Tensor],
+        batch_size: int,
+    ) -> None:
+        if not isinstance(prior, Target):
+            raise TypeError(f"prior must be a Target, got {type(prior).__name__}")
+        if not callable(log_likelihood):
+            raise TypeError(
+                f"log_likelihood must be a function, got {type(log_likelihood).__name__}"
+            )
+        lengths = [len(array) for array in data]
+        if not lengths or len(set(lengths)) > 1 or not lengths[0]:
+            raise ValueError(f"data must be arrays of one length, 1 or more, got {lengths}")
+        self._prior, self._likelihood, self._data = prior, log_likelihood, list(data)
+        self.dim, self.rows = prior.dim, lengths[0]
+        self.angles, self.angular = prior.angles, prior.angular
+        self.batch_size = _checks.positive_integer("batch_size", batch_size)
+        if batch_size > self.rows:
+            raise ValueError(f"batch_size must be at most {self.rows} rows, got {batch_size}")
+
+    def log_density(self, z: Tensor) -> Tensor:
+        size = max(TERMS // max(len(z), 1), 1)
+        total = self._prior.log_density(z)
+        for first in range(0, self.rows, size):
+            total = total + self._sum(z, slice(first, first + size))
+        return total
+
+    def estimate(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = torch.randperm(self.rows, generator=generator)[: self.batch_size]
+        scale = self.rows / self.batch_size
+        return self._prior.log_density(z) + scale * self._sum(z, chosen)
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        return self._prior.constrain(z)
+
+    def _sum(self, z: Tensor, rows: slice | Tensor) -> Tensor:
+        terms = self._likelihood(*(array[rows] for array in self._data), **self.constrain(z))
+        count = len(self._data[0][rows])
+        if terms.shape != (len(z), count):
+            raise ValueError(
+                f"log_likelihood must return shape ({len(z)}, {count}) for {len(z)} draws and "
+                f"{count} rows, got {tuple(terms.shape)}"
+            )
+        return terms.sum(-1)

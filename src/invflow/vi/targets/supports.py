@@ -1,0 +1,92 @@
+"""Where values live, and the bijections that take unconstrained numbers there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import biject_to, constraints
+from torch.distributions.constraints import Constraint
+from torch.distributions.transforms import IndependentTransform, Transform, identity_transform
+
+from invflow.vi.targets.matrices import (
+    CholeskyFactor,
+    PositiveDefinite,
+    Symmetric,
+    Triangle,
+    UnitTriangle,
+)
+from invflow.vi.targets.sphere import Sphere, Wrap
+
+
+class Angle(Constraint):
+    r"""Angles in radians, in $(-\pi, \pi]$: those a whole turn apart are the same.
+
+    Example:
+        >>> angle.check(torch.tensor([3.0, 4.0]))
+        tensor([ True, False])
+    """
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value > -math.pi) & (value <= math.pi)
+
+
+#: The constraint of a parameter that is an angle.
+angle = Angle()
+
+#: Bijections that torch and Pyro do not have, by the name of the constraint's class, so that Pyro
+#: need not be there.
+_OWN: dict[str, Callable[[], Transform]] = {
+    "Angle": Wrap,
+    "_Sphere": Sphere,
+    "_Square": lambda: IndependentTransform(identity_transform, 2),
+    "_Symmetric": Symmetric,
+    "_LowerTriangular": Triangle,
+    "_UnitLowerCholesky": UnitTriangle,
+    "_LowerCholesky": CholeskyFactor,
+    "_SoftplusLowerCholesky": CholeskyFactor,
+    "_PositiveDefinite": PositiveDefinite,
+    "_PositiveSemidefinite": PositiveDefinite,
+}
+
+
+def bijection(constraint: Constraint) -> Transform:
+    """Return a bijection from unconstrained numbers onto a constraint's values.
+
+    It is that of torch's and Pyro's `biject_to`; for angles, spheres and matrices, one of our own.
+
+    Raises:
+        NotImplementedError: there is none.
+
+    Example:
+        >>> bijection(constraints.positive_definite).inverse_shape(Size((3, 3)))
+        torch.Size([6])
+    """
+    own = _OWN.get(type(constraint).__name__)
+    if own is not None:
+        return own()
+    if isinstance(constraint, constraints.independent):
+        inner = bijection(constraint.base_constraint)
+        return IndependentTransform(inner, constraint.reinterpreted_batch_ndims)
+    return biject_to(constraint)
+
+
+def circular(constraint: Constraint, shape: Size) -> Tensor:
+    """Return which of a value's unconstrained numbers, of this shape, are angles."""
+    if isinstance(constraint, constraints.independent):
+        return circular(constraint.base_constraint, shape)
+    which = torch.zeros(shape, dtype=torch.bool)
+    if is_angle(constraint):
+        which[...] = True
+    elif type(constraint).__name__ == "_Sphere":
+        which[..., -1] = True
+    return which
+
+
+def is_angle(constraint: Constraint) -> bool:
+    """Whether the values of a constraint are angles, one by one."""
+    while isinstance(constraint, constraints.independent):
+        constraint = constraint.base_constraint
+    return isinstance(constraint, Angle)

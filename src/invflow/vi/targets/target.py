@@ -1,0 +1,255 @@
+"""What a posterior is of: a log density over unconstrained vectors, and what they stand for."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Size, Tensor
+from torch.distributions import constraints
+from torch.distributions.constraints import Constraint
+
+from invflow import _checks
+from invflow.vi.targets import supports
+
+
+class BadTarget(ValueError):  # noqa: N818, what is bad is the target, not a point
+    """What a target gives is wrong everywhere: no single point is to blame."""
+
+
+def checked(value: object, batch: Size) -> Tensor:
+    """Return a log density if it is one of `batch` vectors.
+
+    Raises:
+        TypeError: no tensor, or one of an integer dtype.
+        ValueError: another shape.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"log_density must return a tensor, got {type(value).__name__}")
+    if not value.is_floating_point():
+        raise TypeError(f"log_density must return floating-point numbers, got {value.dtype}")
+    if value.shape != batch:
+        raise BadTarget(
+            f"log_density must return shape {tuple(batch)} for a batch of that shape, one number "
+            f"for each vector, got {tuple(value.shape)}: does a sum run over the batch?"
+        )
+    return value
+
+
+class Target(ABC):
+    """A log density over unconstrained vectors, [batch, dim], and what the vectors stand for.
+
+    A subclass gives `dim`, `log_density` and `constrain`.
+    """
+
+    #: What the evidence of this kind of target may lack, in a sentence for the verdict.
+    caveat: str = (
+        "The log evidence is the log of the integral of the density as given: a constant that it "
+        "leaves out is missing there too."
+    )
+    #: Size of the unconstrained vectors, D.
+    dim: int
+    #: Which entries of the vectors are angles, in radians: the log density is the same a whole turn
+    #: further, and the posterior is over one turn.
+    angles: tuple[int, ...] = ()
+    #: Which of the named quantities are angles.
+    angular: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def log_density(self, z: Tensor) -> Tensor:
+        """Return the log density of `z`, up to a constant, in nats.
+
+        Args:
+            z: unconstrained, shape (batch, dim), of any floating-point dtype.
+
+        Returns:
+            Shape (batch,), differentiable in `z`; log-Jacobians of constraints included.
+        """
+
+    def estimate(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """Return an unbiased estimate of `log_density`, for targets that subsample their data."""
+        del generator
+        return self.log_density(z)
+
+    @abstractmethod
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        """Return the named quantities that `z`, (*batch, dim), stands for, (*batch, *shape) each.
+
+        Entries that are NaN or infinite are returned as they come.
+        """
+
+
+class Flat(Target):
+    """A function of flat vectors.
+
+    Args:
+        log_density: takes (batch, dim), gives (batch,).
+        dim: size of the vectors, D.
+        name: what the vector is called.
+
+    Raises:
+        TypeError: `log_density` cannot be called, or `dim` is not an integer.
+        ValueError: `dim` below 1.
+
+    Example:
+        >>> target = Flat(lambda z: -0.5 * z.square().sum(-1), dim=2)
+        >>> target.log_density(torch.zeros(3, 2))
+        tensor([-0., -0., -0.])
+    """
+
+    def __init__(self, log_density: Callable[[Tensor], Tensor], dim: int, name: str = "z") -> None:
+        self._function = _callable("log_density", log_density)
+        self.dim = _checks.positive_integer("dim", dim)
+        self.name = name
+
+    def log_density(self, z: Tensor) -> Tensor:
+        return self._function(z)
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        return {self.name: z}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A named parameter: where it lives, and its shape there.
+
+    Args:
+        constraint: of torch.distributions, such as `constraints.positive`.
+        shape: of one value, () for a number.
+
+    Raises:
+        TypeError: something else than a constraint, or than a tuple of integers.
+        ValueError: a discrete constraint, or a size below 1.
+
+    Example:
+        >>> Parameter(constraints.simplex, (3,)).size
+        2
+    """
+
+    constraint: Constraint = constraints.real
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.constraint, Constraint):
+            kind = type(self.constraint).__name__
+            raise TypeError(f"constraint must be one of torch.distributions, got {kind}")
+        if not isinstance(self.shape, tuple):
+            raise TypeError(f"shape must be a tuple of sizes, got {type(self.shape).__name__}")
+        if self.constraint.is_discrete:
+            raise ValueError(f"constraint must be continuous, got {self.constraint}")
+        for size in self.shape:
+            _checks.positive_integer("shape", size)
+
+    @property
+    def bijection(self) -> Any:
+        """The map from unconstrained values."""
+        return supports.bijection(self.constraint)
+
+    @property
+    def unconstrained_shape(self) -> Size:
+        """The shape of a value before it is constrained."""
+        return Size(self.bijection.inverse_shape(Size(self.shape)))
+
+    @property
+    def size(self) -> int:
+        """How many unconstrained numbers it takes."""
+        return math.prod(self.unconstrained_shape)
+
+
+class Named(Target):
+    r"""A function of named parameters, each under a constraint of its own.
+
+    With b the bijection of torch's `biject_to` for each parameter's constraint, and those of
+    `invflow.vi.targets.supports` for angles, spheres and matrices,
+
+    $$\log p(z) = \log p(b(z)) + \log|\det \partial b / \partial z| .$$
+
+    Args:
+        log_density: takes the constrained parameters as keyword arguments, (batch, *shape) each,
+            and gives their log density, (batch,), up to a constant.
+        parameters: `Parameter`s, or constraints of single numbers, by name.
+
+    Raises:
+        TypeError: a function that cannot be called, parameters of another kind.
+        ValueError: no parameters.
+
+    Example:
+        >>> def log_density(mu, tau):
+        ...     return -0.5 * mu.square() - tau
+        >>> target = Named(log_density, {"mu": constraints.real, "tau": constraints.positive})
+        >>> target.dim
+        2
+        >>> target.constrain(torch.zeros(5, 2))["tau"]
+        tensor([1., 1., 1., 1., 1.])
+    """
+
+    def __init__(
+        self,
+        log_density: Callable[..., Tensor],
+        parameters: Mapping[str, Parameter | Constraint],
+    ) -> None:
+        self._function = _callable("log_density", log_density)
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"parameters must be a mapping, got {type(parameters).__name__}")
+        self.parameters = {name: _parameter(name, what) for name, what in parameters.items()}
+        if not self.parameters:
+            raise ValueError("parameters must name one parameter or more, got none")
+        self.dim = sum(parameter.size for parameter in self.parameters.values())
+        which = [
+            supports.circular(each.constraint, each.unconstrained_shape).reshape(-1)
+            for each in self.parameters.values()
+        ]
+        self.angles = tuple(torch.cat(which).nonzero().flatten().tolist())
+        self.angular = frozenset(
+            name for name, each in self.parameters.items() if supports.is_angle(each.constraint)
+        )
+
+    def log_density(self, z: Tensor) -> Tensor:
+        ladj = z.new_zeros(z.shape[:-1])
+        values: dict[str, Tensor] = {}
+        for name, (parameter, free) in self._split(z).items():
+            bijection = parameter.bijection
+            values[name] = bijection(free)
+            part = bijection.log_abs_det_jacobian(free, values[name])
+            ladj = ladj + part.reshape(*z.shape[:-1], -1).sum(-1)
+        return checked(self._function(**values), ladj.shape) + ladj
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        return {name: what.bijection(free) for name, (what, free) in self._split(z).items()}
+
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the vectors, (*batch, dim), that stand for named values, (*batch, *shape) each."""
+        parts: list[Tensor] = []
+        for name, parameter in self.parameters.items():
+            free = parameter.bijection.inv(values[name])
+            batch = free.shape[: free.ndim - len(parameter.unconstrained_shape)]
+            parts.append(free.reshape(*batch, parameter.size))
+        return torch.cat(parts, -1)
+
+    def _split(self, z: Tensor) -> dict[str, tuple[Parameter, Tensor]]:
+        sizes = [parameter.size for parameter in self.parameters.values()]
+        parts = z.split(sizes, -1)
+        return {
+            name: (parameter, part.reshape(z.shape[:-1] + parameter.unconstrained_shape))
+            for (name, parameter), part in zip(self.parameters.items(), parts, strict=True)
+        }
+
+
+def _callable(name: str, value: Any) -> Callable[..., Tensor]:
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {type(value).__name__}")
+    return cast(Callable[..., Tensor], value)
+
+
+def _parameter(name: str, what: Parameter | Constraint) -> Parameter:
+    if isinstance(what, Parameter):
+        return what
+    if isinstance(what, Constraint):
+        return Parameter(what)
+    raise TypeError(
+        f"parameters[{name!r}] must be a Parameter or a constraint, got {type(what).__name__}"
+    )

@@ -1,0 +1,1 @@
+"""Whether an approximation can be trusted, and what mends it."""

@@ -1,0 +1,180 @@
+r"""A look at where a flow does not go: importance weights cannot see what it leaves out.
+
+*Mass outside*: the flow with its noise spread out, scaled by 1.5 to 12, draws points $z_i$ of
+density $q_s$ where the flow itself hardly draws any. With r the largest weight p / q among the
+flow's own draws, the mass where the weight is twice as large is estimated by
+
+$$\hat Z_{\text{out}} = \frac1n \sum_i \frac{p(z_i)}{q_s(z_i)}\,
+\Big[\frac{p(z_i)}{q(z_i)} > 2 r\Big] .$$
+
+*Ignored parameters*: the gradient is zero at all draws. *Improper directions*: a density falls
+faster than 1 / r in every direction, and faster than $r^{-D}$ in nearly every one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from invflow.flows import Flow, FlowMixture
+from invflow.flows.named import Named
+from invflow.vi.targets.density import Density
+from invflow.vi.targets.target import Target
+from invflow.vi.trust.importance import CHUNK
+
+SCALES = (1.5, 2.0, 3.0, 6.0, 12.0)
+#: Nats above the largest weight that count as larger: less than that is covered well enough.
+MARGIN = math.log(2)
+#: Standard deviations away up to which, from the root of it on, a density has to fall.
+FAR = 1e6
+#: How many lines in no special direction to look along.
+GENERIC = 4
+
+
+@torch.no_grad()
+def log_mass_outside(
+    flow: Named, density: Density, largest: float, count: int, generator: torch.Generator
+) -> float:
+    """Return the log of the mass where p / q is far larger than among the flow's own draws.
+
+    Args:
+        flow: a `Flow`, or a `FlowMixture` of some.
+        density: of the target.
+        largest: the largest log p - log q among the flow's draws.
+        count: how many points to look at.
+        generator: random numbers.
+    """
+    terms: list[Tensor] = []
+    for start in range(0, count, CHUNK):
+        z, log_q, log_wide = _wide_draws(flow, min(CHUNK, count - start), generator)
+        log_p = density.exact(z)
+        # log q may be -inf so far out.
+        usable = torch.isfinite(log_wide) & torch.isfinite(log_p)
+        outside = usable & ~(log_p - log_q <= largest + MARGIN)
+        terms.append(torch.where(outside, log_p - log_wide, -torch.inf))
+    return float(torch.cat(terms).logsumexp(0)) - math.log(count)
+
+
+def parts(flow: Named) -> tuple[list[Flow], Tensor]:
+    """Return the flows that a flow is a mixture of, and their log weights."""
+    if isinstance(flow, FlowMixture):
+        flows = [part for part in flow.flows if isinstance(part, Flow)]
+        return flows, flow.logits.detach().double().log_softmax(-1)
+    if not isinstance(flow, Flow):
+        raise TypeError(f"flow must be a Flow or a FlowMixture, got {type(flow).__name__}")
+    return [flow], torch.zeros(1, dtype=torch.float64, device=flow.like.device)
+
+
+def _wide_draws(
+    flow: Named, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return draws from the flow with its noise spread out, and both log densities at each."""
+    flows, log_weights = parts(flow)
+    which = torch.multinomial(log_weights.exp(), count, True, generator=generator)
+    at = torch.randint(len(SCALES), (count,), generator=generator, device=which.device)
+    scale = torch.tensor(SCALES, device=which.device)[at].unsqueeze(-1)
+    drawn: list[tuple[Tensor, Tensor, Tensor]] = []
+    for k, part in enumerate(flows):
+        spread = scale[which == k]
+        like = part.like
+        shape = (len(spread),)
+        u = part.base.sample(shape, dtype=like.dtype, device=like.device, generator=generator)
+        u = u * spread.to(u)
+        x, ladj = part.transform(u)
+        drawn.append((u, x, -ladj))
+    z = torch.cat([x for _, x, _ in drawn])
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for k, part in enumerate(flows):
+        # A part's own draws keep the noise they came from: so far out, no inverse recovers it.
+        back = [
+            (u, ladj) if k == j else part.transform.inverse(x)
+            for j, (u, x, ladj) in enumerate(drawn)
+        ]
+        u, ladj = (torch.cat(each) for each in zip(*back, strict=True))
+        pairs.append(_log_densities(part, u, ladj + log_weights[k].to(ladj)))
+    log_q, log_wide = (
+        torch.stack(each).nan_to_num(-torch.inf) for each in zip(*pairs, strict=True)
+    )
+    return z, log_q.logsumexp(0), log_wide.logsumexp(0)
+
+
+def _log_densities(flow: Flow, u: Tensor, ladj: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log densities, where the noise is u, of the flow, and of it with noise spread."""
+    spread = torch.stack([flow.base.log_prob(u / s) - flow.features * math.log(s) for s in SCALES])
+    return (
+        flow.base.log_prob(u) + ladj,
+        spread.logsumexp(0) - math.log(len(SCALES)) + ladj,
+    )
+
+
+def ignored(score: Tensor) -> list[int]:
+    """Return the coordinates in which the log density has no gradient at any draw.
+
+    Args:
+        score: gradients at draws with a finite density, shape (draws, dim).
+    """
+    return (score == 0).all(0).nonzero().flatten().tolist() if len(score) else []
+
+
+def improper(density: Density, z: Tensor, log_p: Tensor, score: Tensor) -> list[int]:
+    """Return the coordinates along which the log density does not fall far out.
+
+    Looked at from the best draw, along the axes, along the draws' principal directions, and along
+    those of the gradients: one that no gradient points along is flat.
+
+    Args:
+        density: of the target.
+        z: draws with a finite density, shape (draws, dim).
+        log_p: their log density, shape (draws,).
+        score: its gradients at some of them, shape (any, dim).
+    """
+    # Round a circle nothing falls, and nothing has to.
+    straight = [i for i in range(z.shape[1]) if i not in density.target.angles]
+    if len(z) < 2 or not len(score) or not straight:
+        return []
+    centre = z[log_p.argmax()]
+    sd = z[:, straight].std(0).clamp(min=1e-300)
+    standard = (z[:, straight] - z[:, straight].mean(0)) / sd
+    scaled = score[:, straight] * sd
+    _, wide = torch.linalg.eigh(standard.mT @ standard)
+    _, flat = torch.linalg.eigh(scaled.mT @ scaled)
+    generic = torch.randn((GENERIC, len(sd)), generator=density.generator).to(z)
+    generic = generic / generic.norm(dim=1, keepdim=True)
+    directions = torch.cat([torch.eye(len(sd)).to(z), wide.mT, flat.mT, generic])
+    # Along a single line 1 / r is the limit; along nearly every one, r to the power of -D.
+    powers = torch.ones(len(directions)).to(z)
+    powers[-GENERIC:] = len(sd)
+    steps = z.new_zeros(2 * len(directions), z.shape[1])
+    steps[:, straight] = torch.cat([sd * directions, -sd * directions])
+    near, far = (density.exact(centre + reach * steps) for reach in (math.sqrt(FAR), FAR))
+    least = powers.repeat(2) * math.log(FAR)
+    # What has fallen by far more than that may rise a little: a line may enter a funnel's mouth.
+    deep = log_p.max() - far > 2 * least + 10
+    falls = ((near - far > least / 2 + 1e-3) | deep).unflatten(0, (2, -1)).all(0)
+    # A direction is called by the coordinates that make up most of it.
+    size = directions[~falls].abs()
+    large = (size > 0.5 * size.amax(-1, keepdim=True)).any(0)
+    return [place for place, one in zip(straight, large.tolist(), strict=True) if one]
+
+
+def names(target: Target, z: Tensor) -> list[str]:
+    """Return what each coordinate of the vectors is called, by what changes with it.
+
+    Args:
+        target: which gives vectors their meaning.
+        z: one vector, shape (dim,).
+    """
+    moved = torch.cat([z.unsqueeze(0), z + 0.5 * torch.eye(len(z)).to(z)])
+    found = {f"z[{i}]": list[str]() for i in range(len(z))}
+    for name, value in target.constrain(moved).items():
+        flat = value.detach().reshape(len(moved), -1)
+        changed = (flat[1:] != flat[:1]).sum(1).tolist()
+        for called, entries, row in zip(found.values(), changed, flat[1:] != flat[:1], strict=True):
+            if entries == 1 and value.ndim > 1:
+                index = torch.unravel_index(row.nonzero()[0, 0], value.shape[1:])
+                called.append(f"{name}[{', '.join(str(int(i)) for i in index)}]")
+            elif entries:
+                called.append(name)
+    return [called[0] if called else place for place, called in found.items()]

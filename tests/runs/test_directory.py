@@ -1,0 +1,262 @@
+"""Directories of runs: only a run of the same kind is overwritten, and nothing else is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from invflow.runs import directory as runs_directory
+from invflow.density import run as density
+from invflow.density.config import Config as DensityConfig
+from invflow.distillation import run as student
+from invflow.vae import run as vae
+from invflow.vae.config import Config as VaeConfig
+from invflow.vae.config import Format
+from invflow.vi import run as posterior
+
+
+def _vae(directory: Path, seed: int, overwrite: bool) -> None:
+    format = Format(shape=(1, 2, 2), levels=2, likelihood="bernoulli", digest="")
+    vae.prepare(directory, VaeConfig(seed=seed), format, overwrite=overwrite)
+
+
+def _density(directory: Path, seed: int, overwrite: bool) -> None:
+    density.prepare(directory, DensityConfig(data="t.csv", seed=seed), "", overwrite=overwrite)
+
+
+def _student(directory: Path, seed: int, overwrite: bool) -> None:
+    student.prepare(directory, student.Config(teacher="t", seed=seed), "", overwrite=overwrite)
+
+
+def _posterior(directory: Path, seed: int, overwrite: bool) -> None:
+    settings = posterior.Settings(model="m.py", data=None, sha256=["0"], seed=seed)
+    posterior.prepare(directory, settings, overwrite=overwrite)
+
+
+#: What begins a run, by kind.
+KINDS: dict[str, Callable[[Path, int, bool], None]] = {
+    "VAE run": _vae,
+    "density run": _density,
+    "student's run": _student,
+    "posterior run": _posterior,
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def _contents(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def _seed(directory: Path) -> int:
+    return json.loads((directory / "config.json").read_text())["config"]["settings"]["seed"]
+
+
+@pytest.fixture
+def run(kind: str, tmp_path: Path) -> Path:
+    """Return the directory of a run with the usual files."""
+    directory = tmp_path / "runs" / "run"
+    KINDS[kind](directory, 0, False)
+    for name in (
+        "checkpoints/step-00000001.safetensors",
+        "checkpoints/mode-0/step-00000001.safetensors",
+        "checkpoints/.step-00000002.safetensors.4x_a.safetensors",
+        "model/config.json",
+        "events.out.tfevents.1.host.2.0",
+        ".metrics.csv.abcd1234.csv",
+        "report.html",
+        "samples.npz",
+        "scores.csv",
+        ".DS_Store",
+    ):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text("old")
+    return directory
+
+
+def test_the_same_run_goes_on(kind: str, run: Path) -> None:
+    before = _contents(run)
+    KINDS[kind](run, 0, False)
+    assert _contents(run) == before
+
+
+def test_another_run_is_refused_unless_it_is_overwritten(kind: str, run: Path) -> None:
+    before = _contents(run)
+    with pytest.raises(FileExistsError, match="choose another --name, or --overwrite it"):
+        KINDS[kind](run, 1, False)
+    assert _contents(run) == before
+    KINDS[kind](run, 1, True)
+    assert list(_contents(run)) == ["config.json"]
+    assert _seed(run) == 1
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("other", KINDS)
+def test_runs_of_other_kinds_are_left_alone(kind: str, other: str, run: Path) -> None:
+    before = _contents(run)
+    if other != kind:
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match=f"exists and is not a {other}; choose"):
+                KINDS[other](run, 0, overwrite)
+    assert _contents(run) == before
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "another program's": lambda path: (path / "config.json").write_text('{"font": "Times"}'),
+    "a model": lambda path: (path / "config.json").write_text(
+        '{"format": 1, "model": "iaf", "config": {"features": 2}}'
+    ),
+    "a kind without its settings": lambda path: (path / "config.json").write_text(
+        '{"format": 1, "model": "vae-run", "config": {"settings": [], "images": 3}}'
+    ),
+    "an earlier posterior": lambda path: (path / "config.json").write_text(
+        '{"invflow": "0.1", "posterior": {}}'
+    ),
+    "empty": lambda path: (path / "config.json").write_text(""),
+    "a directory": lambda path: (path / "config.json").mkdir(),
+    "none": lambda path: (path / "thesis.tex").write_text("years of work"),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_foreign_directories_are_left_alone(
+    kind: str, foreign: str, overwrite: bool, tmp_path: Path
+) -> None:
+    FOREIGN[foreign](tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(b"never seen again")
+    before = _contents(tmp_path)
+    with pytest.raises(FileExistsError, match=f"exists and is not a {kind}"):
+        KINDS[kind](tmp_path, 0, overwrite)
+    assert _contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_empty_directories_are_used(kind: str, overwrite: bool, tmp_path: Path) -> None:
+    KINDS[kind](tmp_path, 0, overwrite)
+    assert list(_contents(tmp_path)) == ["config.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_are_left_alone(kind: str, overwrite: bool, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(FileExistsError, match="exists and is not a"):
+        KINDS[kind](tmp_path / "run", 0, overwrite)
+    assert (tmp_path / "run").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["notes.txt", "model/notes.txt", "checkpoints/notes/step-1.safetensors", ".git/HEAD", "a.png"],
+)
+def test_files_beside_a_run_are_not_lost(kind: str, name: str, run: Path) -> None:
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    (run / name).write_text("years of work")
+    before = _contents(run)
+    with pytest.raises(FileExistsError, match=f"not a part of the run, {name};"):
+        KINDS[kind](run, 1, True)
+    assert _contents(run) == before
+    KINDS[kind](run, 0, False)
+
+
+def test_links_are_followed_to_runs_and_to_nothing_else(
+    kind: str, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(run)
+    (run / "data").symlink_to(tmp_path)
+    with pytest.raises(FileExistsError, match="not a part of the run, data;"):
+        KINDS[kind](tmp_path / "link", 1, True)
+    (run / "data").unlink()
+    KINDS[kind](tmp_path / "link", 1, True)
+    assert (tmp_path / "link").is_symlink()
+    assert _seed(run) == 1
+    (tmp_path / "dangling").symlink_to(tmp_path / "unmounted" / "run")
+    with pytest.raises(FileExistsError, match="link to nothing"):
+        KINDS[kind](tmp_path / "dangling", 0, False)
+    assert not (tmp_path / "unmounted").exists()
+
+
+@pytest.mark.parametrize("path", [".", "..", "../run", "../../runs"])
+def test_the_current_directory_is_not_overwritten(
+    kind: str, path: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run / "checkpoints" if path == ".." else run)
+    before = _contents(run.parent)
+    with pytest.raises(FileExistsError, match=r"current directory|is not a"):
+        KINDS[kind](Path(path), 1, True)
+    assert _contents(run.parent) == before
+
+
+def test_the_root_is_left_alone(kind: str) -> None:
+    with pytest.raises(FileExistsError, match=f"^/ exists and is not a {kind}"):
+        KINDS[kind](Path("/"), 0, True)
+
+
+def test_what_the_new_run_reads_is_not_overwritten(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = student.Config(teacher=str(run))
+    student.prepare(run, settings.model_copy(update={"teacher": "other"}), "", overwrite=False)
+    (run / "scores.csv").write_text("a table")
+    with pytest.raises(FileExistsError, match="holds what the new run reads"):
+        student.prepare(run, settings, "", overwrite=True)
+    asked = DensityConfig(data=str(run / "scores.csv"))
+    density.prepare(tmp_path / "b", asked.model_copy(update={"data": "t"}), "", overwrite=False)
+    (tmp_path / "b" / "scores.csv").symlink_to(run / "scores.csv")
+    density.prepare(tmp_path / "b", asked, "", overwrite=True)
+    assert (run / "scores.csv").read_text() == "a table"
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_kill_leaves_one_of_the_two_runs(
+    at: int, kind: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any of the eight steps from the old run to the new one, which is there after the sixth."""
+    before = _contents(run)
+    left = iter(range(at))
+
+    def killed(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object, **options: object) -> object:
+            if next(left, None) is None:
+                raise KilledError
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed(Path.rename))
+        patched.setattr(runs_directory.shutil, "rmtree", killed(runs_directory.shutil.rmtree))
+        patched.setattr(runs_directory._saving, "write_config", killed(runs_directory._saving.write_config))
+        with pytest.raises(KilledError):
+            KINDS[kind](run, 1, True)
+    try:
+        KINDS[kind](run, 0, False)
+    except FileExistsError:
+        KINDS[kind](run, 1, False)
+        assert list(_contents(run)) == ["config.json"]
+        assert at > 5
+    else:
+        assert _contents(run) == before
+        assert at <= 5
+    KINDS[kind](run, 2, True)
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_an_overwritten_directory_keeps_its_permissions(kind: str, run: Path) -> None:
+    run.chmod(0o750)
+    KINDS[kind](run, 1, True)
+    assert _seed(run) == 1
+    assert run.stat().st_mode & 0o777 == 0o750

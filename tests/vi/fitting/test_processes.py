@@ -1,0 +1,103 @@
+"""Several processes fit what one fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from invflow.vi import Posterior, Settings, fit
+from invflow.vi.fitting import processes
+from tests.helpers import assert_close
+from tests.vi import known
+
+#: 64 draws, which three processes cannot share evenly.
+SETTINGS = Settings(batch=64, round=10, check=256, drops=1, most_steps=20)
+#: Seven groups of draws, which two cannot.
+GROUPS = Settings(batch=28, draws=4, round=10, check=256, drops=1, most_steps=20)
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def _joined(rank: int, processes: int, directory: str, work: Callable[[int, Path], None]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{directory}/meet", rank=rank, world_size=processes
+    )
+    try:
+        work(rank, Path(directory))
+    finally:
+        dist.destroy_process_group()
+
+
+def _run(work: Callable[[int, Path], None], processes: int, directory: Path) -> None:
+    mp.spawn(_joined, (processes, str(directory), work), nprocs=processes)
+
+
+def _fit(settings: Settings, seed: int = 3, directory: Path | None = None) -> Posterior:
+    starts = torch.tensor([[0.5, 0.5], [-1.0, 1.0]])
+    return fit(
+        known.banana(), settings=settings, starting_points=starts, seed=seed, directory=directory
+    )
+
+
+def _two(rank: int, directory: Path) -> None:
+    torch.save(_fit(GROUPS).sample(50), directory / f"{rank}.pt")
+    with pytest.raises(ValueError, match="settings must have a group of draws for each of 2 proc"):
+        _fit(Settings(batch=64, draws=64))
+
+
+def _three(rank: int, directory: Path) -> None:
+    kept = directory / "run"
+    _fit(SETTINGS, directory=kept)
+    with pytest.raises(ValueError, match="directory must not hold the checkpoints of another fit"):
+        _fit(SETTINGS, seed=4, directory=kept)
+    torch.save(_fit(SETTINGS, directory=kept).sample(50), directory / f"{rank}.pt")
+    if rank == 0:
+        kept.rename(directory / "run-0")
+    with pytest.raises(ValueError, match="directory must be the same for all processes"):
+        _fit(SETTINGS, directory=directory / f"run-{rank}")
+
+
+def test_two_processes_fit_the_posterior_of_one(tmp_path: Path) -> None:
+    _run(_two, 2, tmp_path)
+    alone = _fit(GROUPS).sample(50)
+    for rank in range(2):
+        assert_close(torch.load(tmp_path / f"{rank}.pt"), alone, 1e-8)
+
+
+def test_three_processes_share_a_directory(tmp_path: Path) -> None:
+    """The first alone writes checkpoints, and all go on from them."""
+    _run(_three, 3, tmp_path)
+    alone = _fit(SETTINGS).sample(50)
+    for rank in range(3):
+        assert_close(torch.load(tmp_path / f"{rank}.pt"), alone, 1e-8)
+    assert [path.name for path in sorted((tmp_path / "run-0" / "mode-0").iterdir())] == [
+        "step-00000010.safetensors",
+        "step-00000020.safetensors",
+    ]
+
+
+def test_parts_make_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    for whole in (3, 7, 64):
+        parts = []
+        for rank in range(3):
+            monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+            parts.append(processes.part(whole))
+        covered = [i for first, size in parts for i in range(first, first + size)]
+        assert covered == list(range(whole))
+
+
+def test_processes_that_do_not_know_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match="directory must not be written by 3 processes"):
+        fit(known.banana(), directory=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from invflow.flows import IAF, Flow
+from invflow.vi import Flat, Settings
+from invflow.vi.fitting.training import Noise, train
+from invflow.vi.fitting.weigh import weigh
+from invflow.vi.targets.density import Density
+from tests.helpers import assert_close, generator, randn
+from tests.vi import known
+
+QUICK = Settings(batch=64, round=20, check=512, drops=1, most_steps=60)
+
+
+def _flow(seed: int = 1) -> Flow:
+    return IAF(2, 0, 2, (8,), generator=generator(seed)).double()
+
+
+def _train(flow: Flow, settings: Settings = QUICK, directory: Path | None = None) -> list[float]:
+    bounds: list[float] = []
+    density = Density(known.banana(), generator(0))
+    train(flow, density, settings, 5, lambda done, bound: bounds.append(bound), directory)
+    return bounds
+
+
+def _numbers(flow: Flow) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in flow.parameters()])
+
+
+def test_noise_is_standard_normal_and_the_same_from_any_place() -> None:
+    whole = Noise(3, seed=1)(0, 4096, randn(1))
+    assert whole.mean(0).abs().max() < 1e-3
+    assert (whole.T @ whole / 4096 - torch.eye(3)).abs().max() < 1e-2
+    noise = Noise(3, seed=1)
+    noise(0, 7, randn(1))
+    assert torch.equal(noise(100, 50, randn(1)), whole[100:150])
+    assert torch.equal(noise(20, 50, randn(1)), whole[20:70])
+
+
+def test_bound_rises_to_the_evidence_and_training_ends_by_itself() -> None:
+    flow = IAF(2, 0, 3, (32, 32), generator=generator(1)).double()
+    settings = Settings(round=50, tolerance=0.01)
+    density = Density(known.banana(), generator(0))
+    steps, reason = train(flow, density, settings, 0, lambda done, bound: None)
+    assert reason == "converged"
+    assert steps < settings.most_steps
+    with torch.no_grad():
+        x, log_q = flow().rsample_and_log_prob((5000,), generator=generator(3))
+    assert float((known.banana().log_density(x) - log_q).mean()) > -0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"batch": 10, "draws": 3}, "draws must divide the batch of 10, got 3"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive, got -1.0"),
+        ({"tolerance": math.nan}, "tolerance must be at least 0, got nan"),
+        ({"memory": 1.0}, "memory must be at least 0 and below 1, got 1.0"),
+    ],
+)
+def test_bad_settings(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings(**options)  # type: ignore[arg-type]
+
+
+def test_the_bound_reported_never_falls() -> None:
+    bounds = _train(_flow(), dataclasses.replace(QUICK, most_steps=200, drops=3))
+    assert bounds == sorted(bounds)
+    assert len(bounds) > 2
+
+
+def test_same_seed_same_flow() -> None:
+    first, second = _flow(), _flow()
+    _train(first)
+    torch.randn(3)
+    _train(second)
+    assert torch.equal(_numbers(first), _numbers(second))
+
+
+class _KilledError(Exception):
+    """As if the process had ended here."""
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_killed_run_goes_on_to_the_same_numbers(after: int, tmp_path: Path) -> None:
+    whole, killed, resumed = _flow(), _flow(), _flow()
+    _train(whole)
+    calls = 0
+
+    def kill(done: int, bound: float) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise _KilledError
+
+    density = Density(known.banana(), generator(0))
+    with pytest.raises(_KilledError):
+        train(killed, density, QUICK, 5, kill, tmp_path)
+    _train(resumed, QUICK, tmp_path)
+    assert torch.equal(_numbers(resumed), _numbers(whole))
+
+
+def test_ctrl_c_gives_the_best_so_far() -> None:
+    flow = _flow()
+    before = _numbers(flow)
+
+    def interrupt(done: int, bound: float) -> None:
+        if done >= 40:
+            raise KeyboardInterrupt
+
+    density = Density(known.banana(), generator(0))
+    steps, reason = train(flow, density, QUICK, 5, interrupt)
+    assert (steps, reason) == (40, "interrupted")
+    assert not torch.equal(_numbers(flow), before)
+    short = _flow()
+    _train(short, dataclasses.replace(QUICK, most_steps=40))
+    assert torch.equal(_numbers(flow), _numbers(short))
+
+
+def test_not_a_number_here_and_there_is_survived() -> None:
+    def holey(z: Tensor) -> Tensor:
+        value = known.banana().log_density(z)
+        return torch.where(z[:, 0] > 1.0, torch.nan, value)
+
+    flow = _flow()
+    density = Density(Flat(holey, 2), generator(0))
+    train(flow, density, QUICK, 5, lambda done, bound: None)
+    assert _numbers(flow).isfinite().all()
+    assert density.rejected > 0
+
+
+def test_shares_are_those_of_the_modes() -> None:
+    centres, shares = torch.tensor([[-6.0, 0.0], [6.0, 0.0]]), torch.tensor([0.8, 0.2])
+    density = Density(known.modes(centres, 1.0, shares), generator(0))
+    flows = [IAF(2, 0, 1, (), generator=generator(i)).double() for i in (1, 2)]
+    for flow, centre in zip(flows, centres, strict=True):
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter.zero_()
+            x, _ = flow.transform(torch.zeros(2).double())
+            bias = next(p for p in flow.parameters() if p.shape == (4,))
+            bias[0] = centre[0] - x[0]
+    found, evidence = weigh(density, flows, 0)
+    assert_close(found, shares.double(), 0.02)
+    assert_close(torch.tensor(evidence).exp(), shares, 0.05)

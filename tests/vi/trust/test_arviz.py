@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from invflow.vi.trust import _arviz
+from invflow.vi.trust._arviz import convergence, inference_data, smoothed
+
+
+def source() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+class Fitted:
+    """The calls of ArviZ 1.x, whose PSIS takes log likelihoods, and normalises."""
+
+    __version__ = "1.3.0"
+
+    def __init__(self, az: Any) -> None:
+        self.rhat, self.ess = az.rhat, az.ess
+        self._psislw = getattr(az, "psislw", None)
+
+    def from_dict(self, groups: dict[str, Any], *, attrs: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(**groups, attrs=attrs["/"])
+
+    def tail(self, log_likelihood: Any) -> Any:
+        if np.ptp(log_likelihood[log_likelihood.argsort()[: len(log_likelihood) // 5]]) == 0:
+            raise ValueError("All tail values are the same")
+        assert self._psislw is not None
+        return self._psislw(-log_likelihood)
+
+
+@pytest.fixture(params=["installed", "1.x"])
+def _version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    az = _arviz.arviz()
+    if request.param == "1.x":
+        if not az.__version__.startswith("0."):
+            pytest.skip("it is the one installed")
+        later = Fitted(az)
+        monkeypatch.setattr(_arviz, "arviz", lambda: later)
+        base = SimpleNamespace(array_stats=SimpleNamespace(psislw=later.tail))
+        monkeypatch.setitem(sys.modules, "arviz_stats", SimpleNamespace(base=base))
+        monkeypatch.setitem(sys.modules, "arviz_stats.base", base)
+
+
+pytestmark = pytest.mark.usefixtures("_version")
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.6, 1.2])
+@pytest.mark.parametrize("shift", [0.0, 700.0, -1e4])
+def test_weights_of_a_generalised_pareto_have_its_shape(shape: float, shift: float) -> None:
+    log_weights = np.log(np.expm1(-shape * np.log(source().uniform(size=20_000))) / shape) + shift
+    smooth, khat = smoothed(log_weights)
+    assert khat == pytest.approx(shape, abs=0.25)
+    # Only the tail is smoothed, and nothing is normalised.
+    body = log_weights < np.quantile(log_weights, 0.97)
+    np.testing.assert_allclose(smooth[body], log_weights[body], atol=1e-9)
+    assert smooth.max() <= log_weights.max() + 1e-9
+    if shape < 0.5:  # whose mean, 1 / (1 - k), has a variance
+        evidence = logsumexp(smooth) - math.log(len(smooth)) - shift
+        assert evidence == pytest.approx(-math.log(1 - shape), abs=0.03)
+
+
+def test_no_weight_stays_none() -> None:
+    log_weights = source().normal(size=1000)
+    with_none = np.stack([log_weights, np.full(1000, -math.inf)], 1).flatten()
+    smooth, khat = smoothed(with_none)
+    assert (smooth[1::2] == -math.inf).all()
+    expected, same = smoothed(log_weights)
+    np.testing.assert_array_equal(smooth[::2], expected)
+    assert khat == same
+
+
+@pytest.mark.parametrize(
+    "log_weights",
+    [
+        np.zeros(0),
+        np.arange(3.0),
+        np.full(100, -math.inf),
+        np.where(np.arange(100) < 10, np.arange(100.0), -math.inf),
+        np.where(np.arange(1000) % 2, 9.0, np.arange(1000) / 1000),
+    ],
+    ids=["none", "few", "no weight", "little weight", "equal in the tail"],
+)
+def test_where_there_is_no_tail_all_stays(log_weights: Any) -> None:
+    smooth, khat = smoothed(log_weights)
+    np.testing.assert_allclose(smooth, log_weights, atol=1e-12)
+    assert khat == math.inf
+
+
+def test_groups_and_attributes() -> None:
+    draws = source().normal(size=(4, 50, 3))
+    groups = {"posterior": {"a": draws}, "sample_stats": {"lp": draws[..., 0]}}
+    data = inference_data(groups, {"inference_library": "invflow"})
+    assert data.posterior["a"].shape == draws.shape
+    np.testing.assert_array_equal(data.sample_stats["lp"], draws[..., 0])
+    assert data.attrs["inference_library"] == "invflow"
+
+
+def test_independent_chains_have_converged_and_others_have_not() -> None:
+    chains = source().normal(size=(4, 1000))
+    rhat, ess = convergence(chains)
+    assert rhat == pytest.approx(1, abs=0.01)
+    assert 2500 < ess < 5000
+    rhat, ess = convergence(chains + np.arange(4)[:, None])
+    assert rhat > 1.3
+    assert ess < 50
