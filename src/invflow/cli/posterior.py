@@ -41,7 +41,7 @@ def command(
     """
     from invflow.report import posterior as report
     from invflow.report import require
-    from invflow.vi import fit, run
+    from invflow.vi import files, fit, run
     from invflow.vi.targets import model_file
 
     require()
@@ -58,10 +58,10 @@ def command(
             ready=lambda: run.prepare(directory, settings, overwrite=overwrite),
         )
         verdict = found.diagnose()
-        run.write(found, verdict, directory, draws)
+        files.write(found, verdict, directory, draws)
         summary = found.summary()
         title = f"invflow: posterior of {model.stem}"
-        table = run.table(found, draws)
+        table = files.table(found, draws)
         report.write(found, verdict, summary, table, directory / "report.html", title)
     except KeyboardInterrupt as error:
         raise InterruptedError(
