@@ -19,8 +19,8 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
     """Return `value` as an int if it is an integer, of any library, of at least `minimum`.
 
     Raises:
-        TypeError: `value` is not an integer.
-        ValueError: `value` is too small.
+        TypeError: if `value` is not an integer.
+        ValueError: if `value` is too small.
     """
     found = integer(name, value)
     if found < minimum:
@@ -32,7 +32,7 @@ def integer(name: str, value: Any) -> int:
     """Return `value` as an int if it is an integer, of any library.
 
     Raises:
-        TypeError: `value` is something else.
+        TypeError: if `value` is something else.
     """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
     if not boolean and getattr(value, "ndim", 0) == 0:  # PyTorch takes a tensor with one entry, too
@@ -47,7 +47,7 @@ def number(name: str, value: Any) -> float:
     """Return `value` as an int or a float if it is a number, of any library.
 
     Raises:
-        TypeError: `value` is not a number.
+        TypeError: if `value` is not a number.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, Integral) else float(value)
@@ -58,8 +58,8 @@ def numbers(name: str, value: Any) -> tuple[float, ...]:
     """Return `value` as floats if it is a sequence of one or more finite numbers.
 
     Raises:
-        TypeError: `value` is something else.
-        ValueError: it is empty, or a number is not finite.
+        TypeError: if `value` is something else.
+        ValueError: if `value` is empty, or a number is not finite.
     """
     given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
     if isinstance(given, str) or not isinstance(given, Sequence):
@@ -75,7 +75,7 @@ def boolean(name: str, value: Any) -> bool:
     """Return `value` as a bool if it is True or False.
 
     Raises:
-        TypeError: `value` is something else.
+        TypeError: if `value` is something else.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
@@ -234,8 +234,8 @@ def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -
     Under autocast the dtype may differ from the module's.
 
     Raises:
-        TypeError: not a tensor, or of another dtype.
-        ValueError: wrong number of features, or on another device.
+        TypeError: if `value` is not a tensor, or has another dtype.
+        ValueError: if `value` has the wrong number of features, or is on another device.
     """
     _tensor(name, value, features, "features", like)
 
@@ -246,8 +246,9 @@ def context(
     """Check a context against the declared `size` and the batch shape it is to broadcast to.
 
     Raises:
-        TypeError: not a tensor, or of another dtype.
-        ValueError: missing, not wanted, of the wrong size, not broadcastable, on another device.
+        TypeError: if `value` is not a tensor, or has another dtype.
+        ValueError: if `value` is missing, not wanted, of the wrong size, on another device, or does
+            not broadcast.
     """
     if size == 0:
         if value is not None:

@@ -34,9 +34,9 @@ class Part(nn.Module):
         """Set an attribute.
 
         Raises:
-            AttributeError: it is settled.
-            TypeError: a part, or a tensor, is to be replaced by something else.
-            ValueError: by one of other sizes, or by one that cannot stand there.
+            AttributeError: if it cannot be changed once the part is built.
+            TypeError: if a part or a tensor would be replaced by something else.
+            ValueError: if the new one has other sizes, or does not fit there.
         """
         own = vars(self)
         if name in own:
@@ -102,8 +102,8 @@ class Part(nn.Module):
         """Load tensors.
 
         Raises:
-            TypeError: one is of another kind, such as integers for weights.
-            ValueError: one is not finite, or cannot be what it is to be.
+            TypeError: if one is of another kind, such as integers for weights.
+            ValueError: if one is not finite, or does not fit there.
         """
         assign = local_metadata.get("assign_to_params_buffers", False)
         for part, name, own, key in _tensors(self, prefix):

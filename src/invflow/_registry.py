@@ -43,8 +43,8 @@ class Registry(MutableMapping[str, KindT]):
         """Give a kind a name.
 
         Raises:
-            TypeError: the name is not a string, or the kind is not a class that belongs here.
-            ValueError: a class of the library has the name.
+            TypeError: if the name is not a string, or the kind is not a class that belongs here.
+            ValueError: if a class of the library has the name.
         """
         if not isinstance(name, str):
             raise TypeError(f"the name of a {self._what} must be a string, got {name!r}")
@@ -74,7 +74,7 @@ class Registry(MutableMapping[str, KindT]):
         """Return the kind of a name.
 
         Raises:
-            ValueError: nothing has this name.
+            ValueError: if nothing has this name.
         """
         return self._kinds[_checks.choice(self._what, name, self._kinds)]
 

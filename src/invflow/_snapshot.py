@@ -94,7 +94,7 @@ class Snapshot:
         """Call a function while the module has these tensors.
 
         Raises:
-            RuntimeError: the module has been put together in another way since.
+            RuntimeError: if the module's structure has changed since.
         """
         if self.current() or self._moved():
             return function(*args, **kwargs)

@@ -39,8 +39,8 @@ def raster_order(shape: Sequence[int]) -> Tensor:
         shape: of the map: channels, height, width.
 
     Raises:
-        TypeError: `shape` is not a sequence of integers.
-        ValueError: it does not hold three sizes of at least 1.
+        TypeError: if `shape` is not a sequence of integers.
+        ValueError: if `shape` is not three sizes of at least 1.
 
     Example:
         >>> raster_order((2, 1, 3))
@@ -263,9 +263,9 @@ class MaskedConvolution(CachedConditioner):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size or width below 1, a shape of another number of features, an even
-            kernel size, a context that is not maps, an unknown `activation`.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size or width is below 1, `shape` does not have `features` entries, a
+            kernel size is even, the context is not made of maps, or `activation` is unknown.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix C; masks and blind spot: van den Oord et al.

@@ -93,7 +93,7 @@ class FlowDistribution(Estimated):
         """Return the same distribution with a larger batch shape.
 
         Raises:
-            ValueError: the batch shape does not broadcast to this one.
+            ValueError: if this batch shape does not broadcast to the new one.
         """
         batch_shape = Size(batch_shape)
         if _broadcast("batch_shape", batch_shape, self.batch_shape) != batch_shape:
@@ -130,9 +130,9 @@ class FlowDistribution(Estimated):
         """Return reparameterised samples, shape (*sample_shape, *batch_shape, features).
 
         Raises:
-            NotImplementedError: the base has none (`has_rsample`).
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            NotImplementedError: if the base has none (see `has_rsample`).
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         return self.transform(z, self.context)[0]
@@ -144,8 +144,8 @@ class FlowDistribution(Estimated):
         """Return samples without a gradient, shape (*sample_shape, *batch_shape, features).
 
         Raises:
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         with torch.no_grad():
             z = self._noise(self.base.sample, sample_shape, generator)
@@ -165,9 +165,9 @@ class FlowDistribution(Estimated):
             x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension.
 
         Raises:
-            NotImplementedError: the base has none (`has_rsample`).
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            NotImplementedError: if the base has none (see `has_rsample`).
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         x, ladj = self.transform(z, self.context)
@@ -195,9 +195,9 @@ class FlowDistribution(Estimated):
             value: shape (*any, *batch_shape, features).
 
         Raises:
-            TypeError: not a tensor, or of another dtype than the flow's.
-            ValueError: wrong shape or device, or, with validation on, entries that are not finite
-                or vectors outside the support.
+            TypeError: if `value` is not a tensor, or does not have the flow's dtype.
+            ValueError: if the shape or the device is wrong or, with validation on, an entry is not
+                finite or a vector lies outside the support.
         """
         _checks.event("value", value, self.event_shape[0], self.like)
         batch = _broadcast("value's batch shape", value.shape[:-1], self.batch_shape)

@@ -23,8 +23,8 @@ class Estimated(Distribution):
         """Return a Monte Carlo estimate of the mean, shape (*batch_shape, features).
 
         Raises:
-            TypeError: `samples` is not an integer.
-            ValueError: `samples` is below 1.
+            TypeError: if `samples` is not an integer.
+            ValueError: if `samples` is below 1.
         """
         return self._draws(_checks.positive_integer("samples", samples), generator).mean(0)
 
@@ -34,8 +34,8 @@ class Estimated(Distribution):
         """Return a Monte Carlo estimate of each feature's variance, (*batch_shape, features).
 
         Raises:
-            TypeError: `samples` is not an integer.
-            ValueError: `samples` is below 2.
+            TypeError: if `samples` is not an integer.
+            ValueError: if `samples` is below 2.
         """
         count = _checks.positive_integer("samples", samples, minimum=2)
         return self._draws(count, generator).var(0)
@@ -46,8 +46,8 @@ class Estimated(Distribution):
         """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`.
 
         Raises:
-            TypeError: `samples` is not an integer.
-            ValueError: `samples` is below 1.
+            TypeError: if `samples` is not an integer.
+            ValueError: if `samples` is below 1.
         """
         count = _checks.positive_integer("samples", samples)
         with contextlib.nullcontext() if self.has_rsample else torch.no_grad():

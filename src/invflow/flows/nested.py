@@ -24,8 +24,8 @@ class FlowBase(Base):
         generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:
-        TypeError: `flow` is something else.
-        ValueError: a flow with a context, or over another number of features.
+        TypeError: if `flow` is something else.
+        ValueError: if the flow has a context, or another number of features.
 
     Example:
         >>> import invflow

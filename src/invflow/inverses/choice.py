@@ -19,9 +19,10 @@ def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
     """Check that a pair has an inverse of this name, and warn where it will be a slow one.
 
     Raises:
-        ImportError: what it needs is not installed.
-        TypeError: the tolerance is not a number.
-        ValueError: an unknown name, an inverse that the pair does not have, a tolerance below zero.
+        ImportError: if what it needs is not installed.
+        TypeError: if the tolerance is not a number.
+        ValueError: if the name is unknown, the pair does not have this inverse, or the tolerance is
+            below zero.
     """
     _checks.choice("inverse", inverse, INVERSES)
     if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:

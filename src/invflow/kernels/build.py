@@ -83,8 +83,8 @@ def build(sources: Path, library: Path) -> None:
         library: the file to write.
 
     Raises:
-        BuildError: there is no compiler, it fails, or the file cannot be written.
-        OSError: a source cannot be read.
+        BuildError: if there is no compiler, it fails, or the file cannot be written.
+        OSError: if a source file cannot be read.
     """
     digest = _digest(sources)
     try:
@@ -103,8 +103,8 @@ def current(sources: Path, library: Path) -> None:
     """Make sure that the library exists and is intact, and is up to date with sources that exist.
 
     Raises:
-        BuildError: it is not, and cannot be made.
-        OSError: a file cannot be read.
+        BuildError: if it is not, and cannot be compiled.
+        OSError: if a file cannot be read.
     """
     if not sources.is_dir():
         if (flaw := _flaw(library)) is not None:

@@ -18,8 +18,8 @@ def whole(name: str, tensor: Tensor) -> Tensor:
     """Return a tensor's numbers in one piece of memory: its own, or a copy.
 
     Raises:
-        ValueError: its storage has been freed, or is too small for its shape.
-        RuntimeError: it is of a kind that has no numbers to copy.
+        ValueError: if its storage has been freed, or is too small for its shape.
+        RuntimeError: if it is a kind of tensor without numbers to copy.
     """
     if dense(tensor):
         check_memory(name, tensor)

@@ -132,8 +132,8 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
     """Check that there are kernels for a pair, and for some device here.
 
     Raises:
-        ValueError: there are none for the pair.
-        ImportError: what they need is not there.
+        ValueError: if there are none for the pair.
+        ImportError: if what they need is not installed.
     """
     if why := refusal(conditioner, univariate):
         raise ValueError(
@@ -164,9 +164,9 @@ def map(
         respect to all tensors.
 
     Raises:
-        ImportError: the inverse is "compiled", and what the kernels need is not installed.
-        ValueError: the inverse is "compiled", and they do not take this device or precision; a
-            storage has been freed or cut; tensors of other shapes or precisions.
+        ImportError: if the inverse is "compiled", and what the kernels need is not installed.
+        ValueError: if the inverse is "compiled" and the kernels do not take this device or
+            precision, a storage has been freed or cut, or a tensor has another shape or precision.
     """
     if _torch.plain() and usable("cpu"):
         mapped = _chained(parts, value, context, inverse)

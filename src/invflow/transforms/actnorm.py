@@ -30,8 +30,8 @@ class ActNorm(Transform):
         features: number of features, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     References:
         Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.1.

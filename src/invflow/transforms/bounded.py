@@ -30,9 +30,9 @@ class Sigmoid(Transform):
         high: b.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or bounds that are not finite, not in order, or too close
-            for the dtype of what is mapped.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or the bounds are not finite, not in order, or too
+            close to each other for the dtype of what is mapped.
 
     Example:
         >>> import torch
@@ -89,8 +89,8 @@ class Softplus(Transform):
         low: a.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or a bound that is not finite.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or the bound is not finite.
 
     Example:
         >>> import torch

@@ -29,8 +29,8 @@ class Compose(Transform):
             for use under `torch.func`.
 
     Raises:
-        TypeError: something that is not a transform, or a `checkpoint` that is not True or False.
-        ValueError: an empty sequence, or sizes that differ.
+        TypeError: if one of them is not a transform, or `checkpoint` is not True or False.
+        ValueError: if the sequence is empty, or the sizes differ.
 
     Example:
         >>> import torch
@@ -163,7 +163,7 @@ class Inverse(Transform):
         transform: f.
 
     Raises:
-        TypeError: `transform` is not a transform.
+        TypeError: if `transform` is not a transform.
 
     Example:
         >>> import torch
