@@ -81,9 +81,12 @@ def _strings(file: Path) -> Iterator[str]:
     inside = {id(part) for node in nodes for part in node.values}
     yield from (_message(node, {}) for node in nodes)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in inside:
-                yield node.value
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in inside
+        ):
+            yield node.value
 
 
 def _comments(file: Path) -> Iterator[str]:

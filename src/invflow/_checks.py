@@ -67,7 +67,7 @@ def numbers(name: str, value: Any) -> tuple[float, ...]:
     each = enumerate(cast(Sequence[Any], given))
     found = tuple(float(number(f"{name}[{i}]", entry)) for i, entry in each)
     if not found or not all(map(math.isfinite, found)):
-        raise ValueError(f"{name} must have one or more numbers, all finite, got {value!r}")
+        raise ValueError(f"{name} must be one or more finite numbers, got {value!r}")
     return found
 
 
@@ -127,7 +127,7 @@ def places(name: str, value: Any, features: int) -> tuple[int, ...]:
     found = tuple(integer(label, each) for label, each in _entries(name, value))
     if not found or len({*found}) < len(found) or min(found) < 0 or max(found) >= features:
         raise ValueError(
-            f"{name} must be different features below {features}, one or more, got {list(found)}"
+            f"{name} must be one or more different features below {features}, got {list(found)}"
         )
     return found
 
@@ -156,7 +156,7 @@ def sample_shape(value: Any) -> torch.Size:
         example = f"({value},)" if isinstance(value, Integral) else "(5,)"
         raise TypeError(f"sample_shape must be a shape such as {example}, got {value!r}") from error
     if any(size < 0 for size in sizes):
-        raise ValueError(f"sample_shape must hold sizes of at least 0, got {tuple(sizes)}")
+        raise ValueError(f"sample_shape must have sizes of at least 0, got {tuple(sizes)}")
     return sizes
 
 
@@ -253,7 +253,7 @@ def context(
     if size == 0:
         if value is not None:
             raise ValueError(
-                "context must be None, as none was declared (context=0), got a "
+                "context must be None, because none was declared (context=0), got a "
                 f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
             )
         return

@@ -42,7 +42,7 @@ class Part(nn.Module):
         if name in own:
             if name in self.settled and value != own[name]:
                 raise AttributeError(
-                    f"{name} of a {type(self).__name__} is settled when it is built: "
+                    f"{name} of a {type(self).__name__} cannot be changed after it is built: "
                     f"build another one with {name}={value!r}"
                 )
         elif (part := own.get("_modules", {}).get(name)) is not None:
@@ -173,8 +173,8 @@ def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tens
     if value.is_floating_point() and not (summed or bool(torch.isfinite(value).all())):
         count = int((~torch.isfinite(value)).sum())
         raise ValueError(
-            f"{key} must be finite in {own.dtype}, got {count} entries that are NaN or infinite "
-            f"among {value.numel()}"
+            f"{key} must be finite in {own.dtype}, got {count} NaN or infinite entries "
+            f"out of {value.numel()}"
         )
     if isinstance(part, Part) and (flaw := part.flaw(name, value)):
         raise ValueError(f"{key} {flaw}")

@@ -55,7 +55,9 @@ class Registry(MutableMapping[str, KindT]):
             )
         before = self._kinds.get(name)
         if before is not None and is_own(before) and not is_own(kind):
-            raise ValueError(f"{what} is the library's own {before.__name__}: choose another name")
+            raise ValueError(
+                f"{what} is the name of the library's own {before.__name__}: choose another one"
+            )
         self._kinds[name] = kind
 
     def __delitem__(self, name: str) -> None:

@@ -230,7 +230,7 @@ class Attention(CachedConditioner):
         widths = _checks.widths("hidden_features", hidden_features)
         if not widths or len(set(widths)) > 1:
             raise ValueError(
-                f"hidden_features must be one width or more, all equal, for attention, got {widths}"
+                f"hidden_features must be one or more equal widths for attention, got {widths}"
             )
         width, depth = widths[0], len(widths)
         if width < 3:

@@ -299,13 +299,13 @@ class MaskedConvolution(CachedConditioner):
         channels, height, width = _checks.shape("shape", shape)
         if channels * height * width != features:
             raise ValueError(
-                f"shape must be of {features} features in all, "
-                f"got {(channels, height, width)} of {channels * height * width}"
+                f"shape must have {features} entries, one for each feature, "
+                f"got {(channels, height, width)} with {channels * height * width}"
             )
         if context % (height * width):
             raise ValueError(
-                f"context must be maps of {height} x {width}, a multiple of {height * width}, "
-                f"got {context}"
+                f"context must be whole maps of {height} x {width}, a multiple of "
+                f"{height * width}, got {context}"
             )
         kernel_size = _odd("kernel_size", kernel_size)
         around = kernel_size

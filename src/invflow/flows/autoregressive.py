@@ -44,8 +44,8 @@ class AutoregressiveFlow(Flow):
         build = CONDITIONERS.choose(conditioner) if isinstance(conditioner, str) else conditioner
         if not callable(build) or isinstance(build, Conditioner):
             raise TypeError(
-                "conditioner must be a name, a class of conditioners or another callable that "
-                f"builds one for each transform, got a {type(conditioner).__name__}"
+                "conditioner must be a name, a Conditioner class or another callable that builds a "
+                f"conditioner for each transform, got a {type(conditioner).__name__}"
             )
         parts = [
             Autoregressive(

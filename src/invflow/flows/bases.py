@@ -246,7 +246,7 @@ class Uniform(Base):
         super().__init__(features)
         self.low, self.high = _checks.number("low", low), _checks.number("high", high)
         if not -math.inf < self.low < self.high < math.inf:
-            raise ValueError(f"low must be below high, both finite, got {low!r} and {high!r}")
+            raise ValueError(f"low must be below high, and both finite, got {low!r} and {high!r}")
 
     def rsample(
         self,
@@ -308,7 +308,7 @@ class Mixture(Base):
             )
         components = list(components)
         if len(components) < 2:
-            raise ValueError(f"components must be two or more, got {len(components)}")
+            raise ValueError(f"components must be at least two, got {len(components)}")
         self.components = nn.ModuleList(as_base(each, features, generator) for each in components)
         self.logits = nn.Parameter(torch.zeros(len(components)))
 
@@ -323,7 +323,7 @@ class Mixture(Base):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+        raise NotImplementedError("a mixture has no reparameterised samples; use sample")
 
     @torch.no_grad()
     def sample(
@@ -403,7 +403,7 @@ def as_base(
     if not isinstance(what, Base):
         raise TypeError(f"base must be a name, a mapping or a Base, got {type(what).__name__}")
     if what.features != features:
-        raise ValueError(f"base must be over {features} features, got {what.features}")
+        raise ValueError(f"base must have {features} features, got {what.features}")
     return what
 
 

@@ -98,7 +98,7 @@ class FlowDistribution(Estimated):
         batch_shape = Size(batch_shape)
         if _broadcast("batch_shape", batch_shape, self.batch_shape) != batch_shape:
             raise ValueError(
-                f"batch_shape must be at least {tuple(self.batch_shape)}, got {tuple(batch_shape)}"
+                f"batch_shape must extend {tuple(self.batch_shape)}, got {tuple(batch_shape)}"
             )
         context = self.context
         if context is not None:
@@ -181,7 +181,7 @@ class FlowDistribution(Estimated):
     ) -> Tensor:
         if draw == self.base.rsample and not self.has_rsample:
             raise NotImplementedError(
-                f"the base, {type(self.base).__name__}, has no reparameterised samples; take sample"
+                f"the base, {type(self.base).__name__}, has no reparameterised samples; use sample"
             )
         shape = _checks.sample_shape(sample_shape) + self.batch_shape
         dtype, device = self.like.dtype, self.like.device
@@ -230,14 +230,14 @@ def validate(value: Tensor, support: Constraint) -> None:
     finite = torch.isfinite(value)
     if not _all(finite):
         raise ValueError(
-            f"value must be finite, got {int((~finite).sum())} entries that are NaN or "
-            f"infinite among {value.numel()}"
+            f"value must be finite, got {int((~finite).sum())} NaN or infinite entries "
+            f"out of {value.numel()}"
         )
     inside = support.check(value)
     if not _all(inside):
         raise ValueError(
             f"value must lie in the support, {support}, got {int((~inside).sum())} "
-            f"vectors outside it among {inside.numel()}"
+            f"of {inside.numel()} vectors outside it"
         )
 
 

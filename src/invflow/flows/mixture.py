@@ -53,7 +53,7 @@ class FlowMixture(Named):
             raise TypeError(f"flows must be a sequence, got {type(flows).__name__}")
         parts = [built(f"flows[{i}]", flow, generator) for i, flow in enumerate(flows)]
         if len(parts) < 2:
-            raise ValueError(f"flows must be two or more, got {len(parts)}")
+            raise ValueError(f"flows must be at least two, got {len(parts)}")
         for i, part in enumerate(parts):
             if not isinstance(part, Flow):
                 raise TypeError(f"flows[{i}] must be a Flow, got {type(part).__name__}")
@@ -152,7 +152,7 @@ class MixtureDistribution(Estimated):
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Raise a NotImplementedError: a choice has no gradient."""
-        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+        raise NotImplementedError("a mixture has no reparameterised samples; use sample")
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of `value`, (*any, *batch_shape, features), in nats.

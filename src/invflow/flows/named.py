@@ -50,13 +50,13 @@ class Named(Part):
         name, own = FLOWS.name_of(type(self)), type(self).__name__
         if self.name is None:
             raise ValueError(
-                f"flow: a {own} put together by hand has no configuration to save; "
+                f"flow: a {own} built from parts has no configuration to save; "
                 "save its state_dict() instead"
             )
         if name is None:
             raise ValueError(
-                f"flow: the class {own} has no name, only its parent has ({self.name!r}): give it "
-                'one in its body, name = "my-name", or save its state_dict() instead'
+                f"flow: the class {own} has no name of its own, only its parent's ({self.name!r}): "
+                'set name = "my-name" in the class, or save its state_dict() instead'
             )
         for key, value in self.config.items():
             json.dumps(value, default=partial(_nameless, key))
@@ -175,7 +175,7 @@ def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
     if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
         found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
         known = ", ".join(map(str, _DTYPES))
-        raise TypeError(f"tensors must have one precision, one of {known}, got {found}")
+        raise TypeError(f"tensors must all have the same precision, one of {known}, got {found}")
 
 
 def build(name: str, **config: Any) -> Any:

@@ -49,7 +49,7 @@ class FlowBase(Base):
             raise TypeError(f"flow must be a Flow or a mapping, got {type(flow).__name__}")
         if flow.context or flow.features != features:
             raise ValueError(
-                f"flow must be over {features} features without context, "
+                f"flow must have {features} features and no context, "
                 f"got {flow.features} features and a context of {flow.context}"
             )
         self.flow = flow

@@ -32,10 +32,10 @@ def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
         raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
     if inverse == "auto" and why and isinstance(pair.conditioner, CachedConditioner):
         warnings.warn(
-            f'{why}, may not compute what the sweep of its parent does: inverse="auto" is '
-            '"fixed_point" for it, which takes longer. If the sweep holds for it too, give the '
-            "class a name in invflow.conditioners.CONDITIONERS; if not, pass "
-            'inverse="fixed_point", and there is no warning',
+            f'{why}, may compute something else than its parent\'s cached inverse: inverse="auto" '
+            'uses "fixed_point" for it, which is slower. If the cached inverse is right for it, '
+            "give the class a name in invflow.conditioners.CONDITIONERS; if not, pass "
+            'inverse="fixed_point" to silence this warning',
             RuntimeWarning,
             stacklevel=2,
         )

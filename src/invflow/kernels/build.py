@@ -151,7 +151,9 @@ def _compile(sources: Path, library: Path) -> dict[str, object]:
         if _succeeds([*compiler, *flags, *nothing])
     }
     if not known:
-        raise BuildError(f"{shlex.join(compiler)} compiles for none of {', '.join(variants())}")
+        raise BuildError(
+            f"{shlex.join(compiler)} cannot compile for any of {', '.join(variants())}"
+        )
     system = [f"-mmacosx-version-min={MACOS}"] if sys.platform == "darwin" else []
     listed = " ".join(f"VARIANT({name})" for name in known)
     jobs = [("library.c", "library.o", [f"-DVARIANTS={listed}"])]
@@ -182,7 +184,7 @@ def _compiler() -> list[str]:
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return [found]
-    raise BuildError("there is no C compiler: neither cc nor gcc nor clang is on the PATH")
+    raise BuildError("there is no C compiler: none of cc, gcc and clang is on the PATH")
 
 
 def _succeeds(command: Sequence[str]) -> bool:

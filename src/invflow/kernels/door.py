@@ -120,7 +120,7 @@ def reason(device: str) -> str | None:
         return str(error)
     except Exception as error:  # installed and broken, in whatever way
         warnings.warn(
-            f"the kernels for {device} cannot be used, and PyTorch takes their place: {error}",
+            f"the kernels for {device} cannot be used, so PyTorch runs instead: {error}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -137,8 +137,8 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
     """
     if why := refusal(conditioner, univariate):
         raise ValueError(
-            'inverse="compiled" needs a MADE without norm, with an activation of '
-            f"{', '.join(_activations())}, and an affine, gated or additive map, got {why}"
+            'inverse="compiled" needs an affine, gated or additive map and a MADE without norm, '
+            f"with one of the activations {', '.join(_activations())}, got {why}"
         )
     if not any(usable(device) for device in _DTYPES):
         raise _unusable("cpu")

@@ -87,8 +87,8 @@ class ActNorm(Transform):
             self.log_scale.copy_(log_scale)
         except RuntimeError as error:
             raise RuntimeError(
-                "ActNorm cannot start inside a torch.func transform: "
-                "make its first call in training mode outside"
+                "ActNorm cannot be initialised inside a torch.func transform: "
+                "make its first call in training mode outside of it"
             ) from error
         self.started.fill_(True)
         self._started = True

@@ -161,7 +161,7 @@ class Autoregressive(Transform):
         if inner and self.inverse_method == "compiled":
             raise ValueError(
                 f'inverse="compiled" needs the {inner[0]} of Autoregressive, '
-                f"got {type(self).__name__}, which has its own"
+                f"got {type(self).__name__}, which overrides it"
             )
         self.method = cached.method(pair)
         self.kernel = None if inner else kernels.kind(*pair)

@@ -58,8 +58,8 @@ class Sigmoid(Transform):
         )
         if not lowest < highest:
             raise ValueError(
-                f"low={self.low!r} and high={self.high!r} must be further apart: there are too few "
-                f"numbers of {z.dtype} between them"
+                f"low={self.low!r} and high={self.high!r} must be further apart: {z.dtype} has too "
+                "few numbers between them"
             )
         # From the nearer bound, to keep the digits of the distance to it.
         x = torch.where(

@@ -137,8 +137,8 @@ def _check_features(features: int) -> int:
     found = _checks.positive_integer("features", features)
     if found < 2:
         raise ValueError(
-            "features must be at least 2 for a coupling, one to stay and one to move, got 1: of a "
-            "single feature take an autoregressive flow, such as 'nsf' or 'maf'"
+            "features must be at least 2 for a coupling, got 1: "
+            "for a single feature use an autoregressive flow, such as 'nsf' or 'maf'"
         )
     return found
 
@@ -156,5 +156,5 @@ def _mask(value: Sequence[bool] | Tensor, features: int) -> list[bool]:
         raise ValueError(f"mask must have shape ({features},), got {mask.shape}")
     if mask.all() or not mask.any():
         kept = mask.sum()
-        raise ValueError(f"mask must keep some features and move some, got one that keeps {kept}")
+        raise ValueError(f"mask must keep some features and change some, got one that keeps {kept}")
     return mask.tolist()

@@ -73,7 +73,9 @@ class Sylvester(Amortised):
         super().__init__(features, context)
         m = features if columns is None else _checks.positive_integer("columns", columns)
         if m > features:
-            raise ValueError(f"columns must be at most features, {features}, got {columns}")
+            raise ValueError(
+                f"columns must be at most the number of features, {features}, got {columns}"
+            )
         self.columns = m
         if not isinstance(basis, Basis):
             basis = ORTHONORMAL.choose(basis)()

@@ -120,7 +120,7 @@ class Chain:
         """Return where the tensors of a transform lie, 0 for those that it does not have."""
         order, bias, weight, offset = link
         if (offset is None) != (self._offset is None):
-            raise ValueError("transforms must all have a context, or none")
+            raise ValueError("transforms must either all have a context, or all have none")
         varying = 0
         if offset is not None and self._offset is not None:
             varying = self._plain("offset", offset, self._offset)
