@@ -60,10 +60,12 @@ class Preconditioner(Transform):
         if not (isinstance(location, Tensor) and isinstance(scale, Tensor)):
             kinds = f"{type(location).__name__} and {type(scale).__name__}"
             raise TypeError(f"location and scale must be tensors, got {kinds}")
-        shapes = tuple(location.shape), tuple(scale.shape)
-        expected = (self.features,), (self.features, self.features)
-        if shapes != expected:
-            raise ValueError(f"location and scale must have shapes {expected}, got {shapes}")
+        features = self.features
+        if location.shape != (features,) or scale.shape != (features, features):
+            raise ValueError(
+                f"location and scale must have shapes ({features},) and ({features}, {features}), "
+                f"got {tuple(location.shape)} and {tuple(scale.shape)}"
+            )
         location, scale = location.to(self.location), scale.to(self.scale).tril()
         if not (location.isfinite().all() and scale.isfinite().all()):
             raise ValueError(f"location and scale must be finite in {self.scale.dtype}")
