@@ -116,7 +116,7 @@ def test_an_activation_without_a_kernel_is_served_by_auto(monkeypatch: pytest.Mo
     slope = Activation(F.softsign, lambda a: (1 + a.abs()) ** -2)
     monkeypatch.setitem(ACTIVATIONS, "softsign", slope)
     made = MADE(3, (0.0, 0.0), (8,), activation="softsign", generator=generator(1))
-    with pytest.raises(ValueError, match=r"activation of relu, .*, got MADE with .* 'softsign'"):
+    with pytest.raises(ValueError, match=r"activations relu, .*, got MADE with .* 'softsign'"):
         Autoregressive(made, inverse="compiled")
     transform = Autoregressive(made).double()
     z = randn(5, 3)
