@@ -24,6 +24,15 @@ def log_density(z, y=0.0):
 #: What makes a command short, for those that have the option. (The last value of an option counts.)
 SHORT = {"--steps": 2, "--max-steps": 200, "--draws": 100, "--importance-samples": 2}
 
+#: What cannot be done with the runs that the examples leave, and what is said of it.
+REFUSED = {
+    "invflow compare runs/digits runs/table": "runs must be of one kind to be compared, got ",
+    "invflow score runs/model table.csv": "`invflow posterior`, which score does not apply to",
+    "invflow sample runs/model": "sampling a posterior runs the Python file of its model: name it",
+    "invflow sample runs/model --model other.py": "is not the file that runs/model was fitted with",
+    "invflow density table.csv --name .a.old": "must not be that of a run being overwritten",
+}
+
 
 def examples(help: str) -> list[str]:
     """Return the commands with which a help text ends."""
@@ -57,7 +66,7 @@ def test_help_ends_with_examples(name: str) -> None:
 
 
 def test_examples_run(invflow: Invflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the commands, as some need the runs that others leave."""
+    """In the order of the commands, because some need the runs that others leave."""
     monkeypatch.chdir(tmp_path)
     _files(tmp_path)
     failed: dict[str, str] = {}
@@ -69,6 +78,11 @@ def test_examples_run(invflow: Invflow, tmp_path: Path, monkeypatch: pytest.Monk
             if code:
                 failed[line] = error
     assert failed == {}
+    (tmp_path / "other.py").write_text(MODEL.replace("0.5", "0.6"))
+    for line, message in REFUSED.items():
+        code, _, error = invflow(*shlex.split(line)[1:])
+        assert code
+        assert message in error
 
 
 def test_the_examples_of_a_help_text() -> None:
