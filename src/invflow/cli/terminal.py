@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -23,18 +21,16 @@ _console = Console(highlight=False)
 
 
 @contextmanager
-def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
-    """Give the function that moves a progress bar, shown once it moves: (done, how it goes)."""
+def progress() -> Generator[Callable[[int, str], None]]:
+    """Give the function that shows how far the work is: (steps done, how it goes)."""
     columns = (
-        TextColumn(what),
+        TextColumn("training"),
         BarColumn(),
-        MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[line]}"),
     )
     bar = Progress(*columns, console=_console)
-    task = bar.add_task(what, total=total, line="")
+    task = bar.add_task("training", total=None, line="")
 
     def move(done: int, line: str) -> None:
         bar.start()
@@ -59,15 +55,11 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
 
 
 @contextmanager
-def warnings(words: Callable[[str], str] = str) -> Generator[None]:
-    """Show warnings that are meant for users as lines, without the place in the code.
-
-    Args:
-        words: says a warning as a user of the command line would.
-    """
+def warnings() -> Generator[None]:
+    """Show warnings that are meant for users as lines, without the place in the code."""
 
     def show(message: Warning | str, *where: object, **more: object) -> None:
-        sys.stderr.write(f"invflow: {words(str(message))}\n")
+        sys.stderr.write(f"invflow: {message}\n")
 
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("default", UserWarning)

@@ -52,7 +52,9 @@ class Learner:
         self.settings = settings
         self.model, self.optimizer = fabric.setup(model, settings.build_optimizer(model))
         self.module: nn.Module = self.model.module
-        self.average = Average(self.module, settings.average) if settings.average else None
+        self.average = (
+            Average(self.module, settings.averaging_decay) if settings.averaging_decay else None
+        )
         self.smooth = math.nan
         self.rate = math.nan
         self.recently = _Recent()
@@ -135,7 +137,10 @@ class Learner:
         value = loss(self.model, indices, step, noise)
         fabric.backward(value)
         norm = fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False
+            self.model,
+            self.optimizer,
+            max_norm=settings.max_gradient_norm,
+            error_if_nonfinite=False,
         )
         # Averaged, so that what is not finite on one device is so on all, and all skip the step;
         # read together, because each reading waits for the device.

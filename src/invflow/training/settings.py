@@ -35,17 +35,17 @@ class Settings:
         learning_rate: at the start.
         schedule: of the learning rate, one of `SCHEDULES`: "cosine" falls to zero.
         weight_decay: AdamW's; 0 for the others.
-        average: decay of an exponential moving average of the weights, in [0, 1), 0 for none. The
+        averaging_decay: decay of an exponential moving average of the weights, in [0, 1), 0 for none. The
             averaged weights are what is evaluated and kept.
-        clip: largest norm of a gradient.
+        max_gradient_norm: largest norm of a gradient.
         seed: of batches and noise.
         evaluate_every: steps between evaluations; each is followed by a checkpoint.
         patience: the number of successive evaluations without an improvement that end the
             training; 0 to go on regardless.
 
     Raises:
-        TypeError: `average` is not a number, or `patience` is not an integer.
-        ValueError: an unknown name, an `average` or `patience` out of range, or a weight decay with
+        TypeError: `averaging_decay` is not a number, or `patience` is not an integer.
+        ValueError: an unknown name, an `averaging_decay` or `patience` out of range, or a weight decay with
             an optimizer other than AdamW.
     """
 
@@ -55,8 +55,8 @@ class Settings:
     learning_rate: float
     schedule: str
     weight_decay: float
-    average: float
-    clip: float
+    averaging_decay: float
+    max_gradient_norm: float
     seed: int
     evaluate_every: int
     patience: int = 0
@@ -64,9 +64,11 @@ class Settings:
     def __post_init__(self) -> None:
         _checks.choice("optimizer", self.optimizer, OPTIMIZERS)
         _checks.choice("schedule", self.schedule, SCHEDULES)
-        _checks.settle(self, average=_checks.number("average", self.average))
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must be in [0, 1), got {self.average}")
+        _checks.settle(
+            self, averaging_decay=_checks.number("averaging_decay", self.averaging_decay)
+        )
+        if not 0 <= self.averaging_decay < 1:
+            raise ValueError(f"averaging_decay must be in [0, 1), got {self.averaging_decay}")
         _checks.settle(
             self, patience=_checks.positive_integer("patience", self.patience, minimum=0)
         )

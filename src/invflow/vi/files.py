@@ -15,6 +15,15 @@ from invflow import _files
 from invflow.vi.posterior import Posterior
 from invflow.vi.trust.verdict import Verdict
 
+#: What `write` writes, relative to the directory, and `read` reads.
+WRITTEN = (
+    "model/config.json",
+    "model/model.safetensors",
+    "model/posterior.json",
+    "draws.parquet",
+    "summary.csv",
+)
+
 
 def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Any:
     """Write the posterior, its draws and its summary into a run, each file whole.
@@ -57,3 +66,19 @@ def _place(i: int, shape: Any) -> list[int]:
         i, k = divmod(i, size)
         place.insert(0, k)
     return place
+
+
+def read(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the summary and the draws that `write` has written.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if one is damaged.
+    """
+    try:
+        summary = pd.read_csv(path / "summary.csv", index_col="parameter")
+        return summary, pd.read_parquet(path / "draws.parquet")
+    except (ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} has a damaged file: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,72 @@
+"""The commands that train: their options are the settings of the run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from invflow import report
+from invflow.cli import files, terminal
+from invflow.cli.jobs import Job
+from invflow.runs import options
+
+_NAME = Annotated[
+    str | None, typer.Option("--name", help="Name of the run.", show_default="from the data")
+]
+_RUNS = Annotated[Path, typer.Option("--runs", help="Directory of all runs.", metavar="DIR")]
+_OVERWRITE = Annotated[
+    bool, typer.Option("--overwrite", help="Start again if the run already exists.")
+]
+_PRESET = Annotated[
+    str | None, typer.Option("--preset", help="Start from these settings; options override them.")
+]
+
+
+def command(job: Job) -> Callable[..., None]:
+    """Return the command that trains a kind of run, for Typer."""
+
+    def train(
+        name: str | None, runs: Path, overwrite: bool, preset: str | None = None, **given: Any
+    ) -> None:
+        config = options.configured(job.config, given, preset)
+        name = job.part("run").name(config) if name is None else name
+        directory = files.directory(runs, name)
+        report.require()
+        page = import_module(job.page)
+        try:
+            with terminal.warnings(), terminal.progress() as told:
+                run = job.part("experiment").train(
+                    config, directory, overwrite=overwrite, report=told
+                )
+            if run is None:  # another process writes the report
+                return
+            page.write(run)
+        except KeyboardInterrupt as error:
+            raise InterruptedError(
+                "interrupted; the same command, without --overwrite, resumes the run"
+            ) from error
+        terminal.table(*page.brief(run))
+        terminal.say(f"Report: {directory / 'report.html'}")
+
+    arguments, settings = [], []
+    for parameter in options.parameters(job.config):
+        is_argument = isinstance(parameter.annotation.__metadata__[0], type(typer.Argument()))
+        (arguments if is_argument else settings).append(parameter)
+    common = [_parameter("name", _NAME, None), _parameter("runs", _RUNS, Path("runs"))]
+    common.append(_parameter("overwrite", _OVERWRITE, False))
+    if job.config.presets:
+        common.append(_parameter("preset", _PRESET, None))
+    signature = inspect.Signature([*arguments, *common, *settings])
+    train.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    train.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
+    train.__doc__ = import_module(job.actions).HELP
+    return train
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
