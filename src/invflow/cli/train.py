@@ -34,8 +34,8 @@ def command(job: Job) -> Callable[..., None]:
         name: str | None, runs: Path, overwrite: bool, preset: str | None = None, **given: Any
     ) -> None:
         config = options.configured(job.config, given, preset)
-        name = job.part("run").name(config) if name is None else name
-        directory = files.directory(runs, name)
+        default = job.part("run").name(config)
+        directory = files.directory(runs, default if name is None else name)
         report.require()
         page = import_module(job.page)
         try:
