@@ -20,8 +20,8 @@ def command(
     data: Annotated[
         str,
         typer.Argument(
-            help="For a VAE, images as `invflow vae` takes them: their test images, or all if there "
-            "are none. For a density, a table: .csv, .tsv, .parquet, .npz or .npy.",
+            help="For a VAE, images as `invflow vae` takes them: their test images, or all if "
+            "there are none. For a density, a table: .csv, .tsv, .parquet, .npz or .npy.",
             metavar="DATA",
         ),
     ],

@@ -31,8 +31,14 @@ def command(job: Job) -> Callable[..., None]:
     """Return the command that trains a kind of run, for Typer."""
 
     def train(
-        name: str | None, runs: Path, overwrite: bool, preset: str | None = None, **given: Any
+        invocation: typer.Context,
+        name: str | None,
+        runs: Path,
+        overwrite: bool,
+        preset: str | None = None,
+        **values: Any,
     ) -> None:
+        given = {k: v for k, v in values.items() if _is_given(invocation, k)}
         config = options.configured(job.config, given, preset)
         default = job.part("run").name(config)
         directory = files.directory(runs, default if name is None else name)
@@ -61,11 +67,17 @@ def command(job: Job) -> Callable[..., None]:
     common.append(_parameter("overwrite", _OVERWRITE, False))
     if job.config.presets:
         common.append(_parameter("preset", _PRESET, None))
+    common.append(_parameter("invocation", typer.Context, inspect.Parameter.empty))
     signature = inspect.Signature([*arguments, *common, *settings])
     train.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     train.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
     train.__doc__ = import_module(job.actions).HELP
     return train
+
+
+def _is_given(invocation: typer.Context, name: str) -> bool:
+    source = invocation.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
