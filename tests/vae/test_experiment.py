@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from invflow import training
-from invflow.runs import directory as runs_directory
+from invflow.runs.directory import is_finished
 from invflow.training import compiling
 from invflow.vae import data, experiment, run
 from invflow.vae.base import LatentModel
@@ -92,7 +92,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(config, tmp_path / "again", report=report)
-        assert not runs_directory.is_finished(tmp_path / "again")
+        assert not is_finished(tmp_path / "again")
     torch.manual_seed(source.randrange(1000))  # of which nothing depends
     again = experiment.train(config, tmp_path / "again")
     assert whole is not None
