@@ -332,7 +332,7 @@ def test_options_of_densities_are_none_of_other_runs(invflow: Invflow, tmp_path:
     )
     code, _, err = invflow("sample", tmp_path, "--given", "a.csv")
     assert code != 0
-    assert "--given does not go with a VAE run" in err
+    assert "--given does not apply to a run of `invflow vae`" in err
 
 
 def test_what_is_no_run_is_not_sampled(invflow: Invflow, finished: Path) -> None:
@@ -426,11 +426,11 @@ def test_bad_tables_are_one_line_and_harm_nothing(
         (("--conditional-on", "z"), "conditional_on names the column 'z'; the table has 'size'"),
         (("--test-fraction", 0.01), "test_fraction 0.01 leaves 1 of 40 rows"),
         (("--kinds", "z=integer"), "kinds names the column 'z'"),
-        (("--kinds", "size=integer"), "invflow: column 'size'"),
+        (("--kinds", "size=integer"), "column 'size'"),
         (("--kinds", "size=categorical"), "column 'size'"),
         (("--kinds", "size"), "--kinds must be COLUMN=KIND, got 'size'"),
-        (("--kinds", "size=a:b"), "--kinds: Input should be a valid number"),
-        (("--kinds", "size=::"), "--kinds: Input should be"),
+        (("--kinds", "size=a:b"), "--kinds: a kind must be integer, continuous, categorical, LOW"),
+        (("--kinds", "size=:"), "--kinds: a kind must be"),
         (("--kinds", "size=0:1"), "column 'size' has values outside of (0.0, 1.0)"),
         (("--kinds", "size=integer:0:1"), "column 'size' has values outside of (0.0, 1.0)"),
     ],

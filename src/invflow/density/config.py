@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
@@ -34,16 +34,24 @@ ColumnKind = (
 
 
 def _column_kind(value: Any) -> Any:
-    """Return the kind of a column from text: `integer`, `LOW:HIGH` or `integer:LOW:HIGH`.
+    """Return the kind of a column from text, as the command line has it.
 
     Example:
         >>> _column_kind("integer"), _column_kind("0:1"), _column_kind("integer:0:")
-        ('integer', ('0', '1'), ('integer', '0', None))
+        ('integer', (0.0, 1.0), ('integer', 0.0, None))
     """
-    if not (isinstance(value, str) and ":" in value):
+    if not isinstance(value, str) or value in get_args(KindName):
         return value
-    *kind, low, high = (part.strip() or None for part in value.split(":"))
-    return (*kind, low, high)
+    *kind, low, high = value.split(":") if ":" in value else ("", value)
+    try:
+        bounds = tuple(float(each) if each.strip() else None for each in (low, high))
+    except ValueError:
+        bounds = None, None
+    if bounds == (None, None) or kind not in ([], ["integer"]):
+        raise ValueError(
+            "a kind must be integer, continuous, categorical, LOW:HIGH or integer:LOW:HIGH"
+        )
+    return (*kind, *bounds)
 
 
 class Config(RunConfig):
