@@ -41,10 +41,10 @@ EXTRAS = {
     "images": ["density"],
     "runs": ["density"],
     "cli": ["cli"],
-    "cli/settings.py": ["cli", "density"],  # or "vae", which have the same
-    "cli/density": ["cli", "density", "report"],
-    "cli/vae": ["cli", "vae", "report"],
+    "cli/vae.py": ["cli", "vae", "report"],
+    "cli/density.py": ["cli", "density", "report"],
     "cli/posterior.py": ["cli", "vi", "report"],
+    "runs/options.py": ["cli", "density"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
     "vi/targets/pyro.py": ["vi", "pyro"],

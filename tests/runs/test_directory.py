@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from invflow.runs import directory as runs_directory
-from invflow.runs.directory import Begun, Input, Kind
 from invflow.density import run as density
 from invflow.distillation import run as student
+from invflow.runs import directory as runs_directory
+from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae import run as vae
 from invflow.vae.config import Format
 from invflow.vi import run as posterior
@@ -89,7 +89,9 @@ def test_the_same_run_goes_on(kind: str, run: Path) -> None:
 
 def test_another_run_is_refused_unless_it_is_overwritten(kind: str, run: Path) -> None:
     before = _contents(run)
-    with pytest.raises(FileExistsError, match="choose another --name, or replace it with --overwrite"):
+    with pytest.raises(
+        FileExistsError, match="or replace it with --overwrite"
+    ):
         KINDS[kind](run, 1, False)
     assert _contents(run) == before
     KINDS[kind](run, 1, True)
@@ -244,7 +246,9 @@ def test_a_kill_leaves_one_of_the_two_runs(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", killed(Path.rename))
         patched.setattr(runs_directory.shutil, "rmtree", killed(runs_directory.shutil.rmtree))
-        patched.setattr(runs_directory._saving, "write_config", killed(runs_directory._saving.write_config))
+        patched.setattr(
+            runs_directory._saving, "write_config", killed(runs_directory._saving.write_config)
+        )
         with pytest.raises(KilledError):
             KINDS[kind](run, 1, True)
     try:

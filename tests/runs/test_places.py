@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from invflow.runs import places
 from invflow.density import experiment, run
 from invflow.distillation import run as student
 from invflow.distillation.config import Config
 from invflow.distillation.experiment import train as teach
 from invflow.distillation.run import lineage
+from invflow.runs import places
 from tests.cli.conftest import Invflow, invflow
 from tests.density.runs import config, mixed, written
 
@@ -70,7 +70,9 @@ def test_another_working_directory(
 def test_runs_that_were_moved(made: Path, place: Path, tmp_path: Path) -> None:
     """With their table they are together, and without it it is where it was."""
     assert run.load(place / "runs" / "teacher").data.path == place / "runs/teacher/../../table.csv"
-    assert student.load(place / "runs" / "student").teacher.path == place / "runs/student/../teacher"
+    assert (
+        student.load(place / "runs" / "student").teacher.path == place / "runs/student/../teacher"
+    )
     (place / "runs" / "teacher").rename(tmp_path / "moved")
     assert run.load(tmp_path / "moved").data.path == made / "table.csv"
     teach(Config(teacher=str(tmp_path / "moved"), **QUICK), tmp_path / "new")

@@ -100,7 +100,7 @@ def read(config: Config, path: Path | None = None) -> Images:
         path: where they are now; None for where the settings say.
 
     Raises:
-        ValueError: as `data.load`; or if binarisation is fixed for a likelihood other than Bernoulli.
+        ValueError: as `data.load`; or if binarisation is fixed and the likelihood not Bernoulli.
     """
     images = load_images(config.data if path is None else str(path), config.likelihood)
     if config.binarisation == "dynamic":

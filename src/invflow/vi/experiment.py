@@ -34,7 +34,7 @@ def train(
     Raises:
         ImportError: if an extra is not installed.
         FileExistsError: if the directory holds another run, or something else.
-        FileNotFoundError, ValueError: if something is wrong with the model, the data or the settings.
+        FileNotFoundError, ValueError: if the model, the data or the settings are wrong.
     """
     directory = Path(directory)
     target = model_file.load(Path(config.model), Path(config.data) if config.data else None)
