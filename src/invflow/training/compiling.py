@@ -56,8 +56,6 @@ def worth(choice: str, kind: str, device: str, numbers: int, steps: int) -> bool
         >>> [worth("auto", "nsf, made, spline", "cpu", 2048, steps) for steps in (3000, 20_000)]
         [False, False]
     """
-    if isinstance(choice, bool):
-        return choice
     if _checks.choice("compile", choice, CHOICES) == "auto":
         repaid = REPAID.get((kind, device))
         if repaid is None or numbers < NUMBERS or steps < MARGIN * repaid:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from invflow import _checks, training
 from invflow._checks import plain
 from invflow.density.learning import maximum_likelihood
+from invflow.training import compiling
 
 if TYPE_CHECKING:
     from invflow.density.estimator import FlowDensity
@@ -30,6 +31,7 @@ def settings(density: FlowDensity, rows: int, seed: int) -> training.Settings:
     Raises:
         TypeError, ValueError: an argument out of range, or of the wrong type.
     """
+    _checks.choice("compile", density.compile, compiling.CHOICES)
     return maximum_likelihood.settings(
         rows,
         seed,

@@ -10,7 +10,7 @@ from invflow.density.table import Column
 SHOWN = 8
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> list[tuple[str, ...]]:
     """Return the table of results: a head, and a row for each number."""
     found = run.results.assessment
     rows = [("log density", f"{found.log_density:.4g} ± {found.log_density_error:.2g}")]
@@ -27,7 +27,7 @@ def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         verdict = "differs" if differs else "no difference"
         rows += [("classifier against draws", f"AUC {auc:.3f} ± {error:.3f}: {verdict}")]
     rows += [("training", f"{run.results.seconds:.0f} s")]
-    return f"{found.rows} test rows, nats per row", ("", ""), rows
+    return [("of the test rows", ""), *rows]
 
 
 def worst_rows(run: Run) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from invflow.density.data import Data
 from invflow.density.run import Run
 from invflow.report import page
 from invflow.report.density import tables
@@ -10,24 +11,22 @@ from invflow.report.density.pairs import Points, pairs, points
 from invflow.report.density.ranks import BAND, SHOWN, ranks
 
 
-def write(run: Run) -> None:
+def write(run: Run, data: Data) -> None:
     """Write `report.html` into the directory of a run.
 
     Args:
         run: a finished run.
+        data: its rows.
 
     Raises:
         ImportError: matplotlib or Jinja is not installed.
     """
     page.require()
-    data = run.rows
     found = run.results.assessment
     shown = points(run, data)
     histograms = ranks(found.calibration, found.histograms, found.worst_columns)
     sections = [
-        page.Section(
-            "Results", table=[tables.brief(run)[1], *tables.brief(run)[2]], text=_results(run)
-        ),
+        page.Section("Results", table=tables.brief(run), text=_results(run)),
         page.Section(
             "Data against draws", picture=page.encoded(pairs(shown)), text=_pairs(run, shown)
         ),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invflow.report import page
-from invflow.vi.posterior import unrolled
-from invflow.vi.run import Run
+from invflow.vi.posterior import Posterior, unrolled
+from invflow.vi.trust.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,13 +19,26 @@ if TYPE_CHECKING:
 PAIRS, MARGINALS = 6, 24
 
 
-def write(run: Run) -> None:
-    """Write `report.html` into the directory of a run."""
-    record, draws = run.results.record, around(run.draws, run.angular)
-    verdict = run.results.verdict
+def write(
+    posterior: Posterior, verdict: Verdict, summary: Any, draws: Any, path: Path, title: str
+) -> None:
+    """Write the page.
+
+    Args:
+        posterior: what it is about.
+        verdict: its verdict.
+        summary: its table of parameters.
+        draws: a table of draws, a column for each number.
+        path: of the page.
+        title: of the page.
+
+    Raises:
+        ImportError: matplotlib or Jinja is not installed.
+    """
+    record, draws = posterior.record, around(draws, posterior.target.angular)
     sections = [
         page.Section(f"Verdict: {verdict.level}", code=str(verdict)),
-        page.Section("Parameters", table=_table(run.summary)),
+        page.Section("Parameters", table=_table(summary)),
         page.Section(
             "Pairs",
             picture=page.encoded(pairs(draws)),
@@ -36,19 +50,14 @@ def write(run: Run) -> None:
             text=f"Shaded: the middle 94%; line: the median. The first {MARGINALS} at most.",
         ),
     ]
-    lead = f"{run.dim} unconstrained dimensions, seed {run.config.seed}"
-    lead += f", {record.evaluations} evaluations of the log density, {record.seconds:.0f} s"
-    if record.bounds:
-        picture = page.encoded(curves(record.bounds))
-        text = "The bound on the log evidence after each round of training, the best so far."
-        sections.insert(2, page.Section("Training", picture=picture, text=text))
-    title = f"invflow: posterior of {run.config.model}"
-    page.write(run.directory / "report.html", title, lead, sections)
-
-
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
-    head, *rows = _table(run.summary)
-    return "Parameters", tuple(head), [tuple(row) for row in rows]
+    lead = f"{posterior.target.dim} unconstrained dimensions, seed {posterior.seed}"
+    if record is not None:
+        lead += f", {record.evaluations} evaluations of the log density, {record.seconds:.0f} s"
+        if record.bounds:
+            picture = page.encoded(curves(record.bounds))
+            text = "The bound on the log evidence after each round of training, the best so far."
+            sections.insert(2, page.Section("Training", picture=picture, text=text))
+    page.write(path, title, lead, sections)
 
 
 def curves(bounds: list[tuple[int, int, float]]) -> Figure:

@@ -35,7 +35,7 @@ def write(run: Run) -> None:
     page.require()
     shown = points(run)
     sections = [
-        page.Section("Results", table=[*brief(run)[2]], text=_results(run)),
+        page.Section("Results", table=brief(run), text=_results(run)),
         page.Section(
             "Teacher against student",
             picture=page.encoded(pairs(shown)),
@@ -54,11 +54,12 @@ def write(run: Run) -> None:
     page.write(run.directory / "report.html", title, f"{lead}; seed {run.config.seed}", sections)
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> list[tuple[str, ...]]:
     """Return the table of results: a head, and a row for each number."""
     found = run.results
     verdict = "differs" if found.energy.differs else "no difference"
-    rows = [
+    return [
+        ("student and teacher", ""),
         ("KL(student || teacher), nats", f"{found.reverse[0]:.4g} ± {found.reverse[1]:.2g}"),
         ("KL(teacher || student), nats", f"{found.forward[0]:.4g} ± {found.forward[1]:.2g}"),
         ("effective share of the student's draws", f"{found.effective:.1%}"),
@@ -67,15 +68,13 @@ def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         ("a draw of the teacher, microseconds", f"{1e6 * found.teacher_seconds:.3g}"),
         ("times as fast", f"{found.teacher_seconds / found.student_seconds:.3g}"),
     ]
-    return "student and teacher", ("", ""), rows
 
 
 def points(run: Run) -> Points:
     """Return draws of the teacher and of the student, with the same contexts."""
-    place = run.teacher.path or run.directory
-    teacher = density(place)
+    teacher = density(run.teacher)
     noise = generator("cpu", run.config.seed, 3)
-    given = contexts(place, teacher)
+    given = contexts(run.teacher, teacher)
     context = torch.empty(ROWS, 0, dtype=torch.float64)
     if given is not None:
         context = given[torch.randint(len(given), (ROWS,), generator=noise)]
@@ -103,7 +102,7 @@ def curve(run: Run) -> Figure:
 def _results(run: Run) -> str:
     text = (
         "Both divergences are zero where student and teacher are the same, and were estimated from "
-        f"{run.config.evaluation_draws} draws of each. The first sees where the student is and the teacher is "
+        f"{run.config.draws} draws of each. The first sees where the student is and the teacher is "
         "not; the second also modes that the student has dropped. The effective share says how "
         "many independent draws of the teacher the student's are worth, weighted. Times are "
         "medians of batches of 256 draws, in turns, on the machine that trained."

@@ -25,11 +25,10 @@ def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, .
     return [("posterior", *columns), *rows]
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> list[tuple[str, ...]]:
     """Return what of the table of results fits a terminal."""
     bits = ["bits/dim"] if has_bits(run) else []
-    head, *rows = results(run, ["test bound", "log-likelihood", "gain", *bits, "KL", "time"])
-    return "Test images, nats per image", head, rows
+    return results(run, ["test bound", "log-likelihood", "gain", *bits, "KL", "time"])
 
 
 def _cells(run: Run) -> dict[str, Callable[[Result], str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from invflow.report import page
 from invflow.report.vae import table
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write(run: Run) -> None:
+def write(run: Run, test: Tensor) -> None:
     """Write `report.html` into the directory of a run.
 
     Args:
         run: a finished run.
+        test: levels of test images, (count, channels, height, width).
 
     Raises:
         ImportError: matplotlib or Jinja is not installed.
     """
-    test = run.images.test
     generator = torch.Generator().manual_seed(run.config.seed)
     sections = [
         page.Section("Results", table=table.results(run), text=_results_text(run, len(test))),
