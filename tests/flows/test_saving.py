@@ -246,7 +246,7 @@ def test_failure_on_the_way_leaves_the_old_files(
 
 
 def test_flow_by_hand_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="put together by hand"):
+    with pytest.raises(ValueError, match="built from parts"):
         Flow(Elementwise(3)).save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -45,18 +45,18 @@ class Named(Part):
         """Return the name and the configuration, as `build` takes them.
 
         Raises:
-            ValueError: a model without a name, or with a part that has none.
+            ValueError: if the model, or a part of it, has no name.
         """
         name, own = FLOWS.name_of(type(self)), type(self).__name__
         if self.name is None:
             raise ValueError(
-                f"flow: a {own} put together by hand has no configuration to save; "
+                f"flow: a {own} built from parts has no configuration to save; "
                 "save its state_dict() instead"
             )
         if name is None:
             raise ValueError(
-                f"flow: the class {own} has no name, only its parent has ({self.name!r}): give it "
-                'one in its body, name = "my-name", or save its state_dict() instead'
+                f"flow: the class {own} has no name of its own, only its parent's ({self.name!r}): "
+                'set name = "my-name" in the class, or save its state_dict() instead'
             )
         for key, value in self.config.items():
             json.dumps(value, default=partial(_nameless, key))
@@ -69,9 +69,9 @@ class Named(Part):
             directory: made if it does not exist.
 
         Raises:
-            TypeError: a model of several precisions.
-            ValueError: a model without a name, or with a part that has none, or that has been
-                changed since it was built.
+            TypeError: if the model has several precisions.
+            ValueError: if the model, or a part of it, has no name, or has been changed since it was
+                built.
         """
         config, state = self.described(), self.state_dict()
         self._check_config(config)
@@ -102,9 +102,9 @@ class Named(Part):
             device: where to put it.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated, foreign or newer than this version, or holds another
-                kind of model than this class.
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file is truncated, was not written by invflow, is newer than this
+                version, or holds a model of another class.
         """
         path = Path(directory)
         name, config = _saving.read_config(path)
@@ -175,7 +175,7 @@ def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
     if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
         found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
         known = ", ".join(map(str, _DTYPES))
-        raise TypeError(f"tensors must have one precision, one of {known}, got {found}")
+        raise TypeError(f"tensors must all have the same precision, one of {known}, got {found}")
 
 
 def build(name: str, **config: Any) -> Any:
@@ -186,8 +186,8 @@ def build(name: str, **config: Any) -> Any:
         **config: its arguments.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: an unknown name, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the name is unknown, or an argument is out of range.
 
     Example:
         >>> build("iaf", features=3, transforms=2).features
@@ -205,8 +205,8 @@ def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
         generator: random numbers for its initial weights.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: no name, an unknown one, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the name is missing or unknown, or an argument is out of range.
     """
     if not isinstance(what, Mapping):
         return what
