@@ -60,7 +60,9 @@ def test_posterior_of_a_conjugate_model() -> None:
     with pymc.Model() as model:
         mean = pymc.Normal("mean", 0.0, 2.0)
         pymc.Normal("y", mean, 1.0, observed=data.numpy())
-    settings = Settings(batch=64, round=20, check=512, drops=0, most_steps=60)
+    settings = Settings(
+        batch_size=64, steps_per_round=20, evaluation_draws=512, learning_rate_drops=0, max_steps=60
+    )
     posterior = fit(from_pymc(model), settings=settings)
     precision = 20 + 0.25
     draws = posterior.draws(4000)["mean"]

@@ -58,7 +58,13 @@ def test_the_mean_over_all_batches_is_the_whole() -> None:
 
 
 def test_fits_the_posterior_of_all_rows() -> None:
-    settings = Settings(batch=64, round=25, check=256, drops=2, most_steps=400)
+    settings = Settings(
+        batch_size=64,
+        steps_per_round=25,
+        evaluation_draws=256,
+        learning_rate_drops=2,
+        max_steps=400,
+    )
     subsampled = fit(_target(2000, 200), settings=settings)
     draws = subsampled.draws(2000)
     target = _target(2000, 200)

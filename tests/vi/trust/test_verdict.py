@@ -247,7 +247,7 @@ def test_densities_that_are_not_finite_are_reported() -> None:
 
 def test_what_the_fit_has_noted_is_said() -> None:
     record = Record(
-        stopped="most_steps",
+        stopped="max_steps",
         modes=[{"weight": 0.75}, {"weight": 0.25}],
         warnings=["only 2 of 8 starts agree"],
     )
@@ -255,7 +255,7 @@ def test_what_the_fit_has_noted_is_said() -> None:
     assert found.level == "usable"
     assert "only 2 of 8 starts agree" in str(found)
     assert "2 modes, with 75.0%, 25.0% of the posterior" in str(found)
-    assert "most_steps" in str(found)
+    assert "max_steps" in str(found)
 
 
 @pytest.mark.parametrize(("power", "proper"), [(1.0, False), (1.5, False), (2.5, True)])

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from invflow.flows import Flow, FlowMixture
 from invflow.flows.named import Named
-from invflow.vi.targets.density import Density
+from invflow.vi.targets.density import VECTORS_AT_ONCE, Density
 from invflow.vi.targets.target import Target
-from invflow.vi.trust.importance import CHUNK
 
 SCALES = (1.5, 2.0, 3.0, 6.0, 12.0)
 #: Nats above the largest weight that count as larger: less than that is covered well enough.
@@ -47,8 +46,8 @@ def log_mass_outside(
         generator: random numbers.
     """
     terms: list[Tensor] = []
-    for start in range(0, count, CHUNK):
-        z, log_q, log_wide = _wide_draws(flow, min(CHUNK, count - start), generator)
+    for start in range(0, count, VECTORS_AT_ONCE):
+        z, log_q, log_wide = _wide_draws(flow, min(VECTORS_AT_ONCE, count - start), generator)
         log_p = density.exact(z)
         # log q may be -inf so far out.
         usable = torch.isfinite(log_wide) & torch.isfinite(log_p)

@@ -18,9 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from invflow.vi.targets.density import Density
+from invflow.vi.targets.density import VECTORS_AT_ONCE, Density
 from invflow.vi.targets.target import BadTarget
-from invflow.vi.trust.importance import CHUNK
 from invflow.vi.trust.probe import names
 
 #: Powers of ten between which distances are, around r and around R: along an axis; and along
@@ -146,7 +145,7 @@ def _values(density: Density, point: Tensor, lines: Tensor, distances: Tensor) -
     steps = distances.to(point)[:, None, None]
     parts = [
         density.exact((point + steps * part).flatten(0, 1)).unflatten(0, (count, -1))
-        for part in lines.split(max(CHUNK // count, 1))
+        for part in lines.split(max(VECTORS_AT_ONCE // count, 1))
         if len(part)
     ]
     return torch.cat([*parts, point.new_zeros(count, 0)], 1)

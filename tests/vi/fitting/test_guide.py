@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from invflow.vi.guide import AutoIAF
+from invflow.vi.fitting.guide import AutoIAF
 from tests.vi.targets.test_pyro import SIGMA, Y, schools
 
 pyro = pytest.importorskip("pyro", reason="needs Pyro")
