@@ -149,8 +149,14 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         (json.dumps({**content, "format": 2}), "format 2"),
         (json.dumps({**content, "record": {"other": 1}}), "unknown entries 'other'"),
         (json.dumps({**content, "record": [1]}), "record must be a mapping, got list"),
-        (json.dumps({**content, "record": {"steps": "many"}}), "steps of a record must be 0 or"),
-        (json.dumps({**content, "record": {"modes": {}}}), "modes of a record must be"),
+        (
+            json.dumps({**content, "record": {"steps": "many"}}),
+            "steps of a record must be of type int, got",
+        ),
+        (
+            json.dumps({**content, "record": {"modes": {}}}),
+            "modes of a record must be of type list",
+        ),
         (json.dumps({**content, "seed": "x"}), "seed must be an integer, got 'x'"),
         (json.dumps({**content, "seed": -1}), "seed must be at least 0"),
     ):

@@ -44,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs Pyro where it is asked for."""
+    """Import `AutoIAF`, which needs Pyro, when it is first used."""
     if name != "AutoIAF":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -26,7 +26,7 @@ from invflow.vi.trust._arviz import inference_data
 from invflow.vi.trust.importance import importance, resampled
 from invflow.vi.trust.pool import Draws, Pool, drawn, evaluated
 from invflow.vi.trust.refine import Refined, refine
-from invflow.vi.trust.verdict import Verdict, judge, outside_share
+from invflow.vi.trust.verdict import Verdict, judge, outside_fraction
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -234,7 +234,7 @@ class Posterior:
         return judge(
             found,
             self.record,
-            outside=outside_share(outside, found.log_evidence),
+            outside=outside_fraction(outside, found.log_evidence),
             # An angle may be uniform.
             ignored=[called[i] for i in probe.ignored(score) if i not in self.target.angles],
             improper=[called[i] for i in probe.improper(density, z, log_p, score)],

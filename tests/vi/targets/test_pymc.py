@@ -200,7 +200,7 @@ def test_what_cannot_be_vectorised_goes_row_by_row(capfd: pytest.CaptureFixture[
         pymc.Deterministic("constant", pymc.math.constant(np.arange(2.0)))
 
     model = _model(build)
-    with pytest.warns(UserWarning, match="draws are taken one after the other, which is slow"):
+    with pytest.warns(UserWarning, match="draws are evaluated one by one, which is slow"):
         target = from_pymc(model)
     z = randn(4, 1).requires_grad_()
     assert capfd.readouterr().err == ""
@@ -247,7 +247,7 @@ def test_minibatches_are_refused() -> None:
         return pymc.Normal("y", pymc.Normal("mu", 0, 1), 1, observed=batch, total_size=1000)
 
     with pytest.raises(
-        ValueError, match=r"take all of its data, .* pymc.Minibatch .* vi\.Subsampled"
+        ValueError, match=r"use all of its data, .* pymc.Minibatch .* vi\.Subsampled"
     ):
         from_pymc(_model(build))
 

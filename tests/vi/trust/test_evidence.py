@@ -175,7 +175,7 @@ def test_the_verdict_says_what_an_evidence_is_of(posterior: Posterior) -> None:
     }
     assert "integral of the density as given" in said[function]
     assert "integral of the density as given" in said[named]
-    assert "as Stan states it: priors on parameters with bounds are not normalised" in said[stan]
+    assert "as Stan defines it: priors on parameters with bounds are not normalised" in said[stan]
 
 
 @pytest.mark.slow
