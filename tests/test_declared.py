@@ -49,7 +49,7 @@ EXTRAS = {
     "flows/_pyro.py": ["pyro"],
     "vi/targets/pyro.py": ["vi", "pyro"],
     "vi/targets/sites.py": ["vi", "pyro"],
-    "vi/guide.py": ["vi", "pyro"],
+    "vi/fitting/guide.py": ["vi", "pyro"],
     "vi/targets/pymc.py": ["vi", "pymc"],
     "vi/targets/stan.py": ["vi", "stan"],
 }

@@ -25,7 +25,7 @@ def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Pat
     from invflow.density.table import write
     from invflow.density.table.write import WRITABLE
     from invflow.runs.directory import digest
-    from invflow.vi import Posterior, files
+    from invflow.vi import Posterior
     from invflow.vi import run as runs
     from invflow.vi.targets import model_file
 
@@ -44,6 +44,6 @@ def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Pat
     target = model_file.load(model, data and data.path)
     posterior = Posterior.load(run / "model", target)
     posterior.seed = seed
-    rows = files.table(posterior, DRAWS if count is None else count)
+    rows = posterior.to_pandas(DRAWS if count is None else count)
     write(rows, path)
     terminal.say(f"{len(rows)} draws: {path}")

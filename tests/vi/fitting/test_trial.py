@@ -46,7 +46,7 @@ def test_a_sum_over_the_batch_is_seen_through_the_jacobian() -> None:
         return Normal(mu[:, None], sd[:, None]).log_prob(y).sum()
 
     target = Named(log_density, {"mu": constraints.real, "sd": constraints.positive})
-    with pytest.raises(ValueError, match="does a sum run over the batch"):
+    with pytest.raises(ValueError, match="is it summed over the batch"):
         try_out(Guarded(target, generator(0)))
 
 

@@ -103,7 +103,7 @@ class Noise:
         self._engine = SobolEngine(dim, scramble=True, seed=seed)
 
     def __call__(self, first: int, count: int, like: Tensor) -> Tensor:
-        """Return `count` vectors starting with number `first`, in the dtype and device of `like`."""
+        """Return `count` vectors from the `first` on, in the dtype and device of `like`."""
         if first < self._engine.num_generated:
             self._engine.reset()
         self._engine.fast_forward(first - self._engine.num_generated)
