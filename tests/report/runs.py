@@ -21,8 +21,19 @@ COLOUR = (
     GREY.expand(-1, 3, -1, -1) + torch.tensor([0, 5, 9], dtype=torch.uint8)[:, None, None]
 ) % 17
 SMALL = {
-    "mlp": {"latents": 3, "hidden": (8,), "context": 4, "flow_steps": 1, "flow_hidden": (8,)},
-    "resnet-vae": {"depths": (1, 1), "features": 4, "maps": 2, "flow_hidden": (4,)},
+    "mlp": {
+        "latents": 3,
+        "hidden_features": (8,),
+        "context": 4,
+        "flow_transforms": 1,
+        "flow_hidden_features": (8,),
+    },
+    "resnet-vae": {
+        "depths": (1, 1),
+        "feature_maps": 4,
+        "latent_maps": 2,
+        "flow_hidden_features": (4,),
+    },
 }
 METRICS = """step,model,split,loss,seconds,rate,skipped,bound,kl
 10,diagonal,train,101.0,1.5,800.0,0,,

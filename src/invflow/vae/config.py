@@ -25,12 +25,11 @@ NetworkName = Literal["mlp", "gated", "resnet", "resnet-vae"]
 OptimizerName = Literal["adamw", "adam", "adamax"]
 ScheduleName = Literal["cosine", "constant"]
 PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
-CompileName = Literal["auto", "always", "never"]
 
 #: The most numbers that an image may have.
 LARGEST = 2**26
 #: Settings of a "resnet-vae" alone.
-RESNET = ("depths", "features", "maps")
+RESNET = ("depths", "feature_maps", "latent_maps")
 Count = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -50,13 +49,13 @@ class Config(BaseModel):
         network: encoder and decoder, one of `networks.NETWORKS`; or "resnet-vae", with latent maps
             in every layer and a prior of its own.
         latents: number of latent features; not for "resnet-vae".
-        hidden: widths of the layers of an "mlp", maps of "gated" and "resnet"; None for their own.
+        hidden_features: widths of an "mlp", maps of "gated" and "resnet"; None for their own.
         context: size of the encoder's output; not for "resnet-vae".
         depths: layers of a "resnet-vae" at each resolution.
-        features: its feature maps.
-        maps: its latent maps in each layer.
-        flow_steps: number of flow steps; None for 4, in each layer of a "resnet-vae" 1.
-        flow_hidden: widths of the hidden layers of each step's network; None for one layer, of
+        feature_maps: its feature maps.
+        latent_maps: its latent maps in each layer.
+        flow_transforms: number of flow steps; None for 4, in each layer of a "resnet-vae" 1.
+        flow_hidden_features: widths of the hidden layers of each step's network; None for one, of
             128 units, in a "resnet-vae" of as many maps as it has features.
         beta: the weight of the divergence.
         warmup: steps over which that weight grows from 0; None for a third of all, at most 10,000,
@@ -67,8 +66,8 @@ class Config(BaseModel):
         learning_rate: the optimizer's at the start.
         schedule: of the learning rate, "cosine" or "constant".
         weight_decay: AdamW's; None for 0.1 with it, and 0 without.
-        average: decay of the weights' moving average, which is what is evaluated; 0 for none.
-        clip: largest norm of a gradient.
+        averaging_decay: decay of the moving average of the weights, which is evaluated; 0: none.
+        max_gradient_norm: largest norm of a gradient.
         steps: number of updates.
         batch_size: images per update.
         seed: of everything random.
@@ -77,8 +76,7 @@ class Config(BaseModel):
         accelerator: "cpu", "cuda" or "auto".
         devices: how many.
         precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the networks while they are trained: "always", "never", or
-            "auto" for where the steps are known to repay it, which for VAEs is nowhere as yet.
+        compile: whether to compile the networks while they are trained.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,13 +88,13 @@ class Config(BaseModel):
     prior: PriorName = "normal"
     network: NetworkName = "mlp"
     latents: Count = 16
-    hidden: tuple[Count, ...] | None = None
+    hidden_features: tuple[Count, ...] | None = None
     context: Count = 64
     depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (4,)
-    features: Count = 32
-    maps: Count = 8
-    flow_steps: Count | None = None
-    flow_hidden: tuple[Count, ...] | None = None
+    feature_maps: Count = 32
+    latent_maps: Count = 8
+    flow_transforms: Count | None = None
+    flow_hidden_features: tuple[Count, ...] | None = None
     beta: NotNegative = 1.0
     warmup: Annotated[int, Field(ge=0)] | None = None
     free_bits: NotNegative = 0.0
@@ -105,8 +103,8 @@ class Config(BaseModel):
     learning_rate: Positive = 1e-3
     schedule: ScheduleName = "cosine"
     weight_decay: NotNegative | None = None
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    clip: Positive = 50.0
+    averaging_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    max_gradient_norm: Positive = 50.0
     steps: Count = 6000
     batch_size: Count = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -115,13 +113,13 @@ class Config(BaseModel):
     accelerator: str = "cpu"
     devices: Count = 1
     precision: PrecisionName = "32-true"
-    compile: CompileName = "auto"
+    compile: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         """See that every setting that was changed goes with the network."""
         resnet = self.network == "resnet-vae"
-        for name in ("latents", "hidden", "context", "prior") if resnet else RESNET:
+        for name in ("latents", "hidden_features", "context", "prior") if resnet else RESNET:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} does not go with network {self.network!r}")
         if len(set(self.posteriors)) < len(self.posteriors):

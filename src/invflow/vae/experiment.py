@@ -108,7 +108,9 @@ def train(
     trained = {name: _Trained(model, aim) for name, model in models.items()}
     numbers = min(config.batch_size, len(levels)) * levels.shape[1]
     kind = f"vae, {config.network}"
-    repaid = compiling.worth(config.compile, kind, fabric.device.type, numbers, config.steps)
+    repaid = compiling.worth(
+        "always" if config.compile else "never", kind, fabric.device.type, numbers, config.steps
+    )
     parts = [part for model in models.values() for part in model.parts] if repaid else []
     seconds = training.fit(
         fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
@@ -179,8 +181,8 @@ def _settings(config: Config) -> training.Settings:
         learning_rate=config.learning_rate,
         schedule=config.schedule,
         weight_decay=decay,
-        average=config.average,
-        clip=config.clip,
+        average=config.averaging_decay,
+        clip=config.max_gradient_norm,
         seed=config.seed,
         evaluate_every=config.evaluate_every,
     )

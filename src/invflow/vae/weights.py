@@ -12,7 +12,16 @@ from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 
 #: The settings that are sizes of models.
-SIZES = {"latents", "hidden", "context", "depths", "features", "maps", "flow_steps", "flow_hidden"}
+SIZES = {
+    "latents",
+    "hidden_features",
+    "context",
+    "depths",
+    "feature_maps",
+    "latent_maps",
+    "flow_transforms",
+    "flow_hidden_features",
+}
 
 
 def loaded(config: Config, format: Format, state: Mapping[str, Tensor]) -> dict[str, LatentModel]:

@@ -15,7 +15,6 @@ from invflow.vae import POSTERIORS, experiment
 from invflow.vae.build import RESNET_POSTERIORS
 from invflow.vae.config import (
     BinarisationName,
-    CompileName,
     Config,
     LikelihoodName,
     NetworkName,
@@ -80,10 +79,10 @@ def command(
         _option("network", "Encoder and decoder; resnet-vae has latents in every layer.", "Model"),
     ] = None,
     latents: Annotated[int | None, _option("latents", "Latent features.", "Model")] = None,
-    hidden: Annotated[
+    hidden_features: Annotated[
         list[int] | None,
         _option(
-            "hidden",
+            "hidden_features",
             "Width of a hidden layer (mlp), or its maps; give it again for more layers.",
             "Model",
             default="the network's own",
@@ -92,14 +91,14 @@ def command(
     context: Annotated[
         int | None, _option("context", "Size of the encoder's output.", "Model")
     ] = None,
-    flow_steps: Annotated[
+    flow_transforms: Annotated[
         int | None,
-        _option("flow_steps", "Flow steps.", "Model", default="4; 1 in a resnet-vae's layer"),
+        _option("flow_transforms", "Flow steps.", "Model", default="4; 1 in a resnet-vae's layer"),
     ] = None,
-    flow_hidden: Annotated[
+    flow_hidden_features: Annotated[
         list[int] | None,
         _option(
-            "flow_hidden",
+            "flow_hidden_features",
             "Width of a hidden layer of each step's network; give it again for more layers.",
             "Model",
             default="128; in a resnet-vae its features",
@@ -114,11 +113,11 @@ def command(
             default="4",
         ),
     ] = None,
-    features: Annotated[
-        int | None, _option("features", "Feature maps of a resnet-vae.", "Model")
+    feature_maps: Annotated[
+        int | None, _option("feature_maps", "Feature maps of a resnet-vae.", "Model")
     ] = None,
-    maps: Annotated[
-        int | None, _option("maps", "Latent maps in each layer of a resnet-vae.", "Model")
+    latent_maps: Annotated[
+        int | None, _option("latent_maps", "Latent maps in each layer of a resnet-vae.", "Model")
     ] = None,
     beta: Annotated[float | None, _option("beta", "Weight of the divergence.", "Training")] = None,
     warmup: Annotated[
@@ -155,16 +154,16 @@ def command(
         float | None,
         _option("weight_decay", "AdamW's.", "Training", default="0.1 with adamw"),
     ] = None,
-    average: Annotated[
+    averaging_decay: Annotated[
         float | None,
         _option(
-            "average",
+            "averaging_decay",
             "Decay of the weights' moving average, which is then what is evaluated.",
             "Training",
         ),
     ] = None,
-    clip: Annotated[
-        float | None, _option("clip", "Largest norm of a gradient.", "Training")
+    max_gradient_norm: Annotated[
+        float | None, _option("max_gradient_norm", "Largest norm of a gradient.", "Training")
     ] = None,
     steps: Annotated[int | None, _option("steps", "Updates.", "Training")] = None,
     batch_size: Annotated[
@@ -187,10 +186,8 @@ def command(
         PrecisionName | None, _option("precision", "Of the arithmetic.", "Device")
     ] = None,
     compile: Annotated[
-        CompileName | None,
-        _option(
-            "compile", "Compile the networks: always or never; auto is never as yet.", "Device"
-        ),
+        bool | None,
+        _option("compile", "Compile the networks.", "Device"),
     ] = None,
 ) -> None:
     """Train VAEs with different posteriors side by side, and report how they compare.
@@ -207,13 +204,13 @@ def command(
         "prior": prior,
         "network": network,
         "latents": latents,
-        "hidden": hidden,
+        "hidden_features": hidden_features,
         "context": context,
-        "flow_steps": flow_steps,
-        "flow_hidden": flow_hidden,
+        "flow_transforms": flow_transforms,
+        "flow_hidden_features": flow_hidden_features,
         "depths": depths,
-        "features": features,
-        "maps": maps,
+        "feature_maps": feature_maps,
+        "latent_maps": latent_maps,
         "beta": beta,
         "warmup": warmup,
         "free_bits": free_bits,
@@ -222,8 +219,8 @@ def command(
         "learning_rate": learning_rate,
         "schedule": schedule,
         "weight_decay": weight_decay,
-        "average": average,
-        "clip": clip,
+        "averaging_decay": averaging_decay,
+        "max_gradient_norm": max_gradient_norm,
         "steps": steps,
         "batch_size": batch_size,
         "evaluate_every": evaluate_every,
