@@ -58,10 +58,10 @@ def _vae(posterior: str, prior: str = "normal") -> VAE:
         posterior,
         prior,
         latents=2,
-        hidden=(),
+        hidden_features=(),
         context=3,
-        flow_steps=2,
-        flow_hidden=(8,),
+        flow_transforms=2,
+        flow_hidden_features=(8,),
     )
     return perturbed(vae, scale=0.3)
 
@@ -109,9 +109,9 @@ def test_bounds_rise_with_the_number_of_samples() -> None:
         ({"warmup": -1}, ValueError, "warmup must be at least 0"),
         ({"warmup": 1.5}, TypeError, "warmup must be an integer"),
         ({"samples": 0}, ValueError, "samples must be at least 1"),
-        ({"samples": 2, "beta": 0.5}, ValueError, "samples must be 1 with a beta"),
-        ({"samples": 2, "warmup": 5}, ValueError, "samples must be 1 with a beta"),
-        ({"samples": 2, "free_bits": 0.1}, ValueError, "samples must be 1 with a beta"),
+        ({"samples": 2, "beta": 0.5}, ValueError, "samples must be 1 with beta"),
+        ({"samples": 2, "warmup": 5}, ValueError, "samples must be 1 with beta"),
+        ({"samples": 2, "free_bits": 0.1}, ValueError, "samples must be 1 with beta"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], error: type[Exception], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Layers with weight normalisation, and their data-dependent start."""
+"""Layers with weight normalisation, and their data-dependent initialisation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 
 class WeightNorm(nn.Module, ABC):
-    r"""A linear map whose weights have a length and a direction of their own for each output.
+    r"""A linear map whose weights are split into a length and a direction for each output.
 
     $$w_k = g_k\, v_k / \|v_k\|$$
 
     Args:
-        shape: of the weights.
-        axis: which axis of them counts the outputs k.
-        channel: which axis of the map's value counts them.
-        gain: the initial g of outputs of standard deviation one, for independent inputs of that.
-        scale: the outputs' standard deviation where they start.
+        shape: shape of the weights.
+        axis: the axis of the weights that indexes the outputs k.
+        channel: the axis of the map's value that indexes the outputs.
+        gain: initial g at which independent unit-variance inputs give unit-variance outputs.
+        scale: initial standard deviation of the outputs.
 
     References:
         Salimans and Kingma 2016, arXiv 1602.07868.
@@ -42,7 +42,7 @@ class WeightNorm(nn.Module, ABC):
 
     @property
     def weight(self) -> Tensor:
-        """The weights, in the shape of v."""
+        """The weights, with the shape of v."""
         length = torch.linalg.vector_norm(self.v, dim=self._inputs, keepdim=True)
         return self.v * (self.g.view_as(length) / length)
 
@@ -55,9 +55,9 @@ class WeightNormLinear(WeightNorm):
     """A fully connected layer with weight normalisation.
 
     Args:
-        inputs: how many numbers it reads.
-        outputs: how many it gives.
-        scale: the standard deviation of each where it starts.
+        inputs: number of inputs.
+        outputs: number of outputs.
+        scale: initial standard deviation of each output.
 
     Example:
         >>> import torch
@@ -81,12 +81,12 @@ class WeightNormConv2d(WeightNorm):
     """A convolution with weight normalisation.
 
     Args:
-        inputs: how many maps it reads.
-        outputs: how many it gives.
+        inputs: number of input maps.
+        outputs: number of output maps.
         kernel_size: height and width of the kernel.
         stride: as for `torch.nn.Conv2d`.
         padding: as for `torch.nn.Conv2d`.
-        scale: the standard deviation of each map where it starts.
+        scale: initial standard deviation of each output map.
 
     Example:
         >>> import torch
@@ -117,13 +117,13 @@ class WeightNormConvTranspose2d(WeightNorm):
     """A transposed convolution with weight normalisation.
 
     Args:
-        inputs: how many maps it reads.
-        outputs: how many it gives.
+        inputs: number of input maps.
+        outputs: number of output maps.
         kernel_size: height and width of the kernel.
         stride: as for `torch.nn.ConvTranspose2d`.
         padding: as for `torch.nn.ConvTranspose2d`.
         output_padding: as for `torch.nn.ConvTranspose2d`.
-        scale: the standard deviation of each map where it starts.
+        scale: initial standard deviation of each output map.
 
     Example:
         >>> import torch
@@ -143,7 +143,7 @@ class WeightNormConvTranspose2d(WeightNorm):
         *,
         scale: float = 1.0,
     ) -> None:
-        # A pixel sees one tap of the kernel in stride x stride.
+        # Each output pixel reads one in stride x stride of the kernel's taps.
         super().__init__((inputs, outputs, kernel_size, kernel_size), 1, -3, float(stride), scale)
         self.stride = stride
         self.padding = padding
@@ -158,19 +158,19 @@ class WeightNormConvTranspose2d(WeightNorm):
 
 @contextmanager
 def starting(module: nn.Module) -> Generator[None]:
-    """Let the weight-normalised layers of a module start from the data that flow through it.
+    """Initialise the weight-normalised layers of a module from the data that pass through it.
 
-    Inside, each of them, as it is called, sets its g and bias so that each of its outputs has mean
-    zero and standard deviation `scale` over the batch (and over space), and passes these on. An
-    output that is constant in that batch keeps its g and is centred; one with a NaN or infinity
-    keeps both. Nothing random is done, and no gradients are recorded. Outside, the layers do not
-    look at data, and what was set is saved as the parameters that it is.
+    Inside the block, each layer that is called sets its g and bias so that each of its outputs has
+    mean zero and standard deviation `scale` over the batch (and over space), and returns these
+    outputs. An output that is constant in the batch is centred and keeps its g; one with a NaN or
+    infinity keeps both. No random numbers are used and no gradients are recorded. Outside the block
+    the layers do not depend on the batch.
 
-    Call the module itself, not what `torch.compile` makes of it; and in every process with the
-    same batch.
+    Call the module itself, not its compiled version, and call it with the same batch in every
+    process.
 
     Args:
-        module: whose layers.
+        module: the module whose layers are initialised.
 
     References:
         Salimans and Kingma 2016, arXiv 1602.07868, section 3.
