@@ -27,7 +27,7 @@ class Objective:
         warmup: number of steps over which the weight grows linearly from 0 to `beta`; 0: none.
         free_bits: $\lambda$, nats of KL divergence in each group of latents that cost nothing;
             0: none. With several devices, each averages over its own part of the batch.
-        samples: number of samples of the importance-weighted bound; 1: the evidence lower bound.
+        train_samples: number of samples of the importance-weighted bound; 1: the evidence lower bound.
             With more than 1 there is no KL term, so beta, warmup and free_bits must keep their
             defaults.
 
@@ -50,7 +50,7 @@ class Objective:
     beta: float = 1.0
     warmup: int = 0
     free_bits: float = 0.0
-    samples: int = 1
+    train_samples: int = 1
 
     def __post_init__(self) -> None:
         for name in ("beta", "free_bits"):
@@ -59,10 +59,12 @@ class Objective:
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
         _checks.settle(self, warmup=_checks.positive_integer("warmup", self.warmup, minimum=0))
-        _checks.settle(self, samples=_checks.positive_integer("samples", self.samples))
-        if self.samples > 1 and (self.beta, self.warmup, self.free_bits) != (1.0, 0, 0.0):
+        _checks.settle(
+            self, train_samples=_checks.positive_integer("train_samples", self.train_samples)
+        )
+        if self.train_samples > 1 and (self.beta, self.warmup, self.free_bits) != (1.0, 0, 0.0):
             raise ValueError(
-                f"samples must be 1 with beta, warmup or free_bits, got {self.samples}"
+                f"train_samples must be 1 with beta, warmup or free_bits, got {self.train_samples}"
             )
 
     @property
@@ -96,6 +98,6 @@ class Objective:
             step: number of the step, counted from 1.
             generator: random numbers; torch's own by default.
         """
-        if self.samples > 1:
-            return -model.importance_bound(x, self.samples, generator).mean()
+        if self.train_samples > 1:
+            return -model.importance_bound(x, self.train_samples, generator).mean()
         return self.amended(model(x, generator), step)
