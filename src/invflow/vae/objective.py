@@ -27,13 +27,13 @@ class Objective:
         warmup: number of steps over which the weight grows linearly from 0 to `beta`; 0: none.
         free_bits: $\lambda$, nats of KL divergence in each group of latents that cost nothing;
             0: none. With several devices, each averages over its own part of the batch.
-        train_samples: number of samples of the importance-weighted bound; 1: the evidence lower bound.
-            With more than 1 there is no KL term, so beta, warmup and free_bits must keep their
-            defaults.
+        train_samples: number of samples of the importance-weighted bound; 1: the evidence lower
+            bound. With more than 1 there is no KL term, so beta, warmup and free_bits must keep
+            their defaults.
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range, or cannot be combined with `samples`.
+        ValueError: if an argument is out of range, or cannot be combined with `train_samples`.
 
     References:
         Free bits: Kingma et al. 2016, arXiv 1606.04934, appendix C.8; warm-up: Bowman et al. 2016,
