@@ -75,8 +75,7 @@ def score(
 
     Raises:
         TypeError: if a count is not an integer.
-        ValueError: if there are no images, their shape or levels do not fit, or a count is out of
-            range.
+        ValueError: if `levels` is empty or does not fit the model, or a count is out of range.
     """
     if levels.dim() < 2 or not len(levels):
         raise ValueError(f"levels must hold at least one image, got shape {tuple(levels.shape)}")
@@ -135,8 +134,7 @@ def spread(
 
     Raises:
         TypeError: if a count is not an integer, or the dtype of `x` is not the model's.
-        ValueError: if there are no observations, their shape does not fit, or a count is out of
-            range.
+        ValueError: if `x` is empty or does not fit the model, or a count is out of range.
     """
     if not len(x):
         raise ValueError(f"x must hold at least one observation, got shape {tuple(x.shape)}")

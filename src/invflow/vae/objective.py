@@ -28,8 +28,8 @@ class Objective:
         free_bits: $\lambda$, nats of KL divergence in each group of latents that cost nothing;
             0: none. With several devices, each averages over its own part of the batch.
         train_samples: number of samples of the importance-weighted bound; 1: the evidence lower
-            bound. With more than 1 there is no KL term, so beta, warmup and free_bits must keep
-            their defaults.
+            bound. With more than 1 the bound has no KL term, so beta, warmup and free_bits must
+            keep their defaults.
 
     Raises:
         TypeError: if an argument has the wrong type.

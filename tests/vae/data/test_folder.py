@@ -223,7 +223,7 @@ def _postscript(path: Path) -> None:
         ),
         (
             lambda path: [file.unlink() for file in path.glob("*.png")],
-            r"holds no image files \(.bmp ",
+            r"has no image files \(.bmp ",
         ),
         (
             lambda path: [file.unlink() for file in list(path.glob("*.png"))[1:]],
@@ -231,7 +231,7 @@ def _postscript(path: Path) -> None:
         ),
         (
             lambda path: [(path / part).mkdir() for part in ("train", "test")],
-            "part 'test' of .* holds no im",
+            "part 'test' of .* has no im",
         ),
     ],
 )

@@ -175,7 +175,7 @@ def test_what_is_not_a_file(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match=f"{name} is a broken link"):
             data.load(str(tmp_path / name))
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(ValueError, match=r"folder\.npz holds no image files"):
+    with pytest.raises(ValueError, match=r"folder\.npz has no image files"):
         data.load(str(tmp_path / "folder.npz"))
 
 

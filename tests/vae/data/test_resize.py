@@ -28,7 +28,7 @@ def _waves(height: int, width: int, x: float, y: float) -> np.ndarray:
 def test_smooth_images_are_the_same_at_another_size(height: int, width: int) -> None:
     found = resized(_waves(height, width, 4.0, 3.0), 16, 256)
     assert found.shape == (1, 16, 16)
-    inner = np.s_[:, 2:-2, 2:-2]  # at the edges nothing is known of what lies beyond
+    inner = np.s_[:, 2:-2, 2:-2]  # what lies beyond the edges is unknown
     off = np.abs(found[inner].astype(int) - _waves(16, 16, 4.0, 3.0)[inner].astype(int))
     assert off.max() <= 3
 

@@ -37,7 +37,7 @@ def read(path: Path, size: int | None = None) -> Source:
 
     Raises:
         ImportError: if there is a `size` but no Pillow.
-        ValueError: if the file cannot be read, or holds no images, images of different sizes or
+        ValueError: if the file cannot be read, has no images, or holds images of different sizes or
             kinds, or values that are NaN, infinite or out of range.
     """
     arrays = stored.arrays(path)

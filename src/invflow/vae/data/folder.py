@@ -49,7 +49,7 @@ def read(folder: Path, size: int | None = None) -> Source:
     Raises:
         ImportError: if Pillow is not installed.
         OSError: if a folder cannot be read.
-        ValueError: if there are no images, or they differ in size; if one cannot be read, has more
+        ValueError: if the folder has no images, or they differ in size; if one cannot be read, has more
             than 8 bits per channel or transparent pixels; if it is not clear whether subfolders are
             parts, or there is a test part but no training part.
     """
@@ -187,7 +187,7 @@ def _pictures(
     for part, paths in files.items():
         if not paths:
             where = folder if len(files) == 1 else f"the part {part!r} of {folder}"
-            raise ValueError(f"{where} holds no image files ({' '.join(SUFFIXES)})")
+            raise ValueError(f"{where} has no image files ({' '.join(SUFFIXES)})")
         for path in paths:
             read = picture.read(path)
             if size is not None:

@@ -68,7 +68,7 @@ class Source:
     """Images in a file, a folder or a download.
 
     Attributes:
-        train: levels, (count, channels, height, width); all images if there is no test part.
+        train: levels, (count, channels, height, width); all images where a test part is missing.
         levels: number of levels of a channel.
         likelihood: name of the likelihood that suits the levels.
         validation: levels of the validation images, or None.

@@ -166,8 +166,8 @@ class BottomUpLayer(ResidualLayer):
 
     $$q(z|h_u) = \mathrm{IAF}\big(N(\mu_u, \sigma_u);\ c_u\big)$$
 
-    The latents above depend on z, and the prior of z depends on them. Given them, z is no longer a
-    draw from q, so the bound uses the log ratio even where both distributions are Gaussian. Takes
+    The latents above depend on z, and the prior of z depends on them. Given them, z does not
+    follow q any more, so the bound uses the log ratio even where both distributions are Gaussian. Takes
     the arguments of `ResidualLayer`.
     """
 

@@ -102,7 +102,7 @@ class MapPosterior(nn.Module):
 
         Args:
             normal: the distribution of z_0, (n, *shape).
-            context: (n, context, height, width); None if there are no transforms.
+            context: (n, context, height, width); None without transforms.
             noise: standard normal, (n, *shape).
 
         Returns:
