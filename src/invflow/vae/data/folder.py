@@ -49,9 +49,9 @@ def read(folder: Path, size: int | None = None) -> Source:
     Raises:
         ImportError: if Pillow is not installed.
         OSError: if a folder cannot be read.
-        ValueError: if the folder has no images, or they differ in size; if one cannot be read, has more
-            than 8 bits per channel or transparent pixels; if it is not clear whether subfolders are
-            parts, or there is a test part but no training part.
+        ValueError: if the folder has no images, or they differ in size; if one cannot be read, has
+            more than 8 bits per channel or transparent pixels; if it is not clear whether
+            subfolders are parts, or there is a test part but no training part.
     """
     places = _places(folder)
     found = {part: _found(place) for part, place in places.items()}

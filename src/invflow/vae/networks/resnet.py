@@ -32,7 +32,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invflow.vae.networks.maps import Shape, Size, ToPixels, output_padding, sizes
+from invflow.vae.networks.maps import Shape, Size, ToPixels, sizes
 from invflow.vae.networks.weightnorm import (
     WeightNormConv2d,
     WeightNormConvTranspose2d,
@@ -56,7 +56,7 @@ class Block(nn.Module):
         super().__init__()
         self.skip = skip
         self.first = first
-        self.second = WeightNormConv2d(maps, maps, 3, padding=1, scale=SMALL)
+        self.second = WeightNormConv2d(maps, maps, 3, scale=SMALL)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return maps y of maps `h`."""
@@ -106,7 +106,7 @@ def decoder(
         nn.ELU(),
         nn.Unflatten(1, (maps[0], height, width)),
         *_spaced(ups, maps),
-        WeightNormConv2d(maps[-1], shape[0] * outputs, 3, padding=1, scale=SMALL),
+        WeightNormConv2d(maps[-1], shape[0] * outputs, 3, scale=SMALL),
         ToPixels(shape[0]),
     )
 
@@ -118,19 +118,18 @@ def _spaced(blocks: Sequence[Block], maps: Sequence[int]) -> list[Block]:
 
 
 def _same(maps: int) -> Block:
-    return Block(nn.Identity(), WeightNormConv2d(maps, maps, 3, padding=1), maps)
+    return Block(nn.Identity(), WeightNormConv2d(maps, maps, 3), maps)
 
 
 def _down(inputs: int, maps: int) -> Block:
     def convolution() -> nn.Module:
-        return WeightNormConv2d(inputs, maps, 3, stride=2, padding=1)
+        return WeightNormConv2d(inputs, maps, 3, stride=2)
 
     return Block(convolution(), convolution(), maps)
 
 
 def _up(inputs: int, maps: int, size: Size) -> Block:
     def convolution() -> nn.Module:
-        padding = output_padding(size, 2)
-        return WeightNormConvTranspose2d(inputs, maps, 3, 2, 1, output_padding=padding)
+        return WeightNormConvTranspose2d(inputs, maps, 3, 2, size)
 
     return Block(convolution(), convolution(), maps)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invflow.vae.networks.maps import Size, output_padding
+
 
 class WeightNorm(nn.Module, ABC):
     r"""A linear map whose weights are split into a length and a direction for each output.
@@ -78,19 +80,18 @@ class WeightNormLinear(WeightNorm):
 
 
 class WeightNormConv2d(WeightNorm):
-    """A convolution with weight normalisation.
+    """A convolution with weight normalisation, padded by half of its odd kernel.
 
     Args:
         inputs: number of input maps.
         outputs: number of output maps.
-        kernel_size: height and width of the kernel.
-        stride: as for `torch.nn.Conv2d`.
-        padding: as for `torch.nn.Conv2d`.
+        kernel_size: height and width of the kernel, odd.
+        stride: stride s, which maps height and width n to ceil(n / s).
         scale: initial standard deviation of each output map.
 
     Example:
         >>> import torch
-        >>> WeightNormConv2d(1, 4, 3, stride=2, padding=1)(torch.randn(5, 1, 7, 8)).shape
+        >>> WeightNormConv2d(1, 4, 3, stride=2)(torch.randn(5, 1, 7, 8)).shape
         torch.Size([5, 4, 4, 4])
     """
 
@@ -100,13 +101,12 @@ class WeightNormConv2d(WeightNorm):
         outputs: int,
         kernel_size: int,
         stride: int = 1,
-        padding: int = 0,
         *,
         scale: float = 1.0,
     ) -> None:
         super().__init__((outputs, inputs, kernel_size, kernel_size), 0, -3, 1.0, scale)
         self.stride = stride
-        self.padding = padding
+        self.padding = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (batch, outputs, height, width) of `x`, (batch, inputs, height, width)."""
@@ -114,20 +114,19 @@ class WeightNormConv2d(WeightNorm):
 
 
 class WeightNormConvTranspose2d(WeightNorm):
-    """A transposed convolution with weight normalisation.
+    """A transposed convolution with weight normalisation, which undoes a convolution's stride.
 
     Args:
         inputs: number of input maps.
         outputs: number of output maps.
-        kernel_size: height and width of the kernel.
-        stride: as for `torch.nn.ConvTranspose2d`.
-        padding: as for `torch.nn.ConvTranspose2d`.
-        output_padding: as for `torch.nn.ConvTranspose2d`.
+        kernel_size: height and width of the kernel, odd.
+        stride: stride of the convolution.
+        size: height and width of its input, which are those of this layer's output.
         scale: initial standard deviation of each output map.
 
     Example:
         >>> import torch
-        >>> layer = WeightNormConvTranspose2d(4, 1, 3, stride=2, padding=1, output_padding=(0, 1))
+        >>> layer = WeightNormConvTranspose2d(4, 1, 3, stride=2, size=(7, 8))
         >>> layer(torch.randn(5, 4, 4, 4)).shape
         torch.Size([5, 1, 7, 8])
     """
@@ -137,17 +136,16 @@ class WeightNormConvTranspose2d(WeightNorm):
         inputs: int,
         outputs: int,
         kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        output_padding: tuple[int, int] = (0, 0),
+        stride: int,
+        size: Size,
         *,
         scale: float = 1.0,
     ) -> None:
         # Each output pixel reads one in stride x stride of the kernel's taps.
         super().__init__((inputs, outputs, kernel_size, kernel_size), 1, -3, float(stride), scale)
         self.stride = stride
-        self.padding = padding
-        self.output_padding = output_padding
+        self.padding = kernel_size // 2
+        self.output_padding = output_padding(size, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (batch, outputs, height, width) of `x`, (batch, inputs, height, width)."""

@@ -167,8 +167,8 @@ class BottomUpLayer(ResidualLayer):
     $$q(z|h_u) = \mathrm{IAF}\big(N(\mu_u, \sigma_u);\ c_u\big)$$
 
     The latents above depend on z, and the prior of z depends on them. Given them, z does not
-    follow q any more, so the bound uses the log ratio even where both distributions are Gaussian. Takes
-    the arguments of `ResidualLayer`.
+    follow q any more, so the bound uses the log ratio even where both distributions are Gaussian.
+    Takes the arguments of `ResidualLayer`.
     """
 
     upwards = True
@@ -195,7 +195,7 @@ def repeated(values: Tensor, rows: int) -> Tensor:
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, scale: float = 1.0) -> nn.Module:
-    return WeightNormConv2d(inputs, outputs, 3, stride=stride, padding=1, scale=scale)
+    return WeightNormConv2d(inputs, outputs, 3, stride, scale=scale)
 
 
 def _resized(values: Tensor, size: tuple[int, ...]) -> Tensor:

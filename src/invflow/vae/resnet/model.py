@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.likelihood import Likelihood
-from invflow.vae.networks.maps import ToPixels, output_padding
+from invflow.vae.networks.maps import ToPixels
 from invflow.vae.networks.maps import sizes as image_sizes
 from invflow.vae.networks.weightnorm import WeightNormConv2d, WeightNormConvTranspose2d
 from invflow.vae.resnet.layer import BottomUpLayer, Latent, ResidualLayer, TopDownLayer
@@ -103,15 +103,14 @@ class ResNetVAE(LatentModel):
             )
             for place, (below, size) in enumerate(pairwise(sizes), start=1)
         )
-        self.stem = WeightNormConv2d(self.shape[0], feature_maps, 5, stride=2, padding=2)
+        self.stem = WeightNormConv2d(self.shape[0], feature_maps, 5, stride=2)
         self.top = nn.Parameter(torch.zeros(feature_maps))
         self.head = WeightNormConvTranspose2d(
             feature_maps,
             self.shape[0] * self.likelihood.outputs,
             5,
             stride=2,
-            padding=2,
-            output_padding=output_padding(self.shape[1:], 2),
+            size=self.shape[1:],
             scale=0.1,
         )
         self.to_pixels = ToPixels(self.shape[0])
