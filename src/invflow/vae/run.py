@@ -102,7 +102,8 @@ def read(config: Config, path: Path | None = None) -> Images:
     Raises:
         ValueError: as `data.load`; or if binarisation is fixed and the likelihood not Bernoulli.
     """
-    images = load_images(config.data if path is None else str(path), config.likelihood)
+    what = config.data if path is None else str(path)
+    images = load_images(what, config.likelihood, config.size)
     if config.binarisation == "dynamic":
         return images
     if images.likelihood != "bernoulli":

@@ -73,12 +73,12 @@ def test_posteriors_beside_it_do_not_matter(tmp_path: Path) -> None:
 def test_settings_that_differ(tmp_path: Path) -> None:
     made = {
         "a": _run(tmp_path / "a"),
-        "b": _run(tmp_path / "b", hidden=None, likelihood="bernoulli", steps=5),
+        "b": _run(tmp_path / "b", hidden_features=None, likelihood="bernoulli", steps=5),
     }
     assert tables.settings(made) == [
         ("setting", "a", "b"),
         ("likelihood", "logistic", "bernoulli"),
-        ("hidden", "8", "default"),
+        ("hidden_features", "8", "default"),
         ("steps", "6000", "5"),
     ]
     assert tables.settings({"a": made["a"]}) == []
