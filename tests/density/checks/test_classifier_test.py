@@ -89,7 +89,7 @@ def test_a_changed_column_is_found_and_named(change: Any) -> None:
     found = classifier_test(x, change(y), names=["a", "b", "c"])
     assert found.p_value < 1e-3
     assert max(found.columns, key=lambda name: found.columns[name]) == "b"
-    assert "fall of the AUC without a column: b (" in str(found)
+    assert "AUC lost without a column: b (" in str(found)
 
 
 def test_a_changed_dependence_is_found() -> None:

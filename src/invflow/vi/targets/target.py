@@ -14,30 +14,8 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._log_density import checked
 from invflow.vi.targets import supports
-
-
-class BadTarget(ValueError):  # noqa: N818, what is bad is the target, not a point
-    """What a target gives is wrong everywhere: no single point is to blame."""
-
-
-def checked(value: object, batch: Size) -> Tensor:
-    """Return a log density if it is one of `batch` vectors.
-
-    Raises:
-        TypeError: no tensor, or one of an integer dtype.
-        ValueError: another shape.
-    """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"log_density must return a tensor, got {type(value).__name__}")
-    if not value.is_floating_point():
-        raise TypeError(f"log_density must return floating-point numbers, got {value.dtype}")
-    if value.shape != batch:
-        raise BadTarget(
-            f"log_density must return shape {tuple(batch)} for a batch of that shape, one number "
-            f"for each vector, got {tuple(value.shape)}: does a sum run over the batch?"
-        )
-    return value
 
 
 class Target(ABC):

@@ -18,8 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from invflow._log_density import BadTarget
 from invflow.vi.targets.density import Density
-from invflow.vi.targets.target import BadTarget
 from invflow.vi.trust.importance import CHUNK
 from invflow.vi.trust.probe import names
 
