@@ -203,7 +203,7 @@ def test_rows_with_gaps_are_left_out_of_two_sample_tests() -> None:
 def test_only_some_of_many_rows_are_compared(
     fitted: FlowDensity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invflow.density.assess.ROWS", 30)
+    monkeypatch.setattr("invflow.density.assess.COMPARED_ROWS", 30)
     found = assess(fitted, Frame(_of_x(100)))
     assert (found.rows, found.compared) == (100, 30)
 

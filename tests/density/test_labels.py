@@ -95,7 +95,7 @@ def test_scored_columns_are_found_by_label(numbered: FlowDensity) -> None:
     np.testing.assert_array_equal(numbered.score_samples(Frame(frame[[2, 3, 1]])), scores)
     np.testing.assert_array_equal(numbered.score_samples(ROWS), scores)
     for change, message in {
-        (1, 2): "the table lacks the column 3",
+        (1, 2): "the table does not have the column 3",
         (1, 2, 3, 4): "the table has the column 4, which was not there in training",
         (0, 1, 2): "the table has the column 0, which was not there in training",
         ("1", "2", "3"): "the table has the column '1', which was not there in training",

@@ -14,7 +14,6 @@ except ImportError as error:
 KindName = Literal["continuous", "integer", "categorical"]
 MissingName = Literal["refuse", "marginalise"]
 PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
-CompileName = Literal["auto", "always", "never"]
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -43,7 +42,7 @@ class Config(BaseModel):
         test_fraction: share of the rows that the density is judged by, and never learns from.
         accelerator: "cpu", "cuda" or "auto".
         precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the flow while it is trained: "auto", "always" or "never".
+        compile: whether to compile the flow while it is trained.
         seed: of everything random.
     """
 
@@ -67,5 +66,5 @@ class Config(BaseModel):
     test_fraction: Share = 0.1
     accelerator: str = "cpu"
     precision: PrecisionName = "32-true"
-    compile: CompileName = "auto"
+    compile: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -48,7 +48,7 @@ def test_the_statistic_against_its_definition() -> None:
 
 
 def test_the_p_value_counts_permutations() -> None:
-    """Every membership of 3 + 2 rows is equally likely: the exact p-value is a fraction of all ten."""
+    """All ten memberships of 3 + 2 rows are equally likely, which gives the exact p-value."""
     x, y = np.array([[0.0], [0.7], [1.0]]), np.array([[2.5], [4.0]])
     found = two_sample(x, y, permutations=4999)
     # The observed one is the most extreme of ten; ten are all there are.
@@ -140,10 +140,14 @@ def test_constant_columns_say_nothing() -> None:
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"x": normal(9)}, ValueError, r"x must have shape \(rows, columns\)"),
-    ({"y": normal(1, 2)}, ValueError, r"y must have shape .* two rows or more, got \(1, 2\)"),
+    ({"y": normal(1, 2)}, ValueError, r"y must have shape .* at least two rows, got \(1, 2\)"),
     ({"y": normal(9, 3)}, ValueError, "y must have as many columns as x, 2, got 3"),
-    ({"x": [[NAN, 1.0], [0.0, NAN]]}, ValueError, r"x must hold .* 2 missing \(NaN\), the first"),
-    ({"y": [[INF, 1.0], [0.0, 1.0]]}, ValueError, "y must hold finite .* row 0, column 0"),
+    (
+        {"x": [[NAN, 1.0], [0.0, NAN]]},
+        ValueError,
+        r"x must contain .* 2 missing \(NaN\), the first",
+    ),
+    ({"y": [[INF, 1.0], [0.0, 1.0]]}, ValueError, "y must contain finite .* row 0, column 0"),
     ({"x": [["a", "b"], ["c", "d"]]}, TypeError, "x must be an array of numbers"),
     ({"x": [[1.0, 2.0], [3.0]]}, TypeError, "x must be an array of numbers"),
     ({"permutations": 3}, ValueError, "permutations must be at least 19"),

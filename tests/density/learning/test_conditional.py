@@ -178,7 +178,7 @@ def test_nothing_is_drawn_given_the_impossible(model: TableDensity) -> None:
 
 def test_a_row_does_not_depend_on_the_others(model: TableDensity) -> None:
     x = torch.tensor(PATTERNS * 40, dtype=torch.float64)
-    assert len(x) > conditional.AT_ONCE / conditional.CANDIDATES
+    assert len(x) > conditional.ROWS_AT_ONCE
     found = conditional.log_prob(model, imputer(model), x, none(x))
     alone = conditional.log_prob(model, imputer(model), x[2:3], none(x[2:3]))
     torch.testing.assert_close(found[2::5], alone.expand(40), rtol=1e-10, atol=1e-10)

@@ -52,7 +52,8 @@ class ClassifierTest:
     def __str__(self) -> str:
         numbers = (
             f"(classifier test, AUC {self.statistic:.3f}, 0.5 ± {self.standard_error:.3f} "
-            f"expected without a difference, p {self.p_value:.2g}, {self.rows[0]} and {self.rows[1]} rows)"
+            f"expected without a difference, p {self.p_value:.2g}, {self.rows[0]} and "
+            f"{self.rows[1]} rows)"
         )
         if self.p_value > self.level:
             return f"no difference found {numbers}"

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._extra import required
 from invflow._uniformity import Uniformity, holm, uniformity
 
 if TYPE_CHECKING:
@@ -111,18 +112,15 @@ def calibrate(
     """
     simulations = _checks.positive_integer("simulations", simulations, minimum=20)
     draws = _checks.positive_integer("draws", draws, minimum=9)
-    try:
-        import scipy.stats  # noqa: F401, missed before the simulations, not after
-        from pandas import DataFrame
-    except ImportError as error:
-        raise ImportError('calibrate needs pandas and SciPy: pip install "invflow[vi]"') from error
+    required("scipy.stats", "vi")  # before the simulations, not after them
+    pandas = required("pandas", "vi")
     seed = _checks.positive_integer("seed", seed, minimum=0)
     generator = torch.Generator().manual_seed(seed)
     rows: list[dict[str, int]] = []
     for _ in range(simulations):
         parameters, data = simulate(generator)
         rows.append(_ranks(parameters, fit(data).draws(draws), draws, generator))
-    ranks = DataFrame(rows)
+    ranks = pandas.DataFrame(rows)
     # A rank of exact draws, spread over its part of the unit interval, is uniform there.
     within = np.random.default_rng(seed).random(ranks.shape)
     u = (ranks.to_numpy() + within) / (draws + 1)

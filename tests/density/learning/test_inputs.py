@@ -22,7 +22,10 @@ ROWS = np.random.default_rng(3).normal(size=(120, 2)) @ [[1.0, 0.4], [0.0, 2.0]]
         (lambda t: t.assign(more=1), "(?s)feature names should match.*- more"),
         (lambda t: t[t.columns[::-1]], "(?s)feature names should match.*same order"),
         (lambda t: t.head(0), "the table has no rows"),
-        (lambda t: t.assign(x="text"), "column 'x' holds no numbers but values like 'text'"),
+        (
+            lambda t: t.assign(x="text"),
+            "column 'x' has values that are not numbers, such as 'text'",
+        ),
         (lambda t: t.assign(x=np.inf), "column 'x' holds inf in row 0"),
         (lambda t: t.assign(n=t["n"] + 0.5), "column 'n' held whole numbers in training"),
         (lambda t: t.assign(x=pd.Timestamp("2020-01-01")), "column 'x' holds no numbers"),
