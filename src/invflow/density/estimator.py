@@ -67,8 +67,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             that do. There is one each epoch, and one in 50 to 500 steps.
         accelerator: "cpu", "cuda", "auto", ... as Lightning Fabric knows them.
         precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the flow with `torch.compile` while it is trained: "always",
-            "never", or "auto" for where `steps` are known to repay it.
+        compile: whether to compile the flow with `torch.compile` while it is trained.
         progress: whether to show a progress bar.
         random_state: seed of everything random.
 
@@ -111,7 +110,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         patience: int = 10,
         accelerator: str = "cpu",
         precision: str = "32-true",
-        compile: str = "auto",
+        compile: bool = False,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:

@@ -93,7 +93,7 @@ def build(config: Config) -> FlowDensity:
         patience=config.patience,
         accelerator=config.accelerator,
         precision=config.precision,
-        compile=config.compile,
+        compile=config.compile == "always",
         random_state=config.seed,
     )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from invflow import _checks, training
 from invflow._checks import plain
 from invflow.density.learning import maximum_likelihood
-from invflow.training import compiling
 
 if TYPE_CHECKING:
     from invflow.density.estimator import FlowDensity
@@ -31,7 +30,6 @@ def settings(density: FlowDensity, rows: int, seed: int) -> training.Settings:
     Raises:
         TypeError, ValueError: an argument out of range, or of the wrong type.
     """
-    _checks.choice("compile", density.compile, compiling.CHOICES)
     return maximum_likelihood.settings(
         rows,
         seed,

@@ -14,7 +14,7 @@ from invflow import _checks, training
 from invflow.density.learning.imputer import Imputer, hide
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Rows
-from invflow.training import compiling, metrics
+from invflow.training import metrics
 from invflow.training.batches import generator
 
 NAME = "density"
@@ -102,8 +102,8 @@ def settings(
         learning_rate=learning_rate,
         schedule="cosine",
         weight_decay=0.0,
-        average=0.0,
-        clip=10.0,
+        averaging_decay=0.0,
+        max_gradient_norm=10.0,
         seed=seed,
         evaluate_every=min(steps, max(50, min(epoch, 500))),
         patience=patience,
@@ -119,7 +119,7 @@ def fit(
     fabric: Any,
     directory: Path | None = None,
     report: Report = lambda step, line: None,
-    compile: str = "auto",
+    compile: bool = False,
 ) -> list[tuple[int, float]]:
     """Train in place, and leave what did best on the rows set aside.
 
@@ -132,7 +132,7 @@ def fit(
         fabric: where to train.
         directory: as for `training.fit`.
         report: told of every step.
-        compile: whether to compile the density, as for `worth`.
+        compile: whether to compile the density while it is trained.
 
     Returns:
         Mean log densities of the validation rows: step, and nats per row; where there is a
@@ -140,7 +140,7 @@ def fit(
 
     Raises:
         ValueError: a damaged checkpoint, or one of another run, or batches that the devices cannot
-            share evenly, or an unknown `compile`.
+            share evenly.
         FloatingPointError: the training diverges.
     """
     curve: list[tuple[int, float]] = []
@@ -162,8 +162,6 @@ def fit(
         return {"loss": -bound, "bound": bound}
 
     whole = Trained(model, imputer)
-    numbers = min(settings.batch_size, len(train)) * model.flow.features
-    repaid = compiling.worth(compile, _kind(model), fabric.device.type, numbers, settings.steps)
     training.fit(
         fabric,
         {NAME: whole},
@@ -173,17 +171,9 @@ def fit(
         settings,
         directory,
         report,
-        parts=[model] if repaid else [],
+        parts=[model] if compile else [],
     )
     return curve if directory is None else _recorded(directory)
-
-
-def _kind(model: TableDensity) -> str:
-    """Return what compiling repays by: the flow's name, conditioner and univariate map."""
-    flow = model.flow
-    parts = [flow.config[key] for key in ("conditioner", "univariate") if key in flow.config]
-    names = [part if isinstance(part, str) else str(part["name"]) for part in parts]
-    return ", ".join([str(flow.name), *names])
 
 
 def _recorded(directory: Path) -> list[tuple[int, float]]:
