@@ -22,6 +22,7 @@ from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.training.batches import generator
+from invflow.training.progress import progress
 
 try:
     import pandas as pd
@@ -147,15 +148,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         if not self.progress:
             return self.learn(X)
-        from tqdm import tqdm
-
-        with tqdm(total=self.steps) as bar:
-
-            def report(step: int, line: str) -> None:
-                bar.update(step - bar.n)
-                bar.set_postfix_str(line)
-
-            return self.learn(X, report=report)
+        with progress("training", self.steps) as move:
+            return self.learn(X, report=move)
 
     def learn(
         self,
