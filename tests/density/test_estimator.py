@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from invflow.density import FlowDensity
-from invflow.training import compiling
+from invflow.training import compiling, progress
 from tests.density.estimators import COUNT, small
 
 NAN = np.nan
@@ -326,7 +326,10 @@ def test_precisions(rows: Any, precision: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.score_samples(rows), density.score_samples(rows))
 
 
-def test_progress(rows: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress(
+    rows: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 1e-9)
     small(progress=True).fit(rows)
     assert "5/5" in capsys.readouterr().err
 

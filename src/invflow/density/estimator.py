@@ -23,6 +23,7 @@ from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.training.batches import generator
+from invflow.training.progress import progress
 
 try:
     import pandas as pd
@@ -149,15 +150,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         if not self.progress:
             return self.learn(X)
-        from tqdm import tqdm
-
-        with tqdm(total=self.steps) as bar:
-
-            def report(step: int, line: str) -> None:
-                bar.update(step - bar.n)
-                bar.set_postfix_str(line)
-
-            return self.learn(X, report=report)
+        with progress("training", self.steps) as move:
+            return self.learn(X, report=move)
 
     def learn(
         self,
@@ -224,7 +218,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             X: as for `fit`.
 
         Raises:
-            ValueError: if columns differ from training, or a value is not of the kind of its column.
+            ValueError: if columns differ from training, or a value is not of its column's kind.
         """
         rows = self._rows(X)
         return log_density(self.model_, self.imputer_, rows)
@@ -357,7 +351,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return calibrate(found.values, names=names, draws=found.draws, joint=joint)
 
     def anomaly_scores(self, X: Any) -> Floats:
-        """Return p-values of rows: the fraction of validation rows with the same or a lower density.
+        """Return p-values of rows: the fraction of validation rows of the same or lower density.
 
         They are in (0, 1], small for anomalies (`calibration.anomaly`), and only approximately
         valid, because the validation rows were also used to stop training. Rows with missing values
@@ -380,7 +374,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return anomaly(self.score_samples(X), self.reference_)
 
     def two_sample(self, X: Any, random_state: Any = None) -> EnergyTest:
-        """Test whether held-out rows differ from an equal number of draws (`two_sample.two_sample`).
+        """Test whether held-out rows differ from as many draws (`two_sample.two_sample`).
 
         Rows with missing values are left out. For a conditional density, draws given the contexts
         of one half of the rows are compared with the other half, contexts included.

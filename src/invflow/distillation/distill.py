@@ -99,8 +99,8 @@ def distill(
         learning_rate=_positive("learning_rate", learning_rate),
         schedule="cosine",
         weight_decay=0.0,
-        average=0.0,
-        clip=CLIP,
+        averaging_decay=0.0,
+        max_gradient_norm=CLIP,
         seed=seed,
         evaluate_every=_checks.positive_integer("evaluate_every", evaluate_every),
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invflow import training
 from invflow.runs import directory as runs_directory
-from invflow.training import compiling, metrics
+from invflow.training import metrics
 from invflow.vae import data, networks, run
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
@@ -106,10 +106,8 @@ def train(
         }
 
     trained = {name: _Trained(model, aim) for name, model in models.items()}
-    numbers = min(config.batch_size, len(levels)) * levels.shape[1]
-    kind = f"vae, {config.network}"
-    repaid = compiling.worth(config.compile, kind, fabric.device.type, numbers, config.steps)
-    parts = [part for model in models.values() for part in model.parts] if repaid else []
+    compiled = config.compile == "always"
+    parts = [part for model in models.values() for part in model.parts] if compiled else []
     seconds = training.fit(
         fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
     )
@@ -179,8 +177,8 @@ def _settings(config: Config) -> training.Settings:
         learning_rate=config.learning_rate,
         schedule=config.schedule,
         weight_decay=decay,
-        average=config.average,
-        clip=config.clip,
+        averaging_decay=config.average,
+        max_gradient_norm=config.clip,
         seed=config.seed,
         evaluate_every=config.evaluate_every,
     )

@@ -70,6 +70,7 @@ def command(
     from invflow import report
     from invflow.distillation import run as students
     from invflow.report import student as page
+    from invflow.training.progress import progress
 
     given: dict[str, Any] = {
         "teacher": str(teacher),
@@ -94,7 +95,7 @@ def command(
         runs, f"{teacher.resolve().name}-{config.flow}" if name is None else name
     )
     try:
-        with terminal.progress("teaching", config.steps) as told:
+        with progress("teaching", config.steps) as told:
             run = students.train(config, directory, overwrite=overwrite, report=told)
         page.write(run)
     except KeyboardInterrupt as error:

@@ -130,6 +130,7 @@ def command(
     from invflow.density.config import Config
     from invflow.density.table.read import READABLE, suffix
     from invflow.report import density as page
+    from invflow.training.progress import progress
 
     named = {"integer": integer, "continuous": continuous, "categorical": categorical}
     said = kinds({kind: names or [] for kind, names in named.items()}, bounded or [])
@@ -163,7 +164,7 @@ def command(
         with (
             spoken(),
             terminal.warnings(words),
-            terminal.progress("training", config.steps) as told,
+            progress("training", config.steps) as told,
         ):
             run = experiment.train(config, directory, rows=rows, overwrite=overwrite, report=told)
         page.write(run, rows)

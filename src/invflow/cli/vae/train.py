@@ -11,6 +11,7 @@ from invflow import _checks, report
 from invflow.cli import terminal
 from invflow.cli.settings import directory as run_directory
 from invflow.cli.settings import settings
+from invflow.training.progress import progress
 from invflow.vae import POSTERIORS, experiment
 from invflow.vae.build import RESNET_POSTERIORS
 from invflow.vae.config import (
@@ -240,7 +241,7 @@ def command(
     try:
         with terminal.warnings():
             data = experiment.load_images(config)
-        with terminal.progress("training", config.steps) as told:
+        with progress("training", config.steps) as told:
             run = experiment.train(config, directory, images=data, overwrite=overwrite, report=told)
         if run is None:  # another process reports
             return
