@@ -51,9 +51,7 @@ def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
     table = _scored(estimator, X, columns.names)
     unknown = [name for name in table.names if name not in columns.names]
     if unknown:
-        raise ValueError(
-            f"the table has the column {unknown[0]!r}, which the training table did not have"
-        )
+        raise _unknown(unknown[0])
     if sum(table.blocks) == 0:
         raise ValueError("the table has no rows")
     return Rows(table, columns)
@@ -72,9 +70,20 @@ def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
         _record(estimator, X, reset=False)
         return Frame(X if set(found) == set(names) else X.set_axis(axis(names), axis=1))
     if are_names(names):
-        found = unique(column_label("the table", label, names) for label in found)
+        found = unique(_training_label(label, names) for label in found)
         _record(estimator, X, reset=False)
     return Frame(X.set_axis(axis(found), axis=1))
+
+
+def _training_label(label: Label, names: Sequence[Label]) -> Label:
+    try:
+        return column_label("the table", label, names)
+    except ValueError as error:
+        raise _unknown(label) from error
+
+
+def _unknown(label: Label) -> ValueError:
+    return ValueError(f"the table has the column {label!r}, which the training table did not have")
 
 
 def _record(estimator: Any, frame: Any, *, reset: bool) -> None:

@@ -106,10 +106,12 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
     return density
 
 
-def _current(params: dict[str, Any]) -> dict[str, Any]:
+def _current(params: Any) -> dict[str, Any]:
     """Return arguments of the estimator, those of earlier versions brought up to date."""
-    compile = params.get("compile")
-    return {**params, "compile": compile == "always"} if isinstance(compile, str) else params
+    current = dict(params)
+    if isinstance(current.get("compile"), str):
+        current["compile"] = current["compile"] == "always"
+    return current
 
 
 def _check(density: Any, columns: Columns) -> None:

@@ -13,6 +13,8 @@ from invflow.density.table.labels import Label, are_names, decode, encode, uniqu
 
 #: Real numbers, whole numbers, or one of a few values.
 KINDS = ("continuous", "integer", "categorical")
+#: The most column names in an error.
+SHOWN_NAMES = 20
 
 
 class Kind(NamedTuple):
@@ -214,9 +216,11 @@ def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
         return names[names.index(key)]
     place = isinstance(key, Integral) and not isinstance(key, bool) and are_names(names)
     if not place or not 0 <= int(key) < len(names):
+        shown = ", ".join(map(repr, names[:SHOWN_NAMES]))
+        more = ", ..." if len(names) > SHOWN_NAMES else ""
         raise ValueError(
             f"{argument} names the column {key!r}, which the table does not have; its columns are "
-            f"{', '.join(map(repr, names))}"
+            f"{shown}{more}"
         )
     return names[int(key)]
 

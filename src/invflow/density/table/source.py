@@ -106,7 +106,9 @@ class Parquet:
         """Name the file in errors of the Parquet reader."""
         try:
             yield
-        except (pa.ArrowException, OSError, MemoryError) as error:
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.path} {what}: {first_line(error)}") from error
 
 
