@@ -28,6 +28,7 @@ DISTRIBUTIONS = {
 }
 #: The extras of files and folders. What is not here is the core, which has none.
 EXTRAS = {
+    "_uniformity.py": ["density"],  # or "vi"
     "training": ["training"],
     "vae": ["vae"],
     "density": ["density"],

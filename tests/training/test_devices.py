@@ -31,8 +31,8 @@ SETTINGS = Settings(
     learning_rate=0.05,
     schedule="constant",
     weight_decay=0.0,
-    average=0.8,
-    clip=1.0,
+    averaging_decay=0.8,
+    max_gradient_norm=1.0,
     seed=3,
     evaluate_every=4,
 )
@@ -157,7 +157,7 @@ SCRIPT = """
     (directory / f"{fabric.global_rank}.pid").write_text(str(os.getpid()))
     settings = Settings(
         steps=10**9, batch_size=4, optimizer="adam", learning_rate=0.1, schedule="cosine",
-        weight_decay=0.0, average=0.0, clip=1.0, seed=0, evaluate_every=10,
+        weight_decay=0.0, averaging_decay=0.0, max_gradient_norm=1.0, seed=0, evaluate_every=10,
     )
     fit(
         fabric, {"a": nn.Linear(2, 1)}, 8,

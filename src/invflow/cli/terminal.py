@@ -1,4 +1,4 @@
-"""What the commands show: progress bars, tables, lines."""
+"""What the commands show: tables, warnings, lines."""
 
 from __future__ import annotations
 
@@ -8,39 +8,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 from rich.text import Text
+from tqdm import tqdm
 
 _console = Console(highlight=False)
-
-
-@contextmanager
-def progress() -> Generator[Callable[[int, str], None]]:
-    """Give the function that shows how far the work is: (steps done, how it goes)."""
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[line]}"),
-    )
-    bar = Progress(*columns, console=_console)
-    task = bar.add_task("training", total=None, line="")
-
-    def move(done: int, line: str) -> None:
-        bar.start()
-        bar.update(task, completed=done, line=line)
-
-    try:
-        yield move
-    finally:
-        if bar.live.is_started:
-            bar.stop()
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -55,11 +27,15 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
 
 
 @contextmanager
-def warnings() -> Generator[None]:
-    """Show warnings that are meant for users as lines, without the place in the code."""
+def warnings(words: Callable[[str], str] = str) -> Generator[None]:
+    """Show warnings that are meant for users as lines, without the place in the code.
+
+    Args:
+        words: says a warning as a user of the command line would.
+    """
 
     def show(message: Warning | str, *where: object, **more: object) -> None:
-        sys.stderr.write(f"invflow: {message}\n")
+        tqdm.write(f"invflow: {words(str(message))}", file=sys.stderr)  # above a progress bar
 
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("default", UserWarning)

@@ -70,9 +70,7 @@ def score(
     path = output(out or run / "scores.csv", (".csv",), kept)
     model = finished.model(posterior)
     with terminal.warnings():
-        levels = images.scorable(
-            data, model.levels, finished.format.shape, finished.config.size
-        )
+        levels = images.scorable(data, model.levels, finished.format.shape, finished.config.size)
     scores = evaluation.score(model, levels, samples=samples or 500, seed=seed or 0)
     columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
     text = io.StringIO()

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from invflow.flows import FlowMixture
+from invflow.training import progress
 from invflow.vi import Flat, Named, Posterior, Settings, fit
 from invflow.vi.fitting import training
 from tests.helpers import randn
@@ -163,7 +164,10 @@ def test_ctrl_c_gives_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(interrupted)" in str(posterior.diagnose())
 
 
-def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 1e-9)
     fit(known.banana(), settings=SHORT, progress=True)
     assert "bound" in capsys.readouterr().err
 

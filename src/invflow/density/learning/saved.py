@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,22 +12,19 @@ from torch import Tensor, nn
 from invflow import _checks, _saving
 from invflow._checks import plain
 from invflow._sized import sized_by
-from invflow.density.learning import arguments
 from invflow.density.learning.build import build
+from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
 from invflow.density.table.columns import check_kinds, column_label
 from invflow.density.table.labels import Label, are_names, by_label, decode, encode
 from invflow.density.table.samples import Floats
 from invflow.density.table.survey import MISSING
 
-if TYPE_CHECKING:
-    from invflow.density.estimator import FlowDensity
-
-Estimator = TypeVar("Estimator", bound="FlowDensity")
+Estimator = TypeVar("Estimator")
 MODEL = "table-density"
 
 
-def write(density: FlowDensity, directory: Path) -> None:
+def write(density: Any, directory: Path) -> None:
     """Write a fitted estimator, each file whole or not at all.
 
     Raises:
@@ -73,7 +70,7 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
     if name != MODEL:
         raise ValueError(f"{directory} holds the model {name!r}, expected {MODEL!r}")
     try:
-        density = kind(**config["params"])
+        density: Any = kind(**_current(config["params"]))
         columns = density.columns_ = Columns.from_dict(config["columns"])
         if density.kinds is not None:
             density.kinds = by_label(density.kinds)
@@ -109,7 +106,15 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
     return density
 
 
-def _check(density: FlowDensity, columns: Columns) -> None:
+def _current(params: Any) -> dict[str, Any]:
+    """Return arguments of the estimator, those of earlier versions brought up to date."""
+    current = dict(params)
+    if isinstance(current.get("compile"), str):
+        current["compile"] = current["compile"] == "always"
+    return current
+
+
+def _check(density: Any, columns: Columns) -> None:
     """See that the arguments are those of a density of the columns, and could train it.
 
     Raises:
@@ -121,8 +126,16 @@ def _check(density: FlowDensity, columns: Columns) -> None:
     missing = _checks.choice("missing", density.missing, MISSING)
     if columns.missing != (missing == "marginalise"):
         raise ValueError(f"missing must be as in the columns, got {missing!r}")
-    arguments.fraction(density)
-    arguments.settings(density, columns.rows, 0)
+    _checks.fraction("validation_fraction", density.validation_fraction)
+    _checks.boolean("compile", density.compile)
+    settings(
+        columns.rows,
+        0,
+        steps=density.steps,
+        batch_size=density.batch_size,
+        learning_rate=density.learning_rate,
+        patience=density.patience,
+    )
 
 
 def _reference(values: Tensor) -> Floats:

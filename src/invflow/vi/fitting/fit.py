@@ -14,6 +14,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
+from invflow.training.progress import progress as bar
 from invflow.vi.fitting import processes
 from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.modes import find_modes
@@ -237,20 +238,9 @@ def _mixed(parts: list[Preconditioned], shares: Tensor) -> Flow | FlowMixture:
 
 @contextmanager
 def _reporter(progress: bool) -> Generator[Report]:
-    """Yield a function that shows the progress of the fit on one line."""
-    if not progress:
+    """Yield a function that shows the progress of the fit."""
+    if progress:
+        with bar("fitting", None) as move:
+            yield lambda stage, done, line: move(done, f"{stage}, {line}")
+    else:
         yield lambda stage, done, line: None
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError('progress=True needs tqdm: pip install "invflow[vi]"') from error
-    with tqdm(unit=" steps") as bar:
-
-        def show(stage: str, done: int, line: str) -> None:
-            bar.set_description(stage, refresh=False)
-            bar.set_postfix_str(line, refresh=False)
-            bar.n = done
-            bar.refresh()
-
-        yield show

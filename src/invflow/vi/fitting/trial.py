@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from invflow._log_density import BadTarget, check_consistent
 from invflow.vi.targets.density import Density
-from invflow.vi.targets.target import BadTarget
 from invflow.vi.trust.probe import names
 from invflow.vi.trust.tails import check_tails
 
-#: Relative difference between log densities that should be equal: single precision is allowed.
-ROUNDING = 1e-4
 #: Scale of points far from the origin, relative to those nearby.
 FAR_SCALE = 50.0
 #: Number of points; up to this many dimensions there are enough to show directions without slope.
@@ -30,19 +27,7 @@ def try_out(density: Density) -> None:
     count = dim + POINTS // 2 if POINTS // 2 <= dim <= MOST_DIMENSIONS else POINTS
     near = 4 * torch.rand((count, dim), generator=generator).double() - 2
     value, score = density.scores(near)
-    _same(
-        value,
-        density.exact(near),
-        "log_density must return the same value for the same vector",
-        "random",
-    )
-    alone = torch.cat([density.exact(row) for row in near[:4].split(1)])
-    _same(
-        value[:4],
-        alone,
-        "log_density must return the same value for a vector in any batch",
-        "summed over the batch",
-    )
+    check_consistent(value, lambda rows: density.exact(near[rows]))
     _, far = density.scores(FAR_SCALE * near)
     used = (score != 0).any(0) | (far != 0).any(0)
     if bool(torch.isfinite(value).all()) and not bool(used.all()):
@@ -62,14 +47,3 @@ def try_out(density: Density) -> None:
             raise
         except Exception:  # a model may fail in any way this far out, and need not work there
             return
-
-
-def _same(first: Tensor, second: Tensor, what: str, why: str) -> None:
-    both = torch.isfinite(first) & torch.isfinite(second)
-    off = (first - second).abs() > ROUNDING * (1 + first.abs())
-    if bool((off & both).any()):
-        i = int((off & both).nonzero()[0])
-        raise BadTarget(
-            f"{what}, got {float(first[i]):.6g} and then {float(second[i]):.6g}: is part of it "
-            f"{why}?"
-        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from invflow.vi.targets.target import BadTarget, Target, checked
+from invflow import _log_density
+from invflow._log_density import checked
+from invflow.vi.targets.target import Target
 
 #: Vectors evaluated in one call where there are many.
 VECTORS_AT_ONCE = 4096
@@ -44,17 +46,11 @@ class Density:
             TypeError: if the log density is not a tensor of floating-point numbers.
             ValueError: if it has the wrong shape, or no gradient.
         """
-        z = z.detach().requires_grad_()
-        with torch.enable_grad():
-            value = self.target.log_density(z) if exact else self.target.estimate(z, self.generator)
-            checked(value, z.shape[:1])
-            if not value.requires_grad:
-                raise BadTarget(
-                    "log_density must be differentiable, got values without a gradient: "
-                    "is the argument detached, or converted to a number or a NumPy array?"
-                )
-            (score,) = torch.autograd.grad(value.sum(), z, materialize_grads=True)
-        value = value.detach()
+
+        def log_density(z: Tensor) -> Tensor:
+            return self.target.log_density(z) if exact else self.target.estimate(z, self.generator)
+
+        value, score = _log_density.scores(log_density, z)
         good = torch.isfinite(value) & torch.isfinite(score).all(-1)
         score = torch.where(good.unsqueeze(-1), score, 0.0)
         return self._counted(value.to(z.dtype), good), score

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
+from invflow._log_density import BadTarget
 from invflow.vi.targets.density import Density
-from invflow.vi.targets.target import BadTarget
 
 
 class Guarded(Density):

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 from torch.utils._pytree import tree_map
 
-from invflow.vi.targets.target import BadTarget, Target, value_of
+from invflow._log_density import BadTarget
+from invflow.vi.targets.target import Target, value_of
 
 if TYPE_CHECKING:
     from invflow.vi.targets.sites import Site, Sites

@@ -21,8 +21,8 @@ from torch.distributions import constraints as torch_constraints
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import ComposeTransform, IndependentTransform
 
+from invflow._log_density import BadTarget
 from invflow.vi.targets import supports
-from invflow.vi.targets.target import BadTarget
 
 #: Suffix of the name that Pyro gives to the entries of a site that are missing by `obs_mask`.
 UNOBSERVED = "_unobserved"

@@ -14,31 +14,9 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._log_density import checked
 from invflow.vi.targets import supports
 from invflow.vi.targets.vectors import tensor
-
-
-class BadTarget(ValueError):  # noqa: N818, what is bad is the target, not a point
-    """The target is wrong everywhere, not only at single points."""
-
-
-def checked(value: object, batch: Size) -> Tensor:
-    """Return a log density if it has the shape of the batch.
-
-    Raises:
-        TypeError: if it is not a tensor of floating-point numbers.
-        ValueError: if it has another shape.
-    """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"log_density must return a tensor, got {type(value).__name__}")
-    if not value.is_floating_point():
-        raise TypeError(f"log_density must return floating-point numbers, got {value.dtype}")
-    if value.shape != batch:
-        raise BadTarget(
-            f"log_density must return shape {tuple(batch)} for a batch of that shape, one number "
-            f"per vector, got {tuple(value.shape)}: is it summed over the batch?"
-        )
-    return value
 
 
 class Target(ABC):

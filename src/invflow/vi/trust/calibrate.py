@@ -7,9 +7,8 @@ data. If it is exact, the rank of each parameter among L draws of its posterior 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +16,8 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._extra import required
+from invflow._uniformity import Uniformity, holm, uniformity
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -37,46 +38,41 @@ class Calibration:
     Args:
         ranks: a column for each parameter, a row for each simulation.
         draws: L, the largest possible rank.
-        p_values: of uniform ranks, by a chi-square test for each parameter.
+        tests: uniformity of the ranks of each parameter, with p-values corrected for all of them.
         level: probability of rejecting an exact posterior, over all parameters.
     """
 
     ranks: DataFrame
     draws: int
-    p_values: dict[str, float]
+    tests: tuple[Uniformity, ...]
     level: float = 0.01
 
     @property
+    def p_values(self) -> dict[str, float]:
+        """The p-value of uniform ranks for each parameter, corrected for all of them."""
+        return {str(found.name): found.adjusted for found in self.tests}
+
+    @property
     def rejected(self) -> list[str]:
-        """The parameters whose ranks are not uniform (Bonferroni's correction)."""
-        limit = self.level / len(self.p_values)
-        return [name for name, p in self.p_values.items() if p < limit]
+        """The parameters whose ranks are not uniform."""
+        return [name for name, p in self.p_values.items() if p < self.level]
 
     def __str__(self) -> str:
-        smallest = min(self.p_values.values())
         if not self.rejected:
             return (
                 f"calibrated, judging by {len(self.ranks)} simulations: the ranks of all "
-                f"{len(self.p_values)} parameters look uniform (smallest p-value {smallest:.2g})"
+                f"{len(self.tests)} parameters look uniform (smallest p-value "
+                f"{min(self.p_values.values()):.2g}, corrected for {len(self.tests)} tests)"
             )
         found = [
-            f"{name} ({self._how(name)}, p {self.p_values[name]:.1g})" for name in self.rejected
+            f"{each.name} (posterior {each.flaw}, p {each.adjusted:.1g})"
+            for each in self.tests
+            if each.adjusted < self.level
         ]
         return (
             f"not calibrated: the ranks of {', '.join(found)} are not uniform in "
             f"{len(self.ranks)} simulations"
         )
-
-    def _how(self, name: str) -> str:
-        """Describe the distribution of ranks by its location and width, in standard errors."""
-        share = (self.ranks[name].to_numpy() + 0.5) / (self.draws + 1) - 0.5
-        root = math.sqrt(len(share))
-        shift = share.mean() * math.sqrt(12) * root
-        # The square of a uniform variable on [-1/2, 1/2] has mean 1/12 and variance 1/180.
-        spread = (np.square(share).mean() - 1 / 12) * math.sqrt(180) * root
-        if abs(shift) > abs(spread):
-            return "posterior too low" if shift > 0 else "posterior too high"
-        return "posterior too narrow" if spread > 0 else "posterior too wide"
 
 
 def calibrate(
@@ -116,23 +112,22 @@ def calibrate(
     """
     simulations = _checks.positive_integer("simulations", simulations, minimum=20)
     draws = _checks.positive_integer("draws", draws, minimum=9)
-    try:
-        from pandas import DataFrame
-        from scipy import stats
-    except ImportError as error:
-        raise ImportError('calibrate needs pandas and SciPy: pip install "invflow[vi]"') from error
-    generator = torch.Generator().manual_seed(_checks.positive_integer("seed", seed, minimum=0))
+    required("scipy.stats", "vi")  # before the simulations, not after them
+    pandas = required("pandas", "vi")
+    seed = _checks.positive_integer("seed", seed, minimum=0)
+    generator = torch.Generator().manual_seed(seed)
     rows: list[dict[str, int]] = []
     for _ in range(simulations):
         parameters, data = simulate(generator)
         rows.append(_ranks(parameters, fit(data).draws(draws), draws, generator))
-    ranks = DataFrame(rows)
-    expected = _expected(draws, simulations)
-    p_values = {
-        str(name): float(stats.chisquare(_counts(column, draws, len(expected)), expected).pvalue)
-        for name, column in ranks.items()
-    }
-    return Calibration(ranks, draws, p_values)
+    ranks = pandas.DataFrame(rows)
+    # A rank of exact draws, spread over its part of the unit interval, is uniform there.
+    within = np.random.default_rng(seed).random(ranks.shape)
+    u = (ranks.to_numpy() + within) / (draws + 1)
+    tests = [uniformity(str(name), values) for name, values in zip(ranks, u.T, strict=True)]
+    adjusted = holm([found.p_value for found in tests]).tolist()
+    tests = [replace(found, adjusted=p) for found, p in zip(tests, adjusted, strict=True)]
+    return Calibration(ranks, draws, tuple(tests))
 
 
 def _ranks(
@@ -161,18 +156,3 @@ def _ranks(
             index = f"[{', '.join(map(str, place))}]" if place else ""
             ranks[f"{name}{index}"] = int(rank[place])
     return ranks
-
-
-def _bins(draws: int, simulations: int) -> int:
-    """Return how many bins: at most 20, and five simulations or more in each."""
-    return max(2, min(20, simulations // 5, draws + 1))
-
-
-def _counts(ranks: Any, draws: int, bins: int) -> np.ndarray[Any, Any]:
-    return np.bincount(np.asarray(ranks) * bins // (draws + 1), minlength=bins)
-
-
-def _expected(draws: int, simulations: int) -> np.ndarray[Any, Any]:
-    """Return how many simulations fall in each bin on average; bins differ by a rank at most."""
-    bins = _bins(draws, simulations)
-    return _counts(np.arange(draws + 1), draws, bins) * (simulations / (draws + 1))

@@ -19,8 +19,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from invflow._log_density import BadTarget
 from invflow.vi.targets.density import VECTORS_AT_ONCE, Density
-from invflow.vi.targets.target import BadTarget
 from invflow.vi.trust.probe import names
 
 #: Powers of ten of the distances around r and around R: along an axis, and along other directions,

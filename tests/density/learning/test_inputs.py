@@ -22,13 +22,19 @@ ROWS = np.random.default_rng(3).normal(size=(120, 2)) @ [[1.0, 0.4], [0.0, 2.0]]
         (lambda t: t.assign(more=1), "(?s)feature names should match.*- more"),
         (lambda t: t[t.columns[::-1]], "(?s)feature names should match.*same order"),
         (lambda t: t.head(0), "the table has no rows"),
-        (lambda t: t.assign(x="text"), "column 'x' holds no numbers but values like 'text'"),
-        (lambda t: t.assign(x=np.inf), "column 'x' holds inf in row 0"),
-        (lambda t: t.assign(n=t["n"] + 0.5), "column 'n' held whole numbers in training"),
-        (lambda t: t.assign(x=pd.Timestamp("2020-01-01")), "column 'x' holds no numbers"),
+        (
+            lambda t: t.assign(x="text"),
+            "column 'x' has values that are not numbers, such as 'text'",
+        ),
+        (lambda t: t.assign(x=np.inf), "column 'x' has inf in row 0"),
+        (lambda t: t.assign(n=t["n"] + 0.5), "column 'n' has 4.5 in row 0 but was integer"),
+        (
+            lambda t: t.assign(x=pd.Timestamp("2020-01-01")),
+            "column 'x' has values that are not numbers",
+        ),
         (lambda t: t.assign(x=1j), "column 'x' is complex"),
-        (lambda t: t.assign(group="w"), "column 'group' holds the category 'w'"),
-        (lambda t: t.assign(group=1.5), r"column 'group' holds the category 1\.5"),
+        (lambda t: t.assign(group="w"), "column 'group' has the category 'w'"),
+        (lambda t: t.assign(group=1.5), r"column 'group' has the category 1\.5"),
         (lambda t: pd.concat([t, t[["x"]]], axis=1), "two columns of the table are named 'x'"),
     ],
 )
@@ -42,7 +48,7 @@ def test_bad_tables_at_scoring(
 def test_bad_arrays_at_scoring(plain: FlowDensity) -> None:
     with pytest.raises(ValueError, match="3 features, but FlowDensity is expecting 2"):
         plain.score([[1.0, 2.0, 3.0]])
-    with pytest.raises(ValueError, match="column 'x1' holds inf in row 0"):
+    with pytest.raises(ValueError, match="column 'x1' has inf in row 0"):
         plain.score([[1.0, np.inf]])
 
 
@@ -56,16 +62,22 @@ def test_one_given_row_is_for_all_draws(fitted: FlowDensity) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "given must hold 'group', got None"),
-        (pd.DataFrame(index=[0]), "given lacks the column 'group'"),
-        ({"other": 1}, "given names the column 'other'; the table has 'group', 'x'"),
-        ({"group": "u", "grop": "v"}, "given names the column 'grop'; the table has 'group'"),
-        ({"group": "u", 9: 1}, "given names the column 9; the table has 'group'"),
-        ({"group": "u", 0: "v"}, "given names the column 'group' twice"),
-        ({"group": "u", "x": 1.0}, "'x', which the density is not conditional on; give 'group'"),
+        (None, "given must have the columns 'group', got None"),
+        (pd.DataFrame(index=[0]), "given does not have the column 'group'"),
+        ({"other": 1}, "given names the column 'other', .* its columns are 'group', 'x'"),
+        ({"group": "u", "grop": "v"}, "given names the column 'grop', .* its columns are 'group'"),
+        ({"group": "u", 9: 1}, "given names the column 9, .* its columns are 'group'"),
+        ({"group": "u", 0: "v"}, "given has the column 'group' twice"),
+        (
+            {"group": "u", "x": 1.0},
+            "'x', which the density is not conditional on; give only 'group'",
+        ),
         (pd.DataFrame({"n": [3], "group": ["u"]}), "'n', which the density is not conditional on"),
-        ({"group": "w"}, "'group' holds the category 'w', which was not there in training"),
-        ({"group": None}, "'group', which the density is conditional on, has no value in row 0"),
+        ({"group": "w"}, "'group' has the category 'w', which was not seen in training"),
+        (
+            {"group": None},
+            "'group', which the density is conditional on, has a missing value in row 0",
+        ),
         (pd.DataFrame({"group": ["u", "v"]}), "given must have one row or 3, got 2"),
     ],
 )
@@ -138,7 +150,9 @@ def test_given_as_an_array() -> None:
         ((4.0,),): r"given must have shape \(rows, 2\), .* 'x2', 'x0', got \(1, 1\)",
         (4.0, 0.5): "Expected 2D array, got 1D array",
         ((4.0, 0.5), (4.0, 0.5)): "given must have one row or 3, got 2",
-        ((4.0, np.nan),): "column 'x0', which the density is conditional on, has no value in row 0",
+        (
+            (4.0, np.nan),
+        ): "column 'x0', which the density is conditional on, has a missing value in row 0",
     }.items():
         with pytest.raises(ValueError, match=message):
             density.sample(3, given=given)

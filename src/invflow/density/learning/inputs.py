@@ -1,4 +1,4 @@
-"""Tables as users hand them to the estimator, checked as scikit-learn does."""
+"""Tables that users pass to the estimator, checked as scikit-learn does."""
 
 from __future__ import annotations
 
@@ -15,45 +15,43 @@ from invflow.density.table.labels import Label, are_names, axis, unique
 
 
 def learned(estimator: Any, X: Any) -> Source:
-    """Return a table to learn from, and note its columns in the estimator.
+    """Return the training table, and record its columns in the estimator.
 
     Args:
-        estimator: is given `n_features_in_`, and `feature_names_in_` if all labels are strings.
+        estimator: receives `n_features_in_`, and `feature_names_in_` if all labels are strings.
         X: an array or a DataFrame, shape (rows, columns), or a `Source`.
 
     Raises:
-        TypeError, ValueError: something else, or a table that is none.
+        TypeError, ValueError: if `X` is not a table.
     """
     estimator.levels_ = (None,)
     if isinstance(X, Source):
-        _note(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)
+        _record(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)
         return X
     if isinstance(X, pd.DataFrame):
         table = Frame(X)
         estimator.levels_ = tuple(X.columns.names)
-        _note(estimator, X, reset=True)
+        _record(estimator, X, reset=True)
         return table
     array = _array(estimator, X, reset=True, ensure_min_samples=2)
     return Frame(pd.DataFrame(array, columns=numbered_names(array.shape[1])))
 
 
 def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
-    """Return the rows of a table that has the columns of the one that was learned.
+    """Return the rows of a table with the columns of the training table.
 
     Args:
-        estimator: a fitted one.
+        estimator: fitted.
         X: an array or a DataFrame, shape (rows, columns), or a `Source`.
-        columns: what has been learned of them.
+        columns: of the training table.
 
     Raises:
-        TypeError, ValueError: something else, other columns, or no rows.
+        TypeError, ValueError: if `X` is not a table, has other columns, or has no rows.
     """
     table = _scored(estimator, X, columns.names)
     unknown = [name for name in table.names if name not in columns.names]
     if unknown:
-        raise ValueError(
-            f"the table has the column {unknown[0]!r}, which was not there in training"
-        )
+        raise _unknown(unknown[0])
     if sum(table.blocks) == 0:
         raise ValueError("the table has no rows")
     return Rows(table, columns)
@@ -67,52 +65,62 @@ def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
         return Frame(pd.DataFrame(array, columns=axis(names)))
     found = unique(X.columns)
     if are_names(found) and are_names(names):
-        # The names must be those of training; of an array there were none, and columns with names
-        # of their own go by place, as scikit-learn warns.
-        _note(estimator, X, reset=False)
+        # The names must be those of the training table. After training on an array, named columns
+        # are matched by position, with scikit-learn's warning.
+        _record(estimator, X, reset=False)
         return Frame(X if set(found) == set(names) else X.set_axis(axis(names), axis=1))
     if are_names(names):
-        found = unique(column_label("the table", label, names) for label in found)
-        _note(estimator, X, reset=False)
+        found = unique(_training_label(label, names) for label in found)
+        _record(estimator, X, reset=False)
     return Frame(X.set_axis(axis(found), axis=1))
 
 
-def _note(estimator: Any, frame: Any, *, reset: bool) -> None:
-    """Let scikit-learn note or check the names of columns, where all labels are names."""
+def _training_label(label: Label, names: Sequence[Label]) -> Label:
+    try:
+        return column_label("the table", label, names)
+    except ValueError as error:
+        raise _unknown(label) from error
+
+
+def _unknown(label: Label) -> ValueError:
+    return ValueError(f"the table has the column {label!r}, which the training table did not have")
+
+
+def _record(estimator: Any, frame: Any, *, reset: bool) -> None:
+    """Let scikit-learn record or check the names of columns, if all labels are names."""
     if not are_names(frame.columns):
         frame = frame.set_axis(range(frame.shape[1]), axis=1)
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
 
 
 def _array(estimator: Any, X: Any, **options: Any) -> Any:
-    # The survey says more exactly what is not finite.
+    # The survey reports more precisely which values are not finite.
     return validate_data(estimator, X, dtype="numeric", ensure_all_finite=False, **options)
 
 
 def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.DataFrame:
-    """Return what draws are given, a row for each.
+    """Return the values that draws are conditional on, one row for each draw.
 
     Args:
-        estimator: a fitted one.
-        given: a DataFrame or a mapping with the columns that the density is conditional on, and no
-            others; a DataFrame of whole rows, with all columns of the table, of which the others
-            are passed over; or, if the table had no names, an array, shape (rows, contexts), in
-            the order of `conditional_on`. One row for all draws or one for each. None where the
-            density is conditional on no columns.
-        count: of draws.
+        estimator: fitted.
+        given: a DataFrame or a mapping with exactly the columns that the density is conditional on;
+            a DataFrame of whole rows, whose other columns are ignored; or, if the table had no
+            names, an array, shape (rows, contexts), in the order of `conditional_on`. One row for
+            all draws, or one for each. None if the density is not conditional.
+        count: number of draws.
         columns: of the table.
 
     Raises:
-        TypeError: something else.
-        ValueError: a column is missing, unknown or not wanted, or rows are of another number.
+        TypeError: if `given` has another type.
+        ValueError: if a column is missing, unknown or not allowed, or the number of rows is wrong.
     """
     names: list[Label] = [column.name for column in columns.context]
     if not names:
         if given is not None:
-            raise ValueError("given must be None, as the density is conditional on no columns")
+            raise ValueError("given must be None, because the density is not conditional")
         return pd.DataFrame(index=range(count))
     if given is None:
-        raise ValueError(f"given must hold {', '.join(map(repr, names))}, got None")
+        raise ValueError(f"given must have the columns {', '.join(map(repr, names))}, got None")
     if isinstance(given, np.ndarray | list | tuple) and not hasattr(estimator, "feature_names_in_"):
         frame = _unnamed(given, names)
     else:
@@ -125,11 +133,11 @@ def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.Dat
 
 def _unnamed(given: Any, names: list[Label]) -> pd.DataFrame:
     """Return the rows of an array of contexts."""
-    # What is not finite is refused by name, with its row.
+    # Values that are not finite are reported later, with their column and row.
     array: Any = check_array(given, dtype="numeric", ensure_all_finite=False, input_name="given")
     if array.shape[1] != len(names):
         raise ValueError(
-            f"given must have shape (rows, {len(names)}), a column for each of "
+            f"given must have shape (rows, {len(names)}), one column for each of "
             f"{', '.join(map(repr, names))}, got {array.shape}"
         )
     return pd.DataFrame(array, columns=axis(names))
@@ -141,29 +149,29 @@ def _named(given: Any, names: list[Label], columns: Columns) -> pd.DataFrame:
     labels = [column_label("given", key, columns.names) for key in keys]
     for i, name in enumerate(labels):
         if name in labels[:i]:
-            raise ValueError(f"given names the column {name!r} twice")
+            raise ValueError(f"given has the column {name!r} twice")
     for name in names:
         if name not in labels:
-            raise ValueError(f"given lacks the column {name!r}")
+            raise ValueError(f"given does not have the column {name!r}")
     whole = isinstance(given, pd.DataFrame) and len(labels) == len(columns.names)
     others = [name for name in labels if name not in names]
     if others and not whole:
         raise ValueError(
-            f"given holds the column {others[0]!r}, which the density is not conditional on; give "
-            f"{', '.join(map(repr, names))} alone, or whole rows of the table"
+            f"given has the column {others[0]!r}, which the density is not conditional on; give "
+            f"only {', '.join(map(repr, names))}, or whole rows of the table"
         )
     return frame.set_axis(axis(labels), axis=1)
 
 
 def _frame(given: Any) -> tuple[pd.DataFrame, list[Any]]:
-    """Return the rows of a mapping from columns to values, or to one value for all, and its keys.
+    """Return the rows of a mapping from columns to values, or to single values, and its keys.
 
-    The columns are numbered, as pandas takes keys that are tuples apart.
+    The columns are numbered, because pandas splits keys that are tuples.
     """
     if not isinstance(given, Mapping):
         raise TypeError(
-            "given must be a DataFrame or a mapping, or an array if the density was learned from "
-            f"one, got {type(given).__name__}"
+            "given must be a DataFrame or a mapping, or an array if the density was trained on an "
+            f"array, got {type(given).__name__}"
         )
     values = dict(enumerate(given.values()))
     lists = any(map(pd.api.types.is_list_like, values.values()))
