@@ -14,6 +14,7 @@ from invflow import report
 from invflow.cli import files, terminal
 from invflow.cli.jobs import Job
 from invflow.runs import options
+from invflow.training.progress import progress
 
 _NAME = Annotated[
     str | None, typer.Option("--name", help="Name of the run.", show_default="from the data")
@@ -45,7 +46,7 @@ def command(job: Job) -> Callable[..., None]:
         report.require()
         page = import_module(job.page)
         try:
-            with terminal.warnings(), terminal.progress() as told:
+            with terminal.warnings(), progress("training", getattr(config, "steps", None)) as told:
                 run = job.part("experiment").train(
                     config, directory, overwrite=overwrite, report=told
                 )

@@ -92,10 +92,10 @@ def train(
         whole = Elbo(*(torch.cat(each) for each in zip(*elbos, strict=True)))
         # What is kept is what is best by the loss that the training ends with.
         value = aim.amended(whole, aim.warmup + 1)
-        if aim.samples > 1:
-            rows = max(1, model.at_once // aim.samples)
+        if aim.train_samples > 1:
+            rows = max(1, model.at_once // aim.train_samples)
             pieces = [piece for part in parts for piece in part.split(rows)]
-            bounds = [model.importance_bound(x, aim.samples, noise) for x in pieces]
+            bounds = [model.importance_bound(x, aim.train_samples, noise) for x in pieces]
             value = -torch.cat(bounds).mean()
         return {
             "loss": float(value),
