@@ -6,11 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from invflow.training.metrics import FILE
 from invflow.vae import run as saved
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
+from invflow.vae.data import Images
 from invflow.vae.run import Result, Run
 
 RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
@@ -44,6 +46,7 @@ def run(
     likelihood: str = "logistic",
     digest: str = "",
     result: Result = RESULT,
+    test: Tensor | None = None,
     **settings: object,
 ) -> Run:
     """Return a run of untrained models whose weights are all but the initial ones."""
@@ -63,7 +66,9 @@ def run(
     groups = 4 if network == "resnet-vae" else 1
     kls = [result.kl * share / 10 for share in (1, 2, 3, 4)] if groups == 4 else [result.kl]
     result = Result(**(asdict(result) | {"kls": kls}))
-    return Run(directory, config, format, models, dict.fromkeys(models, result))
+    test = (GREY if channels == 1 else COLOUR) if test is None else test
+    images = Images("images", test, test, test, levels, likelihood)
+    return Run(directory, config, format, models, dict.fromkeys(models, result), images)
 
 
 def write(made: Run) -> Path:

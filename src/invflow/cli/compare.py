@@ -10,7 +10,7 @@ import typer
 from invflow import report
 from invflow.cli import terminal
 from invflow.cli.settings import target
-from invflow.report import comparison
+from invflow.report import vae as page
 from invflow.vae import run as saved
 
 
@@ -29,11 +29,8 @@ def command(
     """
     target(out, (".html",), {})
     report.require()
-    labelled = comparison.labelled([saved.load(run) for run in runs])
-    comparison.write(labelled, out)
-    head, *rows = comparison.results(labelled)
-    terminal.table("Test images, nats per image", head, rows)
-    if seeds := comparison.seeds(labelled):
-        head, *rows = seeds
-        terminal.table("Mean over seeds, ± standard error over seeds", head, rows)
+    found = page.compare([saved.load(run) for run in runs])
+    found.write(out)
+    for title, (head, *rows) in found.tables.items():
+        terminal.table(title, head, rows)
     terminal.say(f"Comparison: {out}")

@@ -59,22 +59,14 @@ def command(
         )
         verdict = found.diagnose()
         files.write(found, verdict, directory, draws)
-        summary = found.summary()
-        title = f"invflow: posterior of {model.stem}"
         table = files.table(found, draws)
-        report.write(found, verdict, summary, table, directory / "report.html", title)
+        finished = run.Run(directory, settings, found, verdict, found.summary(), table)
+        report.write(finished)
     except KeyboardInterrupt as error:
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    terminal.table(
-        "Parameters",
-        ("parameter", *map(str, summary.columns)),
-        [
-            (str(key), *(f"{value:.4g}" for value in row))
-            for key, row in zip(summary.index, summary.to_numpy(), strict=True)
-        ],
-    )
+    terminal.table(*report.brief(finished))
     for line in str(verdict).splitlines():
         terminal.say(line)
     terminal.say(f"Report: {directory / 'report.html'}")

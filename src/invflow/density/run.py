@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from invflow import _files
 from invflow.density.assess import Assessment
 from invflow.density.config import Config
+from invflow.density.data import Data
 from invflow.density.estimator import FlowDensity
 from invflow.runs import directory as runs_directory
 from invflow.runs import places
@@ -46,6 +47,7 @@ class Run:
         digest: of the table's file.
         density: what it has learned.
         results: what it has come to.
+        rows: what it is about, where they have been read.
     """
 
     directory: Path
@@ -54,6 +56,7 @@ class Run:
     digest: str
     density: FlowDensity
     results: Results
+    rows: Data = None  # pyright: ignore[reportAssignmentType]
 
 
 def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) -> None:

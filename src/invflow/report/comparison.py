@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from invflow.report import page
 
@@ -22,6 +22,9 @@ class Saved(Protocol):
     def directory(self) -> Path:
         """Where it is."""
         ...
+
+
+R = TypeVar("R", bound=Saved)
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,7 @@ class Outcome:
     values: Mapping[str, float]
 
 
-def labelled[R: Saved](
-    runs: Sequence[R], subject: Callable[[R], object], what: str
-) -> dict[str, R]:
+def labelled(runs: Sequence[R], subject: Callable[[R], object], what: str) -> dict[str, R]:
     """Return runs by the names of their directories, or by their paths where names repeat.
 
     Args:

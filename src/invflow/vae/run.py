@@ -14,7 +14,7 @@ from invflow.runs import directory as runs_directory
 from invflow.runs import places
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
-from invflow.vae.data import NAMES
+from invflow.vae.data import NAMES, Images
 from invflow.vae.weights import loaded
 
 MODEL = "vae-run"
@@ -59,6 +59,7 @@ class Run:
         format: of its images.
         models: the trained models, by posterior.
         results: what they have reached, by posterior.
+        images: what it is about, where they have been read.
     """
 
     directory: Path
@@ -66,6 +67,7 @@ class Run:
     format: Format
     models: Mapping[str, LatentModel]
     results: Mapping[str, Result]
+    images: Images = None  # pyright: ignore[reportAssignmentType]
 
     def model(self, posterior: str | None = None) -> LatentModel:
         """Return the model with a posterior, the last one by default.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 try:
     from pydantic import BaseModel, ConfigDict
@@ -11,6 +13,11 @@ except ImportError as error:
     raise ImportError('the run of a posterior needs pydantic: pip install "invflow[vi]"') from error
 
 from invflow.runs import directory as runs_directory
+from invflow.vi.posterior import Posterior
+from invflow.vi.trust.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MODEL = "posterior-run"
 KIND = "posterior run"
@@ -32,6 +39,27 @@ class Settings(BaseModel):
     data: str | None
     sha256: list[str]
     seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        directory: where it is.
+        config: its settings.
+        posterior: what was fitted.
+        verdict: whether to trust it.
+        summary: a row for each parameter.
+        draws: a row for each draw.
+    """
+
+    directory: Path
+    config: Settings
+    posterior: Posterior
+    verdict: Verdict
+    summary: DataFrame
+    draws: DataFrame
 
 
 def settings(model: Path, data: Path | None, seed: int) -> Settings:

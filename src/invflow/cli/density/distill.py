@@ -102,6 +102,5 @@ def command(
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    head, *results = page.brief(run)
-    terminal.table("student and teacher", head, results)
+    terminal.table(*page.brief(run))
     terminal.say(f"Report: {directory / 'report.html'}")

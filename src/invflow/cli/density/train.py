@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,11 +168,10 @@ def command(
             progress("training", config.steps) as told,
         ):
             run = experiment.train(config, directory, rows=rows, overwrite=overwrite, report=told)
-        page.write(run, rows)
+        page.write(replace(run, rows=rows))
     except KeyboardInterrupt as error:
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    head, *results = page.brief(run)
-    terminal.table(f"{run.results.assessment.rows} test rows, nats per row", head, results)
+    terminal.table(*page.brief(run))
     terminal.say(f"Report: {directory / 'report.html'}")

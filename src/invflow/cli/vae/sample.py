@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invflow import _files, report
+from invflow import _files
 from invflow.cli import terminal
 from invflow.cli.settings import target
+from invflow.report import vae as page
 from invflow.vae import run as runs
 
 
@@ -28,7 +29,7 @@ def sample(run: Path, count: int, posterior: str | None, out: Path | None, seed:
     images = model.sample(count, generator).reshape(count, *finished.format.shape)
     with _files.replacing(path) as temporary:
         if path.suffix.lower() == ".png":
-            report.sheet(images, model.levels).savefig(temporary, dpi=150, bbox_inches="tight")
+            page.sheet(images, model.levels).savefig(temporary, dpi=150, bbox_inches="tight")
         else:
             np.savez_compressed(temporary, images=_array(images, model.levels))
     terminal.say(f"{count} images: {path}")

@@ -6,9 +6,10 @@ import csv
 import io
 from pathlib import Path
 
-from invflow import _files, report
+from invflow import _files
 from invflow.cli import terminal
 from invflow.cli.settings import target
+from invflow.report import vae as page
 from invflow.vae import data, evaluation
 from invflow.vae import run as runs
 
@@ -33,7 +34,7 @@ def score(
     _files.write_text(path, text.getvalue())
     means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
-    if report.has_bits(finished):
+    if page.has_bits(finished):
         bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
         rows += [("bits/dim", f"{bits[0]:.3f}", f"{abs(bits[1]):.3f}")]
     terminal.table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from invflow import _checks, report
 from invflow.cli import terminal
 from invflow.cli.settings import directory as run_directory
 from invflow.cli.settings import settings
+from invflow.report import vae as page
 from invflow.training.progress import progress
 from invflow.vae import POSTERIORS, experiment
 from invflow.vae.build import RESNET_POSTERIORS
@@ -245,13 +247,12 @@ def command(
             run = experiment.train(config, directory, images=data, overwrite=overwrite, report=told)
         if run is None:  # another process reports
             return
-        report.write(run, data.test)
+        page.write(replace(run, images=data))
     except KeyboardInterrupt as error:
         raise InterruptedError(
             "interrupted; the same command, without --overwrite, goes on where this one was"
         ) from error
-    head, *rows = report.brief(run)
-    terminal.table("Test images, nats per image", head, rows)
+    terminal.table(*page.brief(run))
     terminal.say(f"Report: {directory / 'report.html'}")
 
 

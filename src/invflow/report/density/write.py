@@ -21,9 +21,9 @@ def write(run: Run) -> None:
     shown = points(run)
     pairs = figures.pairs(shown.names, shown.rows, shown.draws)
     histograms = ranks(found.calibration, found.histograms, found.worst_columns)
-    _, *results = tables.brief(run)
+    _, head, rows = tables.brief(run)
     sections = [
-        page.Section("Results", table=[results[0], *results[1]], text=_results(run)),
+        page.Section("Results", table=[head, *rows], text=_results(run)),
         page.Section("Rows and draws", picture=page.encoded(pairs), text=_pairs(run, shown)),
         page.Section("Ranks", picture=page.encoded(histograms), text=_ranks(run)),
         page.Section(
@@ -122,7 +122,7 @@ def _two_sample(run: Run) -> str:
     if found.complete < found.compared:
         text += f" {found.compared - found.complete} rows with missing values were left out."
     if run.density.columns_.context:
-        text += " Draws given the contexts of one half of the rows are compared with the other half."
+        text += " Draws with the contexts of one half of the rows are compared with the other half."
     return text
 
 
