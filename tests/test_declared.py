@@ -138,7 +138,7 @@ CALLS = {
     "from invflow.density import FlowDensity": "density",
     "invflow.density.FlowDensity": "density",
     "invflow.density.table.Parquet": "density",
-    "invflow.report.write": "vae",  # the page of a VAE
+    "invflow.report.vae.write": "vae",
     "invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)": "vi",
     "invflow.cli.main()": "all",
     "from invflow.density.table import Parquet": "density",

@@ -7,12 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from invflow.runs.directory import Input, digest
 from invflow.training.metrics import FILE
 from invflow.vae import run as saved
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
+from invflow.vae.data import Images
 from invflow.vae.run import Result, Run
 
 RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
@@ -57,6 +59,7 @@ def run(
     likelihood: str = "logistic",
     digest: str = "",
     result: Result = RESULT,
+    test: Tensor | None = None,
     **settings: object,
 ) -> Run:
     """Return a run of untrained models whose weights are all but the initial ones."""
@@ -76,8 +79,10 @@ def run(
     groups = 4 if network == "resnet-vae" else 1
     kls = [result.kl * share / 10 for share in (1, 2, 3, 4)] if groups == 4 else [result.kl]
     result = Result(**(asdict(result) | {"kls": kls}))
+    test = (GREY if channels == 1 else COLOUR) if test is None else test
+    images = Images("images", test, test, test, levels, likelihood)
     data = Input(None, format.digest)
-    return Run(directory, config, data, format, models, dict.fromkeys(models, result))
+    return Run(directory, config, data, format, models, dict.fromkeys(models, result), images)
 
 
 def write(made: Run) -> Path:

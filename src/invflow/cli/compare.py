@@ -33,12 +33,14 @@ def command(
     """
     output(out, (".html",), {})
     report.require()
-    found = {jobs.of(run): run for run in runs}
-    if len(found) > 1:
-        kinds = ", ".join(f"{run} of `invflow {job.command}`" for job, run in found.items())
-        raise ValueError(f"runs must be of one kind to be compared, got {kinds}")
-    (job,) = found
+    kinds = {jobs.of(run): run for run in runs}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{run} of `invflow {job.command}`" for job, run in kinds.items())
+        raise ValueError(f"runs must be of one kind to be compared, got {listed}")
+    (job,) = kinds
     load = job.part("run").load
-    for table in import_module(job.page).compare([load(run) for run in runs], out):
-        terminal.table(*table)
+    found = import_module(job.page).compare([load(run) for run in runs])
+    found.write(out)
+    for title, (head, *rows) in found.tables.items():
+        terminal.table(title, head, rows)
     terminal.say(f"Comparison: {out}")

@@ -66,7 +66,9 @@ class Run:
         Raises:
             FileNotFoundError, ValueError: if it is no longer there, or has changed.
         """
-        rows = self.known or read(self.config, self.data.path)
+        if self.known is not None:
+            return self.known
+        rows = read(self.config, self.data.path)
         if rows.digest != self.data.sha256:
             raise ValueError(f"{self.data.path} has changed since {self.directory} was trained")
         return rows

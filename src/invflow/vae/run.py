@@ -77,7 +77,9 @@ class Run:
         Raises:
             FileNotFoundError, ValueError: if they are no longer there, or have changed.
         """
-        images = self.known or read(self.config, self.data.path)
+        if self.known is not None:
+            return self.known
+        images = read(self.config, self.data.path)
         if images.digest != self.format.digest:
             raise ValueError(f"the images of {self.directory} have changed since it was trained")
         return images

@@ -68,8 +68,8 @@ def test_every_model_has_its_axes_beside_each_image(
 ) -> None:
     monkeypatch.setattr(figures, "DRAWS", {"mlp": 200})
     names = ("diagonal", "iaf", "planar", "radial")
-    run = runs.run(tmp_path, posteriors=names)
-    figure = figures.posteriors(run, runs.GREY[:2], torch.Generator().manual_seed(0))
+    run = runs.run(tmp_path, posteriors=names, test=runs.GREY[:2])
+    figure = figures.posteriors(run, torch.Generator().manual_seed(0))
     titles = [axis.get_title().split(",")[0] for axis in figure.axes if axis.get_title()]
     assert titles == [*names, *names]
     shown = [axis.get_images()[0] for axis in figure.axes if axis.get_images()]
