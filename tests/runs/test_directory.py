@@ -89,9 +89,7 @@ def test_the_same_run_goes_on(kind: str, run: Path) -> None:
 
 def test_another_run_is_refused_unless_it_is_overwritten(kind: str, run: Path) -> None:
     before = _contents(run)
-    with pytest.raises(
-        FileExistsError, match="or replace it with --overwrite"
-    ):
+    with pytest.raises(FileExistsError, match="or replace it with --overwrite"):
         KINDS[kind](run, 1, False)
     assert _contents(run) == before
     KINDS[kind](run, 1, True)

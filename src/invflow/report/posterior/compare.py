@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
 from invflow.report import figures, page
-from invflow.report.comparison import Comparison, Outcome, Table, compared, labelled, over_seeds
+from invflow.report.comparison import (
+    Comparison,
+    Outcome,
+    Table,
+    compared,
+    differing,
+    labelled,
+    over_seeds,
+)
 from invflow.vi.run import Run
 
 EVIDENCE = "log evidence, nats"
