@@ -138,11 +138,7 @@ def load(directory: str | Path) -> Run:
     directory = Path(directory)
     config, format = _settings(directory)
     runs_directory.check_finished(directory)
-    state, _ = _saving.read_tensors(directory / _saving.TENSORS)
-    try:
-        models = loaded(config, format, state)
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{directory} does not fit its configuration: {error}") from error
+    models = loaded(config, format, directory / _saving.TENSORS)
     return Run(directory, config, format, models, _results(directory, config))
 
 
