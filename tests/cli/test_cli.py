@@ -391,8 +391,8 @@ def test_finished_and_foreign_directories_are_left_alone(
         (lambda run: (run / "results.json").unlink(), "unfinished run"),
         (lambda run: (run / "model.safetensors").unlink(), "does not exist"),
         (lambda run: (run / "config.json").unlink(), "does not exist"),
-        (lambda run: os.truncate(run / "model.safetensors", 5000), "not a whole safetensors file"),
-        (lambda run: os.truncate(run / "config.json", 50), "not a whole JSON file"),
+        (lambda run: os.truncate(run / "model.safetensors", 5000), "not a valid safetensors file"),
+        (lambda run: os.truncate(run / "config.json", 50), "not a valid JSON file"),
         (lambda run: (run / "config.json").write_text("[]"), "was not written by invflow"),
         (
             lambda run: (run / "config.json").write_text(
@@ -406,7 +406,7 @@ def test_finished_and_foreign_directories_are_left_alone(
             ),
             "has a configuration of another kind",
         ),
-        (lambda run: (run / "config.json").write_text("[" * 100_000), "not a whole JSON file"),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "not a valid JSON file"),
         (
             lambda run: (run / "results.json").write_text(
                 (run / "results.json").read_text().replace('"bound": -', '"bound": "x", "kl": -')
