@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -38,6 +39,8 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.mutations.server"],
             cwd=Path(__file__).parents[1],
+            # Arrow's own allocator reserves addresses by the gigabyte.
+            env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
