@@ -376,7 +376,7 @@ def test_finished_and_foreign_directories_are_left_alone(
         (lambda run: (run / "model.safetensors").unlink(), "does not exist"),
         (lambda run: (run / "config.json").unlink(), "does not exist"),
         (lambda run: os.truncate(run / "model.safetensors", 5000), "has changed since the run"),
-        (lambda run: os.truncate(run / "config.json", 50), "not a whole JSON file"),
+        (lambda run: os.truncate(run / "config.json", 50), "not a valid JSON file"),
         (lambda run: (run / "config.json").write_text("[]"), "was not written by invflow"),
         (
             lambda run: (run / "config.json").write_text(
@@ -390,7 +390,7 @@ def test_finished_and_foreign_directories_are_left_alone(
             ),
             "does not say what its images are",
         ),
-        (lambda run: (run / "config.json").write_text("[" * 100_000), "not a whole JSON file"),
+        (lambda run: (run / "config.json").write_text("[" * 100_000), "not a valid JSON file"),
         (
             lambda run: (run / "results.json").write_text(
                 (run / "results.json").read_text().replace('"bound": -', '"bound": "x", "kl": -')

@@ -81,13 +81,13 @@ def _without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 #: What is said of weights that are not the model's.
 WEIGHTS: dict[str, tuple[Any, str]] = {
-    "missing": (lambda state, name: _without(state, name), "do not agree on"),
-    "more": (lambda state, name: {**state, "a": torch.zeros(1)}, "do not agree on 'a'"),
+    "missing": (lambda state, name: _without(state, name), "lack 'iaf.decoder"),
+    "more": (lambda state, name: {**state, "a": torch.zeros(1)}, "hold 'a', which the model"),
     "shape": (lambda state, name: {**state, name: torch.zeros(3)}, "must have shape"),
     "dtype": (lambda state, name: {**state, name: state[name].double()}, "torch.float64"),
     "integers": (lambda state, name: {**state, name: state[name].int()}, "torch.int32"),
     "not a number": (lambda state, name: {**state, name: state[name] * torch.nan}, "finite"),
-    "none": (lambda state, name: {}, "do not agree on"),
+    "none": (lambda state, name: {}, "lack 'iaf"),
 }
 
 

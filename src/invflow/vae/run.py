@@ -152,11 +152,7 @@ def load(directory: str | Path, images: Images | None = None) -> Run:
     directory = Path(directory)
     config, inputs, format = _settings(directory)
     results = KIND.results(directory, lambda content: _results(content, config))
-    state, _ = _saving.read_tensors(directory / _saving.TENSORS)
-    try:
-        models = loaded(config, format, state)
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{directory} does not fit its configuration: {error}") from error
+    models = loaded(config, format, directory / _saving.TENSORS)
     return Run(directory, config, inputs["data"], format, models, results, images)
 
 
