@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from invflow.runs.directory import Input, digest
+from invflow._tensors import digest
+from invflow.runs.directory import Input
 from invflow.training.metrics import FILE
 from invflow.vae import run as saved
 from invflow.vae.build import build

@@ -22,9 +22,9 @@ DRAWS = 1000
 
 def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Path | None) -> None:
     """Write importance-resampled draws of a posterior into a table."""
+    from invflow._tensors import digest
     from invflow.density.table import write
     from invflow.density.table.write import WRITABLE
-    from invflow.runs.directory import digest
     from invflow.vi import Posterior
     from invflow.vi import run as runs
     from invflow.vi.targets import model_file

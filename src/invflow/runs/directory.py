@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from invflow import _files, _saving
+from invflow import _files, _json, _saving
+from invflow._tensors import digest
 from invflow.runs import own, places
 from invflow.runs.settings import Config
 
@@ -193,8 +192,7 @@ class Kind(Generic[ConfigT]):
         """
         digests = {name: digest(directory / name) for name in self.files}
         content = {"sha256": digests, "results": dict(results)}
-        text = json.dumps(content, indent=2, allow_nan=False)
-        _files.write_text(directory / RESULTS, text + "\n")
+        _files.write_text(directory / RESULTS, _json.text(content))
 
     def results(self, directory: Path, read: Callable[[Any], T]) -> T:
         """Return the results of a finished run.
@@ -213,9 +211,9 @@ class Kind(Generic[ConfigT]):
             )
         path = directory / RESULTS
         try:
-            content = json.loads(path.read_bytes())
+            content = _json.read(path)
             digests, results = dict(content["sha256"]), read(content["results"])
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} does not hold the results of this run: {_reason(error)}"
             ) from error
@@ -243,18 +241,6 @@ def kind_of(directory: Path) -> str:
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
     return _saving.read_config(directory)[0]
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception) -> str:

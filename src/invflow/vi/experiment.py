@@ -47,7 +47,7 @@ def train(
         target,
         settings=config.settings,
         seed=config.seed,
-        progress=True,
+        report=report,
         directory=directory / "checkpoints",
         ready=lambda: run.KIND.prepare(directory, asked, overwrite=overwrite),
     )

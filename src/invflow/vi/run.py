@@ -14,7 +14,8 @@ except ImportError as error:
         'the run of a posterior needs pandas and pydantic: pip install "invflow[vi]"'
     ) from error
 
-from invflow.runs.directory import Begun, Input, Kind, digest
+from invflow._tensors import digest
+from invflow.runs.directory import Begun, Input, Kind
 from invflow.vi import files
 from invflow.vi.config import Config
 from invflow.vi.posterior import Posterior

@@ -72,7 +72,7 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
         raise ValueError(f"{directory} holds the model {saved.model!r}, expected {MODEL!r}")
     what = "a density of tables"
     with _saving.fitting(directory, what):
-        density = _built(kind, saved)
+        density: Any = _built(kind, saved)
     state = saved.tensors()
     with _saving.fitting(directory, what):
         _fill(density.model_, state, MODEL_PREFIX)

@@ -101,8 +101,9 @@ def curve(run: Run) -> Figure:
 def _results(run: Run) -> str:
     text = (
         "Both divergences are zero if student and teacher agree. They are estimated from "
-        f"{run.config.evaluation_draws} draws of each. The first is sensitive to regions where the student "
-        "puts mass and the teacher does not; the second also to modes that the student misses. "
+        f"{run.config.evaluation_draws} draws of each. The first is sensitive to regions where the "
+        "student puts mass and the teacher does not; the second also to modes that the student "
+        "misses. "
         "The effective sample size is that of the student's draws, weighted to represent the "
         "teacher. Times are medians over batches of 256 draws, alternating between student and "
         "teacher, on the machine that trained the student. For their draws: "
