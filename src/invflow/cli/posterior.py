@@ -33,8 +33,8 @@ def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Pat
     recorded, data = finished.inputs["model"], finished.inputs.get("data")
     if model is None:
         raise ValueError(
-            f"sampling a posterior runs the Python file of its model: name it, as in "
-            f"--model {recorded.path}"
+            "sampling a posterior runs the Python file of its model: name it, as in --model "
+            f"{finished.config.model}"
         )
     for path, known in [(model, recorded)] + ([(data.path, data)] if data else []):
         if path is None or digest(path) != known.sha256:

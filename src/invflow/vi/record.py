@@ -80,7 +80,7 @@ def _mode(content: Any) -> dict[str, Any]:
         raise ValueError(f"a mode of a record must be a mapping, got {content!r}")
     mode: dict[str, Any] = {**cast(Mapping[str, Any], content)}
     weight = _checks.number("weight", mode.get("weight"))
-    if not 0 <= weight <= 1:
+    if not 0 <= weight <= 1 + 1e-9:  # of a sum, which may be rounded
         raise ValueError(f"weight must be between 0 and 1, got {weight}")
     _checks.positive_integer("starts", mode.get("starts", 0), minimum=0)
     if "log_evidence" in mode:
