@@ -14,6 +14,7 @@ from invflow import report
 from invflow.cli import files, terminal
 from invflow.cli.jobs import Job
 from invflow.runs import options
+from invflow.runs.directory import is_finished
 from invflow.training.progress import progress
 
 _NAME = Annotated[
@@ -44,6 +45,7 @@ def command(job: Job) -> Callable[..., None]:
         default = job.part("run").name(config)
         directory = files.directory(runs, default if name is None else name)
         report.require()
+        is_finished_already = is_finished(directory) and not overwrite
         page = import_module(job.page)
         try:
             with terminal.warnings(), progress("training", getattr(config, "steps", None)) as told:
@@ -57,7 +59,12 @@ def command(job: Job) -> Callable[..., None]:
             raise InterruptedError(
                 "interrupted; the same command, without --overwrite, resumes the run"
             ) from error
-        terminal.table(*page.brief(run))
+        if is_finished_already:
+            terminal.say(f"{directory} is already finished: it is reported again, not trained")
+        title, head, rows, notes = page.brief(run)
+        terminal.table(title, head, rows)
+        for line in notes:
+            terminal.say(line)
         terminal.say(f"Report: {directory / 'report.html'}")
 
     arguments, settings = [], []

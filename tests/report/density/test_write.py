@@ -34,7 +34,7 @@ SECTIONS = [
 
 def _run(directory: Path, frame: pd.DataFrame, **settings: object) -> Run:
     asked = config(written(frame, directory / "<table>.csv"), **settings)
-    return replace(experiment.train(asked, directory / "run"), rows=data.load(asked))
+    return replace(experiment.train(asked, directory / "run"), known=data.load(asked))
 
 
 def _text(run: Run) -> str:
