@@ -24,8 +24,11 @@ def _refuses_pairs(z: Tensor) -> Tensor:
 
 
 BAD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "random": (lambda z: _square(z) + 0.5 * torch.randn(len(z)), "same value at the same vector"),
-    "summed": (lambda z: _square(z) - z[:, 0].square().sum(), "same value in any batch"),
+    "random": (lambda z: _square(z) + 0.5 * torch.randn(len(z)), "same value for the same vector"),
+    "summed": (
+        lambda z: _square(z) - z[:, 0].square().sum(),
+        "same value for a vector in any batch",
+    ),
     "ignored": (lambda z: -z[:, 0].square(), r"every entry of its vectors, .* entries \[1\]"),
     "squeezed": (lambda z: _square(z).squeeze(), r"must return shape \(1,\)"),
     "scalar": (lambda z: _square(z).sum(), r"must return shape \(32,\)"),
