@@ -6,7 +6,7 @@
 
 `patches` cuts them from grey photographs, arrays `train` and `test` (count, height, width) of
 grey levels. `train` trains the four posteriors of `POSTERIORS` side by side, on the same batches,
-and goes on where it was stopped. `table` needs settings and results alone.
+and resumes if it was stopped. `table` needs only settings and results.
 """
 
 from __future__ import annotations
