@@ -8,7 +8,15 @@ from itertools import groupby
 from pathlib import Path
 
 from invflow.report import figures, page
-from invflow.report.comparison import Comparison, Outcome, Table, compared, labelled, over_seeds
+from invflow.report.comparison import (
+    Comparison,
+    Outcome,
+    Table,
+    compared,
+    differing,
+    labelled,
+    over_seeds,
+)
 from invflow.vi.run import Run
 
 EVIDENCE = "log evidence, nats"
@@ -30,11 +38,9 @@ def compare(runs: Sequence[Run]) -> Comparison:
         results=results(named),
         text=_text(runs),
         seeds=seeds(named),
-        settings=[
-            ("setting", *named),
-            ("model", *(run.config.model for run in runs)),
-            ("seed", *(str(run.config.seed) for run in runs)),
-        ],
+        settings=differing(
+            {label: run.config.model_dump(exclude={"sha256"}) for label, run in named.items()}
+        ),
         others=_training(named),
     )
 
@@ -68,7 +74,7 @@ def seeds(runs: Mapping[str, Run]) -> Table:
             label,
             "",
             run.config.seed,
-            {"sha256": run.config.sha256},
+            run.config.model_dump(exclude={"seed", "model", "data"}),
             {
                 EVIDENCE: run.verdict.log_evidence,
                 "k-hat": run.verdict.khat,
