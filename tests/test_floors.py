@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,14 +28,20 @@ FLOORS = {
     "report": 9,
     "cli": 10,
 }
+#: The rooms of a package: each imports only those before it.
+ROOMS = {
+    "vi": ("targets", "trust", "fitting"),
+    "vae": ("data", "networks", "resnet"),
+    "density": ("table", "checks", "learning"),
+}
 #: What stands above all floors: it opens the house.
 ROOF = {"__init__", "__main__"}
 
 
-def _part(module: str) -> str | None:
+def _part(module: str, depth: int = 1) -> str | None:
     """Return the part of the library that a module is in; None for one of others, or the whole."""
     names = module.split(".")
-    return names[1] if names[0] == "invflow" and len(names) > 1 else None
+    return names[depth] if names[0] == "invflow" and len(names) > depth else None
 
 
 def _modules(tree: ast.AST, package: list[str]) -> Iterator[str]:
@@ -48,15 +55,18 @@ def _modules(tree: ast.AST, package: list[str]) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _edges(source: Path) -> dict[tuple[str, str], list[str]]:
-    """Return which parts import which others, and where."""
+def _edges(source: Path, within: str = "") -> dict[tuple[str, str], list[str]]:
+    """Return which parts of the library, or of one package, import which others, and where."""
     edges: dict[tuple[str, str], list[str]] = {}
-    for file in sorted(source.rglob("*.py")):
+    depth = 2 if within else 1
+    for file in sorted((source / within).rglob("*.py")):
         place = file.relative_to(source)
-        own = place.parts[0].removesuffix(".py")
+        own = place.parts[depth - 1].removesuffix(".py")
         package = ["invflow", *place.parent.parts]
         for module in _modules(ast.parse(file.read_text()), package):
-            other = _part(module)
+            if within and _part(module) != within:
+                continue
+            other = _part(module, depth)
             if other is not None and other != own:
                 edges.setdefault((own, other), []).append(str(place))
     return edges
@@ -73,6 +83,30 @@ def _wrong(edges: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], lis
 
 def test_each_floor_imports_only_floors_below() -> None:
     assert _wrong(_edges(SOURCE)) == {}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_each_room_imports_only_rooms_before_it(package: str) -> None:
+    places = {room: place for place, room in enumerate(ROOMS[package])}
+    folders = {each.parent.name for each in (SOURCE / package).glob("*/__init__.py")}
+    assert folders == set(places)
+    edges = [edge for edge in _edges(SOURCE, package) if set(edge) <= folders]
+    assert [edge for edge in edges if places[edge[0]] < places[edge[1]]] == []
+
+
+def test_the_drawing_shows_the_house_as_it_is() -> None:
+    page = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (drawing,) = re.findall(r"^src/invflow/\n((?:  .*\n)+)", page, re.MULTILINE)
+    floors = re.findall(r"^  (\w+)/ +(\d+)  \S", drawing, re.MULTILINE)
+    assert floors == [(folder, str(floor)) for folder, floor in FLOORS.items()]
+    rooms = re.findall(r"^  (\w+)/|^    (\w+)/  ", drawing, re.MULTILINE)
+    drawn: dict[str, list[str]] = {}
+    package = ""
+    for floor, room in rooms:
+        package = floor or package
+        if room:
+            drawn.setdefault(package, []).append(room)
+    assert drawn == {package: list(folders) for package, folders in ROOMS.items()}
 
 
 def test_every_folder_has_a_floor() -> None:

@@ -61,15 +61,15 @@ def test_public_names() -> None:
 
 #: What a user may write after one `import invflow`.
 ASKED = [
-    "invflow.vi.fitting.fit",
+    "invflow.vi.fit",
     "invflow.vae.VAE",
     "invflow.density.FlowDensity",
     "invflow.density.table.Parquet",
     "invflow.images.ImageDensity",
     "invflow.distillation.distill",
-    "invflow.density.checks.calibration.calibrate",
-    "invflow.density.checks.two_sample.two_sample",
-    "invflow.density.checks.classifier_test.classifier_test",
+    "invflow.density.checks.calibrate",
+    "invflow.density.checks.two_sample",
+    "invflow.density.checks.classifier_test",
     "invflow.training.fit",
     "invflow.report.vae.write",
     "invflow.cli.main",

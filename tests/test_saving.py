@@ -92,5 +92,5 @@ def test_tensors_and_the_strings_beside_them(tmp_path: Path) -> None:
     content = path.read_bytes()
     for broken in (b"", content[:4], content[:40], content[:-1], b"\xff" * 64):
         path.write_bytes(broken)
-        with pytest.raises(ValueError, match="is not a whole safetensors file"):
+        with pytest.raises(ValueError, match="is not a valid safetensors file"):
             _saving.read_tensors(path)

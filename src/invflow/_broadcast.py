@@ -16,7 +16,7 @@ def broadcast(*shapes: Sequence[int]) -> Size:
     `torch.broadcast_shapes` imports SymPy at its first call: a second, and 35 MB.
 
     Raises:
-        ValueError: two sizes of a dimension differ, and neither is 1.
+        ValueError: if two sizes of a dimension differ, and neither is 1.
 
     Example:
         >>> broadcast((5, 1, 3), (4, 1), ())

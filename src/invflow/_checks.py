@@ -19,8 +19,8 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
     """Return `value` as an int if it is an integer, of any library, of at least `minimum`.
 
     Raises:
-        TypeError: `value` is not an integer.
-        ValueError: `value` is too small.
+        TypeError: if `value` is not an integer.
+        ValueError: if `value` is too small.
     """
     found = integer(name, value)
     if found < minimum:
@@ -32,7 +32,7 @@ def integer(name: str, value: Any) -> int:
     """Return `value` as an int if it is an integer, of any library.
 
     Raises:
-        TypeError: `value` is something else.
+        TypeError: if `value` is something else.
     """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
     if not boolean and getattr(value, "ndim", 0) == 0:  # PyTorch takes a tensor with one entry, too
@@ -47,19 +47,45 @@ def number(name: str, value: Any) -> float:
     """Return `value` as an int or a float if it is a number, of any library.
 
     Raises:
-        TypeError: `value` is not a number.
+        TypeError: if `value` is not a number.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"{name} must be a number, got {value!r}")
 
 
+def positive(name: str, value: Any) -> float:
+    """Return `value` as an int or a float if it is positive and finite.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is zero, negative, infinite or NaN.
+    """
+    found = number(name, value)
+    if not 0 < found < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return found
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float if it is between 0 and 1, bounds excluded.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is out of range.
+    """
+    found = number(name, value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+    return found
+
+
 def numbers(name: str, value: Any) -> tuple[float, ...]:
     """Return `value` as floats if it is a sequence of one or more finite numbers.
 
     Raises:
-        TypeError: `value` is something else.
-        ValueError: it is empty, or a number is not finite.
+        TypeError: if `value` is something else.
+        ValueError: if `value` is empty, or a number is not finite.
     """
     given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
     if isinstance(given, str) or not isinstance(given, Sequence):
@@ -67,7 +93,7 @@ def numbers(name: str, value: Any) -> tuple[float, ...]:
     each = enumerate(cast(Sequence[Any], given))
     found = tuple(float(number(f"{name}[{i}]", entry)) for i, entry in each)
     if not found or not all(map(math.isfinite, found)):
-        raise ValueError(f"{name} must have one or more numbers, all finite, got {value!r}")
+        raise ValueError(f"{name} must be one or more finite numbers, got {value!r}")
     return found
 
 
@@ -75,7 +101,7 @@ def boolean(name: str, value: Any) -> bool:
     """Return `value` as a bool if it is True or False.
 
     Raises:
-        TypeError: `value` is something else.
+        TypeError: if `value` is something else.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
@@ -127,7 +153,7 @@ def places(name: str, value: Any, features: int) -> tuple[int, ...]:
     found = tuple(integer(label, each) for label, each in _entries(name, value))
     if not found or len({*found}) < len(found) or min(found) < 0 or max(found) >= features:
         raise ValueError(
-            f"{name} must be different features below {features}, one or more, got {list(found)}"
+            f"{name} must be one or more different features below {features}, got {list(found)}"
         )
     return found
 
@@ -156,7 +182,7 @@ def sample_shape(value: Any) -> torch.Size:
         example = f"({value},)" if isinstance(value, Integral) else "(5,)"
         raise TypeError(f"sample_shape must be a shape such as {example}, got {value!r}") from error
     if any(size < 0 for size in sizes):
-        raise ValueError(f"sample_shape must hold sizes of at least 0, got {tuple(sizes)}")
+        raise ValueError(f"sample_shape must have sizes of at least 0, got {tuple(sizes)}")
     return sizes
 
 
@@ -234,8 +260,8 @@ def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -
     Under autocast the dtype may differ from the module's.
 
     Raises:
-        TypeError: not a tensor, or of another dtype.
-        ValueError: wrong number of features, or on another device.
+        TypeError: if `value` is not a tensor, or has another dtype.
+        ValueError: if `value` has the wrong number of features, or is on another device.
     """
     _tensor(name, value, features, "features", like)
 
@@ -246,13 +272,14 @@ def context(
     """Check a context against the declared `size` and the batch shape it is to broadcast to.
 
     Raises:
-        TypeError: not a tensor, or of another dtype.
-        ValueError: missing, not wanted, of the wrong size, not broadcastable, on another device.
+        TypeError: if `value` is not a tensor, or has another dtype.
+        ValueError: if `value` is missing, not wanted, of the wrong size, on another device, or does
+            not broadcast.
     """
     if size == 0:
         if value is not None:
             raise ValueError(
-                "context must be None, as none was declared (context=0), got a "
+                "context must be None, because none was declared (context=0), got a "
                 f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
             )
         return

@@ -39,7 +39,7 @@ class Held(Generic[T]):
         """Return the object of a string.
 
         Raises:
-            RuntimeError: it does not exist any more.
+            RuntimeError: if it no longer exists.
         """
         try:
             return self._objects[string]

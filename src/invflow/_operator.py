@@ -32,7 +32,7 @@ def reverse_only(function: type[Function], *arguments: Any) -> Any:
     (A `jvp` that raises would not do: `torch.compile` traces no function that has one.)
 
     Raises:
-        RuntimeError: these derivatives are taken.
+        RuntimeError: if these derivatives are taken.
     """
     if torch.compiler.is_compiling():
         if forward_mode():  # in which the compiler would take derivatives for zero

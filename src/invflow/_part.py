@@ -34,15 +34,15 @@ class Part(nn.Module):
         """Set an attribute.
 
         Raises:
-            AttributeError: it is settled.
-            TypeError: a part, or a tensor, is to be replaced by something else.
-            ValueError: by one of other sizes, or by one that cannot stand there.
+            AttributeError: if it cannot be changed once the part is built.
+            TypeError: if a part or a tensor would be replaced by something else.
+            ValueError: if the new one has other sizes, or does not fit there.
         """
         own = vars(self)
         if name in own:
             if name in self.settled and value != own[name]:
                 raise AttributeError(
-                    f"{name} of a {type(self).__name__} is settled when it is built: "
+                    f"{name} of a {type(self).__name__} cannot be changed after it is built: "
                     f"build another one with {name}={value!r}"
                 )
         elif (part := own.get("_modules", {}).get(name)) is not None:
@@ -102,8 +102,8 @@ class Part(nn.Module):
         """Load tensors.
 
         Raises:
-            TypeError: one is of another kind, such as integers for weights.
-            ValueError: one is not finite, or cannot be what it is to be.
+            TypeError: if one is of another kind, such as integers for weights.
+            ValueError: if one is not finite, or does not fit there.
         """
         assign = local_metadata.get("assign_to_params_buffers", False)
         for part, name, own, key in _tensors(self, prefix):
@@ -173,8 +173,8 @@ def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tens
     if value.is_floating_point() and not (summed or bool(torch.isfinite(value).all())):
         count = int((~torch.isfinite(value)).sum())
         raise ValueError(
-            f"{key} must be finite in {own.dtype}, got {count} entries that are NaN or infinite "
-            f"among {value.numel()}"
+            f"{key} must be finite in {own.dtype}, got {count} NaN or infinite entries "
+            f"out of {value.numel()}"
         )
     if isinstance(part, Part) and (flaw := part.flaw(name, value)):
         raise ValueError(f"{key} {flaw}")

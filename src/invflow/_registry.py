@@ -43,8 +43,8 @@ class Registry(MutableMapping[str, KindT]):
         """Give a kind a name.
 
         Raises:
-            TypeError: the name is not a string, or the kind is not a class that belongs here.
-            ValueError: a class of the library has the name.
+            TypeError: if the name is not a string, or the kind is not a class that belongs here.
+            ValueError: if a class of the library has the name.
         """
         if not isinstance(name, str):
             raise TypeError(f"the name of a {self._what} must be a string, got {name!r}")
@@ -55,7 +55,9 @@ class Registry(MutableMapping[str, KindT]):
             )
         before = self._kinds.get(name)
         if before is not None and is_own(before) and not is_own(kind):
-            raise ValueError(f"{what} is the library's own {before.__name__}: choose another name")
+            raise ValueError(
+                f"{what} is the name of the library's own {before.__name__}: choose another one"
+            )
         self._kinds[name] = kind
 
     def __delitem__(self, name: str) -> None:
@@ -74,7 +76,7 @@ class Registry(MutableMapping[str, KindT]):
         """Return the kind of a name.
 
         Raises:
-            ValueError: nothing has this name.
+            ValueError: if nothing has this name.
         """
         return self._kinds[_checks.choice(self._what, name, self._kinds)]
 

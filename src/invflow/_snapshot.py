@@ -94,7 +94,7 @@ class Snapshot:
         """Call a function while the module has these tensors.
 
         Raises:
-            RuntimeError: the module has been put together in another way since.
+            RuntimeError: if the module's structure has changed since.
         """
         if self.current() or self._moved():
             return function(*args, **kwargs)
@@ -121,8 +121,8 @@ class Snapshot:
         names = [prefix + name for prefix, holder in named for name in holder]
         if len(names) != len(self._tensors) or not places.are_of(self._module):
             raise RuntimeError(
-                f"the {type(self._module).__name__} has been put together in another way since "
-                "this distribution was made: call the flow again"
+                f"the structure of the {type(self._module).__name__} has changed since this "
+                "distribution was made: call the flow again"
             )
         return names
 

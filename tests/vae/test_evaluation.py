@@ -25,10 +25,10 @@ def _vae(posterior: str = "diagonal") -> VAE:
         NormalPixels(17),
         posterior,
         latents=3,
-        hidden=(),
+        hidden_features=(),
         context=3,
-        flow_steps=1,
-        flow_hidden=(8,),
+        flow_transforms=1,
+        flow_hidden_features=(8,),
     )
     vae = perturbed(vae, scale=0.8)
     with torch.no_grad():
@@ -115,7 +115,9 @@ def test_memory_is_bounded(kind: str, chunk: int, monkeypatch: pytest.MonkeyPatc
     torch.manual_seed(0)
     model: LatentModel = _vae("iaf")
     if kind == "resnet-vae":
-        model = ResNetVAE((1, 1, 5), 17, depths=(2,), features=3, maps=1, flow_hidden=(3,))
+        model = ResNetVAE(
+            (1, 1, 5), 17, depths=(2,), feature_maps=3, latent_maps=1, flow_hidden_features=(3,)
+        )
     spy = Spy(model, monkeypatch)
     score(model, LEVELS, samples=8, bound_samples=12, chunk=chunk)
     assert max(spy.rows) <= chunk

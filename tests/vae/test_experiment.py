@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from invflow import training
-from invflow.runs import directory as runs_directory
+from invflow.runs.directory import is_finished
 from invflow.training import compiling
 from invflow.vae import data, experiment, run
 from invflow.vae.base import LatentModel
@@ -26,28 +26,28 @@ from invflow.vae.presets import PRESETS
 from tests.helpers import assert_close, generator
 
 SMALL: dict[str, Any] = {
-    "flow_steps": 1,
-    "flow_hidden": (5,),
+    "flow_transforms": 1,
+    "flow_hidden_features": (5,),
     "steps": 13,
     "batch_size": 7,
     "evaluate_every": 3,
     "importance_samples": 5,
 }
 SIZES: dict[str, dict[str, Any]] = {
-    "mlp": {**SMALL, "hidden": (6,), "context": 4, "latents": 2},
+    "mlp": {**SMALL, "hidden_features": (6,), "context": 4, "latents": 2},
     "resnet-vae": {
         **SMALL,
         "network": "resnet-vae",
         "depths": (1, 1),
-        "features": 4,
-        "maps": 2,
+        "feature_maps": 4,
+        "latent_maps": 2,
     },
 }
 CONFIGS: dict[str, dict[str, Any]] = {
     "preset": {
         **PRESETS["small"],
         **SIZES["resnet-vae"],
-        "average": 0.9,
+        "averaging_decay": 0.9,
         "warmup": 9,
         "free_bits": 0.3,
     },
@@ -58,7 +58,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "optimizer": "adamax",
     },
     "importance": {**SIZES["mlp"], "posteriors": ("diagonal", "iaf"), "train_samples": 4},
-    "vamp": {**SIZES["mlp"], "prior": "vamp", "likelihood": "bernoulli", "average": 0.5},
+    "vamp": {**SIZES["mlp"], "prior": "vamp", "likelihood": "bernoulli", "averaging_decay": 0.5},
 }
 
 
@@ -92,7 +92,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(config, tmp_path / "again", report=report)
-        assert not runs_directory.is_finished(tmp_path / "again")
+        assert not is_finished(tmp_path / "again")
     torch.manual_seed(source.randrange(1000))  # of which nothing depends
     again = experiment.train(config, tmp_path / "again")
     assert whole is not None
@@ -114,7 +114,7 @@ def test_an_interrupted_run_comes_to_the_same_numbers(
 def test_precisions(
     network: str, precision: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Config(data=images, **SIZES[network], precision=precision, average=0.5)
+    config = Config(data=images, **SIZES[network], precision=precision, averaging_decay=0.5)
     computed: set[torch.dtype] = set()
 
     def spied(model: LatentModel, levels: Tensor, config: Config) -> None:
@@ -149,7 +149,7 @@ def test_precisions(
 def test_what_is_scored_is_the_average_of_the_weights(images: str, tmp_path: Path) -> None:
     plain, averaged = (
         experiment.train(
-            Config(data=images, **{**CONFIGS["preset"], "average": average}),
+            Config(data=images, **{**CONFIGS["preset"], "averaging_decay": average}),
             tmp_path / str(average),
         )
         for average in (0.0, 0.9)
@@ -181,10 +181,10 @@ def test_compiled(
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting))
     monkeypatch.setattr(compiling, "has_compiler", found)
-    settings = {**SIZES[network], "posteriors": ("iaf",), "average": 0.5}
+    settings = {**SIZES[network], "posteriors": ("iaf",), "averaging_decay": 0.5}
     plain = experiment.train(Config(data=images, **settings), tmp_path / "plain")
     assert ran == 0
-    config = Config(data=images, compile="always", **settings)
+    config = Config(data=images, compile=True, **settings)
     compiled = experiment.train(config, tmp_path / "compiled")
     assert plain is not None
     assert compiled is not None
@@ -278,8 +278,8 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "schedule": ({"schedule": "constant"}, {}),
     "learning_rate": ({"learning_rate": 3e-3}, {}),
     "weight_decay": ({"weight_decay": 1.0}, {}),
-    "average": ({"average": 0.9}, {}),
-    "clip": ({"clip": 1e-8}, {}),
+    "averaging_decay": ({"averaging_decay": 0.9}, {}),
+    "max_gradient_norm": ({"max_gradient_norm": 1e-8}, {}),
     "batch_size": ({"batch_size": 6}, {}),
     "seed": ({"seed": 1}, {}),
 }

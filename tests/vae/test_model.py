@@ -24,9 +24,9 @@ def _linear_vae(posterior: str, prior: str = "normal") -> VAE:
         posterior,
         prior,
         latents=2,
-        hidden=(),
+        hidden_features=(),
         context=3,
-        flow_hidden=(8,),
+        flow_hidden_features=(8,),
     )
     with torch.no_grad():
         for parameter in vae.parameters():
@@ -122,9 +122,13 @@ def test_score_repeats_itself() -> None:
         ({"shape": (1, 8)}, ValueError, r"shape must be \(channels, height, width\)"),
         ({"shape": (1, 8, 0)}, ValueError, r"shape\[2\] must be at least 1"),
         ({"prior": "flat"}, ValueError, "prior must be one of"),
-        ({"prior": Normal(3)}, ValueError, "prior must be over 16 latents, got 3"),
+        (
+            {"prior": Normal(3)},
+            ValueError,
+            "prior must have 16 latents, got 3",
+        ),
         ({"network": "deep"}, ValueError, "network must be one of"),
-        ({"likelihood": DiscretisedLogistic(16)}, ValueError, "likelihood must be over 17 levels"),
+        ({"likelihood": DiscretisedLogistic(16)}, ValueError, "likelihood must have 17 levels"),
         ({"levels": 1}, ValueError, "levels must be at least 2"),
         ({"levels": 17.0}, TypeError, "levels must be an integer"),
         ({"likelihood": "poisson"}, ValueError, "likelihood must be one of"),
@@ -132,9 +136,9 @@ def test_score_repeats_itself() -> None:
         ({"latents": 0}, ValueError, "latents must be at least 1"),
         ({"context": 0}, ValueError, "context must be at least 1"),
         ({"context": 8.0}, TypeError, "context must be an integer"),
-        ({"flow_steps": 0}, ValueError, "flow_steps must be at least 1"),
-        ({"flow_steps": True}, TypeError, "flow_steps must be an integer"),
-        ({"hidden": (0,)}, ValueError, r"hidden\[0\] must be at least 1"),
+        ({"flow_transforms": 0}, ValueError, "flow_transforms must be at least 1"),
+        ({"flow_transforms": True}, TypeError, "flow_transforms must be an integer"),
+        ({"hidden_features": (0,)}, ValueError, r"hidden_features\[0\] must be at least 1"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], error: type[Exception], message: str) -> None:
@@ -192,7 +196,7 @@ def test_importance_bound_and_its_gradients(posterior: str, prior: str, samples:
 
 def test_importance_gradients_vanish_where_the_posterior_is_exact() -> None:
     """A model that ignores its latents: the prior is the posterior."""
-    vae = VAE((1, 1, 5), 17, posterior="full", latents=2, hidden=(), context=3).double()
+    vae = VAE((1, 1, 5), 17, posterior="full", latents=2, hidden_features=(), context=3).double()
     with torch.no_grad():
         vae.decoder[0].weight.zero_()
         for name, parameter in vae.posterior.named_parameters():

@@ -58,10 +58,10 @@ def _vae(posterior: str, prior: str = "normal") -> VAE:
         posterior,
         prior,
         latents=2,
-        hidden=(),
+        hidden_features=(),
         context=3,
-        flow_steps=2,
-        flow_hidden=(8,),
+        flow_transforms=2,
+        flow_hidden_features=(8,),
     )
     return perturbed(vae, scale=0.3)
 
@@ -75,7 +75,7 @@ def test_loss_of_a_model(posterior: str) -> None:
         rows = x.flatten()[: math.prod(shape)].reshape(shape)
         loss = Objective().loss(vae, rows, 1, generator(1))
         assert_close(loss, -vae.elbo(rows, generator(1)).bound.mean())
-    loss = Objective(samples=7).loss(vae, x, 1, generator(1))
+    loss = Objective(train_samples=7).loss(vae, x, 1, generator(1))
     assert_close(loss, -vae.importance_bound(x, 7, generator(1)).mean())
 
 
@@ -89,7 +89,7 @@ def test_bounds_rise_with_the_number_of_samples() -> None:
 
     @torch.no_grad()
     def bound(samples: int) -> Tensor:
-        objective = Objective(samples=samples)
+        objective = Objective(train_samples=samples)
         return -objective.loss(vae, x.repeat(50_000 // samples, 1), 1, generator(samples))
 
     bounds = [bound(samples) for samples in (1, 4, 16, 256)]
@@ -108,10 +108,10 @@ def test_bounds_rise_with_the_number_of_samples() -> None:
         ({"free_bits": -1}, ValueError, "free_bits must be at least 0"),
         ({"warmup": -1}, ValueError, "warmup must be at least 0"),
         ({"warmup": 1.5}, TypeError, "warmup must be an integer"),
-        ({"samples": 0}, ValueError, "samples must be at least 1"),
-        ({"samples": 2, "beta": 0.5}, ValueError, "samples must be 1 with a beta"),
-        ({"samples": 2, "warmup": 5}, ValueError, "samples must be 1 with a beta"),
-        ({"samples": 2, "free_bits": 0.1}, ValueError, "samples must be 1 with a beta"),
+        ({"train_samples": 0}, ValueError, "train_samples must be at least 1"),
+        ({"train_samples": 2, "beta": 0.5}, ValueError, "train_samples must be 1 with beta"),
+        ({"train_samples": 2, "warmup": 5}, ValueError, "train_samples must be 1 with beta"),
+        ({"train_samples": 2, "free_bits": 0.1}, ValueError, "train_samples must be 1 with beta"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], error: type[Exception], message: str) -> None:

@@ -33,10 +33,10 @@ def _vae(prior: str, posterior: str = "diagonal", latents: int = 2) -> VAE:
         posterior,
         Vamp(latents, 5, components=3) if prior == "vamp" else prior,
         latents=latents,
-        hidden=(),
+        hidden_features=(),
         context=3,
-        flow_steps=2,
-        flow_hidden=(8,),
+        flow_transforms=2,
+        flow_hidden_features=(8,),
     )
     return perturbed(vae, scale=0.4)
 

@@ -194,9 +194,9 @@ class Attention(CachedConditioner):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` or `heads` below 1, a negative `context`, no block, blocks of
-            different widths, widths below 3, which layer normalisation leaves nothing of, or not
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` or `heads` is below 1, `context` is negative, there is no block,
+            the widths differ, are below 3 (layer normalisation would leave nothing), or are not
             divisible by `heads`.
 
     References:
@@ -230,7 +230,7 @@ class Attention(CachedConditioner):
         widths = _checks.widths("hidden_features", hidden_features)
         if not widths or len(set(widths)) > 1:
             raise ValueError(
-                f"hidden_features must be one width or more, all equal, for attention, got {widths}"
+                f"hidden_features must be one or more equal widths for attention, got {widths}"
             )
         width, depth = widths[0], len(widths)
         if width < 3:

@@ -39,8 +39,8 @@ def raster_order(shape: Sequence[int]) -> Tensor:
         shape: of the map: channels, height, width.
 
     Raises:
-        TypeError: `shape` is not a sequence of integers.
-        ValueError: it does not hold three sizes of at least 1.
+        TypeError: if `shape` is not a sequence of integers.
+        ValueError: if `shape` is not three sizes of at least 1.
 
     Example:
         >>> raster_order((2, 1, 3))
@@ -263,9 +263,9 @@ class MaskedConvolution(CachedConditioner):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size or width below 1, a shape of another number of features, an even
-            kernel size, a context that is not maps, an unknown `activation`.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size or width is below 1, `shape` does not have `features` entries, a
+            kernel size is even, the context is not made of maps, or `activation` is unknown.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix C; masks and blind spot: van den Oord et al.
@@ -299,13 +299,13 @@ class MaskedConvolution(CachedConditioner):
         channels, height, width = _checks.shape("shape", shape)
         if channels * height * width != features:
             raise ValueError(
-                f"shape must be of {features} features in all, "
-                f"got {(channels, height, width)} of {channels * height * width}"
+                f"shape must have {features} entries, one for each feature, "
+                f"got {(channels, height, width)} with {channels * height * width}"
             )
         if context % (height * width):
             raise ValueError(
-                f"context must be maps of {height} x {width}, a multiple of {height * width}, "
-                f"got {context}"
+                f"context must be whole maps of {height} x {width}, a multiple of "
+                f"{height * width}, got {context}"
             )
         kernel_size = _odd("kernel_size", kernel_size)
         around = kernel_size

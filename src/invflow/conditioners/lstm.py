@@ -119,8 +119,9 @@ class LSTM(CachedConditioner):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` or a width below 1, no layer, a negative `context`.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` or a width is below 1, there is no layer, or `context` is
+            negative.
 
     References:
         Hochreiter and Schmidhuber 1997; forget gates: Gers et al. 2000; as the network of an

@@ -47,9 +47,9 @@ class MADE(CachedConditioner):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` or a width below 1, a negative `context`, an unknown `activation`,
-            residual layers of different widths, a `gain` that is not positive and finite.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` or a width is below 1, `context` is negative, `activation` is
+            unknown, residual layers differ in width, or `gain` is not positive and finite.
 
     References:
         Germain et al. 2015, arXiv 1502.03509; residual blocks: He et al. 2016, arXiv 1603.05027;

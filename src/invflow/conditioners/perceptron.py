@@ -29,8 +29,9 @@ class Perceptron(nn.Module):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` or a width below 1, a negative `context`, an unknown `activation`.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` or a width is below 1, `context` is negative, or `activation` is
+            unknown.
 
     Example:
         >>> import torch

@@ -44,8 +44,8 @@ class AutoregressiveFlow(Flow):
         build = CONDITIONERS.choose(conditioner) if isinstance(conditioner, str) else conditioner
         if not callable(build) or isinstance(build, Conditioner):
             raise TypeError(
-                "conditioner must be a name, a class of conditioners or another callable that "
-                f"builds one for each transform, got a {type(conditioner).__name__}"
+                "conditioner must be a name, a Conditioner class or another callable that builds a "
+                f"conditioner for each transform, got a {type(conditioner).__name__}"
             )
         parts = [
             Autoregressive(
@@ -115,8 +115,8 @@ class IAF(AutoregressiveFlow):
         **options: further arguments of the conditioner, such as `activation` and `residual`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934.
@@ -177,8 +177,8 @@ class MAF(AutoregressiveFlow):
         **options: further arguments of the conditioner.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Papamakarios et al. 2017, arXiv 1705.07057.

@@ -41,7 +41,7 @@ class Base(Part, ABC):
         """Return reparameterised noise of shape (*shape, features).
 
         Raises:
-            NotImplementedError: `has_rsample` is False.
+            NotImplementedError: if `has_rsample` is False.
         """
 
     def sample(

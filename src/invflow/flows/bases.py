@@ -22,8 +22,8 @@ class StandardNormal(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -57,8 +57,8 @@ class DiagonalNormal(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -97,8 +97,8 @@ class FullNormal(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -144,8 +144,8 @@ class StudentT(Base):
         df: degrees of freedom, nu, positive.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or `df` that is not positive and finite.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or `df` is not positive and finite.
 
     References:
         Sampling: Bailey 1994, Mathematics of Computation 62, 779. As a base: Jaini et al. 2020,
@@ -198,8 +198,8 @@ class Logistic(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -233,8 +233,8 @@ class Uniform(Base):
         high: b.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or bounds that are not finite and in order.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or the bounds are not finite and in order.
 
     Example:
         >>> import torch
@@ -246,7 +246,7 @@ class Uniform(Base):
         super().__init__(features)
         self.low, self.high = _checks.number("low", low), _checks.number("high", high)
         if not -math.inf < self.low < self.high < math.inf:
-            raise ValueError(f"low must be below high, both finite, got {low!r} and {high!r}")
+            raise ValueError(f"low must be below high, and both finite, got {low!r} and {high!r}")
 
     def rsample(
         self,
@@ -279,9 +279,9 @@ class Mixture(Base):
         generator: random numbers for the initial weights of components that have some.
 
     Raises:
-        TypeError: something that describes no base.
-        ValueError: `features` below 1, an unknown name, fewer than two components, or one over
-            another number of features.
+        TypeError: if a component does not describe a base.
+        ValueError: if `features` is below 1, a name is unknown, there are fewer than two
+            components, or one has another number of features.
 
     Example:
         >>> import torch
@@ -308,7 +308,7 @@ class Mixture(Base):
             )
         components = list(components)
         if len(components) < 2:
-            raise ValueError(f"components must be two or more, got {len(components)}")
+            raise ValueError(f"components must be at least two, got {len(components)}")
         self.components = nn.ModuleList(as_base(each, features, generator) for each in components)
         self.logits = nn.Parameter(torch.zeros(len(components)))
 
@@ -323,7 +323,7 @@ class Mixture(Base):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+        raise NotImplementedError("a mixture has no reparameterised samples; use sample")
 
     @torch.no_grad()
     def sample(
@@ -385,8 +385,8 @@ def as_base(
         generator: random numbers for the initial weights of a base that has some.
 
     Raises:
-        TypeError: none of these, or arguments that the base does not have.
-        ValueError: an unknown name, or a base over another number of features.
+        TypeError: if `what` is none of these, or the base does not have an argument.
+        ValueError: if the name is unknown, or the base has another number of features.
 
     Example:
         >>> as_base({"name": "uniform", "low": 0.0, "high": 1.0}, features=3).features
@@ -403,7 +403,7 @@ def as_base(
     if not isinstance(what, Base):
         raise TypeError(f"base must be a name, a mapping or a Base, got {type(what).__name__}")
     if what.features != features:
-        raise ValueError(f"base must be over {features} features, got {what.features}")
+        raise ValueError(f"base must have {features} features, got {what.features}")
     return what
 
 

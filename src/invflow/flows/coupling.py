@@ -88,8 +88,8 @@ class RealNVP(_CouplingFlow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, an unknown name, or a base that the map cannot take.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, a name is unknown, or the map cannot take the base.
 
     References:
         Dinh et al. 2017, arXiv 1605.08803.
@@ -123,8 +123,8 @@ class CouplingNSF(_CouplingFlow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, an unknown name, or a base that the map cannot take.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, a name is unknown, or the map cannot take the base.
 
     References:
         Durkan et al. 2019, arXiv 1906.04032.

@@ -93,12 +93,12 @@ class FlowDistribution(Estimated):
         """Return the same distribution with a larger batch shape.
 
         Raises:
-            ValueError: the batch shape does not broadcast to this one.
+            ValueError: if this batch shape does not broadcast to the new one.
         """
         batch_shape = Size(batch_shape)
         if _broadcast("batch_shape", batch_shape, self.batch_shape) != batch_shape:
             raise ValueError(
-                f"batch_shape must be at least {tuple(self.batch_shape)}, got {tuple(batch_shape)}"
+                f"batch_shape must extend {tuple(self.batch_shape)}, got {tuple(batch_shape)}"
             )
         context = self.context
         if context is not None:
@@ -130,9 +130,9 @@ class FlowDistribution(Estimated):
         """Return reparameterised samples, shape (*sample_shape, *batch_shape, features).
 
         Raises:
-            NotImplementedError: the base has none (`has_rsample`).
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            NotImplementedError: if the base has none (see `has_rsample`).
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         return self.transform(z, self.context)[0]
@@ -144,8 +144,8 @@ class FlowDistribution(Estimated):
         """Return samples without a gradient, shape (*sample_shape, *batch_shape, features).
 
         Raises:
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         with torch.no_grad():
             z = self._noise(self.base.sample, sample_shape, generator)
@@ -165,9 +165,9 @@ class FlowDistribution(Estimated):
             x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension.
 
         Raises:
-            NotImplementedError: the base has none (`has_rsample`).
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            NotImplementedError: if the base has none (see `has_rsample`).
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
         x, ladj = self.transform(z, self.context)
@@ -181,7 +181,7 @@ class FlowDistribution(Estimated):
     ) -> Tensor:
         if draw == self.base.rsample and not self.has_rsample:
             raise NotImplementedError(
-                f"the base, {type(self.base).__name__}, has no reparameterised samples; take sample"
+                f"the base, {type(self.base).__name__}, has no reparameterised samples; use sample"
             )
         shape = _checks.sample_shape(sample_shape) + self.batch_shape
         dtype, device = self.like.dtype, self.like.device
@@ -195,9 +195,9 @@ class FlowDistribution(Estimated):
             value: shape (*any, *batch_shape, features).
 
         Raises:
-            TypeError: not a tensor, or of another dtype than the flow's.
-            ValueError: wrong shape or device, or, with validation on, entries that are not finite
-                or vectors outside the support.
+            TypeError: if `value` is not a tensor, or does not have the flow's dtype.
+            ValueError: if the shape or the device is wrong or, with validation on, an entry is not
+                finite or a vector lies outside the support.
         """
         _checks.event("value", value, self.event_shape[0], self.like)
         batch = _broadcast("value's batch shape", value.shape[:-1], self.batch_shape)
@@ -230,14 +230,14 @@ def validate(value: Tensor, support: Constraint) -> None:
     finite = torch.isfinite(value)
     if not _all(finite):
         raise ValueError(
-            f"value must be finite, got {int((~finite).sum())} entries that are NaN or "
-            f"infinite among {value.numel()}"
+            f"value must be finite, got {int((~finite).sum())} NaN or infinite entries "
+            f"out of {value.numel()}"
         )
     inside = support.check(value)
     if not _all(inside):
         raise ValueError(
             f"value must lie in the support, {support}, got {int((~inside).sum())} "
-            f"vectors outside it among {inside.numel()}"
+            f"of {inside.numel()} vectors outside it"
         )
 
 

@@ -45,8 +45,8 @@ class NSF(_FlexibleFlow):
         **options: further arguments, as for `MAF`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Durkan et al. 2019, arXiv 1906.04032.
@@ -78,8 +78,8 @@ class NAF(_FlexibleFlow):
         **options: further arguments, as for `MAF`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Huang et al. 2018, arXiv 1804.00779.
@@ -111,8 +111,8 @@ class UMNN(_FlexibleFlow):
         **options: further arguments, as for `MAF`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Wehenkel and Louppe 2019, arXiv 1908.05164.

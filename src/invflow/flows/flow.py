@@ -26,8 +26,8 @@ class Flow(Named):
         generator: random numbers for the initial weights of a base that is itself a flow.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: an unknown base, or one over another number of features.
+        TypeError: if an argument has the wrong type.
+        ValueError: if the base is unknown, or has another number of features.
 
     Example:
         >>> import torch
@@ -88,8 +88,9 @@ class Flow(Named):
             validate_args: check values given to the distribution; None for torch's default.
 
         Raises:
-            TypeError: a context of the wrong type or dtype.
-            ValueError: a context missing, not wanted, of the wrong size or on another device.
+            TypeError: if the context has the wrong type or dtype.
+            ValueError: if the context is missing, not wanted, of the wrong size or on another
+                device.
         """
         like = self.like
         batch_shape = context.shape[:-1] if isinstance(context, Tensor) else Size()

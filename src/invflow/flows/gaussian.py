@@ -33,8 +33,8 @@ class Gaussian(Flow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or a name is unknown.
 
     Example:
         >>> import torch

@@ -26,8 +26,8 @@ class FlowMixture(Named):
         generator: random numbers for the initial weights of flows given as mappings.
 
     Raises:
-        TypeError: something that is not a flow.
-        ValueError: fewer than two flows, or flows of different sizes.
+        TypeError: if one of them is not a flow.
+        ValueError: if there are fewer than two flows, or their sizes differ.
 
     Example:
         >>> import torch
@@ -53,7 +53,7 @@ class FlowMixture(Named):
             raise TypeError(f"flows must be a sequence, got {type(flows).__name__}")
         parts = [built(f"flows[{i}]", flow, generator) for i, flow in enumerate(flows)]
         if len(parts) < 2:
-            raise ValueError(f"flows must be two or more, got {len(parts)}")
+            raise ValueError(f"flows must be at least two, got {len(parts)}")
         for i, part in enumerate(parts):
             if not isinstance(part, Flow):
                 raise TypeError(f"flows[{i}] must be a Flow, got {type(part).__name__}")
@@ -141,8 +141,8 @@ class MixtureDistribution(Estimated):
         """Return samples, shape (*sample_shape, *batch_shape, features).
 
         Raises:
-            TypeError: `sample_shape` is not a shape.
-            ValueError: `sample_shape` has a negative size.
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
         """
         shape = _checks.sample_shape(sample_shape)
         draws = [part.sample(shape, generator=generator) for part in self.parts]
@@ -152,15 +152,15 @@ class MixtureDistribution(Estimated):
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Raise a NotImplementedError: a choice has no gradient."""
-        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+        raise NotImplementedError("a mixture has no reparameterised samples; use sample")
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of `value`, (*any, *batch_shape, features), in nats.
 
         Raises:
-            TypeError: not a tensor, or of another dtype than the flows'.
-            ValueError: wrong shape or device, or, with validation on, entries that are not finite
-                or vectors outside the support.
+            TypeError: if `value` is not a tensor, or does not have the flows' dtype.
+            ValueError: if the shape or the device is wrong or, with validation on, an entry is not
+                finite or a vector lies outside the support.
         """
         first = self.parts[0]
         _checks.event("value", value, first.event_shape[0], first.like)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from invflow import _saving
 from invflow._part import Part
 from invflow._registry import Registry, registering
-from invflow._sized import sized_by
+from invflow._sized import check_fit, sized_by
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -45,38 +45,51 @@ class Named(Part):
         """Return the name and the configuration, as `build` takes them.
 
         Raises:
-            ValueError: a model without a name, or with a part that has none.
+            ValueError: if the model, or a part of it, has no name.
         """
         name, own = FLOWS.name_of(type(self)), type(self).__name__
         if self.name is None:
             raise ValueError(
-                f"flow: a {own} put together by hand has no configuration to save; "
+                f"flow: a {own} built from parts has no configuration to save; "
                 "save its state_dict() instead"
             )
         if name is None:
             raise ValueError(
-                f"flow: the class {own} has no name, only its parent has ({self.name!r}): give it "
-                'one in its body, name = "my-name", or save its state_dict() instead'
+                f"flow: the class {own} has no name of its own, only its parent's ({self.name!r}): "
+                'set name = "my-name" in the class, or save its state_dict() instead'
             )
         for key, value in self.config.items():
             json.dumps(value, default=partial(_nameless, key))
         return {"name": name, **self.config}
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
+        """Write `config.json` and `model.safetensors` into a directory.
+
+        Each file appears whole or not at all, and `config.json` records the sha256 of the other.
 
         Args:
             directory: made if it does not exist.
 
         Raises:
-            TypeError: a model of several precisions.
-            ValueError: a model without a name, or with a part that has none, or that has been
-                changed since it was built.
+            OSError: if the disk is full, or a file cannot be written.
+            TypeError: if the model has several precisions.
+            ValueError: if the model or a part of it has no name, or has been changed since it was
+                built.
+        """
+        _saving.write(Path(directory), *self.saved())
+
+    def saved(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+        """Return what `save_pretrained` writes: the name, the configuration and the tensors.
+
+        Raises:
+            TypeError: if the model has several precisions.
+            ValueError: if the model or a part of it has no name, or has been changed since it was
+                built.
         """
         config, state = self.described(), self.state_dict()
         self._check_config(config)
         _check_one(_dtypes(state))
-        _saving.write(Path(directory), config.pop("name"), config, state)
+        return config.pop("name"), config, state
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         """Raise a `ValueError` if the configuration does not rebuild this model any more."""
@@ -102,29 +115,31 @@ class Named(Part):
             device: where to put it.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated, foreign or newer than this version, or holds another
-                kind of model than this class.
+            FileNotFoundError: if a file is missing.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged, foreign or newer than this version, if the files were
+                not saved together, or if they hold another kind of model than this class.
         """
-        path = Path(directory)
-        name, config = _saving.read_config(path)
-        state, _ = _saving.read_tensors(path / _saving.TENSORS)
-        kinds = cls.kinds()
+        saved = _saving.read(Path(directory))
+        name, kinds = saved.model, cls.kinds()
         if name not in kinds:
             raise ValueError(
-                f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
+                f"{directory} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
-        try:
-            config = _as_written({**config, "name": name})
+        what = f"a flow {name!r}"
+        with _saving.fitting(saved.directory, what):
+            config = _as_written({**saved.config, "name": name})
             del config["name"]
             # Loading draws no random numbers from the global generator.
-            with torch.random.fork_rng(devices=[]), sized_by(state, config):
+            with torch.random.fork_rng(devices=[]), sized_by(saved.sizes, config):
                 model = kinds[name](**config)
-            dtypes = _dtypes(state)
-            model.to(dtype=next(iter(dtypes), None)).load_state_dict(state)
+            dtypes = _dtypes(saved.sizes)
+            model.to(dtype=next(iter(dtypes), None))
+            check_fit(model.state_dict(), saved.sizes)
             _check_one(dtypes)
-        except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
-            raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
+        state = saved.tensors()
+        with _saving.fitting(saved.directory, what):
+            model.load_state_dict(state)
         return model.to(device=device)
 
 
@@ -175,7 +190,7 @@ def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
     if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
         found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
         known = ", ".join(map(str, _DTYPES))
-        raise TypeError(f"tensors must have one precision, one of {known}, got {found}")
+        raise TypeError(f"tensors must all have the same precision, one of {known}, got {found}")
 
 
 def build(name: str, **config: Any) -> Any:
@@ -186,8 +201,8 @@ def build(name: str, **config: Any) -> Any:
         **config: its arguments.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: an unknown name, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the name is unknown, or an argument is out of range.
 
     Example:
         >>> build("iaf", features=3, transforms=2).features
@@ -205,8 +220,8 @@ def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
         generator: random numbers for its initial weights.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: no name, an unknown one, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the name is missing or unknown, or an argument is out of range.
     """
     if not isinstance(what, Mapping):
         return what

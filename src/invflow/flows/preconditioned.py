@@ -21,9 +21,9 @@ class Preconditioned(Flow):
         generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:
-        TypeError: `flow` is neither.
-        ValueError: a flow put together by hand, which has no configuration; a mapping without
-            "name".
+        TypeError: if `flow` is neither.
+        ValueError: if the flow was put together from parts and has no configuration, or the mapping
+            has no "name".
 
     Example:
         >>> from invflow.flows import IAF

@@ -14,8 +14,8 @@ def to_pyro(distribution: FlowDistribution) -> Any:
         distribution: what calling a flow gives.
 
     Raises:
-        TypeError: `distribution` is something else.
-        ImportError: Pyro is not installed.
+        TypeError: if `distribution` is something else.
+        ImportError: if Pyro is not installed.
 
     Example:
         >>> import invflow, pyro

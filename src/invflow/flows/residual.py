@@ -58,8 +58,8 @@ class Planar(_ResidualFlow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown base.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or the base is unknown.
 
     References:
         Rezende and Mohamed 2015, arXiv 1505.05770.
@@ -99,8 +99,8 @@ class Radial(_ResidualFlow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown base.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or the base is unknown.
 
     References:
         Rezende and Mohamed 2015, arXiv 1505.05770.
@@ -143,8 +143,8 @@ class Sylvester(_ResidualFlow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         van den Berg et al. 2018, arXiv 1803.05649.

@@ -22,9 +22,9 @@ class Wrapped(Flow):
         generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:
-        TypeError: `flow` is neither.
-        ValueError: a flow put together by hand, which has no configuration; a mapping without
-            "name"; angles that are not different features.
+        TypeError: if `flow` is neither.
+        ValueError: if the flow was put together from parts and has no configuration, the mapping
+            has no "name", or the angles are not different features.
 
     Example:
         >>> import torch

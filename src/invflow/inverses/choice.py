@@ -19,9 +19,10 @@ def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
     """Check that a pair has an inverse of this name, and warn where it will be a slow one.
 
     Raises:
-        ImportError: what it needs is not installed.
-        TypeError: the tolerance is not a number.
-        ValueError: an unknown name, an inverse that the pair does not have, a tolerance below zero.
+        ImportError: if what it needs is not installed.
+        TypeError: if the tolerance is not a number.
+        ValueError: if the name is unknown, the pair does not have this inverse, or the tolerance is
+            below zero.
     """
     _checks.choice("inverse", inverse, INVERSES)
     if tolerance is not None and not _checks.number("tolerance", tolerance) >= 0:
@@ -31,10 +32,10 @@ def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
         raise ValueError(f'inverse="cached" needs a conditioner with a decoder, got {why}')
     if inverse == "auto" and why and isinstance(pair.conditioner, CachedConditioner):
         warnings.warn(
-            f'{why}, may not compute what the sweep of its parent does: inverse="auto" is '
-            '"fixed_point" for it, which takes longer. If the sweep holds for it too, give the '
-            "class a name in invflow.conditioners.CONDITIONERS; if not, pass "
-            'inverse="fixed_point", and there is no warning',
+            f'{why}, may compute something else than its parent\'s cached inverse: inverse="auto" '
+            'uses "fixed_point" for it, which is slower. If the cached inverse is right for it, '
+            "give the class a name in invflow.conditioners.CONDITIONERS; if not, pass "
+            'inverse="fixed_point" to silence this warning',
             RuntimeWarning,
             stacklevel=2,
         )

@@ -83,8 +83,8 @@ def build(sources: Path, library: Path) -> None:
         library: the file to write.
 
     Raises:
-        BuildError: there is no compiler, it fails, or the file cannot be written.
-        OSError: a source cannot be read.
+        BuildError: if there is no compiler, it fails, or the file cannot be written.
+        OSError: if a source file cannot be read.
     """
     digest = _digest(sources)
     try:
@@ -103,8 +103,8 @@ def current(sources: Path, library: Path) -> None:
     """Make sure that the library exists and is intact, and is up to date with sources that exist.
 
     Raises:
-        BuildError: it is not, and cannot be made.
-        OSError: a file cannot be read.
+        BuildError: if it is not, and cannot be compiled.
+        OSError: if a file cannot be read.
     """
     if not sources.is_dir():
         if (flaw := _flaw(library)) is not None:
@@ -151,7 +151,9 @@ def _compile(sources: Path, library: Path) -> dict[str, object]:
         if _succeeds([*compiler, *flags, *nothing])
     }
     if not known:
-        raise BuildError(f"{shlex.join(compiler)} compiles for none of {', '.join(variants())}")
+        raise BuildError(
+            f"{shlex.join(compiler)} cannot compile for any of {', '.join(variants())}"
+        )
     system = [f"-mmacosx-version-min={MACOS}"] if sys.platform == "darwin" else []
     listed = " ".join(f"VARIANT({name})" for name in known)
     jobs = [("library.c", "library.o", [f"-DVARIANTS={listed}"])]
@@ -182,7 +184,7 @@ def _compiler() -> list[str]:
     for name in ("cc", "gcc", "clang"):
         if found := shutil.which(name):
             return [found]
-    raise BuildError("there is no C compiler: neither cc nor gcc nor clang is on the PATH")
+    raise BuildError("there is no C compiler: none of cc, gcc and clang is on the PATH")
 
 
 def _succeeds(command: Sequence[str]) -> bool:

@@ -120,7 +120,7 @@ def reason(device: str) -> str | None:
         return str(error)
     except Exception as error:  # installed and broken, in whatever way
         warnings.warn(
-            f"the kernels for {device} cannot be used, and PyTorch takes their place: {error}",
+            f"the kernels for {device} cannot be used, so PyTorch runs instead: {error}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -132,13 +132,13 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
     """Check that there are kernels for a pair, and for some device here.
 
     Raises:
-        ValueError: there are none for the pair.
-        ImportError: what they need is not there.
+        ValueError: if there are none for the pair.
+        ImportError: if what they need is not installed.
     """
     if why := refusal(conditioner, univariate):
         raise ValueError(
-            'inverse="compiled" needs a MADE without norm, with an activation of '
-            f"{', '.join(_activations())}, and an affine, gated or additive map, got {why}"
+            'inverse="compiled" needs an affine, gated or additive map and a MADE without norm, '
+            f"with one of the activations {', '.join(_activations())}, got {why}"
         )
     if not any(usable(device) for device in _DTYPES):
         raise _unusable("cpu")
@@ -164,9 +164,9 @@ def map(
         respect to all tensors.
 
     Raises:
-        ImportError: the inverse is "compiled", and what the kernels need is not installed.
-        ValueError: the inverse is "compiled", and they do not take this device or precision; a
-            storage has been freed or cut; tensors of other shapes or precisions.
+        ImportError: if the inverse is "compiled", and what the kernels need is not installed.
+        ValueError: if the inverse is "compiled" and the kernels do not take this device or
+            precision, a storage has been freed or cut, or a tensor has another shape or precision.
     """
     if _torch.plain() and usable("cpu"):
         mapped = _chained(parts, value, context, inverse)

@@ -30,8 +30,8 @@ class ActNorm(Transform):
         features: number of features, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     References:
         Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.1.
@@ -87,8 +87,8 @@ class ActNorm(Transform):
             self.log_scale.copy_(log_scale)
         except RuntimeError as error:
             raise RuntimeError(
-                "ActNorm cannot start inside a torch.func transform: "
-                "make its first call in training mode outside"
+                "ActNorm cannot be initialised inside a torch.func transform: "
+                "make its first call in training mode outside of it"
             ) from error
         self.started.fill_(True)
         self._started = True

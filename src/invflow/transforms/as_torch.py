@@ -37,9 +37,10 @@ class AsTorch(TorchTransform):
         cache_size: 1 to remember the last value itself, as torch's transforms do; 0 not to.
 
     Raises:
-        TypeError: `transform` is not a transform, or a context that is not a tensor of
+        TypeError: if `transform` is not a transform, or the context is not a tensor of
             floating-point numbers.
-        ValueError: a context missing, not wanted or of the wrong size, or another `cache_size`.
+        ValueError: if the context is missing, not wanted or of the wrong size, or `cache_size` is
+            neither 0 nor 1.
 
     Example:
         >>> import torch
@@ -125,7 +126,8 @@ class AsTorch(TorchTransform):
         """Return the shape of what vectors of a shape are mapped to: with the context's batch.
 
         Raises:
-            ValueError: the shape is of other vectors, or does not broadcast against the context's.
+            ValueError: if the last size is not `features`, or the batch does not broadcast against
+                the context's.
         """
         features = self.transform.features
         try:

@@ -68,10 +68,10 @@ class Autoregressive(Transform):
         input_bound: the bound of what the conditioner reads of a feature; None for none.
 
     Raises:
-        TypeError: `conditioner`, `order` or `input_bound` of the wrong type.
-        ValueError: an unknown name, an order that is not a permutation, a conditioner that gives
-            another number of parameters than the map takes, "cached" with a conditioner that
-            cannot, a tolerance below zero, an `input_bound` that is not positive and finite.
+        TypeError: if `conditioner`, `order` or `input_bound` has the wrong type.
+        ValueError: if a name is unknown, `order` is not a permutation, the conditioner does not
+            give as many parameters as the map takes, the conditioner does not have the inverse, the
+            tolerance is below zero, or `input_bound` is not positive and finite.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934; Song et al. 2021, arXiv 2002.03629.
@@ -133,9 +133,9 @@ class Autoregressive(Transform):
         """Set an attribute: another conditioner, map, inverse or tolerance, if all go together.
 
         Raises:
-            TypeError: something of the wrong type.
-            ValueError: a part of other sizes, an inverse that it does not have, a tolerance below
-                zero.
+            TypeError: if the value has the wrong type.
+            ValueError: if a part has other sizes, the transform does not have the inverse, or the
+                tolerance is below zero.
         """
         joined = name in _JOINED and "method" in vars(self)
         before = getattr(self, name) if joined else None
@@ -161,7 +161,7 @@ class Autoregressive(Transform):
         if inner and self.inverse_method == "compiled":
             raise ValueError(
                 f'inverse="compiled" needs the {inner[0]} of Autoregressive, '
-                f"got {type(self).__name__}, which has its own"
+                f"got {type(self).__name__}, which overrides it"
             )
         self.method = cached.method(pair)
         self.kernel = None if inner else kernels.kind(*pair)

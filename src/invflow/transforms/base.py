@@ -66,8 +66,9 @@ class Transform(Part, ABC):
             x, shaped like `z`, and log|det dx/dz|, of shape `batch`.
 
         Raises:
-            TypeError: a tensor of the wrong dtype, or no tensor.
-            ValueError: wrong shape or device; a context missing, or given where none was declared.
+            TypeError: if an argument is not a tensor, or has the wrong dtype.
+            ValueError: if a shape or device is wrong, the context is missing, or one is given where
+                none was declared.
         """
         self._check("z", z, context)
         return self._forward(z, context)
@@ -83,8 +84,9 @@ class Transform(Part, ABC):
             z, shaped like `x`, and log|det dz/dx|, of shape `batch`.
 
         Raises:
-            TypeError: a tensor of the wrong dtype, or no tensor.
-            ValueError: wrong shape or device; a context missing, or given where none was declared.
+            TypeError: if an argument is not a tensor, or has the wrong dtype.
+            ValueError: if a shape or device is wrong, the context is missing, or one is given where
+                none was declared.
         """
         self._check("x", x, context)
         return self._inverse(x, context)
@@ -114,8 +116,8 @@ class Transform(Part, ABC):
             context: shape (*batch, context), or None where none was declared.
 
         Raises:
-            TypeError: a context that is not a tensor of floating-point numbers.
-            ValueError: a context missing, not declared or of the wrong size.
+            TypeError: if the context is not a tensor of floating-point numbers.
+            ValueError: if the context is missing, was not declared or has the wrong size.
         """
         return AsTorch(self, context)
 

@@ -57,8 +57,8 @@ class Reflected(Basis):
         reflections: their number.
 
     Raises:
-        TypeError: `reflections` is not an integer.
-        ValueError: `reflections` is below 1.
+        TypeError: if `reflections` is not an integer.
+        ValueError: if `reflections` is below 1.
 
     Example:
         >>> Reflected(1).columns(torch.tensor([[0.0, 3.0]]), 2, 2)
@@ -88,7 +88,7 @@ class Permuted(Basis):
         reverse: take the features from the last one on, as every other transform of a flow should.
 
     Raises:
-        TypeError: `reverse` is not True or False.
+        TypeError: if `reverse` is not True or False.
 
     Example:
         >>> Permuted(reverse=True).columns(torch.zeros(0), 2, 1)

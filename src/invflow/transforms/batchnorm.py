@@ -35,9 +35,10 @@ class BatchNorm(Transform):
         momentum: the weight of a new batch in the running averages.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` below 1, `epsilon` not positive and finite, `momentum` not in (0, 1];
-            when called in training mode from x to z, fewer than two events.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` is below 1, `epsilon` is not positive and finite, or `momentum` is
+            not in (0, 1]; when x is mapped to z in training mode, if there are fewer than two
+            events.
 
     References:
         Dinh et al. 2017, arXiv 1605.08803, appendix E; Papamakarios et al. 2017, arXiv 1705.07057

@@ -30,9 +30,9 @@ class Sigmoid(Transform):
         high: b.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or bounds that are not finite, not in order, or too close
-            for the dtype of what is mapped.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or the bounds are not finite, not in order, or too
+            close to each other for the dtype of what is mapped.
 
     Example:
         >>> import torch
@@ -58,8 +58,8 @@ class Sigmoid(Transform):
         )
         if not lowest < highest:
             raise ValueError(
-                f"low={self.low!r} and high={self.high!r} must be further apart: there are too few "
-                f"numbers of {z.dtype} between them"
+                f"low={self.low!r} and high={self.high!r} must be further apart: {z.dtype} has too "
+                "few numbers between them"
             )
         # From the nearer bound, to keep the digits of the distance to it.
         x = torch.where(
@@ -89,8 +89,8 @@ class Softplus(Transform):
         low: a.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or a bound that is not finite.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or the bound is not finite.
 
     Example:
         >>> import torch

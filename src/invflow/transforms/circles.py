@@ -36,8 +36,8 @@ class Circles(Transform):
         angles: which of them are angles.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` below 1, or angles that are not different features.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` is below 1, or the angles are not different features.
 
     References:
         Mardia and Jupp 2000, Directional Statistics, section 3.5.4.
@@ -63,7 +63,8 @@ class Circles(Transform):
         """Set the circles' centres and concentrations, (angles,) each.
 
         Raises:
-            ValueError: a wrong shape, centres that are not finite, concentrations out of [0, 5].
+            ValueError: if a shape is wrong, a centre is not finite, or a concentration is not in
+                [0, 5].
         """
         for name, value in (("centre", centre), ("concentration", concentration)):
             if value.shape != self.centre.shape or not bool(torch.isfinite(value).all()):

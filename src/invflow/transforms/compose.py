@@ -29,8 +29,8 @@ class Compose(Transform):
             for use under `torch.func`.
 
     Raises:
-        TypeError: something that is not a transform, or a `checkpoint` that is not True or False.
-        ValueError: an empty sequence, or sizes that differ.
+        TypeError: if one of them is not a transform, or `checkpoint` is not True or False.
+        ValueError: if the sequence is empty, or the sizes differ.
 
     Example:
         >>> import torch
@@ -45,13 +45,13 @@ class Compose(Transform):
             raise TypeError(f"transforms must be a sequence, got {type(transforms).__name__}")
         parts = list(transforms)
         if not parts:
-            raise ValueError("transforms must hold at least one transform, got none")
+            raise ValueError("transforms must contain at least one transform, got none")
         for i, part in enumerate(parts):
             if not isinstance(part, Transform):
                 raise TypeError(f"transforms[{i}] must be a Transform, got {type(part).__name__}")
             if part.features != parts[0].features:
                 raise ValueError(
-                    f"transforms must all be over {parts[0].features} features, "
+                    f"transforms must all have {parts[0].features} features, "
                     f"got {part.features} in transforms[{i}]"
                 )
         contexts = {part.context for part in parts if part.context}
@@ -143,7 +143,7 @@ def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]
         if versions and versions != snapshot.versions():
             raise RuntimeError(
                 f"parameters or buffers of a {type(part).__name__} were changed in place between "
-                "its call and the gradient, for which checkpoint=True calls it again"
+                "the forward and the backward pass, in which checkpoint=True calls it again"
             )
         result = snapshot.run(step, *arguments)
         versions[:] = snapshot.versions()
@@ -163,7 +163,7 @@ class Inverse(Transform):
         transform: f.
 
     Raises:
-        TypeError: `transform` is not a transform.
+        TypeError: if `transform` is not a transform.
 
     Example:
         >>> import torch

@@ -28,8 +28,8 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
         count: number of masks.
 
     Raises:
-        TypeError: a size that is not an integer.
-        ValueError: an unknown `how`, or a size that is too small.
+        TypeError: if a size is not an integer.
+        ValueError: if `how` is unknown, or a size is too small.
 
     Example:
         >>> masks("halves", 3, 2)
@@ -67,9 +67,9 @@ class Coupling(Transform):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` below 2, a size out of range, an unknown name, a mask of another
-            length or one that keeps no feature or every one.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` is below 2, a size is out of range, a name is unknown, or the mask
+            has another length, keeps no feature or keeps all.
 
     References:
         Dinh et al. 2015, arXiv 1410.8516; Dinh et al. 2017, arXiv 1605.08803, section 3.2.
@@ -137,8 +137,8 @@ def _check_features(features: int) -> int:
     found = _checks.positive_integer("features", features)
     if found < 2:
         raise ValueError(
-            "features must be at least 2 for a coupling, one to stay and one to move, got 1: of a "
-            "single feature take an autoregressive flow, such as 'nsf' or 'maf'"
+            "features must be at least 2 for a coupling, got 1: "
+            "for a single feature use an autoregressive flow, such as 'nsf' or 'maf'"
         )
     return found
 
@@ -156,5 +156,5 @@ def _mask(value: Sequence[bool] | Tensor, features: int) -> list[bool]:
         raise ValueError(f"mask must have shape ({features},), got {mask.shape}")
     if mask.all() or not mask.any():
         kept = mask.sum()
-        raise ValueError(f"mask must keep some features and move some, got one that keeps {kept}")
+        raise ValueError(f"mask must keep some features and change some, got one that keeps {kept}")
     return mask.tolist()

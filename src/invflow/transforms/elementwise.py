@@ -29,8 +29,8 @@ class Elementwise(Transform):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` below 1, a negative `context`, an unknown map.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` is below 1, `context` is negative, or the map is unknown.
 
     Example:
         >>> import torch

@@ -54,8 +54,8 @@ class Householder(Amortised):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: a size that is not an integer.
-        ValueError: `features` or `reflections` below 1, a negative `context`.
+        TypeError: if a size is not an integer.
+        ValueError: if `features` or `reflections` is below 1, or `context` is negative.
 
     References:
         Tomczak and Welling 2016, arXiv 1611.09630.

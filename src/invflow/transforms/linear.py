@@ -34,8 +34,8 @@ class LULinear(Transform):
         generator: random numbers for a random order; torch's own by default.
 
     Raises:
-        TypeError: `order` does not hold integers.
-        ValueError: `features` below 1, an unknown order, or one that is not a permutation.
+        TypeError: if `order` does not hold integers.
+        ValueError: if `features` is below 1, or `order` is unknown or not a permutation.
 
     References:
         Kingma and Dhariwal 2018, arXiv 1807.03039, section 3.2, eq. 10-11.

@@ -29,8 +29,8 @@ def orders(
         Permutations of 0 .. D - 1, None for the features as they come.
 
     Raises:
-        TypeError: a size that is not an integer.
-        ValueError: an unknown `how`, or a size below 1.
+        TypeError: if a size is not an integer.
+        ValueError: if `how` is unknown, or a size is below 1.
 
     Example:
         >>> orders("reverse", 3, 3)
@@ -59,8 +59,8 @@ class Permutation(Transform):
         order: a permutation of 0 .. D - 1.
 
     Raises:
-        TypeError: `order` does not hold integers.
-        ValueError: `order` is not a permutation.
+        TypeError: if `order` does not hold integers.
+        ValueError: if `order` is not a permutation.
 
     Example:
         >>> import torch

@@ -37,8 +37,8 @@ class Planar(Amortised):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: a size that is not an integer.
-        ValueError: `features` below 1, a negative `context`.
+        TypeError: if a size is not an integer.
+        ValueError: if `features` is below 1, or `context` is negative.
 
     References:
         Rezende and Mohamed 2015, arXiv 1505.05770, eq. 10-12 and appendix A.1.

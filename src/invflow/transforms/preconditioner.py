@@ -21,8 +21,8 @@ class Preconditioner(Transform):
         features: number of features, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> transform = Preconditioner(features=2)
@@ -53,16 +53,19 @@ class Preconditioner(Transform):
             scale: L, shape (features, features); what is above the diagonal is ignored.
 
         Raises:
-            TypeError: no tensors.
-            ValueError: a wrong shape, entries that are not finite, a diagonal not positive.
+            TypeError: if an argument is not a tensor.
+            ValueError: if a shape is wrong, an entry is not finite, or the diagonal is not
+                positive.
         """
         if not (isinstance(location, Tensor) and isinstance(scale, Tensor)):
             kinds = f"{type(location).__name__} and {type(scale).__name__}"
             raise TypeError(f"location and scale must be tensors, got {kinds}")
-        shapes = tuple(location.shape), tuple(scale.shape)
-        expected = (self.features,), (self.features, self.features)
-        if shapes != expected:
-            raise ValueError(f"location and scale must have shapes {expected}, got {shapes}")
+        features = self.features
+        if location.shape != (features,) or scale.shape != (features, features):
+            raise ValueError(
+                f"location and scale must have shapes ({features},) and ({features}, {features}), "
+                f"got {tuple(location.shape)} and {tuple(scale.shape)}"
+            )
         location, scale = location.to(self.location), scale.to(self.scale).tril()
         if not (location.isfinite().all() and scale.isfinite().all()):
             raise ValueError(f"location and scale must be finite in {self.scale.dtype}")

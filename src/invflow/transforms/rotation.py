@@ -20,8 +20,8 @@ class Rotation(Transform):
         features: number of features, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     References:
         Lezcano-Casado and Martinez-Rubio 2019, arXiv 1901.08428.

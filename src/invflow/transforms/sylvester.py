@@ -43,9 +43,9 @@ class Sylvester(Amortised):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` or `columns` below 1, more columns than features, a negative
-            `context`, an unknown basis.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` or `columns` is below 1, there are more columns than features,
+            `context` is negative, or the basis is unknown.
 
     References:
         van den Berg et al. 2018, arXiv 1803.05649, section 3.
@@ -73,7 +73,9 @@ class Sylvester(Amortised):
         super().__init__(features, context)
         m = features if columns is None else _checks.positive_integer("columns", columns)
         if m > features:
-            raise ValueError(f"columns must be at most features, {features}, got {columns}")
+            raise ValueError(
+                f"columns must be at most the number of features, {features}, got {columns}"
+            )
         self.columns = m
         if not isinstance(basis, Basis):
             basis = ORTHONORMAL.choose(basis)()

@@ -24,8 +24,8 @@ class UnitTriangular(Transform):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` below 1, or a negative `context`.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` is below 1, or `context` is negative.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix A (linear IAF).

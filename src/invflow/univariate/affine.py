@@ -26,8 +26,8 @@ class Affine(Univariate):
         bound: b, the limit of the log-scale in nats, positive.
 
     Raises:
-        TypeError: `bound` is not a number.
-        ValueError: `bound` is not positive and finite.
+        TypeError: if `bound` is not a number.
+        ValueError: if `bound` is not positive and finite.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934; Papamakarios et al. 2017, arXiv 1705.07057, eq. 3-4.

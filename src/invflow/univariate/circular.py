@@ -42,9 +42,9 @@ class CircularSpline(RationalQuadratic):
         bound: the limit of a knot's log-slope in nats, positive.
 
     Raises:
-        TypeError: an argument that is not a number, or `bins` that is not an integer.
-        ValueError: fewer than 2 bins, ends that are not finite or not in order, a smallest bin
-            that is not between 0 and 1, a bound that is not positive and finite.
+        TypeError: if an argument is not a number, or `bins` is not an integer.
+        ValueError: if `bins` is below 2, the ends are not finite and in order, `smallest_bin` is
+            not between 0 and 1, or `bound` is not positive and finite.
 
     References:
         Rezende et al. 2020, arXiv 2002.02428, section 2.1.

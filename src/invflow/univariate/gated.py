@@ -25,8 +25,8 @@ class Gated(Univariate):
         gate: the value s starts from; +1 to +2 lets most of z through.
 
     Raises:
-        TypeError: `gate` is not a number.
-        ValueError: `gate` is not finite.
+        TypeError: if `gate` is not a number.
+        ValueError: if `gate` is not finite.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, section 4, eq. 13-14.

@@ -43,9 +43,9 @@ class Monotonic(Numerical):
         steepness: W, the limit of a unit's weight, positive.
 
     Raises:
-        TypeError: an argument that is not a number, `units` or `nodes` that is not an integer.
-        ValueError: `units` below 1, `nodes` below 16 or beyond `MOST`, or another argument that is
-            not positive and finite.
+        TypeError: if an argument is not a number, or `units` or `nodes` is not an integer.
+        ValueError: if `units` is below 1, `nodes` is below 16 or above `MOST`, or another argument
+            is not positive and finite.
 
     References:
         Wehenkel and Louppe 2019, arXiv 1908.05164.

@@ -37,9 +37,9 @@ class Sigmoidal(Numerical):
         bound: B, the limit of the log-slope of a sigmoid in nats, positive.
 
     Raises:
-        TypeError: an argument that is not a number, `units` or `layers` that is not an integer.
-        ValueError: `units` or `layers` below 1, a floor that is not between 0 and 1, a bound that
-            is not positive and finite.
+        TypeError: if an argument is not a number, or `units` or `layers` is not an integer.
+        ValueError: if `units` or `layers` is below 1, `floor` is not between 0 and 1, or `bound` is
+            not positive and finite.
 
     References:
         Huang et al. 2018, arXiv 1804.00779, section 3.1 (deep sigmoidal flow).

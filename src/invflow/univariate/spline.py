@@ -39,9 +39,9 @@ class Spline(RationalQuadratic):
         bound: the limit of a knot's log-slope in nats, positive.
 
     Raises:
-        TypeError: an argument that is not a number, or `bins` that is not an integer.
-        ValueError: fewer than 2 bins, ends that are not finite or not in order, a smallest bin
-            that is not between 0 and 1, a bound that is not positive and finite.
+        TypeError: if an argument is not a number, or `bins` is not an integer.
+        ValueError: if `bins` is below 2, the ends are not finite and in order, `smallest_bin` is
+            not between 0 and 1, or `bound` is not positive and finite.
 
     References:
         Durkan et al. 2019, arXiv 1906.04032, section 3.1.

@@ -23,8 +23,8 @@ def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
         what: a name in `UNIVARIATES`, a mapping with a "name" and the map's fields, or a map.
 
     Raises:
-        ValueError: an unknown name.
-        TypeError: none of these, or fields that the map does not have.
+        ValueError: if the name is unknown.
+        TypeError: if `what` is none of these, or the map does not have a field.
 
     Example:
         >>> univariate("affine")

@@ -160,6 +160,6 @@ def test_the_mean_bound_is_the_mean_of_bounds(
         assert mean_bound(Trained(density, None), rows, 0) == pytest.approx(expected, rel=1e-12)
         # In parts, each of which starts with the first shift.
         monkeypatch.setattr(
-            "invflow.density.learning.maximum_likelihood.CHUNK", len(density.shifts)
+            "invflow.density.learning.maximum_likelihood.EVALUATED_AT_ONCE", len(density.shifts)
         )
         assert mean_bound(Trained(density, None), rows, 0) == pytest.approx(expected, rel=1e-12)

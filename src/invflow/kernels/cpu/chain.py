@@ -94,7 +94,7 @@ class Chain:
         links: their tensors, in the order in which they are taken.
 
     Raises:
-        ValueError: tensors of other shapes or precisions, not on the CPU, or without memory.
+        ValueError: if a tensor has another shape or precision, is not on the CPU, or has no memory.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Chain:
         """Return where the tensors of a transform lie, 0 for those that it does not have."""
         order, bias, weight, offset = link
         if (offset is None) != (self._offset is None):
-            raise ValueError("transforms must all have a context, or none")
+            raise ValueError("transforms must either all have a context, or all have none")
         varying = 0
         if offset is not None and self._offset is not None:
             varying = self._plain("offset", offset, self._offset)
@@ -191,7 +191,7 @@ class Chain:
             x or z, [batch, features], and log-determinants, [batch].
 
         Raises:
-            ValueError: values or offsets of another shape or precision, an order that is not a
+            ValueError: if values or offsets have another shape or precision, or an order is not a
                 permutation.
         """
         self._record.keep = 0

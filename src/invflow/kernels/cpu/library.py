@@ -61,7 +61,7 @@ def address(name: str, dtype: torch.dtype) -> int:
 def _loaded() -> Loaded:
     found = _library()
     if isinstance(found, str):
-        raise RuntimeError(f"there are no kernels: {found}")
+        raise RuntimeError(f"the compiled kernels cannot be used: {found}")
     return found
 
 
@@ -72,7 +72,7 @@ def _library() -> Loaded | str:
     if wanted == "off":
         return "INVFLOW_KERNELS=off"
     if not build.supported():
-        return f"there are none for {platform.system()} on {platform.machine()}"
+        return f"there are no kernels for {platform.system()} on {platform.machine()}"
     if wanted and wanted not in build.variants():
         names = ", ".join([*build.variants(), "off"])
         return _warned(f"INVFLOW_KERNELS must be one of {names}, got {wanted!r}", "Unset it")
@@ -87,7 +87,7 @@ def _library() -> Loaded | str:
     if wanted:
         why = f"INVFLOW_KERNELS={wanted}, which this processor or this build of the library lacks"
         return _warned(why, "Unset it")
-    return f"there are none for this processor, {platform.processor() or platform.machine()}"
+    return f"there are no kernels for this processor, {platform.processor() or platform.machine()}"
 
 
 def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
@@ -97,14 +97,14 @@ def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
     library.invflow_kernels.restype = ctypes.POINTER(Kernels)
     library.invflow_kernels.argtypes = [ctypes.c_int64]
     if library.invflow_abi() != ctypes.sizeof(Record):
-        raise build.BuildError(f"{build.LIBRARY} is of another version of invflow")
+        raise build.BuildError(f"{build.LIBRARY} belongs to another version of invflow")
     return library
 
 
 def _warned(why: str, remedy: str) -> str:
     warnings.warn(
-        f"the compiled kernels cannot be used, and PyTorch takes their place: {why}. {remedy}. "
-        "To do without them and without this warning, set INVFLOW_KERNELS=off.",
+        f"the compiled kernels cannot be used, so the slower PyTorch code runs instead: {why}. "
+        f"{remedy}. To silence this warning, set INVFLOW_KERNELS=off.",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -113,9 +113,9 @@ def _warned(why: str, remedy: str) -> str:
 
 def _remedy() -> str:
     if build.SOURCES.is_dir():
-        return "Once this is fixed, the next start of Python compiles them"
+        return "Once this is fixed, they are compiled the next time Python starts"
     options = "--force-reinstall --no-deps --no-cache-dir --no-binary invflow"
-    return f"Install a C compiler (gcc or clang), and then: pip install {options} {_origin()}"
+    return f"Install a C compiler (gcc or clang), then run: pip install {options} {_origin()}"
 
 
 def _origin() -> str:

@@ -31,7 +31,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         ValueError: if there are no runs, one is given twice, or they are of different kinds, on
             different tables, or on columns taken differently.
     """
-    named = labelled(runs, lambda run: run.digest, "tables")
+    named = labelled(runs, lambda run: run.data.sha256, "tables")
     labelled(runs, _columns, "columns, or on columns of other kinds,")
     curves = figures.curves(
         {

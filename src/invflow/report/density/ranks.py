@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invflow._uniformity import Uniformity
 from invflow.density.checks.calibration import Calibration
-from invflow.density.checks.uniformity import Uniformity
 from invflow.density.table.labels import Label
 from invflow.report import figures
 from invflow.report.figures import short

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
         text=_text(runs),
         seeds=seeds(named),
         settings=differing(
-            {label: run.config.model_dump(exclude={"sha256"}) for label, run in named.items()}
+            {
+                label: {"model": run.config.model, "seed": run.config.seed, **_settings(run)}
+                for label, run in named.items()
+            }
         ),
         others=_training(named),
     )
@@ -47,10 +51,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
 
 def results(runs: Mapping[str, Run]) -> Table:
     """Return a head, and a row for each run."""
-    first = next(iter(runs.values())).verdict
+    first = next(iter(runs.values())).results.verdict
     rows: list[tuple[str, ...]] = []
     for label, run in runs.items():
-        found, record = run.verdict, run.posterior.record
+        found, record = run.results.verdict, run.results.record
         error = math.hypot(found.log_evidence_error, first.log_evidence_error)
         gain = f"{found.log_evidence - first.log_evidence:+.2f} ± {error:.2f}"
         rows += [
@@ -61,7 +65,7 @@ def results(runs: Mapping[str, Run]) -> Table:
                 "" if found is first else gain,
                 f"{found.khat:.2f}",
                 f"{found.ess:.0f} of {found.draws}",
-                "" if record is None else f"{record.seconds:.0f} s",
+                f"{record.seconds:.0f} s",
             )
         ]
     return [("run", "verdict", EVIDENCE, "difference", "k-hat", "ESS", "time"), *rows]
@@ -74,11 +78,11 @@ def seeds(runs: Mapping[str, Run]) -> Table:
             label,
             "",
             run.config.seed,
-            run.config.model_dump(exclude={"seed", "model", "data"}),
+            _settings(run),
             {
-                EVIDENCE: run.verdict.log_evidence,
-                "k-hat": run.verdict.khat,
-                "ESS": run.verdict.ess,
+                EVIDENCE: run.results.verdict.log_evidence,
+                "k-hat": run.results.verdict.khat,
+                "ESS": run.results.verdict.ess,
             },
         )
         for label, run in runs.items()
@@ -90,8 +94,8 @@ def _training(runs: Mapping[str, Run]) -> list[page.Section]:
     """Return the bounds of all runs, a line for each mode; none where no run was trained."""
     lines: dict[str, figures.Curve] = {}
     for label, run in runs.items():
-        bounds = [] if run.posterior.record is None else run.posterior.record.bounds
-        for mode, found in groupby(sorted(bounds), key=lambda each: each[0]):
+        bounds = sorted(run.results.record.bounds)
+        for mode, found in groupby(bounds, key=lambda each: each[0]):
             _, steps, values = zip(*found, strict=True)
             lines[f"{label}, mode {mode + 1}"] = figures.Curve(steps, (), values)
     if not lines:
@@ -102,9 +106,15 @@ def _training(runs: Mapping[str, Run]) -> list[page.Section]:
     return [page.Section("Training", picture=page.encoded(drawn), text=text)]
 
 
+def _settings(run: Run) -> dict[str, object]:
+    """Return what a fit depends on besides its seed."""
+    inputs = {f"sha256 of {name}": each.sha256 for name, each in run.inputs.items()}
+    return {**asdict(run.config.settings), **inputs}
+
+
 def _data(run: Run) -> object:
     """Return the digest of the data file; None where the data are in the model file."""
-    return None if run.config.data is None else run.config.sha256[1]
+    return run.inputs["data"].sha256 if "data" in run.inputs else None
 
 
 def _text(runs: Sequence[Run]) -> str:
@@ -115,7 +125,7 @@ def _text(runs: Sequence[Run]) -> str:
         "usable. k-hat is the tail shape of the importance weights (below 0.7 they are reliable) "
         "and ESS their effective sample size. Time is that of the fit."
     )
-    models = {run.config.sha256[0] for run in runs}
+    models = {run.inputs["model"].sha256 for run in runs}
     if len(models) > 1 and runs[0].config.data is None:
         names = ", ".join(sorted({Path(run.config.model).name for run in runs}))
         text += (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invflow.report import figures
-from invflow.vi.posterior import unrolled
+from invflow.vi.tables import unrolled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

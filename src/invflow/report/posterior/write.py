@@ -16,8 +16,8 @@ def write(run: Run) -> None:
         ImportError: if matplotlib or Jinja is not installed.
     """
     page.require()
-    posterior, verdict = run.posterior, run.verdict
-    record, draws = posterior.record, figures.around(run.draws, posterior.target.angular)
+    record, verdict = run.results.record, run.results.verdict
+    draws = figures.around(run.draws, run.angular)
     _, head, rows = brief(run)
     parameters = page.Section("Parameters", table=[head, *rows], text=_PARAMETERS)
     pairs = page.Section(
@@ -34,13 +34,12 @@ def write(run: Run) -> None:
         ),
     )
     sections = [page.Section(f"Verdict: {verdict.level}", code=str(verdict)), parameters]
-    lead = f"{posterior.target.dim} unconstrained dimensions, seed {posterior.seed}"
-    if record is not None:
-        lead += f", {record.evaluations:,} evaluations of the log density, {record.seconds:.0f} s"
-        if record.bounds:
-            picture = page.encoded(figures.bounds(record.bounds))
-            text = "The best bound on the log evidence so far, after each round of training."
-            sections += [page.Section("Training", picture=picture, text=text)]
+    lead = f"{run.dim} unconstrained dimensions, seed {run.config.seed}"
+    lead += f", {record.evaluations:,} evaluations of the log density, {record.seconds:.0f} s"
+    if record.bounds:
+        picture = page.encoded(figures.bounds(record.bounds))
+        text = "The best bound on the log evidence so far, after each round of training."
+        sections += [page.Section("Training", picture=picture, text=text)]
     title = f"invflow: posterior of {Path(run.config.model).stem}"
     page.write(run.directory / "report.html", title, lead, [*sections, pairs, marginals])
 

@@ -26,7 +26,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         ValueError: if there are no runs, one is given twice, or they are of different kinds or
             have different teachers.
     """
-    named = labelled(runs, lambda run: run.teacher.resolve(), "teachers")
+    named = labelled(runs, lambda run: run.teacher.sha256, "teachers")
     curves = figures.curves(
         {
             label: figures.evaluations(metrics.read(run.directory), "loss")

@@ -70,9 +70,10 @@ def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
 
 def points(run: Run) -> Points:
     """Return draws of the teacher and of the student, with the same contexts."""
-    teacher = density(run.teacher)
+    taught_by = run.teacher.path or run.directory
+    teacher = density(taught_by)
     noise = generator("cpu", run.config.seed, 3)
-    given = contexts(run.teacher, teacher)
+    given = contexts(taught_by, teacher)
     context = torch.empty(ROWS, 0, dtype=torch.float64)
     if given is not None:
         context = given[torch.randint(len(given), (ROWS,), generator=noise)]
@@ -100,8 +101,9 @@ def curve(run: Run) -> Figure:
 def _results(run: Run) -> str:
     text = (
         "Both divergences are zero if student and teacher agree. They are estimated from "
-        f"{run.config.draws} draws of each. The first is sensitive to regions where the student "
-        "puts mass and the teacher does not; the second also to modes that the student misses. "
+        f"{run.config.evaluation_draws} draws of each. The first is sensitive to regions where the "
+        "student puts mass and the teacher does not; the second also to modes that the student "
+        "misses. "
         "The effective sample size is that of the student's draws, weighted to represent the "
         "teacher. Times are medians over batches of 256 draws, alternating between student and "
         "teacher, on the machine that trained the student. For their draws: "

@@ -44,7 +44,7 @@ def layers(model: LatentModel, kls: list[float]) -> list[tuple[str, list[float]]
     if not isinstance(model, ResNetVAE):
         return [("", sorted(kls, reverse=True))]
     sizes = reversed(model.sizes)
-    parts = np.reshape(kls, (-1, model.maps)).tolist()
+    parts = np.reshape(kls, (-1, model.latent_maps)).tolist()
     return [
         (f"{high} x {wide}\n{sum(part):.1f}", sorted(part, reverse=True))
         for (high, wide), part in zip(sizes, parts, strict=True)
