@@ -91,11 +91,12 @@ def evaluations(rows: Sequence[Mapping[str, Any]], value: str) -> Curve:
 
 
 def focus(axis: Axes, bounds: Sequence[float]) -> None:
-    """Limit the vertical axis to where the best bounds are."""
+    """Cut bounds far below the best off the vertical axis, such as those of the first steps."""
     if bounds:
-        best, span = max(bounds), max(bounds) - median(bounds)
-        lowest = max(best - max(12 * span, 5), min(bounds) - 5)
-        axis.set_ylim(lowest, best + max(4 * span, 3))
+        best = max(bounds)
+        lowest = best - max(12 * (best - median(bounds)), 5)
+        if min(bounds) < lowest:
+            axis.set_ylim(bottom=lowest)
 
 
 def pairs(

@@ -60,7 +60,7 @@ def brief(run: Run) -> Brief:
     rows: list[tuple[str, ...]] = [
         ("KL(student || teacher), nats", "{:.4g} ± {:.2g}".format(*found.reverse)),
         ("KL(teacher || student), nats", "{:.4g} ± {:.2g}".format(*found.forward)),
-        ("effective sample size, % of draws", f"{found.effective:.1%}"),
+        ("effective sample size", f"{found.effective:.1%} of draws"),
         ("energy test of their draws", f"p = {found.energy.p_value:.2g}: {verdict}"),
         ("student, microseconds per draw", f"{1e6 * found.student_seconds:.3g}"),
         ("teacher, microseconds per draw", f"{1e6 * found.teacher_seconds:.3g}"),
