@@ -91,7 +91,7 @@ BAD = {
     "no-object": (["model.py", "--data", "list.json"], "must hold a JSON object"),
     "no-json": (["model.py", "--data", "model.py"], "does not hold JSON"),
     "ragged": (["model.py", "--data", "ragged.json"], "'y' is not an array of numbers"),
-    "twice": (["model.py", "--data", "twice.json"], "'y' is there twice"),
+    "twice": (["model.py", "--data", "twice.json"], "'y' appears twice"),
     "deep": (["model.py", "--data", "deep.json"], "does not hold JSON"),
     "hidden": (["model.py", "--data", "data.json", "--name", ".a.old"], "run being over"),
     "path": (["model.py", "--data", "data.json", "--name", "a/b"], "must be the name of"),

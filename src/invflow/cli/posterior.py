@@ -61,7 +61,7 @@ def command(
         files.write(found, verdict, directory, draws)
         summary = found.summary()
         title = f"invflow: posterior of {model.stem}"
-        table = files.table(found, draws)
+        table = found.to_pandas(draws)
         report.write(found, verdict, summary, table, directory / "report.html", title)
     except KeyboardInterrupt as error:
         raise InterruptedError(

@@ -32,6 +32,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow.distillation.teacher import Draws, Teacher
 from invflow.flows import Flow, FlowDistribution
+from invflow.flows.path_gradient import along_path, slope
 
 #: The mean over the rows of a batch, (rows, features), of a function of them, of any shape.
 Statistic = Callable[[Tensor], Tensor]
@@ -52,10 +53,7 @@ def path(q: FlowDistribution, x: Tensor, log_q: Tensor) -> Tensor:
     References:
         Roeder et al. 2017, arXiv 1703.09194.
     """
-    point = x.detach().requires_grad_()
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(q.log_prob(point).sum(), point)
-    return _sloped(log_q, slope, x)
+    return along_path(log_q, slope(q, x)[1], x)
 
 
 def total(q: FlowDistribution, x: Tensor, log_q: Tensor) -> Tensor:
@@ -171,7 +169,7 @@ class Aim:
         if not x.requires_grad:
             return log_q - self.teacher.log_prob(x, context)
         log_p, score = self.teacher.scores(x, context)
-        return GRADIENTS[self.objective.gradient](q, x, log_q) - _sloped(log_p, score, x)
+        return GRADIENTS[self.objective.gradient](q, x, log_q) - along_path(log_p, score, x)
 
     def _match(self, weight: float, of: Statistic, pool: Draws) -> None:
         with torch.no_grad():
@@ -233,9 +231,3 @@ def mismatch(statistic: Statistic, x: Tensor, goal: Tensor) -> Tensor:
     """
     one, other = (statistic(half) - goal for half in x.tensor_split(2))
     return (one * other).sum()
-
-
-def _sloped(value: Tensor, slope: Tensor, x: Tensor) -> Tensor:
-    """Return values, (batch,), with the gradient of a function of `x` that has this slope."""
-    pull = (slope * x).sum(-1)
-    return value.detach() + pull - pull.detach()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from invflow.flows import Flow, FlowDistribution
+from invflow.flows.path_gradient import path_bound
 from invflow.vae import networks
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.gaussian import kl_from_normal
@@ -149,8 +149,8 @@ class VAE(LatentModel):
 
         $$\sum_s \tilde w_s^2\, \nabla_z \log w_s\, \partial z_s / \partial\phi,$$
 
-        with normalised weights, whose noise vanishes where the posterior is exact; for one sample
-        it is that of the evidence lower bound along the path alone.
+        with normalised weights, whose noise vanishes where the posterior is exact
+        (`invflow.flows.path_gradient`).
 
         Args:
             x: observations, (batch, pixels).
@@ -172,9 +172,6 @@ class VAE(LatentModel):
             log_p = self.likelihood.log_prob(x, self.decode(point)) + self.log_prior(point)
             (pull,) = torch.autograd.grad((log_p - log_q).sum(), point, retain_graph=True)
         log_w = (log_p - log_q).detach()
-        shares = log_w.softmax(0)
-        # Of these two the gradients count, not the values.
-        decoder = (shares * log_p).sum(0)
-        encoder = (shares.square().unsqueeze(-1) * pull * z).sum((0, -1))
-        moving = decoder + encoder
-        return log_w.logsumexp(0) - math.log(samples) + (moving - moving.detach())
+        # Its value is not used, only its gradient: that of the bound in the decoder.
+        decoder = (log_w.softmax(0) * log_p).sum(0)
+        return path_bound(z, log_w, pull) + (decoder - decoder.detach())

@@ -14,7 +14,9 @@ from invflow.vi import Named, Parameter, Posterior, Settings, angle, fit, from_p
 from invflow.vi.fitting.angles import _chart, _concentration
 from tests.helpers import assert_close
 
-QUICK = Settings(batch=128, round=40, drops=0, most_steps=200, check=512)
+QUICK = Settings(
+    batch_size=128, steps_per_round=40, learning_rate_drops=0, max_steps=200, evaluation_draws=512
+)
 
 
 def _log_z(log_density: Any) -> tuple[float, float, float]:

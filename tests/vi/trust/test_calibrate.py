@@ -103,7 +103,9 @@ def test_a_posterior_that_gives_fewer_draws_is_refused() -> None:
         def draws(self, n: int) -> dict[str, Tensor]:
             return {"k": torch.zeros(n - 1)}
 
-    with pytest.raises(ValueError, match="as many draws as it is asked for, 99, got 98"):
+    with pytest.raises(
+        ValueError, match="fit must return 99 draws, the number it is asked for, got 98"
+    ):
         calibrate(lambda source: ({"k": torch.tensor(0.0)}, None), lambda data: Stingy())
 
 

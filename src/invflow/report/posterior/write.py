@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invflow.report import page
-from invflow.vi.posterior import Posterior, unrolled
+from invflow.vi.posterior import Posterior
+from invflow.vi.tables import unrolled
 from invflow.vi.trust.verdict import Verdict
 
 if TYPE_CHECKING:

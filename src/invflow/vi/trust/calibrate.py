@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Draws(Protocol):
-    """What a fit returns: a `Posterior`, or anything else that gives named draws."""
+    """What a fit returns: a `Posterior`, or anything else that returns named draws."""
 
     def draws(self, n: int, /) -> Mapping[str, Tensor]:
         """Return n draws of each parameter, (n, *shape)."""
@@ -33,13 +33,13 @@ class Draws(Protocol):
 
 @dataclass(frozen=True)
 class Calibration:
-    """The result of a simulation-based calibration. `str()` gives it as text.
+    """The result of a calibration. `str()` returns it as text.
 
     Args:
-        ranks: of each parameter, a column, in each simulation, a row.
+        ranks: a column for each parameter, a row for each simulation.
         draws: L, the largest possible rank.
         tests: how uniform the ranks of each parameter are, p-values corrected for all parameters.
-        level: the probability of rejecting an exact posterior, over all parameters.
+        level: probability of rejecting an exact posterior, over all parameters.
     """
 
     ranks: DataFrame
@@ -60,7 +60,7 @@ class Calibration:
     def __str__(self) -> str:
         if not self.rejected:
             return (
-                f"calibrated, as far as {len(self.ranks)} simulations can tell: the ranks of all "
+                f"calibrated, judging by {len(self.ranks)} simulations: the ranks of all "
                 f"{len(self.tests)} parameters look uniform (smallest p-value "
                 f"{min(self.p_values.values()):.2g}, corrected for {len(self.tests)} tests)"
             )
@@ -70,7 +70,7 @@ class Calibration:
             if each.adjusted < self.level
         ]
         return (
-            f"not calibrated: ranks are not uniform for {', '.join(found)}, in "
+            f"not calibrated: the ranks of {', '.join(found)} are not uniform in "
             f"{len(self.ranks)} simulations"
         )
 
@@ -83,20 +83,20 @@ def calibrate(
     draws: int = 99,
     seed: int = 0,
 ) -> Calibration:
-    """Return whether posteriors are right on average over data that a model simulates.
+    """Return whether posteriors are right on average over data that the model simulates.
 
     Args:
-        simulate: takes a generator; draws parameters from the prior, by name, and data from the
-            model at them, and returns both.
-        fit: takes data, and returns its posterior.
-        simulations: how many.
-        draws: L, how many draws of each posterior to rank the parameters among.
-        seed: of the simulations.
+        simulate: takes a generator, and returns parameters drawn from the prior, by name, and data
+            drawn from the model at these parameters.
+        fit: takes data, and returns their posterior.
+        simulations: number of simulated data sets.
+        draws: L, the number of draws of each posterior among which the parameters are ranked.
+        seed: random seed of the simulations.
 
     Raises:
-        ValueError: too few simulations or draws; a parameter that the posterior does not have, or
-            has in another shape; fewer or more draws of it than were asked for.
-        ImportError: pandas or SciPy is not installed.
+        ValueError: if there are too few simulations or draws, or a posterior lacks a parameter, has
+            it in another shape, or returns another number of draws than asked for.
+        ImportError: if pandas or SciPy is not installed.
 
     Example:
         >>> from invflow.flows import Gaussian
@@ -142,11 +142,11 @@ def _ranks(
         if name not in draws or draws[name].shape[1:] != truth.shape:
             found = tuple(draws[name].shape[1:]) if name in draws else "none"
             raise ValueError(
-                f"fit must give draws of {name!r} of shape {tuple(truth.shape)}, got {found}"
+                f"fit must return draws of {name!r} of shape {tuple(truth.shape)}, got {found}"
             )
         if len(draws[name]) != count:
             raise ValueError(
-                f"fit must give as many draws as it is asked for, {count}, got {len(draws[name])}"
+                f"fit must return {count} draws, the number it is asked for, got {len(draws[name])}"
             )
         below = (draws[name] < truth).sum(0)
         ties = (draws[name] == truth).sum(0)

@@ -1,6 +1,6 @@
 """An inverse autoregressive flow as a guide for Pyro's own SVI.
 
-Imports Pyro: `invflow.vi` imports it only where `AutoIAF` is asked for.
+Imports Pyro: `invflow.vi` imports this module only when `AutoIAF` is used.
 """
 
 from __future__ import annotations
@@ -23,34 +23,33 @@ from invflow.flows import IAF, Flow, Preconditioned, Wrapped, to_pyro
 from invflow.transforms import AsTorch
 from invflow.vi.targets import sites
 
-# Without types, which Pyro declares in part.
+# Untyped, because Pyro declares only some of its types.
 _autoguide: Any = import_module("pyro.infer.autoguide")
 
-#: How many draws quantiles are taken of.
-DRAWS = 4000
+#: Draws from which quantiles are computed.
+QUANTILE_DRAWS = 4000
 
 
 class AutoIAF(_autoguide.AutoContinuous):
-    """A guide that drops into Pyro's `SVI`, as `AutoIAFNormal` does.
+    """A guide for Pyro's `SVI`, a drop-in replacement for `AutoIAFNormal`.
 
-    The flow is around Pyro's initial location, in unconstrained space, with a learned
-    autoregressive shape. Each site's support is the one that it has at the values of the sites
-    before it; angles, of von Mises and related distributions, are on the circle. For a fit that
-    finds scales and modes by itself, and says whether to trust it, take
-    `fit(from_pyro(model, ...))`.
+    The flow is centred at Pyro's initial location, in unconstrained space. The support of a site
+    may depend on the values of earlier sites; angles, of von Mises and related distributions, are
+    on the circle. For a fit that finds scales and modes by itself, and reports whether to trust it,
+    use `fit(from_pyro(model, ...))`.
 
     Args:
         model: a Pyro model.
-        init_scale: standard deviation at the start.
-        init_loc_fn: where to start, as for Pyro's guides; by default the median of the prior.
-        seed: of the flow's initial weights.
-        **flow: of `invflow.IAF`, such as `transforms` and `hidden_features`; `input_bound` is None
-            by default, as draws of the flow itself are read.
+        init_scale: initial standard deviation.
+        init_loc_fn: initial location, as for Pyro's guides; by default the median of the prior.
+        seed: random seed of the flow's initial weights.
+        **flow: arguments of `invflow.IAF`, such as `transforms` and `hidden_features`;
+            `input_bound` is None by default, because conditioners read the flow's own noise.
 
     Raises:
-        TypeError: options that the flow does not have.
-        ValueError: a scale that is not positive. On the first call: a site of Pyro's Delta, or one
-            with missing entries.
+        TypeError: if an option is not one of the flow's.
+        ValueError: if the scale is not positive; on the first call, if a site has Pyro's Delta, or
+            missing entries.
 
     Example:
         >>> import pyro
@@ -76,7 +75,7 @@ class AutoIAF(_autoguide.AutoContinuous):
         if not init_scale > 0:
             raise ValueError(f"init_scale must be positive, got {init_scale!r}")
         super().__init__(model, init_loc_fn=init_loc_fn or _autoguide.init_to_median)
-        # In a tuple, so that it does not become a part of the guide.
+        # In a tuple, so that it does not become a submodule of the guide.
         self._bare: tuple[Callable[..., Any]] | None = (model,)
         self._init_scale, self._seed = init_scale, _checks.integer("seed", seed)
         self._config: dict[str, Any] = {"input_bound": None, **flow}
@@ -91,7 +90,7 @@ class AutoIAF(_autoguide.AutoContinuous):
             for name, node in nodes.items():
                 _check_free(name, node)
         except ValueError:
-            self.prototype_trace = None  # so that the next call says it again
+            self.prototype_trace = None  # so that the next call raises again
             raise
         found = {name: node["fn"] for name, node in nodes.items()}
         self._dependent = any(_varies(fn.support) for fn in found.values())
@@ -129,19 +128,19 @@ class AutoIAF(_autoguide.AutoContinuous):
         return super().forward(*args, **kwargs)
 
     def median(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Return the median of each latent site, entry by entry, from draws of the guide."""
+        """Return the elementwise median of each latent site, from draws of the guide."""
         return {name: value[0] for name, value in self.quantiles([0.5], *args, **kwargs).items()}
 
     @torch.no_grad()
     def quantiles(
         self, quantiles: Sequence[float] | Tensor, *args: Any, **kwargs: Any
     ) -> dict[str, Tensor]:
-        """Return quantiles of each latent site, entry by entry, from draws of the guide.
+        """Return elementwise quantiles of each latent site, from draws of the guide.
 
         Args:
             quantiles: between 0 and 1.
-            *args: of the model.
-            **kwargs: of the model.
+            *args: arguments of the model.
+            **kwargs: keyword arguments of the model.
 
         Returns:
             By name, (quantiles, *shape) each.
@@ -151,10 +150,10 @@ class AutoIAF(_autoguide.AutoContinuous):
         if args or kwargs:
             self._arguments = args, kwargs
         generator = torch.Generator(self.flow.like.device).manual_seed(self._seed)
-        draws = self.flow().sample((DRAWS,), generator=generator)
+        draws = self.flow().sample((QUANTILE_DRAWS,), generator=generator)
         frames = [f for stack in self._cond_indep_stacks.values() for f in stack if f.dim]
         plates = max((-frame.dim for frame in frames), default=0)
-        latent = draws.reshape(DRAWS, *(1,) * plates, self.latent_dim)
+        latent = draws.reshape(QUANTILE_DRAWS, *(1,) * plates, self.latent_dim)
         at = torch.as_tensor(quantiles).to(draws)
         prototype: Any = self.prototype_trace
         nodes = prototype.iter_stochastic_nodes()
@@ -163,20 +162,20 @@ class AutoIAF(_autoguide.AutoContinuous):
         for site, free in self._unpack_latent(latent):
             value = biject_to(site["fn"].support)(free)
             shape = shapes[site["name"]]
-            found[site["name"]] = torch.quantile(value.reshape(DRAWS, *shape), at, dim=0)
+            found[site["name"]] = torch.quantile(value.reshape(QUANTILE_DRAWS, *shape), at, dim=0)
         return found
 
     def _unpack_latent(self, latent: Tensor) -> Iterator[tuple[Any, Tensor]]:
-        """Give sites, with supports at the values of those before, and their numbers."""
+        """Yield sites, with supports at the values of earlier ones, and their numbers."""
         parts: list[tuple[Any, Tensor]] = list(super()._unpack_latent(latent))
         if not self._dependent:
             yield from parts
             return
         if self._bare is None:
             raise RuntimeError(
-                "the guide needs its model, whose supports depend on the values of its sites, and "
-                "only a function of a module is pickled with a guide: make the guide anew, call it "
-                "once, and load the state_dict() of the other"
+                "the guide needs its model, because supports depend on the values of sites, but "
+                "a model that is not a function of a module was not pickled with it: make a new "
+                "guide of the model, call it once, and load the state_dict() of this one"
             )
         follow = _Follow({site["name"]: free for site, free in parts})
         args, kwargs = self._arguments
@@ -188,7 +187,7 @@ class AutoIAF(_autoguide.AutoContinuous):
     def __getstate__(self) -> dict[str, Any]:
         model, master = self._model, self.master
         try:
-            state = dict(super().__getstate__())  # which takes the model away from the guide itself
+            state = dict(super().__getstate__())  # Pyro's removes the model from the guide itself
         finally:
             self._model, self.master = model, master
         state["_model"] = state["master"] = None
@@ -206,7 +205,7 @@ class AutoIAF(_autoguide.AutoContinuous):
 
 
 class _Follow(Messenger):
-    """Gives the sites of a model the values that unconstrained numbers stand for, and notes where.
+    """Sets the sites of a model from unconstrained numbers, and records their distributions.
 
     Args:
         free: unconstrained numbers of each latent site.
@@ -225,27 +224,27 @@ class _Follow(Messenger):
 
 
 def _check_free(name: str, node: dict[str, Any]) -> None:
-    """See that the density has an integral over the values of a site.
+    """Check that the density can be integrated over the values of a site.
 
     Raises:
-        ValueError: it has not.
+        ValueError: if it cannot.
     """
     if sites.point(node["fn"]) is not None:
         raise ValueError(
-            f"model must have latent sites that can vary, got {name!r} of a Delta: make it a "
+            f"model must have latent sites that can vary, got {name!r} with Delta: make it "
             "pyro.deterministic, or use fit(from_pyro(model))"
         )
     mask = node["mask"]
     if name.endswith(sites.UNOBSERVED) and isinstance(mask, Tensor) and not bool(mask.all()):
         raise ValueError(
-            f"model must have latent sites all of which count, got {name!r}, of which obs_mask "
-            "leaves out some: give the observed entries a site of their own, or use "
+            f"model must have complete latent sites, got {name!r}, of which obs_mask excludes "
+            "some entries: sample the observed entries at a separate site, or use "
             "fit(from_pyro(model))"
         )
 
 
 def _varies(constraint: Any) -> bool:
-    """Whether a constraint has tensors for bounds, which may depend on the values of sites."""
+    """Whether a constraint has tensors as bounds, which may depend on the values of sites."""
     if isinstance(constraint, Tensor):
         return True
     if isinstance(constraint, list | tuple):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from invflow.vi.guide import AutoIAF
+from invflow.vi.fitting.guide import AutoIAF
 from tests.vi.targets.test_pyro import SIGMA, Y, schools
 
 pyro = pytest.importorskip("pyro", reason="needs Pyro")
@@ -87,8 +87,8 @@ def _missing() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (_fixed, "'x' of a Delta: make it a pyro.deterministic"),
-        (_missing, "'y_unobserved', of which obs_mask leaves out some"),
+        (_fixed, "'x' with Delta: make it pyro.deterministic"),
+        (_missing, "'y_unobserved', of which obs_mask excludes some entries"),
     ],
 )
 def test_sites_without_an_integral(model: Any, message: str) -> None:
