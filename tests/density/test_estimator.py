@@ -361,24 +361,6 @@ def test_compiled(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert FlowDensity.load(tmp_path).compile is True
 
 
-def test_without_a_compiler(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.warns(UserWarning, match="did not find it"):
-        found = small(compile=True).fit(rows)
-    plain = small().fit(rows)
-    np.testing.assert_array_equal(found.score_samples(rows), plain.score_samples(rows))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not compiling.has_compiler("cpu"), reason="needs a C++ compiler")
-def test_compiled_by_a_compiler(rows: Any) -> None:
-    options: dict[str, Any] = {"flow": "nsf", "transforms": 1, "steps": 30}
-    found, plain = (small(**options, compile=choice).fit(rows) for choice in (True, False))
-    scores = plain.score_samples(rows)
-    np.testing.assert_allclose(found.score_samples(rows), scores, rtol=1e-3, atol=1e-3)
-
-
 # Errors
 
 
