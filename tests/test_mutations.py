@@ -50,7 +50,9 @@ class Server:
     def __call__(self, root: Path, name: str, what: str) -> dict[str, Any]:
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"root": str(root), "name": name, "what": what}) + "\n")
+        self._process.stdin.write(
+            json.dumps({"root": str(root), "name": name, "what": what}) + "\n"
+        )
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
@@ -140,7 +142,9 @@ def _faults(server: Server, source: Path, root: Path, name: str, seed: int) -> l
     return found
 
 
-def _all_faults(server: Server, made: dict[str, Path], root: Path, count: int, first: int) -> list[str]:
+def _all_faults(
+    server: Server, made: dict[str, Path], root: Path, count: int, first: int
+) -> list[str]:
     names = list(SUBJECTS)
     return [
         fault

@@ -12,12 +12,33 @@ from typing import Any
 
 #: What may stand where a JSON value was; text is put there as it is.
 HOSTILE: list[Any] = [
-    *(None, True, False, -1, 0, 0.5, 1e308, -1e308, 10**9, 10**30, "", "x", "../x", "\x00", "\u202e"),
+    *(
+        None,
+        True,
+        False,
+        -1,
+        0,
+        0.5,
+        1e308,
+        -1e308,
+        10**9,
+        10**30,
+        "",
+        "x",
+        "../x",
+        "\x00",
+        "\u202e",
+    ),
     *([], {}, [None], [[]], {"": None}, {"name": "iaf"}, [0] * 5000, "x" * 100_000),
 ]
 LITERAL = [
     *("NaN", "Infinity", "-Infinity", "1e999", "9" * 4000, "9" * 40_000, "0." + "1" * 10_000),
-    *("[" * 100_000 + "]" * 100_000, '{"a":' * 900 + "1" + "}" * 900, '"\\ud800"', '{"a": 1, "a": 2}'),
+    *(
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 900 + "1" + "}" * 900,
+        '"\\ud800"',
+        '{"a": 1, "a": 2}',
+    ),
 ]
 MARK = "\u2603mark"
 
@@ -45,7 +66,9 @@ def _spliced(path: Path, random: Random) -> None:
     content = path.read_bytes()
     first = random.randrange(len(content))
     last = min(len(content), first + random.choice([1, 7, 64, 1000]))
-    block = random.choice([b"", random.randbytes(64), b"\xff" * 64, b"\0" * 64, content[first:last] * 3])
+    block = random.choice(
+        [b"", random.randbytes(64), b"\xff" * 64, b"\0" * 64, content[first:last] * 3]
+    )
     path.write_bytes(content[:first] + block + content[random.choice([first, last]) :])
 
 
@@ -92,7 +115,9 @@ def _swapped(path: Path, random: Random) -> None:
     """Another file of the same directory tree."""
     root = next(parent for parent in path.parents if (parent / ".root").exists())
     others = [
-        each for each in sorted(root.rglob("*")) if each.is_file() and each not in (path, root / ".root")
+        each
+        for each in sorted(root.rglob("*"))
+        if each.is_file() and each not in (path, root / ".root")
     ]
     content = random.choice(others).read_bytes() if others else b"PK\x03\x04"
     path.write_bytes(content)
@@ -186,17 +211,25 @@ def _tensors(path: Path, random: Random) -> None:
     tensor = tensors[name]
     match random.choice(["nan", "dtype", "shape", "drop", "add", "huge", "structure", "structure"]):
         case "nan":
-            tensors[name] = torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else -tensor.int()
+            tensors[name] = (
+                torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else -tensor.int()
+            )
         case "dtype":
-            tensors[name] = tensor.to(random.choice([torch.float16, torch.int64, torch.bool, torch.uint8]))
+            tensors[name] = tensor.to(
+                random.choice([torch.float16, torch.int64, torch.bool, torch.uint8])
+            )
         case "shape":
-            tensors[name] = tensor.reshape(-1, 1) if random.random() < 0.5 else tensor.reshape(-1)[:1].clone()
+            tensors[name] = (
+                tensor.reshape(-1, 1) if random.random() < 0.5 else tensor.reshape(-1)[:1].clone()
+            )
         case "drop":
             del tensors[name]
         case "add":
             tensors["more"] = torch.zeros(3)
         case "huge":
-            tensors[name] = torch.full_like(tensor, 1e30) if tensor.is_floating_point() else tensor + 2**30
+            tensors[name] = (
+                torch.full_like(tensor, 1e30) if tensor.is_floating_point() else tensor + 2**30
+            )
         case _ if "structure" in strings:
             strings["structure"] = _damaged(json.loads(strings["structure"]), random)
         case _:
@@ -215,10 +248,26 @@ def _cells(path: Path, random: Random) -> None:
     lines = path.read_text().split("\n")
     row = random.randrange(len(lines))
     cells = lines[row].split(",")
-    hostile = ["", "nan", "inf", "-1e999", "x", "9" * 5000, '"', "\0", "1,2", "\r", "é", "0x10", "1_000"]
+    hostile = [
+        "",
+        "nan",
+        "inf",
+        "-1e999",
+        "x",
+        "9" * 5000,
+        '"',
+        "\0",
+        "1,2",
+        "\r",
+        "é",
+        "0x10",
+        "1_000",
+    ]
     cells[random.randrange(len(cells))] = random.choice(hostile)
     lines[row] = random.choice([",".join(cells), ",".join(cells), "", ",".join(cells * 500)])
-    path.write_bytes("\n".join(lines).encode(random.choice(["utf-8", "utf-8", "latin-1", "utf-16"])))
+    path.write_bytes(
+        "\n".join(lines).encode(random.choice(["utf-8", "utf-8", "latin-1", "utf-16"]))
+    )
 
 
 KINDS: dict[str, list[Mutation]] = {

@@ -101,7 +101,16 @@ STUDENT: Command = (
     *("distill", "runs/run", "--name", "student", "--student", "iaf", "--transforms", "1"),
     *("--hidden", "4", "--steps", "4", "--batch-size", "16", "--draws", "100"),
 )
-POSTERIOR: Command = ("posterior", "model.py", "--data", "data.json", "--name", "run", "--draws", "100")
+POSTERIOR: Command = (
+    "posterior",
+    "model.py",
+    "--data",
+    "data.json",
+    "--name",
+    "run",
+    "--draws",
+    "100",
+)
 MODEL = """
 from invflow.vi import Flat
 
@@ -118,7 +127,9 @@ def _made(*commands: Command) -> None:
 
 
 def _make_flow(root: Path) -> None:
-    invflow.IAF(3, transforms=2, hidden_features=(4,), order="random").save_pretrained(root / "flow")
+    invflow.IAF(3, transforms=2, hidden_features=(4,), order="random").save_pretrained(
+        root / "flow"
+    )
 
 
 def _use_flow(root: Path) -> None:
@@ -144,15 +155,15 @@ def _target() -> Flat:
 
 
 def _make_posterior(root: Path) -> None:
-    fit(_target(), directory=root / "checkpoints").save(root / "model")
+    _resume_posterior(root).save(root / "model")
 
 
 def _use_posterior(root: Path) -> None:
     str(Posterior.load(root / "model", _target()).diagnose())
 
 
-def _resume_posterior(root: Path) -> None:
-    fit(_target(), directory=root / "checkpoints")
+def _resume_posterior(root: Path) -> Posterior:
+    return fit(_target(), starting_points=torch.zeros(1, 2), directory=root / "checkpoints")
 
 
 def _make_vae(root: Path) -> None:
