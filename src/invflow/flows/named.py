@@ -1,4 +1,4 @@
-"""Models that have a name and a configuration: built, saved and loaded by them."""
+"""Models with a name and a configuration, by which they are built, saved and loaded."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 class Named(Part):
     """A model that `config.json` and `model.safetensors` can hold.
 
-    A subclass with a `name` of its own takes its configuration as arguments, and keeps it in
-    `config`. By that name it stands in `FLOWS`.
+    A subclass with a `name` in its body takes its configuration as arguments, and keeps it in
+    `config`. `FLOWS` lists it under that name.
     """
 
     #: The name under which the model is built and saved; None for one put together by hand.
@@ -55,8 +55,8 @@ class Named(Part):
             )
         if name is None:
             raise ValueError(
-                f"flow: the class {own} has no name, only its parent has ({self.name!r}): give it "
-                'one in its body, name = "my-name", or save its state_dict() instead'
+                f"flow: the class {own} has no name, only its parent has ({self.name!r}): add "
+                'name = "my-name" to its body, or save its state_dict() instead'
             )
         for key, value in self.config.items():
             json.dumps(value, default=partial(_nameless, key))
@@ -92,7 +92,7 @@ class Named(Part):
         return config.pop("name"), config, state
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        """Raise a `ValueError` if the configuration does not rebuild this model any more."""
+        """Raise a `ValueError` if the configuration no longer rebuilds this model."""
         # On the CPU: for arithmetic on the meta device PyTorch imports its compiler.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             twin = build(**config)
@@ -148,7 +148,7 @@ FLOWS = Registry[type[Named]]("name", "invflow.flows.named.FLOWS", Named)
 
 
 def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
-    """Return what a model's parts are, by their paths: their classes, and attributes of a twin."""
+    """Return the classes of a model's parts, and the attributes that a twin has too, by path."""
     names = {
         path: [key for key in vars(part) if _tells(part, key)]
         for path, part in twin.named_modules(remove_duplicate=False)
@@ -160,14 +160,14 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
 
 
 def _tells(part: nn.Module, name: str) -> bool:
-    """Whether an attribute says what the part computes; of classes made elsewhere none is known."""
+    """Whether an attribute determines what a part computes; known for the library's classes only."""
     how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
 
 
 def _as_written(config: Any) -> Any:
-    """Return a configuration from a file, with what the library did when it was written.
+    """Return a configuration from a file, with the defaults of the version that wrote it.
 
     An IAF without `input_bound` was saved before there were bounds.
     """
@@ -176,7 +176,9 @@ def _as_written(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     whole = {name: _as_written(each) for name, each in cast(dict[str, Any], config).items()}
-    saved = whole.get("name") == "iaf" and "inverse" in whole  # not by the user, in a few words
+    saved = (
+        whole.get("name") == "iaf" and "inverse" in whole
+    )  # not written by a user, who gives less
     return {"input_bound": None, **whole} if saved else whole
 
 
@@ -186,7 +188,7 @@ def _dtypes(state: Mapping[str, Tensor]) -> dict[torch.dtype, str]:
 
 
 def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
-    """Raise a `TypeError` if there are several precisions, or one that is not for arithmetic."""
+    """Raise a `TypeError` for several precisions, or for one without arithmetic."""
     if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
         found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
         known = ", ".join(map(str, _DTYPES))
@@ -197,12 +199,12 @@ def build(name: str, **config: Any) -> Any:
     """Return a new flow by name.
 
     Args:
-        name: that of a flow: "iaf", "maf", ...
+        name: of the flow: "iaf", "maf", ...
         **config: its arguments.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: an unknown name, or an argument out of range.
+        TypeError: if the flow does not have one of the arguments.
+        ValueError: if the name is unknown, or an argument is out of range.
 
     Example:
         >>> build("iaf", features=3, transforms=2).features
@@ -212,16 +214,16 @@ def build(name: str, **config: Any) -> Any:
 
 
 def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
-    """Return the flow that a mapping with a "name" describes; anything else as it is.
+    """Return the flow that a mapping with a "name" describes; return anything else as it is.
 
     Args:
-        name: what the mapping is called, for errors.
+        name: of the argument, for errors.
         what: a flow, or a mapping with the "name" and the arguments of one.
         generator: random numbers for its initial weights.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: no name, an unknown one, or an argument out of range.
+        TypeError: if the flow does not have one of the arguments.
+        ValueError: if the name is missing or unknown, or an argument is out of range.
     """
     if not isinstance(what, Mapping):
         return what
@@ -232,9 +234,9 @@ def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
 
 
 def _nameless(key: str, part: Any) -> NoReturn:
-    """Raise the error for a part of a configuration that is not given by name."""
+    """Raise the error for a part of a configuration that was not given by name."""
     remedy = registering(part if isinstance(part, type) else type(part))
     raise ValueError(
         f"{key}: only a flow whose {key} was given by name can be saved, got {part!r}"
-        + (f"; give its class a name before the flow is built: {remedy}" if remedy else "")
+        + (f"; name its class before the flow is built: {remedy}" if remedy else "")
     )
