@@ -160,7 +160,7 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
 
 
 def _tells(part: nn.Module, name: str) -> bool:
-    """Whether an attribute determines what a part computes; known for the library's classes only."""
+    """Whether an attribute determines what a part computes, as is known of the library's own."""
     how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
