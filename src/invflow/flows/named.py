@@ -238,5 +238,5 @@ def _nameless(key: str, part: Any) -> NoReturn:
     remedy = registering(part if isinstance(part, type) else type(part))
     raise ValueError(
         f"{key}: only a flow whose {key} was given by name can be saved, got {part!r}"
-        + (f"; give its class a name before the flow is built: {remedy}" if remedy else "")
+        + (f"; name its class before the flow is built: {remedy}" if remedy else "")
     )
