@@ -1,13 +1,12 @@
-"""What compiling a training gains: what it takes, and after how many steps it has repaid itself.
+"""What `compile=True` gains: the time it takes, and the number of steps that win it back.
 
-A step is the loss of a batch, its gradient, its clipping and Adam: for flows minus the mean log
-density of given rows, as `FlowDensity` learns, for the VAE the bound of images of 8 x 8 pixels; for
-a student what `distill` minimises and for a posterior what `vi.fit` does, both with an IAF of
-splines, whose pass from noise to draws is what is compiled. It is timed as it is and compiled, in
-turns, and the fastest of several rounds is taken. Compiling is the first compiled step, with
-nothing kept on disk from before. One thread.
+A step is the loss of a batch, its gradient, clipping and Adam. The loss is that of `FlowDensity`
+for flows, the bound on images of 8 x 8 pixels for the VAE, and those of `distill` and `vi.fit` for
+a student and a posterior, both with an IAF of splines whose pass from noise to draws is compiled.
+Each is timed uncompiled, compiled and uncompiled again; the fastest of several rounds counts.
+Compiling is the first compiled step, with an empty cache. One thread.
 
-"repaid" is the number of steps that win back what compiling took, the worth of `compiling.REPAID`.
+"repaid" is the number of steps that win back the time spent on compiling.
 
     python benchmarks/compiling.py [--kinds maf,nsf,...] [--features 8] [--batch 256]
 """
@@ -38,7 +37,7 @@ from invflow.vi.targets.target import Flat
 
 ROUNDS, STEPS = 5, 10
 SPLINES: dict[str, Any] = {"name": "iaf", "univariate": "spline"}
-#: By what they are called: a flow's name, or "vae", and its other arguments.
+#: Arguments of each kind of model, by the name of the kind.
 KINDS: dict[str, dict[str, Any]] = {
     "maf": {"name": "maf"},
     "nsf": {"name": "nsf"},
@@ -52,7 +51,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "student": SPLINES,
     "posterior": SPLINES,
 }
-#: Those that are measured if nothing is said: others take minutes, or cannot be compiled.
+#: Measured by default; the others take minutes, or cannot be compiled.
 USUAL = "maf,nsf,realnvp,vae,student,posterior"
 
 
@@ -70,7 +69,7 @@ class Density(nn.Module):
 def problem(
     kind: str, features: int, batch: int
 ) -> tuple[nn.Module, list[nn.Module], Callable[[], Tensor]]:
-    """Return a model, its parts to compile, and a function that gives its loss."""
+    """Return a model, its parts to compile, and a function that computes its loss."""
     numbers = torch.Generator().manual_seed(0)
     if kind == "vae":
         torch.manual_seed(0)
@@ -115,7 +114,7 @@ def measure(kind: str, features: int, batch: int) -> list[str]:
         return min(times)
 
     eager = fastest()
-    with compiling.compiled(parts):
+    with compiling.compiled(parts, "cpu"):
         started = time.perf_counter()
         step()
         seconds = time.perf_counter() - started

@@ -59,7 +59,7 @@ EVIDENCE = {
 }
 #: Nats below it.
 LEVELS = (10.0, 1.0, 0.1)
-STEPS, CHECK, SETTLED = vi.Settings().round, 10_000, 10
+STEPS, CHECK, SETTLED = vi.Settings().steps_per_round, 10_000, 10
 DRAWS, TRANSFORMS = 64, 3
 
 

@@ -58,13 +58,19 @@ def _vectors(network: str, posterior: str) -> VAE:
 
 
 def _maps(
-    colours: bool, depths: tuple[int, ...], features: int, maps: int, posterior: str
+    colours: bool, depths: tuple[int, ...], feature_maps: int, latent_maps: int, posterior: str
 ) -> ResNetVAE:
     shape, levels = ((3, 32, 32), 256) if colours else ((1, 28, 28), 2)
     likelihood = "shared-logistic" if colours else "bernoulli"
-    steps = 0 if posterior == "diagonal" else 1
     return ResNetVAE(
-        shape, levels, likelihood, depths, features, maps, flow_steps=steps, flow_hidden=(features,)
+        shape,
+        levels,
+        likelihood,
+        depths,
+        feature_maps,
+        latent_maps,
+        flow_transforms=0 if posterior == "diagonal" else 1,
+        flow_hidden_features=(feature_maps,),
     )
 
 

@@ -54,10 +54,10 @@ def fit(posterior: str, steps: int, seed: int) -> VAE:
         likelihood="bernoulli",
         posterior=posterior,
         latents=2,
-        hidden=(64, 64),
+        hidden_features=(64, 64),
         context=32,
-        flow_steps=2 if posterior == "spline" else 4,
-        flow_hidden=(32,),
+        flow_transforms=2 if posterior == "spline" else 4,
+        flow_hidden_features=(32,),
     )
     objective = Objective(warmup=steps // 2)
     optimizer = torch.optim.Adam(vae.parameters(), lr=5e-3)

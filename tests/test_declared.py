@@ -28,6 +28,7 @@ DISTRIBUTIONS = {
 }
 #: The extras of files and folders. What is not here is the core, which has none.
 EXTRAS = {
+    "_uniformity.py": ["density"],  # or "vi"
     "training": ["training"],
     "vae": ["vae"],
     "density": ["density"],
@@ -41,15 +42,15 @@ EXTRAS = {
     "images": ["density"],
     "runs": ["density"],
     "cli": ["cli"],
-    "cli/settings.py": ["cli", "density"],  # or "vae", which have the same
-    "cli/density": ["cli", "density", "report"],
-    "cli/vae": ["cli", "vae", "report"],
+    "cli/vae.py": ["cli", "vae", "report"],
+    "cli/density.py": ["cli", "density", "report"],
     "cli/posterior.py": ["cli", "vi", "report"],
+    "runs/options.py": ["cli", "density"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
     "vi/targets/pyro.py": ["vi", "pyro"],
     "vi/targets/sites.py": ["vi", "pyro"],
-    "vi/guide.py": ["vi", "pyro"],
+    "vi/fitting/guide.py": ["vi", "pyro"],
     "vi/targets/pymc.py": ["vi", "pymc"],
     "vi/targets/stan.py": ["vi", "stan"],
 }
@@ -137,7 +138,7 @@ CALLS = {
     "from invflow.density import FlowDensity": "density",
     "invflow.density.FlowDensity": "density",
     "invflow.density.table.Parquet": "density",
-    "invflow.report.write": "vae",  # the page of a VAE
+    "invflow.report.vae.write": "vae",
     "invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)": "vi",
     "invflow.cli.main()": "all",
     "from invflow.density.table import Parquet": "density",
@@ -152,7 +153,7 @@ CALLS = {
     "posterior().to_arviz()": "vi",
     "posterior().refine(32, warmup=20)": "vi",
     "import invflow.vi.run": "vi",
-    "import invflow.vi.files": "vi",
+    "posterior().to_pandas(resampled=False)": "vi",
     "from invflow import vi; vi.AutoIAF(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pyro(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pymc(None)": "pymc",

@@ -56,6 +56,32 @@ def number(name: str, value: Any) -> float:
     raise TypeError(f"{name} must be a number, got {value!r}")
 
 
+def positive(name: str, value: Any) -> float:
+    """Return `value` as an int or a float if it is positive and finite.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is zero, negative, infinite or NaN.
+    """
+    found = number(name, value)
+    if not 0 < found < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return found
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a float if it is between 0 and 1, bounds excluded.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is out of range.
+    """
+    found = number(name, value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+    return found
+
+
 def numbers(name: str, value: Any) -> tuple[float, ...]:
     """Return `value` as floats if it is a sequence of one or more finite numbers.
 

@@ -127,7 +127,7 @@ def test_ranks_given_contexts_are_uniform_at_any_number_of_draws(
     conditional: FlowDensity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that the model itself has drawn: their ranks are exactly uniform."""
-    monkeypatch.setattr(draws, "OWN", 3)
+    monkeypatch.setattr(draws, "DRAWS_PER_ROW", 3)
     given = _rows(1000, seed=2)[["k"]]
     drawn = conditional.sample(1000, given=given, random_state=4)
     x = torch.tensor(drawn[["a", "b"]].to_numpy())
@@ -149,7 +149,7 @@ def test_noise_and_rows_make_each_other(fitted: FlowDensity) -> None:
     back = fitted.model_.flow.transform(torch.from_numpy(z).to(fitted.model_.flow.like))[0]
     decoded = fitted.model_.encoding.decode(back).detach()
     np.testing.assert_allclose(decoded, test, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match="complete rows only"):
+    with pytest.raises(ValueError, match="needs complete rows"):
         FlowDensity("gaussian", steps=5, missing="marginalise").fit(test.to_numpy()).noise(
             [[math.nan, 1.0]]
         )
@@ -158,7 +158,7 @@ def test_noise_and_rows_make_each_other(fitted: FlowDensity) -> None:
 def test_noise_of_what_cannot_be() -> None:
     rows = np.random.default_rng(0).beta(2, 2, (80, 2))
     density = FlowDensity("gaussian", steps=20, kinds={0: (0, 1)}, random_state=0).fit(rows)
-    with pytest.raises(ValueError, match=r"column 'x0' has 1\.5, outside of its bounds"):
+    with pytest.raises(ValueError, match=r"column 'x0' has 1\.5, which is outside its bounds"):
         density.noise([[0.5, 0.5], [1.5, 0.5]])
     x = torch.tensor([[0.5, 0.5], [1.5, 0.5], [0.4, 0.4], [math.nan, 0.1]], dtype=torch.float64)
     found = draws.radial(density.model_, x, torch.empty(4, 0))
@@ -203,7 +203,7 @@ def test_rows_with_gaps_are_left_out_of_two_sample_tests() -> None:
 def test_only_some_of_many_rows_are_compared(
     fitted: FlowDensity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invflow.density.assess.ROWS", 30)
+    monkeypatch.setattr("invflow.density.assess.COMPARED_ROWS", 30)
     found = assess(fitted, Frame(_of_x(100)))
     assert (found.rows, found.compared) == (100, 30)
 

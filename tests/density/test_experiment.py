@@ -15,7 +15,7 @@ from invflow.density import data, experiment, run
 from invflow.density.config import Config
 from invflow.density.table import Parquet, read
 from invflow.density.table.source import blocks
-from invflow.runs import directory as runs_directory
+from invflow.runs.directory import is_finished
 from tests.density.runs import QUICK, config, mixed, written
 
 SOME = {"conditional_on": ("colour",), "kinds": {"share": (0, 1)}}
@@ -43,7 +43,7 @@ def test_row_groups_are_set_aside_whole(tmp_path: Path, monkeypatch: pytest.Monk
     frame.index = frame.index[::-1]  # of which nothing depends
     frame.to_parquet(tmp_path / "a.parquet", row_group_size=40, index=False)
     # By the module, as its package has a function of the same name.
-    monkeypatch.setattr(import_module("invflow.density.table.read"), "LARGE", 0)
+    monkeypatch.setattr(import_module("invflow.density.table.read"), "STREAMED_BYTES", 0)
     assert isinstance(read(tmp_path / "a.parquet"), Parquet)
     settings = config(tmp_path / "a.parquet", test_fraction=0.2, **SOME)
     found = data.load(settings)
@@ -120,7 +120,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(settings, tmp_path / "again", report=report)
-        assert not runs_directory.is_finished(tmp_path / "again")
+        assert not is_finished(tmp_path / "again")
         with pytest.raises(ValueError, match="unfinished run"):
             run.load(tmp_path / "again")
     again = experiment.train(settings, tmp_path / "again")
@@ -139,7 +139,7 @@ def test_what_is_on_disk(tmp_path: Path) -> None:
     content = json.loads((made.directory / "config.json").read_text())
     assert content["model"] == "density-run"
     assert content["versions"].keys() == {"torch", "numpy", "safetensors", "python"}
-    assert len(content["config"]["sha256"]) == 64
+    assert len(content["config"]["inputs"]["data"]["sha256"]) == 64
     assert run.load(made.directory).config == made.config
 
 
@@ -150,12 +150,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     before = (tmp_path / "run" / "results.json").read_bytes()
     told: list[str] = []
     experiment.train(settings, tmp_path / "run", report=lambda step, line: told.append(line))
-    assert told == ["finished already"]
+    assert told == ["already finished"]
     assert (tmp_path / "run" / "results.json").read_bytes() == before
-    with pytest.raises(FileExistsError, match="other settings: seed is 0, not 1"):
+    with pytest.raises(FileExistsError, match=r"different settings \(seed is 0, not 1\)"):
         experiment.train(config(path, seed=1, **SOME), tmp_path / "run")
     written(mixed(61), path)
-    with pytest.raises(FileExistsError, match="other data"):
+    with pytest.raises(FileExistsError, match="different data"):
         experiment.train(settings, tmp_path / "run")
     made = experiment.train(settings, tmp_path / "run", overwrite=True)
     assert made.density.columns_.rows == 61
@@ -176,8 +176,8 @@ def test_other_directories_are_left_alone(tmp_path: Path, overwrite: bool) -> No
     [
         ({"flow": "fancy"}, "flow must be one of 'coupling-nsf'"),
         ({"flow": "mixture"}, "flow must be one of 'coupling-nsf'"),
-        ({"conditional_on": ()}, "column 'colour' holds no numbers"),
-        ({"kinds": {"size": "integer"}}, "column 'size' is no integer"),
+        ({"conditional_on": ()}, "column 'colour' has values that are not numbers"),
+        ({"kinds": {"size": "integer"}}, "column 'size' has .* but is declared integer"),
         ({"test_fraction": 0.01}, "test_fraction 0.01 leaves 1 of 60 rows to judge by"),
         ({"test_fraction": 0.99}, "test_fraction 0.99 leaves 1 of 60 rows to learn from"),
         ({"accelerator": "warp"}, "accelerator 'warp' cannot be used"),
@@ -214,7 +214,7 @@ def test_few_rows_are_refused(tmp_path: Path) -> None:
         {"kinds": {"a": "text"}},
         {"kinds": {"a": (0, float("nan"))}},
         {"seed": 2**32},
-        {"validation": 1.0},
+        {"validation_fraction": 1.0},
         {"missing": "guess"},
         {"optimizer": "adam"},
     ],
@@ -228,9 +228,9 @@ def test_settings_out_of_range(settings: dict[str, object]) -> None:
     ("name", "old", "new", "message"),
     [
         ("results.json", '"seconds"', '"minutes"', "does not hold the results"),
-        ("config.json", '"sha256"', '"md5"', "configuration of another kind"),
-        ("config.json", '"density-run"', '"vae-run"', "holds the model 'vae-run'"),
-        ("model/config.json", '"features"', '"columns"', "does not fit a density of tables"),
+        ("config.json", '"sha256"', '"md5"', "cannot read .there is no 'sha256'"),
+        ("config.json", '"density-run"', '"vae-run"', "holds a 'vae-run', expected a density run"),
+        ("model/config.json", '"features"', '"columns"', "has changed since the run finished"),
     ],
 )
 def test_damaged_runs(tmp_path: Path, name: str, old: str, new: str, message: str) -> None:

@@ -16,32 +16,12 @@ from torch import Tensor, fx, nn
 from invflow.training import Settings, compiling, fit, launch
 from tests.helpers import assert_close
 
-STEPS = compiling.MARGIN * compiling.REPAID["nsf, made, spline", "cpu"]
-Worth = Callable[..., bool]
 
-
-@pytest.fixture
-def worth(monkeypatch: pytest.MonkeyPatch) -> Worth:
-    monkeypatch.setattr(compiling, "has_compiler", _found(True))
-    usual: dict[str, Any] = {
-        "choice": "auto",
-        "kind": "nsf, made, spline",
-        "device": "cpu",
-        "numbers": compiling.NUMBERS,
-        "steps": STEPS,
-    }
-
-    def worth(**other: Any) -> bool:
-        return compiling.worth(**{**usual, **other})
-
-    return worth
-
-
-def _found(there: bool) -> Callable[[str], bool]:
-    def has_compiler(device: str) -> bool:
-        return there
-
-    return has_compiler
+@pytest.fixture(autouse=True)
+def _compiler(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Graphs are run without generated code, which needs no compiler."""
+    if "compiler" not in request.node.name:
+        monkeypatch.setattr(compiling, "has_compiler", lambda device: True)
 
 
 @pytest.fixture
@@ -75,31 +55,6 @@ class Net(nn.Module):
         return self.linear(x).tanh()
 
 
-# The rule
-
-
-def test_a_run_is_compiled_from_some_length_on(worth: Worth) -> None:
-    assert worth()
-    assert not worth(steps=STEPS - 1)
-    assert not worth(numbers=compiling.NUMBERS - 1)
-
-
-def test_what_has_not_been_seen_to_gain_is_left(worth: Worth) -> None:
-    assert not worth(kind="maf, made, affine", steps=10**9)
-    assert not worth(device="cuda", steps=10**9)
-
-
-def test_what_is_asked_for(worth: Worth, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert worth(choice="always", kind="maf, made, affine", device="cuda", numbers=1, steps=1)
-    assert not worth(choice="never", steps=10**9)
-    with pytest.raises(ValueError, match=r"compile must be one of .*, got True"):
-        worth(choice=True)
-    monkeypatch.setattr(compiling, "has_compiler", _found(False))
-    assert not worth()
-    with pytest.warns(UserWarning, match="finds no compiler"):
-        assert not worth(choice="always")
-
-
 def test_a_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -110,6 +65,19 @@ def test_a_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert compiling.has_compiler("cpu")
 
 
+def test_without_a_compiler_one_warning_has_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    nets = [Net(), Net()]
+    block = compiling.compiled(nets, "cpu")
+    with pytest.warns(UserWarning, match=r"needs a C\+\+ compiler.*install it") as caught:
+        assert not block.__enter__()
+    assert len(caught) == 1
+    assert "forward" not in vars(nets[0])
+
+
 # What is compiled
 
 
@@ -117,7 +85,7 @@ def test_the_same_numbers_and_an_ordinary_module_after_it(counted: list[int]) ->
     net, x = Net(), torch.randn(5, 3)
     twin = copy.deepcopy(net)
     names = list(net.state_dict())
-    with compiling.compiled([net]):
+    with compiling.compiled([net], "cpu"):
         assert list(net.state_dict()) == names
         for _ in range(2):
             for each in (net, twin):
@@ -134,7 +102,7 @@ def test_the_same_numbers_and_an_ordinary_module_after_it(counted: list[int]) ->
 
 def test_evaluations_run_as_they_are(counted: list[int]) -> None:
     net = Net()
-    with compiling.compiled([net]):
+    with compiling.compiled([net], "cpu"):
         with torch.no_grad():
             net(torch.randn(5, 3))
         net.eval()(torch.randn(5, 3))
@@ -145,11 +113,11 @@ def test_many_fits_and_sizes(counted: list[int]) -> None:
     """Torch keeps eight graphs of a function, and warns when there are more."""
     for _ in range(compiling.MOST + 2):
         net, before = Net(), len(counted)
-        with compiling.compiled([net]):
+        with compiling.compiled([net], "cpu"):
             net(torch.randn(5, 3)).sum().backward()
         assert len(counted) == before + 2
     net, before = Net(), len(counted)
-    with compiling.compiled([net]):
+    with compiling.compiled([net], "cpu"):
         for rows in range(2, 2 + compiling.MOST + 2):
             net(torch.randn(rows, 3)).sum().backward()
     assert len(counted) == before + 2 * compiling.MOST
@@ -162,8 +130,8 @@ def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
     net, x = Net(), torch.randn(5, 3)
     expected = copy.deepcopy(net)(x)
-    with compiling.compiled([net]):
-        with pytest.warns(UserWarning, match=r"Net is not compiled: .*"):
+    with compiling.compiled([net], "cpu"):
+        with pytest.warns(UserWarning, match=r"Net runs uncompiled: .*"):
             assert_close(net(x), expected)
         assert_close(net(x), expected)  # said once
 
@@ -172,15 +140,15 @@ def test_errors_are_those_of_the_module_and_the_block_ends(counted: list[int]) -
     net = Net()
     with (
         pytest.raises(RuntimeError, match="shapes cannot be multiplied"),
-        pytest.warns(UserWarning, match="Net is not compiled"),
-        compiling.compiled([net]),
+        pytest.warns(UserWarning, match="Net runs uncompiled"),
+        compiling.compiled([net], "cpu"),
     ):
         net(torch.randn(5, 4))
     assert "forward" not in vars(net)
 
 
 def test_checks_of_distributions_stay_on() -> None:
-    with compiling.compiled([Net()]):
+    with compiling.compiled([Net()], "cpu"):
         # As torch's compiler does, once, at its first use.
         torch.distributions.Distribution.set_default_validate_args(False)
     with pytest.raises(ValueError, match="to satisfy the constraint"):
@@ -189,7 +157,7 @@ def test_checks_of_distributions_stay_on() -> None:
 
 def test_a_copy_has_weights_of_its_own(counted: list[int]) -> None:
     net, x = Net(), torch.randn(5, 3)
-    with compiling.compiled([net]):
+    with compiling.compiled([net], "cpu"):
         net(x)
         other = copy.deepcopy(net)
         with torch.no_grad():
@@ -206,17 +174,17 @@ def test_a_forward_of_its_own_comes_back(counted: list[int]) -> None:
         return 2 * x
 
     net.forward = mine
-    with compiling.compiled([net, net]):
+    with compiling.compiled([net, net], "cpu"):
         assert_close(net(torch.ones(2)), torch.full((2,), 2.0))
     assert net.forward is mine
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not compiling.has_compiler("cpu"), reason="needs a C++ compiler")
-def test_more_than_one_way_back() -> None:
-    """As an importance-weighted bound takes it; compiled graphs give their buffers away else."""
+def test_a_second_backward_pass_by_a_compiler() -> None:
+    """An importance-weighted bound needs it; by default compiled graphs free their buffers."""
     net, x = Net(), torch.randn(50, 3)
-    with compiling.compiled([net]):
+    with compiling.compiled([net], "cpu"):
         loss = net(x).sum()
         first = torch.autograd.grad(loss, net.linear.weight, retain_graph=True)
         second = torch.autograd.grad(loss, net.linear.weight)
@@ -232,8 +200,8 @@ SETTINGS = Settings(
     learning_rate=0.05,
     schedule="cosine",
     weight_decay=0.0,
-    average=0.9,
-    clip=10.0,
+    averaging_decay=0.9,
+    max_gradient_norm=10.0,
     seed=3,
     evaluate_every=10,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ SETTINGS = Settings(
     learning_rate=0.5,
     schedule="cosine",
     weight_decay=0.1,
-    average=0.0,
-    clip=10.0,
+    averaging_decay=0.0,
+    max_gradient_norm=10.0,
     seed=3,
     evaluate_every=10,
 )
@@ -31,9 +32,9 @@ SETTINGS = Settings(
     [
         ({"optimizer": "sgd"}, "optimizer must be one of 'adam', 'adamax', 'adamw', got 'sgd'"),
         ({"schedule": "linear"}, "schedule must be one of 'constant', 'cosine', got 'linear'"),
-        ({"average": 1.0}, r"average must be in \[0, 1\), got 1.0"),
-        ({"average": -0.1}, r"average must be in \[0, 1\), got -0.1"),
-        ({"average": float("nan")}, r"average must be in \[0, 1\), got nan"),
+        ({"averaging_decay": 1.0}, r"averaging_decay must be in \[0, 1\), got 1.0"),
+        ({"averaging_decay": -0.1}, r"averaging_decay must be in \[0, 1\), got -0.1"),
+        ({"averaging_decay": float("nan")}, r"averaging_decay must be in \[0, 1\), got nan"),
         ({"patience": -1}, "patience must be at least 0, got -1"),
         ({"optimizer": "adam"}, "weight_decay must be 0 with the optimizer 'adam', got 0.1"),
         ({"optimizer": "adamax"}, "weight_decay must be 0 with the optimizer 'adamax', got 0.1"),
@@ -44,9 +45,22 @@ def test_what_settings_refuse(change: dict[str, Any], message: str) -> None:
         replace(SETTINGS, **change)
 
 
-def test_an_average_that_is_no_number() -> None:
-    with pytest.raises(TypeError, match=r"average must be a number, got '0\.9'"):
-        replace(SETTINGS, average="0.9")  # type: ignore[arg-type]
+def test_settings_of_a_config() -> None:
+    config = SimpleNamespace(**vars(SETTINGS), latents=3)
+    assert Settings.of(config) == SETTINGS
+    del config.weight_decay, config.patience  # patience has a default
+    assert Settings.of(config, weight_decay=0.2, seed=7) == replace(
+        SETTINGS, weight_decay=0.2, seed=7
+    )
+    with pytest.raises(TypeError, match="weight_decay"):
+        Settings.of(config)
+    with pytest.raises(TypeError, match="latents"):
+        Settings.of(config, latents=3)
+
+
+def test_an_average_that_is_not_a_number() -> None:
+    with pytest.raises(TypeError, match=r"averaging_decay must be a number, got '0\.9'"):
+        replace(SETTINGS, averaging_decay="0.9")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from torch.distributions import constraints
 
 from invflow.flows import IAF, Flow, FlowMixture
 from invflow.transforms import Compose
-from invflow.vi import Flat, Named, Parameter, Posterior, Record
+from invflow.vi import Flat, Named, Parameter, Posterior, Record, files
 from tests.helpers import assert_close, generator, perturbed, randn
 from tests.vi.trust.test_verdict import gaussian, modes
 
@@ -141,12 +144,12 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     file = tmp_path / "posterior.json"
     content = json.loads(file.read_text())
     for text, message in (
-        (file.read_text()[:20], "not a whole JSON file"),
+        (file.read_text()[:20], "not a valid JSON file"),
         ("[]", "not written by invflow"),
         (json.dumps({**content, "format": 2}), "format 2"),
         (json.dumps({**content, "record": {"other": 1}}), "unknown entries 'other'"),
         (json.dumps({**content, "record": [1]}), "record must be a mapping, got list"),
-        (json.dumps({**content, "record": {"steps": "many"}}), "steps of a record must be 0 or"),
+        (json.dumps({**content, "record": {"steps": "many"}}), "steps of a record must be like 0"),
         (json.dumps({**content, "record": {"modes": {}}}), "modes of a record must be"),
         (json.dumps({**content, "seed": "x"}), "seed must be an integer, got 'x'"),
         (json.dumps({**content, "seed": -1}), "seed must be at least 0"),
@@ -194,6 +197,116 @@ def test_large_draws_go_through_in_chunks() -> None:
     found.diagnose(20_000)
     assert largest == 4096
     assert found.log_prob(randn(9000, 1)).shape == (9000,)
+
+
+def _counting() -> tuple[Posterior, Callable[[], int]]:
+    """Return a posterior, and how often its log density was evaluated since the last call."""
+    calls = [0]
+
+    def log_density(z: Tensor) -> Tensor:
+        calls[0] += len(z)
+        return -0.5 * z.square().sum(-1)
+
+    def counted() -> int:
+        found, calls[0] = calls[0], 0
+        return found
+
+    return Posterior(Flat(log_density, 3), gaussian(3, scale=1.2)), counted
+
+
+def test_all_results_share_one_pool_of_draws(tmp_path: Path) -> None:
+    """What the command line does: of 16,000 draws, in chunks of 4096, none is evaluated twice."""
+    found, evaluations = _counting()
+    verdict = found.diagnose()
+    # Three chunks; as many points of the wider search; gradients; two distances along both ends of
+    # 3 axes, twice 3 principal directions, and 4 more.
+    assert evaluations() == 3 * 4096 + 10_000 + 500 + 2 * 2 * (3 + 2 * 3 + 4)
+    files.write(found, verdict, tmp_path, 4000)
+    assert evaluations() == 4096
+    found.summary()
+    found.to_pandas()
+    found.to_arviz()
+    found.draws(2000)
+    found.resample(100)
+    assert evaluations() == 0
+
+
+def test_results_are_the_same_in_any_order() -> None:
+    first, second = posterior(), posterior()
+    verdict, draws, summary = first.diagnose(), first.resample(3000), first.summary()
+    assert summary.equals(second.summary())
+    assert torch.equal(draws, second.resample(3000))
+    assert verdict == second.diagnose() == first.diagnose()
+
+
+def test_another_flow_gets_draws_of_its_own() -> None:
+    found, evaluations = _counting()
+    before = found.resample(100)
+    state = copy.deepcopy(found.flow.state_dict())
+    evaluations()
+    optimizer = torch.optim.SGD(found.flow.parameters(), lr=0.1)
+    found.flow().log_prob(torch.ones(3).double()).backward()
+    optimizer.step()
+    changed = found.resample(100)
+    assert evaluations() == 4096
+    assert not torch.equal(changed, before)
+    assert_close(changed, Posterior(found.target, copy.deepcopy(found.flow)).resample(100))
+    found.flow.load_state_dict(state)
+    assert torch.equal(found.resample(100), before)
+
+
+def test_draws_as_a_table() -> None:
+    table = posterior().to_pandas(500)
+    named = posterior().draws(500)
+    assert list(table.columns) == ["tau", "theta[0]", "theta[1]"]
+    assert np.array_equal(table["tau"], named["tau"])
+    assert np.array_equal(table["theta[1]"], named["theta"][:, 1])
+    plain = posterior().to_pandas(50, resampled=False)
+    assert np.array_equal(plain["tau"], posterior().draws(50, resampled=False)["tau"])
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        [[0, 1, 2], [1, 0, -1]],
+        [[0.0, 1.0, 2.0], [1.0, 0.0, -1.0]],
+        np.array([[0, 1, 2], [1, 0, -1]]),
+        np.array([[0, 1, 2], [1, 0, -1]], dtype=">f4"),
+        np.array([[0, 1, 2], [1, 0, -1]], dtype=np.longdouble),
+        np.broadcast_to(np.array([[0.0, 1.0, 2.0], [1.0, 0.0, -1.0]]), (2, 3)),
+        torch.tensor([[0, 1, 2], [1, 0, -1]]),
+        torch.tensor([[0.0, 1, 2], [1, 0, -1]], dtype=torch.float32),
+        [torch.tensor([0.0, 1, 2]), torch.tensor([1.0, 0, -1])],
+    ],
+    ids=str,
+)
+def test_log_prob_takes_numbers_of_any_kind(z: Any) -> None:
+    expected = posterior().log_prob(torch.tensor([[0.0, 1, 2], [1, 0, -1]]).double())
+    assert torch.equal(posterior().log_prob(z), expected)
+    single = Posterior(TARGET, gaussian(3, 0.5, 1.2).float())
+    assert single.log_prob(z).dtype == torch.float32
+    assert_close(single.log_prob(z).double(), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("z", "error", "message"),
+    [
+        (1.0, ValueError, r"z must have shape \(\*batch, 3\), got \(\)"),
+        ([[1, 2]], ValueError, r"z must have shape \(\*batch, 3\), got \(1, 2\)"),
+        ([[1, 2, 3], [4]], TypeError, "z must be a tensor, an array or nested lists: "),
+        ("abc", TypeError, "z must be a tensor, an array or nested lists of real numbers, got str"),
+        (None, TypeError, "real numbers, got NoneType"),
+        ([[1j, 0, 0]], TypeError, "real numbers, got list of dtype complex128"),
+        (
+            torch.zeros(1, 3, dtype=torch.complex64),
+            TypeError,
+            "z must hold real numbers, got dtype",
+        ),
+    ],
+)
+def test_log_prob_names_what_is_wrong(z: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        posterior().log_prob(z)
 
 
 def test_log_prob_takes_any_batch_shape() -> None:

@@ -1,50 +1,18 @@
-"""What the commands show: progress bars, tables, lines."""
+"""What the commands show: tables, warnings, lines."""
 
 from __future__ import annotations
 
 import sys
 import warnings as python_warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
+from tqdm import tqdm
 
 _console = Console(highlight=False)
-
-
-@contextmanager
-def progress(what: str, total: int) -> Generator[Callable[[int, str], None]]:
-    """Give the function that moves a progress bar, shown once it moves: (done, how it goes)."""
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[line]}"),
-    )
-    bar = Progress(*columns, console=_console)
-    task = bar.add_task(what, total=total, line="")
-
-    def move(done: int, line: str) -> None:
-        bar.start()
-        bar.update(task, completed=done, line=line)
-
-    try:
-        yield move
-    finally:
-        if bar.live.is_started:
-            bar.stop()
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -59,15 +27,11 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
 
 
 @contextmanager
-def warnings(words: Callable[[str], str] = str) -> Generator[None]:
-    """Show warnings that are meant for users as lines, without the place in the code.
-
-    Args:
-        words: says a warning as a user of the command line would.
-    """
+def warnings() -> Generator[None]:
+    """Show warnings that are meant for users as lines, without their place in the code."""
 
     def show(message: Warning | str, *where: object, **more: object) -> None:
-        sys.stderr.write(f"invflow: {words(str(message))}\n")
+        tqdm.write(f"invflow: {message}", file=sys.stderr)  # above a progress bar
 
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("default", UserWarning)

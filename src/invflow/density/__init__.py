@@ -15,7 +15,7 @@ _ask, _listed = _lazy.attached(__name__, dict.fromkeys(("checks", "table"), "den
 
 
 def __getattr__(name: str) -> Any:
-    # Not at once: the settings of a run are read without scikit-learn and pandas.
+    # On demand: the settings of a run are read without scikit-learn and pandas.
     if name == "FlowDensity":
         from invflow.density.estimator import FlowDensity
 

@@ -1,4 +1,4 @@
-"""A density judged by rows that it has not learned from."""
+"""A density assessed on test rows."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 
 Numbers = NDArray[np.int64]
-#: So many test rows, at random, are compared with draws; all are scored.
-ROWS = 2000
+#: Number of test rows, chosen at random, that are compared with draws; all rows are scored.
+COMPARED_ROWS = 2000
 #: Bars of the histograms of ranks.
 BARS = 20
-#: Rows that are shown as those that fit worst.
-WORST = 10
-#: A value further out than this share of draws, on either side, is unusual by itself.
-UNUSUAL = 0.025
-#: Of fewer rows in each sample the classifier can learn nothing.
-CLASSIFIED = 50
+#: Number of rows shown as those of lowest density.
+WORST_ROWS = 10
+#: A value is unusual if at most this fraction of draws lies further out on its side.
+UNUSUAL_TAIL = 0.025
+#: The fewest rows of each sample for the classifier test.
+FEWEST_CLASSIFIED = 50
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class WorstRow:
     Attributes:
         row: its number in the table, from zero.
         log_density: in nats.
-        p_value: how usual it is, as `FlowDensity.anomaly_scores` says.
-        reason: its most unusual value, or that none is unusual alone.
+        p_value: as from `FlowDensity.anomaly_scores`.
+        reason: its most unusual value, or that no single value is unusual.
     """
 
     row: int
@@ -51,20 +51,20 @@ class WorstRow:
 
 @dataclass(frozen=True)
 class Assessment:
-    """How well a density fits rows that it has not learned from.
+    """How well a density fits test rows.
 
     Attributes:
-        rows: how many there are.
-        compared: how many of them were compared with draws.
-        complete: how many of these, with nothing missing, were in the two-sample tests.
-        log_density: the mean, in nats per row.
+        rows: number of test rows.
+        compared: number of them that were compared with draws.
+        complete: number of the latter without missing values, used in the two-sample tests.
+        log_density: mean log density, in nats per row.
         log_density_error: its standard error over rows.
-        outside: rows of density zero, with a value beyond its column's bounds.
-        calibration: whether values are where the density says.
+        outside: number of rows of density zero, with a value outside the bounds of its column.
+        calibration: the calibration test.
         histograms: counts of ranks in equal parts of the unit interval, by column.
-        energy: the energy test of rows and draws; None of too few rows.
-        classifier: the classifier test of them; None of too few rows.
-        worst: rows of the lowest density, the lowest first.
+        energy: the energy test of rows and draws; None if there are too few rows.
+        classifier: the classifier test of rows and draws; None if there are too few rows.
+        worst: the rows of lowest density, the lowest first.
     """
 
     rows: int
@@ -81,7 +81,7 @@ class Assessment:
 
     @property
     def worst_columns(self) -> list[Label]:
-        """All columns of the density, the worst calibrated first."""
+        """All columns of the density, worst calibrated first."""
         found = sorted(self.calibration.columns, key=lambda each: (each.p_value, -each.statistic))
         return [each.name for each in found]
 
@@ -90,24 +90,24 @@ def assess(density: FlowDensity, test: Source, seed: int = 0) -> Assessment:
     """Return how well a density fits test rows.
 
     Args:
-        density: a fitted one.
-        test: rows that it has not learned from, two or more.
-        seed: of draws, and of what rows are compared with them.
+        density: fitted.
+        test: two or more rows that it was not trained on.
+        seed: random seed of draws, and of the choice of rows compared with them.
 
     Raises:
-        ValueError: other columns than in training, or values that do not suit them.
+        ValueError: if columns differ from training, or a value is not of the kind of its column.
     """
     scores = density.score_samples(test)
     model, rows = density.model_, Rows(test, density.columns_)
     names = [column.name for column in density.columns_.features]
-    lowest = np.argsort(scores, kind="stable")[:WORST]
-    chosen = np.random.default_rng(seed).permutation(len(scores))[:ROWS]
+    lowest = np.argsort(scores, kind="stable")[:WORST_ROWS]
+    chosen = np.random.default_rng(seed).permutation(len(scores))[:COMPARED_ROWS]
     x, context = rows[torch.from_numpy(np.concatenate([np.sort(chosen), lowest]))]
     ranked = draws.ranks(model, x, context, seed)
     compared, u = len(chosen), ranked.values[: len(chosen)]
-    # Columns that are nearly always missing cannot be judged.
-    seen = (~np.isnan(u)).sum(0) > 1
-    judged = [name for name, there in zip(names, seen, strict=True) if there]
+    # A calibration test needs two values.
+    tested = (~np.isnan(u)).sum(0) > 1
+    judged = [name for name, kept in zip(names, tested, strict=True) if kept]
     x, context = x[:compared], context[:compared]
     pair = draws.pair(model, x, context, seed)
     smaller = min(len(pair.rows), len(pair.draws))
@@ -120,17 +120,17 @@ def assess(density: FlowDensity, test: Source, seed: int = 0) -> Assessment:
         log_density_error=error,
         outside=int(np.isneginf(scores).sum()),
         calibration=calibrate(
-            u[:, seen], names=judged, draws=ranked.draws, joint=draws.radial(model, x, context)
+            u[:, tested], names=judged, draws=ranked.draws, joint=draws.radial(model, x, context)
         ),
         histograms={
             name: np.histogram(column[~np.isnan(column)], BARS, (0, 1))[0].tolist()
-            for name, column in zip(judged, u[:, seen].T, strict=True)
+            for name, column in zip(judged, u[:, tested].T, strict=True)
         },
         energy=None
         if smaller < 2
         else two_sample(pair.rows, pair.draws, names=pair.names, seed=seed),
         classifier=None
-        if smaller < CLASSIFIED
+        if smaller < FEWEST_CLASSIFIED
         else classifier_test(pair.rows, pair.draws, names=pair.names, seed=seed),
         worst=_worst(density, rows, scores, lowest, ranked.values[compared:]),
     )
@@ -146,7 +146,7 @@ def _mean_and_error(scores: Floats) -> tuple[float, float]:
 def _worst(
     density: FlowDensity, rows: Rows, scores: Floats, lowest: Numbers, ranks: Floats
 ) -> list[WorstRow]:
-    """Return rows by their numbers among the test rows, with the ranks of their values."""
+    """Return the rows with these numbers, explained by the ranks of their values."""
     p_values = anomaly(scores[lowest], density.reference_)
     ends = np.cumsum(rows.blocks)
     found: list[WorstRow] = []
@@ -160,13 +160,13 @@ def _worst(
 
 
 def _reason(row: Any, density: FlowDensity, ranks: Floats) -> str:
-    """Return the most unusual value of a row, if one is unusual by itself."""
+    """Return the most unusual value of a row, if a single value is unusual."""
     tails = np.minimum(ranks, 1 - ranks)
     if np.isnan(tails).all():
-        return "no values"
+        return "all values missing"
     place = int(np.nanargmin(tails))
-    if tails[place] > UNUSUAL:
-        return "no value alone"
+    if tails[place] > UNUSUAL_TAIL:
+        return "no single value"
     name = density.columns_.features[place].name
     side = "low" if ranks[place] < 0.5 else "high"
     return f"{name} = {row[name].iloc[0]:.5g}, {side}"

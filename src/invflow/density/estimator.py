@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, training
+from invflow._checks import plain
 from invflow.density.checks.calibration import Calibration, anomaly, calibrate
 from invflow.density.checks.two_sample import EnergyTest, two_sample
-from invflow.density.learning import arguments, conditional, draws, maximum_likelihood
+from invflow.density.learning import conditional, draws, maximum_likelihood
 from invflow.density.learning.build import build
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.scores import log_density
@@ -22,6 +23,7 @@ from invflow.density.table import Columns, Rows, Source, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.training.batches import generator
+from invflow.training.progress import progress
 
 try:
     import pandas as pd
@@ -29,58 +31,57 @@ try:
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted
 
-    from invflow.density.learning import saved, validation
+    from invflow.density.learning import inputs, saved
 except ImportError as error:
     raise ImportError(
         'the estimator needs pandas and scikit-learn: pip install "invflow[density]"'
     ) from error
 
-#: Rows that are filled at once.
-CHUNK = 8192
+#: Rows encoded or filled at once.
+ROWS_AT_ONCE = 8192
 
 
 class FlowDensity(DensityMixin, BaseEstimator):
     r"""The density of a table's rows, learned by maximum likelihood.
 
-    Columns are standardised inside, and densities come back in the units of the table. Columns of
-    whole numbers are dequantised: what is learned of them is a bound on their probability. A part
-    of the rows is set aside, and training ends where these no longer gain.
+    Columns are standardised internally, and densities are in the units of the table. Integer
+    columns are dequantised: training maximises a bound on their probability. A fraction of the rows
+    is used for validation, and training stops when these no longer improve.
 
     Args:
         flow: name of the flow: "nsf", "maf", "iaf", "realnvp", "gaussian", ...
-        transforms: number of transforms; None for the flow's own default.
-        hidden_features: widths of hidden layers; None for the flow's own default.
+        transforms: number of transforms; None for the flow's default.
+        hidden_features: widths of hidden layers; None for the flow's default.
         flow_options: further arguments of the flow.
-        kinds: of some columns, by label: "continuous", "integer", "categorical"; the open interval
-            (low, high) in which a continuous one lies, None where there is no bound; or
-            ("integer", low, high), bounds included: of counts, ("integer", 0, None). Other columns
-            are integer if all values are whole numbers, and else continuous.
-        conditional_on: columns that the density is conditional on, by label; they alone may be
-            categorical. A label is whatever pandas has, a number too; of an array, and of a table
-            whose labels are all strings, a number is the place of a column.
-        missing: what to do with missing values: "refuse" them, or "marginalise" over them.
-        steps: number of updates, at most.
+        kinds: of some columns, by label: "continuous", "integer" or "categorical"; the open
+            interval (low, high) of a continuous column, with None for no bound; or
+            ("integer", low, high), bounds included, such as ("integer", 0, None) for counts. Other
+            columns are integer if all their values are whole numbers, and continuous otherwise.
+        conditional_on: labels of the columns that the density is conditional on. Only these may be
+            categorical. A label is any label in pandas, including numbers; for an array, or a table
+            whose labels are all strings, a number is the position of a column.
+        missing: "refuse" missing values, or "marginalise" over them.
+        steps: largest number of updates.
         batch_size: rows per update.
-        learning_rate: Adam's at the start; it falls to zero along a cosine.
-        validation_fraction: of the rows, to set aside.
-        patience: so many evaluations in succession without a gain end the training; 0 for none
-            that do. There is one each epoch, and one in 50 to 500 steps.
-        accelerator: "cpu", "cuda", "auto", ... as Lightning Fabric knows them.
+        learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
+        validation_fraction: fraction of the rows used for validation.
+        patience: stop after this many evaluations without improvement (0: never). There is one
+            evaluation per epoch, but at least every 500 steps and at most every 50.
+        accelerator: "cpu", "cuda", "auto", ... as in Lightning Fabric.
         precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the flow with `torch.compile` while it is trained: "always",
-            "never", or "auto" for where `steps` are known to repay it.
+        compile: whether to compile the flow with `torch.compile` while it is trained.
         progress: whether to show a progress bar.
-        random_state: seed of everything random.
+        random_state: random seed.
 
     Attributes:
-        columns_: what the table holds.
+        columns_: the columns of the table.
         model_: the density, a `TableDensity`.
-        imputer_: what fills gaps, where missing values are marginalised; else None.
-        curve_: step and mean bound on the log density of the rows set aside, in nats.
-        reference_: log densities of rows set aside, by which training has also chosen where to
-            end, in ascending order; those of draws of its teacher, if it has been taught.
-        levels_: names of the levels of the columns' labels, as pandas has them.
-        gives_frames_: whether it was learned from a DataFrame or a file, and gives such back.
+        imputer_: the proposal for missing values if these are marginalised, else None.
+        curve_: steps and mean bounds on the log density of the validation rows, in nats.
+        reference_: log densities of the validation rows, which were also used to stop training, in
+            ascending order; for a distilled density, those of draws of its teacher.
+        levels_: names of the levels of the columns' labels, as in pandas.
+        gives_frames_: whether it was trained on a DataFrame or a file, and so returns DataFrames.
         n_features_in_: number of columns of the table.
 
     Example:
@@ -111,7 +112,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         patience: int = 10,
         accelerator: str = "cpu",
         precision: str = "32-true",
-        compile: str = "auto",
+        compile: bool = False,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -142,21 +143,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
             y: ignored.
 
         Raises:
-            TypeError: an argument of the wrong type.
-            ValueError: an argument out of range, or a table that has no density, as `survey` says.
-            FloatingPointError: the training diverges.
+            TypeError: if an argument has the wrong type.
+            ValueError: if an argument is out of range, or the table does not have a density (see
+                `survey`).
+            FloatingPointError: if the training diverges.
         """
         if not self.progress:
             return self.learn(X)
-        from tqdm import tqdm
-
-        with tqdm(total=self.steps) as bar:
-
-            def report(step: int, line: str) -> None:
-                bar.update(step - bar.n)
-                bar.set_postfix_str(line)
-
-            return self.learn(X, report=report)
+        with progress("training", self.steps) as move:
+            return self.learn(X, report=move)
 
     def learn(
         self,
@@ -167,54 +162,63 @@ class FlowDensity(DensityMixin, BaseEstimator):
         report: maximum_likelihood.Report = lambda step, line: None,
         ready: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Learn the density of a table as `fit` does, as part of a run.
+        """Learn the density of a table like `fit`, as part of a run.
 
         Args:
             X: as for `fit`.
-            columns: what is known of the table, or of one that it is a part of; None to `survey`.
-            directory: of the run, to go on where a checkpoint in it is; None to keep nothing.
-            report: told of every step.
-            ready: called once all arguments have been tried, before anything is on disk.
+            columns: of the table, or of a larger table that it is a part of; None to `survey` it.
+            directory: of the run, for checkpoints, from which training resumes; None for none.
+            report: called after every step.
+            ready: called when all arguments have been checked, before anything is written.
 
         Raises:
-            As `fit`; and ValueError for a damaged checkpoint, or one of another run.
+            TypeError, FloatingPointError: as `fit`.
+            ValueError: as `fit`; also if a checkpoint is damaged or belongs to another run.
         """
-        table = validation.learned(self, X)
+        table = inputs.learned(self, X)
         self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
-        fraction = arguments.fraction(self)
+        fraction = _checks.fraction("validation_fraction", self.validation_fraction)
+        compile = _checks.boolean("compile", self.compile)
         seed = _seed(self.random_state)
         if columns is None:
             columns = survey(table, self.kinds, self.conditional_on, self.missing)
-        train, aside = (
+        train, validation = (
             Rows(part, columns)
             for part in source.split(table, fraction, np.random.default_rng(seed))
         )
-        settings = arguments.settings(self, len(train), seed)
+        settings = maximum_likelihood.settings(
+            len(train),
+            seed,
+            steps=plain(self.steps),
+            batch_size=plain(self.batch_size),
+            learning_rate=plain(self.learning_rate),
+            patience=plain(self.patience),
+        )
         model, imputer = build(
             columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
         )
         fabric = training.launch(self.accelerator, 1, self.precision)
         ready()
         self.curve_ = maximum_likelihood.fit(
-            model, imputer, train, aside, settings, fabric, directory, report, self.compile
+            model, imputer, train, validation, settings, fabric, directory, report, compile
         )
         self.columns_ = columns
         self.model_ = model.cpu().eval()
         self.imputer_ = None if imputer is None else imputer.cpu().eval()
-        self.reference_ = np.sort(log_density(self.model_, self.imputer_, aside))
+        self.reference_ = np.sort(log_density(self.model_, self.imputer_, validation))
         return self
 
     def score_samples(self, X: Any) -> Floats:
         """Return the log density of rows, in nats and the units of the table, shape (rows,).
 
-        Of columns in `conditional_on` it is no density, but given them. Values outside of a
-        column's bounds have the density zero. Missing values are integrated over.
+        It is the density of the other columns given those in `conditional_on`. Rows with a value
+        outside the bounds of its column have density zero. Missing values are integrated out.
 
         Args:
             X: as for `fit`.
 
         Raises:
-            ValueError: other columns than in training, or values that do not suit them.
+            ValueError: if columns differ from training, or a value is not of its column's kind.
         """
         rows = self._rows(X)
         return log_density(self.model_, self.imputer_, rows)
@@ -232,46 +236,46 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return rows drawn from the density, with the columns and types of the table.
 
         Args:
-            n_samples: how many.
-            given: where the density is conditional, a DataFrame or a mapping with the columns that
-                it is conditional on, or a DataFrame of whole rows, of which the other columns are
-                passed over; if it was learned from an array, also an array, shape (rows, contexts),
-                in the order of `conditional_on`. One row for all draws, or one for each.
-            random_state: seed of the draws.
+            n_samples: number of rows.
+            given: for a conditional density, a DataFrame or a mapping with the columns that it is
+                conditional on, or a DataFrame of whole rows, whose other columns are ignored; if
+                it was trained on an array, also an array, shape (rows, contexts), in the order of
+                `conditional_on`. One row for all draws, or one for each.
+            random_state: random seed.
 
         Returns:
-            A DataFrame if the density was learned from one, and else an array.
+            A DataFrame if the density was trained on one, otherwise an array.
 
         Raises:
-            TypeError: `given` is something else.
-            ValueError: a column of `given` is missing, unknown or not wanted, or its rows are of
-                another number.
+            TypeError: if `given` has another type.
+            ValueError: if a column of `given` is missing, unknown or not allowed, or the number of
+                its rows is wrong.
         """
         check_is_fitted(self, "model_")
         count = _checks.positive_integer("n_samples", n_samples)
-        given = validation.contexts(self, given, count, self.columns_)
+        given = inputs.contexts(self, given, count, self.columns_)
         context = torch.from_numpy(arrays.context(given, self.columns_))
         noise = generator("cpu", _seed(random_state))
         return self._table(draws.draw(self.model_, context, noise), given)
 
     def sample_conditional(self, X: Any, n_samples: int = 1, *, random_state: Any = None) -> Any:
-        """Return rows whose gaps are filled with draws, given what is there.
+        """Return rows whose missing values are drawn, given the observed values.
 
-        So any columns can be drawn given any others, by a density that was learned with
-        missing="marginalise", even from a table without gaps.
+        Any columns can be drawn given any others, if the density was trained with
+        missing="marginalise", even on a table without missing values.
 
         Args:
-            X: as for `fit`; what is missing is drawn.
+            X: as for `fit`, with missing values.
             n_samples: draws for each row.
-            random_state: seed of the draws.
+            random_state: random seed.
 
         Returns:
-            All rows with the first draw, then all with the second, and so on: n_samples * rows, a
-            DataFrame if the density was learned from one, and else an array.
+            All rows with the first draw, then all rows with the second, and so on: n_samples * rows
+            rows, a DataFrame if the density was trained on one, otherwise an array.
 
         Raises:
-            ValueError: the density was learned without missing="marginalise", or is zero at what is
-                there of a row; or as `score_samples`.
+            ValueError: if the density was trained without missing="marginalise", or is zero at the
+                observed values of a row; also as `score_samples`.
         """
         imputer = self._gaps()
         count = _checks.positive_integer("n_samples", n_samples)
@@ -279,32 +283,32 @@ class FlowDensity(DensityMixin, BaseEstimator):
         noise = generator("cpu", _seed(random_state))
         drawn: list[Tensor] = []
         effective: list[Tensor] = []
-        for x, context in rows.parts(CHUNK):
-            values, worth = conditional.draw(self.model_, imputer, x, context, count, noise)
+        for x, context in rows.parts(ROWS_AT_ONCE):
+            values, number = conditional.draw(self.model_, imputer, x, context, count, noise)
             drawn.append(values)
-            effective.append(worth)
-        _warn(torch.cat(effective))
+            effective.append(number)
+        _warn_if_rough(torch.cat(effective))
         frame = pd.concat([rows.frame(number) for number in range(len(rows.blocks))])
         return self._table(torch.cat(drawn, 1).flatten(0, 1), pd.concat([frame] * count))
 
     def impute(self, X: Any, *, random_state: Any = None) -> Any:
-        """Return rows whose gaps are filled with one draw each: `sample_conditional` once."""
+        """Return rows with missing values filled by one draw each, as `sample_conditional`."""
         return self.sample_conditional(X, random_state=random_state)
 
     def noise(self, X: Any, random_state: Any = None) -> Floats:
-        """Return what noise of the flow's base rows are made of, shape (rows, features).
+        """Return the noise of the flow's base that maps to rows, shape (rows, features).
 
-        If the density is right, it is distributed as the base, standard normal if nothing else
-        was asked for. Whole numbers are dequantised at random; there it is so of a density that
-        is even between them.
+        If the density is correct, the noise has the distribution of the base, by default standard
+        normal. Integers are dequantised at random; for them it holds if the density is also uniform
+        between integers.
 
         Args:
             X: as for `fit`.
-            random_state: seed of the dequantisation.
+            random_state: random seed of the dequantisation.
 
         Raises:
-            TypeError: the flow is a mixture.
-            ValueError: missing values, or values outside of their bounds; or as `score_samples`.
+            TypeError: if the flow is a mixture.
+            ValueError: if a value is missing or outside its bounds; also as `score_samples`.
 
         Example:
             >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
@@ -315,22 +319,22 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         x, context = self._tensors(X)
         if x.isnan().any():
-            raise ValueError("noise has complete rows only, got missing values (NaN)")
+            raise ValueError("noise needs complete rows, got missing values (NaN)")
         return draws.noise(self.model_, x, context, generator("cpu", _seed(random_state))).numpy()
 
     def calibrate(self, X: Any, random_state: Any = None) -> Calibration:
-        """Return whether held-out values are where the density says, column by column.
+        """Test whether the density is calibrated on held-out rows, column by column.
 
-        Ranks of values among draws, given the same context, are uniform if the density is right
-        (`calibration.calibrate`). Where noise is to be normal, whole rows are looked at too.
+        If the density is correct, ranks of values among draws given the same context are uniform
+        (`calibration.calibrate`). If its noise must be normal, whole rows are tested too.
 
         Args:
-            X: rows that the density has not been trained on, two or more; else as for `fit`.
-            random_state: seed of the draws.
+            X: two or more rows that the density was not trained on, as for `fit`.
+            random_state: random seed.
 
         Raises:
             ValueError: as `score_samples`.
-            ImportError: SciPy is not installed.
+            ImportError: if SciPy is not installed.
 
         Example:
             >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (600, 2))
@@ -347,12 +351,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return calibrate(found.values, names=names, draws=found.draws, joint=joint)
 
     def anomaly_scores(self, X: Any) -> Floats:
-        """Return how usual rows are: the share of rows set aside in training no likelier than they.
+        """Return p-values of rows: the fraction of validation rows of the same or lower density.
 
-        p-values in (0, 1], small for anomalies (`calibration.anomaly`). They are only approximately
-        valid, as the rows set aside have also chosen where training ends. Rows with gaps are
-        compared by the density of what is there, which is a number of other units: their p-values
-        hold among rows of which as much is missing as of those set aside.
+        They are in (0, 1], small for anomalies (`calibration.anomaly`), and only approximately
+        valid, because the validation rows were also used to stop training. Rows with missing values
+        are compared by the density of their observed values, which has other units: their p-values
+        are valid if as many values are missing in the validation rows.
 
         Args:
             X: as for `fit`.
@@ -370,18 +374,18 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return anomaly(self.score_samples(X), self.reference_)
 
     def two_sample(self, X: Any, random_state: Any = None) -> EnergyTest:
-        """Return whether held-out rows differ from as many draws (`two_sample.two_sample`).
+        """Test whether held-out rows differ from as many draws (`two_sample.two_sample`).
 
-        Rows with missing values are left out. Of a conditional density, draws given the contexts
+        Rows with missing values are left out. For a conditional density, draws given the contexts
         of one half of the rows are compared with the other half, contexts included.
 
         Args:
-            X: rows that the density has not been trained on; else as for `fit`.
-            random_state: seed of draws and permutations.
+            X: rows that the density was not trained on, as for `fit`.
+            random_state: random seed of draws and permutations.
 
         Raises:
-            ValueError: too few complete rows; or as `score_samples`.
-            ImportError: SciPy is not installed.
+            ValueError: if there are too few complete rows; also as `score_samples`.
+            ImportError: if SciPy is not installed.
 
         Example:
             >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (600, 2))
@@ -395,21 +399,23 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return two_sample(rows, drawn, names=names, seed=seed)
 
     def save(self, directory: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
+        """Write `config.json` and `model.safetensors` to a directory.
+
+        Each file is written completely or not at all.
 
         Raises:
-            ValueError: an argument that JSON cannot hold.
+            ValueError: if an argument cannot be saved as JSON.
         """
         check_is_fitted(self, "model_")
         saved.write(self, Path(directory))
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Return the estimator that `save` has written. No code from the files is run.
+        """Return an estimator that `save` has written. No code from the files is run.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated, foreign or newer than this version.
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file is damaged, of another kind, or from a newer version.
         """
         return saved.read(cls, Path(directory))
 
@@ -421,10 +427,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def _rows(self, X: Any) -> Rows:
         check_is_fitted(self, "model_")
-        return validation.scored(self, X, self.columns_)
+        return inputs.scored(self, X, self.columns_)
 
     def _tensors(self, X: Any) -> tuple[Tensor, Tensor]:
-        parts = list(self._rows(X).parts(CHUNK))
+        parts = list(self._rows(X).parts(ROWS_AT_ONCE))
         x, context = (torch.cat(part) for part in zip(*parts, strict=True))
         return x, context
 
@@ -432,7 +438,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         if self.imputer_ is None:
             raise ValueError(
-                "gaps can be filled only by a density that was learned with missing='marginalise'"
+                "missing values can be filled only by a density that was trained with missing set "
+                "to marginalise"
             )
         return self.imputer_
 
@@ -445,12 +452,12 @@ def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31))
 
 
-def _warn(effective: Tensor) -> None:
-    poor = int((effective < conditional.ENOUGH).sum())
+def _warn_if_rough(effective: Tensor) -> None:
+    poor = int((effective < conditional.FEWEST_EFFECTIVE).sum())
     if poor:
         warnings.warn(
-            f"of {poor} row(s) the draws are worth fewer than {conditional.ENOUGH} independent "
-            "ones: what is drawn there is rough",
+            f"for {poor} row(s) the effective number of candidates is below "
+            f"{conditional.FEWEST_EFFECTIVE}, so that the values drawn there are rough",
             UserWarning,
             stacklevel=3,
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from invflow import _saving
 from invflow._part import Part
 from invflow._registry import Registry, registering
-from invflow._sized import sized_by
+from invflow._sized import check_fit, sized_by
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -63,20 +63,33 @@ class Named(Part):
         return {"name": name, **self.config}
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` to a directory, each whole or not at all.
+        """Write `config.json` and `model.safetensors` into a directory.
+
+        Each file appears whole or not at all, and `config.json` records the sha256 of the other.
 
         Args:
             directory: created if it does not exist.
 
         Raises:
+            OSError: if the disk is full, or a file cannot be written.
             TypeError: if the model has several precisions.
-            ValueError: if the model, or a part of it, has no name, or has been changed since it was
+            ValueError: if the model or a part of it has no name, or has been changed since it was
+                built.
+        """
+        _saving.write(Path(directory), *self.saved())
+
+    def saved(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+        """Return what `save_pretrained` writes: the name, the configuration and the tensors.
+
+        Raises:
+            TypeError: if the model has several precisions.
+            ValueError: if the model or a part of it has no name, or has been changed since it was
                 built.
         """
         config, state = self.described(), self.state_dict()
         self._check_config(config)
         _check_one(_dtypes(state))
-        _saving.write(Path(directory), config.pop("name"), config, state)
+        return config.pop("name"), config, state
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         """Raise a `ValueError` if the configuration no longer rebuilds this model."""
@@ -103,28 +116,30 @@ class Named(Part):
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: if a file is truncated, was not written by invflow, is newer than this
-                version, or holds a model of another class.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged, foreign or newer than this version, if the files were
+                not saved together, or if they hold another kind of model than this class.
         """
-        path = Path(directory)
-        name, config = _saving.read_config(path)
-        state, _ = _saving.read_tensors(path / _saving.TENSORS)
-        kinds = cls.kinds()
+        saved = _saving.read(Path(directory))
+        name, kinds = saved.model, cls.kinds()
         if name not in kinds:
             raise ValueError(
-                f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
+                f"{directory} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
-        try:
-            config = _as_written({**config, "name": name})
+        what = f"a flow {name!r}"
+        with _saving.fitting(saved.directory, what):
+            config = _as_written({**saved.config, "name": name})
             del config["name"]
             # Loading must not draw from the global random generator.
-            with torch.random.fork_rng(devices=[]), sized_by(state, config):
+            with torch.random.fork_rng(devices=[]), sized_by(saved.sizes, config):
                 model = kinds[name](**config)
-            dtypes = _dtypes(state)
-            model.to(dtype=next(iter(dtypes), None)).load_state_dict(state)
+            dtypes = _dtypes(saved.sizes)
+            model.to(dtype=next(iter(dtypes), None))
+            check_fit(model.state_dict(), saved.sizes)
             _check_one(dtypes)
-        except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
-            raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
+        state = saved.tensors()
+        with _saving.fitting(saved.directory, what):
+            model.load_state_dict(state)
         return model.to(device=device)
 
 
@@ -223,5 +238,5 @@ def _nameless(key: str, part: Any) -> NoReturn:
     remedy = registering(part if isinstance(part, type) else type(part))
     raise ValueError(
         f"{key}: only a flow whose {key} was given by name can be saved, got {part!r}"
-        + (f"; give its class a name before the flow is built: {remedy}" if remedy else "")
+        + (f"; name its class before the flow is built: {remedy}" if remedy else "")
     )

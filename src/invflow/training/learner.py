@@ -17,18 +17,18 @@ from invflow.training.batches import generator
 from invflow.training.checkpoint import Stateful
 from invflow.training.settings import Settings
 
-#: The loss of a model on the given rows of the data at a step, counted from one: a scalar to
-#: minimise. It calls the model itself, none of its methods.
+#: The scalar loss of a model on the given rows at a step, counted from one. It must call the model
+#: itself, not one of its methods.
 Loss = Callable[[nn.Module, Tensor, int, torch.Generator], Tensor]
-#: What to measure of a model now and then; its "loss" decides which state is kept in the end.
+#: What an evaluation measures; the state with the smallest "loss" is kept.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
-#: The number of successive steps that cannot be taken that counts as divergence.
+#: Training diverges when this many steps in a row are skipped.
 PATIENCE = 50
 
 
 @dataclass
 class _Recent:
-    """What has happened since the last evaluation."""
+    """What happened since the last evaluation."""
 
     losses: float = 0.0
     counted: int = 0
@@ -37,7 +37,7 @@ class _Recent:
 
 
 class Learner:
-    """A model, its optimizer, and how far it has come.
+    """A model, its optimizer, and its progress.
 
     Args:
         name: of the model.
@@ -52,7 +52,9 @@ class Learner:
         self.settings = settings
         self.model, self.optimizer = fabric.setup(model, settings.build_optimizer(model))
         self.module: nn.Module = self.model.module
-        self.average = Average(self.module, settings.average) if settings.average else None
+        self.average = (
+            Average(self.module, settings.averaging_decay) if settings.averaging_decay else None
+        )
         self.smooth = math.nan
         self.rate = math.nan
         self.recently = _Recent()
@@ -67,22 +69,22 @@ class Learner:
 
     @property
     def states(self) -> dict[str, Stateful]:
-        """What a checkpoint must hold beside `progress`."""
+        """What a checkpoint holds besides `progress`."""
         states: dict[str, Stateful] = {"model": self.module, "optimizer": self.optimizer}
         if self.average is not None:
             states["average"] = self.average
         return {f"{self.name}.{key}": state for key, state in states.items()}
 
     def update(self, step: int, indices: Tensor, loss: Loss) -> None:
-        """Take one step, or skip it if the loss or its gradient is not finite.
+        """Take one step; skip it if the loss or its gradient is not finite.
 
         Args:
             step: counted from one.
-            indices: the rows of this device.
+            indices: rows for this device.
             loss: what to minimise.
 
         Raises:
-            FloatingPointError: `PATIENCE` steps in succession were skipped.
+            FloatingPointError: if `PATIENCE` steps in a row were skipped.
         """
         started = time.perf_counter()
         number, norm = self._backward(step, indices, loss)
@@ -102,20 +104,20 @@ class Learner:
     def measure(
         self, step: int, evaluate: Evaluate
     ) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """Return how the training has gone since the last call, and what the model has come to.
+        """Return training statistics since the last call, and an evaluation of the model.
 
         Raises:
-            FloatingPointError: the evaluated loss is not finite.
+            FloatingPointError: if the evaluated loss is not finite.
         """
         return self._recent(), self._evaluate(step, evaluate)
 
     @property
     def has_converged(self) -> bool:
-        """Whether it has not improved for so long that no more steps are to be taken."""
+        """Whether training stops here, because evaluations have stopped improving."""
         return 0 < self.settings.patience <= self.progress["stale"]
 
     def finish(self) -> None:
-        """Leave the model in the state that evaluated best."""
+        """Put the model into its best evaluated state."""
         self.module.load_state_dict(self.progress["best_state"])
 
     def __str__(self) -> str:
@@ -124,21 +126,24 @@ class Learner:
         return f"{line} {skipped} skipped" if skipped else line
 
     def _backward(self, step: int, indices: Tensor, loss: Loss) -> tuple[float, float]:
-        """Find the clipped gradient; return the mean loss of the devices, and the norm before."""
+        """Compute the clipped gradient; return the mean loss of all devices, and the full norm."""
         fabric, settings = self.fabric, self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate_after(step - 1)
-        # Devices draw different noise; one alone draws the noise of no device in particular.
+        # Each of several devices draws its own noise.
         device = (fabric.global_rank,) if fabric.world_size > 1 else ()
         noise = generator(fabric.device, settings.seed, step, *device)
         self.optimizer.zero_grad(set_to_none=True)
         value = loss(self.model, indices, step, noise)
         fabric.backward(value)
         norm = fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False
+            self.model,
+            self.optimizer,
+            max_norm=settings.max_gradient_norm,
+            error_if_nonfinite=False,
         )
-        # Averaged, so that what is not finite on one device is so on all, and all skip the step;
-        # read together, because each reading waits for the device.
+        # Averaging makes a value that is not finite on one device so on all: all skip the step.
+        # Both are read at once, because each read waits for the device.
         number, size = fabric.all_reduce(torch.stack([value.detach(), norm])).tolist()
         return number, size
 
@@ -153,12 +158,12 @@ class Learner:
         self.progress["skipped_in_succession"] += 1
         if self.progress["skipped_in_succession"] >= PATIENCE:
             raise FloatingPointError(
-                f"the training of {self.name} diverges: at step {step} the loss or its gradient "
-                f"is not finite for the {PATIENCE}th time in succession"
+                f"training of {self.name} diverged at step {step}: the loss or its gradient was "
+                f"not finite for {PATIENCE} steps in a row; try a smaller learning_rate"
             )
 
     def _recent(self) -> dict[str, float]:
-        """Return the mean loss, NaN if every step was skipped, and what the steps have taken."""
+        """Return the mean loss (NaN if every step was skipped) and the speed."""
         recently, self.recently = self.recently, _Recent()
         return {
             "loss": recently.losses / recently.counted if recently.counted else math.nan,
@@ -168,7 +173,7 @@ class Learner:
         }
 
     def _evaluate(self, step: int, evaluate: Evaluate) -> Mapping[str, float]:
-        """Measure the model, and remember its state if it is the best so far."""
+        """Evaluate the model, and remember its state if it is the best so far."""
         module = self.module if self.average is None else self.average.module
         with torch.no_grad(), evaluating(self.module, module):
             values = evaluate(module)

@@ -13,12 +13,12 @@ from invflow import _checks
 from invflow.training.batches import batch_size, batches
 from invflow.training.checkpoint import Checkpoints, Stateful
 from invflow.training.compiling import compiled
-from invflow.training.fabric import started
+from invflow.training.fabric import started, together
 from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
 from invflow.training.settings import Settings
 
-#: Called after every step: how many are done, and a line about how it goes.
+#: Called after every step with the number of steps done and a line of text.
 Report = Callable[[int, str], None]
 
 
@@ -33,44 +33,45 @@ def fit(
     report: Report,
     parts: Sequence[nn.Module] = (),
 ) -> dict[str, float]:
-    """Train models side by side, and leave each in the state that evaluated best.
+    """Train models side by side, and leave each in its best evaluated state.
 
-    Every model sees the same batches and the same noise, which are functions of the seed and the
-    step alone: a run that was killed goes on from its last checkpoint to the same numbers.
+    Every model sees the same batches and the same noise, which depend only on the seed and the
+    step: a run that was killed resumes from its last checkpoint and gives the same numbers.
 
-    A step whose loss or gradient is not finite is skipped, and counted. With several devices, each
-    takes an equal share of every batch and draws its own noise, and their gradients are averaged.
-    All evaluate the same; the first alone writes and reports.
+    A step whose loss or gradient is not finite is skipped and counted. Several devices split every
+    batch evenly, draw their own noise and average their gradients. All of them evaluate; only the
+    first writes and reports.
 
     Args:
-        fabric: where to train, what `launch` gives.
+        fabric: where to train, from `launch`.
         models: by name; trained in place.
-        rows: number of rows of the training data; or those of its blocks, as `batches` takes them.
+        rows: number of training rows, or of the rows in each block, as for `batches`.
         loss: what to minimise.
         evaluate: what to measure.
         settings: how to train.
-        directory: of the run; gets `checkpoints/`, `metrics.csv` and TensorBoard events. None to
-            keep nothing on disk.
+        directory: of the run, for `checkpoints/`, `metrics.csv` and TensorBoard events; None to
+            write nothing.
         report: called after every step.
-        parts: of the models, to be compiled while they are trained.
+        parts: of the models, to compile while they are trained.
 
     Returns:
         Seconds of training by model.
 
     Raises:
-        ImportError: TensorBoard is not installed.
-        TypeError: `rows` that are not integers.
-        ValueError: a damaged checkpoint, or one of another run; batches that the devices cannot
-            share evenly; or processes of torchrun that would each train all, in one directory.
-        FloatingPointError: too many skipped steps in succession, or an evaluation that is not
-            finite.
+        ImportError: if TensorBoard is not installed.
+        TypeError: if `rows` are not integers.
+        ValueError: if a checkpoint is damaged or belongs to another run, the devices cannot split
+            a batch evenly, or several processes of torchrun would train independently in one
+            directory.
+        FloatingPointError: if too many steps in a row are skipped, or an evaluation is not finite.
     """
     given = rows if isinstance(rows, Sequence) else [rows]
     blocks = [_checks.positive_integer("rows", each, minimum=0) for each in given]
     if directory is not None and started() > fabric.world_size:
         raise ValueError(
-            f"directory must not be written by {started()} processes that train by themselves: "
-            f"torchrun has started {started()}, and devices is {fabric.world_size}"
+            f"directory must have one run that writes to it, got {started()}: torchrun started "
+            f"{started()} processes, but devices is {fabric.world_size}; set devices to "
+            f"{started()}"
         )
     size = batch_size(settings.batch_size, sum(blocks), fabric.world_size)
     learners = {name: Learner(name, fabric, model, settings) for name, model in models.items()}
@@ -82,12 +83,16 @@ def fit(
     for name, learner in learners.items():
         learner.progress |= progress.get(name, {})
 
-    # All processes do the same on their rows; the first alone writes and tells.
+    # All processes do the same work on their own rows; only the first writes and reports.
     first = fabric.is_global_zero
     recording = Metrics(directory, done) if first and directory else nullcontext()
-    with compiled(parts), recording as metrics:
+    with (
+        together(fabric),
+        compiled(parts, fabric.device.type) as compiling,
+        recording as metrics,
+    ):
         if first:
-            report(done, f"compiling for {settings.steps:,} steps" if parts else "")
+            report(done, f"compiling for {settings.steps:,} steps" if compiling else "")
         for step, indices in batches(blocks, size, settings.steps, settings.seed, done):
             if all(learner.has_converged for learner in learners.values()):
                 break
@@ -105,7 +110,7 @@ def fit(
                     checkpoints.save(step, states, extra)
             if first:
                 report(step, "  ".join(map(str, learners.values())))
-    # Until here a process could look for what the first has not written yet.
+    # Otherwise a process could read files that the first has yet to write.
     fabric.barrier()
     for learner in learners.values():
         learner.finish()

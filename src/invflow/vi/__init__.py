@@ -19,7 +19,7 @@ from invflow.vi.trust.refine import Refined
 from invflow.vi.trust.verdict import Verdict
 
 if TYPE_CHECKING:
-    from invflow.vi.guide import AutoIAF
+    from invflow.vi.fitting.guide import AutoIAF
 
 __all__ = [
     "AutoIAF",
@@ -44,11 +44,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs Pyro where it is asked for."""
+    """Import `AutoIAF`, which needs Pyro, when it is first used."""
     if name != "AutoIAF":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from invflow.vi.guide import AutoIAF
+        from invflow.vi.fitting.guide import AutoIAF
     except ImportError as error:
         raise ImportError('AutoIAF needs Pyro: pip install "invflow[pyro]"') from error
     return AutoIAF

@@ -1,59 +1,68 @@
-"""The files of a posterior: draws, summary and verdict beside the flow."""
+"""The files of a posterior: draws, summary and verdict next to the flow."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
-
-try:
-    import pandas as pd
-except ImportError as error:
-    raise ImportError('the files of a posterior need pandas: pip install "invflow[vi]"') from error
+from typing import TYPE_CHECKING
 
 from invflow import _files
 from invflow.vi.posterior import Posterior
 from invflow.vi.trust.verdict import Verdict
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Any:
-    """Write the posterior, its draws and its summary into a run, each file whole.
+#: What `write` writes and `read` reads, relative to the directory.
+WRITTEN = (
+    "model/config.json",
+    "model/model.safetensors",
+    "model/posterior.json",
+    "draws.parquet",
+    "summary.csv",
+)
 
-    `model/` has what `Posterior.load` takes; `draws.nc` is ArviZ's InferenceData, `draws.parquet`
-    has a row for each draw, `summary.csv` one for each parameter, `verdict.txt` the verdict.
 
-    Returns:
-        The InferenceData.
+def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> None:
+    """Write a posterior with resampled draws and its summary into a run, each file whole.
+
+    `model/` is what `Posterior.load` reads; `draws.nc` is ArviZ's InferenceData, `draws.parquet`
+    has a row per draw, `summary.csv` a row per number, and `verdict.txt` the verdict as text.
+
+    Args:
+        posterior: the posterior.
+        verdict: what `posterior.diagnose` returned.
+        path: directory of the run.
+        draws: number of resampled draws.
+
+    Raises:
+        ImportError: if ArviZ, pandas or pyarrow is not installed.
     """
     posterior.save(path / "model")
-    inference = posterior.to_arviz(draws)
     with _files.replacing(path / "draws.nc") as temporary:
-        inference.to_netcdf(str(temporary), engine="h5netcdf")
-    frame = table(posterior, draws)
+        posterior.to_arviz(draws).to_netcdf(str(temporary), engine="h5netcdf")
     with _files.replacing(path / "draws.parquet") as temporary:
-        frame.to_parquet(temporary)
+        posterior.to_pandas(draws).to_parquet(temporary)
     text = io.StringIO()
     posterior.summary().to_csv(text, index_label="parameter")
     _files.write_text(path / "summary.csv", text.getvalue())
     _files.write_text(path / "verdict.txt", f"{verdict}\n")
-    return inference
 
 
-def table(posterior: Posterior, draws: int) -> pd.DataFrame:
-    """Return resampled draws, a row each, with a column for every number."""
-    columns: dict[str, Any] = {}
-    for name, value in posterior.draws(draws).items():
-        flat = value.reshape(len(value), -1)
-        shape = value.shape[1:]
-        for i, column in enumerate(flat.unbind(1)):
-            place = ", ".join(str(int(k)) for k in _place(i, shape))
-            columns[f"{name}[{place}]" if shape else name] = column.numpy()
-    return pd.DataFrame(columns)
+def read(path: Path) -> tuple[DataFrame, DataFrame]:
+    """Return the summary and the draws that `write` has written.
 
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is damaged.
+    """
+    import pandas as pd
 
-def _place(i: int, shape: Any) -> list[int]:
-    place: list[int] = []
-    for size in reversed(shape):
-        i, k = divmod(i, size)
-        place.insert(0, k)
-    return place
+    try:
+        summary = pd.read_csv(path / "summary.csv", index_col="parameter")
+        return summary, pd.read_parquet(path / "draws.parquet")
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} has a damaged file: {reason}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,45 +10,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invflow import _checks, _files, _saving
+from invflow import _checks, _saving
 from invflow._modes import evaluating
 from invflow._version import __version__
 from invflow.flows.named import Named
+from invflow.vi import tables
 from invflow.vi.record import Record
+from invflow.vi.targets.density import VECTORS_AT_ONCE
 from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Target
+from invflow.vi.targets.vectors import vectors
 from invflow.vi.trust import probe
 from invflow.vi.trust._arviz import inference_data
-from invflow.vi.trust.importance import CHUNK, drawn, importance, pool, resampled
+from invflow.vi.trust.importance import importance, resampled
+from invflow.vi.trust.pool import Draws, Pool, drawn, evaluated
 from invflow.vi.trust.refine import Refined, refine
-from invflow.vi.trust.verdict import Verdict, judge, outside_share
+from invflow.vi.trust.verdict import Verdict, judge, outside_fraction
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 FILE = "posterior.json"
 FORMAT = 1
-#: How many draws there are to choose from for each one that resampling keeps, and at least.
-POOL, SMALLEST_POOL = 4, 4000
-#: At how many draws the gradient is looked at.
-SCORES = 500
+#: Draws to choose from for each one that resampling keeps, and at least.
+CANDIDATES, MIN_CANDIDATES = 4, 4000
+#: Draws at which the gradient is looked at.
+GRADIENT_DRAWS = 500
 
 
 class Posterior:
     """An approximate posterior: draws, densities, and whether to trust them.
 
-    Everything random follows from the seed: the same call gives the same answer. The flow is in
-    evaluation mode whenever it is looked at.
+    Results depend on the seed alone: the same call returns the same answer. They share one pool of
+    draws, at which the log density is evaluated once; if the flow's parameters change, it is drawn
+    again. The flow is in evaluation mode for every result.
 
     Args:
-        target: what it is the posterior of.
-        flow: over vectors of the target's size, without context: a `Flow` or a `FlowMixture`.
-        seed: of all draws.
-        record: what the fit has noted.
+        target: the target of the posterior.
+        flow: a `Flow` or a `FlowMixture` over vectors of the target's size, without context.
+        seed: random seed of all draws.
+        record: what the fit recorded.
 
     Raises:
-        TypeError: a target or a flow of another kind.
-        ValueError: a flow of another size than the target, or with a context.
+        TypeError: if the target or the flow has the wrong type.
+        ValueError: if the flow's size is not the target's, or it has a context.
 
     Example:
         >>> from invflow.flows import Gaussian
@@ -77,6 +81,7 @@ class Posterior:
         self.flow = flow
         self.seed = _checks.positive_integer("seed", seed, minimum=0)
         self.record = record
+        self._drawn: Pool | None = None
 
     def sample(self, n: int) -> Tensor:
         """Return draws of the flow, unconstrained and unweighted, shape (n, dim)."""
@@ -85,53 +90,85 @@ class Posterior:
             draws = drawn(self.flow(validate_args=False), n, self._generator("sample"))
             return torch.cat([z for z, _ in draws])
 
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Return the flow's log density, (batch,), of unconstrained vectors, (batch, dim)."""
-        z = torch.as_tensor(z)
-        if z.ndim < 1 or z.shape[-1] != self.target.dim:
-            raise ValueError(f"z must have shape (*batch, {self.target.dim}), got {tuple(z.shape)}")
+    def log_prob(self, z: Any) -> Tensor:
+        """Return the flow's log density of unconstrained vectors, in nats.
+
+        Args:
+            z: shape (*batch, dim): a tensor, an array or nested lists, converted to the flow's
+                dtype and device.
+
+        Returns:
+            Shape `batch`.
+
+        Raises:
+            TypeError: if `z` does not hold real numbers.
+            ValueError: if it has another shape.
+
+        Example:
+            >>> from invflow.flows import Gaussian
+            >>> from invflow.vi import Flat
+            >>> posterior = Posterior(Flat(lambda z: -z.square().sum(-1), dim=2), Gaussian(2))
+            >>> posterior.log_prob([[0, 1], [2, 3], [4, 5]]).shape
+            torch.Size([3])
+        """
+        z = vectors("z", z, self.target.dim, probe.parts(self.flow)[0][0].like)
         with torch.no_grad(), evaluating(self.flow):
             q = self.flow()
-            rows = z.reshape(-1, self.target.dim).split(CHUNK)
+            rows = z.reshape(-1, self.target.dim).split(VECTORS_AT_ONCE)
             return torch.cat([q.log_prob(part) for part in rows]).reshape(z.shape[:-1])
 
     def resample(self, n: int) -> Tensor:
-        r"""Return draws by importance, unconstrained, shape (n, dim).
+        r"""Return draws by importance resampling, unconstrained, shape (n, dim).
 
-        Drawn from a pool of 4 n draws of the flow or more, with Pareto smoothed weights, by
-        systematic resampling: no draw comes twice unless its weight asks for more than one.
+        Systematic resampling of 4 n draws of the flow, 4000 at least, with Pareto smoothed weights:
+        no draw appears twice unless its weight asks for it.
+
+        Raises:
+            ValueError: if the log density is finite at none of them.
+            ImportError: if ArviZ is not installed.
         """
-        return self._resampled(n)[0]
+        return self._resampled(n).z
 
     def draws(self, n: int, *, resampled: bool = True) -> dict[str, Tensor]:
         """Return named, constrained draws, (n, *shape) each.
 
         Args:
-            n: how many.
-            resampled: as `resample` draws them; otherwise as `sample` does.
+            n: number of draws.
+            resampled: draw as `resample` does; otherwise as `sample` does.
         """
-        z = self.resample(n) if resampled else self.sample(n)
-        with torch.no_grad():
-            return self.target.constrain(z)
+        return self._named(self.resample(n) if resampled else self.sample(n))
+
+    def to_pandas(self, n: int = 4000, *, resampled: bool = True) -> DataFrame:
+        """Return named, constrained draws as a data frame: a row per draw, a column per number.
+
+        Args:
+            n: number of draws.
+            resampled: draw as `resample` does; otherwise as `sample` does.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        return tables.frame(self.draws(n, resampled=resampled))
 
     def to_arviz(self, n: int = 4000, *, resampled: bool = True) -> Any:
         """Return ArviZ's InferenceData, or DataTree since ArviZ 1.0, with one chain of `n` draws.
 
-        The group `posterior` has the constrained parameters; `sample_stats` has the log density
-        "lp" of the target at each draw, "log_q" of the flow, and "log_weight", their difference.
+        The group `posterior` holds the constrained parameters; `sample_stats` holds the log density
+        "lp" of the target at each draw, "log_q" of the flow, and their difference "log_weight".
 
         Args:
-            n: how many draws.
-            resampled: as `resample` draws them; otherwise as `sample` does, to be weighed by
+            n: number of draws.
+            resampled: draw as `resample` does; otherwise as `sample` does, to be weighted by
                 "log_weight".
 
         Raises:
-            ImportError: ArviZ is not installed.
+            ImportError: if ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n)
-        z, log_p, log_q = self._resampled(n) if resampled else self._pool(n, "sample")
-        with torch.no_grad():
-            named = self.target.constrain(z)
+        if resampled:
+            z, log_p, log_q = self._resampled(n)
+        else:
+            z, log_p, log_q = evaluated(self.flow, self._density(), n, self._generator("sample"))
         stats = {"lp": log_p, "log_q": log_q, "log_weight": log_p - log_q}
         attributes: dict[str, Any] = {
             "inference_library": "invflow",
@@ -140,69 +177,63 @@ class Posterior:
             "resampled": int(resampled),
         }
         groups = {
-            "posterior": {name: _array(value)[None] for name, value in named.items()},
-            "sample_stats": {name: _array(value)[None] for name, value in stats.items()},
+            "posterior": {
+                name: tables.array(value)[None] for name, value in self._named(z).items()
+            },
+            "sample_stats": {name: tables.array(value)[None] for name, value in stats.items()},
         }
         return inference_data(groups, attributes)
 
     def summary(self, n: int = 16_000) -> DataFrame:
-        """Return a table of the parameters: mean, sd, 3% and 97% quantiles, error of the mean.
+        """Return a table of the parameters: mean, sd, 3% and 97% quantiles, and error of the mean.
 
-        By Pareto smoothed weights of `n` draws, without the noise of resampling. The mean of an
-        angle is its mean direction, and the rest is counted from there, beyond pi if need be.
+        Computed from `n` draws with Pareto smoothed weights, without the noise of resampling. The
+        mean of an angle is its mean direction; its quantiles are counted from there and can exceed
+        pi.
 
         Raises:
-            ImportError: ArviZ is not installed.
+            ImportError: if pandas or ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=2)
-        z, log_p, log_q = self._pool(n, "pool")
-        weights = importance(log_p, log_q).log_weights.exp().numpy()
-        with torch.no_grad():
-            named = self.target.constrain(z[torch.from_numpy(weights > 0)])
-        weights = weights[weights > 0]
-        rows = dict[str, dict[str, float]]()
-        for name, value in named.items():
-            for place in np.ndindex(*value.shape[1:]):
-                entry = _array(value)[(slice(None), *place)]
-                if name in self.target.angular:
-                    entry = unrolled(entry, weights)
-                rows[f"{name}{_index(place)}"] = _row(entry, weights)
-        from pandas import DataFrame
-
-        return DataFrame.from_dict(rows, orient="index")
+        z, log_p, log_q = self._pool().first(n)
+        weights = importance(log_p, log_q).log_weights.exp()
+        some = weights > 0
+        named = self._named(z[some.to(z.device)])
+        return tables.summary(named, tables.array(weights[some]), self.target.angular)
 
     def diagnose(self, n: int = 10_000) -> Verdict:
-        """Return whether to trust the posterior, with what is fine, what is not, what to do.
+        """Return whether to trust the posterior: what is fine, what is not, and what to do.
 
         Args:
-            n: how many draws to look at; as many more evaluations of the log density look for
-                what the flow misses.
+            n: number of draws to judge by; another `n` evaluations of the log density look for mass
+                that the flow misses.
 
         Raises:
-            ImportError: ArviZ is not installed.
+            ImportError: if ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=100)
-        density = self._density()
-        with evaluating(self.flow):
-            z, log_p, log_q = pool(self.flow, density, n, self._generator("pool"))
+        pool = self._pool()
+        z, log_p, log_q = pool.first(n)
         found = importance(log_p, log_q)
         if found.non_finite == 1:
             return judge(found, self.record)
         finite = torch.isfinite(log_p)
         z, log_p, log_q = z[finite], log_p[finite], log_q[finite]
         largest = float((log_p - log_q).max())
+        density = pool.density
+        density.generator = self._generator("density")
         with evaluating(self.flow):
             outside = probe.log_mass_outside(
                 self.flow, density, largest, n, self._generator("probe")
             )
-        value, score = density.scores(z[:SCORES])
+        value, score = density.scores(z[:GRADIENT_DRAWS])
         score = score[torch.isfinite(value)]
         with torch.no_grad():
             called = probe.names(self.target, z[log_p.argmax()])
         return judge(
             found,
             self.record,
-            outside=outside_share(outside, found.log_evidence),
+            outside=outside_fraction(outside, found.log_evidence),
             # An angle may be uniform.
             ignored=[called[i] for i in probe.ignored(score) if i not in self.target.angles],
             improper=[called[i] for i in probe.improper(density, z, log_p, score)],
@@ -212,17 +243,17 @@ class Posterior:
     def refine(
         self, draws: int = 4000, *, chains: int = 8, warmup: int = 300, seed: int | None = None
     ) -> Refined:
-        """Return draws by Markov chains in the flow's own space, exact in the limit.
+        """Return draws of Markov chains in the flow's own space, exact in the limit.
 
         Args:
-            draws: how many, over all chains.
-            chains: how many run side by side; R-hat asks for few and long ones.
-            warmup: steps in which step size and metric are found, and no draw is kept.
-            seed: of the chains; the posterior's by default.
+            draws: number of draws, over all chains.
+            chains: number of chains run side by side; R-hat asks for few and long ones.
+            warmup: steps that adapt the step size and the metric, from which no draw is kept.
+            seed: random seed of the chains; by default the posterior's.
 
         Raises:
-            ValueError: sizes out of range, or a log density that is finite at hardly any draw.
-            ImportError: ArviZ is not installed.
+            ValueError: if a size is out of range, or the log density is finite at hardly any draw.
+            ImportError: if ArviZ is not installed.
         """
         generator = self._generator("refine", seed)
         with evaluating(self.flow):
@@ -232,14 +263,12 @@ class Posterior:
         """Write the flow, the seed and the record into a directory; load them with `load`.
 
         Raises:
-            ValueError: a flow put together by hand, which cannot be saved.
+            OSError: if the disk is full, or a file cannot be written.
+            ValueError: if the flow was put together by hand and cannot be saved.
         """
-        path = Path(directory)
         content: dict[str, Any] = {"format": FORMAT, "invflow": __version__, "seed": self.seed}
         content["record"] = None if self.record is None else self.record.to_dict()
-        with _files.replacing(path / FILE) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            self.flow.save_pretrained(path)
+        _saving.write(Path(directory), *self.flow.saved(), {FILE: content})
 
     @classmethod
     def load(cls, directory: str | Path, target: Target) -> Posterior:
@@ -250,11 +279,12 @@ class Posterior:
             target: the one it was fitted to, which is code, and is not saved.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated or of another kind, or the target is of another size.
+            FileNotFoundError: if a file is missing.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged or of another kind, if the files were not saved
+                together, or if the target has another size.
         """
         path = Path(directory) / FILE
-        flow = Named.from_pretrained(directory)
         content = _saving.read_json(path, ("format", "seed", "record"), FORMAT)
         record, seed = content["record"], content["seed"]
         try:
@@ -262,25 +292,34 @@ class Posterior:
             record = None if record is None else Record.from_dict(record)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} was not written by invflow: {error}") from error
+        _saving.check_beside(path, content)
+        flow = Named.from_pretrained(directory)
         return cls(target, flow, seed=seed, record=record)
 
-    def _resampled(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _resampled(self, n: int) -> Draws:
         n = _checks.positive_integer("n", n)
-        count = max(POOL * n, SMALLEST_POOL)
-        z, log_p, log_q = self._pool(count, "pool")
+        count = max(CANDIDATES * n, MIN_CANDIDATES)
+        z, log_p, log_q = self._pool().first(count)
         found = importance(log_p, log_q)
         if found.non_finite == 1:
             raise ValueError(
-                f"log_density is NaN or infinite at all of {count} draws of the flow: none can be "
-                "resampled"
+                f"log_density is NaN or infinite at all of {count} draws of the flow: there is "
+                "nothing to resample"
             )
         chosen = resampled(found.log_weights, n, self._generator("resample", device="cpu"))
         chosen = chosen.to(z.device)
-        return z[chosen], log_p[chosen], log_q[chosen]
+        return Draws(z[chosen], log_p[chosen], log_q[chosen])
 
-    def _pool(self, count: int, purpose: str) -> tuple[Tensor, Tensor, Tensor]:
-        with evaluating(self.flow):
-            return pool(self.flow, self._density(), count, self._generator(purpose))
+    @torch.no_grad()
+    def _named(self, z: Tensor) -> dict[str, Tensor]:
+        return self.target.constrain(z)
+
+    def _pool(self) -> Pool:
+        """Return the draws that results share, new ones if the flow has changed."""
+        generator = self._generator("pool")
+        if self._drawn is None or not self._drawn.is_of(self.flow, self.target, generator):
+            self._drawn = Pool(self.flow, self._density(), generator)
+        return self._drawn
 
     def _density(self) -> Guarded:
         return Guarded(self.target, self._generator("density"))
@@ -288,7 +327,7 @@ class Posterior:
     def _generator(
         self, purpose: str, seed: int | None = None, *, device: str | torch.device | None = None
     ) -> torch.Generator:
-        """Return random numbers for a purpose, unlike those for another."""
+        """Return random numbers for one purpose, independent of those for others."""
         words = np.random.SeedSequence(
             [self.seed if seed is None else seed, *purpose.encode()]
         ).generate_state(2, np.uint32)
@@ -296,34 +335,3 @@ class Posterior:
             tensors = chain(self.flow.parameters(), self.flow.buffers())
             device = next((tensor.device for tensor in tensors), torch.device("cpu"))
         return torch.Generator(device).manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
-
-
-def _array(value: Tensor) -> np.ndarray[Any, Any]:
-    return value.detach().cpu().numpy()
-
-
-def _index(place: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, place))}]" if place else ""
-
-
-def unrolled(angles: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> Any:
-    """Return angles, (draws,), as numbers within half a turn of their mean direction."""
-    direction = float(np.angle(weights @ np.exp(1j * angles.astype(np.float64))))
-    return direction + np.remainder(angles - direction + np.pi, 2 * np.pi) - np.pi
-
-
-def _row(values: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> dict[str, float]:
-    values = values.astype(np.float64)
-    mean = float(weights @ values)
-    squares = (values - mean) ** 2
-    order = np.argsort(values)
-    # Midpoints of the steps of the weighted distribution function.
-    shares = np.cumsum(weights[order]) - 0.5 * weights[order]
-    low, high = np.interp([0.03, 0.97], shares, values[order])
-    return {
-        "mean": mean,
-        "sd": float(np.sqrt(weights @ squares)),
-        "3%": float(low),
-        "97%": float(high),
-        "mcse": float(np.sqrt(weights**2 @ squares)),
-    }

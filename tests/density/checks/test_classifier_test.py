@@ -89,7 +89,7 @@ def test_a_changed_column_is_found_and_named(change: Any) -> None:
     found = classifier_test(x, change(y), names=["a", "b", "c"])
     assert found.p_value < 1e-3
     assert max(found.columns, key=lambda name: found.columns[name]) == "b"
-    assert "fall of the AUC without a column: b (" in str(found)
+    assert "AUC lost without a column: b (" in str(found)
 
 
 def test_a_changed_dependence_is_found() -> None:
@@ -115,8 +115,8 @@ def test_the_same_seed_gives_the_same_result() -> None:
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"x": normal(40)}, ValueError, r"x must have shape \(rows, columns\)"),
     ({"y": normal(40, 3)}, ValueError, "y must have as many columns as x"),
-    ({"x": np.full((40, 2), INF)}, ValueError, "x must hold finite numbers, got 80 infinite"),
-    ({"y": normal(19, 2)}, ValueError, "y must have 4 rows or more for each of 5 folds, got 19"),
+    ({"x": np.full((40, 2), INF)}, ValueError, "x must contain finite numbers, got 80 infinite"),
+    ({"y": normal(19, 2)}, ValueError, "y must have at least 4 rows for each of 5 folds, got 19"),
     ({"folds": 1}, ValueError, "folds must be at least 2"),
     ({"seed": 0.5}, TypeError, "seed must be an integer"),
 ]

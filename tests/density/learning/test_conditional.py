@@ -169,7 +169,9 @@ def test_a_row_with_a_value_of_density_zero(model: TableDensity) -> None:
 
 def test_nothing_is_drawn_given_the_impossible(model: TableDensity) -> None:
     x = torch.tensor([[9.0, NAN, NAN], [1e300, NAN, NAN]], dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"nothing can be drawn given \[1e\+300, nan, nan\]"):
+    with pytest.raises(
+        ValueError, match=r"missing values cannot be drawn given \[1e\+300, nan, nan\]"
+    ):
         conditional.draw(model, imputer(model), x, none(x), 1, generator(2))
     whole = torch.tensor([[1e300, 0.0, 0.0]], dtype=torch.float64)
     drawn, _ = conditional.draw(model, imputer(model), whole, none(whole), 2, generator(2))
@@ -178,7 +180,7 @@ def test_nothing_is_drawn_given_the_impossible(model: TableDensity) -> None:
 
 def test_a_row_does_not_depend_on_the_others(model: TableDensity) -> None:
     x = torch.tensor(PATTERNS * 40, dtype=torch.float64)
-    assert len(x) > conditional.AT_ONCE / conditional.CANDIDATES
+    assert len(x) > conditional.ROWS_AT_ONCE
     found = conditional.log_prob(model, imputer(model), x, none(x))
     alone = conditional.log_prob(model, imputer(model), x[2:3], none(x[2:3]))
     torch.testing.assert_close(found[2::5], alone.expand(40), rtol=1e-10, atol=1e-10)

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from invflow.density.learning.encoding import FAR, Encoding
+from invflow.density.learning.encoding import FARTHEST, Encoding
 from invflow.density.table import Column, Columns
 
 BOUNDS: Any = [(None, None), (-2.5, None), (None, 7.0), (-2.5, 7.0), (1e-3, 1.1e-3)]
@@ -120,7 +120,7 @@ def test_extreme_values_are_finite_or_have_no_density(x: float, bounds: Any, sca
     encode = encoding(column(*bounds, scale=scale))
     value = torch.tensor([[x]], dtype=torch.float64)
     y, ladj = encode(value, torch.zeros_like(value))
-    assert float(y.abs()) <= FAR
+    assert float(y.abs()) <= FARTHEST
     assert torch.isfinite(y.float()).all()
     assert float(ladj) < math.inf
     assert not ladj.isnan()
@@ -141,7 +141,7 @@ def test_what_is_decoded_lies_between_the_bounds(y: float, bounds: Any) -> None:
 
 def test_far_away_is_minus_infinity_and_near_is_not() -> None:
     encode = encoding(column(location=0.0, scale=1.0))
-    x = torch.tensor([[0.5 * FAR], [2 * FAR], [-2 * FAR]], dtype=torch.float64)
+    x = torch.tensor([[0.5 * FARTHEST], [2 * FARTHEST], [-2 * FARTHEST]], dtype=torch.float64)
     y, ladj = encode(x, torch.zeros_like(x))
     assert ladj[:, 0].tolist() == [0.0, -math.inf, -math.inf]
-    assert y[:, 0].tolist() == [0.5 * FAR, 0.0, 0.0]
+    assert y[:, 0].tolist() == [0.5 * FARTHEST, 0.0, 0.0]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from invflow.density.table import Columns, Frame, Parquet, Rows, survey
-from invflow.density.table.rows import KEPT
+from invflow.density.table.rows import KEPT_BLOCKS
 from invflow.density.table.source import Selection, blocks, split
 from invflow.training.batches import batches
 
@@ -82,16 +82,16 @@ def test_parts_are_all_rows_in_order(streamed: Parquet, columns: Columns, size: 
 def test_few_blocks_are_kept(streamed: Parquet, columns: Columns) -> None:
     source = Counted(streamed)
     rows = Rows(source, columns)
-    for number in range(KEPT):
+    for number in range(KEPT_BLOCKS):
         rows.block(number)
     rows.block(0)
     assert source.read[0] == 1
-    rows.block(KEPT)  # in the place of block 1, which was not asked for for longest
+    rows.block(KEPT_BLOCKS)  # in the place of block 1, which was not asked for for longest
     rows.block(0)
     assert source.read[0] == 1
     rows.block(1)
     assert source.read[1] == 2
-    assert len(rows._kept) == KEPT
+    assert len(rows._kept) == KEPT_BLOCKS
 
 
 def test_an_epoch_sees_every_row_and_reads_every_block_once(

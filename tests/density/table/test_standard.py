@@ -67,7 +67,7 @@ def test_what_columns_hold_is_of_all_rows() -> None:
 def test_columns_that_do_not_vary_over_these_rows() -> None:
     table = pd.DataFrame({"x": [0.5, 0.5, 0.5, 9.0], "flag": [False, False, False, True]})
     columns = survey(Frame(table))
-    with pytest.raises(ValueError, match="'x' hardly varies over the 3 values to learn from"):
+    with pytest.raises(ValueError, match="'x' hardly varies over its 3 training values"):
         standardise(columns, Frame(table[:3]))
     # Dequantised, whole numbers vary between each and the next.
     flag = standardise(survey(Frame(table[["flag"]])), Frame(table[["flag"]][:3])).features[0]
@@ -78,5 +78,5 @@ def test_columns_that_do_not_vary_over_these_rows() -> None:
 def test_a_column_without_values_in_these_rows(value: float) -> None:
     table = pd.DataFrame({"x": [np.nan, np.nan, value, 1.0], "y": [0.1, 0.2, 0.3, 0.5]})
     columns = survey(Frame(table), missing="marginalise")
-    with pytest.raises(ValueError, match="'x' hardly varies over the 0 values to learn from"):
+    with pytest.raises(ValueError, match="'x' hardly varies over its 0 training values"):
         standardise(columns, Frame(table[:2]))

@@ -66,26 +66,35 @@ def test_gaps_of_every_type(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.5], r"the table has 1 row\(s\) \(n_samples=1\), while a minimum of 2"),
+        ([1.5], r"the table has 1 row\(s\) \(n_samples=1\); a minimum of 2"),
         ([], r"the table has 0 row\(s\)"),
-        ([NAN, NAN, NAN], "column 'a' has no values, they are all missing"),
-        ([1.5, INF, 2.0], "column 'a' holds inf in row 1: infinity has no density"),
-        ([1.5, 2.0, -INF], "column 'a' holds -inf in row 2"),
-        (["x", "y"], "column 'a' holds no numbers but values like 'x'"),
-        (["1", "2", "many"], "column 'a' holds no numbers but values like 'many'"),
-        (["1", "2"], "column 'a' holds no numbers but values like '1'"),
-        (pd.Series([1.5, "x"], dtype=object), "column 'a' holds no numbers but values like 'x'"),
-        (pd.Series([1.5, [1]], dtype=object), r"values like \[1\]"),
+        ([NAN, NAN, NAN], "column 'a' has only missing values"),
+        ([1.5, INF, 2.0], "column 'a' has inf in row 1; values must be finite"),
+        ([1.5, 2.0, -INF], "column 'a' has -inf in row 2"),
+        (["x", "y"], "column 'a' has values that are not numbers, such as 'x'"),
+        (["1", "2", "many"], "column 'a' has values that are not numbers, such as 'many'"),
+        (["1", "2"], "column 'a' has values that are not numbers, such as '1'"),
+        (
+            pd.Series([1.5, "x"], dtype=object),
+            "column 'a' has values that are not numbers, such as 'x'",
+        ),
+        (pd.Series([1.5, [1]], dtype=object), r"such as \[1\]"),
         (pd.Categorical([True, False]), "column 'a' has the dtype category: .*bool"),
         (pd.Categorical([1, 2, 1]), "column 'a' has the dtype category: .*int64"),
-        (pd.to_datetime(["2020-01-01", "2021-01-01"]), "holds no numbers but values like Timest"),
-        (pd.to_timedelta([1, 2], "s"), "column 'a' holds no numbers but values like Timedelta"),
-        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "values like datetime"),
+        (
+            pd.to_datetime(["2020-01-01", "2021-01-01"]),
+            "has values that are not numbers, such as Timest",
+        ),
+        (
+            pd.to_timedelta([1, 2], "s"),
+            "column 'a' has values that are not numbers, such as Timedelta",
+        ),
+        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "such as datetime"),
         ([1 + 1j, 2], "column 'a' is complex. Complex data not supported"),
-        ([2.5, 2.5, 2.5], "column 'a' is constant, 2.5, and has no density"),
-        ([7, 7, 7], "column 'a' is constant, 7, and has no density"),
+        ([2.5, 2.5, 2.5], "column 'a' is constant \\(2.5\\) and does not have a density"),
+        ([7, 7, 7], "column 'a' is constant \\(7\\) and does not have a density"),
         ([1e9, 1e9 + 1e-6, 1e9 + 2e-6], "column 'a' hardly varies, from 1000000000.0 to"),
-        ([1e200, 2e200, 3e200], r"column 'a' has values as large as 3e\+200: choose another unit"),
+        ([1e200, 2e200, 3e200], r"column 'a' has values up to 3e\+200; use a larger unit"),
     ],
 )
 def test_columns_without_a_density(values: Any, message: str) -> None:
@@ -128,7 +137,7 @@ def test_bounds(bounds: Any, expected: Any, transformed: Any) -> None:
 
 @pytest.mark.parametrize("bounds", [(0, 0.5), (0.25, 1), (None, 0.5), (0.25, None)])
 def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
-    with pytest.raises(ValueError, match=r"column 'a' has values outside of .* or on a bound"):
+    with pytest.raises(ValueError, match=r"'a' has values outside its bounds .* or on a bound"):
         column([0.25, 0.5, 0.3], kinds={"a": bounds})
 
 
@@ -136,24 +145,36 @@ def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
     ("kinds", "error", "message"),
     [
         (["integer"], TypeError, "kinds must be a mapping"),
-        ({"c": "integer"}, ValueError, "kinds names the column 'c'; the table has 'a', 'b'"),
+        ({"c": "integer"}, ValueError, "kinds names the column 'c', .* its columns are 'a', 'b'"),
         ({2: "integer"}, ValueError, "kinds names the column 2"),
         ({-1: "integer"}, ValueError, "kinds names the column -1"),
         ({True: "integer"}, ValueError, "kinds names the column True"),
-        ({"a": "real"}, ValueError, r"kind of 'a' must be one of 'continuous', .* got 'real'"),
-        ({"a": 3}, ValueError, "kind of 'a' must be one of"),
-        ({"a": (0, 1, 2)}, ValueError, "kind of 'a' must be one of"),
-        ({"a": ("x", 2)}, ValueError, "kind of 'a' must be one of"),
-        ({"a": (1, 1)}, ValueError, r"bounds of 'a' must be in order, got \(1, 1\)"),
-        ({"a": (NAN, 1)}, ValueError, "bounds of 'a' must be in order"),
-        ({"a": (INF, None)}, ValueError, "bounds of 'a' must be in order"),
-        ({"a": ("real", 0, 1)}, ValueError, "kind of 'a' must be one of"),
-        ({"b": ("integer", 0.5, None)}, ValueError, "bounds of integers must be such, got"),
-        ({"b": ("integer", 2, None)}, ValueError, r"'b' has values outside of \(2.0, None\)$"),
-        ({"b": ("integer", None, 1)}, ValueError, r"'b' has values outside of \(None, 1.0\)$"),
-        ({"b": ("categorical", 0, 1)}, ValueError, "a categorical column has no bounds"),
-        ({"a": "integer"}, ValueError, "column 'a' is no integer, it has other numbers"),
-        ({"a": "categorical"}, ValueError, "column 'a' is categorical; only columns in cond"),
+        ({"a": "real"}, ValueError, r"kinds must declare 'a' as continuous, .* got 'real'"),
+        ({"a": 3}, ValueError, "kinds must declare 'a' as"),
+        ({"a": (0, 1, 2)}, ValueError, "kinds must declare 'a' as"),
+        ({"a": ("x", 2)}, ValueError, "kinds must declare 'a' as"),
+        ({"a": (1, 1)}, ValueError, r"bounds of 'a' must be in ascending order, got \(1, 1\)"),
+        ({"a": (NAN, 1)}, ValueError, "bounds of 'a' must be in ascending order"),
+        ({"a": (INF, None)}, ValueError, "bounds of 'a' must be in ascending order"),
+        ({"a": ("real", 0, 1)}, ValueError, "kinds must declare 'a' as"),
+        (
+            {"b": ("integer", 0.5, None)},
+            ValueError,
+            "bounds of the integer column 'b' must be whole numbers, got",
+        ),
+        (
+            {"b": ("integer", 2, None)},
+            ValueError,
+            r"outside its bounds \(lower 2\); ",
+        ),
+        (
+            {"b": ("integer", None, 1)},
+            ValueError,
+            r"outside its bounds \(upper 1\); ",
+        ),
+        ({"b": ("categorical", 0, 1)}, ValueError, "the categorical column 'b' cannot have bounds"),
+        ({"a": "integer"}, ValueError, "column 'a' has 0.5 in row 0 but is declared integer"),
+        ({"a": "categorical"}, ValueError, "column 'a' is declared categorical in kinds"),
     ],
 )
 def test_bad_kinds(kinds: Any, error: type[Exception], message: str) -> None:
@@ -165,7 +186,7 @@ def test_kinds_by_number_and_against_the_look() -> None:
     values = {"a": [0.5, 1.5], "b": [1, 2]}
     columns = look(values, kinds={np.int64(1): "continuous"})
     assert [each.kind for each in columns.features] == ["continuous", "continuous"]
-    with pytest.raises(ValueError, match=r"no integer, it goes beyond 2\*\*52"):
+    with pytest.raises(ValueError, match=r"declared integer but has values beyond 2\*\*52"):
         column([2**52, 2**52 + 2], kinds={"a": "integer"})
 
 
@@ -197,7 +218,7 @@ def test_context_columns() -> None:
         ({"conditional_on": "c"}, ValueError, "conditional_on names the column 'c'"),
         ({"conditional_on": [7]}, ValueError, "conditional_on names the column 7"),
         ({"conditional_on": None}, TypeError, "conditional_on must name columns, got None"),
-        ({"conditional_on": "b", "kinds": {"b": (0, 9)}}, ValueError, "'b' .* has no bounds"),
+        ({"conditional_on": "b", "kinds": {"b": (0, 9)}}, ValueError, "'b' .* cannot have bounds"),
         ({"missing": "drop"}, ValueError, "missing must be one of 'marginalise', 'refuse'"),
     ],
 )
@@ -212,7 +233,7 @@ def test_context_has_no_gaps() -> None:
 
 
 def test_context_of_too_large_numbers() -> None:
-    with pytest.raises(ValueError, match=r"column 'b' has values as large as 2e\+200"):
+    with pytest.raises(ValueError, match=r"column 'b' has values up to 2e\+200"):
         look({"a": [0.5, 1.5], "b": [1e200, -2e200]}, conditional_on=["b"])
 
 
@@ -232,7 +253,7 @@ def test_copies_are_refused(sign: float) -> None:
 
 def test_copied_integers_and_near_copies_are_warned_of() -> None:
     whole = np.round(NUMBERS[:, 0])
-    with pytest.warns(UserWarning, match="columns 'a' and 'b' have the correlation 1: little"):
+    with pytest.warns(UserWarning, match="columns 'a' and 'b' have the correlation 1; if one"):
         look({"a": whole, "b": whole})
     near = NUMBERS[:, 0] + 1e-3 * NUMBERS[:, 1]
     with pytest.warns(UserWarning, match=r"columns 'a' and 'b' have the correlation 0\.9999"):
@@ -241,15 +262,15 @@ def test_copied_integers_and_near_copies_are_warned_of() -> None:
 
 def test_linear_dependence_is_warned_of() -> None:
     values = {"a": NUMBERS[:, 0], "n": NUMBERS[:, 2], "b": NUMBERS[:, 1]}
-    with pytest.warns(UserWarning, match="columns 'a', 'b', 'c' determine each other"):
+    with pytest.warns(UserWarning, match="columns 'a', 'b', 'c' satisfy a linear equation"):
         look({**values, "c": NUMBERS[:, 0] - 2 * NUMBERS[:, 1]})
 
 
 def test_suspect_columns_are_warned_of() -> None:
     common = np.where(np.arange(COUNT) < COUNT / 2, 0.5, NUMBERS[:, 0])
-    with pytest.warns(UserWarning, match=r"column 'a' is taken for continuous, but 50 % .* 0\.5"):
+    with pytest.warns(UserWarning, match=r"column 'a' is treated as continuous, but 50 % .* 0\.5"):
         column(common)
-    with pytest.warns(UserWarning, match="column 'a' .* only 5 different values"):
+    with pytest.warns(UserWarning, match="column 'a' .* only 5 distinct values"):
         column(np.arange(COUNT) % 5 / 4)
 
 
@@ -301,7 +322,7 @@ def test_columns_through_json() -> None:
 
 @pytest.mark.parametrize("content", [{}, {"names": ["a"], "features": 3}, {"features": [{}]}])
 def test_columns_from_something_else(content: Any) -> None:
-    with pytest.raises(ValueError, match="columns of a table expected"):
+    with pytest.raises(ValueError, match="not the columns of a table"):
         Columns.from_dict(content)
 
 

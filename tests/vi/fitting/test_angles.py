@@ -14,7 +14,9 @@ from invflow.vi import Named, Parameter, Posterior, Settings, angle, fit, from_p
 from invflow.vi.fitting.angles import _chart, _concentration
 from tests.helpers import assert_close
 
-QUICK = Settings(batch=128, round=40, drops=0, most_steps=200, check=512)
+QUICK = Settings(
+    batch_size=128, steps_per_round=40, learning_rate_drops=0, max_steps=200, evaluation_draws=512
+)
 
 
 def _log_z(log_density: Any) -> tuple[float, float, float]:
@@ -177,7 +179,7 @@ def test_an_improper_direction_beside_an_angle_is_named() -> None:
 
 def test_the_report_counts_angles_from_their_mean_direction() -> None:
     pandas = pytest.importorskip("pandas", reason="needs pandas")
-    from invflow.report.posterior.write import around
+    from invflow.report.posterior.figures import around
 
     table = pandas.DataFrame({"t[0]": [3.1, -3.1, 3.0, -3.0], "tilt": [3.1, -3.1, 3.0, -3.0]})
     found = around(table, {"t"})

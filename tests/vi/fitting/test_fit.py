@@ -5,19 +5,23 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from invflow.flows import FlowMixture
+from invflow.training import progress
 from invflow.vi import Flat, Named, Posterior, Settings, fit
 from invflow.vi.fitting import training
 from tests.helpers import randn
 from tests.vi import known
 
 #: What tests can afford.
-SHORT = Settings(batch=128, round=40, check=1024, drops=1, most_steps=400)
+SHORT = Settings(
+    batch_size=128, steps_per_round=40, evaluation_draws=1024, learning_rate_drops=1, max_steps=400
+)
 
 
 def test_a_gaussian_of_condition_a_million() -> None:
@@ -34,7 +38,9 @@ def test_a_gaussian_of_condition_a_million() -> None:
 
 
 def test_a_banana() -> None:
-    posterior = fit(known.banana(), settings=Settings(round=50, most_steps=1500, tolerance=0.01))
+    posterior = fit(
+        known.banana(), settings=Settings(steps_per_round=50, max_steps=1500, tolerance=0.01)
+    )
     x = posterior.resample(4000)
     assert abs(float(x[:, 1].mean()) - 1) < 0.1
     assert abs(float(x[:, 1].var()) - 2.25) < 0.4
@@ -44,7 +50,7 @@ def test_a_banana() -> None:
 
 def test_a_skewed_density_in_one_dimension() -> None:
     target = Flat(lambda z: 2 * z[:, 0] - 3 * z[:, 0].exp(), 1)
-    posterior = fit(target, settings=Settings(round=50, most_steps=600, tolerance=0.01))
+    posterior = fit(target, settings=Settings(steps_per_round=50, max_steps=600, tolerance=0.01))
     exact = math.lgamma(2.0) - 2 * math.log(3.0)
     assert abs(posterior.diagnose().log_evidence - exact) < 0.01
     mean = float(posterior.resample(4000).exp().mean())
@@ -146,7 +152,7 @@ def test_ctrl_c_gives_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(run: training._Run) -> None:
         nonlocal steps
         steps += 1
-        if steps == SHORT.round + 5:
+        if steps == SHORT.steps_per_round + 5:
             raise KeyboardInterrupt
         step(run)
 
@@ -158,7 +164,10 @@ def test_ctrl_c_gives_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(interrupted)" in str(posterior.diagnose())
 
 
-def test_progress_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 1e-9)
     fit(known.banana(), settings=SHORT, progress=True)
     assert "bound" in capsys.readouterr().err
 
@@ -170,7 +179,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "bounds": (
         lambda z: torch.where(z > 0, 4 * z.clamp(min=1e-9).log() - z, -torch.inf).sum(-1),
         ValueError,
-        "with bounds need a vi.Named",
+        "declare bounded parameters with vi.Named",
     ),
     "ignored": (lambda z: -z[:, 0].square(), ValueError, r"entries \[1\]"),
     "constant": (lambda z: 0.0 * z.sum(-1), ValueError, r"entries \[0, 1\]"),
@@ -196,14 +205,31 @@ def test_too_heavy_tails_are_not_called_good() -> None:
     assert verdict.level != "good"
 
 
+def test_starting_points_may_be_lists_or_arrays() -> None:
+    points = [[0, 1], [1, 0]]
+    settings = dataclasses.replace(SHORT, max_steps=1, steps_per_round=1)
+    fits = [
+        fit(known.banana(), starting_points=given, settings=settings).sample(10)
+        for given in (points, np.array(points, dtype=np.float32), torch.tensor(points))
+    ]
+    assert torch.equal(fits[0], fits[1])
+    assert torch.equal(fits[0], fits[2])
+
+
 def test_bad_arguments() -> None:
     target = known.banana()
-    with pytest.raises(TypeError, match="dim must be given"):
+    with pytest.raises(TypeError, match="dim is required with a function"):
         fit(target.log_density)
-    with pytest.raises(ValueError, match="dim must be left out for a Target, or be its 2, got 3"):
+    with pytest.raises(
+        ValueError, match="dim must be 2, the size of the target, or be left out, got 3"
+    ):
         fit(target, 3)
     with pytest.raises(ValueError, match=r"starting_points must have shape \(count, 2\)"):
         fit(target, starting_points=torch.zeros(3))
+    with pytest.raises(TypeError, match="starting_points must be a tensor, an array or nested"):
+        fit(target, starting_points="here")
+    with pytest.raises(ValueError, match="starting_points must be finite, got NaN"):
+        fit(target, starting_points=[[0.0, math.nan]])
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         fit(target, seed=-1)
     with pytest.raises(TypeError, match="settings must be Settings, got dict"):
@@ -214,7 +240,7 @@ def test_a_directory_with_another_fit_is_refused(tmp_path: Path) -> None:
     fit(known.banana(), settings=SHORT, directory=tmp_path)
     for target, settings in (
         (Flat(lambda z: -0.5 * (z - 50).square().sum(-1) - z[:, 0] ** 4, 2), SHORT),
-        (known.banana(), dataclasses.replace(SHORT, round=41)),
+        (known.banana(), dataclasses.replace(SHORT, steps_per_round=41)),
     ):
         with pytest.raises(ValueError, match="checkpoints of another fit"):
             fit(target, settings=settings, directory=tmp_path)
@@ -235,5 +261,5 @@ def test_the_first_error_of_a_target_is_told() -> None:
             raise ValueError("my model wants two or more")
         return -0.5 * z.square().sum(-1)
 
-    with pytest.raises(ValueError, match="first error it raised: my model wants two or more"):
+    with pytest.raises(ValueError, match="first error raised was: my model wants two or more"):
         fit(fails, 2, settings=SHORT)

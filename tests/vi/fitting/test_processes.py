@@ -16,9 +16,18 @@ from tests.helpers import assert_close
 from tests.vi import known
 
 #: 64 draws, which three processes cannot share evenly.
-SETTINGS = Settings(batch=64, round=10, check=256, drops=1, most_steps=20)
+SETTINGS = Settings(
+    batch_size=64, steps_per_round=10, evaluation_draws=256, learning_rate_drops=1, max_steps=20
+)
 #: Seven groups of draws, which two cannot.
-GROUPS = Settings(batch=28, draws=4, round=10, check=256, drops=1, most_steps=20)
+GROUPS = Settings(
+    batch_size=28,
+    train_samples=4,
+    steps_per_round=10,
+    evaluation_draws=256,
+    learning_rate_drops=1,
+    max_steps=20,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -47,14 +56,17 @@ def _fit(settings: Settings, seed: int = 3, directory: Path | None = None) -> Po
 
 def _two(rank: int, directory: Path) -> None:
     torch.save(_fit(GROUPS).sample(50), directory / f"{rank}.pt")
-    with pytest.raises(ValueError, match="settings must have a group of draws for each of 2 proc"):
-        _fit(Settings(batch=64, draws=64))
+    with pytest.raises(
+        ValueError,
+        match="batch_size must be at least train_samples times the number of processes, 64 x 2",
+    ):
+        _fit(Settings(batch_size=64, train_samples=64))
 
 
 def _three(rank: int, directory: Path) -> None:
     kept = directory / "run"
     _fit(SETTINGS, directory=kept)
-    with pytest.raises(ValueError, match="directory must not hold the checkpoints of another fit"):
+    with pytest.raises(ValueError, match="holds checkpoints of another fit"):
         _fit(SETTINGS, seed=4, directory=kept)
     torch.save(_fit(SETTINGS, directory=kept).sample(50), directory / f"{rank}.pt")
     if rank == 0:
@@ -98,6 +110,6 @@ def test_processes_that_do_not_know_of_each_other(
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ValueError, match="directory must not be written by 3 processes"):
+    with pytest.raises(ValueError, match="directory cannot be shared by 3 processes"):
         fit(known.banana(), directory=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
+import pydantic
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +18,9 @@ from invflow.vi.targets.density import Density
 from tests.helpers import assert_close, generator, randn
 from tests.vi import known
 
-QUICK = Settings(batch=64, round=20, check=512, drops=1, most_steps=60)
+QUICK = Settings(
+    batch_size=64, steps_per_round=20, evaluation_draws=512, learning_rate_drops=1, max_steps=60
+)
 
 
 def _flow(seed: int = 1) -> Flow:
@@ -46,11 +50,11 @@ def test_noise_is_standard_normal_and_the_same_from_any_place() -> None:
 
 def test_bound_rises_to_the_evidence_and_training_ends_by_itself() -> None:
     flow = IAF(2, 0, 3, (32, 32), generator=generator(1)).double()
-    settings = Settings(round=50, tolerance=0.01)
+    settings = Settings(steps_per_round=50, tolerance=0.01)
     density = Density(known.banana(), generator(0))
     steps, reason = train(flow, density, settings, 0, lambda done, bound: None)
     assert reason == "converged"
-    assert steps < settings.most_steps
+    assert steps < settings.max_steps
     with torch.no_grad():
         x, log_q = flow().rsample_and_log_prob((5000,), generator=generator(3))
     assert float((known.banana().log_density(x) - log_q).mean()) > -0.05
@@ -59,11 +63,15 @@ def test_bound_rises_to_the_evidence_and_training_ends_by_itself() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch must be at least 1, got 0"),
-        ({"batch": 10, "draws": 3}, "draws must divide the batch of 10, got 3"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        (
+            {"batch_size": 10, "train_samples": 3},
+            "train_samples must divide batch_size=10, got 3",
+        ),
+        ({"learning_rate_drops": -1}, "learning_rate_drops must be at least 0, got -1"),
         ({"learning_rate": -1.0}, "learning_rate must be positive, got -1.0"),
         ({"tolerance": math.nan}, "tolerance must be at least 0, got nan"),
-        ({"memory": 1.0}, "memory must be at least 0 and below 1, got 1.0"),
+        ({"averaging_decay": 1.0}, "averaging_decay must be at least 0 and below 1, got 1.0"),
     ],
 )
 def test_bad_settings(options: dict[str, float], message: str) -> None:
@@ -71,8 +79,25 @@ def test_bad_settings(options: dict[str, float], message: str) -> None:
         Settings(**options)  # type: ignore[arg-type]
 
 
+def test_every_setting_has_a_help_text_and_pydantic_reads_it() -> None:
+    class Config(pydantic.BaseModel):
+        settings: Settings = Settings()
+
+    schema = Config.model_json_schema()["$defs"]["Settings"]["properties"]
+    assert schema.keys() == {each.name for each in dataclasses.fields(Settings)}
+    assert all(each["description"].endswith(".") for each in schema.values())
+
+
+def test_the_docs_list_every_setting() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "posteriors.md").read_text()
+    for each in dataclasses.fields(Settings):
+        cells = (f"`{each.name}`", f"{each.default:g}", each.metadata["description"])
+        row = r" +\| ".join(map(re.escape, cells))
+        assert re.search(rf"\| {row} +\|", text), each.name
+
+
 def test_the_bound_reported_never_falls() -> None:
-    bounds = _train(_flow(), dataclasses.replace(QUICK, most_steps=200, drops=3))
+    bounds = _train(_flow(), dataclasses.replace(QUICK, max_steps=200, learning_rate_drops=3))
     assert bounds == sorted(bounds)
     assert len(bounds) > 2
 
@@ -121,7 +146,7 @@ def test_ctrl_c_gives_the_best_so_far() -> None:
     assert (steps, reason) == (40, "interrupted")
     assert not torch.equal(_numbers(flow), before)
     short = _flow()
-    _train(short, dataclasses.replace(QUICK, most_steps=40))
+    _train(short, dataclasses.replace(QUICK, max_steps=40))
     assert torch.equal(_numbers(flow), _numbers(short))
 
 

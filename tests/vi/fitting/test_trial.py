@@ -24,8 +24,14 @@ def _refuses_pairs(z: Tensor) -> Tensor:
 
 
 BAD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "random": (lambda z: _square(z) + 0.5 * torch.randn(len(z)), "same value at the same vector"),
-    "summed": (lambda z: _square(z) - z[:, 0].square().sum(), "same value in any batch"),
+    "random": (
+        lambda z: _square(z) + 0.5 * torch.randn(len(z)),
+        "same value every time for the same vector",
+    ),
+    "summed": (
+        lambda z: _square(z) - z[:, 0].square().sum(),
+        "same value for a vector in any batch",
+    ),
     "ignored": (lambda z: -z[:, 0].square(), r"every entry of its vectors, .* entries \[1\]"),
     "squeezed": (lambda z: _square(z).squeeze(), r"must return shape \(1,\)"),
     "scalar": (lambda z: _square(z).sum(), r"must return shape \(32,\)"),
@@ -46,7 +52,7 @@ def test_a_sum_over_the_batch_is_seen_through_the_jacobian() -> None:
         return Normal(mu[:, None], sd[:, None]).log_prob(y).sum()
 
     target = Named(log_density, {"mu": constraints.real, "sd": constraints.positive})
-    with pytest.raises(ValueError, match="does a sum run over the batch"):
+    with pytest.raises(ValueError, match="is it summed over the batch"):
         try_out(Guarded(target, generator(0)))
 
 

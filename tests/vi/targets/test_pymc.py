@@ -60,7 +60,9 @@ def test_posterior_of_a_conjugate_model() -> None:
     with pymc.Model() as model:
         mean = pymc.Normal("mean", 0.0, 2.0)
         pymc.Normal("y", mean, 1.0, observed=data.numpy())
-    settings = Settings(batch=64, round=20, check=512, drops=0, most_steps=60)
+    settings = Settings(
+        batch_size=64, steps_per_round=20, evaluation_draws=512, learning_rate_drops=0, max_steps=60
+    )
     posterior = fit(from_pymc(model), settings=settings)
     precision = 20 + 0.25
     draws = posterior.draws(4000)["mean"]
@@ -198,7 +200,7 @@ def test_what_cannot_be_vectorised_goes_row_by_row(capfd: pytest.CaptureFixture[
         pymc.Deterministic("constant", pymc.math.constant(np.arange(2.0)))
 
     model = _model(build)
-    with pytest.warns(UserWarning, match="draws are taken one after the other, which is slow"):
+    with pytest.warns(UserWarning, match="draws are evaluated one by one, which is slow"):
         target = from_pymc(model)
     z = randn(4, 1).requires_grad_()
     assert capfd.readouterr().err == ""
@@ -245,7 +247,7 @@ def test_minibatches_are_refused() -> None:
         return pymc.Normal("y", pymc.Normal("mu", 0, 1), 1, observed=batch, total_size=1000)
 
     with pytest.raises(
-        ValueError, match=r"take all of its data, .* pymc.Minibatch .* vi\.Subsampled"
+        ValueError, match=r"use all of its data, .* pymc.Minibatch .* vi\.Subsampled"
     ):
         from_pymc(_model(build))
 

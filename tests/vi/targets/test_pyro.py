@@ -87,7 +87,9 @@ def test_posterior_of_a_conjugate_model() -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
         pyro.sample("data", dist.Normal(mean, 1.0).expand([20]).to_event(1), obs=data)
 
-    settings = Settings(batch=64, round=20, check=512, drops=0, most_steps=60)
+    settings = Settings(
+        batch_size=64, steps_per_round=20, evaluation_draws=512, learning_rate_drops=0, max_steps=60
+    )
     posterior = fit(from_pyro(model), settings=settings)
     precision = 20 + 0.25
     draws = posterior.draws(4000)["mean"]
@@ -105,7 +107,7 @@ def test_a_model_that_decides_by_values() -> None:
     scale = torch.tensor([1.0, 2.0], dtype=torch.float64)
     expected = Normal(0.0, 1.0).log_prob(z[:, 0])
     expected = expected + Normal(z[:, 0], scale).log_prob(torch.tensor(0.3))
-    with pytest.warns(UserWarning, match="one draw after the other, .*vmap cannot take it"):
+    with pytest.warns(UserWarning, match="run draw by draw, .*vmap cannot handle it"):
         target = from_pyro(model)
     assert_close(target.log_density(z), expected, 1e-7)
 
@@ -145,7 +147,7 @@ def test_sites_that_come_and_go_are_refused() -> None:
             pyro.sample("e", dist.Normal(0.0, 1.0))
         pyro.sample("y", dist.Normal(n, 1.0), obs=y)
 
-    with pytest.raises(ValueError, match="the same latent sites whatever their values, got 'e'"):
+    with pytest.raises(ValueError, match="the same latent sites in every run, got 'e'"):
         from_pyro(model, torch.tensor(0.3))
 
 
@@ -227,6 +229,10 @@ def test_density_is_that_of_the_values_and_the_jacobian_of_all_sites() -> None:
     assert (values["far"] > values["a"].unsqueeze(-1)).all()
     assert (values["last"] > values["a"]).all()
     assert_close(target.unconstrain(values), z, 1e-9)
+    arrays = {name: value.numpy() for name, value in values.items()}
+    assert_close(target.unconstrain(arrays), z, 1e-9)
+    with pytest.raises(ValueError, match="values must include 'a'"):
+        target.unconstrain({})
 
     def flat(row: Tensor) -> Tensor:
         found = target.constrain(row)
@@ -256,9 +262,9 @@ def test_a_site_whose_size_changes_is_refused() -> None:
         n = pyro.sample("n", dist.Normal(0.0, 1.0))
         pyro.sample("x", dist.Normal(torch.zeros(2 if n > -1 else 3), 1.0).to_event(1))
 
-    with pytest.warns(UserWarning, match="one draw after the other"):
+    with pytest.warns(UserWarning, match="run draw by draw"):
         target = from_pyro(model)
-    with pytest.raises(ValueError, match=r"of the same size .* got site 'x' of \(2,\)"):
+    with pytest.raises(ValueError, match=r"of constant size, got site 'x' with \(2,\)"):
         target.log_density(torch.full((1, 3), -2.0, dtype=torch.float64))
 
 
@@ -431,10 +437,16 @@ def _no_density() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (_no_bijection, r"^model must .* got 'x' of a MixtureSameFamily: its components .*[^\n]$"),
-        (_unbounded, "got 'x' of a GeneralizedPareto: its bounds are not finite"),
-        (_single, r"^model must take parameters of double precision, got [^\n]* as torch.float64$"),
-        (_single_matrix, "model must take parameters of double precision, got the error Expected"),
+        (_no_bijection, r"^model must .* got 'x' with MixtureSameFamily: its components .*[^\n]$"),
+        (_unbounded, "got 'x' with GeneralizedPareto: its bounds are not finite"),
+        (
+            _single,
+            r"^model must accept parameters of double precision, got [^\n]* torch.float64$",
+        ),
+        (
+            _single_matrix,
+            "model must accept parameters of double precision, got the error Expected",
+        ),
         (_no_density, "got 'x', whose ProjectedNormal has none"),
     ],
 )

@@ -143,7 +143,7 @@ class Angle(Schools):
 
 
 def test_an_angle_without_bounds_is_named() -> None:
-    with pytest.raises(ValueError, match=r"does not along t: .* bound it to one turn"):
+    with pytest.raises(ValueError, match=r"does not along t: .* bound them to one turn"):
         fit(StanTarget(Angle()))
 
 

@@ -38,8 +38,18 @@ def test_all_rows_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     target, z = _target(101, 10), randn(7, 2)
     expected = _whole(target, z)
     assert_close(target.log_density(z), expected, 1e-12)
-    monkeypatch.setattr(subsample, "TERMS", 60)
+    monkeypatch.setattr(subsample, "TERMS_AT_ONCE", 60)
     assert_close(target.log_density(z), expected, 1e-12)
+
+
+def test_data_may_be_arrays_or_lists() -> None:
+    x, y = randn(6, seed=1), randn(6, seed=2)
+    expected = Subsampled(_prior(), _likelihood, [x, y], 2)
+    found = Subsampled(_prior(), _likelihood, [x.numpy(), y.tolist()], 2)
+    z = randn(4, 2)
+    assert torch.equal(found.log_density(z), expected.log_density(z))
+    pairs = [target.estimate(z, generator(3)) for target in (found, expected)]
+    assert torch.equal(*pairs)
 
 
 def test_the_mean_over_all_batches_is_the_whole() -> None:
@@ -58,7 +68,13 @@ def test_the_mean_over_all_batches_is_the_whole() -> None:
 
 
 def test_fits_the_posterior_of_all_rows() -> None:
-    settings = Settings(batch=64, round=25, check=256, drops=2, most_steps=400)
+    settings = Settings(
+        batch_size=64,
+        steps_per_round=25,
+        evaluation_draws=256,
+        learning_rate_drops=2,
+        max_steps=400,
+    )
     subsampled = fit(_target(2000, 200), settings=settings)
     draws = subsampled.draws(2000)
     target = _target(2000, 200)
@@ -73,7 +89,9 @@ def test_fits_the_posterior_of_all_rows() -> None:
     [
         ({"prior": 3}, TypeError, "prior must be a Target, got int"),
         ({"log_likelihood": 3}, TypeError, "log_likelihood must be a function"),
-        ({"data": []}, ValueError, r"arrays of one length, 1 or more, got \[\]"),
+        ({"data": torch.zeros(3, 2)}, TypeError, r"got one array: pass \(data,\)"),
+        ({"data": [["a", "b"]]}, TypeError, r"data\[0\] must be a tensor, an array or nested"),
+        ({"data": []}, ValueError, r"arrays of one length, at least 1, got \[\]"),
         ({"data": [torch.zeros(3), torch.zeros(4)]}, ValueError, r"got \[3, 4\]"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"batch_size": 9}, ValueError, "batch_size must be at most 4 rows, got 9"),

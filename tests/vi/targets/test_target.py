@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -45,6 +46,16 @@ def test_unconstrain_undoes_constrain(batch: tuple[int, ...]) -> None:
     target = Named(_nothing, PARAMETERS)
     z = randn(*batch, target.dim)
     assert_close(target.unconstrain(target.constrain(z)), z, 1e-9)
+
+
+def test_unconstrain_takes_arrays_and_lists() -> None:
+    target = Named(_nothing, {"a": constraints.positive, "b": Parameter(shape=(2,))})
+    found = target.unconstrain({"a": np.ones(3), "b": [[0, 1], [2, 3], [4, 5]]})
+    assert found.tolist() == [[0, 0, 1], [0, 2, 3], [0, 4, 5]]
+    with pytest.raises(ValueError, match="values must include 'b', got 'a'"):
+        target.unconstrain({"a": [1.0]})
+    with pytest.raises(TypeError, match="a must be a tensor, an array or nested lists of real"):
+        target.unconstrain({"a": "one", "b": [[0, 1]]})
 
 
 @pytest.mark.parametrize(
@@ -90,7 +101,7 @@ def test_flat_gives_the_vector_itself() -> None:
         (lambda: Flat(_nothing, 0), ValueError, "dim must be at least 1, got 0"),
         (lambda: Flat(_nothing, 2.0), TypeError, "dim must be an integer, got 2.0"),
         (lambda: Named(None, PARAMETERS), TypeError, "log_density must be a function"),
-        (lambda: Named(_nothing, {}), ValueError, "parameters must name one"),
+        (lambda: Named(_nothing, {}), ValueError, "parameters must name at least one"),
         (lambda: Named(_nothing, {"a": "real"}), TypeError, r"parameters\['a'\] must be a Param"),
     ],
 )

@@ -26,7 +26,9 @@ from invflow.vi import (
 from invflow.vi.targets.stan import StanTarget
 from tests.vi.targets.test_pyro import SIGMA, Y
 
-SETTINGS = Settings(batch=256, round=100, check=1024, drops=0, most_steps=300)
+SETTINGS = Settings(
+    batch_size=256, steps_per_round=100, evaluation_draws=1024, learning_rate_drops=0, max_steps=300
+)
 WAITS = torch.tensor([0.3, 1.2, 0.1, 0.7], dtype=torch.float64)
 HEIGHTS = torch.tensor([0.5, 2.5], dtype=torch.float64)
 
@@ -173,7 +175,7 @@ def test_the_verdict_says_what_an_evidence_is_of(posterior: Posterior) -> None:
     }
     assert "integral of the density as given" in said[function]
     assert "integral of the density as given" in said[named]
-    assert "as Stan states it: priors on parameters with bounds are not normalised" in said[stan]
+    assert "as Stan defines it: priors on parameters with bounds are not normalised" in said[stan]
 
 
 @pytest.mark.slow

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from invflow.flows import FlowMixture, Gaussian
-from invflow.vi import Flat
-from invflow.vi.targets.density import Density
 from invflow.vi.trust._arviz import smoothed
-from invflow.vi.trust.importance import importance, pool, resampled
-from tests.helpers import assert_close, generator, perturbed, randn
+from invflow.vi.trust.importance import importance, resampled
+from tests.helpers import assert_close, generator, randn
 
 
 def _normal(sd: float, draws: int = 20_000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,17 +105,6 @@ def test_nothing_finite_is_no_evidence() -> None:
     assert found.khat == math.inf
     assert found.log_evidence == -math.inf
     assert (found.ess, found.non_finite, found.tail) == (0, 1, 1)
-
-
-def test_a_pool_holds_draws_and_both_densities() -> None:
-    mixture = FlowMixture([perturbed(Gaussian(2), seed) for seed in (1, 2)]).double()
-    for flow in (mixture, perturbed(Gaussian(2))):
-        density = Density(Flat(lambda z: -z.square().sum(-1), 2), generator(0))
-        z, log_p, log_q = pool(flow, density, 5000, generator(1))
-        assert z.shape == (5000, 2)
-        assert density.evaluations == 5000
-        assert_close(log_p, -z.square().sum(-1))
-        assert_close(log_q, flow().log_prob(z).detach())
 
 
 def test_resampling_takes_each_draw_as_often_as_its_weight_asks() -> None:

@@ -94,7 +94,7 @@ def test_densities_that_are_not_finite_are_rejected() -> None:
     assert refined.non_finite > 0
     assert _within(refined, z, 1.0)
     assert _within(refined, z.square(), 2.0)
-    with pytest.raises(ValueError, match="finite at 0 of 80 draws"):
+    with pytest.raises(ValueError, match="finite at only 0 of 80 draws"):
         _posterior(lambda z: z.sum(-1) * math.nan, gaussian(1)).refine()
 
 

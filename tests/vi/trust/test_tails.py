@@ -192,7 +192,7 @@ def test_a_model_need_not_work_far_out() -> None:
 
 def test_a_fit_says_so() -> None:
     target = Named(lambda t, x: 2 * torch.cos(t) - x.square(), {"t": REAL, "x": REAL})
-    with pytest.raises(ValueError, match=r"one that does not along t: .* bound it to one turn"):
+    with pytest.raises(ValueError, match=r"one that does not along t: .* bound them to one turn"):
         fit(target)
 
 

@@ -1,4 +1,4 @@
-"""Whether held-out rows agree with a density."""
+"""Tests of a density on held-out rows."""
 
 from invflow.density.checks.calibration import (
     Calibration,

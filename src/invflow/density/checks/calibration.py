@@ -1,8 +1,8 @@
 r"""Calibration of a density by the probability integral transform.
 
-Rows x ~ p go through the model's conditional distribution functions to independent uniform values,
-and through a flow to independent standard normal ones, if and only if the model is p (Rosenblatt
-1952). The rank of a value among draws of the model tells the same of one column at a time.
+The model's conditional distribution functions map rows x ~ p to independent uniform values, and a
+flow maps them to independent standard normal values, if and only if the model is p (Rosenblatt
+1952). The rank of a value among draws of the model tests one column at a time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from invflow import _checks
-from invflow.density.checks._extra import required
-from invflow.density.checks.uniformity import INTERVALS, Uniformity, holm, uniformity
+from invflow._extra import required
+from invflow._uniformity import INTERVALS, NOTABLE, Uniformity, holm, uniformity
 from invflow.density.table.columns import column_names
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats, real_numbers, table
@@ -25,68 +25,72 @@ def pit(z: Any) -> Floats:
     """Return the probability integral transform of a flow's noise, Phi(z).
 
     Args:
-        z: noise of held-out rows, (rows, features), for a standard normal base. NaN stays NaN.
+        z: noise of held-out rows, shape (rows, features), for a standard normal base. NaN stays
+            NaN.
 
     Returns:
-        Values in [0, 1], (rows, features): independent and uniform if the model is right. They
-        are of the noise's features, which are the data's columns, given those before them in the
-        order, for a flow of one autoregressive transform only.
+        Values in [0, 1], shape (rows, features): independent and uniform if the model is correct.
+        They belong to the features of the noise. Only for a flow with a single autoregressive
+        transform are these the columns of the data, each given the columns before it in the order.
 
     Raises:
-        TypeError, ValueError: z is no table of finite numbers.
-        ImportError: SciPy is not installed.
+        TypeError, ValueError: if `z` is not a table of finite numbers.
+        ImportError: if SciPy is not installed.
 
     Example:
         >>> pit([[0.0, -1.0], [2.0, float("nan")]]).round(3)
         array([[0.5  , 0.159],
                [0.977,   nan]])
     """
-    return required("scipy.stats").norm.cdf(table("z", z, missing=True))
+    return required("scipy.stats", "density").norm.cdf(table("z", z, missing=True))
 
 
 def radial_pit(z: Any) -> Floats:
     r"""Return the probability integral transform of the noise's squared length.
 
-    $\|z\|^2$ of $D$ standard normal features has the $\chi^2_D$ distribution: its distribution
-    function makes it uniform. A model with every feature right alone, but not together, fails here.
+    For $D$ standard normal features $\|z\|^2$ has the $\chi^2_D$ distribution, whose distribution
+    function maps it to a uniform value. A model that has each feature right, but not their joint
+    distribution, fails here.
 
     Args:
-        z: noise of held-out rows, (rows, features), for a standard normal base.
+        z: noise of held-out rows, shape (rows, features), for a standard normal base.
 
     Returns:
-        Values in [0, 1], (rows,): near 1 where the model finds a row too far out. NaN where a
-        feature is NaN.
+        Values in [0, 1], shape (rows,): near 1 for rows that lie too far out under the model. NaN
+        where a feature is NaN.
 
     Raises:
-        TypeError, ValueError: z is no table of finite numbers.
-        ImportError: SciPy is not installed.
+        TypeError, ValueError: if `z` is not a table of finite numbers.
+        ImportError: if SciPy is not installed.
 
     Example:
         >>> radial_pit([[0.0, 0.0], [3.0, 4.0]]).round(4)
         array([0., 1.])
     """
     noise = table("z", z, missing=True)
-    return required("scipy.stats").chi2.cdf(np.square(noise).sum(1), df=noise.shape[1])
+    chi2 = required("scipy.stats", "density").chi2
+    return chi2.cdf(np.square(noise).sum(1), df=noise.shape[1])
 
 
 def ranks(x: Any, draws: Any, *, seed: int = 0) -> Floats:
     """Return the randomised ranks of observed values among draws of a model, column by column.
 
-    The rank among L draws, with ties broken at random, is spread over its 1 / (L + 1) of the unit
-    interval: (rank + U) / (L + 1). So discrete columns too have uniform values if the model is
-    right.
+    The rank among L draws, with ties broken at random, is spread uniformly over its part of the
+    unit interval: (rank + U) / (L + 1). If the model is correct, these values are uniform, also in
+    discrete columns.
 
     Args:
-        x: held-out rows, (rows, columns). NaN stays NaN.
-        draws: of the model, (L, columns). Take many times as many as there are rows: their own
-            noise, which all rows share, is what `calibrate` has to be told of.
-        seed: of the randomisation.
+        x: held-out rows, shape (rows, columns). NaN stays NaN.
+        draws: of the model, shape (L, columns). Use many more draws than rows. All rows share the
+            noise of the draws, so pass L to `calibrate`.
+        seed: random seed.
 
     Returns:
-        Values in (0, 1), (rows, columns).
+        Values in (0, 1), shape (rows, columns).
 
     Raises:
-        TypeError, ValueError: x or draws is no table of finite numbers, or they differ in columns.
+        TypeError, ValueError: if `x` or `draws` is not a table of finite numbers, or they have
+            different columns.
 
     Example:
         >>> ranks([[0.5], [1.5]], [[0.0], [1.0], [2.0]]).shape
@@ -111,12 +115,12 @@ def ranks(x: Any, draws: Any, *, seed: int = 0) -> Floats:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Whether a density is calibrated. `str()` says it in words.
+    """Whether a density is calibrated. `str()` gives it as text.
 
     Args:
-        columns: how uniform each column's values are.
-        joint: the same for `radial_pit`, if it was given.
-        level: the probability that a right model is called wrong, over all that was tested.
+        columns: how uniform the values of each column are.
+        joint: the same for `radial_pit`, if given.
+        level: the probability of rejecting a correct model, over all tests.
     """
 
     columns: tuple[Uniformity, ...]
@@ -125,12 +129,12 @@ class Calibration:
 
     @property
     def tested(self) -> tuple[Uniformity, ...]:
-        """Every column, then the whole rows."""
+        """All columns, then the whole rows."""
         return self.columns if self.joint is None else (*self.columns, self.joint)
 
     @property
     def rejected(self) -> list[Label]:
-        """What is not uniform."""
+        """The names of columns whose values are not uniform."""
         return [found.name for found in self.tested if found.adjusted < self.level]
 
     def __str__(self) -> str:
@@ -142,7 +146,7 @@ class Calibration:
         if not wrong:
             smallest = min(found.adjusted for found in self.tested)
             return (
-                f"calibrated, as far as {rows} rows can tell: nothing departs from uniform "
+                f"calibrated, judging by {rows} rows: all values look uniform "
                 f"(smallest p-value {smallest:.2g}, corrected for {len(self.tested)} tests)"
             )
         named = [
@@ -150,28 +154,24 @@ class Calibration:
         ]
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         return (
-            f"not calibrated: {len(wrong)} of {len(self.tested)} depart from uniform in {rows} "
-            f"rows: {', '.join(named)}{more}"
+            f"not calibrated: {len(wrong)} of {len(self.tested)} tests reject uniform values on "
+            f"{rows} rows: {', '.join(named)}{more}"
         )
 
     def _how(self, found: Uniformity) -> str:
-        """Say in which way the model is off, by the larger of shift and spread."""
-        if max(abs(found.shift), abs(found.spread)) < 2:
-            return "wrong shape"
-        if found is self.joint and abs(found.shift) >= 2:
+        """Return how the model is wrong."""
+        if found is self.joint and abs(found.shift) >= NOTABLE:
             return "rows too far out" if found.shift > 0 else "rows too far in"
-        if abs(found.shift) > abs(found.spread):
-            return "model too low" if found.shift > 0 else "model too high"
-        return "model too narrow" if found.spread > 0 else "model too wide"
+        return f"model {found.flaw}"
 
     def _lines(self) -> list[str]:
         width = max(6, *(len(str(found.name)) for found in self.tested))
-        head = "".join(f"{f'{share:.0%} interval':>15}" for share in INTERVALS)
+        head = "".join(f"{f'{level:.0%} interval':>15}" for level in INTERVALS)
         lines = [f"{'column':<{width}}  p-value  error (noise)  {head}"]
         for found in self.tested:
             cells = [
-                f"{f'{100 * covered:.1f} ± {100 * found.coverage_error[share]:.1f} %':>15}"
-                for share, covered in found.coverage.items()
+                f"{f'{100 * covered:.1f} ± {100 * found.coverage_error[level]:.1f} %':>15}"
+                for level, covered in found.coverage.items()
             ]
             error = f"{found.error:.3f} ({found.noise:.3f})"
             lines.append(
@@ -188,23 +188,23 @@ def calibrate(
     joint: Any = None,
     level: float = 0.01,
 ) -> Calibration:
-    """Return whether values are uniform on the unit interval, as they are if their model is right.
+    """Test whether values are uniform on the unit interval, as they are for a correct model.
 
-    Each column gets a Kolmogorov-Smirnov test and one of its spread, which sees what the former
-    hardly does, tails too heavy or too light; and all p-values Holm's correction, which holds
-    however the columns depend on each other.
+    Each column gets a Kolmogorov-Smirnov test and a test of the spread, which detects tails that
+    are too heavy or too light. Holm's correction is applied to all p-values; it holds for any
+    dependence between columns.
 
     Args:
-        u: values of `pit` or of `ranks` on held-out rows, (rows, columns). NaN is left out.
+        u: values of `pit` or `ranks` on held-out rows, shape (rows, columns). NaN is left out.
         names: of the columns; x0, x1, ... by default.
-        draws: for `ranks`, among how many draws, whose noise all rows share; for `pit`, None.
-        joint: `radial_pit` of the same rows, (rows,).
-        level: the probability that a right model is called wrong, over all that is tested.
+        draws: for `ranks`, the number of draws, whose noise all rows share; None for `pit`.
+        joint: `radial_pit` of the same rows, shape (rows,).
+        level: the probability of rejecting a correct model, over all tests.
 
     Raises:
-        TypeError, ValueError: u or joint holds something else than numbers in [0, 1], or too few
-            of them; they differ in rows; names or another setting is wrong.
-        ImportError: SciPy is not installed.
+        TypeError, ValueError: if `u` or `joint` has values that are not numbers in [0, 1], or fewer
+            than two; if they differ in rows; if `names`, `draws` or `level` is invalid.
+        ImportError: if SciPy is not installed.
 
     Example:
         >>> z = np.random.default_rng(0).standard_normal((500, 2))
@@ -216,9 +216,7 @@ def calibrate(
     values = table("u", u, missing=True)
     if draws is not None:
         draws = _checks.positive_integer("draws", draws, minimum=2)
-    level = _checks.number("level", level)
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
+    level = _checks.fraction("level", level)
     found = [
         uniformity(name, _in_unit_interval(f"u, column {name!r},", column), draws)
         for name, column in zip(column_names(names, values.shape[1]), values.T, strict=True)
@@ -226,7 +224,7 @@ def calibrate(
     if joint is not None:
         rows = real_numbers("joint", joint)
         if rows.shape != (len(values),):
-            raise ValueError(f"joint must have shape ({len(values)},) as u, got {rows.shape}")
+            raise ValueError(f"joint must have shape ({len(values)},) like u, got {rows.shape}")
         found.append(uniformity("whole rows", _in_unit_interval("joint", rows)))
     adjusted = holm([each.p_value for each in found])
     found = [replace(each, adjusted=float(p)) for each, p in zip(found, adjusted, strict=True)]
@@ -235,26 +233,26 @@ def calibrate(
 
 
 def anomaly(log_density: Any, reference: Any) -> Floats:
-    r"""Return how usual rows are: the share of reference rows that are no likelier than they.
+    r"""Return p-values of rows: the fraction of reference rows with the same or a lower density.
 
-    $p = (1 + \#\{i : r_i \le s\}) / (n + 1)$ for a row of log density $s$ among $n$ reference log
-    densities: small for an anomaly. If a row and the reference are exchangeable, as held-out rows
-    of one population are, $P(p \le a) \le a$ for every a, however wrong the density is (a conformal
-    p-value; Vovk et al. 2005).
+    $p = (1 + \#\{i : r_i \le s\}) / (n + 1)$ for a row with log density $s$ and $n$ reference log
+    densities $r_i$: small for an anomaly. If a row and the reference are exchangeable, like
+    held-out rows from one population, then $P(p \le a) \le a$ for every $a$, even if the density is
+    wrong (a conformal p-value; Vovk et al. 2005).
 
     Args:
-        log_density: of the rows in question, (rows,), in the same units as the reference.
+        log_density: of the rows to test, shape (rows,), in the same units as the reference.
         reference: log densities of rows that the model was not trained on, or of its own draws,
-            (n,). With rows that have chosen among models, or where training ends, as a
-            `FlowDensity`'s `reference_` has, p-values are only approximately valid. Minus infinity,
-            outside of the support, is allowed in both.
+            shape (n,). If these rows were also used to select a model or to stop its training, as
+            `FlowDensity.reference_` was, the p-values are only approximately valid. Minus infinity,
+            outside the support, is allowed in both.
 
     Returns:
-        p-values in (0, 1], (rows,). Looking at many rows, expect a share `a` of them below `a`.
+        p-values in (0, 1], shape (rows,). Among many rows, expect a fraction a of them below a.
 
     Raises:
-        TypeError, ValueError: either holds something else than numbers, NaN or infinity, or is no
-            vector; the reference is empty.
+        TypeError, ValueError: if either is not a vector of numbers, has NaN or plus infinity, or
+            the reference is empty.
 
     Example:
         >>> anomaly([-9.0, -1.0], [-3.0, -2.0, -1.5])
@@ -263,7 +261,7 @@ def anomaly(log_density: Any, reference: Any) -> Floats:
     scores = _log_densities("log_density", log_density)
     known = np.sort(_log_densities("reference", reference))
     if not len(known):
-        raise ValueError("reference must hold at least one log density, got none")
+        raise ValueError("reference must have at least one log density, got none")
     return (1 + np.searchsorted(known, scores, side="right")) / (len(known) + 1)
 
 
@@ -273,7 +271,7 @@ def _log_densities(name: str, value: Any) -> Floats:
         raise ValueError(f"{name} must have shape (rows,), got {array.shape}")
     wrong = np.isnan(array) | np.isposinf(array)
     if wrong.any():
-        raise ValueError(f"{name} must hold log densities, got {array[wrong][0]}")
+        raise ValueError(f"{name} must contain log densities, got {array[wrong][0]}")
     return array
 
 
@@ -281,7 +279,7 @@ def _in_unit_interval(name: str, column: Floats) -> Floats:
     """Return the values that are not missing."""
     present = column[~np.isnan(column)]
     if len(present) < 2:
-        raise ValueError(f"{name} must have two values or more, got {len(present)}")
+        raise ValueError(f"{name} must have at least two values, got {len(present)}")
     if present.min() < 0 or present.max() > 1:
         raise ValueError(
             f"{name} must lie in [0, 1], got values from {present.min()} to {present.max()}"

@@ -1,8 +1,8 @@
 r"""The energy test of two samples (Székely and Rizzo 2013, J. Stat. Plan. Inference 143).
 
-$E = 2 E|X - Y| - E|X - X'| - E|Y - Y'|$ is zero if and only if X and Y have the same
-distribution, dependence between columns included. Permuting which row belongs to which sample
-gives a p-value that is exact at every size.
+$E = 2 E|X - Y| - E|X - X'| - E|Y - Y'|$ is zero if and only if X and Y have the same joint
+distribution. Permuting the assignment of rows to samples gives a p-value that is exact for every
+sample size.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import Any
 import numpy as np
 
 from invflow import _checks
-from invflow.density.checks._extra import required
+from invflow._extra import required
 from invflow.density.table.columns import column_names
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats, samples
 
-#: How many distances are held at once.
-_DISTANCES = 2**21
+#: Number of distances in memory at once.
+DISTANCES = 2**21
 
 
 @dataclass(frozen=True)
 class EnergyTest:
-    """What an energy test has found. `str()` says it in words.
+    """The result of an energy test. `str()` gives it as text.
 
     Args:
         statistic: n m / (n + m) times the energy distance of the standardised rows.
-        effect: energy distance over its largest value, 2 E|X - Y|: from 0, the same distribution,
-            to 1. It does not grow with the rows, as the statistic does; noise alone is about the
-            mean of 1 / n and 1 / m.
+        effect: energy distance divided by its largest value, 2 E|X - Y|: from 0, the same
+            distribution, to 1. Unlike the statistic, it does not grow with the number of rows;
+            noise alone gives about the mean of 1 / n and 1 / m.
         p_value: of the same distribution.
-        columns: the statistic of each column alone.
-        column_p_values: of each column, corrected for looking at all of them.
-        rows: n and m, how many rows of x and y were compared.
-        permutations: how many.
-        level: the probability of calling samples of the same distribution different: half for
-            whole rows, half for columns.
+        columns: the statistic of each column by itself.
+        column_p_values: of each column, corrected for testing all of them.
+        rows: n and m, the numbers of rows of x and y that were compared.
+        permutations: number of permutations.
+        level: the probability of rejecting samples with the same distribution: half for whole
+            rows, half for columns.
     """
 
     statistic: float
@@ -52,13 +52,13 @@ class EnergyTest:
 
     @property
     def rejected(self) -> list[Label]:
-        """The columns that differ alone, the most different first."""
+        """The columns that differ by themselves, the most different first."""
         wrong = [name for name, p in self.column_p_values.items() if p <= self.level / 2]
         return sorted(wrong, key=lambda name: -self.columns[name])
 
     @property
     def differs(self) -> bool:
-        """Whether whole rows differ, or a column alone."""
+        """Whether whole rows differ, or a column by itself."""
         return self.p_value <= self.level / 2 or bool(self.rejected)
 
     def __str__(self) -> str:
@@ -71,10 +71,10 @@ class EnergyTest:
         if self.rejected:
             named = [f"{name} (p {self.column_p_values[name]:.2g})" for name in self.rejected[:10]]
             more = f" and {len(self.rejected) - 10} more" if len(self.rejected) > 10 else ""
-            return f"the samples differ {numbers}; alone differ {', '.join(named)}{more}"
+            return f"the samples differ {numbers}; columns that differ: {', '.join(named)}{more}"
         return (
-            f"the samples differ {numbers}; no column shows it alone: look at how columns depend "
-            "on each other"
+            f"the samples differ {numbers}; no single column differs: look at the dependence "
+            "between columns"
         )
 
 
@@ -87,27 +87,28 @@ def two_sample(
     rows: int = 2000,
     seed: int = 0,
 ) -> EnergyTest:
-    """Return whether two samples have the same distribution, by the energy test.
+    """Test whether two samples have the same distribution, with the energy test.
 
-    Columns are divided by their standard deviation in both samples together, so units do not
-    matter. The p-values of columns come from the same permutations, by the distribution of the
-    largest column's statistic (Westfall and Young 1993). Time is rows^2 * permutations; memory is
-    rows * permutations numbers.
+    Columns are divided by their standard deviation over both samples, so units do not matter. The
+    p-values of columns come from the same permutations, by the distribution of the largest
+    statistic of a column (Westfall and Young 1993). Time grows as rows^2 * permutations, memory as
+    rows * permutations.
 
     Args:
-        x: held-out rows, (n, columns), independent of each other.
-        y: rows of the model, (m, columns), or of anywhere else.
+        x: independent held-out rows, shape (n, columns).
+        y: draws of the model, or other rows, shape (m, columns).
         names: of the columns; x0, x1, ... by default.
-        permutations: how many; the smallest possible p-value is 1 / (1 + permutations), and
-            2 / level or more are needed to call samples different.
-        rows: of a larger sample, so many rows are taken at random.
-        seed: of rows and permutations.
+        permutations: number of permutations. The smallest possible p-value is
+            1 / (1 + permutations); at least 2 / level are needed to reject.
+        rows: a larger sample is reduced to this number of rows at random.
+        seed: random seed of rows and permutations.
 
     Raises:
-        TypeError: x or y holds something else than numbers, or another argument is of a wrong type.
-        ValueError: x or y has missing or infinite values, fewer than two rows, or other columns.
-            Distances need all values: compare complete rows, or use `classifier_test`.
-        ImportError: SciPy is not installed.
+        TypeError: if `x` or `y` has values that are not numbers, or another argument has the wrong
+            type.
+        ValueError: if `x` or `y` has missing or infinite values, fewer than two rows, or different
+            columns. Distances need all values: compare complete rows, or use `classifier_test`.
+        ImportError: if SciPy is not installed.
 
     Example:
         >>> source = np.random.default_rng(0)
@@ -150,14 +151,14 @@ def _subsample(table: Floats, rows: int, source: np.random.Generator) -> Floats:
 
 
 def _standardised(pooled: Floats) -> Floats:
-    """Centre and scale columns, without regard to the sample, so that permutations stay exact."""
+    """Centre and scale columns, ignoring the sample, so that permutations stay exact."""
     centred = pooled - pooled.mean(axis=0)
     scale = centred.std(axis=0)
     return centred / np.where(scale > 0, scale, 1.0)
 
 
 def _memberships(n: int, m: int, permutations: int, source: np.random.Generator) -> Floats:
-    """Return 1 where a row belongs to x: as observed, then permuted, (n + m, 1 + permutations)."""
+    """Return 1 for rows of x: as observed, then permuted, shape (n + m, 1 + permutations)."""
     observed = np.repeat([1.0, 0.0], [n, m])
     permuted = [source.permutation(observed) for _ in range(permutations)]
     return np.stack([observed, *permuted], axis=1)
@@ -167,11 +168,11 @@ def _energies(pooled: Floats, members: Floats) -> tuple[Floats, float]:
     """Return the energy distance of each membership, and the observed mean distance of x to y.
 
     With a = 1 for rows of x, distances within x sum to a' D a, and from x to all rows to a' D 1:
-    one look at the distances D, some rows at a time, serves all permutations.
+    one pass over the distances D, some rows at a time, serves all permutations.
     """
-    cdist = required("scipy.spatial.distance").cdist
+    cdist = required("scipy.spatial.distance", "density").cdist
     total, within, to_all = 0.0, np.zeros(members.shape[1]), np.zeros(members.shape[1])
-    step = max(1, _DISTANCES // len(pooled))
+    step = max(1, DISTANCES // len(pooled))
     for start in range(0, len(pooled), step):
         distances = cdist(pooled[start : start + step], pooled)
         rows = members[start : start + step]
@@ -195,6 +196,6 @@ def _column_energies(column: Floats, members: Floats) -> Floats:
 
 
 def _p_value(statistics: Floats, observed: float) -> float:
-    """Return the share of permutations, the observed one included, that differ as much."""
-    # Memberships of the same statistic differ by rounding.
+    """Return the fraction of permutations, the observed one included, that differ as much."""
+    # Equal statistics of different memberships differ by rounding.
     return float(np.mean(statistics >= observed - 1e-9 * abs(observed)))

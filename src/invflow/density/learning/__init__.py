@@ -1,1 +1,1 @@
-"""The model of a table, and how it learns."""
+"""The model of a table, and its training."""

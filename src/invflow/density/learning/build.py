@@ -1,4 +1,4 @@
-"""A table's density, built by the estimator's arguments."""
+"""The density of a table, built from the arguments of the estimator."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from invflow.density.learning.model import TableDensity
 from invflow.density.table import Columns
 from invflow.training.batches import generator
 
-#: What the table and other arguments say of the flow.
-DECIDED = ("name", "features", "context", "generator")
+#: Arguments of the flow that follow from the table and other arguments.
+DERIVED = ("name", "features", "context", "generator")
 
 
 def build(
@@ -24,24 +24,28 @@ def build(
     hidden_features: Sequence[int] | None = None,
     flow_options: Mapping[str, Any] | None = None,
 ) -> tuple[TableDensity, Imputer | None]:
-    """Return a density that has learned nothing yet, and what fills gaps where there may be some.
+    """Return an untrained density, and an imputer if values may be missing.
 
     Args:
         columns: of the table.
-        seed: of the weights.
-        flow: its name.
-        transforms: number of transforms; None for the flow's own default.
-        hidden_features: widths of hidden layers; None for the flow's own default.
+        seed: random seed of the weights.
+        flow: name of the flow.
+        transforms: number of transforms; None for the flow's default.
+        hidden_features: widths of hidden layers; None for the flow's default.
         flow_options: further arguments of the flow.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: an unknown flow, an argument out of range, or one that is decided without it.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the flow is unknown, an argument is out of range, or `flow_options` has an
+            argument that follows from the table or from other arguments.
     """
     options: dict[str, Any] = {} if flow_options is None else plain(flow_options)
-    decided = [name for name in DECIDED if name in options]
-    if decided:
-        raise ValueError(f"flow_options must not hold {decided[0]!r}, which is decided without it")
+    derived = [name for name in DERIVED if name in options]
+    if derived:
+        raise ValueError(
+            f"flow_options must not contain {derived[0]!r}, which is set by the table and the "
+            "other arguments"
+        )
     described: dict[str, Any] = {"name": flow, **options}
     if transforms is not None:
         described["transforms"] = plain(transforms)
@@ -55,5 +59,7 @@ def build(
         if unknown is None or unknown[1] not in described:
             raise
         where = "flow_options" if unknown[1] in options else unknown[1]
-        raise TypeError(f"{where}: the flow {flow!r} has no argument {unknown[1]!r}") from error
+        raise TypeError(
+            f"{where}: the flow {flow!r} does not take {unknown[1]!r}; leave it out"
+        ) from error
     return model, Imputer(model, generator=weights) if columns.missing else None

@@ -1,4 +1,4 @@
-"""Rows with gaps: their density, and what the gaps may hold."""
+"""Rows with gaps: their density, and draws that fill the gaps."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from invflow.density.learning.model import TableDensity
 
 #: Draws of the imputer for each row.
 CANDIDATES = 256
-#: So many are picked from one set of them, that few come twice.
-PICKED = 16
-#: Fewer effective ones are worth a warning.
-ENOUGH = 10
-#: Of rows times draws, so many at once.
-AT_ONCE = 2**15
+#: Draws taken from one set of candidates; few, so that few are the same.
+DRAWS_PER_SET = 16
+#: The fewest effective candidates without a warning.
+FEWEST_EFFECTIVE = 10
+#: Rows evaluated at once, each with all its candidates.
+ROWS_AT_ONCE = 128
 
 
 @torch.no_grad()
 def log_prob(model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor) -> Tensor:
-    r"""Return the log density of what is there of rows, shape (rows,).
+    r"""Return the log density of the observed values of rows, shape (rows,).
 
     $$\log \frac1K \sum_k w_k$$
 
-    with the importance weights of `Imputer`: below the logarithm of the integral over what is
-    missing by about half the relative variance of the mean. All rows see the same noise, so that
-    the density of a row does not depend on the others.
+    with the importance weights of `Imputer`. Its expectation is below the logarithm of the integral
+    over missing values, by about half the relative variance of the mean. All rows use the same
+    noise, so that the density of a row does not depend on the other rows.
 
     Args:
-        model: the density of whole rows.
+        model: the density of complete rows.
         imputer: of that density.
         x: shape (rows, features), NaN where missing.
         context: shape (rows, context size).
@@ -55,13 +55,13 @@ def draw(
     count: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Return draws of rows given what is there of them.
+    """Return draws of rows given their observed values.
 
-    The imputer's draws are resampled by their importance weights, with which they become draws of
-    the density itself as their effective number grows.
+    Draws of the imputer are resampled by their importance weights. They approach draws of the
+    density itself as their effective number grows.
 
     Args:
-        model: the density of whole rows.
+        model: the density of complete rows.
         imputer: of that density.
         x: shape (rows, features), NaN where missing.
         context: shape (rows, context size).
@@ -69,21 +69,21 @@ def draw(
         generator: random numbers.
 
     Returns:
-        Rows, shape (count, rows, features); and of how many of the `CANDIDATES` the weights are
-        as good as, shape (rows,).
+        Rows, shape (count, rows, features); and the effective number of candidates, of
+        `CANDIDATES`, shape (rows,).
 
     Raises:
-        ValueError: the density is zero at what is there of a row.
+        ValueError: if the density is zero at the observed values of a row.
     """
     found: list[Tensor] = []
     effective: list[Tensor] = []
     for part, given in _pieces(x, context):
         rounds = [
-            _resampled(model, imputer, part, given, min(PICKED, count - done), generator)
-            for done in range(0, count, PICKED)
+            _resampled(model, imputer, part, given, min(DRAWS_PER_SET, count - done), generator)
+            for done in range(0, count, DRAWS_PER_SET)
         ]
         found.append(torch.cat([drawn for drawn, _ in rounds]))
-        effective.append(torch.stack([worth for _, worth in rounds]).mean(0))
+        effective.append(torch.stack([number for _, number in rounds]).mean(0))
     empty = x.new_empty(count, 0, x.shape[-1])
     return torch.cat([empty, *found], 1), torch.cat([x.new_empty(0), *effective])
 
@@ -96,7 +96,7 @@ def _resampled(
     count: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Return draws picked from one set of candidates, and what these are worth."""
+    """Return draws from one set of candidates, and the effective number of these."""
     shape = (CANDIDATES, *x.shape)
     options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
     noise, shifts = torch.randn(shape, **options), torch.rand(shape, **options)
@@ -104,18 +104,21 @@ def _resampled(
     gaps, impossible = x.isnan().any(-1), log_w.isneginf().all(0)
     if (gaps & impossible).any():
         values = x[gaps & impossible][0].tolist()
-        raise ValueError(f"nothing can be drawn given {values}, where the density is zero")
+        raise ValueError(
+            f"missing values cannot be drawn given {values}: the density is zero there"
+        )
     weights = log_w.masked_fill(impossible, 0.0).softmax(0)
     chosen = torch.multinomial(weights.T, count, replacement=True, generator=generator).T
     picked = y.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, y.shape[-1]))
-    # Nothing is drawn of a whole row.
-    worth = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
-    return torch.where(x.isnan(), model.encoding.decode(picked), x), worth
+    # Complete rows are not drawn.
+    number = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
+    return torch.where(x.isnan(), model.encoding.decode(picked), x), number
 
 
 def _pieces(x: Tensor, context: Tensor) -> list[tuple[Tensor, Tensor]]:
-    rows = max(1, AT_ONCE // CANDIDATES)
-    return list(zip(x.split(rows), context.split(rows), strict=True)) if len(x) else []
+    if not len(x):
+        return []
+    return list(zip(x.split(ROWS_AT_ONCE), context.split(ROWS_AT_ONCE), strict=True))
 
 
 def _weigh(

@@ -1,4 +1,4 @@
-"""Held-out rows beside draws of a density."""
+"""Draws of a density, and held-out rows compared with them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from invflow.density.table.samples import Floats
 from invflow.flows import Flow, StandardNormal
 from invflow.training.batches import generator
 
-#: Draws that all rows are ranked among; or where each has a context of its own, for each.
-SHARED, OWN = 10_000, 39
-#: Rows that are drawn at once.
-CHUNK = 8192
+#: Draws among which all rows are ranked; and for each row, if each has its own context.
+SHARED_DRAWS, DRAWS_PER_ROW = 10_000, 39
+#: Rows drawn at once.
+DRAWN_AT_ONCE = 8192
 
 
 class Ranks(NamedTuple):
@@ -27,7 +27,7 @@ class Ranks(NamedTuple):
 
     Attributes:
         values: as `calibration.ranks`, (rows, features).
-        draws: how many draws all rows share, None if each has its own.
+        draws: number of draws that all rows share; None if each row has its own.
     """
 
     values: Floats
@@ -35,11 +35,11 @@ class Ranks(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two samples that have the same distribution if the density is right.
+    """Two samples that have the same distribution if the density is correct.
 
     Attributes:
-        rows: held out, without missing values, (n, columns).
-        draws: of the density, (m, columns).
+        rows: held-out rows without missing values, shape (n, columns).
+        draws: of the density, shape (m, columns).
         names: of the columns.
     """
 
@@ -51,7 +51,7 @@ class Pair(NamedTuple):
 @torch.no_grad()
 def draw(model: TableDensity, context: Tensor, random: torch.Generator) -> Tensor:
     """Return a draw for each row of the context, shape (rows, features)."""
-    return torch.cat([model.sample(each, random) for each in context.split(CHUNK)])
+    return torch.cat([model.sample(each, random) for each in context.split(DRAWN_AT_ONCE)])
 
 
 @torch.no_grad()
@@ -60,23 +60,23 @@ def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generat
 
     Args:
         model: the density.
-        x: shape (rows, features), nothing missing.
+        x: shape (rows, features), without missing values.
         context: shape (rows, context size).
-        random: what whole numbers are dequantised with.
+        random: random numbers, to dequantise integers.
 
     Raises:
-        TypeError: the flow is no transform of noise, but a mixture.
-        ValueError: a value outside of its column's bounds, which no noise is of.
+        TypeError: if the flow is a mixture, not a transform of noise.
+        ValueError: if a value is outside the bounds of its column.
     """
     flow: Any = model.flow
     if not isinstance(flow, Flow):
-        raise TypeError(f"a {type(flow).__name__} is no transform of noise")
+        raise TypeError(f"a {type(flow).__name__} is not a transform of noise")
     uniform = torch.rand(x.shape, generator=random, dtype=x.dtype)
     y, ladj = model.encoding(x, uniform)
     if not ladj.isfinite().all():
         row, column = (ladj.isfinite().logical_not()).nonzero()[0].tolist()
         name = model.columns.features[column].name
-        raise ValueError(f"column {name!r} has {x[row, column]:g}, outside of its bounds")
+        raise ValueError(f"column {name!r} has {x[row, column]:g}, which is outside its bounds")
     return flow.transform.inverse(y.to(flow.like), model.given(context))[0].double()
 
 
@@ -91,22 +91,22 @@ def ranks(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Ranks:
     """
     random = generator("cpu", seed)
     if not model.columns.context:
-        drawn = draw(model, torch.empty(SHARED, 0), random).numpy()
-        return Ranks(calibration.ranks(x.numpy(), drawn, seed=seed), SHARED)
+        drawn = draw(model, torch.empty(SHARED_DRAWS, 0), random).numpy()
+        return Ranks(calibration.ranks(x.numpy(), drawn, seed=seed), SHARED_DRAWS)
     observed = x.numpy()
     below, equal = np.zeros_like(observed), np.zeros_like(observed)
-    for _ in range(OWN):
+    for _ in range(DRAWS_PER_ROW):
         drawn = draw(model, context, random).numpy()
         below += drawn < observed
         equal += drawn == observed
     place = torch.rand(x.shape, generator=random, dtype=torch.float64).numpy()
-    values = (below + place * (equal + 1)) / (OWN + 1)
+    values = (below + place * (equal + 1)) / (DRAWS_PER_ROW + 1)
     return Ranks(np.where(np.isnan(observed), np.nan, values), None)
 
 
 @torch.no_grad()
 def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
-    """Return the `radial_pit` of rows, NaN where values are missing, 1 where the density is zero.
+    """Return the `radial_pit` of rows, NaN for missing values, 1 where the density is zero.
 
     Args:
         model: the density.
@@ -114,9 +114,9 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
         context: shape (rows, context size).
 
     Returns:
-        Shape (rows,); None where there are not two complete rows, or where noise need not be normal
-        for the density to be right: it has another base, or whole numbers, whose density between
-        them is of no account.
+        Shape (rows,); None if there are fewer than two complete rows, or if a correct density need
+        not have normal noise: with another base, or with integers, between which the density is
+        arbitrary.
     """
     flow: Any = model.flow
     normal = isinstance(flow, Flow) and isinstance(flow.base, StandardNormal)
@@ -134,10 +134,10 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
 
 
 def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
-    """Return held-out rows without gaps, and draws, for a two-sample test.
+    """Return complete held-out rows, and draws, for a two-sample test.
 
-    Of a conditional density, draws are given the contexts of one half of the rows, and stand,
-    beside these contexts, against the rows of the other half: so the samples are independent.
+    For a conditional density, draws at the contexts of one half of the rows are compared with the
+    other half, contexts included, so that the samples are independent.
 
     Args:
         model: the density.
@@ -147,8 +147,8 @@ def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
     """
     random = generator("cpu", seed, 1)
     names = [column.name for column in model.columns.features]
-    there = ~x.isnan().any(-1)
-    x, context = x[there], context[there]
+    complete = ~x.isnan().any(-1)
+    x, context = x[complete], context[complete]
     mine, theirs = torch.arange(len(x)), torch.arange(len(x))
     if model.columns.context:
         theirs, mine = torch.randperm(len(x), generator=random).tensor_split(2)

@@ -1,4 +1,4 @@
-"""From numbers in a table's units to what a flow sees, and back."""
+"""The map from numbers in the units of a table to the inputs of a flow, and back."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from invflow._part import Part
 from invflow.density.learning.spread import spread
 from invflow.density.table import Columns
 
-#: So many standard deviations away a density counts as zero: float32 can just square them.
-FAR = 1e15
+#: The density is zero this many standard deviations away; float32 can just square them.
+FARTHEST = 1e15
 
-#: So many points in the unit cube are averaged over for the probability of whole numbers.
+#: Number of points in the unit cube that are averaged for the probability of integers.
 SHIFTS = 32
 
 
 class Encoding(Part):
-    r"""Column by column: dequantised, unbounded, standardised.
+    r"""Dequantises integers, removes bounds and standardises, column by column.
 
     $$y_i = \frac{u_i(x_i + r_i) - \mu_i}{\sigma_i}, \qquad u_i(t) = \begin{cases}
     t \\ \log(t - a_i) \\ -\log(b_i - t) \\ \log(t - a_i) - \log(b_i - t) \end{cases}$$
 
-    for columns without bounds, with a lower one, an upper one, both; $r_i \in [0, 1)$ is noise for
-    whole numbers, and zero for others. What a table holds is kept in float64.
+    for columns without bounds, with a lower bound, an upper bound, and both; $r_i \in [0, 1)$ is
+    noise for integers, and zero for other columns. The values of a table stay in float64.
 
     Args:
         columns: of the table.
@@ -54,7 +54,7 @@ class Encoding(Part):
         kept: dict[str, list[Any]] = {
             "integer": integers,
             "low": [-math.inf if c.low is None else c.low for c in features],
-            # The largest whole number stands for what is between it and the next.
+            # The largest integer represents the interval up to the next one.
             "high": [
                 math.inf if c.high is None else c.high + (c.kind == "integer") for c in features
             ],
@@ -62,7 +62,7 @@ class Encoding(Part):
             "scale": [column.scale for column in features],
         }
         tensors = {name: torch.tensor(each, dtype=torch.float64) for name, each in kept.items()}
-        with torch.device("cpu"):  # whatever the default, as it depends on values
+        with torch.device("cpu"):  # also under a default device without values, such as "meta"
             shifts = torch.zeros(SHIFTS if any(integers) else 1, len(features), dtype=torch.float64)
             shifts[:, integers] = spread(len(shifts), sum(integers))
         return {**tensors, "shifts": shifts.to(torch.get_default_device())}
@@ -72,16 +72,17 @@ class Encoding(Part):
     high: Tensor
     location: Tensor
     scale: Tensor
-    #: Noise that is spread evenly, shape (points, features): one point without whole numbers.
+    #: Evenly spread noise, shape (points, features); a single point if no column is integer.
     shifts: Tensor
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return y, and log |dy/dx| of every number.
 
         Args:
-            x: shape (*batch, features), NaN where missing. On a bound or beyond, or `FAR` away,
-                the logarithm of the derivative is minus infinity, so that the density is zero.
-            noise: in [0, 1), shape (*batch, features); used for whole numbers alone.
+            x: shape (*batch, features), NaN where missing. On a bound or beyond it, or `FARTHEST`
+                away, the logarithm of the derivative is minus infinity, so that the density is
+                zero.
+            noise: in [0, 1), shape (*batch, features); used for integers only.
 
         Returns:
             Both of shape (*batch, features); NaN where x is missing.
@@ -89,7 +90,7 @@ class Encoding(Part):
         t = torch.where(self.integer > 0, x + noise, x)
         below, above = t - self.low, self.high - t
         inside = (below > 0) & (above > 0) | t.isnan()
-        # Anything inside will do where the density is zero, and infinity counts as no bound.
+        # Where the density is zero, or there is no bound, any finite value will do.
         below = torch.where(inside & self.low.isfinite(), below, 1.0)
         above = torch.where(inside & self.high.isfinite(), above, 1.0)
         free = torch.where(self.low.isfinite() | self.high.isfinite(), 0.0, t)
@@ -99,27 +100,28 @@ class Encoding(Part):
         # d/dt of log(t - a) - log(b - t) is (b - a) / ((t - a) (b - t)).
         slope = width.log() - below.log() - above.log()
         y = (u - self.location) / self.scale
-        near = ~(y.abs() > FAR)
+        near = ~(y.abs() > FARTHEST)
         ladj = torch.where(inside & near, slope - self.scale.log(), -torch.inf)
         return torch.where(near, y, 0.0), ladj.masked_fill(t.isnan(), torch.nan)
 
     def decode(self, y: Tensor) -> Tensor:
-        """Return the numbers of a table, of shape (*batch, features); whole where they were."""
+        """Return numbers in the units of the table, shape (*batch, features), integers rounded."""
         u = self.location + self.scale * y.double()
         low, high = self.low, self.high
         t = torch.where(low.isfinite(), low + u.exp(), u)
         t = torch.where(high.isfinite() & ~low.isfinite(), high - (-u).exp(), t)
         between = low + (high - low) * logsigmoid(u).exp()
         t = torch.where(low.isfinite() & high.isfinite(), between, t)
-        # Rounding may have come to a bound, or to infinity.
+        # Rounding may have reached a bound, or infinity.
         t = t.clamp(_above(low), _below(high))
         return torch.where(self.integer > 0, t.floor(), t)
 
 
 def _above(low: Tensor) -> Tensor:
-    """Return the next number, or the smallest that is finite."""
+    """Return the next larger number."""
     return torch.nextafter(low, torch.full_like(low, torch.inf))
 
 
 def _below(high: Tensor) -> Tensor:
+    """Return the next smaller number."""
     return torch.nextafter(high, torch.full_like(high, -torch.inf))

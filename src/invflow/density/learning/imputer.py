@@ -1,4 +1,4 @@
-"""What may stand where values are missing, given those that are there."""
+"""A proposal for missing values, given the observed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invflow import flows
 from invflow.density.learning.model import TableDensity
 from invflow.flows import Flow
 
-#: Fast to sample, flexible; its density at given points is the cached inverse.
+#: Fast to sample, and flexible; its density at given points takes the cached inverse.
 FLOW: Mapping[str, Any] = {
     "name": "iaf",
     "transforms": 2,
@@ -23,20 +23,20 @@ FLOW: Mapping[str, Any] = {
 
 
 class Imputer(nn.Module):
-    r"""A conditional flow over rows, given any part of them.
+    r"""A conditional flow over rows, given any of their values.
 
-    For a row y of which the part o is observed, it draws a whole vector $v \sim q(v | y_o, o, c)$:
-    at missing places a guess, at observed ones standard normal numbers of no use. The guess
-    completes the row, and with the density p of whole rows
+    For a row y with observed values o, it draws a whole vector $v \sim q(v | y_o, o, c)$: proposals
+    for missing values, and standard normal numbers, which are not used, for observed ones. The
+    proposals complete the row. With the density p of complete rows
 
     $$w = \frac{p(y_o, v_m | c)\, N(v_o; 0, 1)}{q(v | y_o, o, c)}, \qquad E_q[w] = p(y_o | c)$$
 
-    without bias, whatever q is: values of no use are part of both densities, so that one flow
-    serves every pattern of missing values.
+    without bias for any q. The unused values are in both densities, so that one flow serves every
+    pattern of missing values.
 
     Args:
-        model: the density of whole rows.
-        generator: random numbers for initial weights.
+        model: the density of complete rows.
+        generator: random numbers for the initial weights.
     """
 
     def __init__(self, model: TableDensity, *, generator: torch.Generator | None = None) -> None:
@@ -49,48 +49,47 @@ class Imputer(nn.Module):
     def complete(
         self, model: TableDensity, y: Tensor, context: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rows completed with a draw each, their log density and that of w, with gradients.
+        """Return rows completed by a draw, their log density and log w, with gradients.
 
         Args:
-            model: the density of whole rows.
-            y: as the flow sees it, shape (rows, features), NaN where missing.
+            model: the density of complete rows.
+            y: encoded rows, shape (rows, features), NaN where missing.
             context: shape (rows, context size).
-            noise: standard normal numbers to make a draw of, the shape of y.
+            noise: standard normal numbers for the draw, the shape of y.
         """
-        there = ~y.isnan()
+        observed = ~y.isnan()
         noise = noise.to(self.flow.like)
-        v, ladj = self.flow.transform(noise, self._given(y, there, context))
+        v, ladj = self.flow.transform(noise, self._given(y, observed, context))
         log_q = self.flow.base.log_prob(noise) - ladj
-        whole = torch.where(there, y.nan_to_num(0.0), v.double())
-        useless = torch.where(there, _log_normal(v), 0.0).sum(-1)
-        log_p = model(whole, context)
-        return whole, log_p, log_p + (useless - log_q).double()
+        complete = torch.where(observed, y.nan_to_num(0.0), v.double())
+        unused = torch.where(observed, _log_normal(v), 0.0).sum(-1)
+        log_p = model(complete, context)
+        return complete, log_p, log_p + (unused - log_q).double()
 
-    def log_prob(self, y: Tensor, there: Tensor, context: Tensor, noise: Tensor) -> Tensor:
-        """Return log q of whole rows of which a part is seen, shape (rows,): to be maximised.
+    def log_prob(self, y: Tensor, observed: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        """Return log q of complete rows given some of their values, shape (rows,).
 
         Args:
-            y: whole rows as the flow sees them, shape (rows, features).
-            there: what is seen of them, the shape of y.
+            y: encoded complete rows, shape (rows, features).
+            observed: the values that are given, the shape of y.
             context: shape (rows, context size).
-            noise: standard normal numbers to stand for what is seen, the shape of y.
+            noise: standard normal numbers in place of the given values, the shape of y.
         """
-        v = torch.where(there, noise, y).to(self.flow.like)
-        given = self._given(y, there, context)
+        v = torch.where(observed, noise, y).to(self.flow.like)
+        given = self._given(y, observed, context)
         return self.flow(given, validate_args=False).log_prob(v)
 
-    def _given(self, y: Tensor, there: Tensor, context: Tensor) -> Tensor:
-        seen = torch.where(there, y, 0.0)
-        return torch.cat([seen, there, context], -1).to(self.flow.like)
+    def _given(self, y: Tensor, observed: Tensor, context: Tensor) -> Tensor:
+        values = torch.where(observed, y, 0.0)
+        return torch.cat([values, observed, context], -1).to(self.flow.like)
 
 
 def hide(y: Tensor, generator: torch.Generator) -> Tensor:
-    """Return what of rows is to be seen: of each another share of places, at random, never all."""
-    share = torch.rand(len(y), 1, generator=generator, device=y.device)
+    """Return a random mask of the values to observe: a random fraction of each row, never all."""
+    fraction = torch.rand(len(y), 1, generator=generator, device=y.device)
     drawn = torch.rand(y.shape, generator=generator, device=y.device)
-    there = drawn < share
-    # The place of the largest number is always hidden.
-    return there & (drawn < drawn.amax(-1, keepdim=True))
+    # The value with the largest number is always hidden.
+    return (drawn < fraction) & (drawn < drawn.amax(-1, keepdim=True))
 
 
 def _log_normal(v: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training by maximum likelihood, stopped where rows set aside no longer gain."""
+"""Training by maximum likelihood, stopped when the validation rows no longer improve."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from invflow import _checks, training
 from invflow.density.learning.imputer import Imputer, hide
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Rows
-from invflow.training import compiling, metrics
+from invflow.training import metrics
 from invflow.training.batches import generator
 
 NAME = "density"
 Report = Callable[[int, str], None]
-#: Rows that are evaluated at once.
-CHUNK = 4096
+#: Validation rows evaluated at once.
+EVALUATED_AT_ONCE = 4096
 
 
 class Trained(nn.Module):
-    """A density, with an imputer where rows have gaps, whose call is the mean loss of rows.
+    """A density, with an imputer if values are missing. Calling it returns the mean loss of rows.
 
-    The loss of a whole row is minus its log density; of one with missing values, minus the bound
-    on its log density that a draw of the imputer gives. Beside it the imputer learns from rows, the
-    gaps filled, of which any part is hidden, to be of use for every pattern.
+    The loss of a complete row is minus its log density; of a row with missing values, minus the
+    bound on its log density from a draw of the imputer. In addition the imputer is trained on
+    completed rows with random values hidden, so that it can fill every pattern of missing values.
 
     Args:
         model: the density.
-        imputer: None where nothing is missing.
+        imputer: None if no values are missing.
     """
 
     def __init__(self, model: TableDensity, imputer: Imputer | None) -> None:
@@ -41,7 +41,7 @@ class Trained(nn.Module):
         self.imputer = imputer
 
     def forward(self, fetch: Callable[[], tuple[Tensor, Tensor]], noise: torch.Generator) -> Tensor:
-        # Not given as tensors: in mixed precision they would be rounded before they are encoded.
+        # A function, not tensors: mixed precision would round these before they are encoded.
         x, context = fetch()
         uniform = torch.rand(x.shape, generator=noise, dtype=x.dtype, device=x.device)
         if self.imputer is None:
@@ -55,7 +55,7 @@ class Trained(nn.Module):
     def bounds(
         self, x: Tensor, context: Tensor, uniform: Tensor, noise: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Return bounds on the log density of rows with gaps, and the rows with the gaps filled.
+        """Return bounds on the log density of rows with gaps, and the completed rows.
 
         Args:
             x: shape (rows, features), NaN where missing.
@@ -67,7 +67,7 @@ class Trained(nn.Module):
         normal = torch.randn(x.shape, generator=noise, dtype=x.dtype, device=x.device)
         imputer = cast(Imputer, self.imputer)
         filled, log_p, log_w = imputer.complete(self.model, y, context, normal)
-        # A whole row needs no bound.
+        # The log density of a complete row is known exactly.
         bounds = torch.where(y.isnan().any(-1), log_w, log_p)
         return bounds + ladj.nansum(-1), filled
 
@@ -75,25 +75,23 @@ class Trained(nn.Module):
 def settings(
     rows: int, seed: int, *, steps: int, batch_size: int, learning_rate: float, patience: int
 ) -> training.Settings:
-    """Return how to train, with an evaluation each epoch, and one in 50 to 500 steps.
+    """Return training settings, with an evaluation every epoch, but at least every 500 steps.
 
     Args:
-        rows: how many there are to learn.
-        seed: of batches and noise.
-        steps: number of updates, at most.
+        rows: number of training rows.
+        seed: random seed of batches and noise.
+        steps: largest number of updates.
         batch_size: rows per update.
-        learning_rate: Adam's at the start; it falls to zero along a cosine.
+        learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
         patience: as for `training.Settings`.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: an argument out of range.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range.
     """
     steps = _checks.positive_integer("steps", steps)
     batch_size = _checks.positive_integer("batch_size", batch_size)
-    learning_rate = _checks.number("learning_rate", learning_rate)
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
+    learning_rate = _checks.positive("learning_rate", learning_rate)
     epoch = math.ceil(rows / min(batch_size, rows))
     return training.Settings(
         steps=steps,
@@ -102,8 +100,8 @@ def settings(
         learning_rate=learning_rate,
         schedule="cosine",
         weight_decay=0.0,
-        average=0.0,
-        clip=10.0,
+        averaging_decay=0.0,
+        max_gradient_norm=10.0,
         seed=seed,
         evaluate_every=min(steps, max(50, min(epoch, 500))),
         patience=patience,
@@ -119,29 +117,29 @@ def fit(
     fabric: Any,
     directory: Path | None = None,
     report: Report = lambda step, line: None,
-    compile: str = "auto",
+    compile: bool = False,
 ) -> list[tuple[int, float]]:
-    """Train in place, and leave what did best on the rows set aside.
+    """Train in place, and keep the weights that are best on the validation rows.
 
     Args:
         model: the density.
-        imputer: None where nothing is missing.
-        train: rows to learn.
-        validation: rows that decide when to stop and what to keep.
-        settings: how to train.
-        fabric: where to train.
+        imputer: None if no values are missing.
+        train: training rows.
+        validation: rows that decide when to stop and which weights to keep.
+        settings: of the training.
+        fabric: the devices to train on.
         directory: as for `training.fit`.
-        report: told of every step.
-        compile: whether to compile the density, as for `worth`.
+        report: called after every step.
+        compile: whether to compile the density while it is trained.
 
     Returns:
-        Mean log densities of the validation rows: step, and nats per row; where there is a
-        directory, those of earlier processes too.
+        Pairs of a step and the mean log density of the validation rows in nats. With a directory,
+        they include those of earlier processes.
 
     Raises:
-        ValueError: a damaged checkpoint, or one of another run, or batches that the devices cannot
-            share evenly, or an unknown `compile`.
-        FloatingPointError: the training diverges.
+        ValueError: if a checkpoint is damaged or belongs to another run, or the devices cannot
+            share batches evenly.
+        FloatingPointError: if the training diverges.
     """
     curve: list[tuple[int, float]] = []
     now = 0
@@ -162,8 +160,6 @@ def fit(
         return {"loss": -bound, "bound": bound}
 
     whole = Trained(model, imputer)
-    numbers = min(settings.batch_size, len(train)) * model.flow.features
-    repaid = compiling.worth(compile, _kind(model), fabric.device.type, numbers, settings.steps)
     training.fit(
         fabric,
         {NAME: whole},
@@ -173,17 +169,9 @@ def fit(
         settings,
         directory,
         report,
-        parts=[model] if repaid else [],
+        parts=[model] if compile else [],
     )
     return curve if directory is None else _recorded(directory)
-
-
-def _kind(model: TableDensity) -> str:
-    """Return what compiling repays by: the flow's name, conditioner and univariate map."""
-    flow = model.flow
-    parts = [flow.config[key] for key in ("conditioner", "univariate") if key in flow.config]
-    names = [part if isinstance(part, str) else str(part["name"]) for part in parts]
-    return ", ".join([str(flow.name), *names])
 
 
 def _recorded(directory: Path) -> list[tuple[int, float]]:
@@ -193,12 +181,12 @@ def _recorded(directory: Path) -> list[tuple[int, float]]:
 
 
 def mean_bound(trained: Trained, rows: Rows, seed: int) -> float:
-    """Return the mean over rows of the bounds that training maximises, with fixed noise."""
+    """Return the mean bound on the log density of rows, which training maximises."""
     model = trained.model
     device = model.shifts.device
     noise = generator(device, seed)
     total, count = 0.0, 0
-    for x, context in rows.parts(CHUNK):
+    for x, context in rows.parts(EVALUATED_AT_ONCE):
         x, context = x.to(device), context.to(device)
         uniform = model.shifts[torch.arange(len(x), device=device) % len(model.shifts)]
         if trained.imputer is None:

@@ -21,20 +21,20 @@ class TableDensity(nn.Module):
 
     $$p(x | c) = \int_{[0, 1)^d} q(y(x + r) | c) \left|\frac{dy}{dx}\right| dr$$
 
-    where y is the encoding of the columns, q a flow, and the integral is over the d columns of
-    whole numbers, of which p is a probability. Training maximises a lower bound on its logarithm,
-    $E_r \log(q\, |dy/dx|)$; `log_prob` takes the integral by quadrature, the mean over `SHIFTS`
-    fixed, evenly spread r, which may err to either side. Without whole numbers both are exact.
+    where y is the encoding of the columns, q a flow, and the integral is over the d integer
+    columns, for which p is a probability. Training maximises a lower bound on its logarithm,
+    $E_r \log(q\, |dy/dx|)$. `log_prob` approximates the integral by the mean over `SHIFTS` fixed,
+    evenly spread r, with an error of either sign. Without integers both are exact.
 
     Args:
         columns: of the table.
         flow: a mapping with the "name" and arguments of a flow, other than `features` and
-            `context`, which the columns decide.
-        generator: random numbers for initial weights.
+            `context`, which follow from the columns.
+        generator: random numbers for the initial weights.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: an unknown flow, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the flow is unknown, or an argument is out of range.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TableDensity(nn.Module):
         """Return the log density of dequantised rows, shape (rows,).
 
         Args:
-            x: shape (rows, features), float64, nothing missing.
+            x: shape (rows, features), float64, without missing values.
             context: shape (rows, context size).
             noise: in [0, 1), the shape of x.
         """
@@ -71,22 +71,22 @@ class TableDensity(nn.Module):
         """Return the log density of rows in nats, shape (rows,).
 
         Args:
-            x: shape (rows, features), float64, nothing missing.
+            x: shape (rows, features), float64, without missing values.
             context: shape (rows, context size).
         """
         parts = [self.bound(x, context, shift.expand_as(x)) for shift in self.shifts]
         return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
     def forward(self, y: Tensor, context: Tensor) -> Tensor:
-        """Return the log density of what the flow sees, shape (rows,), in float64.
+        """Return the log density of encoded rows, shape (rows,), in float64.
 
-        Of a module, the call is what gets compiled.
+        This is the part that is compiled.
         """
         like = self.flow.like
         return self.flow(self.given(context), validate_args=False).log_prob(y.to(like)).double()
 
     def sample_encoded(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return a draw for each row of the context, as the flow sees it."""
+        """Return an encoded draw for each row of the context."""
         shape = () if self.flow.context else (len(context),)
         return self.flow(self.given(context)).sample(shape, generator=generator)
 
@@ -95,11 +95,11 @@ class TableDensity(nn.Module):
         return self.encoding.decode(self.sample_encoded(context, generator))
 
     def given(self, context: Tensor) -> Tensor | None:
-        """Return the context as the flow takes it."""
+        """Return the context in the form that the flow takes."""
         return context.to(self.flow.like) if self.flow.context else None
 
 
 def _sized() -> list[str]:
-    """Return the names of flows over a number of features; others are made of flows."""
+    """Return the names of flows that take `features`; others are made of flows."""
     kinds = Flow.kinds().items()
     return [name for name, kind in kinds if "features" in inspect.signature(kind).parameters]

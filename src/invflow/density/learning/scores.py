@@ -1,4 +1,4 @@
-"""Log densities of a table's rows, whole or with gaps."""
+"""Log densities of rows, complete or with gaps."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from invflow.density.learning.model import TableDensity
 from invflow.density.table import Rows
 from invflow.density.table.samples import Floats
 
-#: Rows that are scored at once.
-CHUNK = 8192
+#: Rows scored at once.
+SCORED_AT_ONCE = 8192
 
 
 @torch.no_grad()
@@ -21,11 +21,11 @@ def log_density(model: TableDensity, imputer: Imputer | None, rows: Rows) -> Flo
 
     Args:
         model: the density.
-        imputer: of that density; None where nothing is missing.
+        imputer: of that density; None if no values are missing.
         rows: of the table.
     """
     scores: list[Tensor] = []
-    for x, context in rows.parts(CHUNK):
+    for x, context in rows.parts(SCORED_AT_ONCE):
         score = x.new_empty(len(x))
         gaps = x.isnan().any(-1)
         score[~gaps] = model.log_prob(x[~gaps], context[~gaps])

@@ -1,4 +1,4 @@
-"""Tables: read, looked at, and turned into numbers for a flow and back."""
+"""Tables: reading, inspecting, and converting them to the numbers of a flow and back."""
 
 from importlib import import_module
 

@@ -12,23 +12,25 @@ from invflow.density.table.columns import Column, Columns
 from invflow.density.table.labels import Label, axis
 from invflow.density.table.samples import Floats
 
-#: A context of more standard deviations from the mean is refused.
-FAR = 1e6
+#: A context more standard deviations from the mean than this is an error.
+MOST_DEVIATIONS = 1e6
+REMEDY = "name it in conditional_on, or leave it out"
 
 
 def numbers(series: Any, name: Label, first: int = 0) -> Floats:
-    """Return the numbers of a column, NaN where they are missing.
+    """Return the numbers of a column, NaN where missing.
 
     Args:
-        series: of the column.
+        series: the values.
         name: of the column.
-        first: number of its first row in the table, for errors.
+        first: number of the first row in the table, for errors.
 
     Raises:
-        ValueError: it holds something else, or an infinite number.
+        ValueError: if a value is not a number, or is infinite.
     """
     dtype = series.dtype
     if pd.api.types.is_complex_dtype(dtype):
+        # scikit-learn's checks of estimators look for these words.
         raise ValueError(f"column {name!r} is complex. Complex data not supported")
     if not (pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "b"):
         series = _parsed(series, name)
@@ -36,35 +38,34 @@ def numbers(series: Any, name: Label, first: int = 0) -> Floats:
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         raise ValueError(
-            f"column {name!r} holds {values[infinite[0]]} in row "
-            f"{first + infinite[0]}: "
-            "infinity has no density"
+            f"column {name!r} has {values[infinite[0]]} in row {first + infinite[0]}; "
+            "values must be finite"
         )
     return values
 
 
 def _parsed(series: Any, name: Label) -> Any:
-    """Return numbers that are kept as objects."""
-    advice = "name it in conditional_on, or leave it out"
+    """Return the numbers of a column of objects."""
     if isinstance(series.dtype, pd.CategoricalDtype):
-        numeric = pd.api.types.is_numeric_dtype(series.dtype.categories.dtype)
-        numbers = f", or turn it into numbers with astype({str(series.dtype.categories.dtype)!r})"
-        raise ValueError(
-            f"column {name!r} has the dtype category: {advice}{numbers if numeric else ''}"
-        )
+        dtype = series.dtype.categories.dtype
+        convert = f", or convert it to {dtype}" if pd.api.types.is_numeric_dtype(dtype) else ""
+        raise ValueError(f"column {name!r} has the dtype category: {REMEDY}{convert}")
     if series.dtype != object:
-        first = next(iter(_text(series.dropna())), None)
-        raise ValueError(f"column {name!r} holds no numbers but values like {first!r}: {advice}")
+        raise _not_numbers(name, next(iter(_text(series.dropna())), None))
     for value in series:
         if not (pd.isna(value) or isinstance(value, int | float | np.number)):
-            raise ValueError(
-                f"column {name!r} holds no numbers but values like {value!r}: {advice}"
-            )
+            raise _not_numbers(name, value)
     return pd.to_numeric(series)
 
 
+def _not_numbers(name: Label, value: Any) -> ValueError:
+    return ValueError(
+        f"column {name!r} has values that are not numbers, such as {value!r}: {REMEDY}"
+    )
+
+
 def _text(series: Any) -> Any:
-    """Return what is no number of strings: for its sake the others were not read as numbers."""
+    """Return the strings that are not numbers: the reason why the column was read as text."""
     if not pd.api.types.is_string_dtype(series.dtype):
         return series
     parsed: Any = pd.to_numeric(series, errors="coerce")
@@ -73,7 +74,7 @@ def _text(series: Any) -> Any:
 
 
 def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
-    """Return the columns of the density, shape (rows, features), NaN where values are missing.
+    """Return the columns of the density, shape (rows, features), NaN where missing.
 
     Args:
         frame: rows of the table.
@@ -81,28 +82,28 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
         first: number of the first row in the table, for errors.
 
     Raises:
-        ValueError: a column that is missing, or whose values do not suit it.
+        ValueError: if a column is missing, or its values are not of the kind seen in training.
     """
     return _stacked(
-        [_suited(frame, column, columns.missing, first) for column in columns.features], len(frame)
+        [_feature(frame, column, columns.missing, first) for column in columns.features],
+        len(frame),
     )
 
 
-def _suited(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
+def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
     values = numbers(_series(frame, column.name), column.name, first)
     gaps = np.flatnonzero(np.isnan(values))
     if len(gaps) and not missing:
         raise ValueError(
-            f"column {column.name!r} has a missing value (NaN) in row {first + gaps[0]}; a density "
-            "learned with missing='marginalise' integrates over it"
+            f"column {column.name!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
+            "in, or train a density with missing set to marginalise"
         )
     if column.kind == "integer":
         other = np.flatnonzero(values % 1 > 0)
         if len(other):
             raise ValueError(
-                f"column {column.name!r} held whole numbers in training, "
-                f"got {values[other[0]]} in row {first + other[0]}; "
-                "where it is continuous, say so in kinds"
+                f"column {column.name!r} has {values[other[0]]} in row {first + other[0]} but was "
+                "integer in training; declare it continuous in kinds and train again"
             )
     return values
 
@@ -116,28 +117,27 @@ def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
         first: number of the first row in the table, for errors.
 
     Raises:
-        ValueError: a column or a value that is missing, or a category that training has not seen.
+        ValueError: if a column or a value is missing, or a category was not seen in training.
     """
-    return _stacked([_given(frame, column, first) for column in columns.context], len(frame))
+    return _stacked([_context(frame, column, first) for column in columns.context], len(frame))
 
 
-def _given(frame: pd.DataFrame, column: Column, first: int) -> Floats:
+def _context(frame: pd.DataFrame, column: Column, first: int) -> Floats:
     series = _series(frame, column.name)
     lacking = np.flatnonzero(series.isna().to_numpy())
     if len(lacking):
         raise ValueError(
-            f"column {column.name!r}, which the density is conditional on, has no value in row "
-            f"{first + lacking[0]}"
+            f"column {column.name!r}, which the density is conditional on, has a missing value in "
+            f"row {first + lacking[0]}"
         )
     if column.kind != "categorical":
         values = numbers(series, column.name, first)
         deviations = (values - column.location) / column.scale
-        far = np.flatnonzero(np.abs(deviations) > FAR)
+        far = np.flatnonzero(np.abs(deviations) > MOST_DEVIATIONS)
         if len(far):
             raise ValueError(
-                f"column {column.name!r}, which the density is conditional on, holds "
-                f"{values[far[0]]:g} in row {first + far[0]}, nothing like which was there in "
-                "training"
+                f"column {column.name!r}, which the density is conditional on, has "
+                f"{values[far[0]]:g} in row {first + far[0]}, far outside the values in training"
             )
         return deviations[:, None]
     values = categories(series)
@@ -145,14 +145,13 @@ def _given(frame: pd.DataFrame, column: Column, first: int) -> Floats:
     for value in values:
         if value not in known:
             raise ValueError(
-                f"column {column.name!r} holds the category {value!r}, which was not there in "
-                "training"
+                f"column {column.name!r} has the category {value!r}, which was not seen in training"
             )
     return np.eye(len(known))[[known[value] for value in values]]
 
 
 def categories(series: Any) -> list[Any]:
-    """Return values as JSON can hold them: booleans, whole numbers, numbers, strings."""
+    """Return values of types that JSON has: booleans, integers, floats, strings."""
     return [
         value.item()
         if isinstance(value, np.generic)
@@ -166,14 +165,14 @@ def categories(series: Any) -> list[Any]:
 def frame(
     values: Floats, given: pd.DataFrame, columns: Columns, levels: Sequence[Label] = (None,)
 ) -> pd.DataFrame:
-    """Return numbers as a table with the columns and types of the one that was learned.
+    """Return numbers as a table with the columns and types of the training table.
 
     Args:
-        values: of the features, shape (rows, features); whole where a column is.
-        given: a row for each, with the columns that the density is conditional on; its index is
-            that of the table.
+        values: of the features, shape (rows, features); whole numbers in integer columns.
+        given: one row for each, with the columns that the density is conditional on; the result
+            has its index.
         columns: of the table.
-        levels: names of the levels of their labels.
+        levels: names of the levels of the columns' labels.
     """
     found: dict[Label, Any] = {
         column.name: _typed(values[:, i], column) for i, column in enumerate(columns.features)
@@ -193,7 +192,7 @@ def _typed(values: Floats, column: Column) -> Any:
     if pd.api.types.is_integer_dtype(dtype):
         limits = np.iinfo(_plain(dtype))
         most = float(limits.max)
-        # Of 64 bits, the largest number is no float, and the next float is too large.
+        # The largest number of 64 bits is not a float, and the next float is too large.
         most = most if int(most) == limits.max else np.nextafter(most, 0)
         values = np.clip(values, limits.min, most)
         return _array(values.astype(_plain(dtype)), dtype) if np.isfinite(values).all() else values
@@ -201,7 +200,7 @@ def _typed(values: Floats, column: Column) -> Any:
 
 
 def _rounded(values: Floats, column: Column, dtype: Any) -> Any:
-    """Return numbers of a type with fewer digits, still between the bounds of the column."""
+    """Return numbers rounded to a column's dtype, still between its bounds."""
     kept = _plain(dtype).type
     typed = values.astype(kept)
     if column.low is not None:
@@ -212,7 +211,7 @@ def _rounded(values: Floats, column: Column, dtype: Any) -> Any:
 
 
 def _plain(dtype: Any) -> Any:
-    """Return NumPy's type of the numbers in a column of nullable, sparse, Arrow's or NumPy's."""
+    """Return the NumPy dtype of the numbers in a nullable, sparse, Arrow or NumPy column."""
     inside = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
     return np.dtype(inside).newbyteorder("=")
 
@@ -222,9 +221,9 @@ def _array(values: Any, dtype: Any) -> Any:
 
 
 def _returned(series: Any, column: Column) -> Any:
-    """Return what a user has given in the type of its column, where that can hold it."""
+    """Return given values in the dtype of their column, if it can represent them."""
     if column.dtype == "category":
-        # Those of the table, not of the draws.
+        # The categories of the table, not those of the draws.
         known = list(column.categories)
         return pd.Categorical(series, known) if set(series) <= set(known) else series.array
     try:
@@ -236,7 +235,7 @@ def _returned(series: Any, column: Column) -> Any:
 
 def _series(frame: pd.DataFrame, name: Label) -> Any:
     if name not in frame.columns:
-        raise ValueError(f"the table lacks the column {name!r}")
+        raise ValueError(f"the table does not have the column {name!r}")
     return frame[name]
 
 

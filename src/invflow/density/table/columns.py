@@ -1,4 +1,4 @@
-"""What the columns of a table hold, and what is known of them."""
+"""The columns of a table: kind, dtype, bounds and scale of each."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 from invflow import _checks
 from invflow.density.table.labels import Label, are_names, decode, encode, unique
 
-#: A whole number, a real one, or one of a few values.
+#: Real numbers, whole numbers, or one of a few values.
 KINDS = ("continuous", "integer", "categorical")
+#: The most column names in an error.
+SHOWN_NAMES = 20
 
 
 class Kind(NamedTuple):
-    """What a user says of a column.
+    """The declared kind of a column.
 
     Attributes:
         name: one of `KINDS`.
-        low: lower bound, None for none: of real numbers, which lie above it, or of whole ones, the
-            smallest.
-        high: upper bound, None for none.
+        low: lower bound, None for none; excluded for continuous columns, included for integers.
+        high: upper bound, like `low`.
     """
 
     name: str
@@ -35,17 +36,16 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: its label, of any type.
+        name: label of any type.
         kind: one of `KINDS`.
-        dtype: as pandas names it, what values are given back as.
-        low: lower bound, None for none: of real numbers, which lie above it, or of whole ones, the
-            smallest.
-        high: upper bound, None for none.
-        location: mean of the numbers that a flow is to see before they are standardised.
+        dtype: pandas dtype, in which values are returned.
+        low: lower bound, None for none; excluded for continuous columns, included for integers.
+        high: upper bound, like `low`.
+        location: mean of the encoded numbers, by which the flow's input is standardised.
         scale: their standard deviation.
         categories: the values of a categorical column.
-        smallest: of all values seen.
-        largest: of all values seen.
+        smallest: the smallest value seen.
+        largest: the largest value seen.
     """
 
     name: Label
@@ -61,20 +61,20 @@ class Column:
 
     @property
     def width(self) -> int:
-        """How many numbers stand for a value in a context."""
+        """Number of context entries that encode a value."""
         return len(self.categories) if self.kind == "categorical" else 1
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table: those whose density is learned, and those that it depends on.
+    """The columns of a table: those whose density is learned, and those it is conditional on.
 
     Attributes:
         names: labels of all columns, in the order of the table.
         features: the columns of the density.
         context: the columns that it is conditional on.
-        rows: how many rows were seen.
-        missing: whether values may be missing in the features.
+        rows: number of rows seen.
+        missing: whether features may have missing values.
     """
 
     names: tuple[Label, ...]
@@ -85,19 +85,19 @@ class Columns:
 
     @property
     def context_size(self) -> int:
-        """How many numbers the context has."""
+        """Size of the context."""
         return sum(column.width for column in self.context)
 
     @property
     def has_integers(self) -> bool:
-        """Whether there are whole numbers among the features."""
+        """Whether a feature is integer."""
         return any(column.kind == "integer" for column in self.features)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON can hold it.
+        """Return the columns as a mapping for JSON.
 
         Raises:
-            ValueError: the label of a column is of a type that JSON cannot hold.
+            ValueError: if a label has a type that cannot be saved.
         """
         return {
             "names": [encode(name) for name in self.names],
@@ -109,10 +109,10 @@ class Columns:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Columns:
-        """Return the columns that `to_dict` has turned into a mapping.
+        """Return the columns in a mapping from `to_dict`.
 
         Raises:
-            ValueError: a mapping of another kind, or columns that cannot be.
+            ValueError: if the mapping does not describe columns.
         """
         try:
             names = unique(decode(name) for name in content["names"])
@@ -121,7 +121,7 @@ class Columns:
             )
             parts = [column.name for column in (*features, *context)]
             if not features or len(parts) != len(names) or set(parts) != set(names):
-                raise ValueError("names are not those of features and context")
+                raise ValueError("the names differ from those of the features and the context")
             return cls(
                 names,
                 features,
@@ -130,14 +130,14 @@ class Columns:
                 _checks.boolean("missing", content["missing"]),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"columns of a table expected, {error}") from error
+            raise ValueError(f"not the columns of a table: {error}") from error
 
 
 def _column(content: Mapping[str, Any]) -> Column:
-    """Return a column that was kept in JSON.
+    """Return a column from JSON.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is not one.
+        TypeError, ValueError, OverflowError: if it is not one.
     """
     fields: dict[str, Any] = {**content, "name": decode(content["name"])}
     fields["categories"] = tuple(content["categories"])
@@ -152,7 +152,7 @@ def _column(content: Mapping[str, Any]) -> Column:
     least = -math.inf if column.low is None else column.low
     if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
         raise ValueError(
-            f"column {column.name!r} must have a positive scale, and a low bound below the high one"
+            f"column {column.name!r} must have a positive scale, and bounds in ascending order"
         )
     categorical = column.kind == "categorical"
     scalars = all(isinstance(value, bool | int | float | str) for value in column.categories)
@@ -168,14 +168,14 @@ def _finite(name: str, value: Any) -> None:
 
 
 def check_kinds(kinds: Mapping[Any, Any], names: Sequence[Label]) -> dict[Label, Kind]:
-    """Return what a user has said of the columns, by label.
+    """Return the declared kinds of columns, by label.
 
-    A kind is one of `KINDS`; (low, high), the open interval in which real numbers lie; or a kind
-    and both bounds, as in ("integer", 0, None) for whole numbers from 0 on.
+    A kind is one of `KINDS`; (low, high), the open interval of a continuous column; or a kind with
+    both bounds, such as ("integer", 0, None) for counts.
 
     Raises:
-        TypeError: no mapping.
-        ValueError: an unknown column or kind, or bounds that are none.
+        TypeError: if `kinds` is not a mapping.
+        ValueError: if a column or kind is unknown, or bounds are invalid.
 
     Example:
         >>> found = check_kinds({"age": "integer", "rate": (0, 1)}, ["age", "rate", "sex"])
@@ -188,25 +188,25 @@ def check_kinds(kinds: Mapping[Any, Any], names: Sequence[Label]) -> dict[Label,
     for key, kind in kinds.items():
         name = column_label("kinds", key, names)
         if name in checked:
-            raise ValueError(f"kinds names the column {name!r} twice")
+            raise ValueError(f"kinds declares the column {name!r} twice")
         named = isinstance(kind, str) and kind in KINDS
         checked[name] = Kind(kind) if named else _bounded(name, kind)
     return checked
 
 
 def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
-    """Return the label of a column: `key` itself, whatever its type.
+    """Return the label of a column: `key` itself, of any type.
 
-    Where all labels are strings, as those of arrays are (x0, x1, ...), no number is one, and a
-    number is the place of a column.
+    If all labels are strings, like those of arrays (x0, x1, ...), an integer is the position of a
+    column.
 
     Args:
-        argument: where the key was given, for errors.
-        key: what a user calls the column.
+        argument: the argument with the key, for errors.
+        key: a label or position.
         names: the labels of the table.
 
     Raises:
-        ValueError: there is no such column.
+        ValueError: if the column does not exist.
 
     Example:
         >>> column_label("kinds", 1, ("a", "b")), column_label("kinds", 1, (1, 2, 3))
@@ -216,8 +216,11 @@ def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
         return names[names.index(key)]
     place = isinstance(key, Integral) and not isinstance(key, bool) and are_names(names)
     if not place or not 0 <= int(key) < len(names):
+        shown = ", ".join(map(repr, names[:SHOWN_NAMES]))
+        more = ", ..." if len(names) > SHOWN_NAMES else ""
         raise ValueError(
-            f"{argument} names the column {key!r}; the table has {', '.join(map(repr, names))}"
+            f"{argument} names the column {key!r}, which the table does not have; its columns are "
+            f"{shown}{more}"
         )
     return names[int(key)]
 
@@ -231,16 +234,16 @@ def is_label(key: Any, names: Sequence[Label]) -> bool:
 
 
 def numbered_names(columns: int) -> list[str]:
-    """Return the names of columns that have none: x0, x1, ..."""
+    """Return names for columns without names: x0, x1, ..."""
     return [f"x{i}" for i in range(columns)]
 
 
 def column_names(names: Sequence[Label] | None, columns: int) -> list[Label]:
-    """Return the columns' labels; x0, x1, ... where none are given.
+    """Return the labels of columns; x0, x1, ... by default.
 
     Raises:
-        TypeError: they are not a sequence of labels.
-        ValueError: there are too many or too few, or a label stands twice.
+        TypeError: if `names` is not a sequence of labels.
+        ValueError: if there are too many or too few, or a label occurs twice.
     """
     if names is None:
         return list(numbered_names(columns))
@@ -263,16 +266,18 @@ def _bounded(name: Label, kind: Any) -> Kind:
             raise ValueError
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"kinds: the kind of {name!r} must be one of {', '.join(map(repr, KINDS))}, bounds "
-            f"(low, high), or ('integer', low, high), got {kind!r}"
+            f"kinds must declare {name!r} as {', '.join(KINDS)}, or by its lower and upper bound, "
+            f"got {kind!r}"
         ) from error
     low, high = (None if low == -math.inf else low), (None if high == math.inf else high)
     least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
     if not least < most:
-        raise ValueError(f"kinds: the bounds of {name!r} must be in order, got {kind!r}")
+        raise ValueError(f"kinds: the bounds of {name!r} must be in ascending order, got {kind!r}")
     whole = all(bound is None or bound.is_integer() for bound in (low, high))
     if what == "categorical" and (low, high) != (None, None):
-        raise ValueError(f"kinds: a categorical column has no bounds, got {kind!r} for {name!r}")
+        raise ValueError(f"kinds: the categorical column {name!r} cannot have bounds, got {kind!r}")
     if what == "integer" and not whole:
-        raise ValueError(f"kinds: the bounds of integers must be such, got {kind!r} for {name!r}")
+        raise ValueError(
+            f"kinds: the bounds of the integer column {name!r} must be whole numbers, got {kind!r}"
+        )
     return Kind(what, low, high)

@@ -1,4 +1,4 @@
-"""Labels of a table's columns: whatever can be hashed, as pandas has them, and in JSON."""
+"""Labels of a table's columns: any hashable value, as in pandas, and their form in JSON."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Label = Hashable
 
 
 def unique(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Return the labels of columns, NumPy's numbers and strings as Python's own.
+    """Return the labels of columns, with NumPy scalars converted to Python's.
 
     Raises:
-        ValueError: there are none, or one is missing or comes twice.
+        ValueError: if there are none, or one is missing or occurs twice.
 
     Example:
         >>> unique([np.int64(1), "1", ("a", 2020)])
@@ -36,7 +36,7 @@ def unique(labels: Iterable[Label]) -> tuple[Label, ...]:
 
 
 def are_names(labels: Iterable[Label]) -> bool:
-    """Whether all labels are strings, so that a number can only be a place."""
+    """Whether all labels are strings, so that an integer can only be a position."""
     return all(isinstance(label, str) for label in labels)
 
 
@@ -45,9 +45,9 @@ def axis(labels: Sequence[Label], levels: Sequence[Label] | None = None) -> Any:
 
     Args:
         labels: of the columns.
-        levels: names of the levels of the labels, of which tuples may have several, as the table of
-            a user has them. None for an index in which a label is found, and nothing else: the
-            indices of dates, intervals and tuples find what is like a label too.
+        levels: names of the levels of the labels, as in the user's table; labels that are tuples
+            may have several. None for an index that finds exact labels only: the indices of dates,
+            intervals and tuples also match values similar to a label.
     """
     if levels is None:
         kind: Any = None if are_names(labels) else object
@@ -58,10 +58,10 @@ def axis(labels: Sequence[Label], levels: Sequence[Label] | None = None) -> Any:
 
 
 def encode(label: Label) -> Any:
-    """Return a label as JSON can hold it.
+    """Return a label for JSON.
 
     Raises:
-        ValueError: JSON cannot hold it.
+        ValueError: if it cannot be saved.
 
     Example:
         >>> encode(("a", 1)), encode(2.0)
@@ -81,16 +81,16 @@ def encode(label: Label) -> Any:
             return {"date": day.isoformat()}
         case other:
             raise ValueError(
-                f"the column {other!r} cannot be saved, as its label is a "
+                f"the column {other!r} cannot be saved, because its label is a "
                 f"{type(other).__name__}: rename it"
             )
 
 
 def decode(content: Any) -> Label:
-    """Return the label that `encode` has turned into JSON.
+    """Return a label from the form that `encode` gives it.
 
     Raises:
-        TypeError, ValueError: it is not one.
+        TypeError, ValueError: if it is not a label.
     """
     match content:
         case str() | bool() | int() | float():
@@ -104,21 +104,21 @@ def decode(content: Any) -> Label:
         case {"date": str(text)}:
             return date.fromisoformat(text)
         case _:
-            raise ValueError(f"the label of a column expected, got {content!r}")
+            raise ValueError(f"not the label of a column: {content!r}")
 
 
 def by_label(items: Any) -> dict[Label, Any]:
-    """Return a mapping from labels, kept in JSON as pairs, or by strings alone as an object.
+    """Return a mapping with labels as keys from JSON: a list of pairs, or an object.
 
     Raises:
-        TypeError, ValueError: it is neither.
+        TypeError, ValueError: if it is neither.
     """
     pairs = items.items() if isinstance(items, Mapping) else items
     return {decode(key): value for key, value in cast(Iterable[tuple[Any, Any]], pairs)}
 
 
 def _own(label: Label) -> Label:
-    """Return a number or string of NumPy as Python's own; times stay, which have more digits."""
+    """Return NumPy numbers and strings as Python's; times stay, as they have more digits."""
     if isinstance(label, tuple):
         return tuple(map(_own, cast(tuple[Label, ...], label)))
     plain = isinstance(label, np.generic) and label.dtype.kind in "biufU"

@@ -1,4 +1,4 @@
-"""Means and covariances of rows that come in parts."""
+"""Means, covariances and correlations, accumulated over blocks of rows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from invflow.density.table.samples import Floats
 
 
 class Moments:
-    """Mean and covariance of the rows seen so far; rows with missing values are left out.
+    """Mean and covariance of the rows added; rows with missing values are left out.
 
-    Parts are put together as by Chan, Golub and LeVeque (1983), which keeps the digits of columns
-    far from zero.
+    Blocks are combined by the method of Chan, Golub and LeVeque (1983), which keeps the precision
+    of columns far from zero.
 
     Args:
-        size: of a row.
+        size: number of columns.
 
     Example:
         >>> moments = Moments(1)
@@ -31,7 +31,7 @@ class Moments:
         self._scatter = np.zeros((size, size))
 
     def add(self, rows: Floats) -> None:
-        """Take in rows, shape (rows, size)."""
+        """Add rows, shape (rows, size)."""
         rows = rows[~np.isnan(rows).any(1)]
         if not len(rows):
             return
@@ -51,7 +51,7 @@ class Moments:
 
 
 class Correlations:
-    """Correlations of columns, each pair over the rows that have both, of rows that come in parts.
+    """Correlations of columns, each pair over the rows that have both values.
 
     Args:
         size: number of columns.
@@ -72,7 +72,7 @@ class Correlations:
         self._scale = np.ones(size)
 
     def add(self, rows: Floats) -> None:
-        """Take in rows, shape (rows, columns), NaN where missing."""
+        """Add rows, shape (rows, columns), NaN where missing."""
         there = ~np.isnan(rows)
         self._place(rows, there)
         centred = np.where(there, (rows - self._location) / self._scale, 0.0)
@@ -90,7 +90,7 @@ class Correlations:
 
     @property
     def correlation(self) -> Floats:
-        """The correlations; zero of columns that do not vary over the rows that have both."""
+        """The correlations; zero for columns that do not vary over the rows that have both."""
         counts = np.maximum(self.counts, 1)
         means = self._sums / counts
         variances = self._squares / counts - np.square(means)
@@ -101,7 +101,7 @@ class Correlations:
         return correlation
 
     def _place(self, rows: Floats, there: NDArray[np.bool_]) -> None:
-        """Choose about where each column is, from its first rows, so that no digits are lost."""
+        """Choose an approximate location and scale from the first rows, to keep precision."""
         for i in np.flatnonzero(np.isnan(self._location) & there.any(0)).tolist():
             values = rows[there[:, i], i]
             self._location[i] = values.mean()

@@ -1,4 +1,4 @@
-"""Rows of a table as tensors, by number; of a large file only those in use are in memory."""
+"""Rows of a table as tensors, by number; only the blocks in use are in memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from invflow.density.table.columns import Columns
 from invflow.density.table.source import Source
 from invflow.training.batches import TOGETHER
 
-#: A batch may begin in blocks that are mixed with each other, and end in the next such.
-KEPT = 2 * TOGETHER
+#: Number of blocks in memory: a batch may begin in one group of mixed blocks and end in the next.
+KEPT_BLOCKS = 2 * TOGETHER
 
 
 class Rows:
     """Features and contexts of the rows of a source.
 
     Args:
-        source: where they are.
+        source: the table.
         columns: of the table.
     """
 
@@ -54,13 +54,13 @@ class Rows:
         return features, context
 
     def parts(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give all rows in order, at most so many at once."""
+        """Yield all rows in order, at most `size` at a time."""
         for number in range(len(self.blocks)):
             features, context = self.block(number)
             yield from zip(features.split(size), context.split(size), strict=True)
 
     def frame(self, number: int) -> Any:
-        """Return a block of the table itself."""
+        """Return a block of the table."""
         return self._source.block(number)
 
     def block(self, number: int) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class Rows:
                 torch.from_numpy(arrays.features(frame, self.columns, first)),
                 torch.from_numpy(arrays.context(frame, self.columns, first)),
             )
-            if len(self._kept) > KEPT:
+            if len(self._kept) > KEPT_BLOCKS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)
         return self._kept[number]

@@ -1,4 +1,4 @@
-"""Samples given as arrays: checked, as a table's rows and columns of numbers."""
+"""Samples given as arrays, checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def real_numbers(name: str, value: Any) -> Floats:
     """Return `value` as an array of real numbers.
 
     Raises:
-        TypeError: it holds something else.
+        TypeError: if it is not an array of real numbers.
     """
     try:
         array = np.asarray(value)
@@ -26,17 +26,17 @@ def real_numbers(name: str, value: Any) -> Floats:
 
 
 def table(name: str, value: Any, *, missing: bool) -> Floats:
-    """Return `value` as an array (rows, columns) of finite numbers, NaN where `missing` may be.
+    """Return `value` as an array (rows, columns) of finite numbers, or NaN if `missing`.
 
     Raises:
-        TypeError: it holds something else than numbers.
-        ValueError: it has another shape, fewer than two rows, no column, or infinite values; it
-            has NaN where nothing may be missing.
+        TypeError: if a value is not a number.
+        ValueError: if it has another shape, fewer than two rows, no column, infinite values, or
+            NaN although `missing` is false.
     """
     array = real_numbers(name, value)
     if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
         raise ValueError(
-            f"{name} must have shape (rows, columns) with two rows or more, got {array.shape}"
+            f"{name} must have shape (rows, columns) with at least two rows, got {array.shape}"
         )
     _refuse(name, "infinite", np.isinf(array))
     if not missing:
@@ -48,7 +48,7 @@ def samples(x: Any, y: Any, *, missing: bool) -> tuple[Floats, Floats]:
     """Return two tables with the same columns.
 
     Raises:
-        TypeError, ValueError: either is no table, or they differ in columns.
+        TypeError, ValueError: if either is not a table of numbers, or they have different columns.
     """
     first, second = table("x", x, missing=missing), table("y", y, missing=missing)
     if first.shape[1] != second.shape[1]:
@@ -62,6 +62,6 @@ def _refuse(name: str, what: str, where: NDArray[np.bool_]) -> None:
     if where.any():
         row, column = np.argwhere(where)[0]
         raise ValueError(
-            f"{name} must hold finite numbers, got {where.sum()} {what}, the first in row {row}, "
-            f"column {column}"
+            f"{name} must contain finite numbers, got {where.sum()} {what}, the first in row "
+            f"{row}, column {column}"
         )

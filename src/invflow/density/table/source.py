@@ -1,8 +1,9 @@
-"""Where the rows of a table come from: memory, or a file a few row groups at a time."""
+"""The rows of a table: in memory, or in a file that is read a few row groups at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from invflow._readable import check_readable, first_line
 from invflow.density.table.labels import Label, axis, unique
+from invflow.density.table.limits import check_columns, check_expansion
 
 
 @runtime_checkable
@@ -20,8 +23,8 @@ class Source(Protocol):
     """Rows of a table, in blocks.
 
     Attributes:
-        names: labels of the columns, in which those of a block are found (`labels.axis`).
-        blocks: how many rows each block has.
+        names: labels of the columns.
+        blocks: number of rows of each block.
     """
 
     @property
@@ -31,18 +34,18 @@ class Source(Protocol):
     def blocks(self) -> Sequence[int]: ...
 
     def block(self, number: int) -> pd.DataFrame:
-        """Return the rows of a block."""
+        """Return the rows of a block, with columns that are found by label (`labels.axis`)."""
         ...
 
 
 class Frame:
-    """A table in memory, one block.
+    """A table in memory, as one block.
 
     Args:
-        frame: the table, whose columns have labels of any type.
+        frame: the table, with column labels of any type.
 
     Raises:
-        ValueError: columns of the same label, or without.
+        ValueError: if two columns have the same label, or one has none.
 
     Example:
         >>> Frame(pd.DataFrame({"a": [1, 2], "b": [0.5, 0.7]})).names
@@ -59,53 +62,62 @@ class Frame:
 
 
 class Parquet:
-    """A Parquet file, whose row groups are the blocks: only those in use are in memory.
+    """A Parquet file, with its row groups as blocks: only those in use are in memory.
 
     Args:
         path: of the file.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged, of another kind, or has columns of the same name.
+        OSError: if there is no such file, or it cannot be read.
+        ValueError: if it is damaged, not a Parquet file, or has two columns with the same name.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path} does not exist")
-        try:
+        check_readable(self.path)
+        with self._errors("is not a complete Parquet file"):
             metadata = self._file.metadata
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{self.path} is not a whole Parquet file: {error}") from error
-        self.names = unique(_frame(self._file.schema_arrow.empty_table()).columns)
+            self.names = unique(_frame(self._file.schema_arrow.empty_table()).columns)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         self._numbers = [i for i, group in enumerate(groups) if group.num_rows]
         self.blocks = tuple(groups[i].num_rows for i in self._numbers)
-        #: What the table takes in memory, of numbers; encoded, in the file, it may be much less.
+        #: Size in memory of a table of numbers; the encoded file may be much smaller.
         self.bytes = 8 * len(self.names) * sum(self.blocks)
+        check_columns(self.path, len(self.names))
+        largest = 8 * len(self.names) * max(self.blocks, default=0)
+        check_expansion(self.path, largest, self.path.stat().st_size)
 
     @cached_property
     def _file(self) -> Any:
         return parquet.ParquetFile(self.path)
 
     def block(self, number: int) -> pd.DataFrame:
-        try:
+        with self._errors("is damaged, or was changed while it was read"):
             rows = _frame(self._file.read_row_group(self._numbers[number]))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ValueError(f"{self.path} is no longer a whole Parquet file: {error}") from error
         return rows.set_axis(axis(self.names), axis=1)
 
     def whole(self) -> Frame:
         """Return the table in memory."""
-        return Frame(_frame(self._file.read()))
+        with self._errors("is damaged"):
+            return Frame(_frame(self._file.read()))
+
+    @contextmanager
+    def _errors(self, what: str) -> Generator[None]:
+        """Name the file in errors of the Parquet reader."""
+        try:
+            yield
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"{self.path} {what}: {first_line(error)}") from error
 
 
 class Selection:
     """Some blocks of a source.
 
     Args:
-        source: where they are.
-        numbers: which.
+        source: the table.
+        numbers: of the blocks.
     """
 
     def __init__(self, source: Source, numbers: Sequence[int]) -> None:
@@ -122,8 +134,8 @@ class Projection:
     """Some columns of a source.
 
     Args:
-        source: where they are.
-        names: which.
+        source: the table.
+        names: of the columns.
 
     Example:
         >>> table = Frame(pd.DataFrame({"id": [1, 2], "a": [0.5, 0.7]}))
@@ -138,19 +150,19 @@ class Projection:
         self._places = [source.names.index(name) for name in names]
 
     def block(self, number: int) -> pd.DataFrame:
-        # Not by label, as a list of booleans is a mask.
+        # Not by label: a list of booleans would be a mask.
         return self._source.block(number).iloc[:, self._places]
 
 
 class Renamed:
-    """A source whose columns have other names.
+    """A source with other names of columns.
 
     Args:
-        source: where the rows are.
-        names: of its columns, in their order.
+        source: the table.
+        names: new names of its columns, in order.
 
     Raises:
-        ValueError: columns of the same name, or without.
+        ValueError: if two names are the same, or one is empty.
 
     Example:
         >>> Renamed(Frame(pd.DataFrame({1: [0.5], 2: [0.7]})), ("a", "b")).names
@@ -167,33 +179,33 @@ class Renamed:
 
 
 def blocks(source: Source) -> Iterator[pd.DataFrame]:
-    """Give the blocks of a source, one after the other."""
+    """Yield the blocks of a source, one after the other."""
     return map(source.block, range(len(source.blocks)))
 
 
 def split(source: Source, fraction: float, random: np.random.Generator) -> tuple[Source, Source]:
-    """Set rows aside at random; whole blocks where there are several.
+    """Split rows at random; if there are several blocks, whole blocks.
 
     Args:
         source: the rows.
-        fraction: of the rows to set aside; one at least, and not all.
-        random: decides which.
+        fraction: of the rows (or blocks) to hold out; at least one, and not all.
+        random: random numbers.
 
     Returns:
-        The rows to train on, and those set aside.
+        The remaining rows, and those held out.
     """
     if len(source.blocks) == 1:
         frame = source.block(0)
         order = random.permutation(len(frame))
-        aside = min(max(1, round(fraction * len(frame))), len(frame) - 1)
-        return Frame(frame.iloc[np.sort(order[aside:])]), Frame(frame.iloc[order[:aside]])
+        held = min(max(1, round(fraction * len(frame))), len(frame) - 1)
+        return Frame(frame.iloc[np.sort(order[held:])]), Frame(frame.iloc[order[:held]])
     order = random.permutation(len(source.blocks)).tolist()
-    aside = min(max(1, round(fraction * len(order))), len(order) - 1)
-    return Selection(source, sorted(order[aside:])), Selection(source, sorted(order[:aside]))
+    held = min(max(1, round(fraction * len(order))), len(order) - 1)
+    return Selection(source, sorted(order[held:])), Selection(source, sorted(order[:held]))
 
 
 def _frame(table: Any) -> pd.DataFrame:
-    """Return a table with its index, where that has a name, as a column."""
+    """Return an Arrow table as a frame, with a named index as a column."""
     frame = table.to_pandas()
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index(named) if named else frame

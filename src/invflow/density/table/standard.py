@@ -1,4 +1,4 @@
-"""Where the numbers of columns are, and how far they spread, as a flow sees them."""
+"""The location and scale of columns, by which the inputs of a flow are standardised."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from invflow.density.table.moments import Moments
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source, blocks
 
-#: Standard deviations as small, beside the mean, are rounding.
-TINY = 1e-12
+#: A standard deviation smaller than this fraction of the mean is rounding error.
+ROUNDING = 1e-12
 
 
 def standardise(columns: Columns, source: Source) -> Columns:
-    """Return columns with the means and scales of some rows, those to learn from.
+    """Return columns with the locations and scales of the training rows.
 
-    A mean and a scale are estimates. Taken from rows that are to judge a density, they would tell
-    it something of them: of a single test row far out, that there is one. What the columns hold is
-    no estimate, and stays as `survey` has found it.
+    A mean and a scale are estimates. Estimated from test rows too, they would leak information
+    about these: a single outlier among them shows in the scale. The kinds of columns are not
+    estimates and stay as `survey` found them.
 
     Args:
         columns: of the whole table.
-        source: rows of it.
+        source: the training rows.
 
     Raises:
-        ValueError: a column of the density that does not vary over these rows.
+        ValueError: if a column of the density does not vary over these rows.
 
     Example:
         >>> import pandas as pd
@@ -58,38 +58,38 @@ def standardise(columns: Columns, source: Source) -> Columns:
 
 
 def _feature(column: Column, moments: Moments) -> Column:
-    # Dequantised, whole numbers vary by themselves.
+    # Integers always vary, because they are dequantised.
     if not moments.count or (column.kind == "continuous" and not varies(moments)):
         raise ValueError(
-            f"column {column.name!r} hardly varies over the {moments.count} values to learn from, "
-            "and has no density there: take a smaller test fraction, or leave it out"
+            f"column {column.name!r} hardly varies over its {moments.count} training values, so "
+            "it does not have a density: reduce test_fraction, or leave it out"
         )
     return placed(column, moments)
 
 
 def varies(moments: Moments) -> bool:
-    """Whether numbers vary by more than the digits that they have."""
+    """Whether numbers vary by more than rounding error."""
     location, scale = float(moments.mean[0]), math.sqrt(float(moments.covariance[0, 0]))
-    return scale > TINY * abs(location)
+    return scale > ROUNDING * abs(location)
 
 
 def placed(column: Column, moments: Moments) -> Column:
-    """Return a column with the mean and the scale of what a flow is to see of it.
+    """Return a column with the location and scale of its encoded numbers.
 
     Args:
-        column: what is known of it.
-        moments: of its numbers, `encoded`.
+        column: the column.
+        moments: of its `encoded` numbers.
     """
     location, variance = float(moments.mean[0]), float(moments.covariance[0, 0])
     if column.kind == "integer" and (column.low, column.high) == (None, None):
-        location, variance = location + 0.5, variance + 1 / 12  # and something between 0 and 1
+        location, variance = location + 0.5, variance + 1 / 12  # uniform noise is added
     return replace(column, location=location, scale=math.sqrt(variance) or 1.0)
 
 
 def encoded(values: Floats, integer: bool, low: float | None, high: float | None) -> Floats:
-    """Return numbers as a flow will see them, before they are standardised.
+    """Return numbers as the flow sees them, before they are standardised.
 
-    Whole numbers between bounds are taken in the middle of the interval that stands for each.
+    Integers with bounds are represented by the middle of their unit interval.
     """
     if (low, high) == (None, None):
         return values
@@ -99,7 +99,7 @@ def encoded(values: Floats, integer: bool, low: float | None, high: float | None
 
 
 def unbounded(values: Floats, low: float | None, high: float | None) -> Floats:
-    """Return what a logarithm or a logit makes of numbers between bounds."""
+    """Return the logarithm or logit of numbers between bounds."""
     if low is not None and high is not None:
         return np.log(values - low) - np.log(high - values)
     if low is not None:

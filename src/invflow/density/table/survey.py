@@ -1,4 +1,4 @@
-"""A first look at a table: what its columns hold, and whether they have a density."""
+"""A first pass over a table: the kinds of its columns, and whether they have a density."""
 
 from __future__ import annotations
 
@@ -24,20 +24,25 @@ from invflow.density.table.standard import encoded, placed, varies
 
 #: What to do with missing values.
 MISSING = ("refuse", "marginalise")
-#: A continuous column of which one value makes up such a part is suspect,
-COMMON = 0.2
-#: or with so few values, each so many times.
-FEW, OFTEN = 50, 10
-#: Whole numbers of which one makes up more are nearly constant.
-NEARLY = 0.99
-#: Of fewer values nothing is said.
-ENOUGH = 100
-#: Correlations as near to one make columns copies of each other, and as near are worth a word.
+#: A continuous column looks discrete if one value makes up more than this fraction of it,
+COMMON_FRACTION = 0.2
+#: or if it has at most this many distinct values, each this many times on average.
+FEW_DISTINCT, REPEATS = 50, 10
+#: An integer column is nearly constant if one value makes up more than this fraction of it.
+CONSTANT_FRACTION = 0.99
+#: The fewest values for which such warnings are given.
+FEWEST_WARNED = 100
+#: Columns are copies if their correlation is closer to one than this,
 COPY = 1e-9
-ALIKE = 1e-4
-#: Whole numbers from here on have no digits left for what is between them.
-EXACT = 2.0**52
-#: The squares of larger numbers cannot be summed up.
+#: and cause a warning if it is closer than this.
+NEAR_COPY = 1e-4
+#: The fewest rows with both values for which a correlation is judged.
+FEWEST_CORRELATED = 10
+#: A column takes part in a linear equation if its coefficient is larger than this.
+INVOLVED = 0.05
+#: From here on, floats cannot represent numbers between integers.
+LARGEST_INTEGER = 2.0**52
+#: The squares of larger numbers overflow when summed.
 LARGEST = 1e150
 
 
@@ -47,25 +52,25 @@ def survey(
     conditional_on: Iterable[Any] = (),
     missing: str = "refuse",
 ) -> Columns:
-    """Return what the columns of a table hold.
+    """Return the columns of a table.
 
-    Columns of whole numbers are taken for integers, other numbers for continuous, and so are
-    whole numbers beyond 2**52. The rows are read once, block by block.
+    Columns of whole numbers up to 2**52 are integer, other columns of numbers continuous. The rows
+    are read once, block by block.
 
     Args:
         source: the table.
-        kinds: of some columns, by label (`column_label`): "continuous", "integer", "categorical";
-            the open interval (low, high) in which a continuous one lies, None where there is no
-            bound; or ("integer", low, high), bounds included.
-        conditional_on: labels of the columns that the density is conditional on, which may be
+        kinds: of some columns, by label (`column_label`): "continuous", "integer" or "categorical";
+            the open interval (low, high) of a continuous column, with None for no bound; or
+            ("integer", low, high), bounds included.
+        conditional_on: labels of the columns that the density is conditional on. Only these may be
             categorical.
-        missing: "refuse" values that are missing, or "marginalise" over them.
+        missing: "refuse" missing values, or "marginalise" over them.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: an argument out of range; a table without rows; a column that has no density:
-            text, infinite values, constant, a copy of another; or with missing values that are
-            refused.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range; if the table has no rows; if a column does not
+            have a density, because it is text, constant, a copy of another or has infinite values;
+            or if values are missing and `missing` is "refuse".
 
     Example:
         >>> table = pd.DataFrame({"age": [31, 44, 28], "height": [1.62, 1.8, 1.75]})
@@ -74,39 +79,40 @@ def survey(
     """
     _checks.choice("missing", missing, MISSING)
     names = source.names
-    said = check_kinds({} if kinds is None else kinds, names)
+    declared = check_kinds({} if kinds is None else kinds, names)
     given = _conditions(conditional_on, names)
     features = [name for name in names if name not in given]
     if not features:
-        raise ValueError("conditional_on names all columns: none is left to have a density")
+        raise ValueError("conditional_on names all columns; leave out at least one")
     for name in features:
-        if name in said and said[name].name == "categorical":
+        if name in declared and declared[name].name == "categorical":
             raise ValueError(
-                f"kinds: column {name!r} is categorical; only columns in conditional_on can be"
+                f"column {name!r} is declared categorical in kinds, which is possible only for "
+                "columns in conditional_on"
             )
     count = sum(source.blocks)
     if count < 2:
         raise ValueError(
-            f"the table has {count} row(s) (n_samples={count}), while a minimum of 2 is required"
+            f"the table has {count} row(s) (n_samples={count}); a minimum of 2 is required"
         )
-    notes = {name: _Note(name, said.get(name)) for name in features}
-    context = {name: _Given(name, said.get(name)) for name in given}
-    together = Correlations(len(features))
+    surveyed = {name: _Feature(name, declared.get(name)) for name in features}
+    context = {name: _Context(name, declared.get(name)) for name in given}
+    correlations = Correlations(len(features))
     first = 0
     for block in sources.blocks(source):
-        values = [notes[name].add(block[name], first) for name in features]
-        together.add(np.column_stack(values))
+        values = [surveyed[name].add(block[name], first) for name in features]
+        correlations.add(np.column_stack(values))
         for name in given:
             context[name].add(block[name], first)
         first += len(block)
     columns = Columns(
         names,
-        tuple(notes[name].column(missing) for name in features),
+        tuple(surveyed[name].column(missing) for name in features),
         tuple(context[name].column() for name in given),
         count,
         missing == "marginalise",
     )
-    _compare(columns, together)
+    _compare(columns, correlations)
     return columns
 
 
@@ -120,46 +126,50 @@ def _conditions(conditional_on: Any, names: Sequence[Label]) -> list[Label]:
 
 
 @dataclass
-class _Note:
+class _Feature:
     """What has been seen of a column of the density.
 
     Attributes:
-        name: its name.
-        said: what the user says that it is.
+        name: of the column.
+        declared: its kind in `kinds`.
     """
 
     name: Label
-    said: Kind | None
+    declared: Kind | None
 
     def __post_init__(self) -> None:
         self.dtype = ""
         self.missing = 0
-        self.whole = True
+        #: The first value that is not a whole number, and its row.
+        self.fractional: tuple[float, int] | None = None
         self.range = (math.inf, -math.inf)
-        self.integer = self.said is not None and self.said.name == "integer"
-        self.bounds = (None, None) if self.said is None else (self.said.low, self.said.high)
+        self.integer = self.declared is not None and self.declared.name == "integer"
+        self.bounds = (
+            (None, None) if self.declared is None else (self.declared.low, self.declared.high)
+        )
         self.moments = Moments(1)
-        self.first: Floats | None = None
-        #: The most common value at first, and how often it came in all.
-        self.usual, self.common = math.nan, 0
+        #: The values of the first block that has any.
+        self.sample: Floats | None = None
+        #: The most common value of these, and its count in the whole column.
+        self.most_common, self.count = math.nan, 0
 
     def add(self, series: Any, first: int) -> Floats:
-        """Take note of a block, and return its numbers as a flow will see them."""
+        """Add a block, and return its numbers as the flow will see them."""
         values = numbers(series, self.name, first)
         there = values[~np.isnan(values)]
         self.missing += len(values) - len(there)
         self.dtype = self.dtype or str(series.dtype)
         if len(there):
-            self.whole = self.whole and not (there % 1).any()
+            self._find_fractional(values, first)
             self.range = (
                 min(self.range[0], float(there.min())),
                 max(self.range[1], float(there.max())),
             )
-            if self.first is None:
-                self.first = there
+            if self.sample is None:
+                self.sample = there
                 distinct, counts = np.unique(there, return_counts=True)
-                self.usual = float(distinct[counts.argmax()])
-            self.common += int((there == self.usual).sum())
+                self.most_common = float(distinct[counts.argmax()])
+            self.count += int((there == self.most_common).sum())
             _check_size(self.name, there)
             self._check_bounds(there)
         seen = encoded(values, self.integer, *self.bounds)
@@ -167,42 +177,55 @@ class _Note:
         return seen
 
     def column(self, missing: str) -> Column:
-        """Return what is known in the end.
+        """Return the column, after all blocks.
 
         Raises:
-            ValueError: the column has no density, or values are missing.
+            ValueError: if the column does not have a density, or values are missing.
         """
-        if self.first is None:
-            raise ValueError(f"column {self.name!r} has no values, they are all missing")
+        if self.sample is None:
+            raise ValueError(f"column {self.name!r} has only missing values; leave it out")
         if self.missing and missing == "refuse":
             raise ValueError(
-                f"column {self.name!r} has {self.missing} missing value(s) (NaN): fill them in, "
-                "leave the column out, or take missing='marginalise'"
+                f"column {self.name!r} has {self.missing} missing value(s) (NaN); fill them in, "
+                "leave the column out, or set missing to marginalise"
             )
         low, high = self.range
         if low == high:
             raise ValueError(
-                f"column {self.name!r} is constant, {low:g}, and has no density: leave it out, or "
-                "name it in conditional_on"
+                f"column {self.name!r} is constant ({low:g}) and does not have a density; leave it "
+                "out, or name it in conditional_on"
             )
-        exact = max(abs(low), abs(high)) < EXACT
-        integer = self.integer or (self.said is None and self.whole and exact)
-        if integer and not self.whole:
-            raise ValueError(f"kinds: column {self.name!r} is no integer, it has other numbers")
+        exact = max(abs(low), abs(high)) < LARGEST_INTEGER
+        integer = self.integer or (self.declared is None and self.fractional is None and exact)
+        if integer and self.fractional is not None:
+            value, row = self.fractional
+            raise ValueError(
+                f"column {self.name!r} has {value:g} in row {row} but is declared integer; declare "
+                "it continuous in kinds"
+            )
         if integer and not exact:
-            raise ValueError(f"kinds: column {self.name!r} is no integer, it goes beyond 2**52")
+            raise ValueError(
+                f"column {self.name!r} is declared integer but has values beyond 2**52; declare it "
+                "continuous in kinds"
+            )
         if integer:
             self._warn_if_nearly_constant()
         else:
             if not varies(self.moments):
                 raise ValueError(
-                    f"column {self.name!r} hardly varies, from {low} to {high}: subtract a number "
-                    "so that its digits are kept, or leave it out"
+                    f"column {self.name!r} hardly varies, from {low} to {high}; subtract a "
+                    "constant to keep its precision, or leave it out"
                 )
-            self._suspect(self.first)
+            self._warn_if_discrete(self.sample)
         kind = "integer" if integer else "continuous"
         column = Column(self.name, kind, self.dtype, *self.bounds, smallest=low, largest=high)
         return placed(column, self.moments)
+
+    def _find_fractional(self, values: Floats, first: int) -> None:
+        if self.fractional is None:
+            found = np.flatnonzero(values % 1 > 0)
+            if len(found):
+                self.fractional = float(values[found[0]]), first + int(found[0])
 
     def _check_bounds(self, there: Floats) -> None:
         low = -math.inf if self.bounds[0] is None else self.bounds[0]
@@ -211,50 +234,59 @@ class _Note:
             (low <= there) & (there <= high) if self.integer else (low < there) & (there < high)
         )
         if not inside.all():
-            where = "" if self.integer else ", or on a bound, where no density is"
-            raise ValueError(f"column {self.name!r} has values outside of {self.bounds}{where}")
+            bounds = " and ".join(
+                f"{word} {bound:g}"
+                for word, bound in zip(("lower", "upper"), self.bounds, strict=True)
+                if bound is not None
+            )
+            on = "" if self.integer else " or on a bound, where a continuous column has no density"
+            raise ValueError(
+                f"column {self.name!r} has values outside its bounds ({bounds}){on}; correct the "
+                "bounds in kinds"
+            )
 
     def _warn_if_nearly_constant(self) -> None:
         count = self.moments.count
-        if count >= ENOUGH and self.common > NEARLY * count:
+        if count >= FEWEST_WARNED and self.count > CONSTANT_FRACTION * count:
             warnings.warn(
-                f"column {self.name!r} is nearly constant: {self.common} of its {count} values are "
-                f"{self.usual:g}; there is little to learn the others from, leave it out or name "
-                "it in conditional_on",
+                f"column {self.name!r} is nearly constant: {self.count} of its {count} values are "
+                f"{self.most_common:g}; leave it out, or name it in conditional_on",
                 UserWarning,
                 stacklevel=4,
             )
 
-    def _suspect(self, values: Floats) -> None:
-        """Warn where a continuous column looks discrete: its density grows without limit."""
+    def _warn_if_discrete(self, values: Floats) -> None:
+        """Warn if a continuous column looks discrete: its density can grow without limit."""
         distinct, counts = np.unique(values, return_counts=True)
-        share = counts.max() / len(values)
-        if len(values) < ENOUGH:
+        common = counts.max() / len(values)
+        if len(values) < FEWEST_WARNED:
             return
-        if share > COMMON:
-            what = f"{100 * share:.0f} % of its values are {distinct[counts.argmax()]:g}"
-        elif len(distinct) <= min(FEW, len(values) / OFTEN):
-            what = f"it has only {len(distinct)} different values"
+        if common > COMMON_FRACTION:
+            what = f"{100 * common:.0f} % of its values are {distinct[counts.argmax()]:g}"
+        elif len(distinct) <= min(FEW_DISTINCT, len(values) / REPEATS):
+            what = f"it has only {len(distinct)} distinct values"
         else:
             return
         warnings.warn(
-            f"column {self.name!r} is taken for continuous, but {what}: a density can grow there "
-            "without limit; with whole numbers (kind 'integer') it cannot",
+            f"column {self.name!r} is treated as continuous, but {what}: the density can grow "
+            "without limit there; whole numbers declared integer in kinds do not have this problem",
             UserWarning,
             stacklevel=4,
         )
 
 
 @dataclass
-class _Given:
+class _Context:
     """What has been seen of a column that the density is conditional on."""
 
     name: Label
-    said: Kind | None
+    declared: Kind | None
 
     def __post_init__(self) -> None:
-        if self.said is not None and self.said[1:] != (None, None):
-            raise ValueError(f"kinds: column {self.name!r} is in conditional_on and has no bounds")
+        if self.declared is not None and self.declared[1:] != (None, None):
+            raise ValueError(
+                f"column {self.name!r} is in conditional_on and cannot have bounds in kinds"
+            )
         self.dtype = ""
         self.values: set[Any] = set()
         self.moments = Moments(1)
@@ -279,8 +311,8 @@ class _Given:
         return placed(Column(self.name, "continuous", self.dtype), self.moments)
 
     def _is_categorical(self, series: Any) -> bool:
-        if self.said is not None:
-            return self.said.name == "categorical"
+        if self.declared is not None:
+            return self.declared.name == "categorical"
         dtype = series.dtype
         return pd.api.types.is_bool_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype)
 
@@ -288,39 +320,44 @@ class _Given:
 def _check_size(name: Label, values: Floats) -> None:
     largest = np.abs(values).max(initial=0.0)
     if largest > LARGEST:
-        raise ValueError(f"column {name!r} has values as large as {largest:g}: choose another unit")
+        raise ValueError(f"column {name!r} has values up to {largest:g}; use a larger unit")
 
 
-def _compare(columns: Columns, together: Correlations) -> None:
-    """Look for columns that determine each other: on a surface there is no density."""
+def _compare(columns: Columns, correlations: Correlations) -> None:
+    """Find columns that determine each other: there is no density on a surface."""
     names = [column.name for column in columns.features]
-    correlation = np.where(together.counts < 10, 0.0, together.correlation)
-    alike = list(zip(*np.nonzero(np.triu(np.abs(correlation) > 1 - ALIKE, 1)), strict=True))
-    for i, j in alike:
+    enough = correlations.counts >= FEWEST_CORRELATED
+    correlation = np.where(enough, correlations.correlation, 0.0)
+    near = np.triu(np.abs(correlation) > 1 - NEAR_COPY, 1)
+    pairs = list(zip(*np.nonzero(near), strict=True))
+    for i, j in pairs:
         copy = abs(correlation[i, j]) > 1 - COPY
         if copy and columns.features[i].kind == columns.features[j].kind == "continuous":
             raise ValueError(
-                f"columns {names[i]!r} and {names[j]!r} are copies of each other, up to scale: "
+                f"columns {names[i]!r} and {names[j]!r} are copies of each other, up to scale; "
                 "leave one out"
             )
-    for i, j in alike:
+    for i, j in pairs:
         warnings.warn(
-            f"columns {names[i]!r} and {names[j]!r} have the correlation {correlation[i, j]:.7g}: "
-            "little is left for a density of both",
+            f"columns {names[i]!r} and {names[j]!r} have the correlation {correlation[i, j]:.7g}; "
+            "if one determines the other, leave one out",
             UserWarning,
             stacklevel=3,
         )
-    # Of pairs that have other rows each, correlations need not fit together.
-    if alike or together.has_gaps or together.counts.min() <= max(10, len(names)):
+    # Correlations of pairs over different rows need not form a covariance.
+    few = correlations.counts.min() <= max(FEWEST_CORRELATED, len(names))
+    if pairs or correlations.has_gaps or few:
         return
     value, vectors = np.linalg.eigh(correlation)
     if value[0] < COPY:
         involved = [
-            repr(name) for name, part in zip(names, vectors[:, 0], strict=True) if abs(part) > 0.05
+            repr(name)
+            for name, part in zip(names, vectors[:, 0], strict=True)
+            if abs(part) > INVOLVED
         ]
         warnings.warn(
-            f"columns {', '.join(involved)} determine each other by a linear equation: their "
-            "density grows without limit; leave one out",
+            f"columns {', '.join(involved)} satisfy a linear equation, so their density can grow "
+            "without limit; leave one out",
             UserWarning,
             stacklevel=3,
         )

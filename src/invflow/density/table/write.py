@@ -1,4 +1,4 @@
-"""Tables to files: CSV and Parquet."""
+"""Writing tables to CSV and Parquet files."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all; in the file the labels of columns are strings.
+    """Write a table, completely or not at all. Labels of columns become strings.
 
     Raises:
-        ValueError: an unknown kind of file.
+        ValueError: if the file name has an unknown ending.
     """
     write_blocks([frame], path)
 
 
 def write_blocks(blocks: Iterable[pd.DataFrame], path: Path) -> None:
-    """Write a table of which a block at a time is in memory, whole or not at all.
+    """Write a table block by block, completely or not at all.
 
     Args:
-        blocks: one or more, with the same columns; row groups, of a Parquet file.
+        blocks: one or more, with the same columns; they become the row groups of a Parquet file.
         path: of the file.
 
     Raises:
-        ValueError: an unknown kind of file.
+        ValueError: if the file name has an unknown ending.
     """
     kind = suffix(path, WRITABLE)
     with _files.replacing(path) as temporary:
@@ -45,7 +45,7 @@ def write_blocks(blocks: Iterable[pd.DataFrame], path: Path) -> None:
 
 
 def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str) -> None:
-    # What the name says has to be said, as the temporary name ends otherwise.
+    # The temporary name has another ending, from which pandas cannot tell the compression.
     packed = "gzip" if kind == ".csv.gz" else None
     separator = "\t" if kind == ".tsv" else ","
     for number, block in enumerate(blocks):
@@ -65,7 +65,7 @@ def _parquet(blocks: Iterable[pd.DataFrame], path: Path) -> None:
 
 
 def _schema(frame: pd.DataFrame) -> Any:
-    """Return the types of columns; numbers are what may come where all are missing at first."""
+    """Return the types of columns; numbers for a column that has only missing values so far."""
     found: Any = pa.Schema.from_pandas(frame, preserve_index=False)
     fields = [
         field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in found

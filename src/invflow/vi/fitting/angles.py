@@ -1,9 +1,9 @@
-r"""Posteriors over circles: the same search and flows as elsewhere, in a chart of each circle.
+"""Posteriors with angles: the usual search and flows, in a chart of each circle.
 
-In it what is von Mises on the circle is a standard normal number (`Circles`). No density is lost,
-and none counted twice: the evidence is that of the circle. A first search, in charts in which the
-uniform distribution is the normal one, tells where a circle has least density, which is where it is
-cut, and how much of it is around the opposite point.
+The chart takes a von Mises distribution to a standard normal one (`Circles`). The whole circle is
+covered exactly once, so that the evidence is that of the circle. A first search, in charts that
+take the uniform distribution to the normal one, finds where to cut each circle, which is where it
+has the least density, and how concentrated the density is around the opposite point.
 """
 
 from __future__ import annotations
@@ -24,45 +24,20 @@ from invflow.transforms.circles import MOST
 from invflow.vi.fitting.modes import find_modes
 from invflow.vi.fitting.trial import try_out
 from invflow.vi.posterior import Posterior
+from invflow.vi.targets.charted import Charted
 from invflow.vi.targets.density import Density
 from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.sphere import wrapped
 from invflow.vi.targets.target import Target
 from invflow.vi.trust import probe
 
-#: How many points the search for where to cut the circles sets out from.
+#: Starting points of the first search.
 STARTS = 8
-#: How many draws of each mode tell where there is least, at how many places of a circle, seen with
-#: a von Mises kernel of which concentration.
-DRAWS, PLACES, WIDE = 1000, 360, 4.0
-#: The mean resultant length from which there is next to nothing opposite of the mean direction.
+#: Where a circle has the least density is looked up on a grid, by a von Mises kernel over draws of
+#: each mode.
+DRAWS_PER_MODE, GRID_POINTS, KERNEL_CONCENTRATION = 1000, 360, 4.0
+#: Mean resultant length above which there is next to nothing opposite the mean direction.
 CONCENTRATED = 0.8
-
-
-class Charted(Target):
-    """A target with angles, over vectors without any.
-
-    Args:
-        target: with angles.
-        centre: of each circle, (angles,).
-        concentration: of each, (angles,).
-    """
-
-    def __init__(self, target: Target, centre: Tensor, concentration: Tensor) -> None:
-        self.target, self.dim = target, target.dim
-        self.circles = Circles(target.dim, target.angles).double()
-        self.circles.set(centre, concentration)
-
-    def log_density(self, z: Tensor) -> Tensor:
-        x, ladj = self.circles(z)
-        return self.target.log_density(x) + ladj
-
-    def estimate(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        x, ladj = self.circles(z)
-        return self.target.estimate(x, generator) + ladj
-
-    def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        return self.target.constrain(self.circles(z)[0])
 
 
 def fit_charted(
@@ -71,13 +46,13 @@ def fit_charted(
     points: Tensor | None,
     seed: int,
 ) -> Posterior:
-    """Return a fit of a target with angles.
+    """Return the posterior of a target with angles.
 
     Args:
-        target: with angles.
-        fit: takes a target without, and where to start, (count, dim).
-        points: where to start, (count, dim), angles as they are.
-        seed: of the first search.
+        target: a target with angles.
+        fit: takes a target without angles and its starting points, (count, dim).
+        points: starting points, (count, dim), with angles in radians.
+        seed: random seed of the first search.
     """
     started = time.perf_counter()
     charted, spent = _chart(target, points, seed)
@@ -95,9 +70,9 @@ def fit_charted(
 
 
 def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, Density]:
-    """Return a target in charts that suit it, and the density whose evaluations found them."""
-    angles, nowhere = list(target.angles), torch.zeros(len(target.angles))
-    charted = Charted(target, nowhere, nowhere)
+    """Return the target in suitable charts, and the density whose evaluations found them."""
+    angles, zeros = list(target.angles), torch.zeros(len(target.angles))
+    charted = Charted(target, zeros, zeros)
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(charted, subsampling)
     try_out(density)
@@ -106,16 +81,19 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, D
     else:
         start = charted.circles.inverse(points)[0]
     modes = find_modes(density, start, generator, lambda done, line: None)
-    if modes.interrupted:  # there is no posterior yet
+    if modes.interrupted:  # before there is a posterior to return
         raise KeyboardInterrupt
     normals = modes.normals
     draws = torch.cat(
-        [charted.circles(normal.draw(DRAWS, generator)[0])[0][:, angles] for normal in normals]
+        [
+            charted.circles(normal.draw(DRAWS_PER_MODE, generator)[0])[0][:, angles]
+            for normal in normals
+        ]
     )
     shares = torch.tensor([normal.elbo for normal in normals], dtype=draws.dtype).softmax(0)
-    weights = (shares / DRAWS).repeat_interleave(DRAWS).unsqueeze(-1)
-    grid = torch.linspace(-math.pi, math.pi, PLACES + 1, dtype=draws.dtype)[:-1, None, None]
-    smooth = (weights * torch.exp(WIDE * torch.cos(grid - draws))).sum(1)
+    weights = (shares / DRAWS_PER_MODE).repeat_interleave(DRAWS_PER_MODE).unsqueeze(-1)
+    grid = torch.linspace(-math.pi, math.pi, GRID_POINTS + 1, dtype=draws.dtype)[:-1, None, None]
+    smooth = (weights * torch.exp(KERNEL_CONCENTRATION * torch.cos(grid - draws))).sum(1)
     emptiest = grid[smooth.argmin(0), 0, 0]
     sine, cosine = ((weights * part).sum(0) for part in (draws.sin(), draws.cos()))
     concentrated = torch.hypot(sine, cosine) > CONCENTRATED
@@ -125,14 +103,14 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, D
 
 
 def _concentration(length: Tensor) -> Tensor:
-    """Return von Mises concentrations by mean cosines, rather too small than too large."""
+    """Return von Mises concentrations for mean cosines, erring on the small side."""
     r = length.clamp(0.0, 0.95)
     kappa = r * (2 - r.square()) / (1 - r.square())  # Banerjee et al. 2005, JMLR 6, 1345
     return (0.9 * kappa).clamp(max=MOST)
 
 
 def _wrapped(flow: Named, circles: Circles) -> Named:
-    """Return a flow, or a mixture of some, with its angles on their circles."""
+    """Return a flow, or a mixture of flows, with its angles on their circles."""
     parts, log_weights = probe.parts(flow)
     around: list[Flow] = []
     for part in parts:

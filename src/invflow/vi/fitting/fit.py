@@ -1,10 +1,10 @@
-"""From a log density to a posterior: first where and how wide, then what shape."""
+"""From a log density to a posterior: first location and scale, then shape."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
+from invflow.training.progress import progress as bar
 from invflow.vi.fitting import processes
 from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.modes import find_modes
@@ -24,11 +25,12 @@ from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
 from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Flat, Target
+from invflow.vi.targets.vectors import tensor
 
-#: Told how a fit goes: a stage, how far it is, and a line.
+#: Called with the progress of a fit: the stage, the count so far, and a line of text.
 Report = Callable[[str, int, str], None]
-#: The share of a mode in the posterior below which it stays a Gaussian, and is left out.
-SMALL, NEGLIGIBLE = 0.05, 1e-3
+#: Fractions of the posterior that a mode must hold to get a trained flow, and to be kept at all.
+TRAINED_FRACTION, KEPT_FRACTION = 0.05, 1e-3
 
 
 def fit(
@@ -37,47 +39,48 @@ def fit(
     *,
     flow: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
-    starting_points: Tensor | None = None,
+    starting_points: Any = None,
     seed: int = 0,
     progress: bool = False,
+    report: Callable[[int, str], None] | None = None,
     directory: str | Path | None = None,
     ready: Callable[[], object] = lambda: None,
 ) -> Posterior:
     """Return an approximation of the posterior with a log density, by variational inference.
 
-    1. *Where*: a quasi-Newton optimiser sets out from several points, and the Gaussians along its
-       paths are improved until they fit (`gaussian`); different modes are kept apart (`modes`).
-    2. *What shape*: in the coordinates of each mode's Gaussian, in which every target has its bulk
-       around zero and scales of one, a flow is trained until its bound has stopped moving
-       (`training`, `objectives`).
-    3. Several modes become a mixture, weighed by their evidence (`weigh`).
+    1. *Location and scale*: a quasi-Newton optimiser starts from several points, and the best
+       Gaussians along its paths are improved (`gaussian`); distinct modes are kept apart (`modes`).
+    2. *Shape*: in the coordinates of each mode's Gaussian, in which every target is centred with
+       unit scales, a flow is trained until its bound stops improving (`training`, `objectives`).
+    3. *Weights*: several modes become a mixture, weighted by their evidence (`weigh`).
 
-    Angles of the target are on a circle all along (`angles`).
+    Angles of the target stay on their circles throughout (`angles`).
 
-    Ctrl-C ends the training, and gives the best so far.
+    Ctrl-C stops training and returns the best flow so far.
 
     Args:
-        log_density: a function of vectors, (batch, dim) to (batch,), differentiable, up to a
+        log_density: a differentiable function of vectors, (batch, dim) to (batch,), up to a
             constant; or a `Target`, for parameters with names, shapes and constraints.
-        dim: size of the vectors, for a function.
+        dim: size of the vectors; required for a function.
         flow: the flow of each mode, as `invflow.flows.build` takes it, without `features`; by
-            default an IAF without `input_bound`, whose size goes with `dim`.
+            default an IAF without `input_bound`, sized by `dim`.
         settings: how to train.
-        starting_points: where the optimiser sets out, (count, dim); by default random points,
-            as many as it takes until no mode is met only once.
-        seed: of everything random; the same gives the same posterior.
-        progress: whether to show a progress bar.
-        directory: where to keep checkpoints; a fit that was killed goes on from them.
-        ready: called once, when the log density has been tried and the modes are found, and before
-            anything is on disk.
+        starting_points: where the optimiser starts, (count, dim): a tensor, an array or lists. By
+            default random points, until no mode was found only once.
+        seed: random seed; the same seed gives the same posterior.
+        progress: show a progress bar.
+        report: called with the number of steps of a stage and a line of text, instead of a bar.
+        directory: where checkpoints are kept; a fit that was killed resumes from them.
+        ready: called once, after the log density was checked and the modes were found, before
+            anything is written to disk.
 
     Raises:
-        TypeError: arguments of the wrong type, or a log density that gives no tensor.
-        ValueError: a size out of range, or a batch too small for the processes; a log density that
-            gives the wrong shape or no gradient, is random, mixes the vectors of a batch, is
-            finite nowhere, does not depend on one of its arguments, or does not fall off in some
-            direction; a directory with the checkpoints of another fit.
-        ImportError: SciPy or tqdm is not installed.
+        TypeError: if an argument or what the log density returns has the wrong type.
+        ValueError: if a size is out of range or the batch too small for the processes; if the log
+            density returns the wrong shape, has no gradient, is random, mixes the vectors of a
+            batch, is finite nowhere, ignores one of its arguments, or does not fall off in some
+            direction; if the directory holds the checkpoints of another fit.
+        ImportError: if SciPy or tqdm is not installed.
 
     Example:
         >>> posterior = fit(lambda z: -0.5 * (z / torch.tensor([1.0, 100.0])).square().sum(-1), 2)
@@ -102,6 +105,7 @@ def fit(
                 starting_points=points,
                 seed=seed,
                 progress=progress,
+                report=report,
                 directory=directory,
                 ready=ready,
             )
@@ -110,15 +114,15 @@ def fit(
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(target, subsampling)
     try_out(density)
-    with _reporter(progress) as report:
+    with _reporter(progress, report) as tell:
         try:
             modes = find_modes(
-                density, points, generator, lambda done, line: report("starting points", done, line)
+                density, points, generator, lambda done, line: tell("starting points", done, line)
             )
         except ValueError as error:
             if density.refusal is None:
                 raise
-            raise ValueError(f"{error}; the first error it raised: {density.refusal}") from error
+            raise ValueError(f"{error}; the first error raised was: {density.refusal}") from error
         ready()
         parts: list[Preconditioned] = []
         steps, bounds = 0, list[tuple[int, int, float]]()
@@ -127,25 +131,27 @@ def fit(
             part = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
             part.set(normal.location, normal.scale)
             parts.append(part)
-            # What the flows so far cover already, or what is small, its Gaussian may cover alone.
-            if "interrupted" in reasons or (k and weigh(density, parts, seed)[0][-1] < SMALL):
+            # A Gaussian is enough for a mode that is small, or that earlier flows already cover.
+            if "interrupted" in reasons or (
+                k and weigh(density, parts, seed)[0][-1] < TRAINED_FRACTION
+            ):
                 continue
 
-            def told(done: int, bound: float, k: int = k) -> None:
+            def after_round(done: int, bound: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
-                report(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
+                tell(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
 
             taken, reason = train(
                 part,
                 density,
                 settings,
                 seed,
-                told,
+                after_round,
                 None if directory is None else Path(directory) / f"mode-{k}",
             )
             steps, reasons = steps + taken, [*reasons, reason]
     shares, evidence = weigh(density, parts, seed)
-    kept = [k for k, share in enumerate(shares.tolist()) if share > NEGLIGIBLE]
+    kept = [k for k, share in enumerate(shares.tolist()) if share > KEPT_FRACTION]
     record = Record(
         evaluations=density.evaluations,
         non_finite=density.rejected,
@@ -169,40 +175,42 @@ def fit(
 
 
 def _check_processes(settings: Settings, directory: str | Path | None) -> None:
-    """See that the processes can share the work, and are not in each other's way."""
-    groups = settings.batch // settings.draws
-    if groups < processes.count():
+    """Check that the processes can share the work, and know of each other."""
+    if settings.batch_size // settings.train_samples < processes.count():
         raise ValueError(
-            f"settings must have a group of draws for each of {processes.count()} processes, "
-            f"got a batch of {settings.batch} in groups of {settings.draws}: take a larger batch"
+            "batch_size must be at least train_samples times the number of processes, "
+            f"{settings.train_samples} x {processes.count()}, got {settings.batch_size}"
         )
     if directory is not None and started() > processes.count():
         raise ValueError(
-            f"directory must not be written by {started()} processes that do not know of each "
-            "other: after torchrun, call torch.distributed.init_process_group() first"
+            f"directory cannot be shared by {started()} processes that are not in one process "
+            "group: call torch.distributed.init_process_group() first"
         )
 
 
 def _target(what: Callable[[Tensor], Tensor] | Target, dim: int | None) -> Target:
     if isinstance(what, Target):
         if dim is not None and dim != what.dim:
-            raise ValueError(f"dim must be left out for a Target, or be its {what.dim}, got {dim}")
+            raise ValueError(
+                f"dim must be {what.dim}, the size of the target, or be left out, got {dim}"
+            )
         return what
     if dim is None:
-        raise TypeError("dim must be given with a function: the size of the vectors it takes")
+        raise TypeError("dim is required with a function: the size of the vectors it takes")
     return Flat(what, dim)
 
 
-def _starting_points(given: Tensor | None, dim: int) -> Tensor | None:
+def _starting_points(given: Any, dim: int) -> Tensor | None:
     if given is None:
         return None
-    if not isinstance(given, Tensor):
-        raise TypeError(f"starting_points must be a tensor, got {type(given).__name__}")
-    if given.ndim != 2 or given.shape[1] != dim or not len(given):
+    points = tensor("starting_points", given).detach().double()
+    if points.ndim != 2 or points.shape[1] != dim or not len(points):
         raise ValueError(
-            f"starting_points must have shape (count, {dim}), got {tuple(given.shape)}"
+            f"starting_points must have shape (count, {dim}), got {tuple(points.shape)}"
         )
-    return given.double()
+    if not bool(points.isfinite().all()):
+        raise ValueError("starting_points must be finite, got NaN or infinity")
+    return points
 
 
 def _build(
@@ -215,9 +223,9 @@ def _build(
             "name": "iaf",
             "transforms": 3,
             "hidden_features": (width, width),
-            "input_bound": None,  # what is read is the flow's own draws; a funnel needs them whole
+            "input_bound": None,  # conditioners read the flow's own noise; a funnel needs all of it
         }
-        if dim == 1:  # where affine maps alone leave a normal a normal
+        if dim == 1:  # affine maps of one feature only give normals
             config = {**config, "univariate": "spline"}
     return Preconditioned({**config, "features": dim}, generator=generator).double()
 
@@ -232,21 +240,10 @@ def _mixed(parts: list[Preconditioned], shares: Tensor) -> Flow | FlowMixture:
 
 
 @contextmanager
-def _reporter(progress: bool) -> Generator[Report]:
-    """Give a function that shows how the fit goes, on one line."""
-    if not progress:
-        yield lambda stage, done, line: None
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError('progress=True needs tqdm: pip install "invflow[vi]"') from error
-    with tqdm(unit=" steps") as bar:
-
-        def show(stage: str, done: int, line: str) -> None:
-            bar.set_description(stage, refresh=False)
-            bar.set_postfix_str(line, refresh=False)
-            bar.n = done
-            bar.refresh()
-
-        yield show
+def _reporter(progress: bool, report: Callable[[int, str], None] | None) -> Generator[Report]:
+    """Yield a function that shows the progress of the fit."""
+    with bar("fitting", None) if progress and report is None else nullcontext(report) as move:
+        if move is None:
+            yield lambda stage, done, line: None
+        else:
+            yield lambda stage, done, line: move(done, f"{stage}, {line}")

@@ -1,8 +1,8 @@
 r"""The Gaussian that a flow starts from: Pathfinder, then batch and match.
 
 *Pathfinder* (Zhang et al. 2022, arXiv 2108.03782) runs a quasi-Newton optimiser on the log density
-and turns every iterate into a Gaussian, with the optimiser's inverse Hessian as its covariance; the
-one with the best bound is usually not at the mode, and exists where there is no mode at all.
+and turns every iterate into a Gaussian, with the optimiser's inverse Hessian as its covariance. The
+one with the best bound is usually not at the mode, and exists even without a mode.
 
 *Batch and match* (Cai et al. 2024, arXiv 2402.14758) improves it without a step size: from draws
 $z_b$ and scores $g_b = \nabla \log p(z_b)$, with means $\bar z, \bar g$, covariances C, $\Gamma$,
@@ -12,8 +12,8 @@ $$\Sigma' U \Sigma' + \Sigma' = V, \qquad \mu' = \frac{\mu + \lambda (\Sigma' \b
 $$U = \lambda \Gamma + \tfrac{\lambda}{1 + \lambda} \bar g \bar g^\top, \qquad
 V = \Sigma + \lambda C + \tfrac{\lambda}{1 + \lambda} (\mu - \bar z)(\mu - \bar z)^\top .$$
 
-With $V = L L^\top$ and $L^\top U L = Q\, \mathrm{diag}(a)\, Q^\top$ the first equation has the
-solution $\Sigma' = L Q\, \mathrm{diag}(2 / (1 + \sqrt{1 + 4 a}))\, Q^\top L^\top$.
+With $V = L L^\top$ and $L^\top U L = Q\, \mathrm{diag}(a)\, Q^\top$ the solution of the first
+equation is $\Sigma' = L Q\, \mathrm{diag}(2 / (1 + \sqrt{1 + 4 a}))\, Q^\top L^\top$.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ import torch
 from torch import Tensor
 
 from invflow.vi.targets.density import Density
+
+#: Draws for the bound of a Gaussian along a path, and of those compared in the end.
+PATH_DRAWS, COMPARISON_DRAWS = 25, 1000
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ class Normal:
         return float(self.coordinates(point).norm())
 
     def coordinates(self, point: Tensor) -> Tensor:
-        """Return the point of which `location + scale @ u` is this point."""
+        """Return u such that `location + scale @ u` is this point."""
         offset = (point - self.location).unsqueeze(-1)
         return torch.linalg.solve_triangular(self.scale, offset, upper=False).squeeze(-1)
 
     def placed(self, location: Tensor, scale: Tensor) -> Normal:
-        """Return the distribution that has this location and scale in these coordinates."""
+        """Return the distribution with this location and scale in the coordinates of this one."""
         return Normal(self.location + self.scale @ location, self.scale @ scale, -math.inf)
 
 
@@ -77,8 +80,8 @@ def pathfinder(
 
     Args:
         density: of the target.
-        start: where the optimiser sets out, (dim,).
-        frame: in whose coordinates it goes, which spares it what is known of scales.
+        start: starting point of the optimiser, (dim,).
+        frame: the coordinates of the optimiser, which account for known scales.
         generator: random numbers for the bounds.
     """
     iterates, scores = _path(density, start.to(frame.location), frame)
@@ -88,7 +91,7 @@ def pathfinder(
         if not bool(density.exact(start.unsqueeze(0)).isfinite()):
             return None
         there = frame.placed(iterates[0], inverse_hessian)
-        return Normal(there.location, there.scale, bound(density, there, 25, generator))
+        return Normal(there.location, there.scale, bound(density, there, PATH_DRAWS, generator))
     for i, (point, score) in enumerate(zip(iterates, scores, strict=True)):
         if i:
             step, change = point - iterates[i - 1], scores[i - 1] - score
@@ -97,14 +100,14 @@ def pathfinder(
             if bool(failed) or not bool(torch.isfinite(scale).all()):
                 break
             candidate = frame.placed(point + inverse_hessian @ score, scale)
-            elbo = bound(density, candidate, 25, generator)
+            elbo = bound(density, candidate, PATH_DRAWS, generator)
             if best is None or elbo > best.elbo:
                 best = Normal(candidate.location, candidate.scale, elbo)
     return best
 
 
 def _bfgs(inverse: Tensor, step: Tensor, change: Tensor, *, first: bool) -> Tensor:
-    """Return the inverse Hessian after a step, where the log density is concave along it."""
+    """Return the inverse Hessian after a step, updated if the log density is concave along it."""
     curvature = step @ change
     if not curvature > 1e-12 * step.norm() * change.norm():
         return inverse
@@ -128,23 +131,23 @@ def _path(density: Density, start: Tensor, frame: Normal) -> tuple[list[Tensor],
         value, score = density.scores((frame.location + frame.scale @ u).unsqueeze(0))
         slope = score[0] @ frame.scale
         seen[point.tobytes()] = u, slope
-        # A finite wall: the line search steps back from it.
+        # A finite wall, from which the line search steps back.
         return -float(value) if torch.isfinite(value) else 1e100, -slope.numpy()
 
     path: list[tuple[Tensor, Tensor]] = []
     first = frame.coordinates(start).numpy()
 
-    def note(point: np.ndarray) -> None:
+    def record(point: np.ndarray) -> None:
         path.append(seen[point.tobytes()])
 
     objective(first)
-    note(first)
+    record(first)
     minimize(
         objective,
         first,
         jac=True,
         method="L-BFGS-B",
-        callback=note,
+        callback=record,
         options={"maxiter": 500, "maxfun": 1000, "maxcor": 10, "ftol": 1e-12},
     )
     return [u for u, _ in path], [slope for _, slope in path]
@@ -156,17 +159,17 @@ def match(
     generator: torch.Generator,
     rounds: int = 100,
 ) -> Normal:
-    """Return a Gaussian improved by batch and match, or the one given if that has the better bound.
+    """Return a Gaussian improved by batch and match, or the given one if its bound is better.
 
     Args:
         density: of the target.
-        normal: where to start.
+        normal: the initial Gaussian.
         generator: random numbers for the draws.
-        rounds: how many batches.
+        rounds: number of batches.
     """
     dim = len(normal.location)
     batch = max(32, 2 * dim)
-    # In the coordinates of the Gaussian given, where numbers are of size one.
+    # In the coordinates of the given Gaussian, where scales are about one.
     location = torch.zeros_like(normal.location)
     scale = torch.eye(dim, dtype=location.dtype)
     for done in range(rounds):
@@ -181,7 +184,7 @@ def match(
             break
         location, scale = moved
     pair = [normal.placed(location, scale), normal]
-    elbos = [bound(density, each, 1000, generator) for each in pair]
+    elbos = [bound(density, each, COMPARISON_DRAWS, generator) for each in pair]
     elbo, better = max(zip(elbos, pair, strict=True), key=lambda entry: entry[0])
     return Normal(better.location, better.scale, elbo)
 

@@ -1,4 +1,4 @@
-"""Gaussians at the modes of a target: many starts, modes kept apart, negligible ones dropped."""
+"""Gaussians at the modes of a target: many starts, distinct modes apart, small ones dropped."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from torch import Tensor
 from invflow.vi.fitting.gaussian import Normal, match, pathfinder, standard
 from invflow.vi.targets.density import Density
 
-#: Nats below the best bound from which a mode is left out. A Gaussian's bound can be a few nats
-#: short of the evidence of a curved mode, hardly more.
-NEGLIGIBLE = 12.0
-#: Starts; and evaluations of the log density, before which there are more, and after which not.
+#: Nats below the best bound at which a mode is dropped. A Gaussian's bound can fall short of the
+#: evidence of a curved mode by a few nats, hardly more.
+DROPPED_BELOW = 12.0
+#: Limits on the number of starts, and on the evaluations of the log density that they may take.
 FEWEST_STARTS, MOST_STARTS = 16, 48
 FEWEST_EVALUATIONS, MOST_EVALUATIONS = 20_000, 100_000
-#: How far out starts are, in the best mode's standard deviations: between which, evenly in logs.
-NEAR, FAR = (3.0, 10.0), (10.0, 100.0)
+#: Distances of starts from the best mode, in its standard deviations, log-uniform.
+NEAR_STARTS, FAR_STARTS = (3.0, 10.0), (10.0, 100.0)
 
 
 @dataclass(frozen=True)
 class Modes:
-    """What a search has found.
+    """The result of a search.
 
     Args:
-        normals: a Gaussian at each mode, the one with the best bound first.
-        hits: how many starts have led to each.
-        starts: how many there were.
-        interrupted: whether the search was ended by Ctrl-C.
+        normals: a Gaussian at each mode, best bound first.
+        hits: number of starts that led to each mode.
+        starts: number of starts.
+        interrupted: whether Ctrl-C ended the search.
     """
 
     normals: list[Normal]
@@ -40,14 +40,14 @@ class Modes:
 
 
 class _Basins:
-    """Gaussians that starts have led to, those of one mode together, and how often each."""
+    """One Gaussian for each mode found, and how often starts led to it."""
 
     def __init__(self) -> None:
         self.normals: list[Normal] = []
         self.hits: list[int] = []
 
     def add(self, normal: Normal, hits: int = 1) -> None:
-        """Count a Gaussian to the mode whose bulk it lies in, or as a mode of its own."""
+        """Assign a Gaussian to the mode whose bulk it lies in, or to a new mode."""
         reach = 3 + math.sqrt(len(normal.location)) / 2
         for i, other in enumerate(self.normals):
             near = min(other.distance(normal.location), normal.distance(other.location))
@@ -63,14 +63,14 @@ class _Basins:
         return max(self.normals, key=lambda normal: normal.elbo)
 
     def within(self, margin: float) -> list[int]:
-        """Return which modes have a bound less than the margin below the best."""
+        """Return the modes whose bound is within a margin of the best."""
         if not self.normals:
             return []
         least = self.best.elbo - margin
         return [i for i, normal in enumerate(self.normals) if normal.elbo > least]
 
     def complete(self, margin: float) -> bool:
-        """Whether more starts promise nothing new (Good and Turing: no mode was met only once)."""
+        """Whether more starts are unlikely to help (Good-Turing: no mode was found only once)."""
         within = self.within(margin)
         return bool(within) and all(self.hits[i] > 1 for i in within)
 
@@ -81,21 +81,21 @@ def find_modes(
     generator: torch.Generator,
     report: Callable[[int, str], None],
 ) -> Modes:
-    """Return a Gaussian at each mode worth keeping. Ctrl-C ends the search with those found so far.
+    """Return a Gaussian at each mode worth keeping; after Ctrl-C, those found so far.
 
     Args:
         density: of the target.
-        points: where to start, (count, dim); None for random points, until they promise nothing
-            new.
+        points: starting points, (count, dim); None for random points, until more are unlikely to
+            help.
         generator: random numbers for starts, bounds and draws.
-        report: told how many starts are done, and what they have found.
+        report: called with the number of starts done, and a line on what they found.
 
     Raises:
-        ValueError: no start leads anywhere.
+        ValueError: if no start leads anywhere.
     """
     basins, starts = _Basins(), 0
-    # Before they are improved, bounds can be short by more, the more so the more dimensions.
-    rough = NEGLIGIBLE + 2 * density.target.dim
+    # Before the Gaussians are improved their bounds fall short by more, growing with dimension.
+    rough = DROPPED_BELOW + 2 * density.target.dim
     interrupted = False
     try:
         for starts in _search(density, points, generator, basins, rough):
@@ -113,11 +113,11 @@ def find_modes(
             except KeyboardInterrupt:
                 interrupted = True
         improved.add(normal, basins.hits[i])
-    kept = sorted(improved.within(NEGLIGIBLE), key=lambda i: -improved.normals[i].elbo)
+    kept = sorted(improved.within(DROPPED_BELOW), key=lambda i: -improved.normals[i].elbo)
     if not kept:
         raise ValueError(
-            f"log_density: none of {starts} starting points leads to a region where it and its "
-            "gradient are finite all around; parameters with bounds need a vi.Named"
+            "log_density must be finite in some region, and so must its gradient: none of "
+            f"{starts} starting points leads to one; declare bounded parameters with vi.Named"
         )
     return Modes(
         [improved.normals[i] for i in kept],
@@ -134,7 +134,7 @@ def _search(
     basins: _Basins,
     rough: float,
 ) -> Iterator[int]:
-    """Follow one start after the other into the basins, and give how many are done."""
+    """Follow starts into the basins one by one, and yield the number done."""
     frame = standard(density.target.dim)
     for run in range(MOST_STARTS if points is None else len(points)):
         point = _start(run, frame, generator) if points is None else points[run]
@@ -154,7 +154,9 @@ def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
     dim = len(frame.location)
     if run < 4 or run % 3 == 0:
         return 4 * torch.rand(dim, generator=generator, dtype=torch.float64) - 2
-    nearest, farthest = NEAR if run % 3 == 1 else FAR
-    share = torch.rand((), generator=generator, dtype=torch.float64)
-    far = nearest * (farthest / nearest) ** share
-    return frame.location + frame.scale @ (far * torch.randn(dim, generator=generator).double())
+    nearest, farthest = NEAR_STARTS if run % 3 == 1 else FAR_STARTS
+    power = torch.rand((), generator=generator, dtype=torch.float64)
+    distance = nearest * (farthest / nearest) ** power
+    return frame.location + frame.scale @ (
+        distance * torch.randn(dim, generator=generator).double()
+    )

@@ -1,6 +1,6 @@
-"""Several processes that fit the same flow, started by torchrun: each takes a part of the draws.
+"""Several processes that fit the same flow, started by torchrun, each with a part of the draws.
 
-They are to call `torch.distributed.init_process_group` first. All come to the same posterior.
+They must call `torch.distributed.init_process_group` first. All return the same posterior.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 
 def count() -> int:
-    """Return how many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if _on() else 1
 
 
 def rank() -> int:
-    """Return which of them this is."""
+    """Return the number of this process, the first being 0."""
     return dist.get_rank() if _on() else 0
 
 
 def part(whole: int) -> tuple[int, int]:
-    """Return where the part of this process begins, and its size; sizes differ by one at most."""
+    """Return the start and size of this process's part; sizes differ by at most one."""
     least, more = divmod(whole, count())
     return rank() * least + min(rank(), more), least + (rank() < more)
 
@@ -38,7 +38,7 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def of_first(value: Tensor) -> Tensor:
-    """Return what the first process has, so that all decide the same."""
+    """Return the value of the first process, so that all decide alike."""
     if _on():
         value = value.contiguous()
         dist.broadcast(value, 0)

@@ -1,11 +1,11 @@
-"""A flow trained on a target: steps in rounds, until the bound has stopped moving."""
+"""Train a flow on a target, in rounds of steps, until the bound stops improving."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,55 +19,81 @@ from invflow.vi.fitting import processes
 from invflow.vi.fitting.objectives import path_loss
 from invflow.vi.targets.density import Density
 
-#: Nats between the bound and the evidence that are not worth a step: 99.9% of draws are effective.
-EXACT = 5e-4
+#: Nats between the bound and the evidence at which training ends: 99.9% of draws are effective.
+NEGLIGIBLE_GAP = 5e-4
+#: Gradients longer than this are scaled down to it.
+MAX_GRADIENT_NORM = 10.0
+#: Factor by which the learning rate is lowered.
+LEARNING_RATE_DROP = 3
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train.
-
-    Args:
-        batch: draws per step, of all processes together.
-        draws: draws in a group of the importance-weighted bound; 1 for the evidence lower bound.
-        learning_rate: Adam's, in the first rounds.
-        round: steps in a round.
-        drops: how many times the rate is lowered before training ends.
-        most_steps: where it ends at the latest.
-        tolerance: nats by which the bound has to rise in a round to count as moving.
-        check: draws on which it is measured.
-        memory: of the average of iterates, which is what is measured and kept.
+    """How to train the flow of a posterior.
 
     Raises:
-        TypeError: a number of the wrong kind.
-        ValueError: a number out of range, or `draws` that do not divide the batch.
+        TypeError: if a setting is not a number of the right kind.
+        ValueError: if a setting is out of range, or `train_samples` does not divide `batch_size`.
     """
 
-    batch: int = 512
-    draws: int = 1
-    learning_rate: float = 5e-3
-    round: int = 200
-    drops: int = 3
-    most_steps: int = 5000
-    tolerance: float = 2e-3
-    check: int = 2048
-    memory: float = 0.97
+    batch_size: int = field(
+        default=512, metadata={"description": "Draws per step, over all processes."}
+    )
+    train_samples: int = field(
+        default=1,
+        metadata={
+            "description": "Importance samples in the training bound (1: evidence lower bound)."
+        },
+    )
+    learning_rate: float = field(
+        default=5e-3, metadata={"description": "Initial learning rate of Adam."}
+    )
+    steps_per_round: int = field(
+        default=200, metadata={"description": "Steps between evaluations of the bound."}
+    )
+    learning_rate_drops: int = field(
+        default=3,
+        metadata={"description": "Number of times the learning rate drops before training stops."},
+    )
+    max_steps: int = field(
+        default=5000, metadata={"description": "Maximum number of steps for each mode."}
+    )
+    tolerance: float = field(
+        default=2e-3,
+        metadata={"description": "Smallest rise of the bound per round, in nats, that counts."},
+    )
+    evaluation_draws: int = field(
+        default=2048, metadata={"description": "Draws on which the bound is evaluated."}
+    )
+    averaging_decay: float = field(
+        default=0.97, metadata={"description": "Decay of the moving average of the parameters."}
+    )
 
     def __post_init__(self) -> None:
-        for name in ("batch", "draws", "round", "most_steps", "check"):
+        for name in (
+            "batch_size",
+            "train_samples",
+            "steps_per_round",
+            "max_steps",
+            "evaluation_draws",
+        ):
             _checks.settle(self, **{name: _checks.positive_integer(name, getattr(self, name))})
-        _checks.settle(self, drops=_checks.positive_integer("drops", self.drops, minimum=0))
-        if self.batch % self.draws:
-            raise ValueError(f"draws must divide the batch of {self.batch}, got {self.draws}")
-        _checks.settle(self, learning_rate=_checks.number("learning_rate", self.learning_rate))
+        drops = _checks.positive_integer("learning_rate_drops", self.learning_rate_drops, minimum=0)
+        _checks.settle(self, learning_rate_drops=drops)
+        if self.batch_size % self.train_samples:
+            raise ValueError(
+                f"train_samples must divide batch_size={self.batch_size}, got {self.train_samples}"
+            )
+        for name in ("learning_rate", "tolerance", "averaging_decay"):
+            _checks.settle(self, **{name: _checks.number(name, getattr(self, name))})
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        _checks.settle(self, tolerance=_checks.number("tolerance", self.tolerance))
         if not self.tolerance >= 0:
             raise ValueError(f"tolerance must be at least 0, got {self.tolerance}")
-        _checks.settle(self, memory=_checks.number("memory", self.memory))
-        if not 0 <= self.memory < 1:
-            raise ValueError(f"memory must be at least 0 and below 1, got {self.memory}")
+        if not 0 <= self.averaging_decay < 1:
+            raise ValueError(
+                f"averaging_decay must be at least 0 and below 1, got {self.averaging_decay}"
+            )
 
 
 class Noise:
@@ -77,7 +103,7 @@ class Noise:
         self._engine = SobolEngine(dim, scramble=True, seed=seed)
 
     def __call__(self, first: int, count: int, like: Tensor) -> Tensor:
-        """Return `count` vectors from the `first` on, in the dtype and on the device of `like`."""
+        """Return `count` vectors from the `first` on, in the dtype and device of `like`."""
         if first < self._engine.num_generated:
             self._engine.reset()
         self._engine.fast_forward(first - self._engine.num_generated)
@@ -94,20 +120,20 @@ def train(
     report: Callable[[int, float], None],
     directory: Path | None = None,
 ) -> tuple[int, str]:
-    """Train a flow in place, as far as it goes; Ctrl-C ends it with the best so far.
+    """Train a flow in place until the bound stops improving; Ctrl-C stops it at the best so far.
 
-    Several processes share the draws of each step; the first alone writes checkpoints.
+    Several processes share the draws of each step; only the first one writes checkpoints.
 
     Args:
-        flow: what to train.
+        flow: the flow to train.
         density: of the target.
         settings: how to train.
-        seed: of the noise.
-        report: told of every round: steps done, and the bound.
-        directory: where to keep checkpoints, and to go on from the newest.
+        seed: random seed of the noise.
+        report: called after every round with the number of steps and the bound.
+        directory: where checkpoints are kept; training resumes from the newest one.
 
     Returns:
-        The steps taken, and why no more were: "converged", "most_steps" or "interrupted".
+        The number of steps, and why training stopped: "converged", "max_steps" or "interrupted".
     """
     run = _Run(flow, density, settings, seed)
     checkpoints = None if directory is None else Checkpoints(directory)
@@ -116,16 +142,16 @@ def train(
             report(done, bound)
     reason = "interrupted"
     try:
-        while run.steps < settings.most_steps and not run.done:
+        while run.steps < settings.max_steps and not run.done:
             bound = run.round()
             report(run.steps, bound)
             if checkpoints is not None and not processes.rank():
                 run.save(checkpoints)
-        reason = "converged" if run.done else "most_steps"
+        reason = "converged" if run.done else "max_steps"
     except KeyboardInterrupt:
         pass
     if checkpoints is not None:
-        processes.wait()  # or another could look for what the first has not written yet
+        processes.wait()  # or another process could look for a checkpoint not yet written
     flow.load_state_dict(run.best)
     return run.steps, reason
 
@@ -136,23 +162,24 @@ class _Run:
     def __init__(self, flow: Flow, density: Density, settings: Settings, seed: int) -> None:
         self.flow, self.density, self.settings, self.seed = flow, density, settings, seed
         self.like = next(flow.parameters())
-        self.check = Noise(flow.features, seed + 1)(0, settings.check, self.like)
+        evaluation_noise = Noise(flow.features, seed + 1)
+        self.evaluation_noise = evaluation_noise(0, settings.evaluation_draws, self.like)
         self.noise = Noise(flow.features, seed)
         self.average = copy.deepcopy(flow)
         self.optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
         self.best = copy.deepcopy(flow.state_dict())
-        self.best_terms = self.first_terms = _terms(flow, density, self.check)
+        self.best_terms = self.first_terms = _terms(flow, density, self.evaluation_noise)
         self.steps = self.dropped = 0
         self.earlier = density.evaluations, density.rejected
         self.bounds: list[tuple[int, float]] = []
 
     def round(self) -> float:
-        """Take the steps of a round, and lower the rate if the bound has not moved; return it."""
+        """Take the steps of a round; lower the rate if the bound has not risen; return the best."""
         settings = self.settings
         self.density.generator.manual_seed(self.seed + self.steps)
-        for _ in range(settings.round):
+        for _ in range(settings.steps_per_round):
             self._step()
-        terms = processes.of_first(_terms(self.average, self.density, self.check))
+        terms = processes.of_first(_terms(self.average, self.density, self.evaluation_noise))
         both = torch.isfinite(terms) & torch.isfinite(self.best_terms)
         rise = (terms - self.best_terms)[both]
         gain, error = float(rise.mean()), float(rise.std()) / math.sqrt(max(len(rise), 1))
@@ -166,34 +193,34 @@ class _Run:
 
     @property
     def done(self) -> bool:
-        """Whether the bound has stopped moving, or has reached the evidence."""
+        """Whether the bound has stopped rising, or has reached the evidence."""
         terms = self.best_terms[torch.isfinite(self.best_terms)]
         gap = terms.logsumexp(0) - math.log(max(len(terms), 1)) - terms.mean()
-        return self.dropped > self.settings.drops or float(gap) < EXACT
+        return self.dropped > self.settings.learning_rate_drops or float(gap) < NEGLIGIBLE_GAP
 
     def _step(self) -> None:
-        settings = self.settings
-        groups = settings.batch // settings.draws
+        samples = self.settings.train_samples
+        groups = self.settings.batch_size // samples
         first, share = processes.part(groups)
-        start = self.steps * settings.batch + first * settings.draws
-        noise = self.noise(start, share * settings.draws, self.like)
-        loss, _ = path_loss(self.flow, self.density, noise, settings.draws)
+        start = self.steps * self.settings.batch_size + first * samples
+        noise = self.noise(start, share * samples, self.like)
+        loss, _ = path_loss(self.flow, self.density, noise, samples)
         self.optimizer.zero_grad()
-        # A mean over this process's groups, as its part of the mean over all.
+        # The loss is a mean over this process's groups; weigh it for the mean over all groups.
         (loss * (share * processes.count() / groups)).backward()
         processes.average(self.flow.parameters())
-        torch.nn.utils.clip_grad_norm_(self.flow.parameters(), 10.0)
+        torch.nn.utils.clip_grad_norm_(self.flow.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
-        _follow(self.average, self.flow, settings.memory)
+        _follow(self.average, self.flow, self.settings.averaging_decay)
         self.steps += 1
 
     def _lower(self) -> None:
-        """Go back to the best, with a smaller step."""
+        """Return to the best parameters, with a lower learning rate."""
         self.dropped += 1
         self.flow.load_state_dict(self.best)
         self.average.load_state_dict(self.best)
         for group in self.optimizer.param_groups:
-            group["lr"] /= 3
+            group["lr"] /= LEARNING_RATE_DROP
 
     def save(self, checkpoints: Checkpoints) -> None:
         spent = self.density.evaluations, self.density.rejected
@@ -209,29 +236,28 @@ class _Run:
         checkpoints.save(self.steps, self._states(), extra)
 
     def load(self, checkpoints: Checkpoints) -> list[tuple[int, float]]:
-        """Go on from the newest checkpoint, if there is one; return the bounds so far.
+        """Resume from the newest checkpoint, if there is one; return the bounds so far.
 
         Raises:
-            ValueError: it is of another fit.
+            ValueError: if it belongs to another fit.
         """
         loaded = checkpoints.load(self._states())
         if not processes.agree(-1 if loaded is None else loaded[0]):
             raise ValueError(
-                f"directory must be the same for all processes, got {checkpoints.directory}, where "
-                "they find different checkpoints"
+                "directory must be the same for all processes, got "
+                f"{checkpoints.directory}, where they find different checkpoints"
             )
         if loaded is None:
             return []
         self.steps, extra = loaded
-        # Of the same flow at the same points: another target gives other terms.
+        # The bound's terms of the initial flow: those of another target differ.
         same = self.first_terms.shape == extra["first_terms"].shape and torch.allclose(
             self.first_terms, extra["first_terms"], rtol=1e-6, equal_nan=True
         )
         if not same or extra["settings"] != asdict(self.settings):
             raise ValueError(
-                "directory must not hold the checkpoints of another fit, got "
-                f"{checkpoints.directory}, of another target, flow, seed or settings: choose "
-                "another, or remove it"
+                f"directory {checkpoints.directory} holds checkpoints of another fit: its target, "
+                "flow, seed or settings differ; choose another directory, or remove this one"
             )
         self.best, self.best_terms = extra["best"], extra["best_terms"]
         self.dropped = extra["dropped"]

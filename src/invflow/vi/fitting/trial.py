@@ -1,76 +1,49 @@
-"""A look at a target before anything is spent on it."""
+"""Check a target before anything is spent on it."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from invflow._log_density import BadTarget, check_consistent
 from invflow.vi.targets.density import Density
-from invflow.vi.targets.target import BadTarget
 from invflow.vi.trust.probe import names
 from invflow.vi.trust.tails import check_tails
 
-#: How far log densities that should be equal may be apart, relatively: single precision allowed.
-EQUAL = 1e-4
-#: How far from the origin to look, besides nearby.
-FAR = 50.0
-#: At how many points: as many as there are dimensions, so that they show in which no gradient
-#: points, if those are not too many.
-POINTS, MOST_POINTS = 32, 256
-#: From how many of them to look along lines.
-LINES = 2
+#: Scale of points far from the origin, relative to those nearby.
+FAR_SCALE = 50.0
+#: Number of points; up to this many dimensions there are enough to show directions without slope.
+POINTS, MOST_DIMENSIONS = 32, 256
+#: Number of points from which to look along lines.
+LINE_POINTS = 2
 
 
 def try_out(density: Density) -> None:
     """Refuse a log density that is random, mixes the vectors of a batch, or does not fall off.
 
     Raises:
-        ValueError: it is one of these.
+        ValueError: if it is one of these.
     """
     dim, generator = density.target.dim, density.generator
-    count = dim + POINTS // 2 if POINTS // 2 <= dim <= MOST_POINTS else POINTS
+    count = dim + POINTS // 2 if POINTS // 2 <= dim <= MOST_DIMENSIONS else POINTS
     near = 4 * torch.rand((count, dim), generator=generator).double() - 2
     value, score = density.scores(near)
-    _same(
-        value,
-        density.exact(near),
-        "log_density must give the same value at the same vector",
-        "random",
-    )
-    alone = torch.cat([density.exact(row) for row in near[:4].split(1)])
-    _same(
-        value[:4],
-        alone,
-        "log_density must give a vector the same value in any batch",
-        "summed over the batch",
-    )
-    _, far = density.scores(FAR * near)
+    check_consistent(value, lambda rows: density.exact(near[rows]))
+    _, far = density.scores(FAR_SCALE * near)
     used = (score != 0).any(0) | (far != 0).any(0)
     if bool(torch.isfinite(value).all()) and not bool(used.all()):
         places = (~used).nonzero().flatten().tolist()
         found = names(density.target, near[0])
         called = [found[i] for i in places]
         raise BadTarget(
-            f"log_density must depend on every entry of its vectors, got zero gradients at all "
-            f"{2 * len(near)} points tried for entries {places} ({', '.join(called)}): the "
-            "posterior is improper there"
+            "log_density must depend on every entry of its vectors, got zero gradients at all "
+            f"{2 * len(near)} points for entries {places} ({', '.join(called)}): the posterior "
+            "is improper; add a prior, or remove these parameters"
         )
     good = torch.isfinite(value)
     if bool(good.any()):
         try:
-            check_tails(density, near[good][:LINES], score[good])
+            check_tails(density, near[good][:LINE_POINTS], score[good])
         except BadTarget:
             raise
-        except Exception:  # a model may fail in any way so far out, and need not work there
+        except Exception:  # a model may fail in any way this far out, and need not work there
             return
-
-
-def _same(first: Tensor, second: Tensor, what: str, why: str) -> None:
-    both = torch.isfinite(first) & torch.isfinite(second)
-    off = (first - second).abs() > EQUAL * (1 + first.abs())
-    if bool((off & both).any()):
-        i = int((off & both).nonzero()[0])
-        raise BadTarget(
-            f"{what}, got {float(first[i]):.6g} and then {float(second[i]):.6g}: is something in "
-            f"it {why}?"
-        )

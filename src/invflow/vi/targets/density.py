@@ -1,18 +1,23 @@
-"""A target's log density as the fit sees it: checked, counted, and never poisonous."""
+"""A target's log density as the fit sees it: checked, counted, and free of NaN."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from invflow.vi.targets.target import BadTarget, Target, checked
+from invflow import _log_density
+from invflow._log_density import checked
+from invflow.vi.targets.target import Target
+
+#: Vectors evaluated in one call where there are many.
+VECTORS_AT_ONCE = 4096
 
 
 class Density:
-    """Evaluates a target, counts how often, and how often in vain.
+    """Evaluates a target and counts the evaluations, and those that are not finite.
 
     Args:
-        target: what to evaluate.
+        target: the target to evaluate.
         generator: random numbers for targets that subsample their data.
     """
 
@@ -29,29 +34,23 @@ class Density:
         return self._counted(value, torch.isfinite(value))
 
     def scores(self, z: Tensor, *, exact: bool = True) -> tuple[Tensor, Tensor]:
-        """Return log density, (batch,), and its gradient, (batch, dim).
+        """Return the log density, (batch,), and its gradient, (batch, dim).
 
-        Where either is not finite the density is -inf and the gradient zero.
+        Where either is not finite, the log density is -inf and the gradient zero.
 
         Args:
             z: shape (batch, dim).
-            exact: whether to take the whole density, not an estimate from some of the data.
+            exact: use all of the data, not an estimate from some of them.
 
         Raises:
-            TypeError: the log density is not a tensor, or of an integer dtype.
-            ValueError: it has the wrong shape, or no gradient.
+            TypeError: if the log density is not a tensor of floating-point numbers.
+            ValueError: if it has the wrong shape, or no gradient.
         """
-        z = z.detach().requires_grad_()
-        with torch.enable_grad():
-            value = self.target.log_density(z) if exact else self.target.estimate(z, self.generator)
-            checked(value, z.shape[:1])
-            if not value.requires_grad:
-                raise BadTarget(
-                    "log_density must be differentiable, got values without a gradient: "
-                    "is the argument detached, or turned into a number or a numpy array?"
-                )
-            (score,) = torch.autograd.grad(value.sum(), z, materialize_grads=True)
-        value = value.detach()
+
+        def log_density(z: Tensor) -> Tensor:
+            return self.target.log_density(z) if exact else self.target.estimate(z, self.generator)
+
+        value, score = _log_density.scores(log_density, z)
         good = torch.isfinite(value) & torch.isfinite(score).all(-1)
         score = torch.where(good.unsqueeze(-1), score, 0.0)
         return self._counted(value.to(z.dtype), good), score

@@ -20,7 +20,7 @@ def external(function: ValueAndGradient, z: Tensor) -> Tensor:
     """Return log densities of `z`, with first derivatives.
 
     Args:
-        function: gives values and gradients of rows in double precision.
+        function: returns values and gradients of rows in double precision.
         z: shape (batch, dim).
     """
     return cast(Tensor, cast(Any, _External).apply(function, z))

@@ -1,4 +1,4 @@
-"""A density that outlives targets which raise an error at extreme points."""
+"""A density of targets that raise errors at extreme points."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
+from invflow._log_density import BadTarget
 from invflow.vi.targets.density import Density
-from invflow.vi.targets.target import BadTarget
 
 
 class Guarded(Density):
-    """A density that is -inf where a target raises an error, unless it does so from the start.
+    """A density that is -inf where the target raises an error, unless it always does.
 
-    A distribution of torch refuses a scale that has underflown to zero, a Cholesky factorisation a
-    matrix that has lost its rank, and a whole batch with it.
+    A torch distribution refuses a scale that has underflowed to zero, and a Cholesky factorisation
+    a matrix that has lost its rank; each refuses the whole batch with it.
     """
 
-    #: The first error that the target has raised.
+    #: The first error that the target raised.
     refusal: Exception | None = None
 
     def exact(self, z: Tensor) -> Tensor:
@@ -34,14 +34,14 @@ class Guarded(Density):
     def _by_halves(
         self, run: Callable[[Tensor], tuple[Tensor, ...]], z: Tensor
     ) -> tuple[Tensor, ...]:
-        """Return what `run` gives; where it raises, by halves, down to the points at fault.
+        """Return the results of `run`; halve the batch where it raises, down to single points.
 
         Args:
-            run: takes vectors, (any, dim), and gives their values, and perhaps their gradients.
+            run: takes vectors, (any, dim), and returns their values, and perhaps their gradients.
             z: shape (batch, dim).
 
         Raises:
-            ValueError: the target does so at every point of the first batch.
+            ValueError: if the target raises at every point of the first batch.
         """
         refused: list[Tensor] = []
 

@@ -1,4 +1,4 @@
-r"""Bijections from vectors onto matrices, n by n, that their lower triangles make up.
+r"""Bijections from vectors onto n by n matrices that are determined by their lower triangles.
 
 Densities of symmetric matrices are with respect to the entries of the lower triangle, as those of
 the Wishart and LKJ distributions are.
@@ -28,7 +28,7 @@ class Triangle(Transform):
     domain: ClassVar[Constraint] = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     codomain: ClassVar[Constraint] = constraints.lower_triangular  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
     bijective = True
-    #: The diagonal that the numbers begin with: 0 the main one, -1 the one below it.
+    #: The first diagonal that is filled: 0 for the main one, -1 for the one below it.
     diagonal: ClassVar[int] = 0
 
     def __eq__(self, other: object) -> bool:
@@ -54,8 +54,8 @@ class Triangle(Transform):
     def _lower(self, x: Tensor) -> Tensor:
         n = self._order(x.shape[-1])
         row, column = torch.tril_indices(n, n, self.diagonal, device=x.device)
-        # Gathered, not put in place, which vmap cannot do: what is above the triangle is the zero
-        # at the end.
+        # Gathered, because vmap cannot assign in place; entries above the triangle take the zero at
+        # the end.
         place = torch.full((n, n), x.shape[-1], device=x.device)
         place[row, column] = torch.arange(x.shape[-1], device=x.device)
         return torch.cat([x, x.new_zeros((*x.shape[:-1], 1))], -1)[..., place]
@@ -90,7 +90,7 @@ class UnitTriangle(Triangle):
 
 
 class CholeskyFactor(Triangle):
-    r"""As `Triangle`, with the exponential of the diagonal: $\log|\det| = \sum_i \log L_{ii}$."""
+    r"""`Triangle` with the exponential of the diagonal: $\log|\det| = \sum_i \log L_{ii}$."""
 
     codomain: ClassVar[Constraint] = constraints.lower_cholesky
 

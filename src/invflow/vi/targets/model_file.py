@@ -1,4 +1,4 @@
-"""A model in a Python file: for the command line."""
+"""A model in a Python file, for the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import Any
 
 import torch
 
+from invflow import _files
 from invflow.vi.targets.target import Flat, Target
+
+#: Number of bytes above which data are refused.
+LARGEST = 2**32
 
 
 def load(path: Path, data: Path | None) -> Target:
@@ -20,18 +24,19 @@ def load(path: Path, data: Path | None) -> Target:
     The file defines one of
 
     - `target`: a `Target`, or a function of the data that returns one;
-    - `log_density` and `dim`: a function of vectors, (batch, dim) to (batch,), and their size;
-      with data, `log_density(z, **data)`;
-    - `model`: a Pyro model, a function of the data; or a PyMC model, which has its data.
+    - `log_density` and `dim`: a function of vectors, (batch, dim) to (batch,), and their size; with
+      data it is called as `log_density(z, **data)`;
+    - `model`: a Pyro model, called with the data; or a PyMC model, which includes its data.
 
     Args:
-        path: the file.
-        data: a JSON object, whose lists become tensors of double precision; take `.long()` of those
-            that are indices.
+        path: the Python file.
+        data: a file with a JSON object; its lists become tensors of double precision (indices need
+            `.long()`).
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file that fails, defines none of these, or holds no JSON object.
+        FileNotFoundError: if a file is missing.
+        ValueError: if the Python file fails or defines none of these, or the data are not a JSON
+            object.
     """
     values = {} if data is None else read(data)
     if not path.is_file():
@@ -54,13 +59,13 @@ def read(path: Path) -> dict[str, Any]:
     """Return the values of a JSON object, with tensors for lists of numbers.
 
     Raises:
-        FileNotFoundError: there is no file.
-        ValueError: it holds no JSON object, or lists that are not arrays of numbers.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it does not hold a JSON object, or a list is not an array of numbers.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    text = _files.read(path, LARGEST)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        with _files.memory_for(path):
+            content = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not hold JSON: {error}") from error
     if not isinstance(content, Mapping):
@@ -69,11 +74,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's values by name, of which none may come twice."""
+    """Return an object's values by name; refuse names that appear twice."""
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice")
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} appears twice")
     return values
 
 
@@ -96,12 +101,12 @@ def _target(names: Mapping[str, Any], data: dict[str, Any], path: Path) -> Targe
     if "log_density" in names:
         if "dim" not in names:
             raise ModelFileError(
-                f"{path} must define dim beside log_density: the size of its vectors"
+                f"{path} must define dim along with log_density: the size of its vectors"
             )
         return Flat(_with(names["log_density"], data), names["dim"])
     if type(names.get("model")).__module__.startswith("pymc."):
         if data:
-            raise ModelFileError(f"{path}: a PyMC model has its data already; leave out --data")
+            raise ModelFileError(f"{path}: a PyMC model includes its data; leave out --data")
         from invflow.vi.targets.pymc import from_pymc
 
         return from_pymc(names["model"])
@@ -110,7 +115,7 @@ def _target(names: Mapping[str, Any], data: dict[str, Any], path: Path) -> Targe
 
         return from_pyro(names["model"], **data)
     raise ModelFileError(
-        f"{path} must define target, log_density and dim, or model; it defines none"
+        f"{path} must define target, log_density and dim, or model; it defines none of them"
     )
 
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from invflow.vi.targets.external import Array, external
 from invflow.vi.targets.target import Target
 
-#: Distributions that have no constant, may have none, or, in PyMC, have a wrong one (LKJ).
+#: Distributions that have no normalising constant, may lack it, or have a wrong one (LKJ).
 UNNORMALISED = ("Flat", "HalfFlat", "LKJ", "CustomDist")
 
-#: Distributions whose latent variables have no density on a real space, and what to do.
+#: Distributions whose latent variables have no density on a real space, and what to use instead.
 REFUSED = {
-    "Censored": "which has point masses at its bounds: use pymc.Truncated, or observe it",
+    "Censored": "which has point masses at its bounds: use pymc.Truncated, or make it observed",
     "Wishart": "which PyMC does not keep positive definite: use pymc.LKJCholeskyCov",
 }
 
@@ -29,18 +29,18 @@ REFUSED = {
 def from_pymc(model: Any) -> PyMCTarget:
     """Return the posterior of a PyMC model.
 
-    Density, gradient and constrained values are compiled by PyTensor, vectorised over draws; for
-    some matrices PyTensor cannot do that, and draws are taken one after the other, with a warning.
-    What PyMC maps around a circle are angles.
+    Density, gradient and constrained values are compiled by PyTensor, vectorised over draws. Some
+    matrices PyTensor cannot vectorise: draws are then evaluated one by one, with a warning.
+    Variables that PyMC maps around a circle are angles.
 
     Args:
-        model: with continuous free variables.
+        model: a PyMC model with continuous free variables.
 
     Raises:
-        TypeError: `model` is not a PyMC model.
-        ValueError: a free variable that is discrete or censored, none that is free, a density
-            without a gradient, or one of a part of the data, drawn at random.
-        ImportError: PyMC is not installed.
+        TypeError: if `model` is not a PyMC model.
+        ValueError: if a free variable is discrete or censored, there is none, the density has no
+            gradient, or it uses a random part of the data.
+        ImportError: if PyMC is not installed.
     """
     try:
         import pymc
@@ -51,11 +51,11 @@ def from_pymc(model: Any) -> PyMCTarget:
     if model.discrete_value_vars:
         names = ", ".join(str(variable.name) for variable in model.discrete_value_vars)
         raise ValueError(
-            f"model must have continuous variables, got {names}, which is discrete: sum it out "
+            f"model must have continuous variables, got {names}, which is discrete: marginalise it "
             "first (pymc.Mixture, pymc_extras.marginalize)"
         )
     if not model.value_vars:
-        raise ValueError("model must have a free variable, got none: everything is observed")
+        raise ValueError("model must have a free variable, got none: all variables are observed")
     for variable in model.free_RVs:
         if (reason := REFUSED.get(_kind(variable))) is not None:
             raise ValueError(f"model must have continuous variables, got {variable.name}, {reason}")
@@ -66,7 +66,7 @@ class PyMCTarget(Target):
     """The free variables of a PyMC model, on its unconstrained scale; made by `from_pymc`."""
 
     def __init__(self, model: Any) -> None:
-        # Without types, which PyTensor declares in part.
+        # Untyped, because PyTensor declares only some of its types.
         pt: Any = import_module("pytensor.tensor")
         graph_replace: Any = import_module("pytensor.graph.replace").graph_replace
 
@@ -92,8 +92,8 @@ class PyMCTarget(Target):
         log_density = model.logp()
         if import_module("pymc.pytensorf").rvs_in_graph([log_density]):
             raise ValueError(
-                "model must take all of its data, got a log density that draws random numbers, as "
-                "pymc.Minibatch does: for part of it at a time, use vi.Subsampled"
+                "model must use all of its data, got a log density that draws random numbers, as "
+                "pymc.Minibatch does: to subsample the data, use vi.Subsampled"
             )
         value, *quantities = graph_replace(
             [log_density, *quantities], replace=replaced, strict=False
@@ -119,7 +119,7 @@ class PyMCTarget(Target):
         return values
 
     def _value_and_gradient(self, rows: Array) -> tuple[Array, Array]:
-        with np.errstate(all="ignore"):  # what is not finite is the caller's to count
+        with np.errstate(all="ignore"):  # the caller counts values that are not finite
             value, gradient = self._density(rows)
         return value, gradient
 
@@ -127,16 +127,16 @@ class PyMCTarget(Target):
 def _over_rows(
     outputs: Sequence[Any], vector: Any, start: Array, *, gradient: bool = False
 ) -> Callable[[Array], Sequence[Array]]:
-    """Compile outputs that depend on a vector for rows of vectors.
+    """Compile functions of a vector for rows of vectors.
 
     Args:
-        outputs: of PyTensor.
-        vector: what they depend on.
-        start: a value of it, at which they are finite.
-        gradient: whether to give the gradient of the first of them as well, after the others.
+        outputs: variables of PyTensor.
+        vector: the variable that they depend on.
+        start: a value of the vector at which they are finite.
+        gradient: also return the gradient of the first output, after the outputs.
 
     Raises:
-        NotImplementedError: there is no gradient.
+        NotImplementedError: if the gradient is not implemented.
     """
     pytensor: Any = import_module("pytensor")
     vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph
@@ -152,7 +152,7 @@ def _over_rows(
     try:
         with _silent("pytensor.graph.rewriting.basic"):
             together = compiled(vectorize_graph(list(outputs), replace={vector: rows}), rows)
-            # What does not depend on the vector has no rows.
+            # An output that does not depend on the vector has no rows.
             if all(np.shape(column)[:1] == (3,) for column in together(np.tile(start, (3, 1)))):
                 return together
     except Exception as error:
@@ -162,8 +162,8 @@ def _over_rows(
     alone = compiled(outputs, vector)
     if gradient:
         warnings.warn(
-            f"PyTensor cannot vectorise the density of the model ({why}): draws are taken one "
-            "after the other, which is slow",
+            f"PyTensor cannot vectorise the density of the model ({why}): draws are evaluated one "
+            "by one, which is slow",
             stacklevel=4,
         )
 
@@ -175,7 +175,7 @@ def _over_rows(
 
 @contextmanager
 def _silent(name: str) -> Generator[None]:
-    """Keep a logger from saying what is tried in vain."""
+    """Silence a logger during an attempt that may fail."""
     logger = logging.getLogger(name)
     before, logger.disabled = logger.disabled, True
     try:
@@ -185,7 +185,7 @@ def _silent(name: str) -> Generator[None]:
 
 
 def _caveat(model: Any) -> str:
-    """Say which terms of a model may lack constants."""
+    """Return a sentence about the terms of a model that may lack normalising constants."""
     ordered: Any = import_module("pymc.distributions.transforms").Ordered
     found = [
         f"{variable.name} ({_kind(variable)})"
@@ -201,8 +201,8 @@ def _caveat(model: Any) -> str:
     if not found:
         return ""
     return (
-        "The log evidence is that of the density as PyMC has it, where these terms need not be "
-        f"normalised: {', '.join(found)}."
+        "The log evidence is that of the density as PyMC defines it, in which these terms need not "
+        f"be normalised: {', '.join(found)}."
     )
 
 

@@ -13,31 +13,33 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 from torch.utils._pytree import tree_map
 
-from invflow.vi.targets.target import BadTarget, Target
+from invflow._log_density import BadTarget
+from invflow.vi.targets.target import Target, value_of
 
 if TYPE_CHECKING:
     from invflow.vi.targets.sites import Site, Sites
 
-#: At how many points to look at a model, before an error that it raises is passed on.
-LOOKS = 5
+#: Points at which a model is tried before its error is raised.
+ATTEMPTS = 5
 
 
 def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarget:
     """Return the posterior of a Pyro model's latent sites, given its observed ones.
 
-    Each site's support is the one that it has at the values of the sites before it. Draws are taken
-    through the model all at once, by `torch.func.vmap`; a model that vmap cannot take, for one that
-    decides by the values of its sites, is taken through one draw after the other, with a warning.
+    The support of a site may depend on the values of earlier sites. All draws are run through the
+    model at once by `torch.func.vmap`; a model that vmap cannot handle, such as one that branches
+    on the values of its sites, is run draw by draw, with a warning.
 
     Args:
-        model: with observed sites, through `obs=` or `pyro.condition`.
-        *args: of the model.
-        **kwargs: of the model.
+        model: a Pyro model with observed sites, through `obs=` or `pyro.condition`.
+        *args: arguments of the model.
+        **kwargs: keyword arguments of the model.
 
     Raises:
-        TypeError: `model` cannot be called.
-        ValueError: no latent site, one that is discrete, or one whose support has no bijection.
-        ImportError: Pyro is not installed.
+        TypeError: if `model` is not callable.
+        ValueError: if the model has no latent site, or one that is discrete or whose support has
+            no bijection.
+        ImportError: if Pyro is not installed.
 
     Example:
         >>> import pyro, pyro.distributions as dist
@@ -56,11 +58,11 @@ def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarge
 class PyroTarget(Target):
     """The latent sites of a Pyro model; made by `from_pyro`.
 
-    The vectors hold the unconstrained numbers of the sites, one after the other in the model's
-    order. Angles, of von Mises and related distributions, stand for themselves.
+    The vectors hold the unconstrained numbers of the sites in the model's order. Angles, of von
+    Mises and related distributions, are not transformed.
     """
 
-    caveat = ""  # Pyro's densities have all of their constants.
+    caveat = ""  # Pyro's densities are normalised.
 
     def __init__(
         self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -77,12 +79,12 @@ class PyroTarget(Target):
         for name, site in trace.nodes.items():
             if _subsamples(site):
                 raise ValueError(
-                    f"model must take all of its data, got plate {name!r} with a subsample: for "
-                    "part of it at a time, use vi.Subsampled"
+                    f"model must use all of its data, got plate {name!r} with a subsample: to "
+                    "subsample the data, use vi.Subsampled"
                 )
         self.dim = sum(site.size for site in self.sites.values())
         if not self.dim:
-            raise ValueError("model must have a latent site, got none: everything is observed")
+            raise ValueError("model must have a latent site, got none: all sites are observed")
         which = torch.cat([site.circular for site in self.sites.values()])
         self.angles = tuple(which.nonzero().flatten().tolist())
         self.angular = frozenset(name for name, site in self.sites.items() if site.angle)
@@ -99,16 +101,23 @@ class PyroTarget(Target):
             name: value.reshape(z.shape[:-1] + value.shape[1:]) for name, value in values.items()
         }
 
-    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return the vectors, (*batch, dim), that stand for named values, (*batch, *shape) each."""
+    def unconstrain(self, values: Mapping[str, Any]) -> Tensor:
+        """Return the vectors, (*batch, dim), of named values, (*batch, *shape) each.
+
+        Args:
+            values: of every latent site: tensors, arrays or lists.
+
+        Raises:
+            TypeError: if a value does not hold real numbers.
+            ValueError: if a site is missing.
+        """
         wanted = {
             name.removesuffix(self._sites.UNOBSERVED) if site.kept is not None else name: site
             for name, site in self.sites.items()
         }
-        batch = next(
-            values[name].shape[: -site.value.ndim or None] for name, site in wanted.items()
-        )
-        flat = {name: values[name].reshape(-1, *site.value.shape) for name, site in wanted.items()}
+        given = {name: value_of(name, values) for name in wanted}
+        batch = next(given[name].shape[: -site.value.ndim or None] for name, site in wanted.items())
+        flat = {name: given[name].reshape(-1, *site.value.shape) for name, site in wanted.items()}
         return self._over_rows(self._lifted, flat).reshape(*batch, self.dim)
 
     def _one(self, z: Tensor) -> Tensor:
@@ -117,7 +126,7 @@ class PyroTarget(Target):
         try:
             return trace.log_prob_sum() + place.done()
         except NotImplementedError as error:
-            if self._batched:  # it may be vmap's
+            if self._batched:  # the error may be vmap's
                 raise
             name, fn = _undone(trace)
             raise BadTarget(
@@ -140,14 +149,14 @@ class PyroTarget(Target):
         with sites:
             try:
                 return self._pyro.poutine.trace(self._model).get_trace(*self._args, **self._kwargs)
-            except BadTarget as error:  # to which Pyro adds a table of shapes
+            except BadTarget as error:  # Pyro adds a table of shapes to the message
                 raise error.__cause__ if isinstance(error.__cause__, BadTarget) else error from None
 
     def _look(self) -> tuple[dict[str, Site], Any]:
-        """Return the latent sites and a trace, from the first point that the model takes."""
+        """Return the latent sites and a trace, from the first point that the model accepts."""
         errors: list[Exception] = []
-        with torch.random.fork_rng(devices=[]):  # looking at a model is no reason to draw numbers
-            for phase in range(LOOKS):
+        with torch.random.fork_rng(devices=[]):  # leaves the random state alone
+            for phase in range(ATTEMPTS):
                 look = self._sites.Look(1.0 + phase)
                 try:
                     with _explained():
@@ -159,7 +168,7 @@ class PyroTarget(Target):
         raise errors[0]
 
     def _is_named(self, name: str, site: dict[str, Any]) -> bool:
-        """Whether a site is one of what vectors stand for."""
+        """Whether a site is one of the quantities that vectors represent."""
         if site["type"] != "sample" or type(site["fn"]).__name__ == "_Subsample":
             return False
         if name in self.sites:
@@ -168,8 +177,8 @@ class PyroTarget(Target):
         return not site["is_observed"] or self._sites.point(site["fn"]) is not None
 
     def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
-        """Return what `run` gives for each row, stacked: tensors, or mappings of some."""
-        if isinstance(rows, Tensor) and not len(rows):  # which distributions do not take
+        """Return the stacked results of `run` for each row: tensors, or mappings of tensors."""
+        if isinstance(rows, Tensor) and not len(rows):  # distributions refuse empty batches
             return _each(_first_none, self._over_rows(run, rows.new_zeros(1, self.dim)))
         with self._pyro.validation_enabled(False):
             if self._batched:
@@ -184,7 +193,7 @@ class PyroTarget(Target):
             self.log_density(z)
         except BadTarget:
             raise
-        except LinAlgError:  # it is not for vmap to mend
+        except LinAlgError:  # not the fault of vmap
             return True
         except Exception as error:
             self._batched = False
@@ -192,8 +201,8 @@ class PyroTarget(Target):
                 self.log_density(z[:1])
             line = _first_line(error)
             warnings.warn(
-                "the model is taken through one draw after the other, which is many times slower "
-                f"than all at once: torch.func.vmap cannot take it ({line})",
+                "the model is run draw by draw, many times slower than all draws at once, because "
+                f"torch.func.vmap cannot handle it: {line}",
                 stacklevel=4,
             )
             return False
@@ -218,20 +227,20 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _explained() -> Generator[None]:
-    """Say what to do about an error of a model's, where that is known."""
+    """Add the remedy to errors of a model where it is known."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
         if "dtype" in str(error) or "scalar type" in str(error):
             raise ValueError(
-                "model must take parameters of double precision, got the error "
-                f"{_first_line(error)}: give its data and constants as torch.float64"
+                "model must accept parameters of double precision, got the error "
+                f"{_first_line(error)}: make its data and constants torch.float64"
             ) from error
         raise
 
 
 def _undone(trace: Any) -> tuple[str, Any]:
-    """Return the name of the site whose log density a trace could not compute, and what it is."""
+    """Return the name and distribution of the site whose log density could not be computed."""
     return next(
         (name, site["fn"])
         for name, site in trace.nodes.items()

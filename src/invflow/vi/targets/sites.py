@@ -1,6 +1,6 @@
-"""The latent sites of a Pyro model, and where their values live at one run of it.
+"""The latent sites of a Pyro model, and the supports of their values in one run of it.
 
-Imports Pyro: import it only where that is wanted.
+Imports Pyro: import this module only where Pyro is needed.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from torch.distributions import constraints as torch_constraints
 from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import ComposeTransform, IndependentTransform
 
+from invflow._log_density import BadTarget
 from invflow.vi.targets import supports
-from invflow.vi.targets.target import BadTarget
 
-#: The end of the name that Pyro gives to the entries of a site that `obs_mask` says are missing.
+#: Suffix of the name that Pyro gives to the entries of a site that are missing by `obs_mask`.
 UNOBSERVED = "_unobserved"
 
 
 @dataclass(frozen=True)
 class Site:
-    """A latent site, as the first run of the model has it.
+    """A latent site, as found in the first run of the model.
 
     Args:
         shape: of its unconstrained numbers.
-        kept: which of them are free, flat; None for all. Those that `obs_mask` says are observed
-            are not.
+        kept: indices of those that are free, flat; None for all. Entries observed by `obs_mask` are
+            not free.
         circular: which of the free ones are angles, flat.
-        angle: whether its values are angles, one by one.
+        angle: whether every entry of its values is an angle.
         value: one value of it.
     """
 
@@ -49,7 +49,7 @@ class Site:
 
     @property
     def size(self) -> int:
-        """How many numbers are free."""
+        """The number of free numbers."""
         return len(self.circular)
 
     def filled(self, free: Tensor) -> Tensor:
@@ -61,15 +61,15 @@ class Site:
         return torch.cat([free, free.new_zeros(1)])[place].reshape(self.shape)
 
     def picked(self, full: Tensor) -> Tensor:
-        """Return the free ones, (size,), of unconstrained numbers, (*shape)."""
+        """Return the free numbers, (size,), among all unconstrained numbers, (*shape)."""
         flat = full.reshape(-1)
         return flat if self.kept is None else flat[self.kept.to(flat.device)]
 
 
 class Sites(Messenger, ABC):
-    """Gives latent sites their values, each from where it lives given those before it.
+    """Gives latent sites values in their supports, which may depend on earlier sites.
 
-    A site of Pyro's Delta has its one value, whatever else.
+    A site with Pyro's Delta always has its only value.
     """
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -91,15 +91,15 @@ class Sites(Messenger, ABC):
             mask: which of its entries count, True or None for all.
 
         Raises:
-            BadTarget: the site is one that it cannot have.
+            BadTarget: if a target cannot have such a site.
         """
 
 
 class Look(Sites):
-    """Finds the latent sites, and gives them values somewhere in their supports, without chance.
+    """Finds the latent sites and gives them values in their supports, without random numbers.
 
     Args:
-        phase: which values.
+        phase: selects the values.
     """
 
     def __init__(self, phase: float) -> None:
@@ -115,7 +115,7 @@ class Look(Sites):
         if discrete:
             raise BadTarget(
                 f"model must have continuous latent sites, got {name!r}, which is discrete: "
-                "sum it out first"
+                "marginalise it first"
             )
         onto = _bijection(name, fn)
         try:
@@ -138,11 +138,11 @@ class Look(Sites):
 
 
 class Place(Sites):
-    """Takes unconstrained numbers to values, and adds up the log-Jacobians.
+    """Maps unconstrained numbers to values, and adds up the log-Jacobians.
 
     Args:
-        sites: those of the first run.
-        z: the free numbers of all, shape (dim,).
+        sites: found in the first run.
+        z: the free numbers of all sites, shape (dim,).
     """
 
     def __init__(self, sites: Mapping[str, Site], z: Tensor) -> None:
@@ -167,7 +167,7 @@ class Place(Sites):
         """Return the log-Jacobian of all sites.
 
         Raises:
-            BadTarget: a site was not there.
+            BadTarget: if a site did not occur.
         """
         if self.free:
             raise _comes_and_goes(next(iter(self.free)))
@@ -175,11 +175,11 @@ class Place(Sites):
 
 
 class Lift(Sites):
-    """Takes values back to unconstrained numbers.
+    """Maps values to unconstrained numbers.
 
     Args:
-        sites: those of the first run.
-        values: of each, by name; of a site with missing entries, by its own name.
+        sites: found in the first run.
+        values: of each site, by name; of a site with missing entries, by the whole site's name.
     """
 
     def __init__(self, sites: Mapping[str, Site], values: Mapping[str, Tensor]) -> None:
@@ -199,10 +199,10 @@ class Lift(Sites):
 
 
 def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Any]:
-    """Return a site of the first run, and the bijection onto its values at this one.
+    """Return a site of the first run, and the bijection onto its values in this run.
 
     Raises:
-        BadTarget: the first run has had no such site, or one of another size.
+        BadTarget: if the first run did not have this site, or in another size.
     """
     if name not in sites:
         raise _comes_and_goes(name)
@@ -210,8 +210,8 @@ def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Any]:
     size = onto.inverse_shape(fn.batch_shape + fn.event_shape)
     if size != site.shape:
         raise BadTarget(
-            "model must have latent sites of the same size whatever their values, got site "
-            f"{name!r} of {tuple(site.shape)} unconstrained numbers and then of {tuple(size)}"
+            "model must have latent sites of constant size, got site "
+            f"{name!r} with {tuple(site.shape)} unconstrained numbers and then {tuple(size)}"
         )
     return site, onto
 
@@ -220,7 +220,7 @@ def bijection(fn: Any) -> Any:
     """Return a bijection from unconstrained numbers onto the values of a distribution.
 
     Raises:
-        NotImplementedError: there is none.
+        NotImplementedError: if there is none.
     """
     if isinstance(fn, Independent):
         return IndependentTransform(bijection(fn.base_dist), fn.reinterpreted_batch_ndims)
@@ -232,21 +232,21 @@ def bijection(fn: Any) -> Any:
 
 
 def circular(fn: Any, shape: Size) -> Tensor:
-    """Return which of a value's unconstrained numbers, of this shape, are angles."""
+    """Return which unconstrained numbers of a value, of this shape, are angles."""
     if isinstance(fn, _WRAPPERS) or _transformed(fn):
         return circular(fn.base_dist, shape)
     return supports.circular(_support(fn), shape)
 
 
 def is_angle(fn: Any) -> bool:
-    """Whether the values of a distribution are angles, one by one."""
+    """Whether every entry of a distribution's values is an angle."""
     while isinstance(fn, _WRAPPERS):
         fn = fn.base_dist
     return not _transformed(fn) and supports.is_angle(_support(fn))
 
 
 def point(fn: Any) -> Tensor | None:
-    """Return the only value that a distribution has, if it is Pyro's Delta."""
+    """Return the only value of a distribution if it is Pyro's Delta, otherwise None."""
     if isinstance(fn, _WRAPPERS):
         found = point(fn.base_dist)
         return None if found is None else found.expand(fn.batch_shape + fn.event_shape)
@@ -257,10 +257,10 @@ _WRAPPERS = (Independent, ExpandedDistribution, MaskedDistribution)
 
 
 def _support(fn: Any) -> Constraint:
-    """Return the support of a distribution, on the circle where torch and Pyro say the real line.
+    """Return the support of a distribution: the circle where torch and Pyro say the real line.
 
     Raises:
-        NotImplementedError: a mixture whose components may have different supports.
+        NotImplementedError: if it is a mixture whose components may have different supports.
     """
     if isinstance(fn, VonMises):
         return supports.angle
@@ -281,7 +281,7 @@ def _support(fn: Any) -> Constraint:
 
 
 def _common(constraint: Constraint) -> Constraint:
-    """Return a constraint of a mixture's components, if it is known to be the same for all."""
+    """Return the constraint of a mixture's components if it is the same for all of them."""
     inner = constraint
     while isinstance(inner, torch_constraints.independent):
         inner = inner.base_constraint
@@ -291,10 +291,10 @@ def _common(constraint: Constraint) -> Constraint:
 
 
 def _transformed(fn: Any) -> bool:
-    """Whether a distribution is put together from a base and bijections.
+    """Whether a distribution is made of a base and bijections.
 
-    What torch calls its support is the last bijection's codomain, where there may be values that
-    the base does not reach: those of 1 + an exponential variable are above 1, not all real numbers.
+    What torch calls its support is the codomain of the last bijection, which the base need not
+    fill: 1 + an exponential variable has values above 1, not all real numbers.
     """
     if type(fn) not in (TransformedDistribution, dist.TransformedDistribution):
         return False
@@ -302,17 +302,17 @@ def _transformed(fn: Any) -> bool:
 
 
 class _Multinomial(dist.Multinomial):
-    """Pyro's, with a log density that vmap can take."""
+    """Pyro's Multinomial, with a log density that vmap can handle."""
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # A count of zero adds nothing, whatever the logarithm of its probability.
+        # A count of zero adds nothing even if its log probability is infinite.
         logs = torch.where(value == 0, 0.0, self.logits) * value
         ways = torch.lgamma(value.sum(-1) + 1) - torch.lgamma(value + 1).sum(-1)
         return ways + logs.sum(-1)
 
 
 def _batchable(fn: Any) -> Any:
-    """Return a distribution as one that vmap can take, if it is known how."""
+    """Return a distribution as one that vmap can handle, if there is a way."""
     if type(fn) is dist.Multinomial:
         fn = copy.copy(fn)
         fn.__class__ = _Multinomial
@@ -331,14 +331,14 @@ def _bijection(name: str, fn: Any) -> Any:
 
 def _without(name: str, fn: Any, why: str) -> BadTarget:
     return BadTarget(
-        f"model must have latent sites that unconstrained numbers can be mapped onto, got {name!r} "
-        f"of a {type(fn).__name__}: {why}; sample it from a distribution over real, positive or "
-        "bounded numbers, and compute it from those"
+        "model must have latent sites whose support has a bijection from unconstrained numbers, "
+        f"got {name!r} with {type(fn).__name__}: {why}; sample real, positive or bounded numbers "
+        "instead, and compute it from those"
     )
 
 
 def _comes_and_goes(name: str) -> BadTarget:
     return BadTarget(
-        f"model must have the same latent sites whatever their values, got {name!r}, which is not "
-        "always there"
+        f"model must have the same latent sites in every run, got {name!r}, which does not always "
+        "occur"
     )

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 
 
 class Wrap(Transform):
-    r"""Any number as the angle in $(-\pi, \pi]$ that it is: one to one up to whole turns.
+    r"""Any number as an angle in $(-\pi, \pi]$: one to one up to whole turns.
 
     Example:
         >>> Wrap()(torch.tensor([0.0, 4.0]))
@@ -46,7 +46,7 @@ def wrapped(angle: Tensor) -> Tensor:
 
 
 class Sphere(Transform):
-    r"""n - 1 numbers as a vector of n with norm 1: the last is an angle, those before give heights.
+    r"""n - 1 numbers as n numbers of norm 1: the last is an angle, the others determine heights.
 
     $$x_j = r_j \tanh z_j, \quad r_{j+1} = r_j / \cosh z_j, \quad
     (x_{n-1}, x_n) = r_{n-1} (\cos z_{n-1}, \sin z_{n-1}), \quad r_1 = 1$$
@@ -74,7 +74,9 @@ class Sphere(Transform):
 
     def inverse_shape(self, shape: Size) -> Size:
         if not shape or shape[-1] < 2:
-            raise ValueError(f"a unit vector must have 2 entries or more, got {tuple(shape)}")
+            raise ValueError(
+                f"a unit vector must have at least 2 entries, got shape {tuple(shape)}"
+            )
         return Size((*shape[:-1], shape[-1] - 1))
 
     def _call(self, x: Tensor) -> Tensor:

@@ -20,20 +20,20 @@ from invflow.vi.targets.target import Target
 def from_stan(model: str | Path, data: Mapping[str, Any] | str | Path | None = None) -> StanTarget:
     """Return the posterior of a Stan model, through BridgeStan.
 
-    BridgeStan builds the model with a C++ compiler the first time. The density has all of the
-    constants that Stan computes. Stan itself leaves out some: a prior on a parameter with bounds
-    counts as it is on the real line unless it is truncated by `T[ , ]` (a half-Cauchy by
-    `real<lower=0>` lacks log 2), one on an `ordered` vector lacks the log of a factorial.
+    BridgeStan builds the model with a C++ compiler the first time. The density includes all
+    constants that Stan computes. Stan leaves some out: a prior on a parameter with bounds is
+    normalised on the whole real line unless it is truncated by `T[ , ]` (a half-Cauchy by
+    `real<lower=0>` lacks log 2), and one on an `ordered` vector lacks the log of a factorial.
 
     Args:
         model: the path of a .stan file, or a program as text.
         data: values by name, or the path of a JSON file with them.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        TypeError: data that JSON cannot hold.
-        ValueError: the model cannot be built, does not take the data, or has no parameters.
-        ImportError: BridgeStan is not installed.
+        FileNotFoundError: if a file is missing.
+        TypeError: if JSON cannot hold the data.
+        ValueError: if the model cannot be built, does not accept the data, or has no parameters.
+        ImportError: if BridgeStan is not installed.
     """
     try:
         import bridgestan
@@ -50,12 +50,12 @@ class StanTarget(Target):
     """A Stan model on its unconstrained scale; made by `from_stan`.
 
     Args:
-        model: a `bridgestan.StanModel`, or what has its methods.
+        model: a `bridgestan.StanModel`, or an object with its methods.
     """
 
     caveat = (
-        "The log evidence is that of the density as Stan states it: priors on parameters with "
-        "bounds are not normalised there without T[ , ], nor those on ordered and unit vectors."
+        "The log evidence is that of the density as Stan defines it: priors on parameters with "
+        "bounds are not normalised without T[ , ], nor are those on ordered and unit vectors."
     )
 
     def __init__(self, model: Any) -> None:
@@ -116,7 +116,7 @@ def _json(data: Mapping[str, Any] | str | Path | None) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return what has no place in JSON as lists and numbers."""
+    """Return values that JSON does not know as lists and numbers."""
     if not hasattr(value, "tolist"):
         raise TypeError(
             f"data must be numbers, lists, arrays or tensors, got a {type(value).__name__}"
@@ -125,10 +125,10 @@ def _plain(value: Any) -> Any:
 
 
 def _places(names: list[str]) -> dict[str, tuple[list[int], tuple[int, ...]]]:
-    """Return for each parameter where its numbers are, in the order of its shape, and that shape.
+    """Return the columns of each parameter, in the order of its shape, and that shape.
 
-    Stan's names of numbers end in their indices, from one on, the first index running fastest. What
-    follows the indices is part of the name: the parts of complex numbers, the entries of tuples.
+    Stan's names of numbers end in indices that start at one, the first index running fastest. What
+    follows the indices is part of the name: parts of complex numbers, entries of tuples.
     """
     entries: dict[str, list[tuple[tuple[int, ...], int]]] = {}
     for place, full in enumerate(names):

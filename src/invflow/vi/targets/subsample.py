@@ -1,17 +1,20 @@
-"""A posterior given many rows of data, of which a training step looks at a few."""
+"""A posterior given many rows of data, of which a training step uses a few."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from invflow import _checks
 from invflow.vi.targets.target import Target
+from invflow.vi.targets.vectors import tensor
 
-#: Most terms, draws times rows, that are held at a time.
-TERMS = 2**22
+#: Most terms of the sum, draws times rows, in memory at a time.
+TERMS_AT_ONCE = 2**22
 
 
 class Subsampled(Target):
@@ -20,19 +23,19 @@ class Subsampled(Target):
     $$\log p(z) = \log p_0(z) + \sum_{i=1}^N \log p(y_i | z) \approx \log p_0(z) +
     \frac{N}{n} \sum_{i \in S} \log p(y_i | z)$$
 
-    Training takes the estimate on the right, from n rows S drawn anew for each step and shared by
-    its draws. Modes, bounds and the verdict take all rows, a chunk at a time.
+    Training uses the estimate on the right, from n rows S drawn again for every step and shared by
+    its draws. Modes, bounds and the verdict use all rows, a chunk at a time.
 
     Args:
-        prior: the log density without the data, whose parameters the likelihood is given.
+        prior: the log density without the data; its parameters are passed to the likelihood.
         log_likelihood: takes some rows of each array, and the parameters by name, (batch, *shape)
-            each, and gives (batch, rows).
-        data: arrays with N rows each.
+            each, and returns (batch, rows).
+        data: tensors, arrays or lists with N rows each.
         batch_size: n.
 
     Raises:
-        TypeError: a prior or a likelihood of another kind.
-        ValueError: no data, arrays of different lengths, or a batch size out of range.
+        TypeError: if the prior, the likelihood or the data have the wrong type.
+        ValueError: if the data are empty or differ in length, or the batch size is out of range.
 
     Example:
         >>> from torch.distributions import Normal, constraints
@@ -48,7 +51,7 @@ class Subsampled(Target):
         self,
         prior: Target,
         log_likelihood: Callable[..., Tensor],
-        data: Sequence[Tensor],
+        data: Sequence[Any],
         batch_size: int,
     ) -> None:
         if not isinstance(prior, Target):
@@ -57,10 +60,13 @@ class Subsampled(Target):
             raise TypeError(
                 f"log_likelihood must be a function, got {type(log_likelihood).__name__}"
             )
-        lengths = [len(array) for array in data]
+        if isinstance(data, Tensor | np.ndarray):
+            raise TypeError("data must be a sequence of arrays, got one array: pass (data,)")
+        arrays = [tensor(f"data[{i}]", each) for i, each in enumerate(data)]
+        lengths = [len(each) if each.ndim else 0 for each in arrays]
         if not lengths or len(set(lengths)) > 1 or not lengths[0]:
-            raise ValueError(f"data must be arrays of one length, 1 or more, got {lengths}")
-        self._prior, self._likelihood, self._data = prior, log_likelihood, list(data)
+            raise ValueError(f"data must be arrays of one length, at least 1, got {lengths}")
+        self._prior, self._likelihood, self._data = prior, log_likelihood, arrays
         self.dim, self.rows = prior.dim, lengths[0]
         self.angles, self.angular = prior.angles, prior.angular
         self.batch_size = _checks.positive_integer("batch_size", batch_size)
@@ -68,7 +74,7 @@ class Subsampled(Target):
             raise ValueError(f"batch_size must be at most {self.rows} rows, got {batch_size}")
 
     def log_density(self, z: Tensor) -> Tensor:
-        size = max(TERMS // max(len(z), 1), 1)
+        size = max(TERMS_AT_ONCE // max(len(z), 1), 1)
         total = self._prior.log_density(z)
         for first in range(0, self.rows, size):
             total = total + self._sum(z, slice(first, first + size))

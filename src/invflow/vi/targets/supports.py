@@ -22,7 +22,7 @@ from invflow.vi.targets.sphere import Sphere, Wrap
 
 
 class Angle(Constraint):
-    r"""Angles in radians, in $(-\pi, \pi]$: those a whole turn apart are the same.
+    r"""Angles in radians, in $(-\pi, \pi]$: angles a whole turn apart are the same.
 
     Example:
         >>> angle.check(torch.tensor([3.0, 4.0]))
@@ -37,7 +37,7 @@ class Angle(Constraint):
 angle = Angle()
 
 #: Bijections that torch and Pyro do not have, by the name of the constraint's class, so that Pyro
-#: need not be there.
+#: need not be installed.
 _OWN: dict[str, Callable[[], Transform]] = {
     "Angle": Wrap,
     "_Sphere": Sphere,
@@ -55,10 +55,10 @@ _OWN: dict[str, Callable[[], Transform]] = {
 def bijection(constraint: Constraint) -> Transform:
     """Return a bijection from unconstrained numbers onto a constraint's values.
 
-    It is that of torch's and Pyro's `biject_to`; for angles, spheres and matrices, one of our own.
+    It is that of `biject_to` of torch and Pyro; for angles, spheres and matrices it is invflow's.
 
     Raises:
-        NotImplementedError: there is none.
+        NotImplementedError: if there is none.
 
     Example:
         >>> bijection(constraints.positive_definite).inverse_shape(Size((3, 3)))
@@ -74,7 +74,7 @@ def bijection(constraint: Constraint) -> Transform:
 
 
 def circular(constraint: Constraint, shape: Size) -> Tensor:
-    """Return which of a value's unconstrained numbers, of this shape, are angles."""
+    """Return which unconstrained numbers of a value, of this shape, are angles."""
     if isinstance(constraint, constraints.independent):
         return circular(constraint.base_constraint, shape)
     which = torch.zeros(shape, dtype=torch.bool)
@@ -86,7 +86,7 @@ def circular(constraint: Constraint, shape: Size) -> Tensor:
 
 
 def is_angle(constraint: Constraint) -> bool:
-    """Whether the values of a constraint are angles, one by one."""
+    """Whether every entry of the constraint's values is an angle."""
     while isinstance(constraint, constraints.independent):
         constraint = constraint.base_constraint
     return isinstance(constraint, Angle)

@@ -1,4 +1,4 @@
-"""What a posterior is of: a log density over unconstrained vectors, and what they stand for."""
+"""The target of a posterior: a log density over unconstrained vectors, and what they represent."""
 
 from __future__ import annotations
 
@@ -14,49 +14,28 @@ from torch.distributions import constraints
 from torch.distributions.constraints import Constraint
 
 from invflow import _checks
+from invflow._log_density import checked
 from invflow.vi.targets import supports
-
-
-class BadTarget(ValueError):  # noqa: N818, what is bad is the target, not a point
-    """What a target gives is wrong everywhere: no single point is to blame."""
-
-
-def checked(value: object, batch: Size) -> Tensor:
-    """Return a log density if it is one of `batch` vectors.
-
-    Raises:
-        TypeError: no tensor, or one of an integer dtype.
-        ValueError: another shape.
-    """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"log_density must return a tensor, got {type(value).__name__}")
-    if not value.is_floating_point():
-        raise TypeError(f"log_density must return floating-point numbers, got {value.dtype}")
-    if value.shape != batch:
-        raise BadTarget(
-            f"log_density must return shape {tuple(batch)} for a batch of that shape, one number "
-            f"for each vector, got {tuple(value.shape)}: does a sum run over the batch?"
-        )
-    return value
+from invflow.vi.targets.vectors import tensor
 
 
 class Target(ABC):
-    """A log density over unconstrained vectors, [batch, dim], and what the vectors stand for.
+    """A log density over unconstrained vectors, (batch, dim), and what the vectors represent.
 
-    A subclass gives `dim`, `log_density` and `constrain`.
+    Subclasses define `dim`, `log_density` and `constrain`.
     """
 
-    #: What the evidence of this kind of target may lack, in a sentence for the verdict.
+    #: What the evidence of this kind of target may lack: a sentence for the verdict.
     caveat: str = (
-        "The log evidence is the log of the integral of the density as given: a constant that it "
-        "leaves out is missing there too."
+        "The log evidence is the log of the integral of the density as given; it lacks any "
+        "constants that the density leaves out."
     )
     #: Size of the unconstrained vectors, D.
     dim: int
-    #: Which entries of the vectors are angles, in radians: the log density is the same a whole turn
-    #: further, and the posterior is over one turn.
+    #: Entries of the vectors that are angles, in radians: the log density has a period of one turn,
+    #: and the posterior is over one turn.
     angles: tuple[int, ...] = ()
-    #: Which of the named quantities are angles.
+    #: Named quantities that are angles.
     angular: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -67,7 +46,7 @@ class Target(ABC):
             z: unconstrained, shape (batch, dim), of any floating-point dtype.
 
         Returns:
-            Shape (batch,), differentiable in `z`; log-Jacobians of constraints included.
+            Shape (batch,), differentiable in `z`, including the log-Jacobians of constraints.
         """
 
     def estimate(self, z: Tensor, generator: torch.Generator) -> Tensor:
@@ -77,9 +56,9 @@ class Target(ABC):
 
     @abstractmethod
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        """Return the named quantities that `z`, (*batch, dim), stands for, (*batch, *shape) each.
+        """Return the named quantities, (*batch, *shape) each, that `z`, (*batch, dim), represents.
 
-        Entries that are NaN or infinite are returned as they come.
+        NaN and infinity are passed through.
         """
 
 
@@ -87,13 +66,13 @@ class Flat(Target):
     """A function of flat vectors.
 
     Args:
-        log_density: takes (batch, dim), gives (batch,).
+        log_density: takes (batch, dim), returns (batch,).
         dim: size of the vectors, D.
-        name: what the vector is called.
+        name: name of the vector.
 
     Raises:
-        TypeError: `log_density` cannot be called, or `dim` is not an integer.
-        ValueError: `dim` below 1.
+        TypeError: if `log_density` is not callable, or `dim` not an integer.
+        ValueError: if `dim` is below 1.
 
     Example:
         >>> target = Flat(lambda z: -0.5 * z.square().sum(-1), dim=2)
@@ -115,15 +94,15 @@ class Flat(Target):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A named parameter: where it lives, and its shape there.
+    """The constraint and the shape of a named parameter.
 
     Args:
         constraint: of torch.distributions, such as `constraints.positive`.
         shape: of one value, () for a number.
 
     Raises:
-        TypeError: something else than a constraint, or than a tuple of integers.
-        ValueError: a discrete constraint, or a size below 1.
+        TypeError: if the constraint is not a constraint, or the shape not a tuple of integers.
+        ValueError: if the constraint is discrete, or a size is below 1.
 
     Example:
         >>> Parameter(constraints.simplex, (3,)).size
@@ -136,7 +115,7 @@ class Parameter:
     def __post_init__(self) -> None:
         if not isinstance(self.constraint, Constraint):
             kind = type(self.constraint).__name__
-            raise TypeError(f"constraint must be one of torch.distributions, got {kind}")
+            raise TypeError(f"constraint must be a constraint of torch.distributions, got {kind}")
         if not isinstance(self.shape, tuple):
             raise TypeError(f"shape must be a tuple of sizes, got {type(self.shape).__name__}")
         if self.constraint.is_discrete:
@@ -146,7 +125,7 @@ class Parameter:
 
     @property
     def bijection(self) -> Any:
-        """The map from unconstrained values."""
+        """The map from unconstrained numbers."""
         return supports.bijection(self.constraint)
 
     @property
@@ -156,26 +135,26 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many unconstrained numbers it takes."""
+        """The number of unconstrained numbers."""
         return math.prod(self.unconstrained_shape)
 
 
 class Named(Target):
-    r"""A function of named parameters, each under a constraint of its own.
+    r"""A function of named parameters, each with a constraint.
 
-    With b the bijection of torch's `biject_to` for each parameter's constraint, and those of
+    With b the bijection of torch's `biject_to` for each parameter's constraint, or that of
     `invflow.vi.targets.supports` for angles, spheres and matrices,
 
     $$\log p(z) = \log p(b(z)) + \log|\det \partial b / \partial z| .$$
 
     Args:
         log_density: takes the constrained parameters as keyword arguments, (batch, *shape) each,
-            and gives their log density, (batch,), up to a constant.
-        parameters: `Parameter`s, or constraints of single numbers, by name.
+            and returns their log density, (batch,), up to a constant.
+        parameters: by name, a `Parameter`, or a constraint for a single number.
 
     Raises:
-        TypeError: a function that cannot be called, parameters of another kind.
-        ValueError: no parameters.
+        TypeError: if the function is not callable, or a parameter has the wrong type.
+        ValueError: if `parameters` is empty.
 
     Example:
         >>> def log_density(mu, tau):
@@ -197,7 +176,7 @@ class Named(Target):
             raise TypeError(f"parameters must be a mapping, got {type(parameters).__name__}")
         self.parameters = {name: _parameter(name, what) for name, what in parameters.items()}
         if not self.parameters:
-            raise ValueError("parameters must name one parameter or more, got none")
+            raise ValueError("parameters must name at least one parameter, got none")
         self.dim = sum(parameter.size for parameter in self.parameters.values())
         which = [
             supports.circular(each.constraint, each.unconstrained_shape).reshape(-1)
@@ -221,11 +200,19 @@ class Named(Target):
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         return {name: what.bijection(free) for name, (what, free) in self._split(z).items()}
 
-    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return the vectors, (*batch, dim), that stand for named values, (*batch, *shape) each."""
+    def unconstrain(self, values: Mapping[str, Any]) -> Tensor:
+        """Return the vectors, (*batch, dim), of named values, (*batch, *shape) each.
+
+        Args:
+            values: of every parameter: tensors, arrays or lists.
+
+        Raises:
+            TypeError: if a value does not hold real numbers.
+            ValueError: if a parameter is missing.
+        """
         parts: list[Tensor] = []
         for name, parameter in self.parameters.items():
-            free = parameter.bijection.inv(values[name])
+            free = parameter.bijection.inv(value_of(name, values))
             batch = free.shape[: free.ndim - len(parameter.unconstrained_shape)]
             parts.append(free.reshape(*batch, parameter.size))
         return torch.cat(parts, -1)
@@ -237,6 +224,19 @@ class Named(Target):
             name: (parameter, part.reshape(z.shape[:-1] + parameter.unconstrained_shape))
             for (name, parameter), part in zip(self.parameters.items(), parts, strict=True)
         }
+
+
+def value_of(name: str, values: Mapping[str, Any]) -> Tensor:
+    """Return a named value as a tensor of floating-point numbers.
+
+    Raises:
+        TypeError: if it does not hold real numbers.
+        ValueError: if it is missing.
+    """
+    if name not in values:
+        raise ValueError(f"values must include {name!r}, got {', '.join(map(repr, values))}")
+    found = tensor(name, values[name])
+    return found if found.is_floating_point() else found.double()
 
 
 def _callable(name: str, value: Any) -> Callable[..., Tensor]:

@@ -1,4 +1,4 @@
-"""ArviZ, imported where it is used: the one file that knows what moved with its version 1.0."""
+"""ArviZ, imported where it is used: the only file that knows what changed with its version 1.0."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-#: The fewest draws that have a tail: a fifth of them, five at least.
-FEWEST = 25
+#: Fewest draws with a tail to fit, which is a fifth of them, and at least five.
+FEWEST_DRAWS = 25
 
 
 def arviz() -> Any:
     """Return the module `arviz`.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: if it is not installed.
     """
     try:
         with warnings.catch_warnings():
-            # Once a day 0.23 announces, on import, that it will change.
+            # Version 0.23 announces on import, once a day, that it will change.
             warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
             import arviz
     except ImportError as error:
@@ -40,8 +40,8 @@ def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[s
     """Return ArviZ's InferenceData, which is a DataTree since ArviZ 1.0.
 
     Args:
-        groups: by name, the variables of each by name, (chains, draws, *shape).
-        attributes: of the whole.
+        groups: the variables of each group by name, (chains, draws, *shape).
+        attributes: of the whole data set.
     """
     az = arviz()
     if _early(az):
@@ -50,19 +50,19 @@ def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[s
 
 
 def smoothed(log_weights: Array) -> tuple[Array, float]:
-    """Return log weights with a Pareto smoothed tail, and its shape, k-hat.
+    """Return log weights with a Pareto smoothed tail, and the tail's shape, k-hat.
 
-    The weights are not normalised. Where they are -inf they stay so. Where there is no tail to fit,
-    all of them stay, and k-hat is infinite.
+    The weights are not normalised; -inf stays -inf. Without a tail to fit, the weights are returned
+    as they are, and k-hat is infinite.
 
     Args:
         log_weights: finite or -inf, shape (draws,).
     """
     some = log_weights > -math.inf
-    if some.sum() < FEWEST:
+    if some.sum() < FEWEST_DRAWS:
         return log_weights, math.inf
     result = log_weights.copy()
-    with np.errstate(all="ignore"):  # in the fit of the tail, where infinity is right
+    with np.errstate(all="ignore"):  # the fit of the tail may divide by zero, rightly
         result[some], khat = _smoothed(log_weights[some])
     return result, math.inf if math.isnan(khat) else khat
 
@@ -72,11 +72,11 @@ def _smoothed(values: Array) -> tuple[Array, float]:
     try:
         if _early(az):
             smooth, khat = az.psislw(values)
-        else:  # it takes log likelihoods that are left out, so their weights are the inverse
+        else:  # it takes log likelihoods, whose leave-one-out weights are the inverse
             smooth, khat = importlib.import_module("arviz_stats.base").array_stats.psislw(-values)
-    except ValueError:  # the weights of the whole tail are equal
+    except ValueError:  # all weights of the tail are equal
         return values, math.inf
-    # It normalises. The middle is not of the tail, so what was taken off can be read there.
+    # ArviZ normalises the weights. Those in the middle are not smoothed and show by how much.
     middle = values.argsort()[len(values) // 2]
     return smooth + (values[middle] - smooth[middle]), float(khat)
 

@@ -1,4 +1,4 @@
-r"""What importance weights say of an approximation.
+r"""What importance weights say about an approximation.
 
 For draws $z_i \sim q$ with weights $w_i = p(z_i) / q(z_i)$, p up to a constant,
 
@@ -8,54 +8,48 @@ $$\mathrm{ELBO} = \frac1n \sum_i \log w_i, \qquad \hat Z = \frac1n \sum_i w_i, \
 Where k-hat, the shape of a Pareto distribution fitted to the M largest weights, is below 0.7, the
 weights can be trusted after smoothing (Vehtari et al. 2024, arXiv 1507.02646, by ArviZ).
 
-A shape says nothing of a size: where weights are nearly equal, it is that of rounding errors or of
-the edge of a plateau. The size is the *tail share*: what the weights above the threshold u of that
-fit hold beyond it, extrapolated to a hundred times as many draws,
+A shape is not a size: where weights are nearly equal, it is that of rounding errors or of the edge
+of a plateau. The size is the *tail mass*: the excess of the weights over the threshold u of that
+fit, extrapolated to a hundred times as many draws,
 
 $$\tau = \frac{\sum_i (w_i - u)_+}{\sum_i w_i} \cdot \frac{\log 100 M - 1}{\log M - 1} .$$
 
-The second factor, about two, is that of a Pareto tail of shape one, the heaviest that there is
-where the mean of the weights, the evidence, is finite. On account of the tail no probability is off
-by more than about $\tau$.
+The second factor, about two, is that of a Pareto tail of shape one, the heaviest tail for which the
+mean of the weights, the evidence, is finite. The tail changes no probability by more than about
+$\tau$.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from invflow.flows.distribution import FlowDistribution
-from invflow.flows.named import Named
-from invflow.vi.targets.density import Density
 from invflow.vi.trust._arviz import smoothed
 
-#: How many draws are looked at together.
-CHUNK = 4096
-#: Log weights closer together than this are equal: what is left is rounding.
-EQUAL = 1e-6
-#: How many times more draws the tail is extrapolated to.
+#: Log weights within this range are equal up to rounding.
+ROUNDING = 1e-6
+#: The tail is extrapolated to this many times the number of draws.
 HORIZON = 100
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What the importance weights of a number of draws say.
+    """What the importance weights of some draws say.
 
     Args:
         elbo: evidence lower bound in nats, over the draws with a finite log density.
         elbo_error: its Monte Carlo standard error.
-        log_evidence: in nats, by smoothed weights.
+        log_evidence: in nats, from smoothed weights.
         log_evidence_error: its standard error.
-        khat: shape of the weights' tail; 0 if they are all equal, infinite if too few are not zero.
+        khat: shape of the tail of the weights; 0 if all are equal, infinite if too few are nonzero.
         ess: effective sample size.
-        draws: how many draws there are.
-        non_finite: the share of them with a log density that is not finite.
-        tail: the share of the posterior that the tail of the weights holds, at most 1.
-        log_weights: smoothed, and normalised to sum to one: shape (draws,).
+        draws: number of draws.
+        non_finite: fraction of draws where the log density is not finite.
+        tail: fraction of the posterior in the tail of the weights, at most 1.
+        log_weights: smoothed and normalised, shape (draws,).
     """
 
     elbo: float
@@ -71,15 +65,15 @@ class Importance:
 
 
 def importance(log_p: Tensor, log_q: Tensor) -> Importance:
-    """Return what the weights of draws from q say of q as an approximation of p.
+    """Return what the weights of draws from q say about q as an approximation of p.
 
     Args:
-        log_p: of the draws, up to a constant, shape (draws,); NaN or infinite counts as -inf.
+        log_p: of the draws, up to a constant, shape (draws,); NaN and infinity count as -inf.
         log_q: of the draws, shape (draws,).
 
     Raises:
-        ValueError: shapes that differ, or fewer than two draws.
-        ImportError: ArviZ is not installed.
+        ValueError: if the shapes differ, or there are fewer than two draws.
+        ImportError: if ArviZ is not installed.
 
     Example:
         >>> found = importance(torch.full((100,), -1.5), torch.full((100,), -2.0))
@@ -88,7 +82,7 @@ def importance(log_p: Tensor, log_q: Tensor) -> Importance:
     """
     if log_p.ndim != 1 or log_p.shape != log_q.shape or len(log_p) < 2:
         raise ValueError(
-            "log_p and log_q must have one shape (draws,) with two draws or more, "
+            "log_p and log_q must both have shape (draws,) with at least two draws, "
             f"got {tuple(log_p.shape)} and {tuple(log_q.shape)}"
         )
     raw = (log_p - log_q).double().cpu()
@@ -112,22 +106,24 @@ def importance(log_p: Tensor, log_q: Tensor) -> Importance:
         ess=ess,
         draws=count,
         non_finite=share,
-        tail=_tail_share(raw),
+        tail=_tail_mass(raw),
         log_weights=log_weights,
     )
 
 
 def _smoothed(raw: Tensor, finite: Tensor) -> tuple[Tensor, float]:
-    """Return the log weights with a smoothed tail, and its shape."""
-    if float(finite.max() - finite.min()) < EQUAL:
+    """Return the log weights with a smoothed tail, and the tail's shape."""
+    if float(finite.max() - finite.min()) < ROUNDING:
         return raw, 0.0 if len(finite) > len(raw) / 2 else math.inf
     smooth, khat = smoothed(raw.numpy())
     return torch.from_numpy(smooth), khat
 
 
-def _tail_share(raw: Tensor) -> float:
-    """Return how much of the whole the tail of the weights holds."""
-    largest = min(len(raw) // 5, math.ceil(3 * math.sqrt(len(raw))))  # as many as k-hat is of
+def _tail_mass(raw: Tensor) -> float:
+    """Return the fraction of the posterior in the tail of the weights."""
+    largest = min(
+        len(raw) // 5, math.ceil(3 * math.sqrt(len(raw)))
+    )  # those that k-hat is fitted to
     if largest < 5:
         return 1.0
     top = raw.softmax(0).topk(largest + 1).values
@@ -135,45 +131,11 @@ def _tail_share(raw: Tensor) -> float:
     return min(float((top - top[-1]).sum()) * growth, 1.0)
 
 
-@torch.no_grad()
-def pool(
-    flow: Named, density: Density, count: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return draws of a flow, (count, dim), and log p and log q of each, (count,), in chunks.
-
-    Args:
-        flow: calling it gives a distribution without context.
-        density: of the target.
-        count: how many.
-        generator: random numbers.
-    """
-    parts = [
-        (z, density.exact(z), log_q)
-        for z, log_q in drawn(flow(validate_args=False), count, generator)
-    ]
-    z, log_p, log_q = (torch.cat(part) for part in zip(*parts, strict=True))
-    return z, log_p, log_q
-
-
-@torch.no_grad()
-def drawn(
-    distribution: torch.distributions.Distribution, count: int, generator: torch.Generator
-) -> Generator[tuple[Tensor, Tensor]]:
-    """Give `count` draws of a flow's or a mixture's distribution and their log q, in chunks."""
-    for start in range(0, count, CHUNK):
-        shape = (min(CHUNK, count - start),)
-        if isinstance(distribution, FlowDistribution) and distribution.has_rsample:
-            yield distribution.rsample_and_log_prob(shape, generator=generator)
-        else:
-            z: Tensor = distribution.sample(shape, generator=generator)  # pyright: ignore[reportCallIssue]
-            yield z, distribution.log_prob(z)
-
-
 def resampled(log_weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    r"""Return indices of `count` draws by their weights, by systematic resampling.
+    r"""Return indices of `count` draws chosen by weight, by systematic resampling.
 
-    Draw i comes $\lfloor n w_i \rfloor$ or $\lceil n w_i \rceil$ times, $n w_i$ on average: none
-    comes twice unless its weight asks for more than one. In random order.
+    Draw i is chosen $\lfloor n w_i \rfloor$ or $\lceil n w_i \rceil$ times, $n w_i$ on average: not
+    more than once unless its weight exceeds 1/n. The order is random.
 
     Args:
         log_weights: normalised, shape (draws,).

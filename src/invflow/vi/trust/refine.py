@@ -4,13 +4,13 @@ r"""Markov chains in a flow's own space, where a posterior is nearly a standard 
 
 $$\log \pi(u) = \log p(T(u)) + \log|\det \partial T / \partial u| ,$$
 
-all side by side in one batch. Steps of Hamiltonian Monte Carlo take turns with jumps, where the
-flow itself proposes and Metropolis and Hastings accept with probability
+all side by side in one batch. Steps of Hamiltonian Monte Carlo alternate with jumps: the flow
+proposes, and the proposal is accepted with the probability of Metropolis and Hastings,
 
 $$\min\Big(1, \frac{\pi(u')\, q(u)}{\pi(u)\, q(u')}\Big) .$$
 
-Jumps bring chains from mode to mode, and Hamiltonian steps to where the flow does not go. Both
-leave the posterior as it is, whatever the flow.
+Jumps take chains from mode to mode, and Hamiltonian steps take them where the flow does not go.
+Both leave the posterior invariant, whatever the flow.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Target
 from invflow.vi.trust._arviz import convergence, inference_data
 
-#: The acceptance that step sizes are adapted to, the length of a trajectory in standard
-#: deviations, and the most leapfrog steps in one.
-ACCEPTANCE, LENGTH, MOST_LEAPS = 0.8, 2.5, 32
-#: The shares of the warmup after which the metric is renewed.
-RENEWALS = (0.1, 0.2, 0.4, 0.7)
-#: The share of Hamiltonian steps that are shorter than the others.
-SHORT = 0.25
-#: What R-hat has to stay below, and ESS above (Vehtari et al. 2021, arXiv 1903.08008).
-RHAT, ESS = 1.01, 400
+#: Target acceptance rate, length of a trajectory in standard deviations, and most leapfrog steps
+#: in one.
+ACCEPTANCE, TRAJECTORY_LENGTH, MOST_LEAPS = 0.8, 2.5, 32
+#: Fractions of the warmup after which the metric is updated.
+METRIC_UPDATES = (0.1, 0.2, 0.4, 0.7)
+#: Fraction of Hamiltonian trajectories with smaller steps.
+SMALL_STEPS_FRACTION = 0.25
+#: R-hat has to stay below, and ESS above (Vehtari et al. 2021, arXiv 1903.08008).
+MAX_RHAT, MIN_ESS = 1.01, 400
 
 
 @dataclass(frozen=True)
 class Refined:
-    """Draws of Markov chains that a flow has helped. `str()` says whether they have converged.
+    """Draws of Markov chains in a flow's space. `str()` says whether the chains have converged.
 
     Args:
-        target: what they are draws of.
-        count: how many draws were asked for; chains of one length may hold a few more.
+        target: the target of the chains.
+        count: number of draws asked for; the chains, all of one length, may hold a few more.
         chains: unconstrained draws, shape (chains, steps, dim).
-        log_density: of each, shape (chains, steps).
-        acceptance: the share of Hamiltonian steps that were accepted.
-        jumps: the share of the flow's proposals that were accepted.
+        log_density: of each draw, shape (chains, steps).
+        acceptance: fraction of Hamiltonian steps accepted.
+        jumps: fraction of the flow's proposals accepted.
         step_size: of the leapfrog steps.
         rhat: of each coordinate, shape (dim,).
         ess: of each coordinate, the smaller of bulk and tail, shape (dim,).
-        evaluations: of the log density.
-        non_finite: how many of them were NaN or infinite, and rejected.
+        evaluations: number of evaluations of the log density.
+        non_finite: number of them that were NaN or infinite, and rejected.
     """
 
     target: Target
@@ -75,9 +75,9 @@ class Refined:
 
     @property
     def sample(self) -> Tensor:
-        """The draws, unconstrained, shape (count, dim), chain by chain.
+        """The unconstrained draws, shape (count, dim), chain by chain.
 
-        Where the count is not a multiple of the number of chains, the last ones are a draw shorter.
+        If the count is not a multiple of the number of chains, the last chains are a draw shorter.
         """
         chains, steps = self.log_density.shape
         kept = torch.ones(chains, steps, dtype=torch.bool, device=self.chains.device)
@@ -88,10 +88,10 @@ class Refined:
         """Return named, constrained draws, (n, *shape) each.
 
         Args:
-            n: how many, evenly from all chains; every one by default.
+            n: number of draws, evenly from all chains; all of them by default.
 
         Raises:
-            ValueError: more than there are.
+            ValueError: if there are fewer.
         """
         z = self.sample
         if n is not None:
@@ -105,17 +105,16 @@ class Refined:
     @property
     def converged(self) -> bool:
         """Whether R-hat is below 1.01 and ESS above 400, for every coordinate."""
-        return bool((self.rhat < RHAT).all()) and bool((self.ess > ESS).all())
+        return bool((self.rhat < MAX_RHAT).all()) and bool((self.ess > MIN_ESS).all())
 
     def to_arviz(self) -> Any:
         """Return ArviZ's InferenceData, or DataTree since ArviZ 1.0.
 
-        The group `posterior` has the constrained parameters, `sample_stats` the log density "lp".
-
-        All chains are whole, so that there may be a few more draws than were asked for.
+        The group `posterior` holds the constrained parameters, `sample_stats` the log density "lp".
+        Chains are complete, so there may be a few more draws than asked for.
 
         Raises:
-            ImportError: ArviZ is not installed.
+            ImportError: if ArviZ is not installed.
         """
         with torch.no_grad():
             named = self.target.constrain(self.chains)
@@ -129,14 +128,14 @@ class Refined:
     def __str__(self) -> str:
         numbers = (
             f"R-hat at most {float(self.rhat.max()):.3f}, ESS at least {float(self.ess.min()):.0f} "
-            f"of {self.log_density.numel()} draws, {self.acceptance:.0%} of the Hamiltonian steps "
+            f"out of {self.log_density.numel()} draws, {self.acceptance:.0%} of Hamiltonian steps "
             f"and {self.jumps:.0%} of the flow's jumps accepted"
         )
         if self.converged:
             return f"converged: {numbers}"
         return (
-            f"not converged: {numbers}. R-hat should be below {RHAT} and ESS above {ESS}: take "
-            "more draws and a longer warmup, or start from a better flow."
+            f"not converged: {numbers}. R-hat should be below {MAX_RHAT} and ESS above {MIN_ESS}: "
+            "use more draws and a longer warmup, or start from a better flow."
         )
 
 
@@ -151,16 +150,17 @@ def refine(
     """Return draws of a target by Markov chains that start from a flow's draws.
 
     Args:
-        target: what to draw from.
-        flow: a `Flow`, in whose base space chains run, or another, whose draws whiten the space.
-        draws: how many to return, over all chains.
-        chains: how many run side by side.
-        warmup: steps in which the metric and the step size are adapted, and no draw is kept.
+        target: the target to draw from.
+        flow: a `Flow`, in whose base space the chains run, or a mixture, whose draws whiten the
+            space.
+        draws: number of draws, over all chains.
+        chains: number of chains run side by side.
+        warmup: steps that adapt the metric and the step size, from which no draw is kept.
         generator: random numbers.
 
     Raises:
-        ValueError: sizes out of range, or a log density that is finite at hardly any draw.
-        ImportError: ArviZ is not installed.
+        ValueError: if a size is out of range, or the log density is finite at hardly any draw.
+        ImportError: if ArviZ is not installed.
     """
     chains = _checks.positive_integer("chains", chains, minimum=2)
     draws = _checks.positive_integer("draws", draws, minimum=4 * chains)
@@ -219,7 +219,7 @@ class _Space:
         self.flow, self.density, self.generator = flow, density, generator
 
     def state(self, u: Tensor) -> _State:
-        """Return all that is known at u, (chains, dim); log pi is -inf where not finite."""
+        """Return the state at u, (chains, dim); log pi is -inf where it is not finite."""
         u = u.detach().requires_grad_()
         with torch.enable_grad():
             z, ladj = self._place(u)
@@ -246,7 +246,7 @@ class _Space:
 
     @torch.no_grad()
     def jump(self, count: int) -> Tensor:
-        """Return draws of the flow, as they look in these coordinates, (count, dim)."""
+        """Return draws of the flow in these coordinates, (count, dim)."""
         distribution = self.flow(validate_args=False)
         if not isinstance(self.flow, Flow):
             return distribution.sample((count,), generator=self.generator)
@@ -259,19 +259,19 @@ class _Space:
         """Return draws of the flow with a finite density.
 
         Raises:
-            ValueError: there are too few.
+            ValueError: if there are too few.
         """
         state = self.state(self.jump(10 * chains))
         good = torch.isfinite(state.log_pi).nonzero().flatten()
         if len(good) < chains:
             raise ValueError(
-                f"log_density is finite at {len(good)} of {10 * chains} draws of the flow, which "
-                f"is too few for {chains} chains to start from"
+                f"log_density is finite at only {len(good)} of {10 * chains} draws of the flow: "
+                f"too few starting points for {chains} chains"
             )
         return _State(*(value[good[:chains]] for value in vars(state).values()))
 
     def metric(self) -> Tensor:
-        """Return the Cholesky factor of a covariance to begin with."""
+        """Return the Cholesky factor of the initial covariance."""
         if isinstance(self.flow, Flow):
             like = self.jump(1)
             return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
@@ -288,11 +288,11 @@ class _Sampler:
         self.steps, self.accepted, self.jumped = 0, 0.0, 0.0
 
     def warm_up(self, steps: int) -> None:
-        """Adapt the step size, and now and then the metric, to where the chains have been."""
-        renewals = {round(share * steps) for share in RENEWALS}
+        """Adapt the step size, and from time to time the metric, to where the chains have been."""
+        updates = {round(fraction * steps) for fraction in METRIC_UPDATES}
         adaptation, window = _DualAveraging(self.step_size), list[Tensor]()
         for i in range(steps):
-            if i in renewals:
+            if i in updates:
                 self.factor = _factor(torch.cat(window))
                 adaptation, window = _DualAveraging(1.0), list[Tensor]()
             self.step_size = adaptation.step_size
@@ -310,16 +310,16 @@ class _Sampler:
         return self.state
 
     def _hamiltonian(self) -> float:
-        """Take a Hamiltonian step; return the mean probability with which it was accepted.
+        """Take a Hamiltonian step; return its mean acceptance probability.
 
-        All chains take steps of the same length. Some are short at random, for narrow corners, and
-        their number is random, so that no period repeats.
+        All chains take the same number of leapfrog steps of the same size. Sizes are small at
+        random, for narrow corners, and the number is random, so that trajectories are not periodic.
         """
         state = start = self.state
         momentum = p = self._normal(start.u)
-        short, by = (float(self._uniform(start.log_pi[:1])) for _ in range(2))
-        step = self.step_size * (10**-by if short < SHORT else 1.0)
-        most = min(max(round(LENGTH / self.step_size), 1), MOST_LEAPS)
+        chance, power = (float(self._uniform(start.log_pi[:1])) for _ in range(2))
+        step = self.step_size * (10**-power if chance < SMALL_STEPS_FRACTION else 1.0)
+        most = min(max(round(TRAJECTORY_LENGTH / self.step_size), 1), MOST_LEAPS)
         leaps = int(torch.randint(1, most + 1, (), generator=self.generator, device=p.device))
         for _ in range(leaps):
             p = p + 0.5 * step * state.score @ self.factor
@@ -329,7 +329,7 @@ class _Sampler:
         return self._accept(state, state.log_pi - start.log_pi + kinetic)
 
     def _jump(self) -> float:
-        """Let the flow propose; return the mean probability with which it was accepted."""
+        """Let the flow propose; return the mean acceptance probability."""
         state = self.state
         proposed = self.space.state(self.space.jump(len(state.u)))
         log_q = self.space.log_q(state.u) - self.space.log_q(proposed.u)
@@ -379,7 +379,7 @@ class _DualAveraging:
 
 
 def _factor(u: Tensor) -> Tensor:
-    """Return the Cholesky factor of the covariance of `u`, shrunk a little to its diagonal."""
+    """Return the Cholesky factor of the covariance of `u`, shrunk slightly towards its diagonal."""
     cov = torch.cov(u.mT).reshape(u.shape[1], u.shape[1])
     share = u.shape[1] / (len(u) + u.shape[1])
     variances = cov.diagonal().clamp(min=1e-20)

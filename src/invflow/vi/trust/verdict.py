@@ -1,4 +1,4 @@
-"""Whether to trust an approximation, in words."""
+"""Whether to trust an approximation, as text."""
 
 from __future__ import annotations
 
@@ -9,34 +9,36 @@ from dataclasses import dataclass
 from invflow.vi.record import Record
 from invflow.vi.trust.importance import Importance
 
-#: k-hat from which importance weights have no use (Vehtari et al. 2024).
-POOR = 0.7
-#: k-hat from which the variance of the weights is infinite.
-HEAVY = 0.5
-#: The share of effective draws from which the flow's own draws are as good as weighed ones.
-NEAR = 0.99
-#: The share of the posterior outside of the flow's reach from which draws mislead.
-OUTSIDE = 0.02
-#: The share of draws with a density that is not finite that is worth a word; that ruins a fit.
-SOME, MANY = 1e-3, 0.2
+#: k-hat above which importance weights are of no use (Vehtari et al. 2024).
+USELESS_KHAT = 0.7
+#: k-hat above which the weights have infinite variance.
+INFINITE_VARIANCE_KHAT = 0.5
+#: Fraction of effective draws above which the flow's own draws are as good as weighted ones.
+NEAR_EXACT = 0.99
+#: Fraction of the posterior that the flow may miss before draws mislead.
+MISSING_FRACTION = 0.02
+#: Smallest fraction worth reporting, of the posterior or of non-finite densities; and the fraction
+#: of non-finite densities that ruins a fit.
+REPORTED_FRACTION, RUINOUS_FRACTION = 1e-3, 0.2
 
 LEVELS = ("good", "usable", "bad")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `Posterior.diagnose` finds. `str()` says it in words.
+    """What `Posterior.diagnose` finds. `str()` returns it as text.
 
-    What each level promises of weighed draws, which `draws`, `resample`, `summary` and `to_arviz`
-    give, and of the log evidence:
+    What each level promises for weighted draws, which `draws`, `resample`, `summary`, `to_pandas`
+    and `to_arviz` return, and for the log evidence:
 
-    - "good": they are those of the posterior within the Monte Carlo errors that are stated, and
-      more than half of the draws count;
-    - "usable": the same, less what the sentences except: few draws count, rare events are off, a
-      little of the posterior is missing, or the log density is not finite at some draws;
-    - "bad": no number is to be used.
+    - "good": they match the posterior within the stated Monte Carlo errors, and more than half of
+      the draws are effective;
+    - "usable": the same, with the exceptions that the sentences name: few effective draws, rare
+      events that are off, a small missing part of the posterior, or a log density that is not
+      finite at some draws;
+    - "bad": do not use any of the numbers.
 
-    Mass that neither the fit nor the search with wider noise has met is beyond any of them.
+    None of them covers mass that neither the fit nor the search with wider noise has found.
 
     Args:
         level: "good", "usable" or "bad".
@@ -46,10 +48,10 @@ class Verdict:
         log_evidence_error: its standard error.
         khat: shape of the tail of the importance weights.
         ess: their effective sample size.
-        draws: how many draws were looked at.
-        non_finite: the share of them with a log density that is not finite.
-        outside: an estimate of the share of the posterior that the flow does not reach.
-        tail: the share of it that the tail of the weights holds.
+        draws: number of draws examined.
+        non_finite: fraction of them where the log density is not finite.
+        outside: estimated fraction of the posterior that the flow does not reach.
+        tail: fraction of the posterior in the tail of the weights.
         sentences: what is fine, what is not, and what to do.
     """
 
@@ -88,22 +90,26 @@ def judge(
 
     Args:
         found: what the importance weights say.
-        record: what the fit has noted.
-        outside: estimated share of the posterior that the flow does not reach.
-        ignored: parameters that the log density has no gradient in.
+        record: what the fit recorded.
+        outside: estimated fraction of the posterior that the flow does not reach.
+        ignored: parameters in which the log density has no gradient.
         improper: parameters along which it does not fall.
         caveat: what the evidence of such a target may lack.
     """
-    # What weights say means nothing where there is no posterior, or hardly any of it is seen.
-    senseless = bool(ignored or improper) or outside > OUTSIDE or found.non_finite >= MANY
+    # Weights mean nothing without a proper posterior, or where they see hardly any of it.
+    meaningless = (
+        bool(ignored or improper)
+        or outside > MISSING_FRACTION
+        or found.non_finite >= RUINOUS_FRACTION
+    )
     findings = [
         *_of_target(ignored, improper),
         *_of_finiteness(found),
-        *([] if senseless else _of_weights(found)),
+        *([] if meaningless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
         *([] if record is None else _of_fit(record)),
-        *([] if senseless else _of_evidence(found, outside)),
-        *([("good", caveat)] if caveat and not senseless else []),
+        *([] if meaningless else _of_evidence(found, outside)),
+        *([("good", caveat)] if caveat and not meaningless else []),
     ]
     level = max((level for level, _ in findings), key=LEVELS.index)
     return Verdict(
@@ -129,97 +135,96 @@ def _of_target(ignored: Sequence[str], improper: Sequence[str]) -> list[Finding]
     findings: list[Finding] = []
     if ignored:
         sentence = (
-            f"The gradient of the log density in {_listed(ignored)} is zero at every draw: it does "
-            "not depend on it, or is flat where the fit has gone, and the posterior is improper. "
-            "Give it a prior, or leave it out."
+            f"The gradient of the log density in {_listed(ignored)} is zero at every draw: either "
+            "the density does not depend on it, or it is flat where the fit ended up, and the "
+            "posterior is improper. Add a prior, or remove the parameter."
         )
         findings.append(("bad", sentence))
     rest = [name for name in improper if name not in ignored]
     if rest:
         sentence = (
-            "The log density hardly falls from a thousand to a million standard deviations away, "
-            f"along {_listed(rest)}: the posterior is improper, and no number here means anything. "
-            "Add a proper prior, or remove what the data cannot tell apart."
+            "The log density hardly falls between a thousand and a million standard deviations "
+            f"along {_listed(rest)}: the posterior is improper, and none of these numbers means "
+            "anything. Add a proper prior, or remove parameters that the data cannot identify."
         )
         findings.append(("bad", sentence))
     return findings
 
 
 def _of_finiteness(found: Importance) -> list[Finding]:
-    share = found.non_finite
-    if share == 1:
-        return [
-            ("bad", "The log density is NaN or infinite at every draw. Check it by hand at one.")
-        ]
-    if share < SOME:
+    fraction = found.non_finite
+    if fraction == 1:
+        return [("bad", "The log density is NaN or infinite at every draw. Evaluate it at one.")]
+    if fraction < REPORTED_FRACTION:
         return []
     sentence = (
-        f"The log density is NaN or infinite at {share:.1%} of the draws, which get no weight"
+        f"The log density is NaN or infinite at {fraction:.1%} of the draws, which get zero weight"
     )
-    if share < MANY:
-        return [("usable", f"{sentence}: use resample(), and look for overflow in the model.")]
+    if fraction < RUINOUS_FRACTION:
+        return [("usable", f"{sentence}: use resample(), and check the model for overflow.")]
     return [("bad", f"{sentence}. The ELBO leaves them out. Check the model for overflow.")]
 
 
 def _of_weights(found: Importance) -> list[Finding]:
-    """Tell near exact, repairable, light in the tails, and poor apart."""
+    """Distinguish near exact, repairable, inexact in the tails, and poor."""
     if found.non_finite == 1:
         return []
     effective = found.ess / found.draws
-    # Nearly equal weights, whose tail holds less than that.
-    equal = effective > NEAR and found.tail < _monte_carlo_error(found)
-    light, many = found.khat < POOR or equal, effective > 0.5
+    # The shape of the tail is irrelevant if it holds less than the noise.
+    equal = effective > NEAR_EXACT and found.tail < _monte_carlo_error(found)
+    light, many = found.khat < USELESS_KHAT or equal, effective > 0.5
     if light and many:
-        if found.khat < POOR:
-            why = f"k-hat {found.khat:.2f} is below {POOR}"
+        if found.khat < USELESS_KHAT:
+            why = f"k-hat {found.khat:.2f} is below {USELESS_KHAT}"
         else:
             why = (
-                f"the tail of the weights holds {found.tail:.1g} of the posterior, so that its "
-                f"shape, a k-hat of {found.khat:.2f}, is of no account"
+                f"the tail of the weights holds only {found.tail:.1g} of the posterior, so that "
+                f"its shape, k-hat {found.khat:.2f}, does not matter"
             )
-        near = "near exact" if effective > NEAR else "good when they are weighed"
+        near = "near exact" if effective > NEAR_EXACT else "good when weighted"
         return [("good", f"The draws are {near}: {why}, and {effective:.0%} are effective.")]
     if light:
         sentence = (
-            "The draws of the flow alone are off, but importance weights repair them: k-hat is "
-            f"{found.khat:.2f}, with {found.ess:.0f} effective draws of {found.draws}. Use "
-            "resample(), summary() and to_arviz(), which weigh them."
+            "The flow's own draws are off, but importance weights repair them: k-hat is "
+            f"{found.khat:.2f}, with {found.ess:.0f} effective draws out of {found.draws}. Use "
+            "resample(), summary() and to_arviz(), which apply the weights."
         )
         return [("usable", sentence)]
     if many:
         sentence = (
-            f"The bulk is near exact, the tails are not: {effective:.0%} of the draws are "
-            f"effective, though k-hat {found.khat:.2f} is not below {POOR}. Means, sds and "
+            f"The bulk is near exact, but the tails are not: {effective:.0%} of the draws are "
+            f"effective, but k-hat {found.khat:.2f} is not below {USELESS_KHAT}. Means, sds and "
             "intervals hold if the flow has found all of the posterior; for rare events, or the "
             "evidence to many digits, use refine()."
         )
         return [("usable", sentence)]
     sentence = (
         f"The flow does not match the posterior, and weights cannot repair it: k-hat "
-        f"{found.khat:.2f} is not below {POOR}, and only {found.ess:.0f} of {found.draws} draws "
-        "are effective. Use refine(), which is exact in the limit, or fit a larger flow."
+        f"{found.khat:.2f} is not below {USELESS_KHAT}, and only {found.ess:.0f} of "
+        f"{found.draws} draws are effective. Use refine(), which is exact in the limit, or fit a "
+        "larger flow."
     )
     return [("bad", sentence)]
 
 
 def _monte_carlo_error(found: Importance) -> float:
-    """Return the largest Monte Carlo error that a probability by the draws can have."""
+    """Return the largest Monte Carlo error of a probability estimated from the draws."""
     return 0.5 / math.sqrt(found.draws)
 
 
 def _of_evidence(found: Importance, outside: float) -> list[Finding]:
-    """Say where the stated error, for which the weights need a variance and all mass, is off."""
+    """Say where the stated error is too small: weights without a variance, or missing mass."""
+    heavy = found.khat > INFINITE_VARIANCE_KHAT
     parts = {
-        "what the tail of the weights holds": found.tail if found.khat > HEAVY else 0.0,
-        "what the wider search finds": outside,
+        "the mass in the tail of the weights": found.tail if heavy else 0.0,
+        "the mass that the wider search finds": outside,
     }
-    share = sum(parts.values())
-    if share <= 2 * found.log_evidence_error:
+    total = sum(parts.values())
+    if total <= 2 * found.log_evidence_error:
         return []
-    causes = " and ".join(cause for cause, size in parts.items() if size > 0.1 * share)
+    causes = " plus ".join(cause for cause, size in parts.items() if size > 0.1 * total)
     sentence = (
-        f"The log evidence may be off by more than its error, up to about {share:.2g}, which is "
-        f"{causes}."
+        f"The log evidence may be off by more than its error, by up to about {total:.2g}: {causes}."
     )
     return [("good", sentence)]
 
@@ -227,55 +232,55 @@ def _of_evidence(found: Importance, outside: float) -> list[Finding]:
 def _of_reach(found: Importance, outside: float) -> list[Finding]:
     if found.non_finite == 1:
         return []
-    if outside > OUTSIDE:
+    if outside > MISSING_FRACTION:
         sentence = (
             f"A wider search finds mass that the flow does not reach, about {outside:.0%} of the "
-            "posterior: another mode, or heavier tails. Weights, k-hat and log evidence know "
-            "nothing of it. Fit again with starting points there, or with a larger flow; refine() "
-            "mends tails, and modes that its chains meet."
+            "posterior: another mode, or heavier tails. Weights, k-hat and log evidence do not see "
+            "it. Fit again with starting points there, or with a larger flow; refine() corrects "
+            "tails, and modes that its chains find."
         )
         return [("bad", sentence)]
     if outside > _monte_carlo_error(found):
         sentence = (
             f"A wider search finds about {outside:.1%} of the posterior that the flow misses, more "
-            "than the Monte Carlo error of a probability: rare events are off, and means may be, "
-            "if it is far away. Use refine(), or fit again with starting points there."
+            "than the Monte Carlo error of a probability: rare events are off, and so are means if "
+            "it lies far away. Use refine(), or fit again with starting points there."
         )
         return [("usable", sentence)]
-    little = "nothing" if outside < SOME else f"about {outside:.1%} of the posterior"
+    little = "nothing" if outside < REPORTED_FRACTION else f"about {outside:.1%} of the posterior"
     sentence = (
         f"A wider search finds {little} that the flow misses. It would not see a narrow mode far "
-        "away: no importance weight can."
+        "away; no importance weight would."
     )
     return [("good", sentence)]
 
 
 def _of_fit(record: Record) -> list[Finding]:
-    findings = [("usable", f"From the fit: {warning}") for warning in record.warnings]
+    findings: list[Finding] = []
     if record.stopped and record.stopped != "converged":
         sentence = (
-            f"Training ended before the bound had stopped moving ({record.stopped}); more steps "
-            "may improve the fit."
+            f"Training stopped before the bound stopped rising ({record.stopped}); more steps may "
+            "improve the fit."
         )
         findings.append(("good", sentence))
     if record.starts and len(record.modes) == 1:
         led = record.modes[0].get("starts", 0)
         sentence = (
-            f"The fit has found one mode: {led} of {record.starts} starts, some of them far out, "
-            "led to it"
+            f"The fit found one mode: {led} of {record.starts} starting points, some of them far "
+            "out, led to it"
         )
-        sentence += "." if led == record.starts else ", the others to nothing that counts."
+        sentence += "." if led == record.starts else ", the others to nothing of any weight."
         findings.append(("good", sentence))
     if len(record.modes) > 1:
-        shares = ", ".join(f"{mode['weight']:.1%}" for mode in record.modes)
+        weights = ", ".join(f"{mode['weight']:.1%}" for mode in record.modes)
         sentence = (
-            f"The fit has found {len(record.modes)} modes, with {shares} of the posterior. There "
-            "may be others that none of its starts has met."
+            f"The fit found {len(record.modes)} modes, with {weights} of the posterior. There may "
+            "be others that no starting point led to."
         )
         findings.append(("good", sentence))
-    if record.evaluations and record.non_finite / record.evaluations > SOME:
-        share = record.non_finite / record.evaluations
-        sentence = f"During the fit {share:.1%} of the log densities were not finite."
+    if record.evaluations and record.non_finite / record.evaluations > REPORTED_FRACTION:
+        fraction = record.non_finite / record.evaluations
+        sentence = f"During the fit {fraction:.1%} of the log densities were not finite."
         findings.append(("good", sentence))
     return findings
 
@@ -285,8 +290,8 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
-def outside_share(log_mass_outside: float, log_evidence: float) -> float:
-    """Return the share of the whole that lies outside of what the flow reaches."""
+def outside_fraction(log_mass_outside: float, log_evidence: float) -> float:
+    """Return the fraction of the posterior that lies outside the flow's reach."""
     if log_mass_outside == -math.inf:
         return 0.0
     return 1 / (1 + math.exp(min(log_evidence - log_mass_outside, 700.0)))
