@@ -281,10 +281,16 @@ HEADERS: dict[str, tuple[bytes, str]] = {
     "deep": (_safetensors(b"[" * 100_000), "Expecting|nested"),
     "nested": (_safetensors(b'{"a":' * 200 + b"1" + b"}" * 200), "nested more than"),
     "twice": (_safetensors(b'{"a": 1, "a": 2}'), "'a' appears twice"),
-    "no entry": (_safetensors({"a": 3}), "not described by"),
-    "no offsets": (_safetensors({"a": {"dtype": "F32", "shape": [2]}}), "not described by"),
-    "more": (_safetensors({"a": _entry()["a"] | {"b": 1}}, EIGHT), "not described by"),
-    "dtype": (_safetensors(_entry("F31"), EIGHT), "unknown dtype 'F31'"),
+    "no entry": (_safetensors({"a": 3}), "is not described by dtype, shape and data_offsets"),
+    "no offsets": (
+        _safetensors({"a": {"dtype": "F32", "shape": [2]}}),
+        "is not described by dtype, shape and data_offsets",
+    ),
+    "more": (
+        _safetensors({"a": _entry()["a"] | {"b": 1}}, EIGHT),
+        "is not described by dtype, shape and data_offsets",
+    ),
+    "dtype": (_safetensors(_entry("F31"), EIGHT), "has the unknown dtype 'F31'"),
     "dtype of another kind": (_safetensors(_entry(["F32"]), EIGHT), "unknown dtype"),
     "negative shape": (_safetensors(_entry(shape=[-2]), EIGHT), "has the shape"),
     "boolean shape": (_safetensors(_entry("F64", [True]), EIGHT), "has the shape"),
@@ -305,7 +311,10 @@ HEADERS: dict[str, tuple[bytes, str]] = {
         "of shape .* has 8 bytes",
     ),
     "backwards": (_safetensors(_entry(offsets=[8, 0]), EIGHT), "bytes"),
-    "three offsets": (_safetensors(_entry(offsets=[0, 4, 8]), EIGHT), "the offsets"),
+    "three offsets": (
+        _safetensors(_entry(offsets=[0, 4, 8]), EIGHT),
+        r"and the offsets \[0, 4, 8\]",
+    ),
     "a gap": (
         _safetensors(_entry(offsets=[4, 12]), bytes(12)),
         "does not begin where the tensor before it ends",
@@ -315,9 +324,18 @@ HEADERS: dict[str, tuple[bytes, str]] = {
         "'b' does not begin where",
     ),
     "the same place": (_safetensors(_entry() | {"b": _entry()["a"]}, EIGHT), "does not begin"),
-    "more bytes": (_safetensors(_entry(), bytes(9)), "8 bytes, and 9 follow"),
-    "strings": (_safetensors({"__metadata__": {"a": 1}} | _entry(), EIGHT), "metadata"),
-    "no strings": (_safetensors({"__metadata__": "a"} | _entry(), EIGHT), "metadata"),
+    "more bytes": (
+        _safetensors(_entry(), bytes(9)),
+        "its tensors have 8 bytes, and 9 follow the header",
+    ),
+    "strings": (
+        _safetensors({"__metadata__": {"a": 1}} | _entry(), EIGHT),
+        "its metadata are not strings",
+    ),
+    "no strings": (
+        _safetensors({"__metadata__": "a"} | _entry(), EIGHT),
+        "its metadata are not strings",
+    ),
     "booleans": (_safetensors(_entry("BOOL", [8]), b"\0\1\2\0\0\0\0\0"), "'a' is not boolean"),
 }
 

@@ -27,7 +27,7 @@ SHORT = {"--steps": 2, "--max-steps": 200, "--draws": 100, "--importance-samples
 #: What cannot be done with the runs that the examples leave, and what is said of it.
 REFUSED = {
     "invflow compare runs/digits runs/table": "runs must be of one kind to be compared, got ",
-    "invflow score runs/model table.csv": "`invflow posterior`, which score does not apply to",
+    "invflow score runs/model table.csv": "is a run of `invflow posterior`, which score does not",
     "invflow sample runs/model": "sampling a posterior runs the Python file of its model: name it",
     "invflow sample runs/model --model other.py": "is not the file that runs/model was fitted with",
     "invflow density table.csv --name .a.old": "must not be that of a run being overwritten",

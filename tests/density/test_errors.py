@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from invflow.density import FlowDensity
+from invflow import MAF
+from invflow.density import FlowDensity, experiment
 from invflow.density.checks import calibration
+from invflow.density.config import Config
+from invflow.density.learning import draws, saved
 from invflow.density.table import labels, limits, read
 from invflow.density.table.columns import column_names
+from invflow.flows import FlowMixture
 from tests.density.estimators import small
 
 
@@ -140,6 +146,33 @@ def test_message_about_a_file(case: str, tmp_path: Path) -> None:
     change, message = SAVED[case]
     with pytest.raises(ValueError, match=message):
         _saved(change, tmp_path)
+
+
+def test_a_column_that_test_rows_lack(tmp_path: Path) -> None:
+    frame = _frame()
+    frame.loc[1:, "b"] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    settings = Config(data=str(tmp_path / "a.csv"), missing="marginalise", steps=1)
+    message = (
+        r"column 'b' has . value\(s\) among the 5 test rows, 2 or more are needed: take a larger"
+    )
+    with pytest.raises(ValueError, match=message):
+        experiment.train(settings, tmp_path / "run")
+
+
+def test_a_mixture_has_no_noise() -> None:
+    with pytest.raises(TypeError, match="a FlowMixture is not a transform of noise"):
+        draws.noise(
+            SimpleNamespace(flow=FlowMixture([MAF(1), MAF(1)])),  # pyright: ignore
+            torch.zeros(1, 1),
+            torch.zeros(1, 0),
+            torch.Generator(),
+        )
+
+
+def test_a_reference_on_disk() -> None:
+    with pytest.raises(ValueError, match="reference must hold log densities"):
+        saved._reference(torch.zeros(0))
 
 
 def test_a_directory(tmp_path: Path) -> None:

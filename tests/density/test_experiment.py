@@ -178,8 +178,14 @@ def test_other_directories_are_left_alone(tmp_path: Path, overwrite: bool) -> No
         ({"flow": "mixture"}, "flow must be one of 'coupling-nsf'"),
         ({"conditional_on": ()}, "column 'colour' has values that are not numbers"),
         ({"kinds": {"size": "integer"}}, "column 'size' has .* but is declared integer"),
-        ({"test_fraction": 0.01}, "test_fraction 0.01 leaves 1 of 60 rows to judge by"),
-        ({"test_fraction": 0.99}, "test_fraction 0.99 leaves 1 of 60 rows to learn from"),
+        (
+            {"test_fraction": 0.01},
+            "test_fraction 0.01 leaves 1 of 60 rows to judge by, 2 or more are needed",
+        ),
+        (
+            {"test_fraction": 0.99},
+            "test_fraction 0.99 leaves 1 of 60 rows to learn from, 2 or more",
+        ),
         ({"accelerator": "warp"}, "accelerator 'warp' cannot be used"),
     ],
 )

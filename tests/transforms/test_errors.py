@@ -47,6 +47,11 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         r"must be further apart: torch.float32 has too few numbers between them",
     ),
+    "location-that-is-not-finite": (
+        lambda: Preconditioner(2).set(torch.full((2,), torch.nan), torch.eye(2)),
+        ValueError,
+        "location and scale must be finite in torch.float32",
+    ),
     "location-and-scale": (
         lambda: Preconditioner(2).set(torch.zeros(3), torch.eye(2)),
         ValueError,

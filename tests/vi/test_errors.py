@@ -13,6 +13,7 @@ from torch.distributions import Normal, constraints
 
 import invflow
 from invflow import vi
+from invflow.vi import files
 from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
 from invflow.vi.targets import model_file
@@ -109,6 +110,11 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         "log_density must return floating-point numbers, got torch.int64",
     ),
+    "random": (
+        lambda: vi.fit(lambda z: _normal(z) + torch.rand(()), dim=2),
+        ValueError,
+        "got .* and then .*: is part of it random",
+    ),
     "no-gradient": (
         lambda: vi.fit(lambda z: _normal(z.detach()), dim=2),
         ValueError,
@@ -123,6 +129,12 @@ def test_message(case: str) -> None:
     call, error, message = CASES[case]
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_damaged_summary(tmp_path: Path) -> None:
+    (tmp_path / "summary.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="has a damaged file: "):
+        files.read(tmp_path)
 
 
 def test_a_pymc_model_has_its_data_already(tmp_path: Path) -> None:
