@@ -150,7 +150,7 @@ def test_message_about_a_file(case: str, tmp_path: Path) -> None:
 
 def test_a_column_that_test_rows_lack(tmp_path: Path) -> None:
     frame = _frame()
-    frame.loc[1:, "b"] = np.nan
+    frame.loc[3:, "b"] = np.nan
     frame.to_csv(tmp_path / "a.csv", index=False)
     settings = Config(data=str(tmp_path / "a.csv"), missing="marginalise", steps=1)
     message = (
