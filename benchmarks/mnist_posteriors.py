@@ -99,7 +99,7 @@ def table(runs: Path) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, steps in STEPS.items():
         paths = sorted(runs.glob(f"{name}-*/results.json"))
-        found = [json.loads(path.read_text())["posteriors"][name] for path in paths]
+        found = [json.loads(path.read_text())["results"]["posteriors"][name] for path in paths]
         if not found:
             continue
         first = first or found

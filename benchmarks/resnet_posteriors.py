@@ -73,7 +73,7 @@ def table(runs: Path) -> None:
     found: dict[int, dict[str, dict[str, float]]] = {}
     for path in sorted(runs.glob("seed-*/results.json")):
         seed = json.loads((path.parent / "config.json").read_text())["config"]["settings"]["seed"]
-        found.setdefault(seed, {}).update(json.loads(path.read_text())["posteriors"])
+        found.setdefault(seed, {}).update(json.loads(path.read_text())["results"]["posteriors"])
     pixels = SIZE**2
     print("| posterior | bound, bits/dim | -log p, bits/dim | against the first |")
     print("| --- | --- | --- | --- |")

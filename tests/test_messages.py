@@ -38,7 +38,7 @@ PHRASES = {
     r"by hand of": "with",
     r"passed over": "ignored",
     r"of no account": "ignored",
-    r"has a say": "counts",
+    r"(has|have) a say": "counts",
     r"at most so": "at most this many",
     r"in turns": "alternately",
     r"(there|where|here)by|therein": "so, by this, in it",
@@ -61,8 +61,8 @@ BANNED = re.compile("|".join(rf"\b(?:{each})\b" for each in PHRASES), re.IGNOREC
 
 
 def _plain(text: str) -> str:
-    """Return a text on one line, without the marks that comments begin their lines with."""
-    return re.sub(r"\s+(?:[#*]+:?\s+)?", " ", text)
+    """Return a text on one line, without the marks of comments and without `names`."""
+    return re.sub(r"`\w+`", "` `", re.sub(r"\s+(?:[#*]+:?\s+)?", " ", text))
 
 
 def _prose(file: Path) -> Iterator[str]:

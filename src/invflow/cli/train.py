@@ -24,9 +24,6 @@ _RUNS = Annotated[Path, typer.Option("--runs", help="Directory of all runs.", me
 _OVERWRITE = Annotated[
     bool, typer.Option("--overwrite", help="Start again if the run already exists.")
 ]
-_PRESET = Annotated[
-    str | None, typer.Option("--preset", help="Start from these settings; options override them.")
-]
 
 
 def command(job: Job) -> Callable[..., None]:
@@ -74,7 +71,9 @@ def command(job: Job) -> Callable[..., None]:
     common = [_parameter("name", _NAME, None), _parameter("runs", _RUNS, Path("runs"))]
     common.append(_parameter("overwrite", _OVERWRITE, False))
     if job.config.presets:
-        common.append(_parameter("preset", _PRESET, None))
+        names = ", ".join(job.config.presets)
+        info = typer.Option("--preset", help=f"Start from the settings of a preset: {names}.")
+        common.append(_parameter("preset", Annotated[str | None, info], None))
     common.append(_parameter("invocation", typer.Context, inspect.Parameter.empty))
     signature = inspect.Signature([*arguments, *common, *settings])
     train.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
