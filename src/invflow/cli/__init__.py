@@ -10,7 +10,7 @@ from invflow.cli.streams import tolerant
 def main() -> None:
     """Run the command line; what goes wrong is one line on stderr and a non-zero exit status.
 
-    What is shown on the way may get lost, as where a pipe is closed: the work goes on.
+    What is shown on the way may get lost, as where a pipe is closed; the work continues.
     """
     with tolerant():
         _run()

@@ -17,7 +17,7 @@ _console = Console(highlight=False)
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Show a table, the first column to the left and numbers to the right."""
-    # Names may hold brackets, which are no markup.
+    # Names may contain brackets, which are not markup.
     grid = Table(title=Text(title, "table.title"), title_justify="left")
     for i, name in enumerate(head):
         grid.add_column(Text(name), justify="right" if i else "left")

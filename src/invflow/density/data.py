@@ -1,4 +1,4 @@
-"""The table of a run: its rows numbered, and some of them set aside to judge the density by."""
+"""The table of a run: its rows, numbered, and those held out to test the density."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invflow.density.table import Source, read
 from invflow.density.table.labels import Label
 from invflow.density.table.source import split
 
-#: So many rows a table needs, for parts of it to train, stop and judge by.
+#: Number of rows that a table needs, so that there are some to train, stop and test with.
 ENOUGH = 20
 
 
@@ -68,7 +68,7 @@ class Data:
 
 
 def load(config: Config, path: Path | None = None) -> Data:
-    """Return the rows that a run is about; of a file in several parts, whole parts are set aside.
+    """Return the rows of a run; of a file in several parts, whole parts are held out.
 
     Args:
         config: its settings.
@@ -84,7 +84,7 @@ def load(config: Config, path: Path | None = None) -> Data:
     if count < ENOUGH:
         raise ValueError(
             f"{path} has {count} row(s); a run takes {ENOUGH} or more, some of which are "
-            "set aside to judge the density by"
+            "held out to test the density"
         )
     # Not the seed's own numbers, which split what is left once more.
     random = np.random.default_rng([config.seed, 1])

@@ -30,21 +30,21 @@ def train(
 ) -> Run:
     """Learn the density of a table, judge it, and put everything on disk.
 
-    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
-    returned as it is. Nothing on disk is touched before the data and the settings have been tried.
+    A run that was stopped resumes from its last checkpoint, and one that is finished is returned as
+    it is. Nothing on disk is touched before the data and the settings have been tried.
 
-    Test rows tell the density nothing: whatever is estimated is so from the other rows, the means
-    and scales by which columns are standardised too. Rows to stop by are among these others, as
-    they have a say in what is learned. What the columns hold, though, is taken from all rows:
-    whether numbers are whole, and which categories there are, say what is measured and in what
-    units a density is, and are known beforehand rather than estimated. Bounds are never taken from
-    rows, but given.
+    Test rows never influence the density: everything that is estimated comes from the other rows,
+    including the means and scales that standardise the columns. Validation rows are among these
+    other rows, because they influence when training stops. What columns contain, however, is read
+    from all rows: whether numbers are whole, and which categories exist, define what is measured
+    and the units of the density, and are not estimated. Bounds are never read from rows, only
+    given.
 
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
-        overwrite: begin anew where there is a run already.
-        report: told of every training step.
+        overwrite: start from scratch if there is already a run.
+        report: called after every training step.
 
     Raises:
         ImportError: an extra is not installed.

@@ -28,14 +28,14 @@ def train(
 ) -> Run:
     """Teach a student, compare it with its teacher, and put everything on disk.
 
-    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
-    returned as it is.
+    A run that was stopped resumes from its last checkpoint, and one that is finished is returned as
+    it is.
 
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
-        overwrite: begin anew where there is a run already.
-        report: told of every training step.
+        overwrite: start from scratch if there is already a run.
+        report: called after every training step.
 
     Raises:
         FileExistsError: the directory holds another run, or something else.

@@ -25,12 +25,12 @@ class Results(BaseModel):
 
     Attributes:
         reverse: KL(student || teacher) in nats, with its Monte Carlo standard error.
-        forward: KL(teacher || student), likewise.
+        forward: KL(teacher || student) in nats, with its Monte Carlo standard error.
         effective: effective sample size of the student's draws, weighted to be the teacher's, as a
-            share of them.
+            fraction of their number.
         energy: the energy test of the student's draws against the teacher's.
         student_seconds: for a draw, in batches.
-        teacher_seconds: for a draw, timed in turns with the student.
+        teacher_seconds: for a draw, timed alternately with the student.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")

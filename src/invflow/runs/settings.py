@@ -43,8 +43,8 @@ def setting(
     Args:
         help: what the setting is.
         group: of settings, under which the help of the command line lists it.
-        shown: the default in words, where the value does not say it.
-        metavar: what stands for the value in the help.
+        shown: the default as text, if the value does not say it.
+        metavar: name of the value in the help.
         repeated: whether the option of a sequence is given once for each entry; otherwise entries
             are separated by commas.
         limits: as for pydantic's `Field`: `gt`, `ge`, `lt`, `min_length`, ...

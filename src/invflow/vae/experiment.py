@@ -20,7 +20,7 @@ from invflow.vae.evaluation import Score, mean_and_error, score
 from invflow.vae.objective import Objective
 from invflow.vae.run import Result, Run
 
-#: So many validation images need one draw each; of fewer, several are taken.
+#: With this many validation images, one draw each is enough; with fewer, several are taken.
 ENOUGH = 2048
 Report = Callable[[int, str], None]
 
@@ -34,14 +34,14 @@ def train(
 ) -> Run | None:
     """Train the posteriors of a run side by side, score them, and put everything on disk.
 
-    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
-    returned as it is. Nothing on disk is touched before the data and the settings have been tried.
+    A run that was stopped resumes from its last checkpoint, and one that is finished is returned as
+    it is. Nothing on disk is touched before the data and the settings have been tried.
 
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
-        overwrite: begin anew where there is a run already.
-        report: told of every training step.
+        overwrite: start from scratch if there is already a run.
+        report: called after every training step.
 
     Returns:
         The finished run; None in processes other than the first, which alone writes.
