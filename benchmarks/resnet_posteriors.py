@@ -6,7 +6,7 @@
 
 `patches` cuts them from grey photographs, arrays `train` and `test` (count, height, width) of
 grey levels. `train` trains the four posteriors of `POSTERIORS` side by side, on the same batches,
-and goes on where it was stopped. `table` needs settings and results alone.
+and resumes if it was stopped. `table` needs only settings and results.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def config(data: str, seed: int, steps: int) -> Config:
         posteriors=POSTERIORS,
         network="resnet-vae",
         depths=(3,),
-        features=32,
-        maps=8,
+        feature_maps=32,
+        latent_maps=8,
         free_bits=0.1,
         optimizer="adamax",
         learning_rate=2e-3,
         schedule="constant",
-        average=0.998,
+        averaging_decay=0.998,
         batch_size=64,
         steps=steps,
         evaluate_every=min(500, steps),
@@ -73,7 +73,7 @@ def table(runs: Path) -> None:
     found: dict[int, dict[str, dict[str, float]]] = {}
     for path in sorted(runs.glob("seed-*/results.json")):
         seed = json.loads((path.parent / "config.json").read_text())["config"]["settings"]["seed"]
-        found.setdefault(seed, {}).update(json.loads(path.read_text())["posteriors"])
+        found.setdefault(seed, {}).update(json.loads(path.read_text())["results"]["posteriors"])
     pixels = SIZE**2
     print("| posterior | bound, bits/dim | -log p, bits/dim | against the first |")
     print("| --- | --- | --- | --- |")

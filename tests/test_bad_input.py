@@ -188,8 +188,8 @@ kinds = pytest.mark.parametrize("kind", CONDITIONERS)
         (0.0, TypeError, "start must be a sequence of numbers, got 0.0"),
         ("ab", TypeError, "start must be a sequence of numbers, got 'ab'"),
         ((0.0, "a"), TypeError, r"start\[1\] must be a number, got 'a'"),
-        ((), ValueError, r"start must have one or more numbers, all finite, got \(\)"),
-        ((0.0, math.nan), ValueError, "start must have one or more numbers, all finite"),
+        ((), ValueError, r"start must be one or more finite numbers, got \(\)"),
+        ((0.0, math.nan), ValueError, "start must be one or more finite numbers"),
     ],
     ids=str,
 )
@@ -232,7 +232,9 @@ def test_bad_context_for_a_conditioner(
 def test_values_that_are_not_finite(kind: type[Flow], bad: float) -> None:
     flow, value = kind(3), X.clone()
     value[1, 2] = bad
-    with pytest.raises(ValueError, match=r"value must be finite, got 1 .* among 15"):
+    with pytest.raises(
+        ValueError, match="value must be finite, got 1 NaN or infinite entries out of 15"
+    ):
         flow(validate_args=True).log_prob(value)
     log_q = flow(validate_args=False).log_prob(value)
     assert not torch.isfinite(log_q[1])
@@ -399,12 +401,12 @@ ARGUMENTS: dict[str, Case] = {
     "attention-no-block": (
         lambda: IAF(3, conditioner="attention", hidden_features=()),
         ValueError,
-        r"hidden_features must be one width or more, all equal, for attention, got \(\)",
+        r"hidden_features must be one or more equal widths for attention, got \(\)",
     ),
     "attention-widths": (
         lambda: Attention(3, (0.0,), (8, 4)),
         ValueError,
-        r"hidden_features must be one width or more, all equal, for attention, got \(8, 4\)",
+        r"hidden_features must be one or more equal widths for attention, got \(8, 4\)",
     ),
     "attention-narrow": (
         lambda: Attention(3, (0.0,), (2,), heads=1),
@@ -430,7 +432,7 @@ ARGUMENTS: dict[str, Case] = {
     "convolution-shape-features": (
         lambda: MaskedConvolution(4, (0.0,), shape=(2, 2, 2)),
         ValueError,
-        r"shape must be of 4 features in all, got \(2, 2, 2\) of 8",
+        r"shape must have 4 entries, one for each feature, got \(2, 2, 2\) with 8",
     ),
     "convolution-shape-vector": (
         lambda: MaskedConvolution(4, (0.0,), shape=(4,)),
@@ -455,7 +457,7 @@ ARGUMENTS: dict[str, Case] = {
     "convolution-context": (
         lambda: MaskedConvolution(4, (0.0,), context=6, shape=(1, 2, 2)),
         ValueError,
-        "context must be maps of 2 x 2, a multiple of 4, got 6",
+        "context must be whole maps of 2 x 2, a multiple of 4, got 6",
     ),
     "convolution-kernel-even": (
         lambda: MaskedConvolution(4, (0.0,), shape=(1, 2, 2), kernel_size=2),
@@ -486,7 +488,7 @@ ARGUMENTS: dict[str, Case] = {
     "conditioner-built": (
         lambda: IAF(3, conditioner=MADE_3),
         TypeError,
-        "conditioner must be a name, a class of conditioners or another callable.*got a MADE",
+        "conditioner must be a name, a Conditioner class or another callable.*got a MADE",
     ),
     "conditioner-made-of-nothing": (
         lambda: IAF(3, conditioner=lambda *_, **__: None),
@@ -612,7 +614,7 @@ ARGUMENTS: dict[str, Case] = {
     "coupling-one-feature": (
         lambda: Coupling(1),
         ValueError,
-        "features must be at least 2 for a coupling, one to stay and one to move, got 1",
+        "features must be at least 2 for a coupling, got 1: for a single feature use",
     ),
     "coupling-one-feature-mask": (
         lambda: Coupling(1, mask=[True]),
@@ -632,12 +634,12 @@ ARGUMENTS: dict[str, Case] = {
     "mask-all": (
         lambda: Coupling(3, mask=[True] * 3),
         ValueError,
-        "mask must keep some features and move some, got one that keeps 3",
+        "mask must keep some features and change some, got one that keeps 3",
     ),
     "mask-none": (
         lambda: Coupling(3, mask=[False] * 3),
         ValueError,
-        "mask must keep some features and move some, got one that keeps 0",
+        "mask must keep some features and change some, got one that keeps 0",
     ),
     "mask-short": (
         lambda: Coupling(3, mask=[True, False]),
@@ -698,7 +700,7 @@ ARGUMENTS: dict[str, Case] = {
     ),
     "low-softplus": (lambda: Softplus(3, float("inf")), ValueError, "low must be finite, got inf"),
     "low-text-softplus": (lambda: Softplus(3, low="0"), TypeError, "low must be a number, got '0'"),
-    "compose-nothing": (lambda: Compose([]), ValueError, "transforms must hold at least one"),
+    "compose-nothing": (lambda: Compose([]), ValueError, "transforms must contain at least one"),
     "compose-module": (
         lambda: Compose([Elementwise(3), torch.nn.Linear(3, 3)]),
         TypeError,
@@ -707,7 +709,7 @@ ARGUMENTS: dict[str, Case] = {
     "compose-features": (
         lambda: Compose([Elementwise(3), Elementwise(4)]),
         ValueError,
-        r"transforms must all be over 3 features, got 4 in transforms\[1\]",
+        r"transforms must all have 3 features, got 4 in transforms\[1\]",
     ),
     "compose-contexts": (
         lambda: Compose([Elementwise(3, context=1), Elementwise(3, context=2)]),
@@ -755,7 +757,7 @@ ARGUMENTS: dict[str, Case] = {
     "flow-base-features": (
         lambda: Flow(Elementwise(3), StandardNormal(2)),
         ValueError,
-        "base must be over 3 features, got 2",
+        "base must have 3 features, got 2",
     ),
 }
 

@@ -42,10 +42,10 @@ EXTRAS = {
     "images": ["density"],
     "runs": ["density"],
     "cli": ["cli"],
-    "cli/settings.py": ["cli", "density"],  # or "vae", which have the same
-    "cli/density": ["cli", "density", "report"],
-    "cli/vae": ["cli", "vae", "report"],
+    "cli/vae.py": ["cli", "vae", "report"],
+    "cli/density.py": ["cli", "density", "report"],
     "cli/posterior.py": ["cli", "vi", "report"],
+    "runs/options.py": ["cli", "density"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
     "vi/targets/pyro.py": ["vi", "pyro"],
@@ -138,7 +138,7 @@ CALLS = {
     "from invflow.density import FlowDensity": "density",
     "invflow.density.FlowDensity": "density",
     "invflow.density.table.Parquet": "density",
-    "invflow.report.write": "vae",  # the page of a VAE
+    "invflow.report.vae.write": "vae",
     "invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)": "vi",
     "invflow.cli.main()": "all",
     "from invflow.density.table import Parquet": "density",

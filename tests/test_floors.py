@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,11 @@ FLOORS = {
     "cli": 10,
 }
 #: The rooms of a part, each importing only rooms before it, also by way of the files beside them.
-ROOMS = {"vi": ["targets", "trust", "fitting"], "density": ["table", "checks", "learning"]}
+ROOMS = {
+    "vi": ["targets", "trust", "fitting"],
+    "vae": ["data", "networks", "resnet"],
+    "density": ["table", "checks", "learning"],
+}
 #: What stands above all floors: it opens the house.
 ROOF = {"__init__", "__main__"}
 
@@ -151,3 +156,18 @@ def test_the_test_sees_what_is_wrong(place: str, code: str, tmp_path: Path) -> N
         (tmp_path / folder).mkdir()
     (tmp_path / place).write_text(code)
     assert len(_wrong(_edges(tmp_path))) == 1
+
+
+def test_the_drawing_shows_the_house_as_it_is() -> None:
+    page = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (drawing,) = re.findall(r"^src/invflow/\n((?:  .*\n)+)", page, re.MULTILINE)
+    floors = re.findall(r"^  (\w+)/ +(\d+)  \S", drawing, re.MULTILINE)
+    assert floors == [(folder, str(floor)) for folder, floor in FLOORS.items()]
+    rooms = re.findall(r"^  (\w+)/|^    (\w+)/  ", drawing, re.MULTILINE)
+    drawn: dict[str, list[str]] = {}
+    package = ""
+    for floor, room in rooms:
+        package = floor or package
+        if room:
+            drawn.setdefault(package, []).append(room)
+    assert drawn == {package: list(folders) for package, folders in ROOMS.items()}

@@ -127,11 +127,11 @@ def test_nested_beyond_measure(tmp_path: Path) -> None:
     for depth in (300, 100_000):
         inner = '{"name": "preconditioned", "flow": ' * depth
         path.write_text(text.replace('"flow": ', '"flow": ' + inner, 1) + "}" * depth)
-        with pytest.raises(ValueError, match=r"does not fit|is not a whole JSON file"):
+        with pytest.raises(ValueError, match=r"is not a valid JSON file: it is nested"):
             Flow.from_pretrained(tmp_path)
     path.write_text(text)
     deep: Any = flow.described()
-    for _ in range(300):
+    for _ in range(40):
         deep = {"name": "preconditioned", "flow": deep}
     _change(tmp_path, flow=deep)
     with pytest.raises(ValueError, match="does not fit a flow 'preconditioned'"):
@@ -155,7 +155,7 @@ def test_every_size_of_a_density(hostile: Any, tmp_path: Path) -> None:
                 continue
             content["config"][part][key] = hostile
             path.write_text(json.dumps(content))
-            with pytest.raises(ValueError, match="does not fit a density of tables"):
+            with pytest.raises(ValueError, match=r"does not fit a density of tables|holds NaN"):
                 FlowDensity.load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Argument checks: every message names the argument, what came, and what was expected."""
+"""Argument checks: every message names the argument, what was given and what was expected."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from invflow._broadcast import broadcast
 
 
 def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Return `value` as an int if it is an integer, of any library, of at least `minimum`.
+    """Return `value` as an int if it is an integer (of any library) and at least `minimum`.
 
     Raises:
-        TypeError: `value` is not an integer.
-        ValueError: `value` is too small.
+        TypeError: if `value` is not an integer.
+        ValueError: if `value` is too small.
     """
     found = integer(name, value)
     if found < minimum:
@@ -29,13 +29,15 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def integer(name: str, value: Any) -> int:
-    """Return `value` as an int if it is an integer, of any library.
+    """Return `value` as an int if it is an integer (of any library).
 
     Raises:
-        TypeError: `value` is something else.
+        TypeError: if `value` is something else.
     """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
-    if not boolean and getattr(value, "ndim", 0) == 0:  # PyTorch takes a tensor with one entry, too
+    if (
+        not boolean and getattr(value, "ndim", 0) == 0
+    ):  # PyTorch also accepts a tensor with one entry
         try:
             return operator.index(value)
         except (TypeError, RuntimeError):
@@ -44,10 +46,10 @@ def integer(name: str, value: Any) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """Return `value` as an int or a float if it is a number, of any library.
+    """Return `value` as an int or a float if it is a number (of any library).
 
     Raises:
-        TypeError: `value` is not a number.
+        TypeError: if `value` is not a number.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, Integral) else float(value)
@@ -84,8 +86,8 @@ def numbers(name: str, value: Any) -> tuple[float, ...]:
     """Return `value` as floats if it is a sequence of one or more finite numbers.
 
     Raises:
-        TypeError: `value` is something else.
-        ValueError: it is empty, or a number is not finite.
+        TypeError: if `value` is something else.
+        ValueError: if `value` is empty, or a number is not finite.
     """
     given = value.tolist() if isinstance(value, Tensor | np.ndarray) else value
     if isinstance(given, str) or not isinstance(given, Sequence):
@@ -93,7 +95,7 @@ def numbers(name: str, value: Any) -> tuple[float, ...]:
     each = enumerate(cast(Sequence[Any], given))
     found = tuple(float(number(f"{name}[{i}]", entry)) for i, entry in each)
     if not found or not all(map(math.isfinite, found)):
-        raise ValueError(f"{name} must have one or more numbers, all finite, got {value!r}")
+        raise ValueError(f"{name} must be one or more finite numbers, got {value!r}")
     return found
 
 
@@ -101,7 +103,7 @@ def boolean(name: str, value: Any) -> bool:
     """Return `value` as a bool if it is True or False.
 
     Raises:
-        TypeError: `value` is something else.
+        TypeError: if `value` is something else.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
@@ -109,15 +111,16 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def settle(instance: Any, **fields: Any) -> None:
-    """Set fields of a frozen dataclass in its `__post_init__` to what checks have returned."""
+    """Set fields of a frozen dataclass, in its `__post_init__`, to checked values."""
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
 
 
 def plain(value: Any) -> Any:
-    """Return the numbers and booleans of other libraries as Python's own, as JSON knows them.
+    """Return numbers and booleans of other libraries as Python's own, for JSON.
 
-    So are those in sequences and mappings. Sequences become lists; anything else stays as it is.
+    This includes those in sequences and mappings. Sequences become lists; anything else is
+    unchanged.
 
     Example:
         >>> plain({"transforms": np.int64(2), "hidden_features": (np.int32(8), 8), "base": None})
@@ -137,29 +140,29 @@ def plain(value: Any) -> Any:
 
 
 def _is_one_integer(value: Any) -> bool:
-    """Return whether a tensor could stand for an integer."""
+    """Return whether a tensor is a single integer."""
     if not isinstance(value, Tensor) or value.ndim > 0:
         return False
     return not (value.dtype.is_floating_point or value.dtype.is_complex)
 
 
 def widths(name: str, value: Any) -> tuple[int, ...]:
-    """Return `value` as a tuple of layer widths, each at least 1 (an empty one means no layer)."""
+    """Return `value` as a tuple of layer widths, each at least 1; may be empty."""
     return tuple(positive_integer(label, each) for label, each in _entries(name, value))
 
 
 def places(name: str, value: Any, features: int) -> tuple[int, ...]:
-    """Return `value` as a tuple of one or more different features, each below `features`."""
+    """Return `value` as a tuple of one or more different indices below `features`."""
     found = tuple(integer(label, each) for label, each in _entries(name, value))
     if not found or len({*found}) < len(found) or min(found) < 0 or max(found) >= features:
         raise ValueError(
-            f"{name} must be different features below {features}, one or more, got {list(found)}"
+            f"{name} must be one or more different features below {features}, got {list(found)}"
         )
     return found
 
 
 def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a sequence of integers, each with a name for errors."""
+    """Yield the entries of a sequence of integers, each with its name for errors."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
     for i, each in enumerate(cast(Iterable[Any], value)):
@@ -167,7 +170,7 @@ def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def shape(name: str, value: Any) -> tuple[int, int, int]:
-    """Return the channels, height and width of an image or of maps."""
+    """Return `value` as the channels, height and width of an image or of maps."""
     sizes = widths(name, value)
     if len(sizes) != 3:
         raise ValueError(f"{name} must be (channels, height, width), got {sizes}")
@@ -175,14 +178,14 @@ def shape(name: str, value: Any) -> tuple[int, int, int]:
 
 
 def sample_shape(value: Any) -> torch.Size:
-    """Return the shape of samples, as of torch distributions, from a sequence of sizes."""
+    """Return a sequence of sizes as the sample shape of a torch distribution."""
     try:
         sizes = torch.Size(value)
     except TypeError as error:
         example = f"({value},)" if isinstance(value, Integral) else "(5,)"
         raise TypeError(f"sample_shape must be a shape such as {example}, got {value!r}") from error
     if any(size < 0 for size in sizes):
-        raise ValueError(f"sample_shape must hold sizes of at least 0, got {tuple(sizes)}")
+        raise ValueError(f"sample_shape must have sizes of at least 0, got {tuple(sizes)}")
     return sizes
 
 
@@ -197,7 +200,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tensor:
     """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1.
 
-    Of a tensor without values, as under `torch.device("meta")`, only the shape is checked.
+    For a tensor without values, as under `torch.device("meta")`, only the shape is checked.
     """
     if not isinstance(value, Tensor):
         places = [integer(label, each) for label, each in _entries(name, value)]
@@ -214,7 +217,7 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
 
 
 def no_permutation(order: Tensor, features: int) -> str | None:
-    """Return why numbers are not a permutation of 0 .. features - 1, None if they are."""
+    """Return why numbers are not a permutation of 0 .. features - 1; None if they are."""
     if not has_values(order):
         found: Any = tuple(order.shape)
         return None if found == (features,) else _not_the_features(f"shape {found}", features)
@@ -229,7 +232,7 @@ def _not_the_features(found: Any, features: int) -> str:
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Return whether a tensor has numbers to look at: neither one on "meta" nor a fake one."""
+    """Return whether a tensor has values: it is neither on "meta" nor a fake tensor."""
     return not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
 
 
@@ -255,13 +258,13 @@ def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) ->
 
 
 def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -> None:
-    """Check a tensor of events, shape (*batch, features), against the module's `like` tensor.
+    """Check a tensor of events, (*batch, features), against the module's `like` tensor.
 
     Under autocast the dtype may differ from the module's.
 
     Raises:
-        TypeError: not a tensor, or of another dtype.
-        ValueError: wrong number of features, or on another device.
+        TypeError: if `value` is not a tensor, or has another dtype.
+        ValueError: if `value` has the wrong number of features, or is on another device.
     """
     _tensor(name, value, features, "features", like)
 
@@ -269,16 +272,17 @@ def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -
 def context(
     value: Tensor | None, size: int, batch_shape: torch.Size, like: Tensor | None = None
 ) -> None:
-    """Check a context against the declared `size` and the batch shape it is to broadcast to.
+    """Check a context against the declared `size` and the batch shape it must broadcast to.
 
     Raises:
-        TypeError: not a tensor, or of another dtype.
-        ValueError: missing, not wanted, of the wrong size, not broadcastable, on another device.
+        TypeError: if `value` is not a tensor, or has another dtype.
+        ValueError: if `value` is missing, not wanted, of the wrong size, on another device, or does
+            not broadcast.
     """
     if size == 0:
         if value is not None:
             raise ValueError(
-                "context must be None, as none was declared (context=0), got a "
+                "context must be None, because none was declared (context=0), got a "
                 f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
             )
         return

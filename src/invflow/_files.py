@@ -1,13 +1,75 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that are read without trust."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+
+#: Number of bytes above which `read` refuses a file.
+LARGEST = 2**27
+
+
+@contextmanager
+def opened(path: Path) -> Generator[BufferedReader]:
+    """Open a regular file for reading.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        OSError: if it is a directory, a loop of links, or cannot be read.
+        ValueError: if it is a pipe or a device, for which a program would wait forever.
+    """
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist") from error
+    with file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        yield file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read(path: Path, largest: int = LARGEST) -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: of the file.
+        largest: number of bytes that it may have.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        OSError: if it cannot be read, or does not fit into memory.
+        ValueError: if it is not a regular file, or is larger than `largest`.
+    """
+    with opened(path) as file, memory_for(path):
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise ValueError(f"{path} has {size:,} bytes, at most {largest:,} were expected")
+        return file.read()
+
+
+@contextmanager
+def memory_for(path: Path) -> Generator[None]:
+    """Turn the allocator's refusal into an error that names a file.
+
+    Raises:
+        OSError: if memory runs out in the block.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's has no class
+            raise
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from error
 
 
 @contextmanager
@@ -16,34 +78,82 @@ def replacing(path: Path) -> Generator[Path]:
 
     Whatever was at `path` before stays until then, and stays for good if the block fails. A file
     that was there keeps its permissions, and its owner and group where the system allows it; a new
-    one has those of any new file. A symbolic link is followed: what it points to is replaced, and
-    the link stays.
+    one has those of any new file. A symbolic link is followed: its target is replaced, and the link
+    stays.
 
     Raises:
-        ValueError: there is something at `path` that is not a regular file.
+        OSError: if the disk is full, or the file cannot be written; the error names `path`.
+        ValueError: if `path` is something other than a regular file.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is not a regular file that could be replaced")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
-    # Made as any new file is, which is how to ask what the umask leaves.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
-        like = (path if path.exists() else temporary).stat()
-        temporary.chmod(0o600)  # nobody else reads what is not whole
+    with replacing_all([path]) as (temporary,):
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        _give(temporary, like.st_uid, like.st_gid)
-        temporary.chmod(stat.S_IMODE(like.st_mode))
-        temporary.replace(path)
+
+
+@contextmanager
+def replacing_all(paths: Sequence[Path]) -> Generator[list[Path]]:
+    """Do what `replacing` does for several files that belong together.
+
+    All of them are whole on disk before the first is renamed, so that only a kill between two
+    renames leaves some files old and some new. The files are renamed in the order given.
+
+    Raises:
+        OSError: if the disk is full, or a file cannot be written.
+        ValueError: if a path is something other than a regular file.
+    """
+    places = [_place(path) for path in paths]
+    token = secrets.token_hex(4)
+    temporaries = [each.with_name(f".{each.name}.{token}{each.suffix}") for each in places]
+    try:
+        like = [
+            _created(temporary, place) for temporary, place in zip(temporaries, places, strict=True)
+        ]
+        yield temporaries
+        for temporary, owned in zip(temporaries, like, strict=True):
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            _give(temporary, owned.st_uid, owned.st_gid)
+            temporary.chmod(stat.S_IMODE(owned.st_mode))
+        for temporary, place in zip(temporaries, places, strict=True):
+            temporary.replace(place)
+    except OSError as error:
+        names = dict(zip(map(str, temporaries), map(str, paths), strict=True))
+        raise _named(error, names) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+
+
+def _place(path: Path) -> Path:
+    """Return where a file is or will be, links followed."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):  # of a loop of links there is an OSError
+            raise ValueError(f"{path} is not a regular file and cannot be replaced")
+    return path.resolve()
+
+
+def _created(temporary: Path, place: Path) -> os.stat_result:
+    """Create a file that only its owner can read; return whose permissions it gets when whole."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Created like any new file, which is the way to ask what the umask leaves.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    like = (place if place.exists() else temporary).stat()
+    temporary.chmod(0o600)
+    return like
+
+
+def _named(error: OSError, names: dict[str, str]) -> OSError:
+    """Return an error that names a file of the user's, not a temporary one or none."""
+    known = names.get(str(error.filename))
+    if error.filename is not None and known is None:  # another file that the block works on
+        return error
+    path = known or os.path.commonpath(names.values())
+    if error.errno is None:
+        return OSError(f"{path} cannot be written: {error}")
+    return OSError(error.errno, error.strerror, path)
 
 
 def _give(path: Path, owner: int, group: int) -> None:
-    """Give a file to an owner and to a group, each only if that changes it and may be done."""
+    """Give a file to an owner and to a group, each only if that changes it and is allowed."""
     if not hasattr(os, "chown"):  # Windows
         return
     now = path.stat()

@@ -1,106 +1,209 @@
-"""Models on disk: `config.json` and `model.safetensors`, and nothing that runs."""
+"""Models on disk: `config.json` and `model.safetensors`, and nothing that runs.
+
+`config.json` records the size and the sha256 of the tensors that belong to it. Both files are whole
+on disk before either is renamed, and `config.json` is renamed first. So a kill leaves the old model
+or the new one; or, between the two renames, a new `config.json` whose tensors are missing or are
+those of the old model, which loading reports. Hidden temporary files may remain, and nothing else.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
-from invflow import _files
+from invflow import _files, _json, _tensors
+from invflow._tensors import as_bytes, digest
+from invflow._tensors import read as read_tensors
+from invflow._tensors import write as write_tensors
 from invflow._version import __version__
+
+__all__ = ["as_bytes", "digest", "read_tensors", "write_tensors"]
 
 FORMAT = 1
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
+#: What constructors raise if a configuration is damaged or of another kind.
+UNFIT = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError),
+    *(RuntimeError, TypeError, ValueError),
+)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model on disk, whose tensors are read last: when a model of their sizes has been built.
+
+    Attributes:
+        directory: where it is.
+        model: its name.
+        config: what rebuilds it.
+        sizes: its tensors by name, on the meta device: without numbers.
+        sha256: of the file of the tensors; None in files of earlier versions.
+    """
+
+    directory: Path
+    model: str
+    config: dict[str, Any]
+    sizes: dict[str, Tensor]
+    sha256: str | None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors.
+
+        Raises:
+            OSError: if the file cannot be read, or does not fit into memory.
+            ValueError: if it is damaged, or was not saved with the configuration.
+        """
+        return read_tensors(self.directory / TENSORS, self.sha256)[0]
 
 
 def write(
-    directory: Path, model: str, config: Mapping[str, Any], state: Mapping[str, Tensor]
+    directory: Path,
+    model: str,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    beside: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write a model: what rebuilds it, and its tensors. If one fails, neither is replaced."""
-    with _files.replacing(directory / CONFIG) as temporary:
-        temporary.write_text(_content(model, config), encoding="utf-8")
-        write_tensors(directory / TENSORS, state)
+    """Write a model: what rebuilds it, and its tensors. If writing fails, nothing is replaced.
+
+    Args:
+        directory: made if it does not exist.
+        model: its name.
+        config: what rebuilds it.
+        state: its tensors.
+        beside: further JSON files by name, each of which records the same sha256.
+
+    Raises:
+        OSError: if the disk is full, or a file cannot be written.
+        TypeError, ValueError: if JSON cannot hold the configuration.
+    """
+    others = {} if beside is None else beside
+    paths = [directory / name for name in (*others, CONFIG, TENSORS)]
+    with _files.replacing_all(paths) as (*texts, config_file, tensors):
+        _tensors.write_directly(tensors, state)
+        record = {"bytes": tensors.stat().st_size, "sha256": digest(tensors)}
+        config_file.write_text(_content(model, config, tensors=record), encoding="utf-8")
+        for text, content in zip(texts, others.values(), strict=True):
+            text.write_text(_json.text({**content, "tensors": record}), encoding="utf-8")
+
+
+@contextmanager
+def fitting(path: Path, what: str) -> Generator[None]:
+    """Name the file or directory from which something is built in the block, if that fails.
+
+    Args:
+        path: of the file or the directory.
+        what: is built, with its article.
+
+    Raises:
+        ValueError: if an error is raised that a damaged configuration can cause.
+    """
+    try:
+        yield
+    except UNFIT as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} does not fit {what}: {reason}") from error
 
 
 def write_config(directory: Path, model: str, config: Mapping[str, Any], **more: Any) -> None:
-    """Write what rebuilds a model, and what else is worth knowing of it."""
+    """Write what rebuilds a model, and what else should be known about it."""
     _files.write_text(directory / CONFIG, _content(model, config, **more))
 
 
 def _content(model: str, config: Mapping[str, Any], **more: Any) -> str:
     content = {"format": FORMAT, "invflow": __version__, "model": model, "config": dict(config)}
-    return json.dumps({**content, **more}, indent=2) + "\n"
+    return _json.text({**content, **more})
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors, and strings beside them, as a safetensors file."""
-    # Clones, because safetensors refuses tensors that share memory.
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with _files.replacing(path) as temporary:
-        safetensors.torch.save_file(whole, temporary, dict(metadata or {}))
-
-
-def read_json(path: Path, keys: Sequence[str], format: int) -> dict[str, Any]:
-    """Return a JSON object with certain keys, "format" among them.
+def read(directory: Path) -> Saved:
+    """Return a model on disk, without the numbers in its tensors.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is truncated, of another kind, or of another format.
+        FileNotFoundError: if a file is missing.
+        OSError: if a file cannot be read.
+        ValueError: if a file is damaged, of another kind or of another format, or if the two were
+            not saved together.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a whole JSON file: {error}") from error
-    if not isinstance(content, dict) or not set(keys) <= content.keys():
-        lacking = f"{', '.join(keys[:-1])} or {keys[-1]}"
-        raise ValueError(f"{path} was not written by invflow: it lacks {lacking}")
-    if content["format"] != format:
-        raise ValueError(
-            f"{path} has format {content['format']!r}, written by invflow "
-            f"{content.get('invflow', '?')}; this is invflow {__version__}, "
-            f"which reads format {format}"
-        )
-    return cast(dict[str, Any], content)
+    content = _read_config(directory)
+    path = directory / TENSORS
+    header = _tensors.header(path)
+    size, sha256 = _recorded(directory / CONFIG, content)
+    _tensors.check_together(path, size, header.bytes)
+    return Saved(directory, content["model"], content["config"], header.sizes, sha256)
+
+
+def check_beside(path: Path, content: Mapping[str, Any]) -> None:
+    """Check that a file was saved with the model beside it.
+
+    Args:
+        path: of a file that `write` has written beside a model.
+        content: what it holds.
+
+    Raises:
+        FileNotFoundError: if there is no model.
+        ValueError: if it is another model, or damaged.
+    """
+    _, own = _recorded(path, content)
+    _, sha256 = _recorded(path.parent / CONFIG, _read_config(path.parent))
+    _tensors.check_together(path, own, sha256)
+
+
+def _recorded(path: Path, content: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """Return the size and the sha256 of the tensors; None, None in files of earlier versions."""
+    record: Any = content.get("tensors", {"bytes": None, "sha256": None})
+    if not isinstance(record, dict) or not {"bytes", "sha256"} <= record.keys():
+        raise ValueError(f"{path} was not written by invflow: its tensors lack bytes or sha256")
+    return record["bytes"], record["sha256"]
 
 
 def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
     """Return a model's name and configuration.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is truncated, of another kind, or of a newer format.
+        FileNotFoundError: if there is none.
+        OSError: if the file cannot be read.
+        ValueError: if the file is damaged, of another kind, or of another format.
     """
+    content = _read_config(directory)
+    return content["model"], content["config"]
+
+
+def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     content = read_json(path, ("format", "model", "config"), FORMAT)
-    if not isinstance(content["config"], dict):
-        raise ValueError(f"{path} was not written by invflow: its config is not a mapping")
-    return str(content["model"]), content["config"]
+    if not isinstance(content["config"], dict) or not isinstance(content["model"], str):
+        raise ValueError(
+            f"{path} was not written by invflow: its config must be an object and its model a name"
+        )
+    return content
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a safetensors file, and the strings beside them.
+def read_json(path: Path, keys: Sequence[str], format: int) -> dict[str, Any]:
+    """Return a JSON object with certain keys, "format" among them.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is truncated or of another kind.
+        FileNotFoundError: if there is none.
+        OSError: if the file cannot be read.
+        ValueError: if the file is damaged, of another kind, or of another format.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
-    # Whole into memory: tensors that map the file would change, or end the process, with it.
-    content = path.read_bytes()
-    try:
-        tensors = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    size = int.from_bytes(content[:8], "little")
-    return tensors, json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    content: Any = _json.read(path)
+    if not isinstance(content, dict) or not set(keys) <= content.keys():
+        lacking = f"{', '.join(keys[:-1])} or {keys[-1]}"
+        raise ValueError(f"{path} was not written by invflow: it lacks {lacking}")
+    if content["format"] != format or isinstance(content["format"], bool):
+        raise ValueError(
+            f"{path} has format {_short(content['format'])}, written by invflow "
+            f"{_short(content.get('invflow', '?'))}; this is invflow {__version__}, "
+            f"which reads format {format}"
+        )
+    return cast(dict[str, Any], content)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -63,7 +63,10 @@ def test_one_run_is_fine(folder: Path, invflow: Invflow) -> None:
         (("a", "other"), "a and other are runs on different images, and cannot be compared"),
         (("a", "b", "./a"), "runs must differ, got a twice"),
         (("a", "--out", "a.txt"), "--out must end in .html, got a.txt"),
-        (("a", "--out", "b/report.html"), "--out must not be a part of a run, got b/report.html"),
+        (
+            ("a", "--out", "b/report.html"),
+            "--out must not overwrite a part of a run, b/report.html",
+        ),
     ],
 )
 def test_errors_are_one_line(

@@ -12,7 +12,18 @@ from invflow.cli.app import app
 from tests.cli.conftest import Invflow
 from tests.density.runs import mixed
 
-SMALL = ("--transforms", 1, "--hidden", 8, "--steps", 20, "--batch-size", 32, "--draws", 200)
+SMALL = (
+    "--transforms",
+    1,
+    "--hidden-features",
+    8,
+    "--steps",
+    20,
+    "--batch-size",
+    32,
+    "--evaluation-draws",
+    200,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +54,7 @@ def test_teach_sample_and_score(teacher: Path, tmp_path: Path, invflow: Invflow)
     learned = teacher.with_suffix(".csv")
     code, _, err = invflow("sample", student, "--given", given, "--out", learned)
     assert code != 0
-    assert "--out must be another file than the table of the run" in err
+    assert "--out must not overwrite the table of the run" in err
     rows = pd.read_csv(drawn)
     assert list(rows.columns) == ["size", "colour", "count", "share", "new"]
     assert len(rows) == 7
@@ -55,7 +66,7 @@ def test_teach_sample_and_score(teacher: Path, tmp_path: Path, invflow: Invflow)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--student", "nope"), "invflow: flow must be one of"),
+        (("--flow", "nope"), "invflow: flow must be one of"),
         (("--steps", 0), "invflow: --steps: Input should be greater than 0, got 0"),
         (("--forward", -1), "invflow: --forward: Input should be greater than or equal to 0"),
         (("--name", "a/b"), "invflow: --name must be the name of a directory"),

@@ -52,6 +52,7 @@ def test_a_run_has_everything(folder: Path) -> None:
         "draws.parquet",
         "model",
         "report.html",
+        "results.json",
         "summary.csv",
         "verdict.txt",
     }
@@ -172,9 +173,9 @@ def test_a_run_is_overwritten_by_one_that_can_start(
     (tmp_path / "model.py").write_text(FLAT + "# another\n")
     code, _, told = invflow("posterior", "model.py", "--draws", 100)
     assert code != 0
-    assert "holds a run with another model or other data; choose another --name, or" in told
+    assert "holds a run with different model; choose another --name, or" in told
     assert invflow("posterior", "model.py", "--draws", 100, "--overwrite")[0] == 0
     (run / "notes.txt").write_text("years of work")
     code, _, told = invflow("posterior", "model.py", "--seed", 1, "--overwrite")
     assert code != 0
-    assert "not a part of the run, notes.txt; move them" in told
+    assert "not part of the run, notes.txt; move them" in told

@@ -302,7 +302,7 @@ def test_one_column(rows: Any, flow: str, missing: str) -> None:
 
 @pytest.mark.parametrize("flow", ["realnvp", "coupling-nsf"])
 def test_couplings_need_two_columns(rows: Any, flow: str) -> None:
-    message = "features must be at least 2 for a coupling, .* take an autoregressive flow, such as"
+    message = "features must be at least 2 for a coupling, .* use an autoregressive flow, such as"
     with pytest.raises(ValueError, match=message) as caught:
         FlowDensity(flow).fit(rows[:, :1])
     # What is said to do instead can be done.

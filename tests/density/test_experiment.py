@@ -15,7 +15,7 @@ from invflow.density import data, experiment, run
 from invflow.density.config import Config
 from invflow.density.table import Parquet, read
 from invflow.density.table.source import blocks
-from invflow.runs import directory as runs_directory
+from invflow.runs.directory import is_finished
 from tests.density.runs import QUICK, config, mixed, written
 
 SOME = {"conditional_on": ("colour",), "kinds": {"share": (0, 1)}}
@@ -120,7 +120,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(
 
         with pytest.raises(KeyboardInterrupt):
             experiment.train(settings, tmp_path / "again", report=report)
-        assert not runs_directory.is_finished(tmp_path / "again")
+        assert not is_finished(tmp_path / "again")
         with pytest.raises(ValueError, match="unfinished run"):
             run.load(tmp_path / "again")
     again = experiment.train(settings, tmp_path / "again")
@@ -139,7 +139,7 @@ def test_what_is_on_disk(tmp_path: Path) -> None:
     content = json.loads((made.directory / "config.json").read_text())
     assert content["model"] == "density-run"
     assert content["versions"].keys() == {"torch", "numpy", "safetensors", "python"}
-    assert len(content["config"]["sha256"]) == 64
+    assert len(content["config"]["inputs"]["data"]["sha256"]) == 64
     assert run.load(made.directory).config == made.config
 
 
@@ -150,12 +150,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     before = (tmp_path / "run" / "results.json").read_bytes()
     told: list[str] = []
     experiment.train(settings, tmp_path / "run", report=lambda step, line: told.append(line))
-    assert told == ["finished already"]
+    assert told == ["already finished"]
     assert (tmp_path / "run" / "results.json").read_bytes() == before
-    with pytest.raises(FileExistsError, match="other settings: seed is 0, not 1"):
+    with pytest.raises(FileExistsError, match=r"different settings \(seed is 0, not 1\)"):
         experiment.train(config(path, seed=1, **SOME), tmp_path / "run")
     written(mixed(61), path)
-    with pytest.raises(FileExistsError, match="other data"):
+    with pytest.raises(FileExistsError, match="different data"):
         experiment.train(settings, tmp_path / "run")
     made = experiment.train(settings, tmp_path / "run", overwrite=True)
     assert made.density.columns_.rows == 61
@@ -214,7 +214,7 @@ def test_few_rows_are_refused(tmp_path: Path) -> None:
         {"kinds": {"a": "text"}},
         {"kinds": {"a": (0, float("nan"))}},
         {"seed": 2**32},
-        {"validation": 1.0},
+        {"validation_fraction": 1.0},
         {"missing": "guess"},
         {"optimizer": "adam"},
     ],
@@ -228,9 +228,9 @@ def test_settings_out_of_range(settings: dict[str, object]) -> None:
     ("name", "old", "new", "message"),
     [
         ("results.json", '"seconds"', '"minutes"', "does not hold the results"),
-        ("config.json", '"sha256"', '"md5"', "configuration of another kind"),
-        ("config.json", '"density-run"', '"vae-run"', "holds the model 'vae-run'"),
-        ("model/config.json", '"features"', '"columns"', "does not fit a density of tables"),
+        ("config.json", '"sha256"', '"md5"', "cannot read .there is no 'sha256'"),
+        ("config.json", '"density-run"', '"vae-run"', "holds a 'vae-run', expected a density run"),
+        ("model/config.json", '"features"', '"columns"', "has changed since the run finished"),
     ],
 )
 def test_damaged_runs(tmp_path: Path, name: str, old: str, new: str, message: str) -> None:

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from invflow.density import FlowDensity, experiment
 from invflow.distillation import run as student
 from invflow.distillation.config import Config
+from invflow.distillation.experiment import train as teach
+from invflow.distillation.learn import learn
 from invflow.distillation.run import contexts
 from tests.density.runs import config, mixed, written
 
@@ -22,7 +24,7 @@ SMALL: dict[str, Any] = {
     "hidden_features": (8,),
     "steps": 30,
     "batch_size": 32,
-    "draws": 200,
+    "evaluation_draws": 200,
 }
 
 
@@ -46,8 +48,10 @@ def test_a_student_comes_close_to_a_gaussian(tmp_path: Path) -> None:
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(400, 2)) @ [[1, 2], [0, 30]])
     asked = config(written(frame.set_axis(["a", "b"], axis=1), tmp_path / "t.csv"))
     experiment.train(asked, tmp_path / "run")
-    settings = _asked(tmp_path / "run", steps=300, learning_rate=0.01, batch_size=128, draws=2000)
-    found = student.train(settings, tmp_path / "student")
+    settings = _asked(
+        tmp_path / "run", steps=300, learning_rate=0.01, batch_size=128, evaluation_draws=2000
+    )
+    found = teach(settings, tmp_path / "student")
     results = found.results
     # An affine map of each feature given those before it is a Gaussian: nothing need be left.
     assert abs(results.reverse[0]) < 0.02 + 4 * results.reverse[1]
@@ -60,7 +64,7 @@ def test_a_student_comes_close_to_a_gaussian(tmp_path: Path) -> None:
 
 
 def test_a_student_does_what_a_density_does(teacher: Path, tmp_path: Path) -> None:
-    found = student.train(_asked(teacher), tmp_path / "student")
+    found = teach(_asked(teacher), tmp_path / "student")
     rows = found.density.sample(5, given={"colour": "red"}, random_state=0)
     assert list(rows.columns) == ["size", "colour", "count", "share", "new"]
     assert rows["new"].dtype == bool
@@ -81,7 +85,7 @@ def test_gaps_are_filled_by_the_teachers_imputer(tmp_path: Path) -> None:
     frame.loc[::3, "size"] = np.nan
     asked = config(written(frame, tmp_path / "t.csv"), missing="marginalise", steps=5)
     taught = experiment.train(asked, tmp_path / "run").density
-    pupil = student.learn(taught, _asked(tmp_path / "run", steps=2))
+    pupil = learn(taught, _asked(tmp_path / "run", steps=2))
     assert pupil.imputer_ is taught.imputer_
     filled = pupil.sample_conditional(frame[:6], random_state=0)
     assert not filled.isna().to_numpy().any()
@@ -92,17 +96,17 @@ def test_the_same_seed_gives_the_same_student_after_a_kill(teacher: Path, tmp_pa
         pass
 
     asked = _asked(teacher, steps=400)
-    first = student.train(asked, tmp_path / "whole").density.model_.state_dict()
+    first = teach(asked, tmp_path / "whole").density.model_.state_dict()
     with pytest.raises(KilledError):
-        student.train(asked, tmp_path / "killed", report=_at(225, KilledError))
+        teach(asked, tmp_path / "killed", report=_at(225, KilledError))
     assert list((tmp_path / "killed" / "checkpoints").glob("step-*"))
     with pytest.raises(ValueError, match="unfinished"):
         student.load(tmp_path / "killed")
-    second = student.train(asked, tmp_path / "killed").density.model_.state_dict()
+    second = teach(asked, tmp_path / "killed").density.model_.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     said: list[str] = []
-    student.train(asked, tmp_path / "killed", report=lambda step, line: said.append(line))
-    assert said == ["finished already"]
+    teach(asked, tmp_path / "killed", report=lambda step, line: said.append(line))
+    assert said == ["already finished"]
 
 
 def _at(wanted: int, error: type[Exception]) -> Any:
@@ -123,19 +127,19 @@ def test_contexts_are_those_of_the_rows_learned(teacher: Path) -> None:
 def test_another_teacher_at_the_same_place(tmp_path: Path) -> None:
     asked = config(written(mixed(60)[["size", "share"]], tmp_path / "t.csv"))
     experiment.train(asked, tmp_path / "run")
-    student.train(_asked(tmp_path / "run"), tmp_path / "student")
+    teach(_asked(tmp_path / "run"), tmp_path / "student")
     # The same one by another path is the same.
     same = _asked(tmp_path / "run" / ".." / "run")
-    student.train(same, tmp_path / "student", report=_at(1, AssertionError))
+    teach(same, tmp_path / "student", report=_at(1, AssertionError))
     experiment.train(asked.model_copy(update={"seed": 1}), tmp_path / "run", overwrite=True)
-    with pytest.raises(FileExistsError, match="another teacher"):
-        student.train(_asked(tmp_path / "run"), tmp_path / "student")
+    with pytest.raises(FileExistsError, match="different teacher"):
+        teach(_asked(tmp_path / "run"), tmp_path / "student")
 
 
 def test_columns_far_from_zero_keep_their_digits(tmp_path: Path) -> None:
     rows = 1e9 + np.random.default_rng(0).normal(size=(300, 2))
     taught = FlowDensity("gaussian", steps=50, random_state=0).fit(rows)
-    pupil = student.learn(taught, Config(teacher="", steps=5, batch_size=32))
+    pupil = learn(taught, Config(teacher="", steps=5, batch_size=32))
     pupil.save(tmp_path / "student")
     again = FlowDensity.load(tmp_path / "student")
     assert np.array_equal(again.score_samples(rows), pupil.score_samples(rows))
@@ -146,8 +150,8 @@ def test_a_table_that_has_changed(tmp_path: Path) -> None:
     asked = config(written(mixed(60), tmp_path / "t.csv"), **_kinds())
     experiment.train(asked, tmp_path / "run")
     written(mixed(60, seed=1), tmp_path / "t.csv")
-    with pytest.raises(ValueError, match=r"t\.csv has changed since .*run was learned"):
-        student.train(_asked(tmp_path / "run"), tmp_path / "student")
+    with pytest.raises(ValueError, match=r"t\.csv has changed since .*run was trained"):
+        teach(_asked(tmp_path / "run"), tmp_path / "student")
     assert not (tmp_path / "student").exists()
 
 
@@ -164,22 +168,22 @@ def test_bad_settings_leave_nothing(
 ) -> None:
     asked = _asked(teacher).model_copy(update=settings)
     with pytest.raises(error, match=message):
-        student.train(asked, tmp_path / "student")
+        teach(asked, tmp_path / "student")
     assert not (tmp_path / "student").exists()
 
 
-@pytest.mark.parametrize("settings", [{"steps": 0}, {"forward": -1}, {"draws": 10}])
+@pytest.mark.parametrize("settings", [{"steps": 0}, {"forward": -1}, {"evaluation_draws": 10}])
 def test_settings_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Config(teacher="x", **settings)
 
 
 def test_other_runs_are_not_touched(teacher: Path, tmp_path: Path) -> None:
-    student.train(_asked(teacher), tmp_path / "student")
-    with pytest.raises(FileExistsError, match="other settings: steps is 30, not 31"):
-        student.train(_asked(teacher, steps=31), tmp_path / "student")
+    teach(_asked(teacher), tmp_path / "student")
+    with pytest.raises(FileExistsError, match=r"different settings \(steps is 30, not 31\)"):
+        teach(_asked(teacher, steps=31), tmp_path / "student")
     with pytest.raises(FileExistsError, match="is not a student's run"):
-        student.train(_asked(teacher), teacher)
+        teach(_asked(teacher), teacher)
     with pytest.raises(ValueError, match="expected a student's run"):
         student.load(teacher)
 
@@ -187,8 +191,8 @@ def test_other_runs_are_not_touched(teacher: Path, tmp_path: Path) -> None:
 def test_a_student_can_teach(tmp_path: Path) -> None:
     frame = mixed(60)[["size", "share"]]
     experiment.train(config(written(frame, tmp_path / "t.csv")), tmp_path / "run")
-    student.train(_asked(tmp_path / "run"), tmp_path / "student")
-    found = student.train(_asked(tmp_path / "student", seed=1), tmp_path / "second")
+    teach(_asked(tmp_path / "run"), tmp_path / "student")
+    found = teach(_asked(tmp_path / "student", seed=1), tmp_path / "second")
     assert isinstance(found.density, FlowDensity)
 
 
@@ -196,15 +200,15 @@ def test_a_student_can_teach(tmp_path: Path) -> None:
     ("name", "old", "new", "message"),
     [
         ("results.json", '"reverse"', '"backward"', "does not hold the results"),
-        ("config.json", '"sha256"', '"md5"', "configuration of another kind"),
-        ("config.json", '"student-run"', '"vae-run"', "holds the model 'vae-run', expected a stud"),
-        ("model/config.json", '"features"', '"columns"', "does not fit a density of tables"),
+        ("config.json", '"sha256"', '"md5"', "cannot read .there is no 'sha256'"),
+        ("config.json", '"student-run"', '"vae-run"', "holds a 'vae-run', expected a stud"),
+        ("model/config.json", '"features"', '"columns"', "has changed since the run finished"),
     ],
 )
 def test_damaged_runs(
     teacher: Path, tmp_path: Path, name: str, old: str, new: str, message: str
 ) -> None:
-    student.train(_asked(teacher), tmp_path / "student")
+    teach(_asked(teacher), tmp_path / "student")
     file = tmp_path / "student" / name
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
@@ -214,13 +218,13 @@ def test_damaged_runs(
 def test_what_has_no_density(teacher: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         student.density(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="holds the model 'table-density', expected a density"):
+    with pytest.raises(ValueError, match="holds a 'table-density', expected a density"):
         student.density(teacher / "model")
-    student.train(_asked(teacher), tmp_path / "student")
+    teach(_asked(teacher), tmp_path / "student")
     (tmp_path / "student" / "results.json").unlink()
     with pytest.raises(ValueError, match="unfinished run"):
         student.density(tmp_path / "student")
     written_config = tmp_path / "student" / "config.json"
     written_config.write_text(written_config.read_text().replace("student-run", "vae-run"))
-    with pytest.raises(ValueError, match="holds the model 'vae-run', expected a density"):
+    with pytest.raises(ValueError, match="holds a 'vae-run', expected a density"):
         student.density(tmp_path / "student")

@@ -138,20 +138,44 @@ def test_expand_keeps_validation_off() -> None:
 
 #: What has no closed form, and what its error says to take instead.
 CLOSED = {
-    "mean": (lambda q: q.mean, r"estimate_mean\("),
-    "variance": (lambda q: q.variance, r"estimate_variance\("),
-    "stddev": (lambda q: q.stddev, r"estimate_variance\(samples\)\.sqrt"),
-    "mode": (lambda q: q.mode, "log_prob"),
-    "entropy": (lambda q: q.entropy(), r"estimate_entropy\("),
-    "perplexity": (lambda q: q.perplexity(), r"estimate_entropy\(samples\)\.exp"),
-    "cdf": (lambda q: q.cdf(q.sample()), r"sample\(\(1000,\)\)"),
-    "icdf": (lambda q: q.icdf(q.sample()), "quantile"),
-    "enumerate": (lambda q: q.enumerate_support(), r"sample\("),
-    "kl-own": (lambda q: kl_divergence(q, q), r"p\.(rsample_and_log_prob|log_prob)\("),
-    "kl": (lambda q: kl_divergence(q, Normal(0, 1)), r"from a Normal, q, .*q\.log_prob\(x\)"),
+    "mean": (
+        lambda q: q.mean,
+        r"the mean of a .* has no closed form; call estimate_mean\(samples\)",
+    ),
+    "variance": (lambda q: q.variance, r"the variance of a .*; call estimate_variance\(samples\)"),
+    "stddev": (
+        lambda q: q.stddev,
+        r"standard deviation of a .*; use estimate_variance\(samples\)\.sqrt",
+    ),
+    "mode": (lambda q: q.mode, r"mode of a .*; maximise log_prob\(x\), starting from draws"),
+    "entropy": (lambda q: q.entropy(), r"the entropy of a .*; call estimate_entropy\(samples\)"),
+    "perplexity": (
+        lambda q: q.perplexity(),
+        r"perplexity of a .*; use estimate_entropy\(samples\)\.exp",
+    ),
+    "cdf": (
+        lambda q: q.cdf(q.sample()),
+        r"the distribution function of .* count the draws of sample\(",
+    ),
+    "icdf": (
+        lambda q: q.icdf(q.sample()),
+        "the quantile function .* those of each feature of draws",
+    ),
+    "enumerate": (
+        lambda q: q.enumerate_support(),
+        "support .* is continuous and cannot be enumerated",
+    ),
+    "kl-own": (
+        lambda q: kl_divergence(q, q),
+        r"no closed form; estimate it: .*p\.(rsample_and_)?log_prob\(",
+    ),
+    "kl": (
+        lambda q: kl_divergence(q, Normal(0, 1)),
+        r"KL divergence of p, .* from q, a Normal, .*q\.log_prob\(x\)",
+    ),
     "kl-reverse": (
         lambda q: kl_divergence(Independent(Normal(torch.zeros(3), 1.0), 1), q),
-        r"of a Independent, p, .*x = p\.sample\(.*q\.log_prob\(x\)",
+        r"KL divergence of p, a Independent, from q, .*x = p\.sample\(.*q\.log_prob\(x\)",
     ),
 }
 

@@ -71,7 +71,7 @@ def test_bad_maps_are_refused(location: torch.Tensor, scale: torch.Tensor, messa
 def test_bad_flows_are_refused() -> None:
     with pytest.raises(TypeError, match="flow must be a Flow or a mapping, got int"):
         Preconditioned(3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="put together by hand"):
+    with pytest.raises(ValueError, match="built from parts"):
         Preconditioned(Flow(Preconditioner(2)))
 
 

@@ -15,7 +15,7 @@ from invflow import IAF, MAF, NAF, NSF, UMNN, CouplingNSF, Flow, RealNVP, flows
 from invflow.conditioners import MADE
 from invflow.transforms import Elementwise
 from invflow.univariate import Affine, CircularSpline, Gated
-from tests.helpers import context_for, flow, randn
+from tests.helpers import context_for, flow, randn, unrecorded
 
 SAVED: dict[str, Callable[[], Flow]] = {
     "same": flow(IAF, 3, 0, 3, (8,), order="same"),
@@ -147,6 +147,7 @@ def _written(name: str, content: bytes) -> Callable[[Path], None]:
 
 def _tensors(change: Callable[[dict[str, Tensor]], Any]) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
+        unrecorded(path)
         tensors = safetensors.torch.load_file(path / "model.safetensors")
         change(tensors)
         safetensors.torch.save_file(tensors, path / "model.safetensors")
@@ -159,36 +160,36 @@ def _first(tensors: dict[str, Tensor]) -> str:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "config-truncated": (_cut("config.json", 0.5), r"config\.json is not a whole JSON file"),
-    "config-empty": (_cut("config.json", 0), r"config\.json is not a whole JSON file"),
-    "config-garbage": (_written("config.json", b"\xff\x00\x80"), "not a whole JSON file"),
+    "config-truncated": (_cut("config.json", 0.5), r"config\.json is not a valid JSON file"),
+    "config-empty": (_cut("config.json", 0), r"config\.json is not a valid JSON file"),
+    "config-garbage": (_written("config.json", b"\xff\x00\x80"), "not a valid JSON file"),
     "config-foreign": (_written("config.json", b'{"hidden": 3}'), "was not written by invflow"),
     "config-list": (_written("config.json", b"[1, 2]"), "was not written by invflow"),
     "config-newer": (_edited(format=2, invflow="9.0.0"), r"format 2.*9\.0\.0.*reads format 1"),
     "config-no-mapping": (_edited(config=[1]), "was not written by invflow|does not fit"),
     "model-unknown": (_edited(model="rnn"), r"holds the model 'rnn', expected one of"),
-    "model-no-string": (_edited(model=["iaf"]), "iaf"),
+    "model-no-string": (_edited(model=["iaf"]), "its model a name"),
     "option-unknown": (_with_config(colour="red"), "does not fit a flow 'iaf'.*colour"),
     "option-wrong": (_with_config(order="sideways"), "does not fit a flow 'iaf'.*order"),
     "option-wrong-type": (_with_config(features="three"), "does not fit.*features"),
     "univariate-unknown": (_with_config(univariate={"name": "cubic"}), "does not fit.*univariate"),
     "conditioner-unknown": (_with_config(conditioner="rnn"), "does not fit.*conditioner"),
     "conditioner-no-name": (_with_config(conditioner=3), "does not fit.*conditioner"),
-    "other-size": (_with_config(hidden_features=[9]), "does not fit.*size mismatch"),
-    "tensors-truncated": (_cut("model.safetensors", 0.8), "not a whole safetensors file"),
-    "tensors-empty": (_cut("model.safetensors", 0), "not a whole safetensors file"),
-    "tensors-garbage": (_written("model.safetensors", b"\x80\x04" * 99), "not a whole safetens"),
+    "other-size": (_with_config(hidden_features=[9]), "does not fit.*must have shape"),
+    "tensors-truncated": (_cut("model.safetensors", 0.8), "not a valid safetensors file"),
+    "tensors-empty": (_cut("model.safetensors", 0), "not a valid safetensors file"),
+    "tensors-garbage": (_written("model.safetensors", b"\x80\x04" * 99), "not a valid safetens"),
     "tensor-shape": (
         _tensors(lambda tensors: tensors.update({_first(tensors): torch.zeros(2, 2)})),
-        "does not fit.*size mismatch",
+        "does not fit.*must have shape",
     ),
     "tensor-missing": (
         _tensors(lambda tensors: tensors.pop(_first(tensors))),
-        "does not fit.*Missing key",
+        "does not fit.*the saved tensors lack",
     ),
     "tensor-unexpected": (
         _tensors(lambda tensors: tensors.update(more=torch.zeros(1))),
-        "does not fit.*Unexpected key",
+        "does not fit.*the saved tensors hold 'more'",
     ),
 }
 
@@ -246,7 +247,7 @@ def test_failure_on_the_way_leaves_the_old_files(
 
 
 def test_flow_by_hand_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="put together by hand"):
+    with pytest.raises(ValueError, match="built from parts"):
         Flow(Elementwise(3)).save_pretrained(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -62,13 +62,13 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="angles must be different features below 2"):
+    with pytest.raises(ValueError, match="angles must be one or more different features below 2"):
         Wrapped(IAF(features=2), [2])
-    with pytest.raises(ValueError, match="angles must be different features below 2"):
+    with pytest.raises(ValueError, match="angles must be one or more different features below 2"):
         Circles(2, [1, 1])
-    with pytest.raises(ValueError, match=r"below 2, one or more, got \[-1\]"):
+    with pytest.raises(ValueError, match=r"features below 2, got \[-1\]"):
         Circles(2, [-1])
-    with pytest.raises(ValueError, match="one or more, got"):
+    with pytest.raises(ValueError, match="different features below 2, got"):
         Circles(2, [])
     with pytest.raises(TypeError, match="angles must be a sequence"):
         Circles(2, 1)  # type: ignore[arg-type]

@@ -183,7 +183,7 @@ def test_second_derivatives_of_the_inverse_are_refused() -> None:
     x = randn(4, 3).requires_grad_()
     z, _ = kernels.inverse(x)
     (first,) = torch.autograd.grad(z.square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="first derivatives only"):
+    with pytest.raises(RuntimeError, match="inverse has first derivatives only; for higher ones"):
         first.sum().backward()
 
 
@@ -593,8 +593,17 @@ def test_all_transforms_of_a_call_have_a_context_or_none() -> None:
     both = _pair(4, (6,), 2, count=2)[0].transforms
     first, second = (kernels.link(each, torch.Size([5]), randn(5, 2)) for each in both)
     layout, recipe = both[0].conditioner.layout, both[0].kernel.recipes[1]
-    with pytest.raises(ValueError, match="all have a context, or none"):
+    with pytest.raises(ValueError, match="either all have a context, or all have none"):
         chain.Chain(layout, recipe, math.inf, False, [first, second._replace(offset=None)])
+
+
+def test_offsets_have_a_row_for_each_value() -> None:
+    (transform,) = _pair(4, (6,), 2, count=1)[0].transforms
+    link = kernels.link(transform, torch.Size([5]), randn(5, 2))
+    layout, recipe = transform.conditioner.layout, transform.kernel.recipes[1]
+    run = chain.Chain(layout, recipe, math.inf, False, [link])
+    with pytest.raises(ValueError, match="offsets must have 3 rows, got 5"):
+        run.map(randn(3, 4))
 
 
 def test_inference_mode_copies_and_checkpoints() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from invflow._tensors import digest
+from invflow.runs.directory import Input
 from invflow.training.metrics import FILE
 from invflow.vae import run as saved
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
+from invflow.vae.data import Images
 from invflow.vae.run import Result, Run
 
 RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
@@ -21,8 +26,19 @@ COLOUR = (
     GREY.expand(-1, 3, -1, -1) + torch.tensor([0, 5, 9], dtype=torch.uint8)[:, None, None]
 ) % 17
 SMALL = {
-    "mlp": {"latents": 3, "hidden": (8,), "context": 4, "flow_steps": 1, "flow_hidden": (8,)},
-    "resnet-vae": {"depths": (1, 1), "features": 4, "maps": 2, "flow_hidden": (4,)},
+    "mlp": {
+        "latents": 3,
+        "hidden_features": (8,),
+        "context": 4,
+        "flow_transforms": 1,
+        "flow_hidden_features": (8,),
+    },
+    "resnet-vae": {
+        "depths": (1, 1),
+        "feature_maps": 4,
+        "latent_maps": 2,
+        "flow_hidden_features": (4,),
+    },
 }
 METRICS = """step,model,split,loss,seconds,rate,skipped,bound,kl
 10,diagonal,train,101.0,1.5,800.0,0,,
@@ -44,6 +60,7 @@ def run(
     likelihood: str = "logistic",
     digest: str = "",
     result: Result = RESULT,
+    test: Tensor | None = None,
     **settings: object,
 ) -> Run:
     """Return a run of untrained models whose weights are all but the initial ones."""
@@ -63,12 +80,24 @@ def run(
     groups = 4 if network == "resnet-vae" else 1
     kls = [result.kl * share / 10 for share in (1, 2, 3, 4)] if groups == 4 else [result.kl]
     result = Result(**(asdict(result) | {"kls": kls}))
-    return Run(directory, config, format, models, dict.fromkeys(models, result))
+    test = (GREY if channels == 1 else COLOUR) if test is None else test
+    images = Images("images", test, test, test, levels, likelihood)
+    data = Input(None, format.digest)
+    return Run(directory, config, data, format, models, dict.fromkeys(models, result), images)
 
 
 def write(made: Run) -> Path:
     """Put a run on disk, as if it had been trained."""
-    saved.prepare(made.directory, made.config, made.format, overwrite=False)
+    begun = saved.begun(made.config, made.format)
+    saved.KIND.prepare(made.directory, begun, overwrite=False)
     (made.directory / FILE).write_text(METRICS)
     saved.finish(made.directory, made.models, made.results)
     return made.directory
+
+
+def sealed(directory: Path) -> None:
+    """Record the digests of a run's files again, as if it had finished with what is there."""
+    path = directory / "results.json"
+    content = json.loads(path.read_text())
+    content["sha256"] = {name: digest(directory / name) for name in content["sha256"]}
+    path.write_text(json.dumps(content))

@@ -5,43 +5,40 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from invflow.runs import directory as runs_directory
 from invflow.density import run as density
-from invflow.density.config import Config as DensityConfig
 from invflow.distillation import run as student
+from invflow.runs import directory as runs_directory
+from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae import run as vae
-from invflow.vae.config import Config as VaeConfig
 from invflow.vae.config import Format
 from invflow.vi import run as posterior
 
-
-def _vae(directory: Path, seed: int, overwrite: bool) -> None:
-    format = Format(shape=(1, 2, 2), levels=2, likelihood="bernoulli", digest="")
-    vae.prepare(directory, VaeConfig(seed=seed), format, overwrite=overwrite)
+#: Begins a run: in a directory, with a seed, overwriting or not.
+Begin = Callable[[Path, int, bool], None]
 
 
-def _density(directory: Path, seed: int, overwrite: bool) -> None:
-    density.prepare(directory, DensityConfig(data="t.csv", seed=seed), "", overwrite=overwrite)
+FORMAT = Format(shape=(1, 2, 2), levels=2, likelihood="bernoulli", digest="")
 
 
-def _student(directory: Path, seed: int, overwrite: bool) -> None:
-    student.prepare(directory, student.Config(teacher="t", seed=seed), "", overwrite=overwrite)
+def _kind(kind: Kind[Any], settings: dict[str, Any], reads: str, facts: Any = None) -> Begin:
+    def begin(directory: Path, seed: int, overwrite: bool) -> None:
+        config = kind.config(**settings, seed=seed)
+        inputs = {reads: Input(Path(settings[reads]) if reads in settings else None, "0")}
+        kind.prepare(directory, Begun(config, inputs, facts or {}), overwrite=overwrite)
 
-
-def _posterior(directory: Path, seed: int, overwrite: bool) -> None:
-    settings = posterior.Settings(model="m.py", data=None, sha256=["0"], seed=seed)
-    posterior.prepare(directory, settings, overwrite=overwrite)
+    return begin
 
 
 #: What begins a run, by kind.
-KINDS: dict[str, Callable[[Path, int, bool], None]] = {
-    "VAE run": _vae,
-    "density run": _density,
-    "student's run": _student,
-    "posterior run": _posterior,
+KINDS: dict[str, Begin] = {
+    "VAE run": _kind(vae.KIND, {}, "data", {"images": FORMAT.model_dump(mode="json")}),
+    "density run": _kind(density.KIND, {"data": "t.csv"}, "data"),
+    "student's run": _kind(student.KIND, {"teacher": "t"}, "teacher"),
+    "posterior run": _kind(posterior.KIND, {"model": "m.py"}, "model"),
 }
 
 
@@ -92,7 +89,7 @@ def test_the_same_run_goes_on(kind: str, run: Path) -> None:
 
 def test_another_run_is_refused_unless_it_is_overwritten(kind: str, run: Path) -> None:
     before = _contents(run)
-    with pytest.raises(FileExistsError, match="choose another --name, or --overwrite it"):
+    with pytest.raises(FileExistsError, match="or replace it with --overwrite"):
         KINDS[kind](run, 1, False)
     assert _contents(run) == before
     KINDS[kind](run, 1, True)
@@ -115,9 +112,6 @@ FOREIGN: dict[str, Callable[[Path], object]] = {
     "another program's": lambda path: (path / "config.json").write_text('{"font": "Times"}'),
     "a model": lambda path: (path / "config.json").write_text(
         '{"format": 1, "model": "iaf", "config": {"features": 2}}'
-    ),
-    "a kind without its settings": lambda path: (path / "config.json").write_text(
-        '{"format": 1, "model": "vae-run", "config": {"settings": [], "images": 3}}'
     ),
     "an earlier posterior": lambda path: (path / "config.json").write_text(
         '{"invflow": "0.1", "posterior": {}}'
@@ -163,7 +157,7 @@ def test_files_beside_a_run_are_not_lost(kind: str, name: str, run: Path) -> Non
     (run / name).parent.mkdir(parents=True, exist_ok=True)
     (run / name).write_text("years of work")
     before = _contents(run)
-    with pytest.raises(FileExistsError, match=f"not a part of the run, {name};"):
+    with pytest.raises(FileExistsError, match=f"not part of the run, {name};"):
         KINDS[kind](run, 1, True)
     assert _contents(run) == before
     KINDS[kind](run, 0, False)
@@ -174,14 +168,14 @@ def test_links_are_followed_to_runs_and_to_nothing_else(
 ) -> None:
     (tmp_path / "link").symlink_to(run)
     (run / "data").symlink_to(tmp_path)
-    with pytest.raises(FileExistsError, match="not a part of the run, data;"):
+    with pytest.raises(FileExistsError, match="not part of the run, data;"):
         KINDS[kind](tmp_path / "link", 1, True)
     (run / "data").unlink()
     KINDS[kind](tmp_path / "link", 1, True)
     assert (tmp_path / "link").is_symlink()
     assert _seed(run) == 1
     (tmp_path / "dangling").symlink_to(tmp_path / "unmounted" / "run")
-    with pytest.raises(FileExistsError, match="link to nothing"):
+    with pytest.raises(FileExistsError, match="is a broken link"):
         KINDS[kind](tmp_path / "dangling", 0, False)
     assert not (tmp_path / "unmounted").exists()
 
@@ -202,17 +196,28 @@ def test_the_root_is_left_alone(kind: str) -> None:
         KINDS[kind](Path("/"), 0, True)
 
 
+def test_runs_whose_settings_cannot_be_read_are_overwritten_only_if_asked(
+    kind: str, run: Path
+) -> None:
+    content = json.loads((run / "config.json").read_text())
+    for damaged in ({}, [], {"settings": {"hidden": 3}}, {"settings": 3, "inputs": [], "facts": 1}):
+        (run / "config.json").write_text(json.dumps({**content, "config": damaged}))
+        with pytest.raises(FileExistsError, match=r"cannot read|was not written by invflow|is not"):
+            KINDS[kind](run, 0, False)
+    (run / "config.json").write_text(json.dumps({**content, "config": {}}))
+    KINDS[kind](run, 1, True)
+    assert _seed(run) == 1
+
+
 def test_what_the_new_run_reads_is_not_overwritten(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    settings = student.Config(teacher=str(run))
-    student.prepare(run, settings.model_copy(update={"teacher": "other"}), "", overwrite=False)
+    KINDS["student's run"](run, 0, False)
     (run / "scores.csv").write_text("a table")
-    with pytest.raises(FileExistsError, match="holds what the new run reads"):
-        student.prepare(run, settings, "", overwrite=True)
-    asked = DensityConfig(data=str(run / "scores.csv"))
-    density.prepare(tmp_path / "b", asked.model_copy(update={"data": "t"}), "", overwrite=False)
+    with pytest.raises(FileExistsError, match="which the new run reads"):
+        _kind(student.KIND, {"teacher": str(run)}, "teacher")(run, 0, True)
+    KINDS["density run"](tmp_path / "b", 0, False)
     (tmp_path / "b" / "scores.csv").symlink_to(run / "scores.csv")
-    density.prepare(tmp_path / "b", asked, "", overwrite=True)
+    _kind(density.KIND, {"data": str(run / "scores.csv")}, "data")(tmp_path / "b", 0, True)
     assert (run / "scores.csv").read_text() == "a table"
 
 
@@ -239,7 +244,9 @@ def test_a_kill_leaves_one_of_the_two_runs(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", killed(Path.rename))
         patched.setattr(runs_directory.shutil, "rmtree", killed(runs_directory.shutil.rmtree))
-        patched.setattr(runs_directory._saving, "write_config", killed(runs_directory._saving.write_config))
+        patched.setattr(
+            runs_directory._saving, "write_config", killed(runs_directory._saving.write_config)
+        )
         with pytest.raises(KilledError):
             KINDS[kind](run, 1, True)
     try:

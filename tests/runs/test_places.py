@@ -10,16 +10,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from invflow.runs import places
 from invflow.density import experiment, run
 from invflow.distillation import run as student
 from invflow.distillation.config import Config
+from invflow.distillation.experiment import train as teach
 from invflow.distillation.run import lineage
+from invflow.runs import places
 from tests.cli.conftest import Invflow, invflow
 from tests.density.runs import config, mixed, written
 
 __all__ = ["invflow"]
-QUICK: dict[str, Any] = {"flow": "gaussian", "steps": 2, "batch_size": 32, "draws": 100}
+QUICK: dict[str, Any] = {"flow": "gaussian", "steps": 2, "batch_size": 32, "evaluation_draws": 100}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(directory)
         asked = config(Path("table.csv"), conditional_on=("colour",), steps=2)
         experiment.train(asked, "runs/teacher")
-        student.train(Config(teacher="runs/teacher", **QUICK), "runs/student")
+        teach(Config(teacher="runs/teacher", **QUICK), "runs/student")
     return directory
 
 
@@ -47,7 +48,7 @@ def test_another_working_directory(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    options = ["--student", "gaussian", "--steps", 2, "--batch-size", 32, "--draws", 100]
+    options = ["--flow", "gaussian", "--steps", 2, "--batch-size", 32, "--evaluation-draws", 100]
     code, out, err = invflow("distill", "../copied/runs/teacher", *options)
     assert (code, err) == (0, "")
     assert "Report: runs/teacher-gaussian/report.html" in out
@@ -56,23 +57,25 @@ def test_another_working_directory(
     again = ["--runs", "elsewhere/runs", *options]
     code, out, err = invflow("distill", "copied/runs/teacher", *again)
     assert (code, err) == (0, "")
-    assert "finished already" in out
+    assert "already finished" in out
     for name in ("copied/runs/teacher", "copied/runs/student", "elsewhere/runs/teacher-gaussian"):
         table = student.table(name)
         assert table is not None
         assert table.resolve() == place / "table.csv"
         code, _, err = invflow("score", name, "copied/table.csv", "--out", "copied/table.csv")
-        assert (code, "--out must be another file than the table" in err) == (1, True)
+        assert (code, "--out must not overwrite the table" in err) == (1, True)
     assert len(pd.read_csv(place / "table.csv")) == 300
 
 
 def test_runs_that_were_moved(made: Path, place: Path, tmp_path: Path) -> None:
     """With their table they are together, and without it it is where it was."""
-    assert run.load(place / "runs" / "teacher").table == place / "runs/teacher/../../table.csv"
-    assert student.load(place / "runs" / "student").teacher == place / "runs/student/../teacher"
+    assert run.load(place / "runs" / "teacher").data.path == place / "runs/teacher/../../table.csv"
+    assert (
+        student.load(place / "runs" / "student").teacher.path == place / "runs/student/../teacher"
+    )
     (place / "runs" / "teacher").rename(tmp_path / "moved")
-    assert run.load(tmp_path / "moved").table == made / "table.csv"
-    student.train(Config(teacher=str(tmp_path / "moved"), **QUICK), tmp_path / "new")
+    assert run.load(tmp_path / "moved").data.path == made / "table.csv"
+    teach(Config(teacher=str(tmp_path / "moved"), **QUICK), tmp_path / "new")
     assert student.table(tmp_path / "new") == made / "table.csv"
 
 
@@ -80,24 +83,32 @@ def test_a_table_that_is_gone(place: Path, tmp_path: Path, invflow: Invflow) -> 
     (place / "table.csv").rename(tmp_path / "hidden.csv")
     path = place / "runs" / "teacher" / "config.json"
     content = json.loads(path.read_text())
-    content["config"]["table"]["absolute"] = "/nowhere/table.csv"
+    content["config"]["inputs"]["data"]["path"]["absolute"] = "/nowhere/table.csv"
     path.write_text(json.dumps(content))
     code, _, err = invflow("distill", place / "runs" / "teacher", "--runs", tmp_path / "new")
-    said = f"/nowhere/table.csv, the table of {place}/runs/teacher, does not exist: a conditional"
+    said = "/nowhere/table.csv does not exist: a conditional density is taught at the contexts in"
     assert (code, said in err, err.count("\n")) == (1, True, 0)
     assert not (tmp_path / "new").exists()
     code, _, err = invflow("score", place / "runs" / "teacher", tmp_path / "hidden.csv")
     assert (code, err) == (0, "")
 
 
-def test_runs_of_earlier_versions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, key in {"teacher": "table", "student": "teacher"}.items():
-        path = place / "runs" / name / "config.json"
-        content = json.loads(path.read_text())
-        del content["config"][key]
-        path.write_text(json.dumps(content))
-    monkeypatch.chdir(place)
-    assert student.table("runs/student") == Path("table.csv")
+def test_runs_of_earlier_versions(place: Path, invflow: Invflow) -> None:
+    """They say what they are, and are replaced only when that is asked for."""
+    path = place / "runs" / "teacher" / "config.json"
+    content = json.loads(path.read_text())
+    old = content["config"]["settings"]
+    old["validation"] = old.pop("validation_fraction")
+    path.write_text(json.dumps(content))
+    again = ("density", place / "table.csv", "--runs", place / "runs", "--name", "teacher")
+    again += ("--conditional-on", "colour", "--flow", "gaussian", "--steps", 2)
+    for command in (("sample", path.parent), again):
+        code, _, err = invflow(*command)
+        said = "cannot read (validation: Extra inputs are not permitted"
+        assert (code, said in err, "--overwrite" in err, err.count("\n")) == (1, True, True, 0)
+    assert json.loads(path.read_text()) == content
+    assert invflow(*again, "--overwrite")[0] == 0
+    assert run.load(path.parent).config.validation_fraction == 0.1
 
 
 @pytest.mark.parametrize("length", [1, 2])
@@ -108,7 +119,7 @@ def test_a_student_that_is_its_own_teacher(place: Path, length: int, invflow: In
     for name, taught_by in zip(names, [*names[1:], names[0]], strict=True):
         path = place / "runs" / name / "config.json"
         content = json.loads(path.read_text())
-        content["config"]["teacher"] = places.noted(
+        content["config"]["inputs"]["teacher"]["path"] = places.noted(
             place / "runs" / taught_by, place / "runs" / name
         )
         path.write_text(json.dumps(content))
@@ -136,7 +147,7 @@ def test_a_student_does_not_replace_who_taught_it(place: Path, invflow: Invflow)
 def test_saved_places_are_not_believed(place: Path, places: Any) -> None:
     path = place / "runs" / "student" / "config.json"
     content = json.loads(path.read_text())
-    content["config"]["teacher"] = places
+    content["config"]["inputs"]["teacher"]["path"] = places
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="has a configuration of another kind"):
+    with pytest.raises(ValueError, match="settings that this version of invflow cannot read"):
         student.table(place / "runs" / "student")

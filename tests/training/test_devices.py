@@ -20,7 +20,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from invflow.training import Settings, fit, launch, metrics
+from invflow.training import Checkpoints, Settings, fit, launch, metrics
 from tests.helpers import assert_close
 
 PROCESSES = 2
@@ -152,30 +152,35 @@ SCRIPT = """
 
     # Ignored where the tests themselves run in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    directory = Path(sys.argv[1])
+    directory, raising = Path(sys.argv[1]), sys.argv[2]
     fabric = launch(devices=2)
     (directory / f"{fabric.global_rank}.pid").write_text(str(os.getpid()))
     settings = Settings(
         steps=10**9, batch_size=4, optimizer="adam", learning_rate=0.1, schedule="cosine",
         weight_decay=0.0, averaging_decay=0.0, max_gradient_norm=1.0, seed=0, evaluate_every=10,
     )
+
+    def loss(model, rows, step, noise):
+        if step == 15 and str(fabric.global_rank) in raising:
+            sys.exit("no more of this")
+        return model(torch.ones(len(rows), 2)).square().mean()
+
     fit(
-        fabric, {"a": nn.Linear(2, 1)}, 8,
-        lambda model, rows, step, noise: model(torch.ones(len(rows), 2)).square().mean(),
-        lambda model: {"loss": 1.0}, settings, directory, lambda step, line: None,
+        fabric, {"a": nn.Linear(2, 1)}, 8, loss, lambda model: {"loss": 1.0}, settings, directory,
+        lambda step, line: None,
     )
 """
 
 
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
+def _wait(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def _lives(process: int) -> bool:
-    """Whether a process is there, and no zombie that nobody has waited for."""
+    """Whether a process exists, and is not a zombie that nobody has waited for."""
     status = Path(f"/proc/{process}/stat")
     try:
         return status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -183,28 +188,115 @@ def _lives(process: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
-@pytest.mark.parametrize("whom", ["all", "first"])
-def test_an_interrupt_ends_all_processes(tmp_path: Path, whom: str) -> None:
-    script = tmp_path / "script.py"
+def _run(
+    directory: Path,
+    end: Callable[[int, list[int]], None] = lambda group, processes: None,
+    raising: str = "",
+    start: tuple[str, ...] = (),
+) -> tuple[int, list[str]]:
+    """Train in two processes until both have ended; return the first status and what was said.
+
+    Args:
+        directory: of the run.
+        end: ends processes, given their group and the processes themselves.
+        raising: ranks that raise an error.
+        start: what starts the script, if it does not start itself.
+    """
+    script = directory / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     environment = {k: v for k, v in os.environ.items() if k != "LOCAL_RANK"}
-    command = [sys.executable, str(script), str(tmp_path)]
-    with (tmp_path / "log").open("w") as log:
+    command = [sys.executable, *start, str(script), str(directory), raising]
+    pids = [directory / f"{rank}.pid" for rank in range(2)]
+    log = directory / "log"
+    with log.open("w") as file:
         process = subprocess.Popen(
-            command, start_new_session=True, env=environment, stdout=log, stderr=log
+            command, start_new_session=True, env=environment, stdout=file, stderr=file
         )
     try:
-        _wait(lambda: any(tmp_path.glob("checkpoints/step-*")), "training to start")
-        if whom == "all":
-            os.killpg(process.pid, signal.SIGINT)
-        else:
-            rank = 0 if whom == "first" else 1
-            os.kill(int((tmp_path / f"{rank}.pid").read_text()), signal.SIGINT)
-        _wait(lambda: process.poll() is not None, "the first process to end")
-        second = int((tmp_path / "1.pid").read_text())
-        _wait(lambda: not _lives(second), "the second process to end")
+        _wait(lambda: any(directory.glob("checkpoints/step-*")), "training to start")
+        _wait(lambda: all(pid.is_file() for pid in pids), "both processes")
+        ranks = [int(pid.read_text()) for pid in pids]
+        end(process.pid, ranks)
+        _wait(lambda: process.poll() is not None, "the first process to end", 15)
+        _wait(lambda: not any(map(_lives, ranks)), "both processes to end", 15)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    # What was there last is whole.
+    Checkpoints(directory / "checkpoints").load({})
+    lines = [line.removeprefix("[rank0]: ") for line in log.read_text().splitlines() if line]
+    greeting = max(i for i, line in enumerate(lines) if line == 100 * "-")  # of Fabric
+    return process.returncode, lines[greeting + 1 :]
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"
+)
+
+
+@needs_proc
+@pytest.mark.parametrize("whom", ["all", "first"])
+def test_an_interrupt_ends_all_processes(tmp_path: Path, whom: str) -> None:
+    def interrupt(group: int, ranks: list[int]) -> None:
+        if whom == "all":
+            os.killpg(group, signal.SIGINT)
+        else:
+            os.kill(ranks[0], signal.SIGINT)
+
+    status, lines = _run(tmp_path, interrupt)
+    assert status not in (0, None)
+    assert lines.count("KeyboardInterrupt") == 1  # of the first process alone
+
+
+@needs_proc
+def test_a_killed_process_ends_the_others_with_one_line(tmp_path: Path) -> None:
+    status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[1], signal.SIGKILL))
+    assert status == 1
+    assert lines == [
+        "invflow: process 2 of 2 was killed by signal 9; the others were stopped; the same command "
+        "resumes the run"
+    ]
+
+
+@needs_proc
+def test_when_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None:
+    status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[0], signal.SIGKILL))
+    assert status == -signal.SIGKILL
+    assert lines == [
+        "invflow: process 1 of 2 ended; the others were stopped; the same command resumes the run"
+    ]
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("raising", ["0", "01"])
+def test_an_error_of_the_first_or_of_all_is_said_once(tmp_path: Path, raising: str) -> None:
+    assert _run(tmp_path, raising=raising) == (1, ["no more of this"])
+
+
+@needs_proc
+@pytest.mark.slow
+def test_an_error_of_another_process(tmp_path: Path) -> None:
+    assert _run(tmp_path, raising="1") == (
+        1,
+        [
+            "no more of this",
+            "invflow: process 2 of 2 failed with status 1; the others were stopped; the same "
+            "command resumes the run",
+        ],
+    )
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_under_torchrun(tmp_path: Path, rank: int) -> None:
+    """It says itself which process has ended; the others say nothing, or one line."""
+    start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    status, lines = _run(
+        tmp_path, lambda group, ranks: os.kill(ranks[rank], signal.SIGKILL), start=start
+    )
+    assert status == 1
+    assert sum("Signal 9 (SIGKILL) received" in line for line in lines) == 1
+    assert not any("gloo" in line.lower() for line in lines)

@@ -202,7 +202,7 @@ FUNCTIONAL: dict[str, Callable[[Callable[..., tuple[Tensor, Tensor]]], object]] 
 def test_start_inside_torch_func_is_refused(direction: str, call: Callable[..., object]) -> None:
     transform = unstarted()
     run = directed(transform, direction)
-    with pytest.raises(RuntimeError, match=r"ActNorm cannot start inside a torch\.func"):
+    with pytest.raises(RuntimeError, match=r"ActNorm cannot be initialised inside a torch\.func"):
         call(run)
     pairs = zip(transform.state_dict().values(), unstarted().state_dict().values(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)

@@ -17,7 +17,13 @@ from tests.helpers import generator
 
 def _vae(shape: tuple[int, int, int] = (1, 2, 3), likelihood: str = "logistic", **o: Any) -> VAE:
     torch.manual_seed(0)
-    options = {"latents": 2, "hidden": (4,), "context": 3, "flow_hidden": (3,), **o}
+    options = {
+        "latents": 2,
+        "hidden_features": (4,),
+        "context": 3,
+        "flow_hidden_features": (3,),
+        **o,
+    }
     return VAE(shape, 17, likelihood, **options)
 
 
@@ -25,7 +31,13 @@ def _resnet_vae(
     shape: tuple[int, int, int] = (1, 2, 3), likelihood: str = "logistic", **o: Any
 ) -> ResNetVAE:
     torch.manual_seed(0)
-    options = {"depths": (1,), "features": 3, "maps": 1, "flow_hidden": (3,), **o}
+    options = {
+        "depths": (1,),
+        "feature_maps": 3,
+        "latent_maps": 1,
+        "flow_hidden_features": (3,),
+        **o,
+    }
     return ResNetVAE(shape, 17, likelihood, **options)
 
 
@@ -76,8 +88,16 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
         ValueError,
         "levels must have shape",
     ),
-    "score-single": (lambda m: score(m, INTEGERS[0], samples=2), ValueError, "levels must be of"),
-    "score-none": (lambda m: score(m, INTEGERS[:0], samples=2), ValueError, "levels must be of"),
+    "score-single": (
+        lambda m: score(m, INTEGERS[0], samples=2),
+        ValueError,
+        "levels must hold at least",
+    ),
+    "score-none": (
+        lambda m: score(m, INTEGERS[:0], samples=2),
+        ValueError,
+        "levels must hold at least",
+    ),
     "score-levels": (lambda m: score(m, INTEGERS + 17, samples=2), ValueError, "levels must lie"),
     "score-samples": (lambda m: score(m, INTEGERS, samples=0), ValueError, "samples must be at"),
     "score-bound": (
@@ -92,7 +112,7 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     ),
     "spread-pixels": (lambda m: spread(m, WIDE, 2), ValueError, PIXELS),
     "spread-single": (lambda m: spread(m, SINGLE, 2), ValueError, ROWS),
-    "spread-none": (lambda m: spread(m, X[:0], 2), ValueError, "x must hold one observation"),
+    "spread-none": (lambda m: spread(m, X[:0], 2), ValueError, "x must hold at least one"),
     "spread-samples": (lambda m: spread(m, X, 1), ValueError, "samples must be at least 2"),
     "spread-chunk": (lambda m: spread(m, X, 2, chunk=0), ValueError, "chunk must be at least 1"),
 }
@@ -127,7 +147,7 @@ def test_bad_input_of_a_vae(case: str) -> None:
         ("vae", {}),
         ("vae", {"posterior": "diagonal"}),
         ("resnet-vae", {}),
-        ("resnet-vae", {"flow_steps": 0}),  # whose divergence is in closed form
+        ("resnet-vae", {"flow_transforms": 0}),  # whose divergence is in closed form
     ],
 )
 def test_bounds_are_in_single_precision_under_autocast(kind: str, options: dict[str, Any]) -> None:
@@ -162,5 +182,5 @@ def test_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # More numbers for each pixel.
     assert build(shapes[0], "categorical").at_once < build(shapes[0], "bernoulli").at_once
     assert build().at_once == 2048
-    monkeypatch.setattr("invflow.vae.base.HELD", 10)
+    monkeypatch.setattr("invflow.vae.base.MAX_NUMBERS", 10)
     assert build().at_once == 1

@@ -165,7 +165,7 @@ def test_shared_scale_is_one_for_each_channel() -> None:
     raw = torch.tensor([-0.5, -0.5, 0.0, 0.0, 1.0, 1.0]).double().expand(5, 6).unsqueeze(-1)
     expected = DiscretisedLogistic(17).log_prob(x, torch.cat([mean, raw], -1))
     torch.testing.assert_close(likelihood.log_prob(x, mean), expected)
-    with pytest.raises(ValueError, match="pixels must divide by 3 channels, got 4"):
+    with pytest.raises(ValueError, match="pixels must be a multiple of 3 channels, got 4"):
         likelihood.log_prob(x[:4], mean[:, :4])
 
 

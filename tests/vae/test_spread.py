@@ -10,7 +10,7 @@ from invflow.vae.model import VAE
 
 def test_means_of_few_draws_do_not_pass_for_activity() -> None:
     """Posteriors N(a x, 1) with x of variance 1/4 over images: between is a^2 / 4, within 1."""
-    vae = VAE((1, 1, 1), 2, posterior="diagonal", latents=2, hidden=(), context=3).double()
+    vae = VAE((1, 1, 1), 2, posterior="diagonal", latents=2, hidden_features=(), context=3).double()
     slopes = torch.tensor([0.0, 2.0], dtype=torch.float64)
 
     def draw(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
+
 import typer
 
 import invflow
-from invflow.cli import compare, posterior, sample, score
-from invflow.cli.density import distill
-from invflow.cli.density import train as density
-from invflow.cli.vae import train as vae
+from invflow.cli import compare, sample, score, train
+from invflow.cli.jobs import JOBS
 
 app = typer.Typer(
     name="invflow",
@@ -18,13 +19,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-app.command("vae")(vae.command)
-app.command("density")(density.command)
-app.command("distill")(distill.command)
-app.command("compare")(compare.command)
-app.command("posterior")(posterior.command)
-app.command("sample")(sample.command)
-app.command("score")(score.command)
+
+
+def _examples(lines: Sequence[str]) -> str:
+    """Return the end of a command's help."""
+    return "Examples:\n\n" + "\n\n".join(f"$ invflow {line}" for line in lines)
+
+
+for job in JOBS.values():
+    examples = import_module(job.actions).EXAMPLES
+    app.command(job.command, epilog=_examples(examples))(train.command(job))
+for name, module in (("sample", sample), ("score", score), ("compare", compare)):
+    app.command(name, epilog=_examples(module.EXAMPLES))(module.command)
 
 
 def _version(wanted: bool) -> None:
@@ -36,6 +42,6 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version."
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None: ...

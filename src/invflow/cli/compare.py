@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from invflow import report
-from invflow.cli import terminal
-from invflow.cli.settings import target
-from invflow.report import comparison
-from invflow.vae import run as saved
+from invflow.cli import jobs, terminal
+from invflow.cli.files import output
+
+EXAMPLES = (
+    "compare runs/digits runs/both",
+    "compare runs/table runs/wide --out densities.html",
+)
 
 
 def command(
     runs: Annotated[
         list[Path], typer.Argument(help="Directories of finished runs.", metavar="RUN")
     ],
-    out: Annotated[Path, typer.Option(help="An .html file.", metavar="FILE")] = Path(
+    out: Annotated[Path, typer.Option(help="File to write: .html.", metavar="FILE")] = Path(
         "compare.html"
     ),
 ) -> None:
-    """Compare finished runs on the same images: results, training, samples.
+    """Compare finished runs of one kind on the same data: results, training, samples.
 
-    Writes one page, and shows the results of every posterior of every run. Runs that differ in
-    nothing but their seeds are averaged too, with the standard error over seeds.
+    Writes one page, and shows the results. Runs that differ only in their seeds are also averaged,
+    with the standard error over seeds.
     """
-    target(out, (".html",), {})
+    output(out, (".html",), {})
     report.require()
-    labelled = comparison.labelled([saved.load(run) for run in runs])
-    comparison.write(labelled, out)
-    head, *rows = comparison.results(labelled)
-    terminal.table("Test images, nats per image", head, rows)
-    if seeds := comparison.seeds(labelled):
-        head, *rows = seeds
-        terminal.table("Mean over seeds, ± standard error over seeds", head, rows)
+    kinds = {jobs.of(run): run for run in runs}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{run} of `invflow {job.command}`" for job, run in kinds.items())
+        raise ValueError(f"runs must be of one kind to be compared, got {listed}")
+    (job,) = kinds
+    load = job.part("run").load
+    found = import_module(job.page).compare([load(run) for run in runs])
+    found.write(out)
+    for title, (head, *rows) in found.tables.items():
+        terminal.table(title, head, rows)
     terminal.say(f"Comparison: {out}")

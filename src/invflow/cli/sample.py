@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from invflow.cli.settings import refuse
-from invflow.runs import directory as runs_directory
+from invflow.cli import jobs
+
+EXAMPLES = (
+    "sample runs/table --count 100 --out rows.csv",
+    "sample runs/digits --count 16 --out digits.png",
+)
 
 
 def command(
@@ -18,15 +25,17 @@ def command(
         typer.Option(
             "--count",
             "-n",
-            help="How many images or rows; with --fill, of each row.",
+            help="Number of images, rows or draws; with --fill, for each row.",
             min=1,
-            show_default="64 images, 1000 rows",
+            show_default="64 images, 1000 rows or draws",
         ),
     ] = None,
     posterior: Annotated[
         str | None,
         typer.Option(
-            help="Which of the run's models.", show_default="the last", rich_help_panel="VAE runs"
+            help="Posterior of the model to sample.",
+            show_default="the last",
+            rich_help_panel="VAE runs",
         ),
     ] = None,
     given: Annotated[
@@ -41,38 +50,65 @@ def command(
     fill: Annotated[
         Path | None,
         typer.Option(
-            help="Table whose missing values to draw, given what is there.",
+            help="Table whose missing values to draw, given the observed ones.",
             metavar="FILE",
             rich_help_panel="Density runs",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python file of the model, which is run to sample from its posterior.",
+            metavar="MODEL.py",
+            rich_help_panel="Posterior runs",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Of images an .npz file or a .png picture; of rows .csv, .csv.gz, .tsv or "
-            ".parquet.",
+            help="File to write: .npz or .png for images; .csv, .csv.gz, .tsv or .parquet for rows "
+            "and draws.",
             metavar="FILE",
             show_default="RUN/samples.npz or .csv",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.", min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0, max=2**32 - 1)] = 0,
 ) -> None:
-    """Draw images from a VAE, or rows from a density.
+    """Sample images from a VAE, rows from a density, or draws from a posterior.
 
-    An .npz file gets images as `images`, levels (count, height, width), or with colours (count,
-    height, width, 3), which is what `invflow vae` and `invflow score` read. Rows have the columns
-    and types of the table that the density was learned from.
+    Images in an .npz file are an array `images` of levels, shape (count, height, width) or (count,
+    height, width, 3), which `invflow vae` and `invflow score` read. Rows have the columns and types
+    of the table that the density was learned from. Draws have a column for each number.
     """
-    match runs_directory.model(run):
-        case "density-run" | "student-run":
-            from invflow.cli.density import sample as density
+    own = {"posterior": posterior, "given": given, "fill": fill, "model": model}
+    function = action(run, "sample")
+    function(run, count, out, seed, **chosen(run, function, own))
 
-            refuse("density", {"--posterior": posterior})
-            density.sample(run, count, given, fill, out, seed)
-        case "vae-run":
-            from invflow.cli.vae import sample as vae
 
-            refuse("VAE", {"--given": given, "--fill": fill})
-            vae.sample(run, count or 64, posterior, out, seed)
-        case other:
-            raise ValueError(f"{run} holds the model {other!r}, expected a VAE or density run")
+def action(run: Path, name: str) -> Callable[..., None]:
+    """Return what a command does with a run.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is not a run, or of a kind that has no such action.
+    """
+    job = jobs.of(run)
+    function = getattr(import_module(job.actions), name, None)
+    if function is None:
+        raise ValueError(
+            f"{run} is a run of `invflow {job.command}`, which {name} does not apply to"
+        )
+    return function
+
+
+def chosen(run: Path, function: Callable[..., None], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a kind of run, which its function names.
+
+    Raises:
+        ValueError: if an option of another kind is given.
+    """
+    known = inspect.signature(function).parameters
+    for name, value in options.items():
+        if value is not None and name not in known:
+            command = jobs.of(run).command
+            raise ValueError(f"--{name} does not apply to a run of `invflow {command}`")
+    return {name: value for name, value in options.items() if name in known}

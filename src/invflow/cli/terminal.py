@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings as python_warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -27,15 +27,11 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Non
 
 
 @contextmanager
-def warnings(words: Callable[[str], str] = str) -> Generator[None]:
-    """Show warnings that are meant for users as lines, without the place in the code.
-
-    Args:
-        words: says a warning as a user of the command line would.
-    """
+def warnings() -> Generator[None]:
+    """Show warnings that are meant for users as lines, without their place in the code."""
 
     def show(message: Warning | str, *where: object, **more: object) -> None:
-        tqdm.write(f"invflow: {words(str(message))}", file=sys.stderr)  # above a progress bar
+        tqdm.write(f"invflow: {message}", file=sys.stderr)  # above a progress bar
 
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("default", UserWarning)

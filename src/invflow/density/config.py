@@ -2,69 +2,116 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-try:
-    from pydantic import BaseModel, ConfigDict, Field
-except ImportError as error:
-    raise ImportError(
-        'the settings of a run need pydantic: pip install "invflow[density]"'
-    ) from error
+from pydantic import BeforeValidator, Field
+
+from invflow.runs.settings import (
+    COLUMNS,
+    TRAINING,
+    Accelerator,
+    Compile,
+    Count,
+    FlowName,
+    Fraction,
+    HiddenFeatures,
+    LearningRate,
+    Precision,
+    Seed,
+    Transforms,
+    argument,
+    setting,
+)
+from invflow.runs.settings import (
+    Config as RunConfig,
+)
 
 KindName = Literal["continuous", "integer", "categorical"]
-MissingName = Literal["refuse", "marginalise"]
-PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
-
-Count = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
+ColumnKind = (
+    KindName | tuple[Bound | None, Bound | None] | tuple[KindName, Bound | None, Bound | None]
+)
 
 
-class Config(BaseModel):
-    """The settings of a run; together with the versions and the data, all that repeats it.
+def _column_kind(value: Any) -> Any:
+    """Return the kind of a column from text, as the command line has it.
 
-    Attributes:
-        data: path of the table.
-        flow: name of the flow.
-        transforms: number of transforms; None for the flow's own default.
-        hidden_features: widths of hidden layers; None for the flow's own default.
-        kinds: of some columns, by name: one of "continuous", "integer", "categorical"; the open
-            interval (low, high) in which a continuous one lies, None where there is no bound; or
-            ("integer", low, high), bounds included.
-        conditional_on: names of the columns that the density is conditional on.
-        missing: "refuse" missing values, or "marginalise" over them.
-        steps: number of updates, at most.
-        batch_size: rows per update.
-        learning_rate: Adam's at the start.
-        validation: share of the rows that training stops by, of those that are not for the test.
-        patience: so many evaluations in succession without a gain end the training; 0 for none
-            that do.
-        test_fraction: share of the rows that the density is judged by, and never learns from.
-        accelerator: "cpu", "cuda" or "auto".
-        precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the flow while it is trained.
-        seed: of everything random.
+    Example:
+        >>> _column_kind("integer"), _column_kind("0:1"), _column_kind("integer:0:")
+        ('integer', (0.0, 1.0), ('integer', 0.0, None))
+    """
+    if not isinstance(value, str) or value in get_args(KindName):
+        return value
+    *kind, low, high = value.split(":") if ":" in value else ("", value)
+    try:
+        bounds = tuple(float(each) if each.strip() else None for each in (low, high))
+    except ValueError:
+        bounds = None, None
+    if bounds == (None, None) or kind not in ([], ["integer"]):
+        raise ValueError(
+            "a kind must be integer, continuous, categorical, LOW:HIGH or integer:LOW:HIGH"
+        )
+    return (*kind, *bounds)
+
+
+class Config(RunConfig):
+    """The settings of a density run; together with its table and the versions, all it depends on.
+
+    What is not of the run itself has the name and the default of an argument of `FlowDensity`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: str
-    flow: str = "nsf"
-    transforms: Count | None = None
-    hidden_features: tuple[Count, ...] | None = None
-    kinds: dict[
+    data: Annotated[
         str,
-        KindName | tuple[Bound | None, Bound | None] | tuple[KindName, Bound | None, Bound | None],
+        argument(
+            "Table: .csv, .csv.gz or .tsv with column names in the first line; .parquet, .npz or "
+            ".npy.",
+            metavar="DATA",
+        ),
+    ]
+    conditional_on: Annotated[
+        tuple[str, ...],
+        setting(
+            "Column that the density is conditional on; repeat it for more.",
+            COLUMNS,
+            metavar="COLUMN",
+            repeated=True,
+        ),
+    ] = ()
+    kinds: Annotated[
+        dict[str, Annotated[ColumnKind, BeforeValidator(_column_kind)]],
+        setting(
+            "Kind of a column: integer, continuous, categorical (only for --conditional-on), "
+            "LOW:HIGH for a continuous column with bounds (leave one out for none), or "
+            "integer:LOW:HIGH; repeat it for more.",
+            COLUMNS,
+            metavar="COLUMN=KIND",
+        ),
     ] = {}
-    conditional_on: tuple[str, ...] = ()
-    missing: MissingName = "refuse"
-    steps: Count = 3000
-    batch_size: Count = 256
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-3
-    validation: Share = 0.1
-    patience: Annotated[int, Field(ge=0)] = 10
-    test_fraction: Share = 0.1
-    accelerator: str = "cpu"
-    precision: PrecisionName = "32-true"
-    compile: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    missing: Annotated[
+        Literal["refuse", "marginalise"],
+        setting(
+            "What to do with missing values: refuse them, or marginalise over them, which "
+            "sample --fill needs.",
+            COLUMNS,
+        ),
+    ] = "refuse"
+    flow: FlowName = "nsf"
+    transforms: Transforms = None
+    hidden_features: HiddenFeatures = None
+    steps: Annotated[Count, setting("Largest number of updates.", TRAINING)] = 3000
+    batch_size: Annotated[Count, setting("Rows per update.", TRAINING)] = 256
+    learning_rate: LearningRate = 2e-3
+    validation_fraction: Annotated[
+        Fraction, setting("Fraction of the training rows that decides when to stop.", TRAINING)
+    ] = 0.1
+    patience: Annotated[
+        int,
+        setting("Stop after this many evaluations without improvement (0: never).", TRAINING, ge=0),
+    ] = 10
+    test_fraction: Annotated[
+        Fraction, setting("Fraction of the rows that the density is tested on.", TRAINING)
+    ] = 0.1
+    seed: Seed = 0
+    accelerator: Accelerator = "cpu"
+    precision: Precision = "32-true"
+    compile: Compile = False

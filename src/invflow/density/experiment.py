@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
 from invflow.density.table import Columns, Source, arrays, standardise, survey
 from invflow.density.table.source import blocks
-from invflow.runs import directory as runs_directory
+from invflow.runs.directory import is_finished
 from invflow.training import metrics
 
 Report = Callable[[int, str], None]
@@ -24,7 +25,6 @@ def train(
     config: Config,
     directory: str | Path,
     *,
-    rows: data.Data | None = None,
     overwrite: bool = False,
     report: Report = lambda step, line: None,
 ) -> Run:
@@ -43,7 +43,6 @@ def train(
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
-        rows: what `data.load` returns for the settings, where it has been called already.
         overwrite: begin anew where there is a run already.
         report: told of every training step.
 
@@ -55,15 +54,16 @@ def train(
     """
     directory = Path(directory)
     metrics.require()
-    rows = data.load(config) if rows is None else rows
+    rows = data.load(config)
+    asked = run.begun(config, rows.digest)
 
     def prepare() -> None:
-        run.prepare(directory, config, rows.digest, overwrite=overwrite)
+        run.KIND.prepare(directory, asked, overwrite=overwrite)
 
-    if runs_directory.is_finished(directory) and not overwrite:
+    if is_finished(directory) and not overwrite:
         prepare()
-        report(config.steps, "finished already")
-        return run.load(directory)
+        report(config.steps, "already finished")
+        return run.load(directory, rows)
     # Of all rows, as a category or a fraction may be among those of the test alone.
     columns = survey(rows.whole, config.kinds, config.conditional_on, config.missing)
     _check(rows.test, columns)
@@ -74,28 +74,14 @@ def train(
     assessment = assess(density, rows.test, config.seed)
     seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
     run.finish(directory, density, Results(assessment=assessment, seconds=seconds[-1]))
-    return run.load(directory)
+    return run.load(directory, rows)
 
 
 def build(config: Config) -> FlowDensity:
     """Return the estimator that a run is about, not yet fitted."""
-    return FlowDensity(
-        config.flow,
-        transforms=config.transforms,
-        hidden_features=config.hidden_features,
-        kinds=config.kinds,
-        conditional_on=config.conditional_on,
-        missing=config.missing,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        validation_fraction=config.validation,
-        patience=config.patience,
-        accelerator=config.accelerator,
-        precision=config.precision,
-        compile=config.compile,
-        random_state=config.seed,
-    )
+    shared = inspect.signature(FlowDensity).parameters.keys() & Config.model_fields.keys()
+    arguments = {name: getattr(config, name) for name in shared}
+    return FlowDensity(**arguments, random_state=config.seed)
 
 
 def _check(test: Source, columns: Columns) -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from invflow import _files
+from invflow import _saving
 from invflow.density.assess import Assessment
 from invflow.density.config import Config
+from invflow.density.data import Data
+from invflow.density.data import load as read
 from invflow.density.estimator import FlowDensity
-from invflow.runs import directory as runs_directory
-from invflow.runs import places
+from invflow.density.table.read import READABLE, suffix
+from invflow.runs.directory import Begun, Input, Kind
 
-MODEL = "density-run"
 #: Where in a run's directory the density is.
 DENSITY = "model"
+#: The files of a saved density, relative to the directory of a run.
+SAVED = (f"{DENSITY}/{_saving.CONFIG}", f"{DENSITY}/{_saving.TENSORS}")
+KIND = Kind("density-run", "density run", Config, SAVED)
 
 
 class Results(BaseModel):
-    """What a run has come to.
+    """The results of a run.
 
     Attributes:
         assessment: how well the density fits the test rows.
@@ -42,82 +46,74 @@ class Run:
     Attributes:
         directory: where it is.
         config: its settings.
-        table: where its table is, if that is still there.
-        digest: of the table's file.
+        data: its table: where that is, and its digest.
         density: what it has learned.
-        results: what it has come to.
+        results: how good it is.
+        known: the rows of the table, if they have been read already.
     """
 
     directory: Path
     config: Config
-    table: Path
-    digest: str
+    data: Input
     density: FlowDensity
     results: Results
+    known: Data | None = None
+
+    @property
+    def rows(self) -> Data:
+        """The rows of the table.
+
+        Raises:
+            FileNotFoundError, ValueError: if it is no longer there, or has changed.
+        """
+        if self.known is not None:
+            return self.known
+        rows = read(self.config, self.data.path)
+        if rows.digest != self.data.sha256:
+            raise ValueError(f"{self.data.path} has changed since {self.directory} was trained")
+        return rows
 
 
-def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) -> None:
-    """Make the directory of a run, or see that it holds the same run, to go on with.
-
-    Raises:
-        FileExistsError: it holds another run, or something else.
-    """
-    runs_directory.prepare(
-        directory,
-        MODEL,
-        {
-            "settings": config.model_dump(mode="json"),
-            "table": places.noted(config.data, directory),
-            "sha256": digest,
-        },
-        lambda: _difference(_settings(directory), config, digest),
-        kind="density run",
-        overwrite=overwrite,
-        reads=[config.data],
-    )
-
-
-def _difference(there: tuple[Config, Path, str], config: Config, digest: str) -> str:
-    return "other data" if there[2] != digest else runs_directory.other_settings(there[0], config)
+def begun(config: Config, digest: str) -> Begun[Config]:
+    """Return what the directory of a run says of it."""
+    return Begun(config, {"data": Input(Path(config.data), digest)})
 
 
 def finish(directory: Path, density: FlowDensity, results: Results) -> None:
     """Write the density and the results."""
     density.save(directory / DENSITY)
-    _files.write_text(directory / runs_directory.RESULTS, results.model_dump_json(indent=2) + "\n")
+    KIND.finish(directory, json.loads(results.model_dump_json()))
 
 
-def load(directory: str | Path) -> Run:
+def load(directory: str | Path, rows: Data | None = None) -> Run:
     """Return a finished run.
 
+    Args:
+        directory: of the run.
+        rows: those of its table, if they have been read already.
+
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is unfinished, damaged, or of another kind.
+        FileNotFoundError: if there is none.
+        ValueError: if it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    config, path, digest = _settings(directory)
-    runs_directory.check_finished(directory)
+    there = KIND.begun(directory)
+    results = KIND.results(directory, Results.model_validate)
     density = FlowDensity.load(directory / DENSITY)
-    results = runs_directory.results(directory, Results.model_validate_json)
-    return Run(directory, config, path, digest, density, results)
+    return Run(directory, there.config, there.inputs["data"], density, results, rows)
+
+
+def name(config: Config) -> str:
+    """Return the name of a run that is given none."""
+    file = Path(config.data)
+    return file.name[: -len(suffix(file, READABLE))]
 
 
 def table(directory: Path) -> Path:
     """Return where the table of a run is, or was.
 
     Raises:
-        FileNotFoundError: there is no such run.
-        ValueError: it is damaged, or of another kind.
+        FileNotFoundError: if there is no such run.
+        ValueError: if it is damaged, or of another kind.
     """
-    return _settings(directory)[1]
-
-
-def _settings(directory: Path) -> tuple[Config, Path, str]:
-    def read(content: Any) -> tuple[Config, Path, str]:
-        config = Config(**content["settings"])
-        # Runs of earlier versions have the path alone that was given.
-        found = content.get("table")
-        path = Path(config.data) if found is None else places.found(found, directory)
-        return config, path, str(content["sha256"])
-
-    return runs_directory.settings(directory, MODEL, "density run", read)
+    return KIND.begun(directory).inputs["data"].path or Path()

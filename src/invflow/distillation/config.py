@@ -4,43 +4,48 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from invflow.runs.settings import (
+    MODEL,
+    TRAINING,
+    FlowName,
+    HiddenFeatures,
+    LearningRate,
+    NotNegative,
+    Seed,
+    Steps,
+    Transforms,
+    argument,
+    setting,
+)
+from invflow.runs.settings import (
+    Config as RunConfig,
+)
 
-Count = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+class Config(RunConfig):
+    """The settings of a student; together with its teacher and the versions, all it depends on."""
 
-class Config(BaseModel):
-    """The settings of a student; together with its teacher, all that repeats it.
-
-    Attributes:
-        teacher: directory of the teacher's run.
-        flow: name of the student's flow.
-        transforms: number of transforms; None for the flow's own default.
-        hidden_features: widths of hidden layers; None for the flow's own default.
-        univariate: the map of each feature by name; None for the flow's own default.
-        reverse: weight of KL(student || teacher).
-        forward: weight of KL(teacher || student), on draws of the teacher.
-        moments: weight of the difference between means and covariances.
-        steps: number of updates.
-        batch_size: draws per update.
-        learning_rate: Adam's at the start.
-        draws: of each, by which they are compared in the end.
-        seed: of everything random.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    teacher: str
-    flow: str = "iaf"
-    transforms: Count | None = None
-    hidden_features: tuple[Count, ...] | None = None
-    univariate: str | None = None
-    reverse: Weight = 1.0
-    forward: Weight = 0.0
-    moments: Weight = 0.0
-    steps: Count = 3000
-    batch_size: Annotated[int, Field(ge=2)] = 256
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    draws: Annotated[int, Field(ge=100)] = 10_000
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    teacher: Annotated[str, argument("Directory of a finished density run.", metavar="RUN")]
+    flow: FlowName = "iaf"
+    transforms: Transforms = None
+    hidden_features: HiddenFeatures = None
+    univariate: Annotated[
+        str | None,
+        setting(
+            "Map of each feature: affine, gated, spline, ...", MODEL, shown="depends on the flow"
+        ),
+    ] = None
+    reverse: Annotated[NotNegative, setting("Weight of KL(student || teacher).", TRAINING)] = 1.0
+    forward: Annotated[
+        NotNegative, setting("Weight of KL(teacher || student), which covers all modes.", TRAINING)
+    ] = 0.0
+    moments: Annotated[
+        NotNegative, setting("Weight of the difference of means and covariances.", TRAINING)
+    ] = 0.0
+    steps: Steps = 3000
+    batch_size: Annotated[int, setting("Draws per update.", TRAINING, ge=2)] = 256
+    learning_rate: LearningRate = 1e-3
+    evaluation_draws: Annotated[
+        int, setting("Number of draws of each for the final comparison.", TRAINING, ge=100)
+    ] = 10_000
+    seed: Seed = 0

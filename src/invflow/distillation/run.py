@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from invflow import _files, _saving
-from invflow.density import data, run
-from invflow.density.checks.two_sample import EnergyTest, two_sample
+from invflow.density import run
+from invflow.density.checks.two_sample import EnergyTest
 from invflow.density.estimator import FlowDensity
 from invflow.density.table import Rows
-from invflow.distillation import Closeness, closeness
 from invflow.distillation.config import Config
-from invflow.distillation.learn import learn, objective, teacher, untaught
-from invflow.runs import directory as runs_directory
-from invflow.runs import places
-from invflow.training import metrics
+from invflow.runs.directory import Begun, Input, Kind, kind_of
 
-MODEL = "student-run"
-KIND = "student's run"
+KIND = Kind("student-run", "student's run", Config, run.SAVED)
 
 
 class Results(BaseModel):
@@ -58,105 +50,46 @@ class Run:
     Attributes:
         directory: where it is.
         config: its settings.
-        teacher: where its teacher is, if that is still there.
+        teacher: where its teacher is, and its digest.
         density: what it has learned.
         results: how close it has come.
     """
 
     directory: Path
     config: Config
-    teacher: Path
+    teacher: Input
     density: FlowDensity
     results: Results
 
 
-def train(
-    config: Config,
-    directory: str | Path,
-    *,
-    overwrite: bool = False,
-    report: Callable[[int, str], None] = lambda step, line: None,
-) -> Run:
-    """Teach a student, compare it with its teacher, and put everything on disk.
-
-    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
-    returned as it is.
-
-    Args:
-        config: the settings.
-        directory: of the run; made if it does not exist.
-        overwrite: begin anew where there is a run already.
-        report: told of every training step.
-
-    Raises:
-        FileExistsError: the directory holds another run, or something else.
-        FileNotFoundError, ValueError: something is wrong with the teacher or with the settings.
-        FloatingPointError: the training diverges.
-    """
-    directory, taught_by = Path(directory), Path(config.teacher)
-    *students, _ = lineage(taught_by)
-    if directory.resolve() in (each.resolve() for each in students):
-        raise FileExistsError(f"{directory} teaches the new student; choose another --name")
-    taught = density(taught_by)
-    at = contexts(taught_by, taught)
-    # What would fail, fails before anything is on disk.
-    metrics.require()
-    objective(config)
-    untaught(taught, config)
-    digest = _digest(taught_by / run.DENSITY)
-    prepare(directory, config, digest, overwrite=overwrite)
-    if runs_directory.is_finished(directory):
-        report(config.steps, "finished already")
-        return load(directory)
-    student = learn(taught, config, at, directory, report)
-    student.save(directory / run.DENSITY)
-    found = closeness(
-        teacher(taught, at), student.model_.flow, count=config.draws, seed=config.seed
-    )
-    results = _results(found, config.seed)
-    _files.write_text(directory / runs_directory.RESULTS, results.model_dump_json(indent=2) + "\n")
-    return load(directory)
+def begun(config: Config, digest: str) -> Begun[Config]:
+    """Return what the directory of a run says of it."""
+    return Begun(config, {"teacher": Input(Path(config.teacher), digest)})
 
 
-def prepare(directory: Path, config: Config, digest: str, *, overwrite: bool) -> None:
-    """Make the directory of a run, or see that it holds the same run, to go on with.
-
-    Raises:
-        FileExistsError: it holds another run, or something else.
-    """
-    runs_directory.prepare(
-        directory,
-        MODEL,
-        {
-            "settings": config.model_dump(mode="json"),
-            "teacher": places.noted(Path(config.teacher), directory),
-            "sha256": digest,
-        },
-        lambda: _difference(_settings(directory), config, digest),
-        kind=KIND,
-        overwrite=overwrite,
-        reads=[config.teacher],
-    )
+def finish(directory: Path, density: FlowDensity, results: Results) -> None:
+    """Write the student and the results."""
+    density.save(directory / run.DENSITY)
+    KIND.finish(directory, json.loads(results.model_dump_json()))
 
 
 def load(directory: str | Path) -> Run:
     """Return the finished run of a student.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is unfinished, damaged, or of another kind.
+        FileNotFoundError: if there is none.
+        ValueError: if it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    config, taught_by, _ = _settings(directory)
-    runs_directory.check_finished(directory)
+    there = KIND.begun(directory)
+    results = KIND.results(directory, Results.model_validate)
     density = FlowDensity.load(directory / run.DENSITY)
-    return Run(
-        directory,
-        config,
-        taught_by,
-        density,
-        runs_directory.results(directory, Results.model_validate_json),
-    )
+    return Run(directory, there.config, there.inputs["teacher"], density, results)
+
+
+def name(config: Config) -> str:
+    """Return the name of a run that is given none."""
+    return f"{Path(config.teacher).resolve().name}-{config.flow}"
 
 
 def density(directory: str | Path) -> FlowDensity:
@@ -167,9 +100,10 @@ def density(directory: str | Path) -> FlowDensity:
         ValueError: it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    if (kind := runs_directory.model(directory)) not in (run.MODEL, MODEL):
-        raise ValueError(f"{directory} holds the model {kind!r}, expected a density")
-    runs_directory.check_finished(directory)
+    kinds = {kind.name: kind for kind in (run.KIND, KIND)}
+    if (name := kind_of(directory)) not in kinds:
+        raise ValueError(f"{directory} holds a {name!r}, expected a density")
+    kinds[name].results(directory, lambda content: None)
     return FlowDensity.load(directory / run.DENSITY)
 
 
@@ -194,37 +128,14 @@ def lineage(directory: Path) -> list[Path]:
         ValueError: one is damaged, or of another kind, or taught by itself.
     """
     found = [directory]
-    while runs_directory.model(found[-1]) == MODEL:
-        taught_by = _settings(found[-1])[1]
+    while kind_of(found[-1]) == KIND.name:
+        taught_by = KIND.begun(found[-1]).inputs["teacher"].path or Path()
         if taught_by.resolve() in (each.resolve() for each in found):
             raise ValueError(f"{found[-1]} is damaged: its teacher, {taught_by}, is taught by it")
         found.append(taught_by)
         if not taught_by.is_dir():
             break
     return found
-
-
-def _difference(there: tuple[Config, Path, str], config: Config, digest: str) -> str:
-    return (
-        "another teacher" if there[2] != digest else runs_directory.other_settings(there[0], config)
-    )
-
-
-def _digest(directory: Path) -> str:
-    """Return what tells a saved density from others."""
-    files = (directory / name for name in (_saving.CONFIG, _saving.TENSORS))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def _settings(directory: Path) -> tuple[Config, Path, str]:
-    def read(content: Any) -> tuple[Config, Path, str]:
-        config = Config(**content["settings"])
-        # Runs of earlier versions have the path alone that was given.
-        found = content.get("teacher")
-        path = Path(config.teacher) if found is None else places.found(found, directory)
-        return config, path, str(content["sha256"])
-
-    return runs_directory.settings(directory, MODEL, KIND, read)
 
 
 def contexts(directory: str | Path, density: FlowDensity) -> Tensor | None:
@@ -237,32 +148,11 @@ def contexts(directory: str | Path, density: FlowDensity) -> Tensor | None:
     if not density.columns_.context:
         return None
     learned = run.load(directory)
-    if not learned.table.is_file():
-        raise FileNotFoundError(
-            f"{learned.table}, the table of {directory}, does not exist: a conditional density is "
-            "taught at the contexts in it"
-        )
-    rows = data.load(learned.config, learned.table)
-    if rows.digest != learned.digest:
-        raise ValueError(
-            f"{learned.table} has changed since {directory} was learned, and a conditional "
-            "density is taught at the contexts in it"
-        )
+    try:
+        rows = learned.rows
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(
+            f"{error}: a conditional density is taught at the contexts in its table"
+        ) from error
     train = Rows(rows.train, density.columns_)
     return torch.cat([train.block(number)[1] for number in range(len(train.blocks))])
-
-
-def _results(found: Closeness, seed: int) -> Results:
-    names = ("student", "teacher")
-    mine, others = (
-        torch.cat([part for part in getattr(found, name) if part is not None], -1).double().numpy()
-        for name in names
-    )
-    return Results(
-        reverse=(found.reverse, found.reverse_error),
-        forward=(found.forward, found.forward_error),
-        effective=found.effective,
-        energy=two_sample(others, mine, seed=seed),
-        student_seconds=found.student_seconds,
-        teacher_seconds=found.teacher_seconds,
-    )

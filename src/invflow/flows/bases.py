@@ -1,4 +1,4 @@
-"""Bases with a closed form, and their names."""
+"""Bases with a closed form, and the registry of bases."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class StandardNormal(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -57,8 +57,8 @@ class DiagonalNormal(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -97,8 +97,8 @@ class FullNormal(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -134,18 +134,18 @@ class FullNormal(Base):
 
 
 class StudentT(Base):
-    r"""Independent Student's t variables: tails as heavy as one likes.
+    r"""Independent Student's t variables, with tails as heavy as you choose.
 
     $$p(z_i) = \frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac{\nu}{2}) \sqrt{\nu \pi}}
     \Big(1 + \frac{z_i^2}{\nu}\Big)^{-(\nu + 1) / 2}$$
 
     Args:
         features: size of the vectors, D.
-        df: degrees of freedom, nu, positive.
+        df: nu, degrees of freedom, positive.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or `df` that is not positive and finite.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or `df` is not positive and finite.
 
     References:
         Sampling: Bailey 1994, Mathematics of Computation 62, 779. As a base: Jaini et al. 2020,
@@ -198,8 +198,8 @@ class Logistic(Base):
         features: size of the vectors, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` is below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> import torch
@@ -233,8 +233,8 @@ class Uniform(Base):
         high: b.
 
     Raises:
-        TypeError: an argument that is not a number.
-        ValueError: `features` below 1, or bounds that are not finite and in order.
+        TypeError: if an argument is not a number.
+        ValueError: if `features` is below 1, or the bounds are not finite and in order.
 
     Example:
         >>> import torch
@@ -246,7 +246,7 @@ class Uniform(Base):
         super().__init__(features)
         self.low, self.high = _checks.number("low", low), _checks.number("high", high)
         if not -math.inf < self.low < self.high < math.inf:
-            raise ValueError(f"low must be below high, both finite, got {low!r} and {high!r}")
+            raise ValueError(f"low must be below high, and both finite, got {low!r} and {high!r}")
 
     def rsample(
         self,
@@ -271,17 +271,17 @@ class Uniform(Base):
 class Mixture(Base):
     r"""A mixture of bases with learned weights: $p(z) = \sum_k w_k p_k(z)$.
 
-    Its samples have no gradient: which component one comes from is a choice, not a function.
+    Its samples have no gradient: choosing a component is not differentiable.
 
     Args:
         features: size of the vectors, D.
-        components: bases by name, as mappings, or as objects; two or more.
-        generator: random numbers for the initial weights of components that have some.
+        components: two or more bases, as names, mappings or objects.
+        generator: random numbers for the initial weights of the components, if they have any.
 
     Raises:
-        TypeError: something that describes no base.
-        ValueError: `features` below 1, an unknown name, fewer than two components, or one over
-            another number of features.
+        TypeError: if a component does not describe a base.
+        ValueError: if `features` is below 1, a name is unknown, there are fewer than two
+            components, or one has another number of features.
 
     Example:
         >>> import torch
@@ -308,7 +308,7 @@ class Mixture(Base):
             )
         components = list(components)
         if len(components) < 2:
-            raise ValueError(f"components must be two or more, got {len(components)}")
+            raise ValueError(f"components must be at least two, got {len(components)}")
         self.components = nn.ModuleList(as_base(each, features, generator) for each in components)
         self.logits = nn.Parameter(torch.zeros(len(components)))
 
@@ -323,7 +323,7 @@ class Mixture(Base):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        raise NotImplementedError("a mixture has no reparameterised samples; take sample")
+        raise NotImplementedError("a mixture has no reparameterised samples; use sample")
 
     @torch.no_grad()
     def sample(
@@ -349,7 +349,7 @@ class Mixture(Base):
 
 
 def chosen(draws: Tensor, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return for each vector one of its `draws`, (components, *shape, features), at random."""
+    """Return one of the `draws`, (components, *shape, features), for each vector at random."""
     count = math.prod(draws.shape[1:-1])
     weights = torch.softmax(logits, -1)
     which = torch.multinomial(weights, max(count, 1), replacement=True, generator=generator)
@@ -357,7 +357,7 @@ def chosen(draws: Tensor, logits: Tensor, generator: torch.Generator | None) -> 
     return draws.take_along_dim(which, 0).squeeze(0)
 
 
-#: Every base that can be named; one of your own needs a name here to be saved.
+#: Every base that has a name; register your own here to be able to save it.
 BASES = Registry[Callable[..., Base]]("base", "invflow.flows.BASES", Base)
 BASES.update(
     {
@@ -382,11 +382,11 @@ def as_base(
     Args:
         what: a name in `BASES`, a mapping with a "name" and the base's arguments, or a base.
         features: number of features, D.
-        generator: random numbers for the initial weights of a base that has some.
+        generator: random numbers for the initial weights of the base, if it has any.
 
     Raises:
-        TypeError: none of these, or arguments that the base does not have.
-        ValueError: an unknown name, or a base over another number of features.
+        TypeError: if `what` is none of these, or the base does not have an argument.
+        ValueError: if the name is unknown, or the base has another number of features.
 
     Example:
         >>> as_base({"name": "uniform", "low": 0.0, "high": 1.0}, features=3).features
@@ -403,17 +403,17 @@ def as_base(
     if not isinstance(what, Base):
         raise TypeError(f"base must be a name, a mapping or a Base, got {type(what).__name__}")
     if what.features != features:
-        raise ValueError(f"base must be over {features} features, got {what.features}")
+        raise ValueError(f"base must have {features} features, got {what.features}")
     return what
 
 
 def described(base: Base) -> dict[str, Any] | Base:
-    """Return the mapping from which `as_base` rebuilds a base; a base without a name itself."""
+    """Return the mapping from which `as_base` rebuilds a base, or a nameless base itself."""
     name = BASES.name_of(type(base))
     return base if name is None else {"name": name, **base.config()}
 
 
 def check_suits(base: Base, each: Univariate) -> None:
-    """Raise a `ValueError` if a base is not the one that a map of single features asks for."""
+    """Raise a `ValueError` if a base is not the one that a univariate map requires."""
     if each.base["name"] != "normal" and described(base) != each.base:
         raise ValueError(f"base must be {each.base} for {each!r}, got {described(base)}")

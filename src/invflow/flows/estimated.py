@@ -1,4 +1,4 @@
-"""Moments and entropies without closed forms: Monte Carlo estimates, and errors that name them."""
+"""Moments and entropies without a closed form: Monte Carlo estimates, and helpful errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invflow import _checks
 class Estimated(Distribution):
     """A distribution whose moments and entropy have no closed form.
 
-    Estimates have the gradient of reparameterised samples, or none where there are no such samples.
+    Estimates carry the gradient of reparameterised samples, or none if there are no such samples.
     """
 
     def estimate_mean(
@@ -23,8 +23,8 @@ class Estimated(Distribution):
         """Return a Monte Carlo estimate of the mean, shape (*batch_shape, features).
 
         Raises:
-            TypeError: `samples` is not an integer.
-            ValueError: `samples` is below 1.
+            TypeError: if `samples` is not an integer.
+            ValueError: if `samples` is below 1.
         """
         return self._draws(_checks.positive_integer("samples", samples), generator).mean(0)
 
@@ -34,8 +34,8 @@ class Estimated(Distribution):
         """Return a Monte Carlo estimate of each feature's variance, (*batch_shape, features).
 
         Raises:
-            TypeError: `samples` is not an integer.
-            ValueError: `samples` is below 2.
+            TypeError: if `samples` is not an integer.
+            ValueError: if `samples` is below 2.
         """
         count = _checks.positive_integer("samples", samples, minimum=2)
         return self._draws(count, generator).var(0)
@@ -46,8 +46,8 @@ class Estimated(Distribution):
         """Return a Monte Carlo estimate of the entropy in nats, shape `batch_shape`.
 
         Raises:
-            TypeError: `samples` is not an integer.
-            ValueError: `samples` is below 1.
+            TypeError: if `samples` is not an integer.
+            ValueError: if `samples` is below 1.
         """
         count = _checks.positive_integer("samples", samples)
         with contextlib.nullcontext() if self.has_rsample else torch.no_grad():
@@ -67,25 +67,27 @@ class Estimated(Distribution):
 
     @property
     def stddev(self) -> Tensor:
-        raise self._lacks("standard deviation", "take estimate_variance(samples).sqrt()")
+        raise self._lacks("standard deviation", "use estimate_variance(samples).sqrt()")
 
     @property
     def mode(self) -> Tensor:
-        raise self._lacks("mode", "climb the gradient of log_prob(x) from draws of sample((1000,))")
+        raise self._lacks("mode", "maximise log_prob(x), starting from draws of sample((1000,))")
 
     def entropy(self) -> Tensor:
         raise self._lacks("entropy", "call estimate_entropy(samples)")
 
     def perplexity(self) -> Tensor:
-        raise self._lacks("perplexity", "take estimate_entropy(samples).exp()")
+        raise self._lacks("perplexity", "use estimate_entropy(samples).exp()")
 
     def cdf(self, value: Tensor) -> Tensor:
-        raise self._lacks("distribution function", "count draws of sample((1000,)) below the value")
+        raise self._lacks(
+            "distribution function", "count the draws of sample((1000,)) below the value"
+        )
 
     def icdf(self, value: Tensor) -> Tensor:
         raise self._lacks(
             "quantile function",
-            "take those of the features of draws, sample((1000,)).quantile(p, 0)",
+            "use those of each feature of draws, sample((1000,)).quantile(p, 0)",
         )
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
@@ -101,15 +103,15 @@ class Estimated(Distribution):
 
 
 def _no_divergence(p: Distribution, q: Distribution) -> Tensor:
-    """Raise the error of `kl_divergence(p, q)`, where torch calls the first one p."""
+    """Raise the error of `kl_divergence(p, q)`."""
     instead = (
         "x, log_p = p.rsample_and_log_prob((1000,)), then (log_p - q.log_prob(x)).mean(0)"
         if isinstance(p, Estimated) and p.has_rsample
         else "x = p.sample((1000,)), then (p.log_prob(x) - q.log_prob(x)).mean(0)"
     )
     raise NotImplementedError(
-        f"the divergence of a {type(p).__name__}, p, from a {type(q).__name__}, q, has no closed "
-        f"form; estimate it: {instead}"
+        f"the KL divergence of p, a {type(p).__name__}, from q, a {type(q).__name__}, has no "
+        f"closed form; estimate it: {instead}"
     )
 
 

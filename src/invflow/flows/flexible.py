@@ -1,4 +1,4 @@
-"""NSF, NAF and UMNN: a MAF each, whose maps of single features are more flexible."""
+"""NSF, NAF and UMNN: MAFs with more flexible univariate maps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invflow.univariate import Univariate
 
 
 class _FlexibleFlow(AutoregressiveFlow):
-    #: The name of the map that the flow is known for.
+    #: The name of the default map.
     map: ClassVar[str]
 
     def __init__(
@@ -33,20 +33,20 @@ class _FlexibleFlow(AutoregressiveFlow):
 
 
 class NSF(_FlexibleFlow):
-    r"""Neural spline flow: a `MAF` whose maps are rational-quadratic splines.
+    r"""Neural spline flow: a `MAF` with rational-quadratic splines.
 
     Args:
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other splines than the default a mapping, such as
+        univariate: the map of each feature; to change the settings pass a mapping, such as
             {"name": "spline", "bins": 16, "low": -4.0, "high": 4.0}, or an object.
         **options: further arguments, as for `MAF`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Durkan et al. 2019, arXiv 1906.04032.
@@ -63,23 +63,23 @@ class NSF(_FlexibleFlow):
 
 
 class NAF(_FlexibleFlow):
-    r"""Neural autoregressive flow: a `MAF` whose maps are deep mixtures of sigmoids.
+    r"""Neural autoregressive flow: a `MAF` with deep mixtures of sigmoids.
 
-    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For
-    the flow that samples in closed form take `IAF` with univariate="sigmoidal".)
+    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For a
+    flow that samples in closed form, use `IAF` with univariate="sigmoidal".)
 
     Args:
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other sizes than the default a mapping, such as
+        univariate: the map of each feature; to change the settings pass a mapping, such as
             {"name": "sigmoidal", "units": 16, "layers": 1}, or an object.
         **options: further arguments, as for `MAF`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Huang et al. 2018, arXiv 1804.00779.
@@ -96,23 +96,23 @@ class NAF(_FlexibleFlow):
 
 
 class UMNN(_FlexibleFlow):
-    r"""Unconstrained monotonic flow: a `MAF` whose maps are integrals of positive networks.
+    r"""Unconstrained monotonic flow: a `MAF` with integrals of positive networks.
 
-    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For
-    the flow that samples in closed form take `IAF` with univariate="monotonic".)
+    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For a
+    flow that samples in closed form, use `IAF` with univariate="monotonic".)
 
     Args:
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other sizes than the default a mapping, such as
+        univariate: the map of each feature; to change the settings pass a mapping, such as
             {"name": "monotonic", "units": 16, "nodes": 64}, or an object.
         **options: further arguments, as for `MAF`.
 
     Raises:
-        TypeError: an argument of the wrong type, or an option that the conditioner does not have.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type, or the conditioner does not have an option.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Wehenkel and Louppe 2019, arXiv 1908.05164.

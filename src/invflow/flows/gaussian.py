@@ -1,4 +1,4 @@
-"""The Gaussian, so that every comparison has its baseline."""
+"""The Gaussian, as a baseline for comparisons."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Gaussian(Flow):
 
     $$x = \mu(c) + \operatorname{diag}(e^{s(c)})\, U(c)\, z, \qquad z \sim N(0, I)$$
 
-    with U unit lower triangular for a full covariance, the identity for a diagonal one, and s
-    softly bounded (see `Affine`). Another base gives another elliptical family.
+    where U is unit lower triangular for a full covariance and the identity for a diagonal one, and
+    s is softly bounded (see `Affine`). Other bases give other elliptical families.
 
     Args:
         features: number of features, D.
@@ -33,8 +33,8 @@ class Gaussian(Flow):
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or a name is unknown.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Models that have a name and a configuration: built, saved and loaded by them."""
+"""Models with a name and a configuration, by which they are built, saved and loaded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from invflow import _saving
 from invflow._part import Part
 from invflow._registry import Registry, registering
-from invflow._sized import sized_by
+from invflow._sized import check_fit, sized_by
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class Named(Part):
-    """A model that `config.json` and `model.safetensors` can hold.
+    """A model that can be saved as `config.json` and `model.safetensors`.
 
-    A subclass with a `name` of its own takes its configuration as arguments, and keeps it in
-    `config`. By that name it stands in `FLOWS`.
+    A subclass with its own `name` takes its configuration as arguments and keeps it in `config`;
+    the name is its key in `FLOWS`.
     """
 
-    #: The name under which the model is built and saved; None for one put together by hand.
+    #: The name by which the model is built and saved; None for one built from parts.
     name: ClassVar[str | None] = None
     #: The arguments that rebuild it.
     config: dict[str, Any]
@@ -38,49 +38,62 @@ class Named(Part):
 
     @classmethod
     def kinds(cls) -> dict[str, Callable[..., Self]]:
-        """Return this class and those derived from it, by name."""
+        """Return this class and its subclasses, by name."""
         return {name: kind for name, kind in FLOWS.items() if issubclass(kind, cls)}
 
     def described(self) -> dict[str, Any]:
         """Return the name and the configuration, as `build` takes them.
 
         Raises:
-            ValueError: a model without a name, or with a part that has none.
+            ValueError: if the model, or a part of it, has no name.
         """
         name, own = FLOWS.name_of(type(self)), type(self).__name__
         if self.name is None:
             raise ValueError(
-                f"flow: a {own} put together by hand has no configuration to save; "
+                f"flow: a {own} built from parts has no configuration to save; "
                 "save its state_dict() instead"
             )
         if name is None:
             raise ValueError(
-                f"flow: the class {own} has no name, only its parent has ({self.name!r}): give it "
-                'one in its body, name = "my-name", or save its state_dict() instead'
+                f"flow: the class {own} has no name of its own, only its parent's ({self.name!r}): "
+                'set name = "my-name" in the class, or save its state_dict() instead'
             )
         for key, value in self.config.items():
             json.dumps(value, default=partial(_nameless, key))
         return {"name": name, **self.config}
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a directory, each whole or not at all.
+        """Write `config.json` and `model.safetensors` into a directory.
+
+        Each file appears whole or not at all, and `config.json` records the sha256 of the other.
 
         Args:
-            directory: made if it does not exist.
+            directory: created if it does not exist.
 
         Raises:
-            TypeError: a model of several precisions.
-            ValueError: a model without a name, or with a part that has none, or that has been
-                changed since it was built.
+            OSError: if the disk is full, or a file cannot be written.
+            TypeError: if the model has several precisions.
+            ValueError: if the model or a part of it has no name, or has been changed since it was
+                built.
+        """
+        _saving.write(Path(directory), *self.saved())
+
+    def saved(self) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+        """Return what `save_pretrained` writes: the name, the configuration and the tensors.
+
+        Raises:
+            TypeError: if the model has several precisions.
+            ValueError: if the model or a part of it has no name, or has been changed since it was
+                built.
         """
         config, state = self.described(), self.state_dict()
         self._check_config(config)
         _check_one(_dtypes(state))
-        _saving.write(Path(directory), config.pop("name"), config, state)
+        return config.pop("name"), config, state
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        """Raise a `ValueError` if the configuration does not rebuild this model any more."""
-        # On the CPU: for arithmetic on the meta device PyTorch imports its compiler.
+        """Raise a `ValueError` if the configuration no longer rebuilds this model."""
+        # On the CPU: arithmetic on the meta device would import PyTorch's compiler.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             twin = build(**config)
         own, wanted = _anatomy(self, twin), _anatomy(twin, twin)
@@ -95,45 +108,47 @@ class Named(Part):
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
-        """Return the model that `save_pretrained` has written. No code from the files is run.
+        """Return the model that `save_pretrained` wrote. Loading never runs code from the files.
 
         Args:
             directory: where it was saved.
             device: where to put it.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated, foreign or newer than this version, or holds another
-                kind of model than this class.
+            FileNotFoundError: if a file is missing.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged, foreign or newer than this version, if the files were
+                not saved together, or if they hold another kind of model than this class.
         """
-        path = Path(directory)
-        name, config = _saving.read_config(path)
-        state, _ = _saving.read_tensors(path / _saving.TENSORS)
-        kinds = cls.kinds()
+        saved = _saving.read(Path(directory))
+        name, kinds = saved.model, cls.kinds()
         if name not in kinds:
             raise ValueError(
-                f"{path} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
+                f"{directory} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
-        try:
-            config = _as_written({**config, "name": name})
+        what = f"a flow {name!r}"
+        with _saving.fitting(saved.directory, what):
+            config = _as_written({**saved.config, "name": name})
             del config["name"]
-            # Loading draws no random numbers from the global generator.
-            with torch.random.fork_rng(devices=[]), sized_by(state, config):
+            # Loading must not draw from the global random generator.
+            with torch.random.fork_rng(devices=[]), sized_by(saved.sizes, config):
                 model = kinds[name](**config)
-            dtypes = _dtypes(state)
-            model.to(dtype=next(iter(dtypes), None)).load_state_dict(state)
+            dtypes = _dtypes(saved.sizes)
+            model.to(dtype=next(iter(dtypes), None))
+            check_fit(model.state_dict(), saved.sizes)
             _check_one(dtypes)
-        except (TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
-            raise ValueError(f"{path} does not fit a flow {name!r}: {error}") from error
+        state = saved.tensors()
+        with _saving.fitting(saved.directory, what):
+            model.load_state_dict(state)
         return model.to(device=device)
 
 
-#: Every flow that can be named.
+#: Every flow, by name.
 FLOWS = Registry[type[Named]]("name", "invflow.flows.named.FLOWS", Named)
 
 
 def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
-    """Return what a model's parts are, by their paths: their classes, and attributes of a twin."""
+    """Return the classes of a model's parts, by path, and the attributes that a twin has too."""
     names = {
         path: [key for key in vars(part) if _tells(part, key)]
         for path, part in twin.named_modules(remove_duplicate=False)
@@ -145,49 +160,51 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
 
 
 def _tells(part: nn.Module, name: str) -> bool:
-    """Whether an attribute says what the part computes; of classes made elsewhere none is known."""
+    """Whether an attribute affects what a part computes; False for classes from elsewhere."""
     how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
 
 
 def _as_written(config: Any) -> Any:
-    """Return a configuration from a file, with what the library did when it was written.
+    """Return a configuration from a file, completed with the defaults of the time it was written.
 
-    An IAF without `input_bound` was saved before there were bounds.
+    An IAF without `input_bound` was saved before bounds existed.
     """
     if isinstance(config, list):
         return [_as_written(each) for each in cast(list[Any], config)]
     if not isinstance(config, dict):
         return config
     whole = {name: _as_written(each) for name, each in cast(dict[str, Any], config).items()}
-    saved = whole.get("name") == "iaf" and "inverse" in whole  # not by the user, in a few words
+    saved = (
+        whole.get("name") == "iaf" and "inverse" in whole
+    )  # written by the library, not by the user
     return {"input_bound": None, **whole} if saved else whole
 
 
 def _dtypes(state: Mapping[str, Tensor]) -> dict[torch.dtype, str]:
-    """Return the precisions in a state, each with the name of a tensor that has it."""
+    """Return the precisions in a state, each with the name of one tensor."""
     return {tensor.dtype: key for key, tensor in state.items() if tensor.is_floating_point()}
 
 
 def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
-    """Raise a `TypeError` if there are several precisions, or one that is not for arithmetic."""
+    """Raise a `TypeError` for several precisions, or for one that is not for arithmetic."""
     if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
         found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
         known = ", ".join(map(str, _DTYPES))
-        raise TypeError(f"tensors must have one precision, one of {known}, got {found}")
+        raise TypeError(f"tensors must all have the same precision, one of {known}, got {found}")
 
 
 def build(name: str, **config: Any) -> Any:
     """Return a new flow by name.
 
     Args:
-        name: that of a flow: "iaf", "maf", ...
+        name: name of the flow: "iaf", "maf", ...
         **config: its arguments.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: an unknown name, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the name is unknown, or an argument is out of range.
 
     Example:
         >>> build("iaf", features=3, transforms=2).features
@@ -197,16 +214,16 @@ def build(name: str, **config: Any) -> Any:
 
 
 def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
-    """Return the flow that a mapping with a "name" describes; anything else as it is.
+    """Return the flow that a mapping with a "name" describes; return anything else unchanged.
 
     Args:
-        name: what the mapping is called, for errors.
-        what: a flow, or a mapping with the "name" and the arguments of one.
+        name: name of the argument, for errors.
+        what: a flow, or a mapping with the "name" and arguments of one.
         generator: random numbers for its initial weights.
 
     Raises:
-        TypeError: arguments that the flow does not have.
-        ValueError: no name, an unknown one, or an argument out of range.
+        TypeError: if the flow does not have an argument.
+        ValueError: if the name is missing or unknown, or an argument is out of range.
     """
     if not isinstance(what, Mapping):
         return what
@@ -217,9 +234,9 @@ def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
 
 
 def _nameless(key: str, part: Any) -> NoReturn:
-    """Raise the error for a part of a configuration that is not given by name."""
+    """Raise the error for a part of a configuration that was not given by name."""
     remedy = registering(part if isinstance(part, type) else type(part))
     raise ValueError(
         f"{key}: only a flow whose {key} was given by name can be saved, got {part!r}"
-        + (f"; give its class a name before the flow is built: {remedy}" if remedy else "")
+        + (f"; name its class before the flow is built: {remedy}" if remedy else "")
     )

@@ -20,12 +20,12 @@ class FlowBase(Base):
 
     Args:
         features: size of the vectors, D.
-        flow: a flow, or a mapping with the "name" and the arguments of one.
+        flow: a flow, or a mapping with the "name" and arguments of one.
         generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:
-        TypeError: `flow` is something else.
-        ValueError: a flow with a context, or over another number of features.
+        TypeError: if `flow` is something else.
+        ValueError: if the flow has a context, or another number of features.
 
     Example:
         >>> import invflow
@@ -49,7 +49,7 @@ class FlowBase(Base):
             raise TypeError(f"flow must be a Flow or a mapping, got {type(flow).__name__}")
         if flow.context or flow.features != features:
             raise ValueError(
-                f"flow must be over {features} features without context, "
+                f"flow must have {features} features and no context, "
                 f"got {flow.features} features and a context of {flow.context}"
             )
         self.flow = flow

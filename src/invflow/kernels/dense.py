@@ -1,7 +1,7 @@
-"""Which tensors are numbers in memory, as kernels read them by address.
+"""Which tensors are plain numbers in memory, which kernels read by address.
 
-A tensor may be without any: a zero that stands for a whole tensor, one that other tensors stand
-for, one whose storage was freed. Its address is then 0, or that of something else.
+Some tensors have none: symbolic zeros, wrappers around other tensors, tensors whose storage was
+freed. Their address is 0, or that of something else.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["check_memory", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:
-    """Return a tensor's numbers in one piece of memory: its own, or a copy.
+    """Return a tensor's numbers in contiguous memory: its own, or a copy.
 
     Raises:
-        ValueError: its storage has been freed, or is too small for its shape.
-        RuntimeError: it is of a kind that has no numbers to copy.
+        ValueError: if its storage has been freed, or is too small for its shape.
+        RuntimeError: if it is a kind of tensor without numbers to copy.
     """
     if dense(tensor):
         check_memory(name, tensor)
         return tensor.contiguous()
     numbers = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
     if not dense(numbers):
-        raise RuntimeError(f"{name} must be plain numbers, got {type(tensor).__name__}")
+        raise RuntimeError(f"{name} must be a plain tensor of numbers, got {type(tensor).__name__}")
     return numbers.copy_(tensor)
 
 
@@ -39,6 +39,6 @@ def check_memory(name: str, tensor: Tensor) -> None:
     held = tensor.untyped_storage().nbytes()
     if count and held < (needed := (tensor.storage_offset() + count) * tensor.itemsize):
         raise ValueError(
-            f"{name} of shape {tuple(tensor.shape)} must have its {needed} bytes in memory, "
-            f"got a storage of {held}; has it been freed or resized?"
+            f"{name} of shape {tuple(tensor.shape)} needs {needed} bytes of memory, but its "
+            f"storage has {held}: has it been freed or resized?"
         )

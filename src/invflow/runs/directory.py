@@ -1,308 +1,266 @@
-"""The directory of a run: made, or found to hold the same run, to go on with."""
+"""The directory of a run: made, or found to hold the same run, which is then resumed."""
 
 from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from invflow import _saving
+from invflow import _files, _json, _saving
+from invflow._tensors import digest
+from invflow.runs import own, places
+from invflow.runs.settings import Config
 
 T = TypeVar("T")
+ConfigT = TypeVar("ConfigT", bound=Config)
+
 RESULTS = "results.json"
+#: Packages whose versions are recorded.
 PACKAGES = ("torch", "numpy", "safetensors")
-#: Of hidden directories beside an overwritten run: the old run, the new one, what is removed.
+#: Endings of the hidden directories next to a run that is being overwritten: the old run, the new
+#: one, and what is being removed.
 ENDINGS = (".old", ".new", ".gone")
 #: Number of characters shown of a wrong value.
-SHOWN = 40
-#: The files that runs are made of.
-OWN = (
-    "config.json",
-    "results.json",
-    "metrics.csv",
-    "events.out.tfevents.*",
-    "report.html",
-    "model.safetensors",
-    "model/config.json",
-    "model/model.safetensors",
-    "model/posterior.json",
-    "checkpoints/step-*.safetensors",
-    "checkpoints/mode-*/step-*.safetensors",
-    "draws.nc",
-    "draws.parquet",
-    "summary.csv",
-    "verdict.txt",
-)
-#: What is drawn from them, and what they score.
-DERIVED = ("samples.npz", "samples.csv", "scores.csv")
-#: What file managers leave in a directory that is looked at.
-LEFT_BY_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")
+SHOWN_CHARACTERS = 40
+
+
+class Input(NamedTuple):
+    """What a run reads.
+
+    Attributes:
+        path: where it is; None if it is known by its name.
+        sha256: of its content.
+    """
+
+    path: Path | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Begun(Generic[ConfigT]):
+    """What the directory of a run says of it, finished or not.
+
+    Attributes:
+        config: its settings.
+        inputs: what it reads, by the names of the settings that give them.
+        facts: what else is known of the inputs.
+    """
+
+    config: ConfigT
+    inputs: Mapping[str, Input]
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_json(self, directory: Path) -> dict[str, Any]:
+        """Return it for the `config.json` of a directory."""
+        inputs = {
+            name: {
+                "path": None if each.path is None else places.noted(each.path, directory),
+                "sha256": each.sha256,
+            }
+            for name, each in self.inputs.items()
+        }
+        settings = self.config.model_dump(mode="json")
+        return {"settings": settings, "inputs": inputs, "facts": dict(self.facts)}
+
+    def difference(self, asked: Begun[ConfigT]) -> str:
+        """Return how this run differs from another one, as text; nothing if it does not."""
+        for name, there in self.inputs.items():
+            if there.sha256 != asked.inputs[name].sha256:
+                return f"different {name}"
+        for name in type(asked.config).model_fields:
+            old, new = getattr(self.config, name), getattr(asked.config, name)
+            # The same input may be reached by another path.
+            if old != new and name not in self.inputs:
+                return f"different settings ({name} is {old}, not {new})"
+        return ""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[ConfigT]):
+    """A kind of run.
+
+    Args:
+        name: what `config.json` calls it.
+        title: the same as text.
+        config: class of its settings.
+        files: what it learns, relative to its directory.
+    """
+
+    name: str
+    title: str
+    config: type[ConfigT]
+    files: tuple[str, ...]
+
+    def begun(self, directory: Path) -> Begun[ConfigT]:
+        """Return what the directory of a run says of it.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is damaged, or of another kind or version.
+        """
+        name = kind_of(directory)
+        if name != self.name:
+            raise ValueError(f"{directory} holds a {name!r}, expected a {self.title}")
+        _, content = _saving.read_config(directory)
+        try:
+            inputs = {
+                str(name): Input(
+                    None if each["path"] is None else places.found(each["path"], directory),
+                    str(each["sha256"]),
+                )
+                for name, each in content["inputs"].items()
+            }
+            return Begun(self.config(**content["settings"]), inputs, dict(content["facts"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{directory} has settings that this version of invflow cannot read "
+                f"({_reason(error)}); train it again with --overwrite, or choose another --name"
+            ) from error
+
+    def prepare(self, directory: Path, asked: Begun[ConfigT], *, overwrite: bool) -> None:
+        """Make the directory of a run, or see that it holds the same run, to resume it.
+
+        A run that is overwritten is whole in its place until the new one takes it.
+
+        Raises:
+            FileExistsError: if it holds another run or something else, or if more would be lost
+                than the run that is overwritten.
+        """
+        place = _resolved(directory)
+        old, new, gone = (place.parent / f".{place.name}{ending}" for ending in ENDINGS)
+        if old.is_dir() and not place.exists():  # killed before the new run had taken its place
+            old.rename(place)
+        taken = own.is_taken(place)
+        self.check(directory, asked, overwrite=overwrite)
+        if taken and not overwrite:
+            return
+        versions = {name: version(name) for name in PACKAGES}
+        versions["python"] = platform.python_version()
+        content = asked.to_json(directory)
+        if not taken:
+            _saving.write_config(place, self.name, content, versions=versions)
+            return
+        for left in (new, old, gone):
+            shutil.rmtree(left, ignore_errors=True)
+        _saving.write_config(new, self.name, content, versions=versions)
+        shutil.copymode(place, new)
+        place.rename(old)
+        new.rename(place)
+        old.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def check(self, directory: Path, asked: Begun[ConfigT], *, overwrite: bool) -> None:
+        """See that `prepare` may be called, and change nothing.
+
+        Raises:
+            FileExistsError: if it may not.
+        """
+        place = _resolved(directory)
+        if not own.is_taken(place):
+            return
+        try:
+            is_same_kind = kind_of(directory) == self.name
+        except (OSError, ValueError):
+            is_same_kind = False
+        if not is_same_kind:
+            raise FileExistsError(
+                f"{directory} exists and is not a {self.title}; choose another --name"
+            )
+        if overwrite:
+            own.check_loss(directory, [each.path for each in asked.inputs.values() if each.path])
+            return
+        try:
+            different = self.begun(directory).difference(asked)
+        except ValueError as error:
+            raise FileExistsError(str(error)) from error
+        if different:
+            raise FileExistsError(
+                f"{directory} holds a run with {different}; choose another --name, or replace it "
+                "with --overwrite"
+            )
+
+    def finish(self, directory: Path, results: Mapping[str, Any]) -> None:
+        """Write the results of a run, and digests of what it has learned.
+
+        Args:
+            directory: of the run.
+            results: JSON values, without NaN or infinity.
+        """
+        digests = {name: digest(directory / name) for name in self.files}
+        content = {"sha256": digests, "results": dict(results)}
+        _files.write_text(directory / RESULTS, _json.text(content))
+
+    def results(self, directory: Path, read: Callable[[Any], T]) -> T:
+        """Return the results of a finished run.
+
+        Args:
+            directory: of the run.
+            read: makes them of JSON values; raises KeyError, TypeError or ValueError if it cannot.
+
+        Raises:
+            FileNotFoundError: if a file of the run is missing.
+            ValueError: if it is unfinished, damaged, or not as it was when the run finished.
+        """
+        if not is_finished(directory):
+            raise ValueError(
+                f"{directory} holds an unfinished run; the command that started it resumes it"
+            )
+        path = directory / RESULTS
+        try:
+            content = _json.read(path)
+            digests, results = dict(content["sha256"]), read(content["results"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} does not hold the results of this run: {_reason(error)}"
+            ) from error
+        for name in self.files:
+            if digest(directory / name) != digests.get(name):
+                raise ValueError(
+                    f"{directory / name} has changed since the run finished; restore it, or train "
+                    "again with --overwrite"
+                )
+        return results
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the directory holds the results of a run, which are written last."""
+    """Return whether the directory holds the results of a run, which are written last."""
     return (directory / RESULTS).is_file()
 
 
-def model(directory: Path) -> str:
+def kind_of(directory: Path) -> str:
     """Return the name of what a directory holds.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it holds nothing that invflow has written.
+        FileNotFoundError: if there is no such directory.
+        ValueError: if it holds nothing that invflow has written.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
     return _saving.read_config(directory)[0]
 
 
-def settings(directory: Path, model: str, kind: str, read: Callable[[Any], T]) -> T:
-    """Return the settings of a run.
-
-    Args:
-        directory: of the run.
-        model: the name of what it is to hold.
-        kind: of run, in words.
-        read: makes settings of the content of its `config.json`; raises KeyError, TypeError or
-            ValueError if they are none.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged, or of another kind.
-    """
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory} does not exist")
-    name, content = _saving.read_config(directory)
-    if name != model:
-        raise ValueError(f"{directory} holds the model {name!r}, expected a {kind}")
-    try:
-        return read(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{directory} has a configuration of another kind: {_reason(error)}"
-        ) from error
-
-
 def _reason(error: Exception) -> str:
-    """Return what is wrong in one line; of pydantic's errors the first."""
+    """Return what is wrong in one line; the first of pydantic's errors."""
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
     if not (errors := getattr(error, "errors", None)):
-        return str(error)
+        return str(error).partition("\n")[0]
     first = errors()[0]
     got = repr(first["input"])
-    shown = got if len(got) <= SHOWN else f"{got[:SHOWN]}..."
+    shown = got if len(got) <= SHOWN_CHARACTERS else f"{got[:SHOWN_CHARACTERS]}..."
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {shown}"
-
-
-def check_finished(directory: Path) -> None:
-    """See that a run is finished.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not is_finished(directory):
-        raise ValueError(
-            f"{directory} holds an unfinished run; the command that began it goes on with it"
-        )
-
-
-def results(directory: Path, read: Callable[[bytes], T]) -> T:
-    """Return the results of a finished run.
-
-    Args:
-        directory: of the run.
-        read: makes results of the content of the file; raises KeyError, TypeError or ValueError if
-            they are none.
-
-    Raises:
-        ValueError: they are damaged, or those of another run.
-    """
-    path = directory / RESULTS
-    try:
-        return read(path.read_bytes())
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} does not hold the results of this run: {_reason(error)}"
-        ) from error
-
-
-def prepare(
-    directory: Path,
-    model: str,
-    content: Mapping[str, Any],
-    difference: Callable[[], str],
-    *,
-    kind: str,
-    overwrite: bool,
-    reads: Sequence[str | Path] = (),
-) -> None:
-    """Make the directory of a run, or see that it holds the same run.
-
-    A run that is overwritten is whole in its place until the new one takes it.
-
-    Args:
-        directory: of the run.
-        model: the name of what it is to hold.
-        content: of its `config.json`.
-        difference: says in words how the run that is there differs from this one, nothing if it
-            does not; raises OSError or ValueError if what is there is no such run.
-        kind: of run, in words.
-        overwrite: whether to begin anew where there is such a run.
-        reads: paths that this run reads.
-
-    Raises:
-        FileExistsError: it holds another run, or something else; or an overwritten run is not all
-            that would be lost.
-    """
-    place = _resolved(directory)
-    old, new, gone = (place.parent / f".{place.name}{ending}" for ending in ENDINGS)
-    if old.is_dir() and not place.exists():  # a kill came before the new run had taken its place
-        old.rename(place)
-    taken = _is_taken(place)
-    check(directory, difference, kind=kind, overwrite=overwrite, reads=reads)
-    if taken and not overwrite:
-        return
-    versions = {name: version(name) for name in PACKAGES}
-    versions["python"] = platform.python_version()
-    if not taken:
-        _saving.write_config(place, model, content, versions=versions)
-        return
-    for left in (new, old, gone):
-        shutil.rmtree(left, ignore_errors=True)
-    _saving.write_config(new, model, content, versions=versions)
-    shutil.copymode(place, new)
-    place.rename(old)
-    new.rename(place)
-    old.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def check(
-    directory: Path,
-    difference: Callable[[], str],
-    *,
-    kind: str,
-    overwrite: bool,
-    reads: Sequence[str | Path] = (),
-) -> None:
-    """See that `prepare` may be called, and change nothing.
-
-    Args:
-        directory: of the run.
-        difference: as for `prepare`.
-        kind: of run, in words.
-        overwrite: whether to begin anew where there is such a run.
-        reads: paths that this run reads.
-
-    Raises:
-        FileExistsError: it may not.
-    """
-    place = _resolved(directory)
-    if not _is_taken(place):
-        return
-    try:
-        different = difference()
-    except (OSError, ValueError) as error:
-        raise FileExistsError(
-            f"{directory} exists and is not a {kind}; choose another --name"
-        ) from error
-    if overwrite:
-        _check_loss(directory, reads)
-    elif different:
-        raise FileExistsError(
-            f"{directory} holds a run with {different}; choose another --name, or --overwrite it"
-        )
-
-
-def other_settings(there: Any, asked: Any) -> str:
-    """Return in words how the settings of a run differ from others, nothing if they do not."""
-    for name in type(asked).model_fields:
-        old, new = getattr(there, name), getattr(asked, name)
-        # A path is as good as another to the same data, and to the same teacher.
-        if old != new and name not in ("data", "teacher"):
-            return f"other settings: {name} is {old}, not {new}"
-    return ""
-
-
-def _is_taken(directory: Path) -> bool:
-    """Whether there is something at the path, other than temporary files that a kill has left."""
-    if not directory.is_dir():
-        return directory.exists()
-    return any(not path.name.startswith(".") for path in directory.iterdir())
 
 
 def _resolved(directory: Path) -> Path:
     """Return where a directory is, links followed.
 
     Raises:
-        FileExistsError: it is a link to nothing.
+        FileExistsError: if it is a broken link.
     """
     if directory.is_symlink() and not directory.exists():
-        raise FileExistsError(f"{directory} is a link to nothing; remove it, or choose another")
+        raise FileExistsError(f"{directory} is a broken link; remove it, or choose another --name")
     return directory.resolve()
-
-
-def _check_loss(directory: Path, reads: Sequence[str | Path]) -> None:
-    """See that a directory can be replaced, and that nothing is lost but a run.
-
-    Raises:
-        FileExistsError: it cannot, or more would be lost.
-    """
-    place = directory.resolve()
-    if place in (here := Path.cwd().resolve(), *here.parents):
-        raise FileExistsError(
-            f"{directory} is the current directory or holds it, and cannot be overwritten from "
-            "here; change to another directory"
-        )
-    for path in map(Path, reads):
-        if place in (resolved := path.resolve(), *resolved.parents):
-            raise FileExistsError(
-                f"{directory} holds what the new run reads, {path}; choose another --name"
-            )
-    if foreign := sorted(str(path) for path in _files_in(place) if not _is_own(path)):
-        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-        raise FileExistsError(
-            f"{directory} holds files that are not a part of the run, {foreign[0]}{more}; "
-            "move them, or choose another --name"
-        )
-
-
-def _files_in(directory: Path) -> list[PurePath]:
-    """Return the files and links below a directory, relative to it."""
-    return [
-        path.relative_to(directory)
-        for path in directory.rglob("*")
-        if (path.is_symlink() or not path.is_dir()) and path.name not in LEFT_BY_VIEWERS
-    ]
-
-
-def is_part(path: Path) -> bool:
-    """Whether a run needs the file, or has it to show; what `sample` and `score` write is neither.
-
-    Args:
-        path: of a file that may be there or not.
-    """
-    place = path.resolve()
-    if place.name in DERIVED:
-        return False
-    for directory in place.parents[:3]:
-        try:
-            is_run = model(directory).endswith("-run")
-        except (OSError, ValueError):
-            continue
-        if is_run and _is_own(place.relative_to(directory)):
-            return True
-    return False
-
-
-def _is_own(path: PurePath) -> bool:
-    """Whether a file, relative to the directory, is of a run, whole or half written."""
-    patterns = [PurePath(part) for part in (*OWN, *DERIVED)]
-    patterns += [pattern.with_name(f".{pattern.name}.*") for pattern in patterns]
-    return any(
-        len(path.parts) == len(pattern.parts) and all(map(fnmatch, path.parts, pattern.parts))
-        for pattern in patterns
-    )

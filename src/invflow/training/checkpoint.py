@@ -1,11 +1,12 @@
-"""Checkpoints: all that is needed to go on to the same numbers, as tensors and JSON."""
+"""Checkpoints: all that is needed to resume to the same numbers, as tensors and JSON."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
@@ -27,9 +28,11 @@ class Stateful(Protocol):
 class Checkpoints:
     """The checkpoints of a run, newest last; each file appears whole or not at all.
 
+    A file records the sha256 of what it holds, so that a damaged one is never resumed from.
+
     Args:
         directory: where they are.
-        keep: how many of the newest to keep.
+        keep: number of the newest to keep.
     """
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
@@ -43,12 +46,16 @@ class Checkpoints:
             step: number of steps done.
             states: what has a state, by name.
             extra: JSON values and tensors to keep beside them.
+
+        Raises:
+            OSError: if the disk is full, or the file cannot be written.
         """
         content = {name: state.state_dict() for name, state in states.items()}
         tensors: dict[str, Tensor] = {}
         structure = _extract({"states": content, "extra": dict(extra)}, "", tensors)
-        metadata = {"step": str(step), "structure": json.dumps(structure)}
-        _saving.write_tensors(self.directory / f"step-{step:08d}.safetensors", tensors, metadata)
+        strings = {"step": str(step), "structure": json.dumps(structure)}
+        strings["sha256"] = _digest(tensors, strings)
+        _saving.write_tensors(self._path(step), tensors, strings)
         for old in self._files()[: -self.keep]:
             old.unlink()
         # What a kill has left half written.
@@ -59,22 +66,43 @@ class Checkpoints:
         """Set the states from the newest checkpoint; return its step and extras, None if none.
 
         Raises:
-            ValueError: the newest file is damaged, or does not fit the states.
+            OSError: if the newest file cannot be read, or does not fit into memory.
+            ValueError: if it is damaged, or does not fit the states.
         """
         files = self._files()
         if not files:
             return None
-        tensors, metadata = _saving.read_tensors(files[-1])
-        try:
-            content = _insert(json.loads(metadata["structure"]), tensors)
+        path = files[-1]
+        tensors, strings = _saving.read_tensors(path)
+        recorded = strings.pop("sha256", None)  # none in files of earlier versions
+        if recorded not in (None, _digest(tensors, strings)):
+            raise ValueError(
+                f"{path} is damaged; remove it to resume from the checkpoint before it"
+            )
+        with _saving.fitting(path, "this run"):
+            content = _insert(json.loads(strings["structure"]), tensors)
+            step, extra = int(strings["step"]), content["extra"]
+            if path.name != self._path(step).name or not isinstance(extra, dict):
+                raise ValueError(f"its step is {step}")
             for name, state in states.items():
                 state.load_state_dict(content["states"][name])
-            return int(metadata["step"]), content["extra"]
-        except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{files[-1]} does not fit this run: {error}") from error
+        return step, cast(dict[str, Any], extra)
+
+    def _path(self, step: int) -> Path:
+        return self.directory / f"step-{step:08d}.safetensors"
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("step-*.safetensors"))
+
+
+def _digest(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
+    """Return the sha256 of tensors, and of the strings beside them."""
+    hashed = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(_saving.as_bytes(tensor))
+    return hashed.hexdigest()
 
 
 def _extract(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -13,7 +13,7 @@ from invflow import _checks
 from invflow.training.batches import batch_size, batches
 from invflow.training.checkpoint import Checkpoints, Stateful
 from invflow.training.compiling import compiled
-from invflow.training.fabric import started
+from invflow.training.fabric import started, together
 from invflow.training.learner import Evaluate, Learner, Loss
 from invflow.training.metrics import Metrics
 from invflow.training.settings import Settings
@@ -86,7 +86,11 @@ def fit(
     # All processes do the same work on their own rows; only the first writes and reports.
     first = fabric.is_global_zero
     recording = Metrics(directory, done) if first and directory else nullcontext()
-    with compiled(parts, fabric.device.type) as compiling, recording as metrics:
+    with (
+        together(fabric),
+        compiled(parts, fabric.device.type) as compiling,
+        recording as metrics,
+    ):
         if first:
             report(done, f"compiling for {settings.steps:,} steps" if compiling else "")
         for step, indices in batches(blocks, size, settings.steps, settings.seed, done):

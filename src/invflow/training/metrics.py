@@ -1,4 +1,4 @@
-"""What was measured, step by step: `metrics.csv` and TensorBoard events."""
+"""Measurements, step by step: `metrics.csv` and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from invflow import _files
 
 Row = dict[str, Any]
 FILE = "metrics.csv"
+#: The columns of every row, before those of the measurements.
+KEYS = {"step", "model", "split"}
 
 
 class Metrics:
@@ -21,10 +23,11 @@ class Metrics:
 
     Args:
         directory: of the run; gets `metrics.csv` and TensorBoard events.
-        done: steps that a continued run has behind it; later rows of the file are dropped.
+        done: number of steps that a resumed run has done; later rows of the file are dropped.
 
     Raises:
-        ImportError: TensorBoard is not installed.
+        ImportError: if TensorBoard is not installed.
+        ValueError: if the file is damaged or of another kind.
     """
 
     def __init__(self, directory: Path, done: int = 0) -> None:
@@ -39,12 +42,12 @@ class Metrics:
         """Record one model's measurements on one part of the data."""
         self.rows.append({"step": step, "model": model, "split": split, **values})
         for name, value in values.items():
-            # TensorBoard warns of others.
+            # TensorBoard warns about others.
             if math.isfinite(value):
                 self._events.add_scalar(f"{name}/{split}/{model}", value, step)
 
     def write(self) -> None:
-        """Bring what is on disk up to date."""
+        """Write the rows to disk."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -66,10 +69,10 @@ class Metrics:
 
 
 def require() -> None:
-    """See that metrics can be recorded, before a run is on disk.
+    """Check that metrics can be recorded, before a run is on disk.
 
     Raises:
-        ImportError: TensorBoard is not installed.
+        ImportError: if TensorBoard is not installed.
     """
     try:
         import_module("torch.utils.tensorboard")
@@ -81,22 +84,38 @@ def read(directory: Path) -> list[Row]:
     """Return the rows of a run's `metrics.csv`, numbers as numbers; none if there is no file.
 
     Raises:
-        ValueError: the file is of another kind.
+        OSError: if the file cannot be read.
+        ValueError: if it is damaged or of another kind.
     """
     path = directory / FILE
-    if not path.is_file():
+    try:
+        content = _files.read(path)
+    except FileNotFoundError:
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    if not all({"step", "model", "split"} <= line.keys() and None not in line for line in lines):
-        raise ValueError(f"{path} does not hold the metrics of a run")
-    return [{k: _number(v) for k, v in line.items() if v} for line in lines]
+    try:
+        lines = csv.DictReader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
+        return [_row(line) for line in lines]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} does not hold the metrics of a run: {error}") from error
 
 
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+def _row(line: dict[str | Any, str | Any]) -> Row:
+    """Return a row of measurements.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if None in line or None in line.values() or not line.keys() >= KEYS:
+        raise ValueError(
+            "every line must have a step, a model, a split, and as many values as names"
+        )
+    step = _number(line["step"])
+    if not isinstance(step, int) or step < 0:
+        raise ValueError(f"step must be an integer of at least 0, got {line['step']!r}")
+    measured = {name: _number(text) for name, text in line.items() if text and name not in KEYS}
+    return {"step": step, "model": line["model"], "split": line["split"], **measured}
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if text.isdecimal() and number.is_integer() else number

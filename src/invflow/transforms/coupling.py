@@ -1,4 +1,4 @@
-"""The coupling transform: some features stay, and say how the others move."""
+"""The coupling transform: some features are kept and determine how the others change."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MASKS = ("alternating", "halves")
 
 
 def masks(how: str, features: int, count: int) -> list[Tensor]:
-    """Return the masks of `count` couplings in a row: every other one keeps what the others move.
+    """Return the masks of `count` consecutive couplings, which alternate.
 
     Args:
-        how: "alternating" to keep features 0, 2, 4, ... first, "halves" to keep the first half
-            first, the larger one.
+        how: "alternating" to keep features 0, 2, 4, ... first; "halves" to keep the first (larger)
+            half first.
         features: number of features, D, at least 2.
         count: number of masks.
 
     Raises:
-        TypeError: a size that is not an integer.
-        ValueError: an unknown `how`, or a size that is too small.
+        TypeError: if a size is not an integer.
+        ValueError: if `how` is unknown, or a size is too small.
 
     Example:
         >>> masks("halves", 3, 2)
@@ -39,7 +39,7 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
 
 
 def turns(how: str, features: int, count: int) -> list[list[bool]]:
-    """Return `masks` as lists, which have values under `FakeTensorMode` too."""
+    """Return `masks` as lists, which have values even under `FakeTensorMode`."""
     _checks.choice("mask", how, MASKS)
     features = _check_features(features)
     half = (features + 1) // 2
@@ -49,27 +49,27 @@ def turns(how: str, features: int, count: int) -> list[list[bool]]:
 
 
 class Coupling(Transform):
-    r"""A univariate map of some features, whose parameters come from the others, which stay.
+    r"""A univariate map of some features, whose parameters are computed from the others.
 
     $$x_K = z_K, \qquad x_i = u(z_i;\, P_i(z_K, c)) \text{ for } i \notin K, \qquad
     \log|\det dx/dz| = \sum_{i \notin K} \log|\partial u / \partial z_i|$$
 
-    with a perceptron P of the kept features K and the context. Both directions are one pass of it.
+    with a perceptron P of the kept features K and the context. Both directions take one pass.
 
     Args:
         features: number of features, D, at least 2.
-        univariate: the map of each feature that moves, by name or as an object.
-        mask: which features stay: "alternating" (0, 2, 4, ...), "halves" (the first half), or D
-            booleans. `masks` gives those of several couplings in a row.
+        univariate: the map of each changed feature, by name or as an object.
+        mask: which features are kept: "alternating" (0, 2, 4, ...), "halves" (the first half), or D
+            booleans. `masks` returns the masks of several consecutive couplings.
         context: size of the context, 0 for none.
         hidden_features: widths of the perceptron's hidden layers.
-        activation: the perceptron's, by name as for `MADE`.
+        activation: of the perceptron, by name as for `MADE`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: `features` below 2, a size out of range, an unknown name, a mask of another
-            length or one that keeps no feature or every one.
+        TypeError: if an argument has the wrong type.
+        ValueError: if `features` is below 2, a size is out of range, a name is unknown, or the mask
+            has another length, keeps no feature or keeps all.
 
     References:
         Dinh et al. 2015, arXiv 1410.8516; Dinh et al. 2017, arXiv 1605.08803, section 3.2.
@@ -100,7 +100,7 @@ class Coupling(Transform):
         super().__init__(features, context)
         self.univariate = as_univariate(univariate)
         keep = turns(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
-        # What stays first, then what moves.
+        # Kept features first, then changed ones.
         positions = sorted(range(features), key=lambda i: not keep[i])
         self.register_buffer("order", _checks.permutation("order", positions, features))
         self.kept = sum(keep)
@@ -137,8 +137,8 @@ def _check_features(features: int) -> int:
     found = _checks.positive_integer("features", features)
     if found < 2:
         raise ValueError(
-            "features must be at least 2 for a coupling, one to stay and one to move, got 1: of a "
-            "single feature take an autoregressive flow, such as 'nsf' or 'maf'"
+            "features must be at least 2 for a coupling, got 1: "
+            "for a single feature use an autoregressive flow, such as 'nsf' or 'maf'"
         )
     return found
 
@@ -156,5 +156,5 @@ def _mask(value: Sequence[bool] | Tensor, features: int) -> list[bool]:
         raise ValueError(f"mask must have shape ({features},), got {mask.shape}")
     if mask.all() or not mask.any():
         kept = mask.sum()
-        raise ValueError(f"mask must keep some features and move some, got one that keeps {kept}")
+        raise ValueError(f"mask must keep some features and change some, got one that keeps {kept}")
     return mask.tolist()

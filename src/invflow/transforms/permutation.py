@@ -1,4 +1,4 @@
-"""Orders of the features."""
+"""Permutations of the features."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def orders(
     """Return the orders in which `count` autoregressive transforms take the features.
 
     Args:
-        how: "same" to take them as they come every time, "reverse" for the reverse of it every
-            other time, "random" for a new random order each time after the first.
+        how: "same" to keep the order, "reverse" to reverse it in every other transform, "random"
+            for a new random order in each transform after the first.
         features: number of features, D.
         count: number of orders.
         generator: random numbers; torch's own by default.
 
     Returns:
-        Permutations of 0 .. D - 1, None for the features as they come.
+        Permutations of 0 .. D - 1; None to keep the order.
 
     Raises:
-        TypeError: a size that is not an integer.
-        ValueError: an unknown `how`, or a size below 1.
+        TypeError: if a size is not an integer.
+        ValueError: if `how` is unknown, or a size is below 1.
 
     Example:
         >>> orders("reverse", 3, 3)
@@ -47,7 +47,7 @@ def orders(
 
 
 def randperm(features: int, generator: torch.Generator | None) -> Tensor:
-    """Return a random order, with values whatever the default device."""
+    """Return a random order, with values even if the default device is "meta"."""
     device = "cpu" if generator is None else generator.device
     return torch.randperm(features, generator=generator, device=device)
 
@@ -59,8 +59,8 @@ class Permutation(Transform):
         order: a permutation of 0 .. D - 1.
 
     Raises:
-        TypeError: `order` does not hold integers.
-        ValueError: `order` is not a permutation.
+        TypeError: if `order` does not hold integers.
+        ValueError: if `order` is not a permutation.
 
     Example:
         >>> import torch

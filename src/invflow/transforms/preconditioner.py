@@ -10,19 +10,20 @@ from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class Preconditioner(Transform):
-    r"""A fixed affine map: what comes after it sees a location and scales that are no longer one.
+    r"""A fixed affine map, which gives data at unit scale their location and scales.
 
     $$x = \mu + L z, \qquad \log|\det L| = \sum_i \log L_{ii}$$
 
-    with L lower triangular and a positive diagonal. Neither is learned: they are measured, and set
-    by `set`; a flow before it works on numbers near zero and of size one. Starts as the identity.
+    where L is lower triangular with a positive diagonal. Location and scale are not learned but
+    measured, and set by `set`; a flow before this map works at unit scale. It starts as the
+    identity.
 
     Args:
         features: number of features, D.
 
     Raises:
-        TypeError: `features` is not an integer.
-        ValueError: `features` below 1.
+        TypeError: if `features` is not an integer.
+        ValueError: if `features` is below 1.
 
     Example:
         >>> transform = Preconditioner(features=2)
@@ -50,19 +51,22 @@ class Preconditioner(Transform):
 
         Args:
             location: mu, shape (features,).
-            scale: L, shape (features, features); what is above the diagonal is ignored.
+            scale: L, shape (features, features); entries above the diagonal are ignored.
 
         Raises:
-            TypeError: no tensors.
-            ValueError: a wrong shape, entries that are not finite, a diagonal not positive.
+            TypeError: if an argument is not a tensor.
+            ValueError: if a shape is wrong, an entry is not finite, or the diagonal is not
+                positive.
         """
         if not (isinstance(location, Tensor) and isinstance(scale, Tensor)):
             kinds = f"{type(location).__name__} and {type(scale).__name__}"
             raise TypeError(f"location and scale must be tensors, got {kinds}")
-        shapes = tuple(location.shape), tuple(scale.shape)
-        expected = (self.features,), (self.features, self.features)
-        if shapes != expected:
-            raise ValueError(f"location and scale must have shapes {expected}, got {shapes}")
+        features = self.features
+        if location.shape != (features,) or scale.shape != (features, features):
+            raise ValueError(
+                f"location and scale must have shapes ({features},) and ({features}, {features}), "
+                f"got {tuple(location.shape)} and {tuple(scale.shape)}"
+            )
         location, scale = location.to(self.location), scale.to(self.scale).tril()
         if not (location.isfinite().all() and scale.isfinite().all()):
             raise ValueError(f"location and scale must be finite in {self.scale.dtype}")

@@ -15,19 +15,19 @@ from invflow.univariate.base import Univariate
 
 @dataclass(frozen=True)
 class Affine(Univariate):
-    r"""Shift and positive scale, with a softly bounded log-scale.
+    r"""A shift and a positive scale, with a softly bounded log-scale.
 
     $$x = \mu + e^{s} z, \qquad s = b \tanh(r / b), \qquad \log|dx/dz| = s$$
 
-    for parameters $(\mu, r)$ and bound $b$: whatever the network says, $|s| < b$, so that neither
+    with parameters $(\mu, r)$ and bound $b$. Whatever the network returns, $|s| < b$, so neither
     direction can overflow in training.
 
     Args:
-        bound: b, the limit of the log-scale in nats, positive.
+        bound: b, limit of the log-scale in nats, positive.
 
     Raises:
-        TypeError: `bound` is not a number.
-        ValueError: `bound` is not positive and finite.
+        TypeError: if `bound` is not a number.
+        ValueError: if `bound` is not positive and finite.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934; Papamakarios et al. 2017, arXiv 1705.07057, eq. 3-4.

@@ -1,4 +1,4 @@
-"""What every model of images with latents can do."""
+"""The base class of models of images with latents."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from invflow import _checks
 from invflow._modes import evaluating
 from invflow.vae.likelihood import Likelihood, as_likelihood
 
-#: Of images and draws looked at in one piece, at most so many, and so many numbers in their layers.
-MOST, HELD = 2048, 2**26
+#: Limits of a chunk: its (image, sample) pairs, and the numbers that all layers hold for them.
+MAX_PAIRS, MAX_NUMBERS = 2048, 2**26
 
 
 class Elbo(NamedTuple):
     """The two parts of the evidence lower bound of each image, in nats.
 
     Attributes:
-        fit: the log-likelihood of the image given its latents, shape `batch`; minus the distortion.
-        kls: the divergence of the posterior from the prior in each group of latents, shape
+        fit: log-likelihood of the image given its latents (minus the distortion), shape `batch`.
+        kls: KL divergence of the posterior from the prior in each group of latents, shape
             (*batch, groups).
     """
 
@@ -33,7 +33,7 @@ class Elbo(NamedTuple):
 
     @property
     def kl(self) -> Tensor:
-        """The divergence in all, shape `batch`: the rate."""
+        """The total KL divergence (the rate), shape `batch`."""
         return self.kls.sum(-1)
 
     @property
@@ -45,21 +45,21 @@ class Elbo(NamedTuple):
 class LatentModel(nn.Module, ABC):
     r"""A model of images x with latents z, $p(x|z)\, p(z)$, and an approximate posterior $q(z|x)$.
 
-    Images are vectors of pixels, those of one channel after those of the other; observations are
-    what `likelihood.observe` makes of grey levels.
+    Images are flattened to vectors of pixels, channel by channel. Observations are what
+    `likelihood.observe` returns for grey levels.
 
     Args:
         shape: channels, height and width of an image.
-        levels: grey levels, the values of pixels being 0 .. levels - 1.
-        likelihood: of the pixels, by name or as an object.
+        levels: number of grey levels; pixels take values 0 .. levels - 1.
+        likelihood: the likelihood of the pixels, by name or as an object.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a shape that is not three sizes, an unknown name, or a likelihood over another
-            number of levels.
+        TypeError: if an argument has the wrong type.
+        ValueError: if the shape is not three sizes, the name is unknown, or the likelihood has
+            another number of levels.
     """
 
-    #: How many latent numbers an image has.
+    #: Number of latent features of an image.
     latents: int
 
     def __init__(self, shape: Sequence[int], levels: int, likelihood: str | Likelihood) -> None:
@@ -74,35 +74,35 @@ class LatentModel(nn.Module, ABC):
 
     @property
     def levels(self) -> int:
-        """How many grey levels there are."""
+        """Number of grey levels."""
         return self.likelihood.levels
 
     @abstractmethod
     def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
-        """Return the bound's parts for observations `x`, from one draw of latents each.
+        """Return the parts of the bound for observations `x`, from one draw of the latents each.
 
-        What models are trained by: they stay in the mode that they are in, as torch's modules do.
+        This is the training objective, so the model keeps its mode, training or evaluation.
 
         Args:
             x: observations, (*batch, pixels).
             generator: random numbers; torch's own by default.
 
         Raises:
-            TypeError: integer images; `likelihood.observe` makes observations of them.
-            ValueError: a wrong number of pixels.
+            TypeError: if `x` holds integers; `observe` turns levels into observations.
+            ValueError: if the number of pixels is wrong.
         """
 
     @abstractmethod
     def draw(
         self, x: Tensor, samples: int, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        r"""Return draws of the latents of observations, and their log-weights.
+        r"""Return posterior draws of the latents of observations, and their log-weights.
 
         $$z \sim q(z|x), \qquad \log w = \log p(x|z) + \log p(z) - \log q(z|x)$$
 
         Args:
             x: observations, (batch, pixels).
-            samples: how many for each.
+            samples: number of draws per observation.
             generator: random numbers; torch's own by default.
 
         Returns:
@@ -113,7 +113,7 @@ class LatentModel(nn.Module, ABC):
     def importance_bound(
         self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
     ) -> Tensor:
-        r"""Return the importance-weighted bound of observations, to be trained by.
+        r"""Return the importance-weighted bound of observations, differentiable for training.
 
         $$\log \frac1S \sum_s w_s, \qquad w_s = p(x|z_s)\, p(z_s) / q(z_s|x)$$
 
@@ -131,14 +131,14 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Return the likelihood's parameters at latents, (*batch, pixels, outputs).
+        """Return the parameters of the likelihood at latents, (*batch, pixels, outputs).
 
         Args:
-            z: shape (*batch, latents).
+            z: latents, (*batch, latents).
 
         Raises:
-            TypeError: a tensor of the wrong dtype, or no tensor.
-            ValueError: a wrong number of latents.
+            TypeError: if `z` is not a tensor of the model's dtype.
+            ValueError: if the number of latents is wrong.
         """
 
     @abstractmethod
@@ -162,13 +162,13 @@ class LatentModel(nn.Module, ABC):
 
         $$\log p(x) \approx \log \frac1S \sum_s p(x|z_s)\, p(z_s) / q(z_s|x)$$
 
-        The model is in evaluation mode meanwhile.
+        Runs the model in evaluation mode, and restores its mode afterwards.
 
         Args:
             x: observations, (batch, pixels).
             samples: S.
             generator: random numbers; torch's own by default.
-            chunk: at most so many (image, sample) pairs in memory at once; None for `at_once`.
+            chunk: largest number of (image, sample) pairs in memory at once; None for `at_once`.
 
         Returns:
             Log-likelihoods in nats, shape (batch,).
@@ -190,7 +190,7 @@ class LatentModel(nn.Module, ABC):
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return `count` images drawn from the model, as grey levels, (count, pixels).
 
-        The model is in evaluation mode meanwhile.
+        Runs the model in evaluation mode, and restores its mode afterwards.
         """
         count = _checks.positive_integer("count", count)
         pieces = [min(self.at_once, count - i) for i in range(0, count, self.at_once)]
@@ -202,7 +202,7 @@ class LatentModel(nn.Module, ABC):
 
     @cached_property
     def at_once(self) -> int:
-        """How many draws to look at in one piece: as many as half a gigabyte holds, at most."""
+        """Number of draws in one chunk: those that fit in half a gigabyte, at most 2048."""
         numbers = 0
 
         def count(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -220,12 +220,12 @@ class LatentModel(nn.Module, ABC):
         finally:
             for hook in hooks:
                 hook.remove()
-        # What the layers give is not all kept; likelihoods keep several numbers for each output.
+        # The likelihood keeps several numbers per output, which may be more than the layers do.
         numbers = max(numbers, 6 * self.pixels * self.likelihood.outputs)
-        return max(1, min(MOST, HELD // numbers))
+        return max(1, min(MAX_PAIRS, MAX_NUMBERS // numbers))
 
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return observations of grey levels, in the model's dtype and on its device.
+        """Return the observations for grey levels, in the model's dtype and on its device.
 
         Args:
             levels: grey levels, integers, (*batch, pixels) or (*batch, *shape).
@@ -235,7 +235,7 @@ class LatentModel(nn.Module, ABC):
             Observations, (*batch, pixels).
 
         Raises:
-            ValueError: levels that the likelihood does not know, or a wrong number of pixels.
+            ValueError: if levels are out of range, or the number of pixels is wrong.
         """
         like = self.like
         if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
@@ -254,11 +254,11 @@ class LatentModel(nn.Module, ABC):
     @property
     @abstractmethod
     def parts(self) -> Sequence[nn.Module]:
-        """The parts worth compiling, which hold nothing random."""
+        """The modules to compile: those that use no random numbers."""
 
     @property
     def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the parameters."""
+        """A parameter, for its dtype and device."""
         return next(self.parameters())
 
     def _check(self, x: Tensor) -> None:

@@ -54,7 +54,7 @@ def build(config: Config, format: Format) -> dict[str, LatentModel]:
     one = resnet_vae if config.network == "resnet-vae" else vae
     if config.network == "mlp":
         # The first layer of the encoder and the last of the decoder have nearly all there are.
-        width = (config.hidden or (256,))[0]
+        width = (config.hidden_features or (256,))[0]
         outputs = as_likelihood(format.likelihood, format.levels).outputs
         numbers = math.prod(format.shape) * width * (1 + outputs)
         if numbers > MOST:
@@ -82,10 +82,10 @@ def vae(config: Config, format: Format, posterior: str) -> VAE:
         config.prior,
         config.network,
         config.latents,
-        config.hidden,
+        config.hidden_features,
         config.context,
-        4 if config.flow_steps is None else config.flow_steps,
-        (128,) if config.flow_hidden is None else config.flow_hidden,
+        4 if config.flow_transforms is None else config.flow_transforms,
+        (128,) if config.flow_hidden_features is None else config.flow_hidden_features,
     )
 
 
@@ -96,15 +96,19 @@ def resnet_vae(config: Config, format: Format, posterior: str) -> ResNetVAE:
         ValueError: an unknown posterior.
     """
     kind = RESNET_POSTERIORS[_checks.choice("posterior", posterior, RESNET_POSTERIORS)]
-    hidden = (config.features,) if config.flow_hidden is None else config.flow_hidden
-    steps = 1 if config.flow_steps is None else config.flow_steps
+    hidden = (
+        (config.feature_maps,)
+        if config.flow_hidden_features is None
+        else config.flow_hidden_features
+    )
+    steps = 1 if config.flow_transforms is None else config.flow_transforms
     return ResNetVAE(
         format.shape,
         format.levels,
         format.likelihood,
         config.depths,
-        config.features,
-        config.maps,
+        config.feature_maps,
+        config.latent_maps,
         kind.inference,
         steps if kind.flow else 0,
         () if kind.linear else hidden,

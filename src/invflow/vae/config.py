@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-try:
-    from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-except ImportError as error:
-    raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from invflow.runs.settings import (
+    DEVICE,
+    MODEL,
+    TRAINING,
+    Accelerator,
+    Compile,
+    Count,
+    HiddenFeatures,
+    LearningRate,
+    NotNegative,
+    Positive,
+    Precision,
+    Seed,
+    Steps,
+    argument,
+    setting,
+)
+from invflow.runs.settings import (
+    Config as RunConfig,
+)
+from invflow.vae.presets import PRESETS
 
 LikelihoodName = Literal[
     "auto",
@@ -19,111 +38,157 @@ LikelihoodName = Literal[
     "categorical",
     "gaussian",
 ]
-BinarisationName = Literal["dynamic", "fixed"]
-PriorName = Literal["normal", "vamp", "autoregressive"]
-NetworkName = Literal["mlp", "gated", "resnet", "resnet-vae"]
-OptimizerName = Literal["adamw", "adam", "adamax"]
-ScheduleName = Literal["cosine", "constant"]
-PrecisionName = Literal["32-true", "64-true", "bf16-mixed"]
-CompileName = Literal["auto", "always", "never"]
 
 #: The most numbers that an image may have.
 LARGEST = 2**26
 #: Settings of a "resnet-vae" alone.
-RESNET = ("depths", "features", "maps")
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+RESNET = ("depths", "feature_maps", "latent_maps")
 
 
-class Config(BaseModel):
-    """The settings of a run; together with the versions, all that repeats it.
+class Config(RunConfig):
+    """The settings of a VAE run; together with its images and the versions, all that repeats it."""
 
-    Attributes:
-        data: a name of images, or the path of a folder or an `.npz` file.
-        likelihood: "auto" for one that suits the levels, or one of `LIKELIHOODS`.
-        binarisation: of grey images under a Bernoulli likelihood: "dynamic", anew each time they
-            are looked at, or "fixed", once.
-        posteriors: those to train side by side: of `POSTERIORS`, or for "resnet-vae" of
-            `RESNET_POSTERIORS`.
-        prior: one of `PRIORS`.
-        network: encoder and decoder, one of `networks.NETWORKS`; or "resnet-vae", with latent maps
-            in every layer and a prior of its own.
-        latents: number of latent features; not for "resnet-vae".
-        hidden: widths of the layers of an "mlp", maps of "gated" and "resnet"; None for their own.
-        context: size of the encoder's output; not for "resnet-vae".
-        depths: layers of a "resnet-vae" at each resolution.
-        features: its feature maps.
-        maps: its latent maps in each layer.
-        flow_steps: number of flow steps; None for 4, in each layer of a "resnet-vae" 1.
-        flow_hidden: widths of the hidden layers of each step's network; None for one layer, of
-            128 units, in a "resnet-vae" of as many maps as it has features.
-        beta: the weight of the divergence.
-        warmup: steps over which that weight grows from 0; None for a third of all, at most 10,000,
-            and for none with free bits or an importance-weighted bound.
-        free_bits: nats that each group of latents has for free.
-        train_samples: of the importance-weighted bound to train by; 1 for the evidence lower bound.
-        optimizer: "adamw", "adam" or "adamax".
-        learning_rate: the optimizer's at the start.
-        schedule: of the learning rate, "cosine" or "constant".
-        weight_decay: AdamW's; None for 0.1 with it, and 0 without.
-        average: decay of the weights' moving average, which is what is evaluated; 0 for none.
-        clip: largest norm of a gradient.
-        steps: number of updates.
-        batch_size: images per update.
-        seed: of everything random.
-        evaluate_every: steps between evaluations and checkpoints.
-        importance_samples: for the log-likelihood of the test images.
-        accelerator: "cpu", "cuda" or "auto".
-        devices: how many.
-        precision: "32-true", "64-true" or "bf16-mixed".
-        compile: whether to compile the networks while they are trained: "always", "never", or
-            "auto" for where the steps are known to repay it, which for VAEs is nowhere as yet.
-    """
+    presets: ClassVar = PRESETS
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: str = "digits"
-    likelihood: LikelihoodName = "auto"
-    binarisation: BinarisationName = "dynamic"
-    posteriors: Annotated[tuple[str, ...], Field(min_length=1)] = ("diagonal", "iaf")
-    prior: PriorName = "normal"
-    network: NetworkName = "mlp"
-    latents: Count = 16
-    hidden: tuple[Count, ...] | None = None
-    context: Count = 64
-    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = (4,)
-    features: Count = 32
-    maps: Count = 8
-    flow_steps: Count | None = None
-    flow_hidden: tuple[Count, ...] | None = None
-    beta: NotNegative = 1.0
-    warmup: Annotated[int, Field(ge=0)] | None = None
-    free_bits: NotNegative = 0.0
-    train_samples: Count = 1
-    optimizer: OptimizerName = "adamw"
-    learning_rate: Positive = 1e-3
-    schedule: ScheduleName = "cosine"
-    weight_decay: NotNegative | None = None
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    clip: Positive = 50.0
-    steps: Count = 6000
-    batch_size: Count = 128
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    evaluate_every: Count = 200
-    importance_samples: Count = 500
-    accelerator: str = "cpu"
-    devices: Count = 1
-    precision: PrecisionName = "32-true"
-    compile: CompileName = "auto"
+    data: Annotated[
+        str,
+        argument(
+            "Images to learn: digits, mnist, fashion-mnist, cifar10 or freyfaces; a folder of "
+            "image files, optionally with subfolders train, validation and test; or an .npz file "
+            "with train_images and test_images, or with one array of shape (count, height, width) "
+            "or (count, height, width, 3). Integers are grey levels; floating-point numbers in "
+            "[0, 1] are probabilities of white.",
+            metavar="DATA",
+        ),
+    ] = "digits"
+    size: Annotated[
+        Count | None,
+        setting("Resize and crop images to this many pixels per side.", MODEL, shown="as they are"),
+    ] = None
+    likelihood: Annotated[
+        LikelihoodName, setting("Likelihood of a pixel; auto chooses by the grey levels.", MODEL)
+    ] = "auto"
+    binarisation: Annotated[
+        Literal["dynamic", "fixed"],
+        setting(
+            "How grey images become black and white under a Bernoulli likelihood: at random each "
+            "time they are read, or once.",
+            MODEL,
+        ),
+    ] = "dynamic"
+    posteriors: Annotated[
+        tuple[str, ...],
+        setting(
+            "Approximate posteriors to train side by side: diagonal, full, iaf, ...; for "
+            "resnet-vae also bottom-up-iaf, ...",
+            MODEL,
+            metavar="NAME,...",
+            min_length=1,
+        ),
+    ] = ("diagonal", "iaf")
+    prior: Annotated[
+        Literal["normal", "vamp", "autoregressive"], setting("Prior of the latents.", MODEL)
+    ] = "normal"
+    network: Annotated[
+        Literal["mlp", "gated", "resnet", "resnet-vae"],
+        setting("Encoder and decoder; resnet-vae has latents in every layer.", MODEL),
+    ] = "mlp"
+    latents: Annotated[Count, setting("Number of latent features; not for resnet-vae.", MODEL)] = 16
+    hidden_features: HiddenFeatures = None
+    context: Annotated[
+        Count, setting("Size of the encoder's output; not for resnet-vae.", MODEL)
+    ] = 64
+    depths: Annotated[
+        tuple[Count, ...],
+        setting(
+            "Number of layers at each resolution, from the highest; only for resnet-vae.",
+            MODEL,
+            metavar="N,...",
+            min_length=1,
+        ),
+    ] = (4,)
+    feature_maps: Annotated[
+        Count, setting("Number of feature maps; only for resnet-vae.", MODEL)
+    ] = 32
+    latent_maps: Annotated[
+        Count, setting("Number of latent maps per layer; only for resnet-vae.", MODEL)
+    ] = 8
+    flow_transforms: Annotated[
+        Count | None,
+        setting(
+            "Number of transforms in the posterior's flow.", MODEL, shown="4; for resnet-vae 1"
+        ),
+    ] = None
+    flow_hidden_features: Annotated[
+        tuple[Count, ...] | None,
+        setting(
+            "Widths of the hidden layers of the posterior's flow.",
+            MODEL,
+            shown="128; for resnet-vae its feature maps",
+            metavar="N,...",
+        ),
+    ] = None
+    beta: Annotated[NotNegative, setting("Weight of the KL divergence.", TRAINING)] = 1.0
+    warmup: Annotated[
+        int | None,
+        setting(
+            "Number of updates over which that weight rises from 0.",
+            TRAINING,
+            shown="a third of all, at most 10,000; 0 with free bits or several train samples",
+            ge=0,
+        ),
+    ] = None
+    free_bits: Annotated[
+        NotNegative, setting("Nats that each group of latents may use for free.", TRAINING)
+    ] = 0.0
+    train_samples: Annotated[
+        Count,
+        setting(
+            "Importance samples in the training bound; 1 for the evidence lower bound.", TRAINING
+        ),
+    ] = 1
+    optimizer: Annotated[Literal["adamw", "adam", "adamax"], setting("Optimizer.", TRAINING)] = (
+        "adamw"
+    )
+    learning_rate: LearningRate = 1e-3
+    schedule: Annotated[
+        Literal["cosine", "constant"], setting("Schedule of the learning rate.", TRAINING)
+    ] = "cosine"
+    weight_decay: Annotated[
+        NotNegative | None, setting("Weight decay, for adamw.", TRAINING, shown="0.1 with adamw")
+    ] = None
+    averaging_decay: Annotated[
+        float,
+        setting(
+            "Decay of the moving average of the weights, which is then evaluated; 0 for none.",
+            TRAINING,
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
+    max_gradient_norm: Annotated[Positive, setting("Clip gradients to this norm.", TRAINING)] = 50.0
+    steps: Steps = 6000
+    batch_size: Annotated[Count, setting("Images per update, over all devices.", TRAINING)] = 128
+    evaluate_every: Annotated[
+        Count, setting("Number of updates between evaluations and checkpoints.", TRAINING)
+    ] = 200
+    importance_samples: Annotated[
+        Count,
+        setting("Importance samples per image for the log-likelihood of test images.", TRAINING),
+    ] = 500
+    seed: Seed = 0
+    accelerator: Accelerator = "cpu"
+    devices: Annotated[Count, setting("Number of devices to train on.", DEVICE)] = 1
+    precision: Precision = "32-true"
+    compile: Compile = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """See that every setting that was changed goes with the network."""
+        """See that every setting that was changed applies to the network."""
         resnet = self.network == "resnet-vae"
-        for name in ("latents", "hidden", "context", "prior") if resnet else RESNET:
+        for name in ("latents", "hidden_features", "context", "prior") if resnet else RESNET:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} does not go with network {self.network!r}")
+                raise ValueError(f"{name} does not apply to network {self.network!r}")
         if len(set(self.posteriors)) < len(self.posteriors):
             raise ValueError(f"posteriors must differ, got {', '.join(self.posteriors)}")
         return self

@@ -1,4 +1,4 @@
-"""What a trained model is worth on images it has not seen."""
+"""Scores of a trained model on images it has not seen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invflow import _checks
 from invflow._modes import evaluating
 from invflow.vae.base import LatentModel
 
-#: A latent is active if its posterior's mean varies more than this over images.
+#: A latent is active if the variance of its posterior mean over images exceeds this.
 ACTIVE = 0.01
 
 
@@ -23,10 +23,10 @@ class Score:
     """Scores of each image, in nats.
 
     Attributes:
-        bound: the evidence lower bound, averaged over several draws, (images,).
-        log_likelihood: importance-sampled, (images,).
-        kls: the divergence in each group of latents, averaged like the bound, (images, groups).
-        variances: of each latent, the variance over images of its posterior's mean, (latents,).
+        bound: evidence lower bound, averaged over several draws, (images,).
+        log_likelihood: importance-sampled log-likelihood, (images,).
+        kls: KL divergence in each group of latents, averaged like the bound, (images, groups).
+        variances: variance over images of each latent's posterior mean, (latents,).
     """
 
     bound: Tensor
@@ -36,7 +36,7 @@ class Score:
 
     @property
     def kl(self) -> Tensor:
-        """The divergence in all, (images,): the rate."""
+        """The total KL divergence (the rate), (images,)."""
         return self.kls.sum(-1)
 
     @property
@@ -46,7 +46,7 @@ class Score:
 
     @property
     def active(self) -> int:
-        """How many latents are active (Burda et al. 2016, section 4.3)."""
+        """Number of active latents (Burda et al. 2016, section 4.3)."""
         return int((self.variances > ACTIVE).sum())
 
 
@@ -60,25 +60,25 @@ def score(
     bound_samples: int = 50,
     chunk: int | None = None,
 ) -> Score:
-    """Score images, the same way every time for the same seed.
+    """Score images; the same seed gives the same scores.
 
-    The model is in evaluation mode meanwhile.
+    Runs the model in evaluation mode, and restores its mode afterwards.
 
     Args:
         model: a model of images.
         levels: grey levels, (images, channels, height, width) or (images, pixels).
-        samples: importance samples for the log-likelihood.
-        seed: of the noise, and of the binarisation where there is one.
-        bound_samples: draws of the latents for the bound.
-        chunk: at most so many (image, sample) pairs in memory at once; None for the model's own
+        samples: number of importance samples for the log-likelihood.
+        seed: random seed, for the noise and for dynamic binarisation.
+        bound_samples: number of draws of the latents for the bound.
+        chunk: largest number of (image, sample) pairs in memory at once; None for the model's
             `at_once`.
 
     Raises:
-        TypeError: a count that is no integer.
-        ValueError: no images, images of another shape or other levels, or a count out of range.
+        TypeError: if a count is not an integer.
+        ValueError: if `levels` is empty or does not fit the model, or a count is out of range.
     """
     if levels.dim() < 2 or not len(levels):
-        raise ValueError(f"levels must be of one image or more, got shape {tuple(levels.shape)}")
+        raise ValueError(f"levels must hold at least one image, got shape {tuple(levels.shape)}")
     like = model.like
     chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
@@ -101,11 +101,11 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
 
 
 class Spread(NamedTuple):
-    """How each latent varies, by the law of total variance: `between + within` in all.
+    """The variance of each latent, by the law of total variance: `between + within`.
 
     Attributes:
-        between: the variance over images of its posterior's mean, (latents,).
-        within: the mean over images of its posterior's variance, (latents,).
+        between: variance over images of the posterior mean, (latents,).
+        within: mean over images of the posterior variance, (latents,).
     """
 
     between: Tensor
@@ -120,28 +120,28 @@ def spread(
     generator: torch.Generator | None = None,
     chunk: int | None = None,
 ) -> Spread:
-    """Return how the latents of observations vary.
+    """Return the variance of the latents between and within observations.
 
-    The model is in evaluation mode meanwhile.
+    Runs the model in evaluation mode, and restores its mode afterwards.
 
     Args:
         model: a model of images.
         x: observations, (batch, pixels).
-        samples: draws for each, at least 2.
+        samples: number of draws per observation, at least 2.
         generator: random numbers; torch's own by default.
-        chunk: at most so many (image, sample) pairs in memory at once; None for the model's own
+        chunk: largest number of (image, sample) pairs in memory at once; None for the model's
             `at_once`.
 
     Raises:
-        TypeError: a count that is no integer, or observations of another dtype.
-        ValueError: no observations, those of another shape, or a count out of range.
+        TypeError: if a count is not an integer, or the dtype of `x` is not the model's.
+        ValueError: if `x` is empty or does not fit the model, or a count is out of range.
     """
     if not len(x):
-        raise ValueError(f"x must hold one observation or more, got shape {tuple(x.shape)}")
+        raise ValueError(f"x must hold at least one observation, got shape {tuple(x.shape)}")
     samples = _checks.positive_integer("samples", samples, minimum=2)
     chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
-    # Sums over images alone are kept, in double precision, of the means, their squares and the
-    # variances: latents may be many.
+    # Only sums over images of the means, their squares and the variances are kept, in double
+    # precision: there may be many latents.
     sums = torch.zeros(3, model.latents, dtype=torch.float64, device=model.like.device)
     for part in x.split(max(1, chunk // samples)):
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
@@ -150,7 +150,7 @@ def spread(
         mean = z.mean(0)
         sums += torch.stack([mean.sum(0), mean.square().sum(0), z.var(0).sum(0)])
     mean, square, within = sums / len(x)
-    # The means of a few draws vary more around their own mean than the posteriors' do.
+    # Means of a few draws vary more than the posterior means do.
     excess = within / samples * (1 - 1 / len(x))
     between = (square - mean.square()).clamp(min=0) - excess
     return Spread(between.to(x.dtype), within.to(x.dtype))
@@ -167,7 +167,7 @@ def bits_per_dim(nats: float, pixels: int) -> float:
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Return the mean and its standard error; of a single value the error is NaN.
+    """Return the mean and its standard error, which is NaN for a single value.
 
     Example:
         >>> import torch

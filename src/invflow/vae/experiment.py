@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from invflow import training
-from invflow.runs import directory as runs_directory
+from invflow.runs.directory import is_finished
 from invflow.training import metrics
-from invflow.vae import data, networks, run
+from invflow.vae import networks, run
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
@@ -29,7 +29,6 @@ def train(
     config: Config,
     directory: str | Path,
     *,
-    images: data.Images | None = None,
     overwrite: bool = False,
     report: Report = lambda step, line: None,
 ) -> Run | None:
@@ -41,7 +40,6 @@ def train(
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
-        images: what `load_images` returns for the settings, where it has been called already.
         overwrite: begin anew where there is a run already.
         report: told of every training step.
 
@@ -55,7 +53,7 @@ def train(
         FloatingPointError: the training diverges.
     """
     directory = Path(directory)
-    images = load_images(config) if images is None else images
+    images = run.read(config)
     format = Format(
         shape=images.shape,
         levels=images.levels,
@@ -68,15 +66,15 @@ def train(
     aim = objective(config)
     training.batch_size(config.batch_size, len(images.train), config.devices)
     fabric = training.launch(config.accelerator, config.devices, config.precision)
-    if overwrite or not runs_directory.is_finished(directory):
+    if overwrite or not is_finished(directory):
         for model in models.values():
             _start(model, images.train[: config.batch_size].flatten(1), config)
     if fabric.is_global_zero:
-        run.prepare(directory, config, format, overwrite=overwrite)
+        run.KIND.prepare(directory, run.begun(config, format), overwrite=overwrite)
     fabric.barrier()
-    if runs_directory.is_finished(directory):
-        report(config.steps, "finished already")
-        return run.load(directory) if fabric.is_global_zero else None
+    if is_finished(directory):
+        report(config.steps, "already finished")
+        return run.load(directory, images) if fabric.is_global_zero else None
 
     levels = images.train.flatten(1)
     validation = images.validation.flatten(1)
@@ -94,10 +92,10 @@ def train(
         whole = Elbo(*(torch.cat(each) for each in zip(*elbos, strict=True)))
         # What is kept is what is best by the loss that the training ends with.
         value = aim.amended(whole, aim.warmup + 1)
-        if aim.samples > 1:
-            rows = max(1, model.at_once // aim.samples)
+        if aim.train_samples > 1:
+            rows = max(1, model.at_once // aim.train_samples)
             pieces = [piece for part in parts for piece in part.split(rows)]
-            bounds = [model.importance_bound(x, aim.samples, noise) for x in pieces]
+            bounds = [model.importance_bound(x, aim.train_samples, noise) for x in pieces]
             value = -torch.cat(bounds).mean()
         return {
             "loss": float(value),
@@ -106,8 +104,7 @@ def train(
         }
 
     trained = {name: _Trained(model, aim) for name, model in models.items()}
-    compiled = config.compile == "always"
-    parts = [part for model in models.values() for part in model.parts] if compiled else []
+    parts = [part for model in models.values() for part in model.parts] if config.compile else []
     seconds = training.fit(
         fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
     )
@@ -120,7 +117,7 @@ def train(
     if fabric.is_global_zero:
         run.finish(directory, models, results)
     fabric.barrier()
-    return run.load(directory) if fabric.is_global_zero else None
+    return run.load(directory, images) if fabric.is_global_zero else None
 
 
 def objective(config: Config) -> Objective:
@@ -131,20 +128,6 @@ def objective(config: Config) -> Objective:
         amended = config.free_bits > 0 or config.train_samples > 1
         warmup = 0 if amended else min(config.steps // 3, 10_000)
     return Objective(config.beta, warmup, config.free_bits, config.train_samples)
-
-
-def load_images(config: Config) -> data.Images:
-    """Return the images that a run is about.
-
-    Raises:
-        ValueError: as `data.load`; or fixed binarisation with another likelihood than Bernoulli.
-    """
-    images = data.load(config.data, config.likelihood)
-    if config.binarisation == "dynamic":
-        return images
-    if images.likelihood != "bernoulli":
-        raise ValueError(f"binarisation must be dynamic for the likelihood {images.likelihood!r}")
-    return images.binarised()
 
 
 class _Trained(nn.Module):
@@ -177,8 +160,8 @@ def _settings(config: Config) -> training.Settings:
         learning_rate=config.learning_rate,
         schedule=config.schedule,
         weight_decay=decay,
-        averaging_decay=config.average,
-        max_gradient_norm=config.clip,
+        averaging_decay=config.averaging_decay,
+        max_gradient_norm=config.max_gradient_norm,
         seed=config.seed,
         evaluate_every=config.evaluate_every,
     )

@@ -1,4 +1,4 @@
-"""The divergence of Gaussian posteriors, in closed form."""
+"""The KL divergence of Gaussian posteriors, in closed form."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from invflow.univariate import Affine
 
 
 def kl_from_normal(q: FlowDistribution) -> Tensor | None:
-    r"""Return the divergence of a Gaussian posterior from the standard normal; None of others.
+    r"""Return the KL divergence of a Gaussian posterior from N(0, I), or None for other posteriors.
 
-    For $z = A \epsilon + b$, with A the posterior's matrix:
+    For $z = A \epsilon + b$, where A is the posterior's matrix:
 
     $$\mathrm{KL}(q \| N(0, I)) = \tfrac12 \big(\|A\|_F^2 + \|b\|^2 - D\big) - \log|\det A|$$
 
     Args:
-        q: a posterior.
+        q: the posterior.
 
     Returns:
-        Nats, of the posterior's batch shape, or None where `q` is not known to be Gaussian.
+        Divergences in nats, with the posterior's batch shape; None if `q` is not known to be
+        Gaussian.
 
     Example:
         >>> import torch
@@ -37,7 +38,7 @@ def kl_from_normal(q: FlowDistribution) -> Tensor | None:
     if type(q.base) is not StandardNormal or not all(_is_affine(part) for part in parts):
         return None
     features = q.event_shape[0]
-    # With a diagonal matrix the sum of the columns is the diagonal.
+    # The columns of a diagonal matrix sum to its diagonal, so one point is enough.
     diagonal = all(isinstance(part, Elementwise) for part in parts)
     like = q.like
     directions = like.new_ones(1, features) if diagonal else torch.eye(features).to(like)

@@ -1,4 +1,4 @@
-"""Distributions of grey levels, given what the decoder says of each pixel."""
+"""Distributions of grey levels, given the decoder's output for each pixel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from invflow import _checks
 
 
 class Likelihood(nn.Module, ABC):
-    """The distribution of an image of grey levels 0 .. levels - 1, pixels independent.
+    """The distribution of an image with grey levels 0 .. levels - 1 and independent pixels.
 
     Args:
-        levels: how many grey levels there are.
+        levels: number of grey levels.
 
     Attributes:
-        outputs: how many numbers the decoder gives per pixel.
+        outputs: number of decoder outputs per pixel.
     """
 
     outputs: int
@@ -29,19 +29,19 @@ class Likelihood(nn.Module, ABC):
         self.levels = _checks.positive_integer("levels", levels, minimum=2)
 
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return what of images of grey `levels` is modelled, as floating-point numbers."""
+        """Return the observations that are modelled, for images of grey `levels`, as floats."""
         return levels.to(torch.get_default_dtype())
 
     def scaled(self, x: Tensor) -> Tensor:
-        """Return observations as numbers from -1 to 1, for a network to read."""
+        """Return observations scaled to [-1, 1], as input of a network."""
         return x * (2 / (self.levels - 1)) - 1
 
     @abstractmethod
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
-        """Return the log probability of observations `x`, (*batch, pixels), in nats: shape `batch`.
+        """Return the log probability of observations `x`, (*batch, pixels), in nats, shape `batch`.
 
         Args:
-            x: what `observe` returns.
+            x: observations, as `observe` returns them.
             params: the decoder's output, (*batch, pixels, outputs).
         """
 
@@ -51,17 +51,17 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return random levels, (*batch, pixels)."""
+        """Return sampled levels, (*batch, pixels)."""
 
 
 class Bernoulli(Likelihood):
     r"""Black or white pixels: $\log p = x \log \sigma(a) + (1 - x) \log \sigma(-a)$.
 
-    Images with more than two levels are binarised anew each time they are looked at, with their
-    intensity as the probability of white (dynamic binarisation, Salakhutdinov and Murray 2008).
+    Images with more than two levels are binarised each time they are observed, with their intensity
+    as the probability of white (dynamic binarisation, Salakhutdinov and Murray 2008).
 
     Args:
-        levels: how many grey levels the images have.
+        levels: number of grey levels of the images.
 
     Example:
         >>> import torch
@@ -90,16 +90,16 @@ class Bernoulli(Likelihood):
 
 
 class DiscretisedLogistic(Likelihood):
-    r"""Grey levels as bins of a logistic distribution whose mean is predicted, and its scale too.
+    r"""Grey levels as bins of a logistic distribution with predicted mean and scale.
 
-    Level k of L is the bin [k/L, (k+1)/L), the first open to the left and the last to the right:
+    Level k of L is the bin [k/L, (k+1)/L); the first and the last bin extend to infinity:
 
     $$p(k) = \sigma\big((b_{k+1} - \mu) / s\big) - \sigma\big((b_k - \mu) / s\big)$$
 
-    with $b_0 = -\infty$, $b_L = \infty$, so that the levels' probabilities sum to one.
+    with $b_0 = -\infty$ and $b_L = \infty$, so that the probabilities sum to one.
 
     Args:
-        levels: how many grey levels there are.
+        levels: number of grey levels.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, section 6.2.
@@ -130,11 +130,11 @@ class DiscretisedLogistic(Likelihood):
 
 
 class SharedLogistic(DiscretisedLogistic):
-    """A `DiscretisedLogistic` with one learned scale, or one for each channel.
+    """A `DiscretisedLogistic` with one learned scale for each channel.
 
     Args:
-        levels: how many levels there are.
-        channels: how many channels; the pixels of one follow those of the one before.
+        levels: number of levels.
+        channels: number of channels; images are flattened channel by channel.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, section 6.2.
@@ -154,7 +154,9 @@ class SharedLogistic(DiscretisedLogistic):
     def _location_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
         mean, channels = params.squeeze(-1), len(self.raw_scale)
         if mean.shape[-1] % channels:
-            raise ValueError(f"pixels must divide by {channels} channels, got {mean.shape[-1]}")
+            raise ValueError(
+                f"pixels must be a multiple of {channels} channels, got {mean.shape[-1]}"
+            )
         raw = self.raw_scale.repeat_interleave(mean.shape[-1] // channels).to(mean)
         return mean + 0.5, _log_scale(raw).expand(mean.shape)
 
@@ -162,12 +164,12 @@ class SharedLogistic(DiscretisedLogistic):
 class LogisticMixture(Likelihood):
     r"""Grey levels as bins of a mixture of logistic distributions: $p(k) = \sum_j w_j p_j(k)$.
 
-    The decoder gives the logits of the weights, the means and the log-scales of each pixel. Means
-    start spread over the levels.
+    The decoder outputs the logits of the weights, the means and the log-scales for each pixel. The
+    means start spread over the levels.
 
     Args:
-        levels: how many grey levels there are.
-        components: how many logistic distributions.
+        levels: number of grey levels.
+        components: number of logistic distributions.
 
     References:
         Salimans et al. 2017, arXiv 1701.05517, section 2.1.
@@ -208,10 +210,10 @@ class LogisticMixture(Likelihood):
 
 
 class Categorical(Likelihood):
-    """Grey levels as classes, a logit predicted for each.
+    """Grey levels as classes, with a predicted logit for each.
 
     Args:
-        levels: how many grey levels there are.
+        levels: number of grey levels.
 
     Example:
         >>> import torch
@@ -236,14 +238,14 @@ class Categorical(Likelihood):
 
 
 class Gaussian(Likelihood):
-    r"""Levels as real numbers: a density, for images that are not counted in levels.
+    r"""Levels as real numbers, with a Gaussian density.
 
     $$\log p(x) = \log N\big(x / (L - 1);\ \mu, s\big) - \log (L - 1)$$
 
-    with predicted mean and scale, so that the density is that of x in its own units.
+    with predicted mean and scale; the density is that of x in units of levels.
 
     Args:
-        levels: L, of which the largest is L - 1.
+        levels: number of levels L; the largest is L - 1.
 
     Example:
         >>> import torch
@@ -273,17 +275,17 @@ class Gaussian(Likelihood):
 
 
 def _log_scale(raw: Tensor) -> Tensor:
-    """Return the log-scale, for images scaled to [0, 1]: softly bounded, and 0.15 at the start."""
+    """Return the log-scale for images scaled to [0, 1]: softly bounded, log 0.15 at raw 0."""
     return 5 * torch.tanh(raw / 5) + math.log(0.15)
 
 
 def _log_bin(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Return the log probability of the bin of each level."""
+    """Return the log probability of the bin of level `x`."""
     inverse = torch.exp(-log_scale)
     upper = ((x + 1) / levels - mean) * inverse
     width = inverse / levels
     lower = upper - width
-    # sigma(u) - sigma(l) = sigma(u) sigma(-l) (1 - exp(l - u)), none of which cancels.
+    # sigma(u) - sigma(l) = sigma(u) sigma(-l) (1 - exp(l - u)), which avoids cancellation.
     inner = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
     tails = torch.where(x < 0.5, F.logsigmoid(upper), F.logsigmoid(-lower))
     edge = (x < 0.5) | (x > levels - 1.5)
@@ -291,7 +293,7 @@ def _log_bin(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
 
 
 def _mean_level(mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Return the expected level: the sum of the probabilities of lying above each edge."""
+    """Return the expected level: the sum over edges of the probability of lying above."""
     edges = torch.arange(1, levels, dtype=mean.dtype, device=mean.device)
     above = (mean.unsqueeze(-1) - edges / levels) / log_scale.exp().unsqueeze(-1)
     return torch.sigmoid(above).sum(-1)
@@ -306,12 +308,12 @@ def _draw_level(
 
 
 def _choose(log_weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return an index along the last dimension for each of the others, at random."""
+    """Return a random index along the last dimension, for each entry of the others."""
     rows = log_weights.exp().flatten(0, -2)
     return torch.multinomial(rows, 1, generator=generator).reshape(log_weights.shape[:-1])
 
 
-#: Every likelihood that can be named.
+#: All likelihoods by name.
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "logistic": DiscretisedLogistic,
@@ -323,16 +325,17 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 
 def as_likelihood(likelihood: str | Likelihood, levels: int, channels: int = 1) -> Likelihood:
-    """Return the likelihood of images with so many levels and channels.
+    """Return the likelihood of images with `levels` grey levels and `channels` channels.
 
     Args:
         likelihood: one of `LIKELIHOODS`, or an object.
-        levels: how many grey levels there are.
-        channels: how many channels.
+        levels: number of grey levels.
+        channels: number of channels.
 
     Raises:
-        TypeError: a size that is no integer, or neither a name nor a likelihood.
-        ValueError: an unknown name, a size out of range, or an object over other levels.
+        TypeError: if a size is not an integer, or `likelihood` is neither a name nor an object.
+        ValueError: if the name is unknown, a size is out of range, or the object has another
+            number of levels.
 
     Example:
         >>> as_likelihood("shared-logistic", levels=256, channels=3).raw_scale.shape
@@ -346,5 +349,7 @@ def as_likelihood(likelihood: str | Likelihood, levels: int, channels: int = 1) 
             f"likelihood must be a name or a Likelihood, got {type(likelihood).__name__}"
         )
     if likelihood.levels != levels:
-        raise ValueError(f"likelihood must be over {levels} levels, got {likelihood.levels}")
+        raise ValueError(
+            f"likelihood must have {levels} levels, as the images have, got {likelihood.levels}"
+        )
     return likelihood

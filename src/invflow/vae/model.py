@@ -23,13 +23,13 @@ class VAE(LatentModel):
 
     $$\log p(x) \ge E_{q(z|x)}\big[\log p(x|z) + \log p(z) - \log q(z|x)\big]$$
 
-    The encoder gives the flow's context; the decoder gives the parameters of the likelihood of
-    each pixel. Where the posterior is Gaussian and the prior a standard normal, the bound has
-    their divergence in closed form. All latents are one group.
+    The encoder outputs the flow's context; the decoder outputs the parameters of the likelihood of
+    each pixel. With a Gaussian posterior and a standard normal prior, the bound uses the KL
+    divergence in closed form. All latents form one group.
 
     Args:
         shape: channels, height and width of an image.
-        levels: grey levels, the values of pixels being 0 .. levels - 1.
+        levels: number of grey levels; pixels take values 0 .. levels - 1.
         likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
         posterior: one of `POSTERIORS`, or a `Flow` with a context.
         prior: one of `PRIORS`, or a `Prior`.
@@ -37,14 +37,15 @@ class VAE(LatentModel):
             [-1, 1], (n, pixels), to (n, context), and a decoder from (n, latents) to
             (n, pixels, outputs).
         latents: number of latent features.
-        hidden: of the network: widths of an "mlp", maps of the others; None for its own.
+        hidden_features: widths of the layers of an "mlp", feature maps of the other networks;
+            None for the network's defaults.
         context: size of the encoder's output.
-        flow_steps: number of flow steps, in the posterior and in an autoregressive prior.
-        flow_hidden: widths of the hidden layers of each step's network.
+        flow_transforms: number of flow transforms in the posterior and in an autoregressive prior.
+        flow_hidden_features: widths of the hidden layers of each transform's network.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Kingma and Welling 2014, arXiv 1312.6114; Kingma et al. 2016, arXiv 1606.04934.
@@ -68,25 +69,27 @@ class VAE(LatentModel):
         prior: str | Prior = "normal",
         network: str | tuple[nn.Module, nn.Module] = "mlp",
         latents: int = 16,
-        hidden: Sequence[int] | None = None,
+        hidden_features: Sequence[int] | None = None,
         context: int = 64,
-        flow_steps: int = 4,
-        flow_hidden: Sequence[int] = (128,),
+        flow_transforms: int = 4,
+        flow_hidden_features: Sequence[int] = (128,),
     ) -> None:
         super().__init__(shape, levels, likelihood)
         if isinstance(posterior, str):
-            posterior = build_posterior(posterior, latents, context, flow_steps, flow_hidden)
-        if isinstance(prior, str):
-            prior = build_prior(prior, posterior.features, self.pixels, flow_steps, flow_hidden)
-        if prior.latents != posterior.features:
-            raise ValueError(
-                f"prior must be over {posterior.features} latents, got {prior.latents}"
+            posterior = build_posterior(
+                posterior, latents, context, flow_transforms, flow_hidden_features
             )
+        if isinstance(prior, str):
+            prior = build_prior(
+                prior, posterior.features, self.pixels, flow_transforms, flow_hidden_features
+            )
+        if prior.latents != posterior.features:
+            raise ValueError(f"prior must have {posterior.features} latents, got {prior.latents}")
         if isinstance(network, str):
             sizes = posterior.features, posterior.context
             outputs = self.likelihood.outputs
-            encoder = networks.encoder(network, self.shape, sizes[1], hidden)
-            decoder = networks.decoder(network, self.shape, outputs, *sizes, hidden)
+            encoder = networks.encoder(network, self.shape, sizes[1], hidden_features)
+            decoder = networks.decoder(network, self.shape, outputs, *sizes, hidden_features)
         else:
             encoder, decoder = network
         self.latents = posterior.features
@@ -100,7 +103,7 @@ class VAE(LatentModel):
         return [self.encoder, self.decoder, self.posterior.transform]
 
     def encode(self, x: Tensor) -> FlowDistribution:
-        """Return the approximate posterior q(z|x) of observations `x`, (*batch, pixels)."""
+        """Return the approximate posterior q(z|x) given observations `x`, (*batch, pixels)."""
         self._check(x)
         return self._encode(self.likelihood.scaled(x))
 
@@ -114,7 +117,7 @@ class VAE(LatentModel):
         return params.reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """Return the prior's log density of latents, (*batch, latents), in nats: shape `batch`."""
+        """Return the prior's log density at latents, (*batch, latents), in nats, shape `batch`."""
         self._check_latents(z)
         return self.prior.log_prob(z, self._encode)
 
@@ -141,16 +144,16 @@ class VAE(LatentModel):
     def importance_bound(
         self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
     ) -> Tensor:
-        r"""Return the importance-weighted bound of observations, to be trained by.
+        r"""Return the importance-weighted bound of observations, differentiable for training.
 
         $$\log \frac1S \sum_s w_s, \qquad w_s = p(x|z_s)\, p(z_s) / q(z_s|x)$$
 
-        Its gradient in the posterior's parameters is the doubly reparameterised one,
+        The gradient with respect to the posterior's parameters is doubly reparameterised:
 
-        $$\sum_s \tilde w_s^2\, \nabla_z \log w_s\, \partial z_s / \partial\phi,$$
+        $$\sum_s \tilde w_s^2\, \nabla_z \log w_s\, \partial z_s / \partial\phi$$
 
-        with normalised weights, whose noise vanishes where the posterior is exact
-        (`invflow.flows.path_gradient`).
+        with normalised weights (`invflow.flows.path_gradient`). Its noise vanishes where the
+        posterior is exact; for one sample it is the path gradient of the evidence lower bound.
 
         Args:
             x: observations, (batch, pixels).
@@ -161,7 +164,7 @@ class VAE(LatentModel):
             Bounds in nats, shape (batch,).
 
         References:
-            Burda et al. 2016, arXiv 1509.00519; Tucker et al. 2019, arXiv 1810.04152.
+            Tucker et al. 2019, arXiv 1810.04152.
         """
         self._check_rows(x, samples)
         q = self.encode(x)

@@ -1,4 +1,4 @@
-"""What a model of images is trained by."""
+"""The training objective of a model of images."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from invflow.vae.base import Elbo, LatentModel
 
 @dataclass(frozen=True)
 class Objective:
-    r"""The evidence lower bound, or the importance-weighted one, with the usual amendments.
+    r"""The evidence lower bound or the importance-weighted bound, with the usual modifications.
 
     $$L = -\frac1B \sum_i \mathrm{fit}_i
         + \beta_t \sum_j \max\Big(\lambda, \frac1B \sum_i \mathrm{KL}_{ij}\Big)$$
 
-    over the images i of a batch of B and the groups j of latents, in nats per image; without free
-    bits the divergences as they are, whose estimates from draws may be negative.
+    over the B images i of a batch and the groups j of latents, in nats per image. Without free
+    bits the KL divergences are used as they are; their estimates from draws may be negative.
 
     Args:
-        beta: the weight of the divergence after the warm-up.
-        warmup: steps over which the weight grows from 0 to `beta` along a line; 0 for none.
-        free_bits: $\lambda$, the nats that each group of latents may have for free; 0 for
-            none. Of several devices each takes the average over its own share of the batch.
-        samples: of the importance-weighted bound; 1 is the evidence lower bound. The bound has no
-            divergence of its own, and so no beta, warm-up or free bits.
+        beta: weight of the KL divergence after the warm-up.
+        warmup: number of steps over which the weight grows linearly from 0 to `beta`; 0: none.
+        free_bits: $\lambda$, nats of KL divergence in each group of latents that cost nothing;
+            0: none. With several devices, each averages over its own part of the batch.
+        train_samples: number of samples of the importance-weighted bound; 1: the evidence lower
+            bound. With more than 1 the bound has no KL term, so beta, warmup and free_bits must
+            keep their defaults.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: one out of range, or amendments to the importance-weighted bound.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range, or cannot be combined with `train_samples`.
 
     References:
         Free bits: Kingma et al. 2016, arXiv 1606.04934, appendix C.8; warm-up: Bowman et al. 2016,
@@ -49,7 +50,7 @@ class Objective:
     beta: float = 1.0
     warmup: int = 0
     free_bits: float = 0.0
-    samples: int = 1
+    train_samples: int = 1
 
     def __post_init__(self) -> None:
         for name in ("beta", "free_bits"):
@@ -58,25 +59,27 @@ class Objective:
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
         _checks.settle(self, warmup=_checks.positive_integer("warmup", self.warmup, minimum=0))
-        _checks.settle(self, samples=_checks.positive_integer("samples", self.samples))
-        if self.samples > 1 and (self.beta, self.warmup, self.free_bits) != (1.0, 0, 0.0):
+        _checks.settle(
+            self, train_samples=_checks.positive_integer("train_samples", self.train_samples)
+        )
+        if self.train_samples > 1 and (self.beta, self.warmup, self.free_bits) != (1.0, 0, 0.0):
             raise ValueError(
-                f"samples must be 1 with a beta, a warm-up or free bits, got {self.samples}"
+                f"train_samples must be 1 with beta, warmup or free_bits, got {self.train_samples}"
             )
 
     @property
     def plain(self) -> bool:
-        """Whether the loss is minus the evidence lower bound, once the warm-up is over."""
+        """Whether the loss is minus the evidence lower bound after the warm-up."""
         return self == Objective(warmup=self.warmup)
 
     def weight(self, step: int) -> float:
-        """Return the weight of the divergence at a step, the first being 1."""
+        """Return the weight of the KL divergence at a step, counted from 1."""
         return self.beta * (min(1.0, step / self.warmup) if self.warmup else 1.0)
 
     def amended(self, elbo: Elbo, step: int) -> Tensor:
         """Return the loss of a batch, a scalar in nats per image."""
         groups = elbo.kls.reshape(-1, elbo.kls.shape[-1]).mean(0)
-        if self.free_bits:  # without, an estimate may well be negative
+        if self.free_bits:  # without them an estimate may be negative, and stays so
             groups = groups.clamp(min=self.free_bits)
         return self.weight(step) * groups.sum() - elbo.fit.mean()
 
@@ -90,11 +93,11 @@ class Objective:
         """Return the loss of a model on observations `x`, (batch, pixels), a scalar in nats.
 
         Args:
-            model: what is trained.
-            x: what its `likelihood.observe` returns.
-            step: the number of the step, the first being 1.
+            model: the model to train.
+            x: observations, as `observe` returns them.
+            step: number of the step, counted from 1.
             generator: random numbers; torch's own by default.
         """
-        if self.samples > 1:
-            return -model.importance_bound(x, self.samples, generator).mean()
+        if self.train_samples > 1:
+            return -model.importance_bound(x, self.train_samples, generator).mean()
         return self.amended(model(x, generator), step)

@@ -1,4 +1,4 @@
-"""Approximate posteriors by name: flows whose context is what the encoder says."""
+"""Approximate posteriors by name: flows whose context is the encoder's output."""
 
 from __future__ import annotations
 
@@ -16,59 +16,70 @@ from invflow.transforms import (
     UnitTriangular,
 )
 
-#: Takes the number of latents, the size of the context, how many steps and their widths.
+#: Takes the numbers of latents, context features and transforms, and the transforms' widths.
 Builder = Callable[[int, int, int, Sequence[int]], list[Transform]]
 
 
-def diagonal(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+def diagonal(
+    latents: int, context: int, transforms: int, hidden_features: Sequence[int]
+) -> list[Transform]:
     """A Gaussian with the encoder's mean and scale for each latent."""
     return [Elementwise(latents, "affine", context=context)]
 
 
-def full(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
-    """A Gaussian with all covariances: a linear IAF (Kingma et al. 2016, appendix A)."""
-    return [UnitTriangular(latents, context=context), *diagonal(latents, context, steps, hidden)]
+def full(
+    latents: int, context: int, transforms: int, hidden_features: Sequence[int]
+) -> list[Transform]:
+    """A Gaussian with a full covariance matrix: a linear IAF (Kingma et al. 2016, appendix A)."""
+    return [
+        UnitTriangular(latents, context=context),
+        *diagonal(latents, context, transforms, hidden_features),
+    ]
 
 
 def residual(transform: type[Planar] | type[Radial] | type[Sylvester]) -> Builder:
-    """Return what builds the diagonal Gaussian, then steps with parameters from the encoder."""
+    """Return a builder of a diagonal Gaussian and transforms that the encoder parameterises."""
 
-    def build(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
-        flow = [transform(latents, context=context) for _ in range(steps)]
-        return [*diagonal(latents, context, steps, hidden), *flow]
+    def build(
+        latents: int, context: int, transforms: int, hidden_features: Sequence[int]
+    ) -> list[Transform]:
+        flow = [transform(latents, context=context) for _ in range(transforms)]
+        return [*diagonal(latents, context, transforms, hidden_features), *flow]
 
     return build
 
 
 def autoregressive(conditioner: str, univariate: str, order: str) -> Builder:
-    """Return what builds the diagonal Gaussian and autoregressive steps that see the context.
+    """Return a builder of a diagonal Gaussian, then autoregressive transforms given the context.
 
-    With a MADE the order of the latents is reversed after every step (Kingma et al. 2016,
+    A MADE's order of the latents is reversed after every transform (Kingma et al. 2016,
     algorithm 1).
     """
 
-    def build(latents: int, context: int, steps: int, hidden: Sequence[int]) -> list[Transform]:
+    def build(
+        latents: int, context: int, transforms: int, hidden_features: Sequence[int]
+    ) -> list[Transform]:
         flow = IAF(
             latents,
             context,
-            steps,
-            hidden,
+            transforms,
+            hidden_features,
             conditioner=conditioner,
             univariate=univariate,
             order=order,
         )
-        return [*diagonal(latents, context, steps, hidden), flow.transform]
+        return [*diagonal(latents, context, transforms, hidden_features), flow.transform]
 
     return build
 
 
-#: Every posterior that can be named.
+#: All posteriors by name.
 POSTERIORS: dict[str, Builder] = {
     "diagonal": diagonal,
     "full": full,
     "planar": residual(Planar),
     "radial": residual(Radial),
-    "sylvester": residual(Sylvester),  # orthogonal ones (van den Berg et al. 2018)
+    "sylvester": residual(Sylvester),  # orthogonal (van den Berg et al. 2018)
     "iaf": autoregressive("made", "gated", "reverse"),
     "iaf-lstm": autoregressive("lstm", "gated", "reverse"),
     "iaf-attention": autoregressive("attention", "gated", "reverse"),
@@ -76,28 +87,31 @@ POSTERIORS: dict[str, Builder] = {
 }
 
 
-def posterior(name: str, latents: int, context: int, steps: int, hidden: Sequence[int]) -> Flow:
+def posterior(
+    name: str, latents: int, context: int, transforms: int, hidden_features: Sequence[int]
+) -> Flow:
     """Return the posterior of a VAE.
 
     Args:
         name: one of `POSTERIORS`.
         latents: number of latent features.
         context: size of the encoder's output.
-        steps: number of flow steps.
-        hidden: widths of the hidden layers of each step's network.
+        transforms: number of flow transforms.
+        hidden_features: widths of the hidden layers of each transform's network.
 
     Raises:
-        TypeError: a size that is no integer.
-        ValueError: an unknown name, or a size out of range.
+        TypeError: if a size is not an integer.
+        ValueError: if the name is unknown, or a size is out of range.
 
     Example:
         >>> import torch
-        >>> q = posterior("iaf", latents=4, context=8, steps=2, hidden=(16,))(torch.randn(3, 8))
+        >>> flow = posterior("iaf", latents=4, context=8, transforms=2, hidden_features=(16,))
+        >>> q = flow(torch.randn(3, 8))
         >>> q.batch_shape, q.event_shape
         (torch.Size([3]), torch.Size([4]))
     """
     _checks.choice("posterior", name, POSTERIORS)
     latents = _checks.positive_integer("latents", latents)
     context = _checks.positive_integer("context", context)
-    steps = _checks.positive_integer("flow_steps", steps)
-    return Flow(Compose(POSTERIORS[name](latents, context, steps, hidden)))
+    transforms = _checks.positive_integer("flow_transforms", transforms)
+    return Flow(Compose(POSTERIORS[name](latents, context, transforms, hidden_features)))

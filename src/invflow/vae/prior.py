@@ -1,4 +1,4 @@
-"""Priors by name: where the latents of a variational autoencoder come from."""
+"""Priors by name: the distribution of the latents of a variational autoencoder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.flows import MAF, FlowDistribution, StandardNormal
 
-#: From images, scaled to [-1, 1], to their posterior.
+#: Maps images, scaled to [-1, 1], to their posterior.
 Encode = Callable[[Tensor], FlowDistribution]
 
 
 class Prior(nn.Module, ABC):
-    """The distribution of the latents before an image is seen.
+    """The distribution of the latents before an image is observed.
 
     Args:
         latents: number of latent features.
@@ -29,18 +29,18 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
-        """Return the log density of latents `z`, (*batch, latents), in nats: shape `batch`.
+        """Return the log density at latents `z`, (*batch, latents), in nats, shape `batch`.
 
         Args:
             z: latents.
-            encode: the model's own, from scaled images to their posterior.
+            encode: the model's encoder, which maps scaled images to their posterior.
         """
 
     @abstractmethod
     def sample(
         self, count: int, encode: Encode, like: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Return `count` draws, (count, latents), of the dtype and on the device of `like`."""
+        """Return `count` draws, (count, latents), with the dtype and device of `like`."""
 
 
 class Normal(Prior):
@@ -64,24 +64,27 @@ class Normal(Prior):
 
 
 class Autoregressive(Prior):
-    r"""A masked autoregressive flow, learned with the model.
+    r"""A masked autoregressive flow, trained with the model.
 
-    Its density of given latents is one pass, and draws come from the cached inverse. The same
-    transform of the posterior's draws, under a normal prior, is an IAF posterior: the two models
-    have the same bound (Kingma et al. 2016, appendix D; Chen et al. 2017, section 3.2).
+    The density of given latents takes one pass, and samples come from the cached inverse. Applying
+    the same transform to the posterior's draws instead, under a normal prior, gives an IAF
+    posterior: the two models have the same bound (Kingma et al. 2016, appendix D; Chen et al. 2017,
+    section 3.2).
 
     Args:
         latents: number of latent features.
-        steps: number of flow steps.
-        hidden: widths of the hidden layers of each step's network.
+        transforms: number of flow transforms.
+        hidden_features: widths of the hidden layers of each transform's network.
 
     References:
         Chen et al. 2017, arXiv 1611.02731; Papamakarios et al. 2017, arXiv 1705.07057.
     """
 
-    def __init__(self, latents: int, steps: int = 2, hidden: Sequence[int] = (128,)) -> None:
+    def __init__(
+        self, latents: int, transforms: int = 2, hidden_features: Sequence[int] = (128,)
+    ) -> None:
         super().__init__(latents)
-        self.flow = MAF(latents, 0, steps, hidden)
+        self.flow = MAF(latents, 0, transforms, hidden_features)
 
     def log_prob(self, z: Tensor, encode: Encode) -> Tensor:
         return self.flow(validate_args=False).log_prob(z)
@@ -95,12 +98,12 @@ class Autoregressive(Prior):
 class Vamp(Prior):
     r"""A mixture of the posteriors of learned pseudo-images: $p(z) = \frac1K \sum_k q(z|u_k)$.
 
-    Each density asks for K inverses of the posterior's flow.
+    Each density takes K inverses of the posterior's flow.
 
     Args:
         latents: number of latent features.
         pixels: numbers per image.
-        components: K.
+        components: number of pseudo-images K.
 
     References:
         Tomczak and Welling 2018, arXiv 1705.07120.
@@ -128,27 +131,29 @@ class Vamp(Prior):
         return encode(self.images[chosen]).sample(generator=generator)
 
 
-#: Every prior that can be named.
+#: All priors by name.
 PRIORS = ("normal", "vamp", "autoregressive")
 
 
-def prior(name: str, latents: int, pixels: int, steps: int, hidden: Sequence[int]) -> Prior:
+def prior(
+    name: str, latents: int, pixels: int, transforms: int, hidden_features: Sequence[int]
+) -> Prior:
     """Return the prior of a VAE.
 
     Args:
         name: one of `PRIORS`.
         latents: number of latent features.
         pixels: numbers per image.
-        steps: number of flow steps.
-        hidden: widths of the hidden layers of each step's network.
+        transforms: number of flow transforms.
+        hidden_features: widths of the hidden layers of each transform's network.
 
     Raises:
-        TypeError: a size that is no integer.
-        ValueError: an unknown name, or a size out of range.
+        TypeError: if a size is not an integer.
+        ValueError: if the name is unknown, or a size is out of range.
 
     Example:
         >>> import torch
-        >>> p = prior("autoregressive", latents=4, pixels=64, steps=2, hidden=(16,))
+        >>> p = prior("autoregressive", latents=4, pixels=64, transforms=2, hidden_features=(16,))
         >>> p.sample(3, encode=None, like=torch.zeros(1)).shape
         torch.Size([3, 4])
     """
@@ -158,4 +163,4 @@ def prior(name: str, latents: int, pixels: int, steps: int, hidden: Sequence[int
         case "vamp":
             return Vamp(latents, pixels)
         case _:
-            return Autoregressive(latents, steps, hidden)
+            return Autoregressive(latents, transforms, hidden_features)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from invflow import _checks, _files, _saving
-from invflow.runs import directory as runs_directory
-from invflow.runs import places
+from invflow import _checks, _saving
+from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
-from invflow.vae.data import NAMES
+from invflow.vae.data import NAMES, Images, name_of
+from invflow.vae.data import load as load_images
 from invflow.vae.weights import loaded
 
-MODEL = "vae-run"
+KIND = Kind("vae-run", "VAE run", Config, (_saving.TENSORS,))
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,34 @@ class Run:
     Attributes:
         directory: where it is.
         config: its settings.
+        data: its images: where they are, and their digest.
         format: of its images.
         models: the trained models, by posterior.
         results: what they have reached, by posterior.
+        known: its images, if they have been read already.
     """
 
     directory: Path
     config: Config
+    data: Input
     format: Format
     models: Mapping[str, LatentModel]
     results: Mapping[str, Result]
+    known: Images | None = None
+
+    @property
+    def images(self) -> Images:
+        """The images of the run.
+
+        Raises:
+            FileNotFoundError, ValueError: if they are no longer there, or have changed.
+        """
+        if self.known is not None:
+            return self.known
+        images = read(self.config, self.data.path)
+        if images.digest != self.format.digest:
+            raise ValueError(f"the images of {self.directory} have changed since it was trained")
+        return images
 
     def model(self, posterior: str | None = None) -> LatentModel:
         """Return the model with a posterior, the last one by default.
@@ -77,36 +94,30 @@ class Run:
         return self.models[_checks.choice("posterior", name, self.models)]
 
 
-def prepare(directory: Path, config: Config, format: Format, *, overwrite: bool) -> None:
-    """Make the directory of a run, or see that it holds the same run, to go on with.
+def read(config: Config, path: Path | None = None) -> Images:
+    """Return the images that a run is about.
+
+    Args:
+        config: its settings.
+        path: where they are now; None for where the settings say.
 
     Raises:
-        FileExistsError: it holds another run, or something else.
+        ValueError: as `data.load`; or if binarisation is fixed and the likelihood not Bernoulli.
     """
-    named = config.data in NAMES
-    content = {
-        "settings": config.model_dump(mode="json"),
-        "images": format.model_dump(mode="json"),
-        "data": None if named else places.noted(config.data, directory),
-    }
-    asked = (config, format)
-    runs_directory.prepare(
-        directory,
-        MODEL,
-        content,
-        lambda: _difference(_settings(directory), asked),
-        kind="VAE run",
-        overwrite=overwrite,
-        reads=[] if named else [config.data],
-    )
+    what = config.data if path is None else str(path)
+    images = load_images(what, config.likelihood, config.size)
+    if config.binarisation == "dynamic":
+        return images
+    if images.likelihood != "bernoulli":
+        raise ValueError(f"binarisation must be dynamic for the likelihood {images.likelihood!r}")
+    return images.binarised()
 
 
-def _difference(there: tuple[Config, Format], asked: tuple[Config, Format]) -> str:
-    return (
-        "other images"
-        if there[1] != asked[1]
-        else runs_directory.other_settings(there[0], asked[0])
-    )
+def begun(config: Config, format: Format) -> Begun[Config]:
+    """Return what the directory of a run says of it."""
+    path = None if config.data in NAMES else Path(config.data)
+    inputs = {"data": Input(path, format.digest)}
+    return Begun(config, inputs, {"images": format.model_dump(mode="json")})
 
 
 def finish(
@@ -119,58 +130,47 @@ def finish(
         for key, value in model.state_dict().items()
     }
     _saving.write_tensors(directory / _saving.TENSORS, state)
-    # Of a single image there are no errors, and JSON knows no NaN.
-    content = {
+    # A single image has no standard errors, and JSON has no NaN.
+    posteriors = {
         name: {k: None if v != v else v for k, v in asdict(result).items()}
         for name, result in results.items()
     }
-    text = json.dumps({"posteriors": content}, indent=2, allow_nan=False)
-    _files.write_text(directory / runs_directory.RESULTS, text + "\n")
+    KIND.finish(directory, {"posteriors": posteriors})
 
 
-def load(directory: str | Path) -> Run:
+def load(directory: str | Path, images: Images | None = None) -> Run:
     """Return a finished run.
 
+    Args:
+        directory: of the run.
+        images: those of the run, if they have been read already.
+
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is unfinished, damaged, or of another kind.
+        FileNotFoundError: if there is none.
+        ValueError: if it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
-    config, format = _settings(directory)
-    runs_directory.check_finished(directory)
-    state, _ = _saving.read_tensors(directory / _saving.TENSORS)
+    config, inputs, format = _settings(directory)
+    results = KIND.results(directory, lambda content: _results(content, config))
+    models = loaded(config, format, directory / _saving.TENSORS)
+    return Run(directory, config, inputs["data"], format, models, results, images)
+
+
+def name(config: Config) -> str:
+    """Return the name of a run that is given none."""
+    return name_of(config.data)
+
+
+def _settings(directory: Path) -> tuple[Config, Mapping[str, Input], Format]:
+    there = KIND.begun(directory)
     try:
-        models = loaded(config, format, state)
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{directory} does not fit its configuration: {error}") from error
-    return Run(directory, config, format, models, _results(directory, config))
+        return there.config, there.inputs, Format(**there.facts["images"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{directory} does not say what its images are: {error}") from error
 
 
-def data(directory: Path) -> Path | None:
-    """Return where the images of a run are, or were; None where they are known by name.
-
-    Raises:
-        FileNotFoundError: there is no such run.
-        ValueError: it is damaged, or of another kind.
-    """
-
-    def read(content: Any) -> Path | None:
-        name = Config(**content["settings"]).data
-        # Runs of earlier versions have the path alone that was given.
-        found = content.get("data")
-        if name in NAMES:
-            return None
-        return Path(name) if found is None else places.found(found, directory)
-
-    return runs_directory.settings(directory, MODEL, "VAE run", read)
-
-
-def _results(directory: Path, config: Config) -> dict[str, Result]:
-    def read(content: bytes) -> dict[str, Result]:
-        posteriors = json.loads(content)["posteriors"]
-        return {name: _result(posteriors[name]) for name in config.posteriors}
-
-    return runs_directory.results(directory, read)
+def _results(content: Any, config: Config) -> dict[str, Result]:
+    return {name: _result(content["posteriors"][name]) for name in config.posteriors}
 
 
 def _result(content: Mapping[str, Any]) -> Result:
@@ -179,12 +179,3 @@ def _result(content: Mapping[str, Any]) -> Result:
         for each in value if isinstance(value, list) else [value]:
             _checks.number(key, each)
     return Result(**values)
-
-
-def _settings(directory: Path) -> tuple[Config, Format]:
-    return runs_directory.settings(
-        directory,
-        MODEL,
-        "VAE run",
-        lambda content: (Config(**content["settings"]), Format(**content["images"])),
-    )

@@ -1,54 +1,77 @@
-"""Models from the weights of a run, which are compared before anything large is made."""
+"""Models from the weights of a run, whose sizes are compared before memory is taken."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
-from invflow._sized import sized_by
+from invflow import _saving, _tensors
+from invflow._sized import check_fit, sized_by
 from invflow.vae.base import LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 
 #: The settings that are sizes of models.
-SIZES = {"latents", "hidden", "context", "depths", "features", "maps", "flow_steps", "flow_hidden"}
+SIZES = {
+    "latents",
+    "hidden_features",
+    "context",
+    "depths",
+    "feature_maps",
+    "latent_maps",
+    "flow_transforms",
+    "flow_hidden_features",
+}
 
 
-def loaded(config: Config, format: Format, state: Mapping[str, Tensor]) -> dict[str, LatentModel]:
+def loaded(
+    config: Config, format: Format, path: Path, sha256: str | None = None
+) -> dict[str, LatentModel]:
     """Return the models of a run, by posterior, in evaluation mode.
 
-    Settings and images are compared with the weights before memory is taken for them.
+    The settings are compared with the sizes of the weights before memory is taken for either.
 
     Args:
         config: the settings.
         format: of the images.
-        state: the weights, each name behind that of the posterior and a dot.
+        path: of the weights, whose names begin with that of the posterior and a dot.
+        sha256: of this file, where it was recorded.
 
     Raises:
-        ValueError: the weights are not those of these models, or not all finite.
+        FileNotFoundError: if there are no weights.
+        OSError: if the file cannot be read, or does not fit into memory.
+        ValueError: if the file is damaged, or the weights are not those of these models, or not all
+            finite.
     """
-    with sized_by(state, config.model_dump(include=SIZES)):
-        models = build(config, format)
+    sizes = _tensors.header(path).sizes
+    with _saving.fitting(path, "the settings of the run"):
+        with sized_by(sizes, config.model_dump(include=SIZES)):
+            models = build(config, format)
+        _check(models, sizes)
+    state, _ = _saving.read_tensors(path, sha256)
+    with _saving.fitting(path, "the settings of the run"):
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(f"{name} must be finite, got NaN or infinity")
+        for posterior, model in models.items():
+            prefix = f"{posterior}."
+            model.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            )
+            model.eval()
+    return models
+
+
+def _check(models: Mapping[str, LatentModel], sizes: Mapping[str, Tensor]) -> None:
+    """Check that weights have the names, shapes and dtypes of these models'."""
     expected = {
         f"{posterior}.{name}": tensor
         for posterior, model in models.items()
         for name, tensor in model.state_dict().items()
     }
-    if different := sorted(expected.keys() ^ state.keys()):
-        raise ValueError(f"the weights and the settings do not agree on {different[0]!r}")
+    check_fit(expected, sizes)
     for name, tensor in expected.items():
-        if (tensor.shape, tensor.dtype) != (state[name].shape, state[name].dtype):
-            raise ValueError(
-                f"the weights {name!r} must have shape {tuple(tensor.shape)} and {tensor.dtype}, "
-                f"got {tuple(state[name].shape)} and {state[name].dtype}"
-            )
-        if tensor.is_floating_point() and not state[name].isfinite().all():
-            raise ValueError(f"the weights {name!r} must be finite, got NaN or infinity")
-    for posterior, model in models.items():
-        prefix = f"{posterior}."
-        model.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
-        model.eval()
-    return models
+        if tensor.dtype != sizes[name].dtype:
+            raise ValueError(f"{name} must have {tensor.dtype}, got {sizes[name].dtype}")

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invflow import _files
 from invflow.vi.posterior import Posterior
 from invflow.vi.trust.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: What `write` writes and `read` reads, relative to the directory.
+WRITTEN = (
+    "model/config.json",
+    "model/model.safetensors",
+    "model/posterior.json",
+    "draws.parquet",
+    "summary.csv",
+)
 
 
 def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> None:
@@ -34,3 +47,22 @@ def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Non
     posterior.summary().to_csv(text, index_label="parameter")
     _files.write_text(path / "summary.csv", text.getvalue())
     _files.write_text(path / "verdict.txt", f"{verdict}\n")
+
+
+def read(path: Path) -> tuple[DataFrame, DataFrame]:
+    """Return the summary and the draws that `write` has written.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is damaged.
+    """
+    import pandas as pd
+
+    try:
+        summary = pd.read_csv(path / "summary.csv", index_col="parameter")
+        return summary, pd.read_parquet(path / "draws.parquet")
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} has a damaged file: {reason}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invflow import _checks, _files, _saving
+from invflow import _checks, _saving
 from invflow._modes import evaluating
 from invflow._version import __version__
 from invflow.flows.named import Named
@@ -264,14 +263,12 @@ class Posterior:
         """Write the flow, the seed and the record into a directory; load them with `load`.
 
         Raises:
-            ValueError: a flow put together by hand, which cannot be saved.
+            OSError: if the disk is full, or a file cannot be written.
+            ValueError: if the flow was put together by hand and cannot be saved.
         """
-        path = Path(directory)
         content: dict[str, Any] = {"format": FORMAT, "invflow": __version__, "seed": self.seed}
         content["record"] = None if self.record is None else self.record.to_dict()
-        with _files.replacing(path / FILE) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            self.flow.save_pretrained(path)
+        _saving.write(Path(directory), *self.flow.saved(), {FILE: content})
 
     @classmethod
     def load(cls, directory: str | Path, target: Target) -> Posterior:
@@ -282,11 +279,12 @@ class Posterior:
             target: the one it was fitted to, which is code, and is not saved.
 
         Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is truncated or of another kind, or the target is of another size.
+            FileNotFoundError: if a file is missing.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged or of another kind, if the files were not saved
+                together, or if the target has another size.
         """
         path = Path(directory) / FILE
-        flow = Named.from_pretrained(directory)
         content = _saving.read_json(path, ("format", "seed", "record"), FORMAT)
         record, seed = content["record"], content["seed"]
         try:
@@ -294,6 +292,8 @@ class Posterior:
             record = None if record is None else Record.from_dict(record)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} was not written by invflow: {error}") from error
+        _saving.check_beside(path, content)
+        flow = Named.from_pretrained(directory)
         return cls(target, flow, seed=seed, record=record)
 
     def _resampled(self, n: int) -> Draws:

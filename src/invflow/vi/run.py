@@ -2,90 +2,100 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 try:
+    import pandas as pd
     from pydantic import BaseModel, ConfigDict
 except ImportError as error:
-    raise ImportError('the run of a posterior needs pydantic: pip install "invflow[vi]"') from error
+    raise ImportError(
+        'the run of a posterior needs pandas and pydantic: pip install "invflow[vi]"'
+    ) from error
 
-from invflow.runs import directory as runs_directory
+from invflow._tensors import digest
+from invflow.runs.directory import Begun, Input, Kind
+from invflow.vi import files
+from invflow.vi.config import Config
+from invflow.vi.posterior import Posterior
+from invflow.vi.record import Record
+from invflow.vi.targets.target import Target
+from invflow.vi.trust.verdict import Verdict
 
-MODEL = "posterior-run"
-KIND = "posterior run"
+KIND = Kind("posterior-run", "posterior run", Config, files.WRITTEN)
 
 
-class Settings(BaseModel):
-    """What a posterior is of, and how it is found.
+class Results(BaseModel):
+    """The results of a run.
 
     Attributes:
-        model: the path of the file that defines it.
-        data: the path of its data, if there are any.
-        sha256: of these files.
-        seed: of everything random.
+        verdict: whether to trust the posterior.
+        record: what happened during the fit.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # k-hat may be infinite, and JSON has no such number.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
-    model: str
-    data: str | None
-    sha256: list[str]
-    seed: int
-
-
-def settings(model: Path, data: Path | None, seed: int) -> Settings:
-    """Return the settings of a run."""
-    files = [path for path in (model, data) if path is not None]
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return Settings(
-        model=str(model), data=None if data is None else str(data), sha256=digests, seed=seed
-    )
+    verdict: Verdict
+    record: Record
 
 
-def check(directory: Path, settings: Settings, *, overwrite: bool) -> None:
-    """See that `prepare` may be called, and change nothing.
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        directory: where it is.
+        config: its settings.
+        inputs: its model, and its data if it has some: where they are, and their digests.
+        results: the verdict, and the record of the fit.
+        summary: a row for each parameter.
+        draws: a row for each draw, a column for each number.
+        dim: number of unconstrained dimensions.
+        angular: names of the parameters that are angles.
+    """
+
+    directory: Path
+    config: Config
+    inputs: dict[str, Input]
+    results: Results
+    summary: pd.DataFrame
+    draws: pd.DataFrame
+    dim: int
+    angular: frozenset[str]
+
+
+def begun(config: Config, target: Target) -> Begun[Config]:
+    """Return what the directory of a run says of it."""
+    paths = {name: Path(path) for name in ("model", "data") if (path := getattr(config, name))}
+    inputs = {name: Input(path, digest(path)) for name, path in paths.items()}
+    return Begun(config, inputs, {"dim": target.dim, "angular": sorted(target.angular)})
+
+
+def finish(directory: Path, posterior: Posterior, verdict: Verdict, draws: int) -> None:
+    """Write the posterior, its draws and the results."""
+    files.write(posterior, verdict, directory, draws)
+    results = Results(verdict=verdict, record=posterior.record or Record())
+    KIND.finish(directory, json.loads(results.model_dump_json()))
+
+
+def load(directory: str | Path) -> Run:
+    """Return a finished run, without running its model.
 
     Raises:
-        FileExistsError: it may not.
+        FileNotFoundError: if there is none.
+        ValueError: if it is unfinished, damaged, or of another kind.
     """
-    runs_directory.check(
-        directory,
-        lambda: _difference(_settings(directory), settings),
-        kind=KIND,
-        overwrite=overwrite,
-        reads=_reads(settings),
-    )
+    directory = Path(directory)
+    there = KIND.begun(directory)
+    results = KIND.results(directory, Results.model_validate)
+    summary, draws = files.read(directory)
+    dim, angular = int(there.facts["dim"]), frozenset(map(str, there.facts["angular"]))
+    inputs = dict(there.inputs)
+    return Run(directory, there.config, inputs, results, summary, draws, dim, angular)
 
 
-def prepare(directory: Path, settings: Settings, *, overwrite: bool) -> None:
-    """Make the directory of a run, or see that it holds the same run, to go on with.
-
-    Raises:
-        FileExistsError: it holds another run, or something else.
-    """
-    runs_directory.prepare(
-        directory,
-        MODEL,
-        {"settings": settings.model_dump(mode="json")},
-        lambda: _difference(_settings(directory), settings),
-        kind=KIND,
-        overwrite=overwrite,
-        reads=_reads(settings),
-    )
-
-
-def _reads(settings: Settings) -> list[str]:
-    return [path for path in (settings.model, settings.data) if path is not None]
-
-
-def _difference(there: Settings, asked: Settings) -> str:
-    if there.sha256 != asked.sha256:
-        return "another model or other data"
-    return "" if there.seed == asked.seed else f"seed {there.seed}, not {asked.seed}"
-
-
-def _settings(directory: Path) -> Settings:
-    return runs_directory.settings(
-        directory, MODEL, KIND, lambda content: Settings(**content["settings"])
-    )
+def name(config: Config) -> str:
+    """Return the name of a run that is given none."""
+    return Path(config.model).stem

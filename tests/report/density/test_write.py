@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,17 @@ import pandas as pd
 import pytest
 
 from invflow.density import data, experiment
-from invflow.density.data import Data
 from invflow.density.run import Run
 from invflow.report import density as report
-from invflow.report.density import pairs, ranks
+from invflow.report import figures
+from invflow.report.density import points as module
+from invflow.report.density import ranks
 from invflow.report.density.curve import curve
 from tests.density.runs import config, mixed, written
 
 SECTIONS = [
     "Results",
-    "Data against draws",
+    "Rows and draws",
     "Ranks",
     "Calibration",
     "Two-sample tests",
@@ -30,18 +32,18 @@ SECTIONS = [
 ]
 
 
-def _run(directory: Path, frame: pd.DataFrame, **settings: object) -> tuple[Run, Data]:
+def _run(directory: Path, frame: pd.DataFrame, **settings: object) -> Run:
     asked = config(written(frame, directory / "<table>.csv"), **settings)
-    return experiment.train(asked, directory / "run"), data.load(asked)
+    return replace(experiment.train(asked, directory / "run"), known=data.load(asked))
 
 
-def _text(run: Run, rows: Data) -> str:
-    report.write(run, rows)
+def _text(run: Run) -> str:
+    report.write(run)
     return (run.directory / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Data]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return _run(
         tmp_path_factory.mktemp("report"),
         mixed(600),
@@ -50,21 +52,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Data]:
     )
 
 
-def test_page_holds_everything(trained: tuple[Run, Data]) -> None:
-    text = _text(*trained)
+def test_page_holds_everything(trained: Run) -> None:
+    text = _text(trained)
     assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == SECTIONS
     assert text.count("data:image/png;base64,") == 3
     assert "http" not in text
     assert "&lt;table&gt;.csv" in text
     assert "<table>.csv" not in text
     for words in (
-        "4 columns given colour; 600 rows, 60 of them for the test",
+        "4 columns given colour; 600 rows, 60 of them test rows",
         "in nats per row",
-        "of their probability, an integral taken as a mean over points",
-        "given, categorical, 2 categories",
+        "it is the log probability, estimated as an average over points",
+        "context, categorical, 2 categories",
         "continuous, above 0 and below 1",
-        "rows of the table, learned ones too",
-        "of 4 columns, those whose ranks fit worst",
+        "rows of the table, training rows included",
+        "for the 4 columns whose ranks fit worst",
     ):
         assert words in text, words
 
@@ -72,19 +74,18 @@ def test_page_holds_everything(trained: tuple[Run, Data]) -> None:
 def test_page_of_one_column_with_gaps(tmp_path: Path) -> None:
     frame = mixed(200)[["size"]]
     frame.loc[::9, "size"] = np.nan
-    run, rows = _run(tmp_path, frame, missing="marginalise", steps=20)
-    text = _text(run, rows)
+    run = _run(tmp_path, frame, missing="marginalise", steps=20)
+    text = _text(run)
     assert "with missing values were left out" in text
     assert "too few complete rows to train a classifier" in text
-    assert "density of what is there" in text
-    # The loss of rows learned is of the imputer too.
-    assert [line.get_label() for line in curve(run).axes[0].get_lines()] == ["rows set aside"]
+    assert "density of the observed values" in text
+    # The training loss includes that of the imputer.
+    assert [line.get_label() for line in curve(run).axes[0].get_lines()] == ["validation rows"]
 
 
-def test_pairs_show_the_worst_columns(trained: tuple[Run, Data]) -> None:
-    run, rows = trained
-    shown = pairs.points(run, rows)
-    assert shown.names == run.results.assessment.worst_columns
+def test_pairs_show_the_worst_columns(trained: Run) -> None:
+    shown = module.points(trained)
+    assert shown.names == trained.results.assessment.worst_columns
     assert shown.rows.shape == shown.draws.shape == (600, 4)
     size, new = shown.names.index("size"), shown.names.index("new")
     # Rows in the order of the table, and draws with their contexts, which move the size by 3.
@@ -92,25 +93,24 @@ def test_pairs_show_the_worst_columns(trained: tuple[Run, Data]) -> None:
     np.testing.assert_allclose(shown.rows[:, size], frame["size"], atol=1e-9)
     moved = shown.draws[:, size][frame["colour"] == "red"].mean()
     assert moved - shown.draws[:, size][frame["colour"] == "green"].mean() > 1
-    figure = pairs.pairs(shown)
-    assert len(figure.axes) == 16
-    low, high = shown.limits[new]
+    assert len(figures.pairs(shown.names, shown.rows, shown.draws).axes) == 16
+    low, high = figures.limits(shown.rows)[new]
     assert low < 0
     assert high > 1
-    outside = pairs.Points(["a"], np.array([[0.0], [1.0]]), np.array([[5.0], [0.5]]), True)
+    outside = module.Points(["a"], np.array([[0.0], [1.0]]), np.array([[5.0], [0.5]]), True)
     assert outside.out_of_view == 1
 
 
 def test_of_many_columns_a_few_are_shown(tmp_path: Path) -> None:
     source = np.random.default_rng(0)
     frame = pd.DataFrame(source.normal(size=(100, 9)), columns=list("abcdefghi"))
-    run, rows = _run(tmp_path, frame, steps=20)
-    shown = pairs.points(run, rows)
+    run = _run(tmp_path, frame, steps=20)
+    shown = module.points(run)
     assert shown.names == run.results.assessment.worst_columns[:6]
 
 
-def test_histograms_of_ranks(trained: tuple[Run, Data]) -> None:
-    found = trained[0].results.assessment
+def test_histograms_of_ranks(trained: Run) -> None:
+    found = trained.results.assessment
     figure = ranks.ranks(found.calibration, found.histograms, found.worst_columns)
     shown = [axis for axis in figure.axes if axis.get_title()]
     assert [axis.get_title() for axis in shown] == found.worst_columns
@@ -130,9 +130,7 @@ def test_bars_are_of_enough_values(rows: int, bars: int) -> None:
     assert found[0] == counts[: 20 // bars].sum()
 
 
-def test_curve_shows_what_matters(
-    trained: tuple[Run, Data], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_curve_shows_what_matters(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that overfits, after a first evaluation far below."""
     bounds = [-900.0, -20.0, -12.0, -10.0, -11.0, -40.0, -700.0, -5000.0]
     rows = [
@@ -141,15 +139,15 @@ def test_curve_shows_what_matters(
         for split in ("train", "validation")
     ]
     monkeypatch.setattr("invflow.training.metrics.read", lambda directory: rows)
-    low, high = curve(trained[0]).axes[0].get_ylim()
+    low, high = curve(trained).axes[0].get_ylim()
     assert -40 < low < -20
     assert -10 < high < 20
 
 
-def test_curve_ends_where_the_training_does(trained: tuple[Run, Data]) -> None:
-    lines = {line.get_label(): line for line in curve(trained[0]).axes[0].get_lines()}
-    assert list(lines) == ["rows set aside", "rows learned"]
-    assert list(lines["rows set aside"].get_xdata()) == [50, 60]
-    assert list(lines["rows set aside"].get_ydata()) == [
-        bound for _, bound in trained[0].density.curve_
+def test_curve_ends_where_the_training_does(trained: Run) -> None:
+    lines = {line.get_label(): line for line in curve(trained).axes[0].get_lines()}
+    assert list(lines) == ["validation rows", "training rows"]
+    assert list(lines["validation rows"].get_xdata()) == [50, 60]
+    assert list(lines["validation rows"].get_ydata()) == [
+        bound for _, bound in trained.density.curve_
     ]

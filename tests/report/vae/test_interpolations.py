@@ -1,4 +1,4 @@
-"""Ways from one image to another."""
+"""Interpolations between images."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def test_the_ends_are_the_reconstructions(tmp_path: Path, network: str) -> None:
     model = runs.run(tmp_path, network=network, precision="64-true").model()
     z = latents(model, runs.GREY, torch.Generator().manual_seed(1))
     first, second = z[:3], z[3:]
-    way = figures.interpolated(model, first, second)
-    assert way.shape == (3, figures.POINTS, 1, 4, 5)
-    assert_close(way[:, 0], expected(model, first))
-    assert_close(way[:, -1], expected(model, second))
-    assert_close(way[:, figures.POINTS // 2], expected(model, (first + second) / 2))
-    assert (way[:, 0] - way[:, -1]).abs().max() > 0.01
+    between = figures.interpolated(model, first, second)
+    assert between.shape == (3, figures.POINTS, 1, 4, 5)
+    assert_close(between[:, 0], expected(model, first))
+    assert_close(between[:, -1], expected(model, second))
+    assert_close(between[:, figures.POINTS // 2], expected(model, (first + second) / 2))
+    assert (between[:, 0] - between[:, -1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_images_stand_at_both_ends(tmp_path: Path, count: int) -> None:
-    run = runs.run(tmp_path)
-    figure = figures.interpolations(run, runs.GREY[:count], torch.Generator().manual_seed(0))
+    run = runs.run(tmp_path, test=runs.GREY[:count])
+    figure = figures.interpolations(run, torch.Generator().manual_seed(0))
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["diagonal", "iaf"]
-    pairs = min(count, figures.PAIRS)
+    pairs = min(count, figures.IMAGE_PAIRS)
     for axis in figure.axes:
         picture = np.asarray(axis.get_images()[0].get_array())
         assert picture.shape == (5 * pairs, 6 * (figures.POINTS + 2))

@@ -33,7 +33,7 @@ class Gaussian(Likelihood):
 def test_resampled_draws_follow_the_exact_posterior() -> None:
     """A linear decoder with normal noise has a normal posterior, with W'W/s^2 + I as precision."""
     torch.manual_seed(0)
-    vae = VAE((1, 1, 5), 17, Gaussian(17), "diagonal", latents=2, hidden=(), context=3)
+    vae = VAE((1, 1, 5), 17, Gaussian(17), "diagonal", latents=2, hidden_features=(), context=3)
     with torch.no_grad():
         vae.decoder[0].weight.mul_(0.6)
     image = torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]])
@@ -68,8 +68,8 @@ def test_every_model_has_its_axes_beside_each_image(
 ) -> None:
     monkeypatch.setattr(figures, "DRAWS", {"mlp": 200})
     names = ("diagonal", "iaf", "planar", "radial")
-    run = runs.run(tmp_path, posteriors=names)
-    figure = figures.posteriors(run, runs.GREY[:2], torch.Generator().manual_seed(0))
+    run = runs.run(tmp_path, posteriors=names, test=runs.GREY[:2])
+    figure = figures.posteriors(run, torch.Generator().manual_seed(0))
     titles = [axis.get_title().split(",")[0] for axis in figure.axes if axis.get_title()]
     assert titles == [*names, *names]
     shown = [axis.get_images()[0] for axis in figure.axes if axis.get_images()]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from invflow import report
+from invflow.report.vae import brief
+from invflow.report.vae.table import results
 from tests.report import runs
 
 
 def test_table(tmp_path: Path) -> None:
-    head, first, second = report.results(runs.run(tmp_path))
+    head, first, second = results(runs.run(tmp_path))
     assert dict(zip(head, first, strict=True)) == {
         "posterior": "diagonal",
         "test bound": "-90.00 ± 1.00",
@@ -25,8 +26,15 @@ def test_table(tmp_path: Path) -> None:
     assert second[3] == "+0.50 ± 0.10"
 
 
+def test_what_a_terminal_shows(tmp_path: Path) -> None:
+    title, head, rows, _ = brief(runs.run(tmp_path, levels=256))
+    assert title == "Test images, nats per image"
+    assert head == ("posterior", "test bound", "log-likelihood", "gain", "bits/dim", "KL", "time")
+    assert [row[0] for row in rows] == ["diagonal", "iaf"]
+
+
 def test_columns_asked_for(tmp_path: Path) -> None:
-    head, first, _ = report.results(runs.run(tmp_path), ["KL", "test bound"])
+    head, first, _ = results(runs.run(tmp_path), ["KL", "test bound"])
     assert head == ("posterior", "KL", "test bound")
     assert first == ("diagonal", "20.00", "-90.00 ± 1.00")
 
@@ -42,7 +50,7 @@ def test_columns_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_bits_are_of_256_levels(tmp_path: Path, likelihood: str, levels: int, bits: bool) -> None:
-    head, first, _ = report.results(runs.run(tmp_path, likelihood=likelihood, levels=levels))
+    head, first, _ = results(runs.run(tmp_path, likelihood=likelihood, levels=levels))
     row = dict(zip(head, first, strict=True))
     # 88 / (20 ln 2)
     assert row.get("bits/dim") == ("6.348 ± 0.065" if bits else None)

@@ -35,7 +35,9 @@ def test_the_middle_is_the_reconstruction(tmp_path: Path, network: str) -> None:
 
 def test_the_most_active_latents_come_first() -> None:
     """Posteriors N(a, s) with means that are multiples of one pixel, of variance v over images."""
-    vae = VAE((1, 2, 2), 17, posterior="diagonal", latents=3, hidden=(), context=3).double()
+    vae = VAE(
+        (1, 2, 2), 17, posterior="diagonal", latents=3, hidden_features=(), context=3
+    ).double()
     images = torch.zeros(64, 1, 2, 2, dtype=torch.uint8)
     images[::2, 0, 0, 0] = 16
     multiples = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
@@ -55,8 +57,7 @@ def test_the_most_active_latents_come_first() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_are_latents(tmp_path: Path, channels: int) -> None:
     run = runs.run(tmp_path, channels=channels, posteriors=("diagonal", "iaf", "planar"))
-    images = runs.COLOUR if channels == 3 else runs.GREY
-    figure = figures.traversals(run, images, torch.Generator().manual_seed(0))
+    figure = figures.traversals(run, torch.Generator().manual_seed(0))
     shown = [axis for axis in figure.axes if axis.get_images()]
     assert [axis.get_title(loc="left") for axis in shown] == ["diagonal", "iaf", "planar"]
     for axis in shown:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from invflow import report
+from invflow.report import vae as report
 from invflow.report.vae import posteriors
 from tests.report import runs
 
@@ -25,7 +25,7 @@ SECTIONS = [
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posteriors, "DRAWS", {})
-    monkeypatch.setattr(posteriors, "FEWER", 300)
+    monkeypatch.setattr(posteriors, "DRAWS_OF_SLOW_NETWORKS", 300)
 
 
 def _sections(text: str) -> list[str]:
@@ -34,9 +34,9 @@ def _sections(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("latents", "images"), [(1, 6), (3, 1)])
 def test_page_holds_everything(tmp_path: Path, latents: int, images: int) -> None:
-    run = runs.run(tmp_path / "run", latents=latents)
+    run = runs.run(tmp_path / "run", latents=latents, test=runs.GREY[:images])
     runs.write(run)
-    report.write(run, runs.GREY[:images])
+    report.write(run)
     text = (run.directory / "report.html").read_text()
     assert _sections(text) == SECTIONS
     assert text.count("data:image/png;base64,") == 6
@@ -57,12 +57,13 @@ def test_page_of_layers_in_colour(tmp_path: Path) -> None:
         posteriors=(*names, "linear-iaf", "iaf-location"),
         free_bits=0.1,
         data="<script>.npz",
+        test=runs.COLOUR[:2],
     )
-    report.write(run, runs.COLOUR[:2])
+    report.write(run)
     text = (tmp_path / "report.html").read_text()
-    assert _sections(text) == [*SECTIONS[:2], "Where the information is", *SECTIONS[2:]]
+    assert _sections(text) == [*SECTIONS[:2], "Information by layer", *SECTIONS[2:]]
     assert text.count("data:image/png;base64,") == 7
     assert "<th>bits/dim</th>" in text
-    assert "0.1 nats that each map had for free" in text
+    assert "0.1 nats that are free in each map" in text
     assert "<script>" not in text
     assert "VAE on &lt;script&gt;.npz" in text

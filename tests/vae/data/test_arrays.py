@@ -10,7 +10,7 @@ import pytest
 from invflow.vae import data
 
 # Small images may well be the same.
-pytestmark = pytest.mark.filterwarnings("ignore:.* test images are among the others")
+pytestmark = pytest.mark.filterwarnings("ignore:.* test images are also training")
 
 GREY = np.random.default_rng(0).integers(0, 9, (60, 4, 5), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (60, 4, 5, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def test_parts_are_those_given(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert ordered == sorted(GREY[:30].reshape(30, -1).tolist())
 
 
-def test_sorted_images_are_mixed_before_some_are_set_aside(tmp_path: Path) -> None:
+def test_sorted_images_are_shuffled_before_some_are_held_out(tmp_path: Path) -> None:
     sorted_images = np.repeat(np.arange(6, dtype=np.uint8), 30)[:, None, None] * np.ones(
         (4, 5), np.uint8
     )
@@ -84,6 +84,11 @@ def test_pixels_of_a_channel_follow_those_of_the_one_before(tmp_path: Path) -> N
         (GREY.astype(np.int64) * 30, 256, "logistic"),
         (GREY / 8, 256, "bernoulli"),
         (GREY[..., None], 9, "logistic"),
+        (GREY[:, None], 9, "logistic"),
+        (255 * (GREY > 4).astype(np.uint8), 2, "bernoulli"),
+        (255 * (COLOUR > 4).astype(np.uint8), 2, "bernoulli"),
+        ((GREY > 4).astype(float), 2, "bernoulli"),
+        (GREY.astype(np.uint16) * 30, 256, "logistic"),
         (COLOUR // 100, 3, "logistic"),
         (COLOUR / 255, 256, "logistic"),
         (np.zeros((20, 3, 3), int), 2, "bernoulli"),
@@ -126,19 +131,36 @@ COLOUR_NAN[7, 2, 3, 1] = np.inf
     [
         ({"images": NAN}, "finite numbers, got 20 that are NaN or infinite, the first in image 3"),
         ({"images": COLOUR_NAN}, "the first in image 7 at row 2, column 3, channel 1$"),
-        ({"images": GREY / 4}, r"in \[0, 1\], got numbers from 0 to 2"),
-        ({"images": GREY.astype(int) - 1}, r"grey levels 0 \.\. 255, got -1 to 7"),
-        ({"images": GREY.astype(int) * 99}, r"grey levels 0 \.\. 255, got 0 to 792"),
+        ({"images": GREY / 4}, r"floats in \[0, 1\], got 0 to 2: divide them by 255$"),
+        (
+            {"images": GREY.astype(int) - 1},
+            r"integer levels 0 \.\. 255, got -1 to 7: rescale them to 0",
+        ),
+        (
+            {"images": GREY.astype(int) * 99},
+            r"0 \.\. 255, got 0 to 792: .* \(16-bit levels: images // 257\)$",
+        ),
         ({"images": GREY[:, 0]}, "must hold one array of images"),
-        ({"a": GREY, "b": GREY}, r"it holds a \(60, 4, 5\), b \(60, 4, 5\)"),
-        ({}, "it holds nothing"),
+        ({"a": GREY, "b": GREY}, r"got a \(60, 4, 5\), b \(60, 4, 5\)"),
+        ({}, "train_images and test_images; got no arrays"),
         ({"images": GREY[:9]}, "images must hold at least 10 images, got 9"),
         ({"images": GREY[:1]}, "at least 10 images, got 1"),
         ({"train": GREY[:5], "test": GREY}, "at least 10 images, got 5 for training, 60 for test"),
         ({"train": GREY, "test": GREY[:0]}, r"must hold images \(count, height, width\)"),
         ({"images": GREY[:0]}, r"must hold images \(count, height, width\)"),
-        ({"images": COLOUR[..., :2]}, r"with 1 or 3 channels, last, got \(60, 4, 5, 2\)"),
-        ({"images": np.moveaxis(COLOUR, -1, 1)}, r"3 channels, last, got \(60, 3, 4, 5\)"),
+        (
+            {"images": COLOUR[..., :2]},
+            r"1 or 3 channels last or second, if any, got \(60, 4, 5, 2\); remove an",
+        ),
+        ({"images": COLOUR / 255 * 2 - 1}, r"got -1 to 1: rescale them from \[-1, 1\] with"),
+        ({"images": COLOUR / 25.0 - 1}, r"rescale them to \[0, 1\]$"),
+        ({"images": COLOUR / 2.0}, r"got 0 to 127.5: divide them by 255$"),
+        ({"images": COLOUR[..., [0, 1, 2, 0]]}, r"got \(60, 4, 5, 4\); remove an alpha channel"),
+        ({"images": COLOUR[..., [0, 1, 2, 0]].swapaxes(1, 3)}, "remove an alpha channel"),
+        (
+            {"images": COLOUR.reshape(60, -1)},
+            r"one array of images \(count, height, width\), .* got",
+        ),
         ({"images": GREY.astype(str)}, "must hold numbers"),
         ({"images": GREY * 1j}, "must hold numbers"),
         (
@@ -147,7 +169,7 @@ COLOUR_NAN[7, 2, 3, 1] = np.inf
         ),
         ({"train": GREY, "test": COLOUR}, r"got \(1, 4, 5\) and \(3, 4, 5\)"),
         ({"train": GREY / 8, "test": GREY}, "of one kind, got dtypes float64 and uint8"),
-        ({"images": GREY.astype(object)}, "not a readable .npz file"),
+        ({"images": GREY.astype(object)}, "array 'images': it holds Python objects; save it as"),
     ],
 )
 def test_bad_files(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
@@ -156,16 +178,52 @@ def test_bad_files(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_may_come_first(tmp_path: Path, channels: int) -> None:
+    last = COLOUR[..., :channels]
+    first = data.load(_file(tmp_path, images=np.moveaxis(last, -1, 1)))
+    assert first.shape == (channels, 4, 5)
+    assert first.digest == data.load(_file(tmp_path, images=last)).digest
+
+
+def test_a_single_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", COLOUR)
+    single = data.load(str(tmp_path / "images.npy"))
+    assert single.digest == data.load(_file(tmp_path, images=COLOUR)).digest
+
+
+def test_black_and_white_stays_in_black_and_white(tmp_path: Path) -> None:
+    white = GREY > 4
+    images = data.load(_file(tmp_path, train=255 * white.astype(np.uint8), test=white[:3] * 255))
+    assert images.levels == 2
+    assert (images.test[:, 0].numpy() == white[:3]).all()
+    # A model with 256 levels may still score them.
+    assert data.scorable(_file(tmp_path, images=white * 255), 256, (1, 4, 5)).max() == 255
+    scored = data.scorable(_file(tmp_path, images=white * 255), 2, (1, 4, 5))
+    assert (scored[:, 0].numpy() == white).all()
+
+
 def test_unreadable_files(tmp_path: Path) -> None:
     whole = Path(_file(tmp_path, images=GREY)).read_bytes()
     flipped = bytearray(whole)
     flipped[90:300] = bytes(255 - byte for byte in flipped[90:300])
     np.save(tmp_path / "array.npy", GREY)
     single = (tmp_path / "array.npy").read_bytes()
-    for content in (b"", b"garbage", whole[: len(whole) // 2], bytes(flipped), single):
+    causes = {
+        b"": "it is empty",
+        b"garbage": "it is not an .npz or .npy file; to read image files, give the folder",
+        whole[: len(whole) // 2]: "the .npz file is truncated",
+        bytes(flipped): "array 'images': its header is damaged",
+        single[
+            :-1
+        ]: r"it is truncated or damaged: shape \(60, 4, 5\) .* take 1,200 bytes, got 1,199",
+        single[:40]: "its header is damaged",
+    }
+    for content, cause in causes.items():
         (tmp_path / "bad.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=r"not a readable \.npz file"):
+        with pytest.raises(ValueError, match=rf"bad\.npz cannot be read: {cause}") as caught:
             data.load(str(tmp_path / "bad.npz"))
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

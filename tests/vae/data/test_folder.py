@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import zlib
@@ -18,7 +19,7 @@ from invflow.vae.data import folder
 from invflow.vae.data.images import Source
 
 # Small images may well be the same.
-pytestmark = pytest.mark.filterwarnings("ignore:.* test images are among the others")
+pytestmark = pytest.mark.filterwarnings("ignore:.* test images are also training")
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 6, 5), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)
@@ -91,6 +92,17 @@ def test_one_bit_per_pixel(tmp_path: Path) -> None:
     assert (source.train[2, 0] == 255 * black[2]).all()
 
 
+def test_black_and_white_files_are_two_levels(tmp_path: Path) -> None:
+    black = GREY > 100
+    _write(tmp_path, 255 * black.astype(np.uint8))
+    images = data.load(str(tmp_path))
+    assert (images.levels, images.likelihood) == (2, "bernoulli")
+    parts = np.concatenate([images.train, images.validation, images.test])
+    assert _rows(parts[:, 0]) == _rows(black.astype(np.uint8))
+    Image.fromarray(GREY[3]).save(tmp_path / "03.png")
+    assert data.load(str(tmp_path)).levels == 256
+
+
 def test_order_is_that_of_paths_and_hidden_files_are_left_out(tmp_path: Path) -> None:
     names = ["b/1.png", "a.png", "b/0.png", "B/x/2.png", "c.png"]
     for name, image in zip(names, GREY, strict=False):
@@ -101,9 +113,7 @@ def test_order_is_that_of_paths_and_hidden_files_are_left_out(tmp_path: Path) ->
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "labels.csv").write_text("no image")
     order = [names.index(name) for name in sorted(names)]
-    with pytest.warns(
-        UserWarning, match=r"left out 1 file.s. that cannot be read as images: labels.csv$"
-    ):
+    with pytest.warns(UserWarning, match=r"ignored 1 file.s. that are not images: labels.csv$"):
         source = folder.read(tmp_path)
     assert (source.train[:, 0] == GREY[order]).all()
 
@@ -115,7 +125,7 @@ def test_train_and_test_are_parts_where_both_are_there(tmp_path: Path) -> None:
     _write(tmp_path / "test", GREY[8:])
     _write(tmp_path / "else", COLOUR)
     with pytest.warns(
-        UserWarning, match=r"left out 12 image.s. that are not in test or train: else/00"
+        UserWarning, match=r"ignored 12 image.s. that are not in test or train: else/00"
     ):
         source = folder.read(tmp_path)
     assert (source.train[:, 0] == GREY[:8]).all()
@@ -167,6 +177,20 @@ def _truncated(path: Path) -> None:
     (path / "05.png").write_bytes(content[: content.index(b"IDAT") + 12])
 
 
+def _truncated_jpeg(path: Path) -> None:
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(
+        content, "JPEG"
+    )
+    (path / "05.png").write_bytes(content.getvalue()[: len(content.getvalue()) // 2])
+
+
+def _flipped(path: Path) -> None:
+    content = bytearray((path / "05.png").read_bytes())
+    content[content.index(b"IDAT") + 6] ^= 255
+    (path / "05.png").write_bytes(bytes(content))
+
+
 def _postscript(path: Path) -> None:
     (path / "05.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n")
 
@@ -176,20 +200,30 @@ def _postscript(path: Path) -> None:
     [
         (_transparent, "05.png must be opaque"),
         (_transparent_colour, "05.png must be opaque"),
-        (_truncated, "05.png is not a readable image"),
-        (_postscript, "05.png is not a readable image"),
-        (lambda path: (path / "05.png").write_bytes(b""), "05.png is not a readable image"),
+        (_truncated, "05.png cannot be read: it is truncated"),
+        (_truncated_jpeg, "05.png cannot be read: it is truncated"),
+        (_flipped, r"05.png cannot be read: it is damaged \(.*\)$"),
+        (
+            lambda path: Image.new("LAB", (5, 6)).save(path / "05.tif"),
+            "05.tif must have 8 bits per channel, grey or colour, got mode LAB; convert it to",
+        ),
+        (
+            lambda path: Image.new("F", (5, 6)).save(path / "05.tif"),
+            "05.tif must have 8 bits per channel, grey or colour, got mode F; convert it to",
+        ),
+        (_postscript, "05.png cannot be read: it is not an image .BMP, GIF, JPEG, PNG"),
+        (lambda path: (path / "05.png").write_bytes(b""), "05.png cannot be read: it is empty"),
         (
             lambda path: Image.fromarray(GREY[0, :4]).save(path / "05.png"),
-            r"one size \(width x height\), got 00.png of 5 x 6 and 05.png of 5 x 4",
+            r"differ in size .*: 00.png is 5 x 6, 05.png 5 x 4; set size \(--size 4\) to resize",
         ),
         (
             lambda path: Image.fromarray(GREY[0].astype(np.uint16) * 200).save(path / "05.png"),
-            "05.png must have 8 bits per channel, grey or colour, got Pillow's mode 'I",
+            "05.png must have 8 bits per channel, .*, got 16 bits; convert it to 8-bit grey or RGB",
         ),
         (
             lambda path: [file.unlink() for file in path.glob("*.png")],
-            r"holds no image files \(.bmp ",
+            r"has no image files \(.bmp ",
         ),
         (
             lambda path: [file.unlink() for file in list(path.glob("*.png"))[1:]],
@@ -197,7 +231,7 @@ def _postscript(path: Path) -> None:
         ),
         (
             lambda path: [(path / part).mkdir() for part in ("train", "test")],
-            "part 'test' of .* holds no im",
+            "part 'test' of .* has no im",
         ),
     ],
 )
@@ -255,7 +289,7 @@ def test_parts_of_a_file_in_any_capitals(tmp_path: Path, names: tuple[str | None
 
 def test_what_else_a_file_holds_is_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=GREY, extra=GREY, labels=np.arange(12))
-    with pytest.warns(UserWarning, match=r"holds extra \(12, 6, 5\) beside the parts: not read"):
+    with pytest.warns(UserWarning, match=r"a.npz: ignored extra \(12, 6, 5\)$"):
         arrays_.read(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", Train=GREY, x_train=GREY)
     with pytest.raises(
@@ -269,9 +303,9 @@ def test_what_else_a_file_holds_is_told(tmp_path: Path) -> None:
     [
         (("train", "val", "valid"), "each part under one name, got both 'val' and 'valid'"),
         (("Train", "train"), "each part under one name, got both 'Train' and 'train'"),
-        (("test",), "must hold a subfolder train beside others for parts, got test alone"),
-        (("valid", "Test", "a"), "must hold a subfolder train beside others for parts, got "),
-        (("train", "bus"), r"holds images in train and others beside it, bus/00.png, bus/01.png, "),
+        (("test",), "must hold a subfolder train beside the other parts, got only test"),
+        (("valid", "Test", "a"), "must hold a subfolder train beside the other parts, got "),
+        (("train", "bus"), r"holds images in train and outside it, bus/00.png, bus/01.png, "),
         (("train2017", "test2017"), "look like parts of a data set, test2017, train2017, but"),
         (("photos/train", "photos/test"), "look like parts of a data set, test, train, but"),
         (("train/train", "train/test"), "look like parts of a data set, test, train, but"),
@@ -302,7 +336,7 @@ def test_classes_are_pooled(tmp_path: Path) -> None:
 def test_names_with_braces(tmp_path: Path) -> None:
     for name in ("train {}", "test{}", "{}"):
         _write(tmp_path / name, GREY)
-    with pytest.warns(UserWarning, match=r"left out 12 .* not in test\{\} or train \{\}: \{\}/"):
+    with pytest.warns(UserWarning, match=r"ignored 12 .* not in test\{\} or train \{\}: \{\}/"):
         folder.read(tmp_path)
 
 
@@ -334,16 +368,14 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (images / "c").symlink_to(images / "a")
     assert (folder.read(images).train[:, 0] == GREY).all()
     (images / "d.png").symlink_to(tmp_path / "nothing.png")
-    with pytest.warns(
-        UserWarning, match=r"left out 1 file.s. that cannot be read as images: d.png"
-    ):
+    with pytest.warns(UserWarning, match=r"ignored 1 file.s. that are not images: d.png"):
         folder.read(images)
 
 
 def test_test_images_that_are_learned_from_are_told(tmp_path: Path) -> None:
     _write(tmp_path / "train", GREY)
     (tmp_path / "test").symlink_to(tmp_path / "train")
-    with pytest.warns(UserWarning, match="12 of 12 test images are among the others too"):
+    with pytest.warns(UserWarning, match="12 of 12 test images are also training or validation"):
         data.load(str(tmp_path))
 
 
@@ -385,7 +417,7 @@ def test_photographs_are_of_one_size_as_they_are_seen(tmp_path: Path) -> None:
     lying.save(tmp_path / "11.JPG", exif=exif)
     assert folder.read(tmp_path).train.shape == (12, 3, 5, 6)
     lying.save(tmp_path / "11.JPG")
-    with pytest.raises(ValueError, match="of one size"):
+    with pytest.raises(ValueError, match="differ in size"):
         folder.read(tmp_path)
 
 
@@ -412,7 +444,7 @@ def test_sixteen_bits_are_refused_in_colour_too(
 ) -> None:
     _write(tmp_path, COLOUR)
     spoil(tmp_path)
-    with pytest.raises(ValueError, match=r"05.png must have 8 bits .* got .* 'RGB' of 16 bits"):
+    with pytest.raises(ValueError, match=r"05.png must have 8 bits .* got 16 bits"):
         folder.read(tmp_path)
 
 
@@ -420,6 +452,17 @@ def test_cmyk(tmp_path: Path) -> None:
     Image.new("CMYK", (5, 6), (0, 255, 255, 0)).save(tmp_path / "a.tif")
     red = np.array([255, 0, 0], np.uint8)[:, None, None]
     assert (folder.read(tmp_path).train[0] == red).all()
+
+
+def test_large_photographs_are_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, GREY)  # 30 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    assert (folder.read(tmp_path).train[:, 0] == GREY).all()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 14)
+    with pytest.raises(ValueError, match=r"00\.png cannot be read: it has more than 28 pixels"):
+        folder.read(tmp_path)
 
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,9 @@ def test_names_of_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("what", ["cifar", "none.npz", "no/such/folder"])
 def test_what_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.chdir(tmp_path)
-    message = f"{what} does not exist; images are one of digits, .*, or the path of an .npz file"
+    message = (
+        f"{what} does not exist; images are one of digits, .*, or the path of an .npz or .npy file"
+    )
     with pytest.raises(FileNotFoundError, match=message):
         data.load(what)
     with pytest.raises(FileNotFoundError, match=message):
@@ -69,7 +71,7 @@ def test_images_to_score_must_fit_the_model(tmp_path: Path) -> None:
         data.scorable(path, 9, (3, 4, 5))
     with pytest.raises(ValueError, match=r"grey levels 0 \.\. 7, got up to 8"):
         data.scorable(path, 8, (1, 4, 5))
-    with pytest.raises(ValueError, match=r"grey levels 0 \.\. 8 .* nothing but 0 and 1"):
+    with pytest.raises(ValueError, match=r"grey levels 0 \.\. 8.* got only 0 and 1"):
         data.scorable(_file(tmp_path, images=GREY > 4), 9, (1, 4, 5))
     assert len(data.scorable(_file(tmp_path, images=GREY > 4), 2, (1, 4, 5))) == 60
     with pytest.raises(ValueError, match=r"must hold images of \(1, 4, 5\)"):

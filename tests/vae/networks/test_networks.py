@@ -28,7 +28,7 @@ def _pair(
     """Return an encoder with 6 outputs, and a decoder of 4 latents to 2 outputs per pixel."""
     return (
         networks.encoder(name, shape, 6, hidden),
-        networks.decoder(name, shape, outputs=2, latents=4, context=6, hidden=hidden),
+        networks.decoder(name, shape, outputs=2, latents=4, context=6, hidden_features=hidden),
     )
 
 
@@ -68,7 +68,9 @@ def test_every_output_depends_on_every_input(name: str, shape: tuple[int, int, i
 @pytest.mark.parametrize("name", ["gated", "resnet"])
 def test_pixels_are_flattened_channel_by_channel(name: str) -> None:
     """Without the last layer's weights, each pixel gives the bias of its channel and output."""
-    decoder = networks.decoder(name, (3, 2, 5), outputs=2, latents=4, context=6, hidden=(3,))
+    decoder = networks.decoder(
+        name, (3, 2, 5), outputs=2, latents=4, context=6, hidden_features=(3,)
+    )
     last = decoder[-2]
     with torch.no_grad():
         (last.g if isinstance(last, WeightNorm) else last.weight).zero_()
@@ -309,16 +311,28 @@ def test_compiled() -> None:
         ({"shape": 28}, TypeError, "shape must be a sequence of integers, got 28"),
         ({"context": 0}, ValueError, "context must be at least 1, got 0"),
         ({"context": 4.0}, TypeError, "context must be an integer"),
-        ({"hidden": (3, 0)}, ValueError, r"hidden\[1\] must be at least 1, got 0"),
-        ({"hidden": 3}, TypeError, "hidden must be a sequence of integers"),
-        ({"name": "resnet", "hidden": ()}, ValueError, "hidden must hold at least one number"),
-        ({"name": "gated", "hidden": ()}, ValueError, "hidden must hold at least one number"),
+        (
+            {"hidden_features": (3, 0)},
+            ValueError,
+            r"hidden_features\[1\] must be at least 1, got 0",
+        ),
+        ({"hidden_features": 3}, TypeError, "hidden_features must be a sequence of integers"),
+        (
+            {"name": "resnet", "hidden_features": ()},
+            ValueError,
+            "hidden_features must hold at least one width",
+        ),
+        (
+            {"name": "gated", "hidden_features": ()},
+            ValueError,
+            "hidden_features must hold at least one width",
+        ),
         ({"outputs": 0}, ValueError, "outputs must be at least 1, got 0"),
         ({"latents": 1.5}, TypeError, "latents must be an integer, got 1.5"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], error: type[Exception], message: str) -> None:
-    given = {"name": "mlp", "shape": (1, 5, 5), "context": 3, "hidden": (4,), **arguments}
+    given = {"name": "mlp", "shape": (1, 5, 5), "context": 3, "hidden_features": (4,), **arguments}
     with pytest.raises(error, match=message):
         networks.decoder(**{"outputs": 1, "latents": 2, **given})  # type: ignore[arg-type]
     if not {"outputs", "latents"} & set(arguments):

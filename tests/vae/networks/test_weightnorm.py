@@ -25,19 +25,19 @@ from tests.helpers import assert_close, perturbed, randn
 LAYERS: dict[str, tuple[Callable[..., WeightNorm], Callable[[], nn.Module], int, list[int]]] = {
     "linear": (lambda **o: WeightNormLinear(4, 3, **o), lambda: nn.Linear(4, 3), 0, [4]),
     "convolution": (
-        lambda **o: WeightNormConv2d(2, 3, 3, 2, 1, **o),
+        lambda **o: WeightNormConv2d(2, 3, 3, 2, **o),
         lambda: nn.Conv2d(2, 3, 3, 2, 1),
         0,
         [2, 7, 4],
     ),
-    "convolution-no-padding": (
-        lambda **o: WeightNormConv2d(2, 3, 3, **o),
-        lambda: nn.Conv2d(2, 3, 3),
+    "convolution-no-stride": (
+        lambda **o: WeightNormConv2d(2, 3, 5, **o),
+        lambda: nn.Conv2d(2, 3, 5, padding=2),
         0,
         [2, 5, 4],
     ),
     "transposed": (
-        lambda **o: WeightNormConvTranspose2d(2, 3, 3, 2, 1, (1, 0), **o),
+        lambda **o: WeightNormConvTranspose2d(2, 3, 3, 2, (8, 9), **o),
         lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, (1, 0)),
         1,
         [2, 4, 5],
@@ -84,9 +84,9 @@ def test_agrees_with_the_formula() -> None:
 
     linear = perturbed(WeightNormLinear(5, 3))
     assert_close(linear(x), F.linear(x, by_hand(linear, 0), linear.bias))
-    down = perturbed(WeightNormConv2d(2, 3, 3, 2, 1))
+    down = perturbed(WeightNormConv2d(2, 3, 3, 2))
     assert_close(down(x), F.conv2d(x, by_hand(down, 0), down.bias, 2, 1))
-    up = perturbed(WeightNormConvTranspose2d(2, 3, 3, 2, 1, (0, 1)))
+    up = perturbed(WeightNormConvTranspose2d(2, 3, 3, 2, (7, 10)))
     assert_close(up(x), F.conv_transpose2d(x, by_hand(up, 1), up.bias, 2, 1, (0, 1)))
 
 
@@ -160,7 +160,7 @@ def test_a_start_ends_with_an_error() -> None:
 
 
 def test_a_second_start_on_the_same_data_changes_nothing() -> None:
-    layer = perturbed(WeightNormConv2d(2, 3, 3, padding=1))
+    layer = perturbed(WeightNormConv2d(2, 3, 3))
     x = randn(5, 2, 4, 4)
     with starting(layer):
         layer(x)
@@ -206,7 +206,7 @@ def test_data_that_are_not_finite_leave_parameters_as_they_are(bad: float) -> No
 
 
 def test_start_in_half_precision() -> None:
-    layer = WeightNormConv2d(2, 3, 3, padding=1).to(torch.bfloat16)
+    layer = WeightNormConv2d(2, 3, 3).to(torch.bfloat16)
     x = randn(50, 2, 5, 5).to(torch.bfloat16) * 3
     with starting(layer):
         values = layer(x)

@@ -179,7 +179,7 @@ def test_an_improper_direction_beside_an_angle_is_named() -> None:
 
 def test_the_report_counts_angles_from_their_mean_direction() -> None:
     pandas = pytest.importorskip("pandas", reason="needs pandas")
-    from invflow.report.posterior.write import around
+    from invflow.report.posterior.figures import around
 
     table = pandas.DataFrame({"t[0]": [3.1, -3.1, 3.0, -3.0], "tilt": [3.1, -3.1, 3.0, -3.0]})
     found = around(table, {"t"})

@@ -1,4 +1,4 @@
-"""The estimator on disk: its arguments, what it knows of the table, and its weights."""
+"""The estimator on disk: its arguments, what it knows about the table, and its weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invflow import _checks, _saving
 from invflow._checks import plain
-from invflow._sized import sized_by
+from invflow._sized import check_fit, sized_by
 from invflow.density.learning.build import build
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
@@ -22,18 +22,18 @@ from invflow.density.table.survey import MISSING
 
 Estimator = TypeVar("Estimator")
 MODEL = "table-density"
+#: Of the names of tensors on disk.
+MODEL_PREFIX, IMPUTER_PREFIX, REFERENCE = "model.", "imputer.", "reference"
 
 
 def write(density: Any, directory: Path) -> None:
     """Write a fitted estimator, each file whole or not at all.
 
     Raises:
-        ValueError: an argument that JSON cannot hold.
+        OSError: if the disk is full, or a file cannot be written.
+        TypeError, ValueError: if JSON cannot hold an argument.
     """
-    state = {f"model.{k}": v for k, v in density.model_.state_dict().items()}
-    if density.imputer_ is not None:
-        state |= {f"imputer.{k}": v for k, v in density.imputer_.state_dict().items()}
-    state["reference"] = torch.from_numpy(density.reference_)
+    state = _state(density) | {REFERENCE: torch.from_numpy(density.reference_)}
     names = getattr(density, "feature_names_in_", None)
     columns = density.columns_
     kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
@@ -62,63 +62,68 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
         directory: where it is.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is truncated, foreign or newer than this version.
+        FileNotFoundError: if a file is missing.
+        OSError: if a file cannot be read, or does not fit into memory.
+        ValueError: if a file is damaged, foreign or newer than this version, or if the files were
+            not saved together.
     """
-    name, config = _saving.read_config(directory)
-    state, _ = _saving.read_tensors(directory / _saving.TENSORS)
-    if name != MODEL:
-        raise ValueError(f"{directory} holds the model {name!r}, expected {MODEL!r}")
-    try:
-        density: Any = kind(**_current(config["params"]))
-        columns = density.columns_ = Columns.from_dict(config["columns"])
-        if density.kinds is not None:
-            density.kinds = by_label(density.kinds)
-            check_kinds(density.kinds, columns.names)
-        density.conditional_on = [decode(label) for label in density.conditional_on]
-        _check(density, columns)
-        density.n_features_in_ = len(columns.names)
-        flow = (
-            density.flow,
-            density.transforms,
-            density.hidden_features,
-            density.flow_options,
-        )
-        with sized_by(state, flow):
-            density.model_, density.imputer_ = build(columns, 0, *flow)
-        _fill(density.model_, state, "model.")
+    saved = _saving.read(directory)
+    if saved.model != MODEL:
+        raise ValueError(f"{directory} holds the model {saved.model!r}, expected {MODEL!r}")
+    what = "a density of tables"
+    with _saving.fitting(directory, what):
+        density: Any = _built(kind, saved)
+    state = saved.tensors()
+    with _saving.fitting(directory, what):
+        _fill(density.model_, state, MODEL_PREFIX)
         if density.imputer_ is not None:
-            _fill(density.imputer_, state, "imputer.")
-        density.curve_ = [
-            (_checks.positive_integer("step", step), _checks.number("bound", bound))
-            for step, bound in config["curve"]
-        ]
-        density.reference_ = _reference(state["reference"])
-        density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
-        # Files of earlier versions have no levels.
-        density.levels_ = _levels(config.get("levels", [None]), columns)
-        if config["names"] is not None:
-            if list(config["names"]) != list(columns.names) or not are_names(columns.names):
-                raise ValueError(f"names must be those of the columns, got {config['names']!r}")
-            density.feature_names_in_ = np.array(list(columns.names), dtype=object)
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
-        raise ValueError(f"{directory} does not fit a density of tables: {error}") from error
+            _fill(density.imputer_, state, IMPUTER_PREFIX)
+        density.reference_ = _reference(state[REFERENCE])
     return density
 
 
-def _current(params: Any) -> dict[str, Any]:
-    """Return arguments of the estimator, those of earlier versions brought up to date."""
-    current = dict(params)
-    if isinstance(current.get("compile"), str):
-        current["compile"] = current["compile"] == "always"
-    return current
+def _built(kind: type[Estimator], saved: _saving.Saved) -> Estimator:
+    """Return an estimator without its weights, which have the sizes of those that were saved."""
+    config = saved.config
+    density: Any = kind(**config["params"])
+    columns = density.columns_ = Columns.from_dict(config["columns"])
+    if density.kinds is not None:
+        density.kinds = by_label(density.kinds)
+        check_kinds(density.kinds, columns.names)
+    density.conditional_on = [decode(label) for label in density.conditional_on]
+    _check(density, columns)
+    density.n_features_in_ = len(columns.names)
+    flow = density.flow, density.transforms, density.hidden_features, density.flow_options
+    with sized_by(saved.sizes, flow):
+        density.model_, density.imputer_ = build(columns, 0, *flow)
+    check_fit(_state(density) | {REFERENCE: saved.sizes[REFERENCE]}, saved.sizes)
+    density.curve_ = [
+        (_checks.positive_integer("step", step), _checks.number("bound", bound))
+        for step, bound in config["curve"]
+    ]
+    density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
+    # Files of earlier versions have no levels.
+    density.levels_ = _levels(config.get("levels", [None]), columns)
+    if config["names"] is not None:
+        if list(config["names"]) != list(columns.names) or not are_names(columns.names):
+            raise ValueError(f"names must be those of the columns, got {config['names']!r}")
+        density.feature_names_in_ = np.array(list(columns.names), dtype=object)
+    return density
+
+
+def _state(density: Any) -> dict[str, Tensor]:
+    """Return the weights of an estimator by the names that they have on disk."""
+    state = {f"{MODEL_PREFIX}{k}": v for k, v in density.model_.state_dict().items()}
+    if density.imputer_ is not None:
+        state |= {f"{IMPUTER_PREFIX}{k}": v for k, v in density.imputer_.state_dict().items()}
+    return state
 
 
 def _check(density: Any, columns: Columns) -> None:
-    """See that the arguments are those of a density of the columns, and could train it.
+    """Check that the arguments are those of a density of the columns, and could train it.
 
     Raises:
-        TypeError, ValueError: they are not.
+        TypeError, ValueError: if they are not.
     """
     given = [column_label("conditional_on", key, columns.names) for key in density.conditional_on]
     if set(given) != {column.name for column in columns.context}:
@@ -146,7 +151,7 @@ def _reference(values: Tensor) -> Floats:
 
 
 def _levels(content: Any, columns: Columns) -> tuple[Label, ...]:
-    """Return the names of the levels of labels, of which there are several of tuples alone."""
+    """Return the names of the levels of labels; only labels that are tuples have several."""
     levels = tuple(None if level is None else decode(level) for level in content)
     lengths = {len(name) if isinstance(name, tuple) else 1 for name in columns.names}
     if not isinstance(content, list) or (len(levels) != 1 and lengths != {len(levels)}):
@@ -158,6 +163,6 @@ def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
     """Load the part of a state whose names begin with a prefix."""
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
-    module.get_submodule("flow").to(dtype=dtype)  # what is known of the table stays in float64
+    module.get_submodule("flow").to(dtype=dtype)  # statistics of the table stay in float64
     module.load_state_dict(part)
     module.eval()

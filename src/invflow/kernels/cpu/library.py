@@ -26,23 +26,23 @@ class Kernels(ctypes.Structure):
 
 
 class Loaded(NamedTuple):
-    """A variant, and its kernels by the bits of their precision: as chosen once and for all."""
+    """The chosen variant, and its kernels by bits of precision."""
 
     variant: str
     kernels: dict[int, Kernels]
 
 
 def reason() -> str | None:
-    """Return why the library cannot be used, None if it can.
+    """Return why the library cannot be used; None if it can.
 
-    Where one could be expected, a warning says so the first time, and what to do about it.
+    If it should be usable, the first call warns and says what to do.
     """
     found = _library()
     return found if isinstance(found, str) else None
 
 
 def variant() -> str:
-    """Return the variant of the kernels that runs on this processor: "avx2", "avx512" or "neon"."""
+    """Return the variant that runs on this processor: "avx2", "avx512" or "neon"."""
     return _loaded().variant
 
 
@@ -52,8 +52,8 @@ def address(name: str, dtype: torch.dtype) -> int:
 
     Args:
         name: "map", "pull" or "gradients", C functions of the address of a record; or "rate", which
-            measures products: see `variant.c`.
-        dtype: its precision, single or double.
+            measures products (see `variant.c`).
+        dtype: precision, single or double.
     """
     return getattr(_loaded().kernels[torch.finfo(dtype).bits], name)
 
@@ -61,18 +61,18 @@ def address(name: str, dtype: torch.dtype) -> int:
 def _loaded() -> Loaded:
     found = _library()
     if isinstance(found, str):
-        raise RuntimeError(f"there are no kernels: {found}")
+        raise RuntimeError(f"the compiled kernels cannot be used: {found}")
     return found
 
 
 @cache
 def _library() -> Loaded | str:
-    """Return what was loaded, or why nothing was."""
+    """Return the loaded library, or why there is none."""
     wanted = os.environ.get("INVFLOW_KERNELS", "")
     if wanted == "off":
         return "INVFLOW_KERNELS=off"
     if not build.supported():
-        return f"there are none for {platform.system()} on {platform.machine()}"
+        return f"there are no kernels for {platform.system()} on {platform.machine()}"
     if wanted and wanted not in build.variants():
         names = ", ".join([*build.variants(), "off"])
         return _warned(f"INVFLOW_KERNELS must be one of {names}, got {wanted!r}", "Unset it")
@@ -87,24 +87,24 @@ def _library() -> Loaded | str:
     if wanted:
         why = f"INVFLOW_KERNELS={wanted}, which this processor or this build of the library lacks"
         return _warned(why, "Unset it")
-    return f"there are none for this processor, {platform.processor() or platform.machine()}"
+    return f"there are no kernels for this processor, {platform.processor() or platform.machine()}"
 
 
 def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Return a library whose functions are known and understand our records."""
+    """Return a library after checking its functions and its record format."""
     library.invflow_abi.restype = ctypes.c_int64
     library.invflow_variant.restype = ctypes.c_char_p
     library.invflow_kernels.restype = ctypes.POINTER(Kernels)
     library.invflow_kernels.argtypes = [ctypes.c_int64]
     if library.invflow_abi() != ctypes.sizeof(Record):
-        raise build.BuildError(f"{build.LIBRARY} is of another version of invflow")
+        raise build.BuildError(f"{build.LIBRARY} belongs to another version of invflow")
     return library
 
 
 def _warned(why: str, remedy: str) -> str:
     warnings.warn(
-        f"the compiled kernels cannot be used, and PyTorch takes their place: {why}. {remedy}. "
-        "To do without them and without this warning, set INVFLOW_KERNELS=off.",
+        f"the compiled kernels cannot be used, so the slower PyTorch code runs instead: {why}. "
+        f"{remedy}. To silence this warning, set INVFLOW_KERNELS=off.",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -113,13 +113,13 @@ def _warned(why: str, remedy: str) -> str:
 
 def _remedy() -> str:
     if build.SOURCES.is_dir():
-        return "Once this is fixed, the next start of Python compiles them"
+        return "Once this is fixed, they are compiled the next time Python starts"
     options = "--force-reinstall --no-deps --no-cache-dir --no-binary invflow"
-    return f"Install a C compiler (gcc or clang), and then: pip install {options} {_origin()}"
+    return f"Install a C compiler (gcc or clang), then run: pip install {options} {_origin()}"
 
 
 def _origin() -> str:
-    """Return what pip made the package from, or else its name."""
+    """Return what pip installed the package from, or else its name."""
     try:
         known = json.loads(metadata.distribution("invflow").read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, ValueError):

@@ -1,6 +1,7 @@
-"""The report of a density run: tables, figures, and the page that holds them."""
+"""The report of a density run."""
 
+from invflow.report.density.compare import compare
 from invflow.report.density.tables import brief
 from invflow.report.density.write import write
 
-__all__ = ["brief", "write"]
+__all__ = ["brief", "compare", "write"]

@@ -10,37 +10,36 @@ import numpy as np
 from invflow._uniformity import Uniformity
 from invflow.density.checks.calibration import Calibration
 from invflow.density.table.labels import Label
-from invflow.report.density.names import short
+from invflow.report import figures
+from invflow.report.figures import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: How many columns are drawn, and how many side by side.
-SHOWN, WIDE = 24, 4
-#: A bar stands for so many values or more, if it can.
-VALUES = 8
-#: What the bars of a right density are in with this probability, each.
+#: Largest number of columns drawn, and of histograms side by side.
+COLUMNS, SIDE_BY_SIDE = 24, 4
+#: Smallest number of values per bar, if there are enough.
+VALUES_PER_BAR = 8
+#: Probability that a bar is in the band, if the density is right.
 BAND = 0.99
 
 
 def ranks(
     calibration: Calibration, histograms: dict[Label, list[int]], names: list[Label]
 ) -> Figure:
-    """Draw a histogram for each column, with the band that chance allows.
+    """Draw a histogram for each column, with the band expected by chance.
 
     Args:
         calibration: of the columns.
         histograms: counts in equal parts of the unit interval, by column.
-        names: of the columns, in the order in which they are drawn; the first ones are.
+        names: of the columns, in the order to draw them.
     """
-    from matplotlib.figure import Figure
-
-    shown = names[:SHOWN]
-    wide = min(WIDE, len(shown))
+    shown = names[:COLUMNS]
+    wide = min(SIDE_BY_SIDE, len(shown))
     high = math.ceil(len(shown) / wide)
-    figure = Figure(figsize=(2.1 * wide + 0.3, 1.55 * high + 0.3), layout="constrained")
-    axes = figure.subplots(high, wide, squeeze=False).flatten()
+    figure, grid = figures.figure(high, wide, (2.1 * wide + 0.3, 1.55 * high + 0.3))
+    axes = grid.flatten()
     for axis in axes[len(shown) :]:
         axis.axis("off")
     found = {each.name: each for each in calibration.columns}
@@ -56,7 +55,7 @@ def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
     low, high = band(column, bars)
     even = column.rows / bars
     axis.axhspan(low / even, high / even, color="#999", alpha=0.3, lw=0)
-    axis.stairs(counts / even, edges, fill=True, color="#1f77b4", alpha=0.75)
+    axis.stairs(counts / even, edges, fill=True, color=figures.BLUE, alpha=0.75)
     axis.axhline(1, color="#444", lw=0.8, ls=":")
     axis.set_title(short(column.name, 26), fontsize=8)
     axis.set(xlim=(0, 1), ylim=(0, 1.08 * max(high / even, counts.max() / even)))
@@ -64,23 +63,23 @@ def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
 
 
 def merged(counts: np.ndarray) -> np.ndarray:
-    """Return counts of fewer, wider parts, where each would be of too few values.
+    """Return counts of fewer, wider bars where bars would hold too few values.
 
     Example:
         >>> merged(np.full(20, 2)).tolist()
         [8, 8, 8, 8, 8]
     """
     for bars in (20, 10, 5, 4):
-        if counts.sum() >= VALUES * bars:
+        if counts.sum() >= VALUES_PER_BAR * bars:
             break
     return counts.reshape(bars, -1).sum(1)
 
 
 def band(column: Uniformity, bars: int) -> tuple[float, float]:
-    """Return between which counts a bar is, where values are uniform."""
+    """Return the range of a bar's count if values are uniform."""
     from scipy import stats
 
-    # Ranks have more noise than as many independent values.
+    # Ranks are noisier than the same number of independent values.
     scale = column.rows / column.effective
     low, high = stats.binom.interval(BAND, round(column.effective), 1 / bars)
     return scale * float(low), scale * float(high)

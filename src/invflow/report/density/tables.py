@@ -1,33 +1,41 @@
-"""What a density has come to, as text."""
+"""The results of a density run as text."""
 
 from __future__ import annotations
 
 from invflow.density.checks.calibration import Calibration
 from invflow.density.run import Run
 from invflow.density.table import Column
+from invflow.report.page import Brief
 
-#: How many of the worst columns are shown.
-SHOWN = 8
+#: Largest number of columns listed as those that fit worst.
+WORST_COLUMNS = 8
 
 
-def brief(run: Run) -> list[tuple[str, ...]]:
-    """Return the table of results: a head, and a row for each number."""
+def brief(run: Run) -> Brief:
+    """Return what a terminal shows of the results: a title, a head and rows."""
     found = run.results.assessment
-    rows = [("log density", f"{found.log_density:.4g} ± {found.log_density_error:.2g}")]
+    density = f"{found.log_density:.4g} ± {found.log_density_error:.2g}"
+    rows = [("log density, nats per row", density)]
     if found.outside:
-        rows += [("rows outside of bounds", str(found.outside))]
-    tested = len(found.calibration.tested)
-    rows += [("calibrated", f"{tested - len(found.calibration.rejected)} of {tested}")]
+        rows += [("rows outside the bounds", str(found.outside))]
+    rows += [("calibrated columns", calibrated(run))]
     if found.energy is not None:
-        verdict = "differs" if found.energy.differs else "no difference"
-        rows += [("energy test against draws", f"p {found.energy.p_value:.2g}: {verdict}")]
+        verdict = "differs" if found.energy.differs else "no difference found"
+        rows += [("energy test against draws", f"p = {found.energy.p_value:.2g}: {verdict}")]
     if found.classifier is not None:
         auc, error = found.classifier.statistic, found.classifier.standard_error
         differs = found.classifier.p_value <= found.classifier.level
-        verdict = "differs" if differs else "no difference"
+        verdict = "differs" if differs else "no difference found"
         rows += [("classifier against draws", f"AUC {auc:.3f} ± {error:.3f}: {verdict}")]
-    rows += [("training", f"{run.results.seconds:.0f} s")]
-    return [("of the test rows", ""), *rows]
+    rows += [("training time", f"{run.results.seconds:.0f} s")]
+    return Brief(f"Results on {found.rows} test rows", ("measure", "value"), rows)
+
+
+def calibrated(run: Run) -> str:
+    """Return how many of the tested columns are calibrated."""
+    calibration = run.results.assessment.calibration
+    tested = len(calibration.tested)
+    return f"{tested - len(calibration.rejected)} of {tested}"
 
 
 def worst_rows(run: Run) -> list[tuple[str, ...]]:
@@ -42,7 +50,7 @@ def worst_rows(run: Run) -> list[tuple[str, ...]]:
 
 
 def worst_columns(run: Run) -> list[tuple[str, ...]]:
-    """Return the columns that fit worst: by their ranks, and by what tells draws from rows."""
+    """Return the columns that fit worst: by their ranks, and by the tests against draws."""
     found = run.results.assessment
     calibrated = {each.name: each for each in found.calibration.columns}
     energy = {} if found.energy is None else found.energy.column_p_values
@@ -55,38 +63,38 @@ def worst_columns(run: Run) -> list[tuple[str, ...]]:
             f"{energy[name]:.2g}" if name in energy else "",
             f"{classifier[name]:+.3f}" if name in classifier else "",
         )
-        for name in found.worst_columns[:SHOWN]
+        for name in found.worst_columns[:WORST_COLUMNS]
     ]
-    head = ("column", "p of ranks", "error (of chance)", "p of energy test", "classifier's use")
+    head = ("column", "p (ranks)", "error (by chance)", "p (energy test)", "classifier use")
     return [head, *rows]
 
 
 def coverage(calibration: Calibration) -> list[tuple[str, ...]]:
-    """Return which share of values the density's central intervals hold, column by column."""
-    shares = list(calibration.tested[0].coverage)
+    """Return the fraction of values in the density's central intervals, by column."""
+    levels = list(calibration.tested[0].coverage)
     rows = [
         (
             str(each.name),
             *(
-                f"{100 * each.coverage[share]:.1f} ± {100 * each.coverage_error[share]:.1f} %"
-                for share in shares
+                f"{100 * each.coverage[level]:.1f} ± {100 * each.coverage_error[level]:.1f}%"
+                for level in levels
             ),
         )
         for each in calibration.tested
     ]
-    return [("column", *(f"{share:.0%} interval" for share in shares)), *rows]
+    return [("column", *(f"{level:.0%} interval" for level in levels)), *rows]
 
 
 def columns(run: Run) -> list[tuple[str, ...]]:
-    """Return what the columns were taken for."""
+    """Return the kinds and ranges of the columns."""
     known = run.density.columns_
     each = {column.name: (column, "") for column in known.features}
-    each |= {column.name: (column, "given, ") for column in known.context}
+    each |= {column.name: (column, "context, ") for column in known.context}
     rows = [
         (str(name), role + _kind(column), _number(column.smallest), _number(column.largest))
         for name, (column, role) in each.items()
     ]
-    return [("column", "taken for", "smallest", "largest"), *rows]
+    return [("column", "kind", "smallest", "largest"), *rows]
 
 
 def _number(value: float | None) -> str:

@@ -1,5 +1,6 @@
-"""The report of a posterior: the page, and the table that a terminal shows."""
+"""The report of a posterior."""
 
-from invflow.report.posterior.write import write
+from invflow.report.posterior.compare import compare
+from invflow.report.posterior.write import brief, write
 
-__all__ = ["write"]
+__all__ = ["brief", "compare", "write"]

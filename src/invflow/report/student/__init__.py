@@ -1,5 +1,6 @@
-"""The report of a student: the page, and the table that a terminal shows."""
+"""The report of a student's run."""
 
+from invflow.report.student.compare import compare
 from invflow.report.student.write import brief, write
 
-__all__ = ["brief", "write"]
+__all__ = ["brief", "compare", "write"]

@@ -1,7 +1,8 @@
-"""The report of a VAE run: a table, figures, and the page that holds them."""
+"""The report of a VAE run."""
 
+from invflow.report.vae.compare import compare
 from invflow.report.vae.pictures import sheet
-from invflow.report.vae.table import brief, has_bits, results
+from invflow.report.vae.table import brief, has_bits
 from invflow.report.vae.write import write
 
-__all__ = ["brief", "has_bits", "results", "sheet", "write"]
+__all__ = ["brief", "compare", "has_bits", "sheet", "write"]

@@ -1,13 +1,13 @@
-"""How the training went."""
+"""The training curves of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING
 
-from invflow.report.vae import pictures
+from invflow.report import figures
+from invflow.report.figures import focus
 from invflow.training import metrics
 from invflow.vae.experiment import objective
 from invflow.vae.run import Run
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def curves(run: Run) -> Figure:
-    """Draw the bound on validation images against the step, and on training images if it is known.
+    """Draw the bounds on validation images and, where known, on training images against the step.
 
-    It is not in a warm-up, nor where the training has amended it, by free bits or the like.
+    The bound on training images is unknown during warm-up, and with free bits and similar changes.
     """
-    figure, axes = pictures.figure(1, 1, (pictures.WIDTH, 3.4 + 0.2 * len(run.models)))
+    figure, axes = figures.figure(1, 1, (figures.WIDTH, 3.4 + 0.2 * len(run.models)))
     axis: Axes = axes[0, 0]
     recorded = metrics.read(run.directory)
     aim = objective(run.config)
@@ -39,7 +39,7 @@ def curves(run: Run) -> Figure:
             label = f"{name}, {split}"
             axis.plot(steps, bounds, style, marker=".", ms=4, color=f"C{i % 10}", label=label)
     focus(axis, [row["bound"] for row in recorded if row["split"] == "validation"])
-    # Those on training images may well be higher.
+    # Bounds on training images may be higher.
     seen = [-row["loss"] for row in recorded if row["split"] == "train" and aim.plain]
     axis.set_ylim(top=max([axis.get_ylim()[1], *(b + 1 for b in seen if isfinite(b))]))
     axis.set_xlabel("step")
@@ -49,16 +49,8 @@ def curves(run: Run) -> Figure:
     return figure
 
 
-def focus(axis: Axes, bounds: Sequence[float]) -> None:
-    """Show the heights that matter: around the best bounds, not the first ones."""
-    if bounds:
-        best, span = max(bounds), max(bounds) - median(bounds)
-        lowest = max(best - max(12 * span, 5), min(bounds) - 5)
-        axis.set_ylim(lowest, best + max(4 * span, 3))
-
-
 def pace(run: Run) -> str:
-    """Return in words how fast each model learned, and how many steps were skipped, if any were."""
+    """Return as text how fast each model trained, and how many steps were skipped, if any."""
     recorded = [row for row in metrics.read(run.directory) if row["split"] == "train"]
     mine = {name: [row for row in recorded if row["model"] == name] for name in run.models}
     rates = [f"{k} {median(r['rate'] for r in rows):.0f}" for k, rows in mine.items() if rows]
@@ -67,7 +59,7 @@ def pace(run: Run) -> str:
         for name, rows in mine.items()
         if rows and rows[-1]["skipped"]
     ]
-    text = f"Images per second, the median: {', '.join(rates)}." if rates else ""
+    text = f"Median images per second: {', '.join(rates)}." if rates else ""
     if skipped:
-        text += f" Steps skipped, as the loss or its gradient was not finite: {', '.join(skipped)}."
+        text += f" Steps skipped as loss or gradient was not finite: {', '.join(skipped)}."
     return text

@@ -1,4 +1,4 @@
-"""From images to latents and back, in pieces."""
+"""Encoding images and decoding latents, in pieces that fit into memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 from invflow._modes import evaluating
 from invflow.vae.base import LatentModel
 
-#: At most so many probabilities of pixels' levels in one piece.
+#: Largest number of probabilities of pixel levels in one piece.
 PROBABILITIES = 2**26
 
 
 def at_once(model: LatentModel) -> int:
-    """Return how many draws are decoded in one piece: large images take much memory."""
+    """Return the number of draws to decode in one piece, fewer for large images."""
     return max(1, min(model.at_once, PROBABILITIES // (model.pixels * model.levels)))
 
 

@@ -14,13 +14,13 @@ from invflow.vae.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Images beside each other, and lines of samples.
-COLUMNS, LINES = 20, 2
+#: Images in a row, and rows of samples.
+COLUMNS, ROWS = 20, 2
 
 
-def reconstructions(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
-    """Draw test images above what each model makes of them."""
-    chosen = test[:COLUMNS]
+def reconstructions(run: Run, generator: torch.Generator) -> Figure:
+    """Draw test images above their reconstructions by each model."""
+    chosen = run.images.test[:COLUMNS]
     parts = [("images", chosen)]
     for name, model in run.models.items():
         parts += [(name, expected(model, latents(model, chosen, generator)))]
@@ -30,7 +30,7 @@ def reconstructions(run: Run, test: Tensor, generator: torch.Generator) -> Figur
 def samples(run: Run, generator: torch.Generator) -> Figure:
     """Draw images from each model."""
     parts = [
-        (name, pictures.grid(sampled(run, name, COLUMNS * LINES, generator), COLUMNS))
+        (name, pictures.grid(sampled(run, name, COLUMNS * ROWS, generator), COLUMNS))
         for name in run.models
     ]
     return pictures.stacked(parts, run.format.levels)

@@ -1,4 +1,4 @@
-"""Which groups of latents hold how much."""
+"""The information in each group of latents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invflow.report.vae import pictures
+from invflow.report import figures
 from invflow.vae.base import LatentModel
 from invflow.vae.resnet import ResNetVAE
 from invflow.vae.run import Run
@@ -24,9 +24,8 @@ def grouped(run: Run) -> list[str]:
 def information(run: Run) -> Figure:
     """Draw the divergence in each group of latents, layer by layer, for each grouped model."""
     names = grouped(run)
-    figure, axes = pictures.figure(
-        len(names), 1, (pictures.WIDTH, 1.9 * len(names) + 0.3), sharey=True
-    )
+    size = (figures.WIDTH, 1.9 * len(names) + 0.3)
+    figure, axes = figures.figure(len(names), 1, size, sharey=True)
     for axis, name in zip(axes[:, 0], names, strict=True):
         axis.set_title(name, fontsize=10, loc="left")
         _bars(axis, layers(run.models[name], run.results[name].kls))
@@ -45,7 +44,7 @@ def layers(model: LatentModel, kls: list[float]) -> list[tuple[str, list[float]]
     if not isinstance(model, ResNetVAE):
         return [("", sorted(kls, reverse=True))]
     sizes = reversed(model.sizes)
-    parts = np.reshape(kls, (-1, model.maps)).tolist()
+    parts = np.reshape(kls, (-1, model.latent_maps)).tolist()
     return [
         (f"{high} x {wide}\n{sum(part):.1f}", sorted(part, reverse=True))
         for (high, wide), part in zip(sizes, parts, strict=True)

@@ -1,4 +1,4 @@
-"""Ways from one image to another through the latents."""
+"""Interpolations between images in latent space."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from invflow.vae.run import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Pairs of images, and points on the way from one to the other, both ends included.
-PAIRS, POINTS = 4, 11
+#: Pairs of images, and points between the two of a pair, both ends included.
+IMAGE_PAIRS, POINTS = 4, 11
 
 
-def interpolations(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
-    """Draw the ways between pairs of test images, which stand at both ends, for each model."""
-    first, second = test[:PAIRS], test[:PAIRS].roll(-1, 0)
+def interpolations(run: Run, generator: torch.Generator) -> Figure:
+    """Draw interpolations between pairs of test images, between the two, for each model."""
+    first = run.images.test[:IMAGE_PAIRS]
+    second = first.roll(-1, 0)
     parts = []
     for name, model in run.models.items():
         z = latents(model, first, generator)
-        way = interpolated(model, z, z.roll(-1, 0))
-        lines = torch.cat([first[:, None], way, second[:, None]], 1)
+        between = interpolated(model, z, z.roll(-1, 0))
+        lines = torch.cat([first[:, None], between, second[:, None]], 1)
         parts += [(name, pictures.grid(lines.flatten(0, 1), POINTS + 2))]
     return pictures.stacked(parts, run.format.levels)
 
@@ -42,5 +43,5 @@ def interpolated(model: LatentModel, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Levels, (count, POINTS, channels, height, width).
     """
-    share = torch.linspace(0, 1, POINTS).to(first)[:, None]
-    return expected(model, torch.lerp(first[:, None], second[:, None], share))
+    weight = torch.linspace(0, 1, POINTS).to(first)[:, None]
+    return expected(model, torch.lerp(first[:, None], second[:, None], weight))

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invflow.report import page
+from invflow.report.figures import WIDTH, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Of a figure as wide as the page, in inches, and of a line of its text.
-WIDTH, LINE = 8.5, 0.3
+#: Height of a line of text, in inches.
+LINE = 0.3
 
 
 def sheet(images: Tensor, levels: int) -> Figure:
@@ -29,7 +29,7 @@ def sheet(images: Tensor, levels: int) -> Figure:
 
 
 def stacked(parts: Sequence[tuple[str, NDArray[Any]]], levels: int) -> Figure:
-    """Draw pictures of one width below each other, each under its title."""
+    """Draw pictures of equal width below each other, each under its title."""
     heights = [LINE + WIDTH * picture.shape[0] / picture.shape[1] for _, picture in parts]
     drawn, axes = figure(len(parts), 1, (WIDTH, sum(heights)), height_ratios=heights)
     for axis, (title, picture) in zip(axes[:, 0], parts, strict=True):
@@ -50,21 +50,10 @@ def grid(images: Tensor, columns: int) -> NDArray[Any]:
 
 
 def show(axis: Axes, picture: NDArray[Any], levels: int, title: str = "") -> None:
-    """Draw a picture, (height, width, channels): dark on white where grey, or in its colours."""
+    """Draw a picture, (height, width, channels); grey ones are drawn dark on white."""
     if picture.shape[-1] == 1:
         axis.imshow(picture[..., 0], cmap="gray_r", vmin=0, vmax=levels - 1)
     else:
         axis.imshow(np.nan_to_num(picture / (levels - 1), nan=1.0).clip(0, 1))
     axis.set_title(title, fontsize=10, loc="left")
     axis.axis("off")
-
-
-def figure(
-    rows: int, columns: int, size: Sequence[float], **options: Any
-) -> tuple[Figure, NDArray[Any]]:
-    """Return a figure that no window and no global state knows of, and its axes."""
-    page.require()
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(size[0], size[1]), layout="constrained")
-    return drawn, drawn.subplots(rows, columns, squeeze=False, **options)

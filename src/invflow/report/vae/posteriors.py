@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow._modes import evaluating
+from invflow.report import figures
 from invflow.report.vae import pictures
 from invflow.report.vae.decoded import at_once
 from invflow.vae.base import LatentModel
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: So many images are looked at, so many posteriors side by side, the first so many latents.
-IMAGES, BESIDE, SHOWN = 3, 3, 64
-#: Draws from a posterior by the run's network, and from those that take longer.
-DRAWS, FEWER = {"mlp": 50_000}, 4096
+#: Number of test images, and of posteriors side by side.
+IMAGES, COLUMNS = 3, 3
+#: The two dimensions shown are among this many of the first latents.
+LATENTS = 64
+#: Draws from a posterior, by the run's network, and for networks that take longer.
+DRAWS, DRAWS_OF_SLOW_NETWORKS = {"mlp": 50_000}, 4096
 
 
-def posteriors(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
+def posteriors(run: Run, generator: torch.Generator) -> Figure:
     """Draw approximate and exact posteriors of a few test images in two latent dimensions."""
-    draws = DRAWS.get(run.config.network, FEWER)
-    chosen = test[:IMAGES]
-    beside = min(BESIDE, len(run.models))
-    below = -(-len(run.models) // beside)
+    draws = DRAWS.get(run.config.network, DRAWS_OF_SLOW_NETWORKS)
+    chosen = run.images.test[:IMAGES]
+    columns = min(COLUMNS, len(run.models))
+    below = -(-len(run.models) // columns)
     rows = below * len(chosen)
-    ratios = [0.6] + beside * [1.0]
+    ratios = [0.6] + columns * [1.0]
     size = (2.7 * sum(ratios), 2.4 * rows)
-    figure, axes = pictures.figure(rows, beside + 1, size, width_ratios=ratios)
+    figure, axes = figures.figure(rows, columns + 1, size, width_ratios=ratios)
     for axis in axes.flat:
         axis.axis("off")
     for block, image in zip(np.split(axes, len(chosen)), chosen, strict=True):
@@ -62,10 +65,10 @@ def _draws(
     piece = min(at_once(model), count)
     with evaluating(model):
         parts = [model.draw(x, piece, generator) for _ in range(-(-count // piece))]
-    z = torch.cat([part[0] for part in parts])[:count, :, :SHOWN]
+    z = torch.cat([part[0] for part in parts])[:count, :, :LATENTS]
     weights = torch.softmax(torch.cat([part[1] for part in parts])[:count].squeeze(-1), 0)
     effective = 1 / (count * float(weights.square().sum()))
-    # Truncated importance sampling (Ionides 2008): no single draw makes a mode of its own.
+    # Truncated importance sampling (Ionides 2008), so that a single draw does not look like a mode.
     weights = weights.clamp(max=count**-0.5)
     again = torch.multinomial(weights, count, replacement=True, generator=generator)
     z = z.squeeze(1)
@@ -76,7 +79,7 @@ def _most_correlated(draws: NDArray[Any]) -> tuple[int, int]:
     """Return the two most correlated columns."""
     if draws.shape[1] == 1:
         return 0, 0
-    with np.errstate(invalid="ignore"):  # one draw resampled again and again has no correlation
+    with np.errstate(invalid="ignore"):  # a single draw, resampled, has no correlation
         correlation = np.nan_to_num(np.abs(np.corrcoef(draws, rowvar=False)))
     np.fill_diagonal(correlation, -1)
     i, j = np.unravel_index(int(correlation.argmax()), correlation.shape)

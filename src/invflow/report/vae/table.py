@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from invflow.report.page import Brief
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
+
+MEASURE = "Test images, nats per image"
 
 
 def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, ...]]:
@@ -13,26 +16,28 @@ def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, .
 
     Args:
         run: a finished run.
-        columns: those wanted; all that go with the likelihood by default.
+        columns: the columns wanted; by default, all that apply to the likelihood.
     """
     cells = _cells(run)
     columns = list(cells) if columns is None else columns
     rows = [
-        # The first row is what the gains are over.
+        # Gains are relative to the first row.
         (name, *("" if column == "gain" and not i else cells[column](r) for column in columns))
         for i, (name, r) in enumerate(run.results.items())
     ]
     return [("posterior", *columns), *rows]
 
 
-def brief(run: Run) -> list[tuple[str, ...]]:
-    """Return what of the table of results fits a terminal."""
+def brief(run: Run) -> Brief:
+    """Return what a terminal shows of the results: a title, a head and rows."""
     bits = ["bits/dim"] if has_bits(run) else []
-    return results(run, ["test bound", "log-likelihood", "gain", *bits, "KL", "time"])
+    columns = ["test bound", "log-likelihood", "gain", *bits, "KL", "time"]
+    head, *rows = results(run, columns)
+    return Brief(MEASURE, head, rows)
 
 
 def _cells(run: Run) -> dict[str, Callable[[Result], str]]:
-    """Return how the columns are made, by name."""
+    """Return the functions that make the cells of the columns, by name."""
     pixels = run.model().pixels
     bits: dict[str, Callable[[Result], str]] = {
         "bits/dim, bound": lambda r: _bits(r.bound, r.bound_error, pixels),
@@ -54,12 +59,6 @@ def _bits(nats: float, error: float, pixels: int) -> str:
     return f"{bits_per_dim(nats, pixels):.3f} ± {abs(bits_per_dim(error, pixels)):.3f}"
 
 
-def bits(run: Run) -> Callable[[Result], float]:
-    """Return the function that gives a result's log-likelihood in bits per dimension."""
-    pixels = run.model().pixels
-    return lambda result: bits_per_dim(result.log_likelihood, pixels)
-
-
 def has_bits(run: Run) -> bool:
-    """Whether bits per dimension say something: probabilities of 256 levels."""
+    """Whether bits per dimension are meaningful: for probabilities of 256 levels."""
     return run.format.levels == 256 and run.format.likelihood not in ("bernoulli", "gaussian")

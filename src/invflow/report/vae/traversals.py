@@ -1,4 +1,4 @@
-"""What single latents do to an image."""
+"""The effect of single latents on an image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from invflow.report import figures
 from invflow.report.vae import pictures
 from invflow.report.vae.decoded import at_once, expected, latents
 from invflow.vae import evaluation
@@ -19,23 +20,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: At most so many latents, at so many values each, up to so many standard deviations away.
-SHOWN, POINTS, REACH = 8, 7, 3
-#: Test images, and draws for each, that tell which latents are active.
+#: Largest number of latents shown, and of values of each.
+LATENTS, POINTS = 8, 7
+#: The outermost values, in standard deviations.
+REACH = 3
+#: Test images, and draws for each, that determine which latents are active.
 IMAGES, DRAWS = 64, 8
-#: Models beside each other.
-BESIDE = 2
+#: Models side by side.
+COLUMNS = 2
 
 
-def traversals(run: Run, test: Tensor, generator: torch.Generator) -> Figure:
+def traversals(run: Run, generator: torch.Generator) -> Figure:
     """Draw an image as the most active latents change one by one, for each model."""
+    test = run.images.test
     _, high, wide = run.format.shape
-    columns = min(BESIDE, len(run.models))
+    columns = min(COLUMNS, len(run.models))
     rows = -(-len(run.models) // columns)
-    shown = min(SHOWN, max(model.latents for model in run.models.values()))
-    width = pictures.WIDTH / BESIDE
+    shown = min(LATENTS, max(model.latents for model in run.models.values()))
+    width = figures.WIDTH / COLUMNS
     height = 2 * pictures.LINE + width * shown * (high + 1) / (POINTS * (wide + 1))
-    figure, axes = pictures.figure(rows, columns, (columns * width, rows * height))
+    figure, axes = figures.figure(rows, columns, (columns * width, rows * height))
     for axis in axes.flat:
         axis.axis("off")
     for axis, (name, model) in zip(axes.flat, run.models.items(), strict=False):
@@ -59,11 +63,11 @@ def most_active(
         generator: random numbers.
 
     Returns:
-        Indices of at most `SHOWN` latents, the most active first, and as many deviations.
+        Indices of at most `LATENTS` latents, the most active first, and their deviations.
     """
     x = model.observe(images.flatten(1), generator)
     spread = evaluation.spread(model, x, DRAWS, generator, at_once(model))
-    which = spread.between.topk(min(SHOWN, model.latents)).indices
+    which = spread.between.topk(min(LATENTS, model.latents)).indices
     return which, (spread.between + spread.within)[which].sqrt()
 
 
@@ -73,7 +77,7 @@ def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tenso
     Args:
         model: a model of images.
         z: the latents, (latents,).
-        which: indices of those to change, (rows,).
+        which: indices of the latents to change, (rows,).
         sd: their standard deviations, (rows,).
 
     Returns:
@@ -96,5 +100,5 @@ def _label(axis: Axes, which: Tensor, size: tuple[int, int]) -> None:
 
 
 def _middles(size: int, count: int) -> NDArray[Any]:
-    # An image has its gap behind it, and the first pixel's middle is at 0.
+    # A gap follows each image, and the centre of the first pixel is at 0.
     return np.arange(count) * size + size / 2 - 1

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from invflow.report import page
-from invflow.report.vae import table
+from invflow.report.vae import posteriors, table
 from invflow.report.vae.curves import curves, pace
 from invflow.report.vae.images import reconstructions, samples
 from invflow.report.vae.information import grouped, information
 from invflow.report.vae.interpolations import interpolations
-from invflow.report.vae.posteriors import SHOWN, posteriors
 from invflow.report.vae.traversals import REACH, traversals
 from invflow.vae.run import Run
 
@@ -21,63 +19,51 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write(run: Run, test: Tensor) -> None:
-    """Write `report.html` into the directory of a run.
-
-    Args:
-        run: a finished run.
-        test: levels of test images, (count, channels, height, width).
+def write(run: Run) -> None:
+    """Write `report.html` into the directory of a finished run.
 
     Raises:
-        ImportError: matplotlib or Jinja is not installed.
+        ImportError: if matplotlib or Jinja is not installed.
     """
     generator = torch.Generator().manual_seed(run.config.seed)
     sections = [
-        page.Section("Results", table=table.results(run), text=_results_text(run, len(test))),
-        _drawn("Training", curves(run), pace(run)),
+        page.Section("Results", table=table.results(run), text=_results(run)),
+        _drawn("Training", curves(run), f"The evidence lower bound during training. {pace(run)}"),
     ]
     if grouped(run):
-        sections += [_drawn("Where the information is", information(run), _information_text(run))]
+        sections += [_drawn("Information by layer", information(run), _information(run))]
     sections += [
-        _drawn(
-            "Posteriors",
-            posteriors(run, test, generator),
-            "What the posterior of a test image looks like in two latent dimensions. "
-            "Filled: the approximate posterior q(z|x). Lines: the model's exact posterior "
-            "p(z|x), as estimated by resampling draws from q with (truncated) importance "
-            "weights; ESS is the effective sample size of the weights in per cent, and where "
-            "it is small the lines are rough, and stay within reach of q. The two dimensions "
-            f"are those most correlated under the exact posterior, of the first {SHOWN} at most; "
-            "each model has latents of its own.",
-        ),
+        _drawn("Posteriors", posteriors.posteriors(run, generator), _POSTERIORS),
         _drawn(
             "Reconstructions",
-            reconstructions(run, test, generator),
-            "Test images, and their expected value after one draw from each posterior.",
+            reconstructions(run, generator),
+            "Test images, and below them the expected image given one posterior draw.",
         ),
         _drawn(
             "Interpolations",
-            interpolations(run, test, generator),
-            "From one test image to another, which stand at the ends of each line: expected "
-            "images on a straight line between one draw of the latents of each.",
+            interpolations(run, generator),
+            "Each row interpolates between the test images at its two ends: expected images along "
+            "a straight line between one posterior draw for each.",
         ),
         _drawn(
             "Latent traversals",
-            traversals(run, test, generator),
-            "Expected images around one draw of the latents of the first test image, in the middle "
-            f"column, as a single latent moves by up to {REACH} of its standard deviations over "
-            "images. The most active latents come first: those whose posterior's mean varies most.",
+            traversals(run, generator),
+            "The middle column is the expected image given one posterior draw for the first test "
+            f"image. Along each row, one latent moves by up to {REACH} standard deviations, taken "
+            "over images. The most active latents, those whose posterior mean varies most, come "
+            "first.",
         ),
         _drawn(
             "Samples",
             samples(run, generator),
-            "Images drawn from each model, latents from the prior.",
+            "Images from each model, with latents drawn from the prior.",
         ),
         page.Section("Settings", code=run.config.model_dump_json(indent=2)),
     ]
+    names = list(run.results)
     lead = (
-        f"Posterior {', '.join(run.results)}; {run.model().latents} latents, "
-        f"{run.config.steps} steps, seed {run.config.seed}"
+        f"{'Posteriors' if len(names) > 1 else 'Posterior'}: {', '.join(names)}; "
+        f"{run.model().latents} latents, {run.config.steps} steps, seed {run.config.seed}"
     )
     page.write(run.directory / "report.html", f"invflow: VAE on {run.config.data}", lead, sections)
 
@@ -86,30 +72,41 @@ def _drawn(title: str, figure: Figure, text: str) -> page.Section:
     return page.Section(title, picture=page.encoded(figure), text=text)
 
 
-def _results_text(run: Run, count: int) -> str:
+def _results(run: Run) -> str:
     text = (
-        f"Nats per image over {count} test images, ± standard error over images; time is that of "
-        "training. Log-likelihoods are importance-sampled with "
-        f"{run.config.importance_samples} draws from the posterior, and so are still lower bounds "
-        "on average. The gain is the log-likelihood less that of the first row, compared image by "
-        "image. The KL is that of the posterior from the prior, the rate; the distortion is minus "
-        "the log-likelihood given the latents; the bound is minus both. Active are latents whose "
-        "posterior's mean varies over images. The models saw the same batches and the same noise."
+        f"Nats per image on {len(run.images.test)} test images, ± standard error over images. The "
+        "test bound is the evidence lower bound. The log-likelihood is estimated with "
+        f"{run.config.importance_samples} importance samples, which on average gives a lower "
+        "bound on it. The gain is the difference in log-likelihood from the first row, "
+        "computed image by image. The KL is the divergence of the posterior from the prior (the "
+        "rate); the distortion is minus the log-likelihood given the latents; the test bound is "
+        "minus their sum. A latent is active if its posterior mean varies across images. Time is "
+        "training time. All models were trained on the same batches with the same noise."
     )
     if table.has_bits(run):
         text += (
-            " Bits per dimension, over all pixels and colours, are those of the log-likelihood, "
-            "and where it says so of the bound."
+            " Bits per dimension count every pixel of every colour channel; they are computed "
+            "from the log-likelihood, or from the bound where stated."
         )
     return text
 
 
-def _information_text(run: Run) -> str:
+_POSTERIORS = (
+    "Posteriors of test images in two latent dimensions. Filled: the approximate posterior "
+    "q(z|x). Lines: the exact posterior p(z|x) of the model, estimated by resampling draws from q "
+    "with truncated importance weights. ESS is the effective sample size of the weights as a "
+    "percentage of the draws; where it is small, the lines are rough and stay close to q. The two "
+    f"dimensions are the most correlated ones under the exact posterior, among the first "
+    f"{posteriors.LATENTS}. Each model has its own latents."
+)
+
+
+def _information(run: Run) -> str:
     text = (
-        "The divergence of the posterior from the prior in each latent map, on average over the "
-        "test images. Layers go from the top, which is decoded first, down to the image, each with "
-        "its resolution and its nats in all, its maps from the largest to the smallest."
+        "The divergence of the posterior from the prior in each latent map, averaged over the test "
+        "images. Layers are ordered from the top, which is decoded first, to the image, each "
+        "labelled with its resolution and its total in nats; within a layer, maps are sorted."
     )
     if run.config.free_bits:
-        text += f" Dashed: the {run.config.free_bits:g} nats that each map had for free."
+        text += f" Dashed line: the {run.config.free_bits:g} nats that are free in each map."
     return text

@@ -1,4 +1,4 @@
-"""Images as grey levels of channels: data sets by name, files, and folders."""
+"""Images as levels of channels: data sets by name, files and folders."""
 
 from invflow.vae.data.images import Images
 from invflow.vae.data.load import load, name_of, scorable

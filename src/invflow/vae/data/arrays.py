@@ -1,4 +1,4 @@
-"""Images from arrays in `.npz` files."""
+"""Images from arrays in `.npz` and `.npy` files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invflow.vae.data import stored
 from invflow.vae.data.images import Levels, Source
 from invflow.vae.data.parts import parts
+from invflow.vae.data.resize import all_resized
 
-_SHAPES = "(count, height, width), or (count, height, width, channels) with 1 or 3 channels, last"
+_SHAPES = "(count, height, width), with an axis of 1 or 3 channels last or second, if any"
+#: Images with at most this many levels keep that number; others get 256.
+MAX_COUNTED = 17
 
 
-def read(path: Path) -> Source:
-    """Return the images of an `.npz` file.
+def read(path: Path, size: int | None = None) -> Source:
+    """Return the images of an `.npz` or `.npy` file.
 
-    The file holds either arrays for training and, where there are any, validation and test, named
+    The file holds either arrays for training and, optionally, validation and test, named
     train_images / validation_images / test_images, x_train / x_val / x_test or train / validation
-    (valid, val) / test, in any capitals; or one array of images: (count, height, width), or with
-    colours (count, height, width, 3). Integers and booleans are levels: up to 17 of them as many as
-    there are, more than that 256. Floating-point numbers must lie in [0, 1], and become 256 levels;
-    grey ones are taken for probabilities of white. Other arrays of images are told of by a warning.
+    (valid, val) / test, in any case; or one array of images. Images are (count, height, width), or
+    (count, height, width, channels), or (count, channels, height, width), with 1 or 3 channels; the
+    last axis takes precedence. Integers and booleans are levels: as many as there are up to 17,
+    otherwise 256. Floats must lie in [0, 1] and become 256 levels; grey floats are probabilities of
+    white. Warns of other arrays of images, which are ignored.
+
+    Args:
+        path: the file.
+        size: resize and crop the images to this many pixels.
 
     Raises:
-        ValueError: not an `.npz` file; no images in it, or of different sizes or kinds; entries
-            that are NaN, infinite or out of range.
+        ImportError: if there is a `size` but no Pillow.
+        ValueError: if the file cannot be read, has no images, or holds images of different sizes or
+            kinds, or values that are NaN, infinite or out of range.
     """
-    arrays = _arrays(path)
+    arrays = stored.arrays(path)
     names = parts(path, arrays)
     given = {part: arrays[name] for part, name in names.items()}
     if "train" not in given:
@@ -38,7 +48,7 @@ def read(path: Path) -> Source:
             raise ValueError(f"{path} must hold training images too, got {_listing(arrays)}")
         given = {"train": _only(path, arrays)}
     else:
-        _tell(path, {name: each for name, each in arrays.items() if name not in names.values()})
+        _warn(path, {name: each for name, each in arrays.items() if name not in names.values()})
     train = given["train"]
     for part, array in given.items():
         if _floating(array) != _floating(train):
@@ -47,30 +57,26 @@ def read(path: Path) -> Source:
                 f"got dtypes {train.dtype} and {array.dtype}"
             )
     whole = {part: _levels(path, array) for part, array in given.items()}
+    count = max(2, *(int(levels.max()) + 1 for levels in whole.values()))
+    count = 256 if _floating(train) or count > MAX_COUNTED else count
+    if size is not None:
+        whole = {part: all_resized(levels, size, count) for part, levels in whole.items()}
     shape = whole["train"].shape[1:]
     for part, levels in whole.items():
         if levels.shape[1:] != shape:
             raise ValueError(
                 f"{path} must hold training and {part} images of one size "
-                f"(channels, height, width), got {shape} and {levels.shape[1:]}"
+                f"(channels, height, width), got {shape} and {levels.shape[1:]}; "
+                "set size to resize and crop them"
             )
-    count = max(2, *(int(levels.max()) + 1 for levels in whole.values()))
-    chances = _floating(train) and shape[0] == 1
+    probabilities = _floating(train) and shape[0] == 1
     return Source(
         whole["train"],
         validation=whole.get("validation"),
         test=whole.get("test"),
-        levels=256 if _floating(train) or count > 17 else count,
-        likelihood="bernoulli" if chances or count == 2 else "logistic",
+        levels=count,
+        likelihood="bernoulli" if probabilities or count == 2 else "logistic",
     )
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # damaged bytes end in errors of many kinds
-        raise ValueError(f"{path} is not a readable .npz file") from error
 
 
 def _only(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -79,19 +85,19 @@ def _only(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     if len(stacks) != 1:
         raise ValueError(
             f"{path} must hold one array of images {_SHAPES}; or train_images and test_images; "
-            f"it holds {_listing(arrays)}"
+            f"got {_listing(arrays)}"
         )
     return stacks[0]
 
 
-def _tell(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Warn of arrays of images that stand for no part."""
+def _warn(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Warn of arrays of images that are not a part."""
     if images := {name: array for name, array in arrays.items() if array.ndim >= 3}:
-        warnings.warn(f"{path} holds {_listing(images)} beside the parts: not read", stacklevel=3)
+        warnings.warn(f"{path}: ignored {_listing(images)}", stacklevel=3)
 
 
 def _listing(arrays: Mapping[str, NDArray[Any]]) -> str:
-    return ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "nothing"
+    return ", ".join(f"{key} {array.shape}" for key, array in arrays.items()) or "no arrays"
 
 
 def _floating(images: NDArray[Any]) -> bool:
@@ -100,35 +106,51 @@ def _floating(images: NDArray[Any]) -> bool:
 
 def _levels(path: Path, images: NDArray[Any]) -> Levels:
     """Return images as levels, (count, channels, height, width)."""
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise ValueError(f"{path} must hold images {_SHAPES}, got {images.shape}")
+    images = _channels_first(path, images)
     if images.dtype.kind not in "buif":
         raise ValueError(f"{path} must hold numbers, got dtype {images.dtype}")
     if _floating(images):
-        _require_probabilities(path, images)
-        images = np.round(images * 255)
-    elif images.min() < 0 or images.max() > 255:
+        _check_finite(path, images)
+    low, high = images.min(), images.max()
+    if low < 0 or high > (1 if _floating(images) else 255):
+        expected = "floats in [0, 1]" if _floating(images) else "integer levels 0 .. 255"
         raise ValueError(
-            f"{path} must hold grey levels 0 .. 255, got {images.min()} to {images.max()}"
+            f"{path} must hold {expected}, got {low:g} to {high:g}: {_remedy(images, low, high)}"
         )
-    return np.ascontiguousarray(np.moveaxis(images.astype(np.uint8), -1, 1))
+    levels = np.round(images * 255) if _floating(images) else images
+    return np.ascontiguousarray(levels.astype(np.uint8))
 
 
-def _require_probabilities(path: Path, images: NDArray[Any]) -> None:
+def _channels_first(path: Path, images: NDArray[Any]) -> NDArray[Any]:
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.ndim == 4 and images.shape[-1] in (1, 3):
+        images = np.moveaxis(images, -1, 1)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        alpha = images.ndim == 4 and {images.shape[1], images.shape[-1]} & {2, 4}
+        hint = "; remove an alpha channel, if that is one" if alpha else ""
+        raise ValueError(f"{path} must hold images {_SHAPES}, got {images.shape}{hint}")
+    return images
+
+
+def _remedy(images: NDArray[Any], low: Any, high: Any) -> str:
+    if _floating(images):
+        if low >= 0 and high <= 255:
+            return "divide them by 255"
+        if low >= -1 and high <= 1:
+            return "rescale them from [-1, 1] with (images + 1) / 2"
+        return "rescale them to [0, 1]"
+    return "rescale them to 0 .. 255 (16-bit levels: images // 257)"
+
+
+def _check_finite(path: Path, images: NDArray[Any]) -> None:
     bad = ~np.isfinite(images)
     if bad.any():
-        image, row, column, channel = np.argwhere(bad)[0]
+        image, channel, row, column = np.argwhere(bad)[0]
         where = f"image {image} at row {row}, column {column}"
-        if images.shape[-1] > 1:
+        if images.shape[1] > 1:
             where += f", channel {channel}"
         raise ValueError(
             f"{path} must hold finite numbers, got {int(bad.sum())} that are NaN or infinite, "
             f"the first in {where}"
-        )
-    if images.min() < 0 or images.max() > 1:
-        raise ValueError(
-            f"{path} must hold integers, or floating-point numbers in [0, 1], "
-            f"got numbers from {images.min():g} to {images.max():g}"
         )

@@ -1,4 +1,4 @@
-"""Downloads: once, and with a checksum."""
+"""Downloads that are cached and checked against a checksum."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 def fetch(name: str, url: str, checksum: str) -> Path:
-    """Return the file of a data set, downloaded where it is not in the cache yet.
+    """Return the file of a data set, downloaded if it is not in the cache.
 
     Args:
-        name: of the data set.
-        url: where the file is.
-        checksum: what it must have: the algorithm, a colon, the digest in hexadecimal.
+        name: name of the data set.
+        url: address of the file.
+        checksum: the algorithm, a colon, and the digest in hexadecimal.
 
     Raises:
-        ImportError: pooch is not installed.
-        OSError: no connection, or another file than expected.
+        ImportError: if pooch is not installed.
+        OSError: if the download fails, or the checksum does not match.
     """
     try:
         import pooch

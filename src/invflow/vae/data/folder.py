@@ -15,10 +15,10 @@ from invflow.vae.data.images import Levels, Source
 from invflow.vae.data.parts import mentioned_in, parts
 from invflow.vae.data.picture import SUFFIXES, Picture
 
-#: What archives and file managers leave in folders, beside hidden files.
-LEFT = ("__MACOSX", "Thumbs.db", "desktop.ini")
-#: Number of names listed where there are more.
-TOLD = 3
+#: Files and folders that archives and file managers leave behind.
+LEFTOVERS = ("__MACOSX", "Thumbs.db", "desktop.ini")
+#: Largest number of names in a message.
+MAX_LISTED = 3
 
 
 class Found(NamedTuple):
@@ -26,41 +26,45 @@ class Found(NamedTuple):
 
     Attributes:
         images: image files.
-        others: other files, and links to nothing.
+        others: other files, and broken links.
     """
 
     images: list[Path]
     others: list[Path]
 
 
-def read(folder: Path) -> Source:
-    """Return the images of all image files below a folder, in the order of their paths.
+def read(folder: Path, size: int | None = None) -> Source:
+    """Return the images in all image files below a folder, in the order of their paths.
 
-    Where there are subfolders for the parts, train, validation (or valid, val) and test, in any
-    capitals, they are the parts, and nothing else is read. Each may have subfolders of its own.
-    Hidden files are left out, and of several frames all but the first; links are followed, to each
-    folder once. Photographs are turned as their cameras say. Images are grey, one channel, where
-    all of them are; otherwise red, green and blue. Levels are 256, or 2 where all files have one
-    bit per pixel. What is there and not read is told of by a warning.
+    Subfolders named train, validation (or valid, val) and test, in any case, are the parts, and
+    nothing else is read. Each may have subfolders. Hidden files are ignored, as are all frames but
+    the first; links are followed, to each folder once. Photographs are rotated upright (EXIF).
+    Images are grey, with one channel, if all of them are; otherwise red, green and blue. There are
+    256 levels, or 2 if all files have one bit per pixel. Warns of files that are not read.
+
+    Args:
+        folder: the folder.
+        size: resize and crop the images to this many pixels.
 
     Raises:
-        ImportError: Pillow is not installed.
-        ValueError: no images, or of different sizes; one that is unreadable, that has more than 8
-            bits per channel, or whose pixels are not all opaque; subfolders that may be parts or
-            not, or are parts without one to train on.
+        ImportError: if Pillow is not installed.
+        OSError: if a folder cannot be read.
+        ValueError: if the folder has no images, or they differ in size; if one cannot be read, has
+            more than 8 bits per channel or transparent pixels; if it is not clear whether
+            subfolders are parts, or there is a test part but no training part.
     """
     places = _places(folder)
     found = {part: _found(place) for part, place in places.items()}
     beside = _beside(folder, places)
-    pictures = _pictures(folder, {part: each.images for part, each in found.items()})
+    pictures = _pictures(folder, {part: each.images for part, each in found.items()}, size)
     names = " or ".join(place.name for place in places.values())
-    _tell(folder, beside, f"left out {{}} image(s) that are not in {names}")
+    _warn(folder, beside, f"ignored {{}} image(s) that are not in {names}")
     pooled = found["train"].images if places["train"] == folder else []
     named = [path for path in pooled if mentioned_in(path.stem)]
     if len({part for path in named for part in mentioned_in(path.stem)}) > 1:
-        _tell(folder, named, "read as one part {} image(s) that are named like several")
+        _warn(folder, named, "read as one part {} image(s) whose names suggest several")
     for part in found.values():
-        _tell(folder, part.others, "left out {} file(s) that cannot be read as images")
+        _warn(folder, part.others, "ignored {} file(s) that are not images")
     modes = {each.mode for part in pictures.values() for each in part}
     mode = "RGB" if "RGB" in modes else "L" if "L" in modes else "1"
     levels: dict[str, Levels] = {
@@ -80,7 +84,7 @@ def _places(folder: Path) -> dict[str, Path]:
     """Return the folder of each part.
 
     Raises:
-        ValueError: there are parts, but none to train on, or it is not clear whether there are any.
+        ValueError: if there are parts but no training part, or the parts are not clear.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and _is_shown(path.name))
     places = {part: folder / name for part, name in parts(folder, names).items()}
@@ -88,8 +92,8 @@ def _places(folder: Path) -> dict[str, Path]:
     if "train" not in places:
         got = ", ".join(place.name for place in places.values())
         raise ValueError(
-            f"{folder} must hold a subfolder train beside others for parts, got {got} alone; "
-            "to score the images of one part, give its own folder"
+            f"{folder} must hold a subfolder train beside the other parts, got only {got}; "
+            "to score the images of one part, give the folder of that part"
         )
     for part, place in places.items():
         _check_pooled(place, part)
@@ -97,29 +101,28 @@ def _places(folder: Path) -> dict[str, Path]:
 
 
 def _beside(folder: Path, places: Mapping[str, Path]) -> list[Path]:
-    """Return image files that are in none of the parts' folders.
+    """Return the image files outside the folders of the parts.
 
     Raises:
-        ValueError: there are some, and the only part is that to train on, so that its name may be
-            that of a class of images.
+        ValueError: if there are some and train is the only part: it may be a class of images.
     """
     if folder in places.values():
         return []
     beside = _found(folder, without=list(places.values())).images
     if beside and len(places) == 1:
         raise ValueError(
-            f"{folder} holds images in {places['train'].name} and others beside it, "
-            f"{_listed(folder, beside)}: move the others away if that folder is for training, and "
-            "rename it if it is not"
+            f"{folder} holds images in {places['train'].name} and outside it, "
+            f"{_listed(folder, beside)}: move the others away if that folder is the training part, "
+            "or rename it if it is not"
         )
     return beside
 
 
 def _check_pooled(folder: Path, part: str) -> None:
-    """See that no folder further down looks like another part than the one that all are read as.
+    """Check that no folder further down looks like another part.
 
     Raises:
-        ValueError: one does.
+        ValueError: if one does.
     """
     inner = {name for path in _found(folder).images for name in path.relative_to(folder).parts[:-1]}
     looks = {name: mentioned_in(name) for name in sorted(inner)}
@@ -129,8 +132,8 @@ def _check_pooled(folder: Path, part: str) -> None:
     ):
         raise ValueError(
             f"{folder} holds folders that look like parts of a data set, {', '.join(suspects)}, "
-            "but are not called train, validation and test, or not directly in it: rename or move "
-            "them, or give one of them"
+            "but are not named train, validation and test, or are not directly in it: rename or "
+            "move them, or give one of them"
         )
 
 
@@ -139,17 +142,24 @@ def _found(folder: Path, without: Sequence[Path] = ()) -> Found:
 
     Args:
         folder: where to look.
-        without: folders that are not looked into.
+        without: folders to skip.
+
+    Raises:
+        OSError: if a folder cannot be read.
     """
+
+    def fail(error: OSError) -> None:
+        raise error
+
     seen = {os.path.realpath(folder)}
     found: dict[str, Path] = {}
-    for at, folders, files in os.walk(folder, followlinks=True):
+    for at, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         shown = [
             Path(at, name)
             for name in sorted(folders)
             if _is_shown(name) and Path(at, name) not in without
         ]
-        # By the place itself, so that links make no circles.
+        # By their real paths, so that links cannot form a loop.
         new = {os.path.realpath(path): path.name for path in reversed(shown)}
         folders[:] = sorted(name for place, name in new.items() if place not in seen)
         seen |= new.keys()
@@ -164,10 +174,12 @@ def _found(folder: Path, without: Sequence[Path] = ()) -> Found:
 
 
 def _is_shown(name: str) -> bool:
-    return not name.startswith(".") and name not in LEFT
+    return not name.startswith(".") and name not in LEFTOVERS
 
 
-def _pictures(folder: Path, files: Mapping[str, Sequence[Path]]) -> dict[str, list[Picture]]:
+def _pictures(
+    folder: Path, files: Mapping[str, Sequence[Path]], size: int | None
+) -> dict[str, list[Picture]]:
     """Return the pictures of each part, which must be of one size."""
     first: tuple[Path, Picture] | None = None
     framed: list[Path] = []
@@ -175,38 +187,41 @@ def _pictures(folder: Path, files: Mapping[str, Sequence[Path]]) -> dict[str, li
     for part, paths in files.items():
         if not paths:
             where = folder if len(files) == 1 else f"the part {part!r} of {folder}"
-            raise ValueError(f"{where} holds no image files ({' '.join(SUFFIXES)})")
+            raise ValueError(f"{where} has no image files ({' '.join(SUFFIXES)})")
         for path in paths:
             read = picture.read(path)
+            if size is not None:
+                read = picture.resized(read, size)
             first = first or (path, read)
             if read.size != first[1].size:
                 one, other = first[1].size, read.size
                 raise ValueError(
-                    f"{folder} must hold images of one size (width x height), got "
-                    f"{first[0].relative_to(folder)} of {one[0]} x {one[1]} and "
-                    f"{path.relative_to(folder)} of {other[0]} x {other[1]}"
+                    f"{folder}: images differ in size (width x height): "
+                    f"{first[0].relative_to(folder)} is {one[0]} x {one[1]}, "
+                    f"{path.relative_to(folder)} {other[0]} x {other[1]}; "
+                    f"set size (--size {min(one + other)}) to resize and crop them"
                 )
             framed += [path] * (read.frames > 1)
             pictures[part].append(read)
-    _tell(folder, framed, "read only the first frame of {} file(s)")
+    _warn(folder, framed, "read only the first frame of {} file(s)")
     return pictures
 
 
-def _tell(folder: Path, files: Sequence[Path], what: str) -> None:
-    """Warn of files, if there are any.
+def _warn(folder: Path, files: Sequence[Path], what: str) -> None:
+    """Warn of files, unless the list is empty.
 
     Args:
-        folder: that they are in.
-        files: what to warn of.
-        what: was done with them, with a place for how many.
+        folder: the folder that holds them.
+        files: the files.
+        what: what was done with them, with {} for their number.
     """
     if files:
-        # Not by `format`, as names of folders may hold braces.
-        told = what.replace("{}", str(len(files)), 1)
-        message = f"{folder}: {told}: {_listed(folder, files)}"
+        # Not with `format`, since names of folders may contain braces.
+        text = what.replace("{}", str(len(files)), 1)
+        message = f"{folder}: {text}: {_listed(folder, files)}"
         warnings.warn(message, stacklevel=2)
 
 
 def _listed(folder: Path, files: Sequence[Path]) -> str:
-    names = [str(path.relative_to(folder)) for path in files[:TOLD]]
-    return ", ".join(names) + (", ..." if len(files) > TOLD else "")
+    names = [str(path.relative_to(folder)) for path in files[:MAX_LISTED]]
+    return ", ".join(names) + (", ..." if len(files) > MAX_LISTED else "")

@@ -1,4 +1,4 @@
-"""The formats that data sets are published in."""
+"""The file formats of published data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def idx(path: Path) -> Levels:
     """Return the images of a compressed idx file, (count, 1, height, width).
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: if the file holds anything else.
 
     References:
         LeCun, Cortes and Burges, "The MNIST database of handwritten digits": a four-byte magic
@@ -33,18 +33,18 @@ def idx(path: Path) -> Levels:
         raise ValueError(
             f"{path} must hold {count} images of {height} x {width}, got {len(pixels)} bytes"
         )
-    return pixels.reshape(count, 1, height, width).copy()  # of bytes that may be written to
+    return pixels.reshape(count, 1, height, width).copy()  # a copy, which is writable
 
 
 def cifar(path: Path, batches: Sequence[str]) -> Levels:
-    """Return the images of batches in an archive of CIFAR-10's binary version, (count, 3, 32, 32).
+    """Return the images of batches in CIFAR-10's binary archive, (count, 3, 32, 32).
 
     Args:
-        path: of the archive; nothing is unpacked to disk.
+        path: the archive; nothing is unpacked to disk.
         batches: names of files in it.
 
     Raises:
-        ValueError: a batch is missing, or not whole.
+        ValueError: if a batch is missing or incomplete.
 
     References:
         Krizhevsky 2009, "Learning multiple layers of features from tiny images": each image is a
@@ -67,8 +67,8 @@ def frey(path: Path) -> Levels:
     """Return the images of the Frey faces' MATLAB file, (count, 1, 28, 20).
 
     Raises:
-        ImportError: SciPy is not installed.
-        ValueError: it holds something else.
+        ImportError: if SciPy is not installed.
+        ValueError: if the file holds anything else.
     """
     try:
         from scipy.io import loadmat

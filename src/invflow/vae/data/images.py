@@ -1,4 +1,4 @@
-"""Images in three parts: to train on, to choose by, and to report on."""
+"""Images in three parts: training, validation and test."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PARTS = ("train", "validation", "test")
 class Images:
     """A data set of images.
 
-    Pixels of one channel follow those of the one before when an image is flattened.
+    Images are flattened channel by channel.
 
     Attributes:
-        name: what it is called.
+        name: the name of the data set.
         train: levels of the training images, uint8, (count, channels, height, width).
-        validation: those to choose by.
-        test: those to report on.
-        levels: how many levels a channel has.
-        likelihood: the one that suits the levels.
+        validation: levels of the validation images, which choose the model.
+        test: levels of the test images, which score it.
+        levels: number of levels of a channel.
+        likelihood: name of the likelihood that suits the levels.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Images:
         return channels, height, width
 
     def binarised(self) -> Images:
-        """Return the images in black and white, drawn once, the same every time."""
+        """Return the images binarised once, the same every time."""
         parts = {part: binarised(getattr(self, part), self.levels, part) for part in PARTS}
         return dataclasses.replace(self, levels=2, likelihood="bernoulli", **parts)
 
     @property
-    def known(self) -> int:
-        """How many test images are among those to train on or to choose by."""
+    def leaked(self) -> int:
+        """Number of test images that are also training or validation images."""
         others = {_digest(image) for part in (self.train, self.validation) for image in part}
         return sum(_digest(image) in others for image in self.test)
 
@@ -65,15 +65,15 @@ class Images:
 
 @dataclass(frozen=True)
 class Source:
-    """Images as a file, a folder or a download holds them.
+    """Images in a file, a folder or a download.
 
     Attributes:
-        train: levels, (count, channels, height, width): all images where no test is given.
-        levels: how many levels a channel has.
-        likelihood: the one that suits the levels.
-        validation: those to choose by, or None.
-        test: those for the test, or None.
-        mixed: whether the training images are in a random order.
+        train: levels, (count, channels, height, width); all images where a test part is missing.
+        levels: number of levels of a channel.
+        likelihood: name of the likelihood that suits the levels.
+        validation: levels of the validation images, or None.
+        test: levels of the test images, or None.
+        shuffled: whether the training images are in random order.
     """
 
     train: Levels
@@ -81,16 +81,16 @@ class Source:
     likelihood: str
     validation: Levels | None = None
     test: Levels | None = None
-    mixed: bool = False
+    shuffled: bool = False
 
 
 def binarised(levels: Tensor, count: int, part: str) -> Tensor:
-    """Return images in black and white, drawn once with their intensity as the chance of white.
+    """Return images in black and white, drawn with their intensity as the probability of white.
 
     Args:
-        levels: uint8, of any shape.
-        count: how many levels there are.
-        part: one of `PARTS`, each of which has random numbers of its own.
+        levels: uint8, any shape.
+        count: number of levels.
+        part: one of `PARTS`; each has its own random numbers.
 
     Returns:
         0 and 1, uint8; the same for the same images.
@@ -104,27 +104,27 @@ def binarised(levels: Tensor, count: int, part: str) -> Tensor:
 
 
 def split(name: str, source: Source, likelihood: str) -> Images:
-    """Set images aside for validation and for the test, where the source has none.
+    """Return the images of a source, split into the parts that it lacks.
 
-    Beside images for the test, a sixth of the others, at most 10,000, is for validation; beside
-    images for validation, or of a single array, a tenth of the others is for each that is missing.
-    It is a random part, the same one every time; the last one where the images are mixed already.
+    With a test part, a sixth of the training images, at most 10,000, is held out for validation;
+    without one, a tenth is held out for each missing part. Images are held out at random, the same
+    every time, or from the end if they are already shuffled.
 
     Raises:
-        ValueError: there are too few images.
+        ValueError: if there are too few images.
     """
     train, validation, test = source.train, source.validation, source.test
-    if not source.mixed:
+    if not source.shuffled:
         train = train[np.random.default_rng(0).permutation(len(train))]
     if test is not None:
-        aside = min(10_000, len(train) // 6)
+        held_out = min(10_000, len(train) // 6)
     else:
-        aside = len(train) // 10
-        test, train = train[len(train) - aside :], train[: len(train) - aside]
+        held_out = len(train) // 10
+        test, train = train[len(train) - held_out :], train[: len(train) - held_out]
     if validation is None:
-        validation, train = train[len(train) - aside :], train[: len(train) - aside]
+        validation, train = train[len(train) - held_out :], train[: len(train) - held_out]
     if not (len(train) and len(validation) and len(test)):
-        raise ValueError(f"data: {name} must hold at least 10 images, got {_counts(source)}")
+        raise ValueError(f"{name} must hold at least 10 images, got {_counts(source)}")
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
     return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood)
 
@@ -134,7 +134,7 @@ def _digest(image: Tensor) -> bytes:
 
 
 def _counts(source: Source) -> str:
-    """Return in words how many images there are."""
+    """Return the numbers of images as text."""
     if source.test is None and source.validation is None:
         return str(len(source.train))
     given = {"training": source.train, "validation": source.validation, "test": source.test}

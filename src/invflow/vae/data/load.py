@@ -1,7 +1,8 @@
-"""Images from wherever they are."""
+"""Images from a name, a file or a folder."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from pathlib import Path
@@ -11,49 +12,56 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow.vae.data import arrays, folder
-from invflow.vae.data.images import Images, Source, binarised, split
+from invflow.vae.data.images import PARTS, Images, Levels, Source, binarised, split
 from invflow.vae.data.named import NAMES
+from invflow.vae.data.resize import all_resized, checked, is_black_and_white
 from invflow.vae.likelihood import LIKELIHOODS
 
 
-def load(what: str, likelihood: str = "auto") -> Images:
+def load(what: str, likelihood: str = "auto", size: int | None = None) -> Images:
     """Return the images of a data set, a file or a folder.
+
+    Images of black and white alone, 0 and 255, have two levels. Warns of test images that are also
+    training or validation images, and of what is ignored in a file or folder.
 
     Args:
         what: "digits" (scikit-learn's, 8x8, 17 levels); "mnist", "fashion-mnist", "cifar10" or
-            "freyfaces" (downloaded once, with a checksum); or the path of an `.npz` file or of a
-            folder of images. A path that reads like a name needs a "./" before it.
-        likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for grey
-            floating-point numbers and for MNIST (dynamic binarisation), otherwise "logistic".
-
-    Test images that are among the others too, and what is in a file or folder and not read, are
-    told of by warnings.
+            "freyfaces" (downloaded once, with a checksum); or the path of an `.npz` or `.npy` file
+            or of a folder of images. A path that looks like a name needs "./" in front of it.
+        likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for grey floats
+            and for MNIST (dynamic binarisation), otherwise "logistic".
+        size: resize the shorter side of each image to this many pixels and crop the centre; None
+            keeps the images as they are, all of one size.
 
     Raises:
-        ImportError: an extra is not installed.
-        FileNotFoundError: neither a name nor a path of anything.
-        OSError: a download fails.
-        ValueError: a file or folder that holds something else than images of one size, or too few.
+        ImportError: if an extra is not installed.
+        FileNotFoundError: if `what` is neither a name nor an existing path.
+        OSError: if a download or a folder fails.
+        TypeError: if `size` is not an integer.
+        ValueError: if the likelihood is unknown, the size is out of range, or the file or folder
+            does not hold images of one size, enough for all parts.
 
     Example:
         >>> images = load("digits")
         >>> images.shape, images.levels, len(images.train), len(images.test)
         ((1, 8, 8), 17, 1439, 179)
+        >>> load("digits", size=5).shape
+        (1, 5, 5)
     """
     chosen = _checks.choice("likelihood", likelihood, ["auto", *LIKELIHOODS])
-    source = _source(what)
+    source = _with_two_levels(_source(what, checked(size)))
     images = split(name_of(what), source, source.likelihood if chosen == "auto" else chosen)
-    if what not in NAMES and images.known:
+    if what not in NAMES and images.leaked:
         warnings.warn(
-            f"{what}: {images.known} of {len(images.test)} test images are among the others too, "
-            "which makes the scores of a model better than it is",
+            f"{what}: {images.leaked} of {len(images.test)} test images are also training or "
+            "validation images, which makes scores look better than they are",
             stacklevel=2,
         )
     return images
 
 
 def name_of(what: str) -> str:
-    """Return what images are called: a name as it is, a file's without its suffix, a folder's.
+    """Return the name of images: of a data set, a file without its suffix, or a folder.
 
     Example:
         >>> name_of("digits"), name_of("faces/small.npz")
@@ -65,35 +73,38 @@ def name_of(what: str) -> str:
     return path.name if path.is_dir() else path.stem
 
 
-def scorable(what: str, levels: int, shape: tuple[int, int, int]) -> Tensor:
-    """Return images to score under a model of images with so many levels and this shape.
+def scorable(
+    what: str, levels: int, shape: tuple[int, int, int], size: int | None = None
+) -> Tensor:
+    """Return images to score with a model of images with this number of levels and this shape.
 
     Args:
-        what: a name, for that data set's test images; or the path of an `.npz` file or of a folder,
-            for its test images where it has some, otherwise for all.
-        levels: how many levels the model knows.
-        shape: channels, height and width of its images.
+        what: a name, for the test images of that data set; or the path of an `.npz` or `.npy` file
+            or of a folder, for its test images, or for all images if it has no test part.
+        levels: number of levels of the model.
+        shape: channels, height and width of the model's images.
+        size: resize and crop the images, as in `load`.
 
     Returns:
-        Levels, uint8, shape (count, channels, height, width); of grey images for a model that knows
-        black and white alone, those that `Images.binarised` draws.
+        Levels, uint8, shape (count, channels, height, width); for a model with two levels, grey
+        images are binarised as by `Images.binarised`.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: as `load`.
-        ValueError: images of another shape, with more levels, or in black and white where the
-            model knows grey.
+        FileNotFoundError, OSError, TypeError, ValueError: as `load`.
+        ValueError: if the images have another shape or more levels, or are black and white where
+            the model has grey levels.
     """
     if what in NAMES:
-        known = load(what)
+        known = load(what, size=size)
         images, own = known.test, known.levels
     else:
-        source = _source(what)
+        source = _source(what, checked(size))
         images = torch.from_numpy(source.train if source.test is None else source.test)
         own = source.levels
         if levels > 2 and own == 2:
             raise ValueError(
-                f"{what} must hold grey levels 0 .. {levels - 1} as the model knows them, "
-                "got nothing but 0 and 1"
+                f"{what} must hold grey levels 0 .. {levels - 1}, as the model expects, "
+                "got only 0 and 1"
             )
     if levels == 2 and own > 2:
         images = binarised(images, own, "test")
@@ -109,15 +120,42 @@ def scorable(what: str, levels: int, shape: tuple[int, int, int]) -> Tensor:
     return images
 
 
-def _source(what: str) -> Source:
+def _source(what: str, size: int | None) -> Source:
     if what in NAMES:
-        return NAMES[what]()
+        return _resized(NAMES[what](), size)
     path = Path(what)
     if path.is_dir():
-        return folder.read(path)
+        return folder.read(path, size)
     if not path.exists():
         raise FileNotFoundError(
-            f"{what} does not exist; images are one of {', '.join(NAMES)}, "
-            "or the path of an .npz file or of a folder"
+            f"{what} is a broken link"
+            if path.is_symlink()
+            else f"{what} does not exist; images are one of {', '.join(NAMES)}, "
+            "or the path of an .npz or .npy file or of a folder"
         )
-    return arrays.read(path)
+    if not path.is_file():
+        raise ValueError(f"{what} must be a file or a folder, got a device or a pipe")
+    return arrays.read(path, size)
+
+
+def _resized(source: Source, size: int | None) -> Source:
+    if size is None:
+        return source
+    parts = {
+        part: all_resized(images, size, source.levels) for part, images in _parts(source).items()
+    }
+    return dataclasses.replace(source, **parts)
+
+
+def _with_two_levels(source: Source) -> Source:
+    """Return images of 0 and 255 alone with two levels, 0 and 1; others as they are."""
+    parts = _parts(source)
+    if source.levels != 256 or not all(is_black_and_white(each, 256) for each in parts.values()):
+        return source
+    bits = {part: images // 255 for part, images in parts.items()}
+    return dataclasses.replace(source, levels=2, likelihood="bernoulli", **bits)
+
+
+def _parts(source: Source) -> dict[str, Levels]:
+    parts = {part: getattr(source, part) for part in PARTS}
+    return {part: images for part, images in parts.items() if images is not None}

@@ -36,27 +36,27 @@ def _digits() -> Source:
 
 def _mnist() -> Source:
     source = arrays.read(fetch("mnist", _MNIST, _MNIST_SUM))
-    return replace(source, likelihood="bernoulli", mixed=True)
+    return replace(source, likelihood="bernoulli", shuffled=True)
 
 
 def _fashion_mnist() -> Source:
     train = fetch("fashion-mnist", f"{_FASHION}/{_FASHION_TRAIN}", _FASHION_TRAIN_SUM)
     test = fetch("fashion-mnist", f"{_FASHION}/{_FASHION_TEST}", _FASHION_TEST_SUM)
-    return Source(formats.idx(train), 256, "logistic", test=formats.idx(test), mixed=True)
+    return Source(formats.idx(train), 256, "logistic", test=formats.idx(test), shuffled=True)
 
 
 def _cifar10() -> Source:
     path = fetch("cifar10", _CIFAR, _CIFAR_SUM)
     train = formats.cifar(path, [f"data_batch_{i}.bin" for i in range(1, 6)])
     test = formats.cifar(path, ["test_batch.bin"])
-    return Source(train, 256, "logistic", test=test, mixed=True)
+    return Source(train, 256, "logistic", test=test, shuffled=True)
 
 
 def _freyfaces() -> Source:
     return Source(formats.frey(fetch("freyfaces", _FREY, _FREY_SUM)), 256, "logistic")
 
 
-#: Every data set that can be named.
+#: All data sets by name.
 NAMES: dict[str, Callable[[], Source]] = {
     "digits": _digits,
     "mnist": _mnist,

@@ -1,4 +1,4 @@
-"""What names of folders and arrays say of the part of a data set that they hold."""
+"""The part of a data set that the name of a folder or an array means."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ WORDS = {
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),
 }
-#: Words that may stand beside them.
+#: Words that may accompany them.
 IMAGES = ("images", "image", "x", "data", "set")
 
 
 def parts(where: object, names: Iterable[str]) -> dict[str, str]:
-    """Return which of several names stands for which part, in any capitals.
+    """Return the name of each part among several names, in any case.
 
     Args:
-        where: what has the names, for the error.
-        names: of folders or arrays; those that stand for no part are left out.
+        where: the file or folder, for the error.
+        names: names of folders or arrays; those that do not name a part are ignored.
 
     Raises:
-        ValueError: two of them stand for one part.
+        ValueError: if two of them name the same part.
 
     Example:
         >>> parts("photos", ["Test", "valid", "x_train", "y_train", "testimonials"])
@@ -45,7 +45,7 @@ def parts(where: object, names: Iterable[str]) -> dict[str, str]:
 
 
 def mentioned_in(name: str) -> set[str]:
-    """Return the parts that a name mentions, whatever else is in it.
+    """Return the parts that a name mentions, alone or among other words.
 
     Example:
         >>> mentioned_in("train2017"), mentioned_in("testimonials")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from invflow.vae.data import resize
 from invflow.vae.data.images import Levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Named, since Pillow knows formats too that other programs are run for.
+# Listed, since Pillow also reads formats by running other programs.
 _FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
@@ -25,19 +27,19 @@ _FORMATS = {
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
 }
-#: Of the files that can be read.
+#: Suffixes of the files that can be read.
 SUFFIXES = [suffix for suffixes in _FORMATS.values() for suffix in suffixes]
 _GREY = {"1", "L", "LA"}
 _COLOUR = {"P", "RGB", "RGBA", "CMYK", "YCbCr"}
 
 
 class Picture(NamedTuple):
-    """An image as its file holds it.
+    """The image in a file.
 
     Attributes:
-        levels: black and white 0 and 1, others 0 .. 255: (channels, height, width).
-        mode: "1" for one bit per pixel, "L" for grey, "RGB" for colours.
-        frames: how many the file has; the levels are of the first.
+        levels: 0 and 1 for one bit per pixel, otherwise 0 .. 255, (channels, height, width).
+        mode: "1" for one bit per pixel, "L" for grey, "RGB" for colour.
+        frames: number of frames in the file; the levels are those of the first.
     """
 
     levels: Levels
@@ -46,28 +48,30 @@ class Picture(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Width and height in pixels."""
         return self.levels.shape[2], self.levels.shape[1]
 
 
 def read(file: Path) -> Picture:
-    """Return the image of a file, turned as its camera says (EXIF).
+    """Return the image in a file, rotated upright by its EXIF orientation.
 
     Raises:
-        ImportError: Pillow is not installed.
-        ValueError: it is unreadable, has more than 8 bits per channel, or is not all opaque.
+        ImportError: if Pillow is not installed.
+        ValueError: if the file cannot be read, has more than 8 bits per channel, or has transparent
+            pixels.
     """
     with _reading(file) as image:
         mode, bits = image.mode, _bits(image)
     if mode not in _GREY | _COLOUR or bits > 8:
+        got = f"{bits} bits" if bits > 8 else f"mode {mode}"
         raise ValueError(
-            f"{file} must have 8 bits per channel, grey or colour, got Pillow's mode {mode!r} "
-            f"of {bits} bits"
+            f"{file} must have 8 bits per channel, grey or colour, got {got}; convert it to 8-bit "
+            "grey or RGB"
         )
     with _reading(file) as image:
         from PIL import ImageOps
 
-        # The second image of a telephone's photograph is a preview.
+        # The second image in a phone's photograph is a preview.
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         opaque = not image.has_transparency_data or (
             np.asarray(image.convert("RGBA").getchannel("A")).min() == 255
@@ -76,16 +80,22 @@ def read(file: Path) -> Picture:
         kind = "1" if mode == "1" else "L" if upright.mode in _GREY else "RGB"
         pixels = np.asarray(upright.convert(kind)).astype(np.uint8)
     if not opaque:
-        raise ValueError(f"{file} must be opaque, got transparent pixels; give it a background")
+        raise ValueError(f"{file} must be opaque, got transparent pixels; put it on a background")
     return Picture(np.moveaxis(np.atleast_3d(pixels), -1, 0), kind, frames)
 
 
+def resized(picture: Picture, size: int) -> Picture:
+    """Return a picture with its shorter side resized to `size` pixels and its centre cropped."""
+    count = 2 if picture.mode == "1" else 256
+    return picture._replace(levels=resize.resized(picture.levels, size, count))
+
+
 def converted(picture: Picture, mode: str) -> Levels:
-    """Return the levels of a picture among others, (channels, height, width).
+    """Return the levels of a picture in a given mode, (channels, height, width).
 
     Args:
-        picture: black and white, grey, or in colours.
-        mode: that of all pictures together, which holds what each of them holds.
+        picture: a picture whose mode is part of `mode`.
+        mode: the common mode of all pictures.
     """
     levels = picture.levels
     if picture.mode == "1" and mode != "1":
@@ -94,7 +104,7 @@ def converted(picture: Picture, mode: str) -> Levels:
 
 
 def _without_palette(image: Image) -> Image:
-    """Return the colours that the numbers of an image stand for, or its greys."""
+    """Return the colours of an image with a palette, or its greys."""
     if image.mode != "P":
         return image
     colours = image.convert("RGB")
@@ -103,7 +113,7 @@ def _without_palette(image: Image) -> Image:
 
 
 def _bits(image: Image) -> int:
-    """Return 16 where a channel has more than 8 bits in the file, of which Pillow may keep 8."""
+    """Return the bits per channel in the file: 16 or 8. Pillow may keep only 8 of 16."""
     tiles: Any = getattr(image, "tile", ())
     for decoder, _, _, arguments in tiles:
         raw, *more = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -114,14 +124,36 @@ def _bits(image: Image) -> int:
 
 @contextmanager
 def _reading(file: Path) -> Generator[Image]:
-    """Give an image to read from, whose faults are errors that name the file."""
+    """Open an image; errors name the file and the cause."""
     try:
         from PIL import Image
     except ImportError as error:
         raise ImportError('image files need Pillow: pip install "invflow[vae]"') from error
     try:
-        # Of a path, Pillow would map grey TIFF files into memory, and turn these wrongly.
-        with file.open("rb") as content, Image.open(content, formats=list(_FORMATS)) as image:
-            yield image
-    except Exception as error:  # damaged bytes end in errors of many kinds
-        raise ValueError(f"{file} is not a readable image") from error
+        # Given a path, Pillow would memory-map grey TIFF files, and rotate these wrongly.
+        with file.open("rb") as content, warnings.catch_warnings():
+            # Up to twice its limit Pillow only warns, and large photographs are normal.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(content, formats=list(_FORMATS)) as image:
+                yield image
+    except Exception as error:  # damaged bytes raise many kinds of errors
+        raise ValueError(f"{file} cannot be read: {_cause(file, error)}") from error
+
+
+def _cause(file: Path, error: Exception) -> str:
+    """Return why an image cannot be read, in one line."""
+    from PIL import Image, UnidentifiedImageError
+
+    text = str(error).partition("\n")[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
+    if isinstance(error, MemoryError):
+        return "it does not fit in memory; make it smaller"
+    if isinstance(error, UnidentifiedImageError):
+        formats = ", ".join(_FORMATS)
+        return f"it is not an image ({formats})" if file.stat().st_size else "it is empty"
+    if "truncated" in text.lower() or isinstance(error, EOFError):
+        return "it is truncated"
+    return f"it is damaged ({text})" if text else "it is damaged"

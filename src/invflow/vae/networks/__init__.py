@@ -18,20 +18,21 @@ __all__ = ["NETWORKS", "Network", "decoder", "encoder", "starting"]
 
 @dataclass(frozen=True)
 class Network:
-    """An encoder and the decoder that goes with it.
+    """An encoder and its decoder.
 
     Args:
-        encoder: takes the shape of images, the size of the context and the hidden layers.
-        decoder: takes that shape, outputs per pixel, latents, the context and the hidden layers.
-        hidden: the hidden layers where none are given.
+        encoder: takes the image shape, the size of the context and the hidden layers.
+        decoder: takes the image shape, the number of outputs per pixel, the number of latents, the
+            size of the context and the hidden layers.
+        hidden_features: the default hidden layers.
     """
 
     encoder: Callable[[Shape, int, Sequence[int]], nn.Module]
     decoder: Callable[[Shape, int, int, int, Sequence[int]], nn.Module]
-    hidden: tuple[int, ...]
+    hidden_features: tuple[int, ...]
 
 
-#: Every network that can be named.
+#: All networks by name.
 NETWORKS: dict[str, Network] = {
     "mlp": Network(perceptron.encoder, perceptron.decoder, (256, 256)),
     "gated": Network(gated.encoder, gated.decoder, (32, 32, 64, 64, 64)),
@@ -40,24 +41,28 @@ NETWORKS: dict[str, Network] = {
 
 
 def encoder(
-    name: str, shape: Sequence[int], context: int, hidden: Sequence[int] | None = None
+    name: str,
+    shape: Sequence[int],
+    context: int,
+    hidden_features: Sequence[int] | None = None,
 ) -> nn.Module:
-    """Return what maps images, flattened and scaled to [-1, 1], to what a posterior depends on.
+    """Return an encoder: from images, flattened and scaled to [-1, 1], to a posterior's context.
 
-    It takes (batch, channels * height * width), with exactly one batch dimension, to
-    (batch, context). Weight-normalised layers are made to start by `starting`.
+    It maps (batch, channels * height * width), with exactly one batch dimension, to
+    (batch, context). `starting` initialises weight-normalised layers.
 
     Args:
         name: one of `NETWORKS`.
-        shape: of the images: channels, height, width.
-        context: how many numbers it gives.
-        hidden: widths of the hidden layers of "mlp"; maps of the layers of "gated", every second of
-            which halves height and width; maps of the halving blocks of "resnet". By default
-            (256, 256), (32, 32, 64, 64, 64) and (16, 32, 32).
+        shape: channels, height and width of an image.
+        context: number of outputs.
+        hidden_features: widths of the hidden layers of "mlp"; feature maps of the layers of
+            "gated", every second of which halves height and width; feature maps of the halving
+            blocks of "resnet". The defaults are (256, 256), (32, 32, 64, 64, 64) and (16, 32, 32).
 
     Raises:
-        TypeError: a size that is no integer.
-        ValueError: an unknown name, a size out of range, or no maps where there must be some.
+        TypeError: if a size is not an integer.
+        ValueError: if the name is unknown, a size is out of range, or a convolutional network has
+            no hidden layers.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix B, whose MNIST network is "resnet" with a
@@ -70,7 +75,9 @@ def encoder(
     """
     network = NETWORKS[_checks.choice("network", name, NETWORKS)]
     context = _checks.positive_integer("context", context)
-    return network.encoder(_checks.shape("shape", shape), context, _hidden(name, hidden))
+    return network.encoder(
+        _checks.shape("shape", shape), context, _hidden_features(name, hidden_features)
+    )
 
 
 def decoder(
@@ -79,28 +86,29 @@ def decoder(
     outputs: int,
     latents: int,
     context: int,
-    hidden: Sequence[int] | None = None,
+    hidden_features: Sequence[int] | None = None,
 ) -> nn.Module:
-    """Return what maps latents to the parameters of a likelihood, which start small.
+    """Return a decoder: from latents to the parameters of a likelihood, which start small.
 
-    It takes (batch, latents), with exactly one batch dimension, to
-    (batch, channels * height * width, outputs), the pixels being flattened channel by channel.
+    It maps (batch, latents), with exactly one batch dimension, to
+    (batch, channels * height * width, outputs); pixels are flattened channel by channel.
 
     Args:
         name: one of `NETWORKS`.
-        shape: of the images: channels, height, width.
-        outputs: how many numbers it gives per pixel.
-        latents: how many numbers it takes.
-        context: that of the encoder, of which "resnet" takes the width of its first layer.
-        hidden: that of the encoder, of which the decoder is the mirror image.
+        shape: channels, height and width of an image.
+        outputs: number of outputs per pixel.
+        latents: number of latent features.
+        context: the encoder's; "resnet" uses it as the width of its first layer.
+        hidden_features: the encoder's; the decoder mirrors it.
 
     Raises:
-        TypeError: a size that is no integer.
-        ValueError: an unknown name, a size out of range, or no maps where there must be some.
+        TypeError: if a size is not an integer.
+        ValueError: if the name is unknown, a size is out of range, or a convolutional network has
+            no hidden layers.
 
     Example:
         >>> import torch
-        >>> network = decoder("gated", (3, 7, 5), outputs=2, latents=4, context=8, hidden=(6, 6))
+        >>> network = decoder("gated", (3, 7, 5), 2, latents=4, context=8, hidden_features=(6, 6))
         >>> network(torch.randn(9, 4)).shape
         torch.Size([9, 105, 2])
     """
@@ -109,14 +117,18 @@ def decoder(
     latents = _checks.positive_integer("latents", latents)
     context = _checks.positive_integer("context", context)
     return network.decoder(
-        _checks.shape("shape", shape), outputs, latents, context, _hidden(name, hidden)
+        _checks.shape("shape", shape),
+        outputs,
+        latents,
+        context,
+        _hidden_features(name, hidden_features),
     )
 
 
-def _hidden(name: str, value: Any) -> tuple[int, ...]:
+def _hidden_features(name: str, value: Any) -> tuple[int, ...]:
     if value is None:
-        return NETWORKS[name].hidden
-    hidden = _checks.widths("hidden", value)
+        return NETWORKS[name].hidden_features
+    hidden = _checks.widths("hidden_features", value)
     if not hidden and name != "mlp":
-        raise ValueError(f"hidden must hold at least one number of maps for {name!r}, got ()")
+        raise ValueError(f"hidden_features must hold at least one width for {name!r}, got ()")
     return hidden

@@ -1,18 +1,17 @@
-r"""Gated convolutional encoders and decoders, as of Sylvester normalizing flows.
+r"""Gated convolutional encoders and decoders, as in Sylvester normalizing flows.
 
 A gated layer is
 
 $$h = (W * x + b) \odot \sigma(V * x + c).$$
 
-The encoder has convolutions of 5 x 5 with strides 1, 2, 1, 2, 1, then one over all that remains of
-the image, to the context; the decoder has transposed ones the other way round, each of which gives
-as many maps as the one it undoes reads, and a last convolution of 1 x 1 to the outputs, without a
-gate. The weights start so that gated layers keep the variance of what they read, where torch's own
-start would lose nine tenths of it in each; and so that the outputs have a standard deviation of
-about 0.1.
+The encoder has 5 x 5 convolutions with strides 1, 2, 1, 2, 1, ..., then a fully connected layer to
+the context. The decoder mirrors it with transposed convolutions, each with as many output maps as
+the convolution it mirrors has inputs, and ends with a 1 x 1 convolution to the outputs, without a
+gate. The initial weights preserve the variance through gated layers, where torch's default would
+lose nine tenths of it in each, and give outputs with a standard deviation of about 0.1.
 
 References:
-    van den Berg et al. 2018, arXiv 1803.05649, whose own decoder goes from 64 maps to 32 one layer
+    van den Berg et al. 2018, arXiv 1803.05649, whose decoder goes from 64 maps to 32 one layer
     earlier.
 """
 
@@ -28,12 +27,12 @@ from invflow.vae.networks.maps import Shape, ToPixels, output_padding, sizes
 
 
 def encoder(shape: Shape, context: int, hidden: Sequence[int]) -> nn.Sequential:
-    """Return gated convolutions from images, (batch, pixels), to (batch, context).
+    """Return gated convolutions that map images, (batch, pixels), to (batch, context).
 
     Args:
-        shape: of the images: channels, height, width.
-        context: numbers it gives; 256 in the paper.
-        hidden: maps of each layer; every second one halves height and width.
+        shape: channels, height and width of an image.
+        context: number of outputs; 256 in the paper.
+        hidden: feature maps of each layer; every second one halves height and width.
     """
     layers: list[nn.Module] = [nn.Unflatten(-1, shape)]
     strides = _strides(hidden)
@@ -48,14 +47,14 @@ def encoder(shape: Shape, context: int, hidden: Sequence[int]) -> nn.Sequential:
 def decoder(
     shape: Shape, outputs: int, latents: int, context: int, hidden: Sequence[int]
 ) -> nn.Sequential:
-    """Return gated transposed convolutions from (batch, latents) to (batch, pixels, outputs).
+    """Return gated transposed convolutions that map latents to (batch, pixels, outputs).
 
     Args:
-        shape: of the images: channels, height, width.
-        outputs: numbers per pixel.
-        latents: numbers it reads.
-        context: of the encoder; not used.
-        hidden: maps of each of the encoder's layers.
+        shape: channels, height and width of an image.
+        outputs: number of outputs per pixel.
+        latents: number of latents.
+        context: unused; part of the contract of `networks.Network`.
+        hidden: feature maps of each of the encoder's layers.
     """
     strides = _strides(hidden)
     *larger, (height, width) = sizes(shape, strides)
@@ -72,7 +71,7 @@ def decoder(
 
 
 def _gated(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, reads: float) -> list[nn.Module]:
-    """Return a layer of twice the maps, each of which `reads` so many numbers, and the gate."""
+    """Return a layer with twice the maps and its gate; each output reads `reads` numbers."""
     # Where a and b are normal with variance 3, the mean square of a sigmoid(b) is one.
     nn.init.normal_(layer.weight, std=math.sqrt(3 / reads))
     return [layer, nn.GLU(1)]

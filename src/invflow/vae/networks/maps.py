@@ -1,4 +1,4 @@
-"""Images, flattened and as maps, and the sizes of maps on the way to smaller ones and back."""
+"""Images as vectors and as maps, and the sizes of maps after strided convolutions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Size: TypeAlias = tuple[int, int]
 
 
 def sizes(shape: Shape, strides: Iterable[int]) -> list[Size]:
-    """Return height and width of an image, and of the maps after each of several convolutions.
+    """Return the height and width of an image and of the maps after each of several convolutions.
 
-    Their kernels are odd and padded by half: a stride s makes ceil(n / s) of n.
+    Kernels are odd and padded by half, so a stride s maps size n to ceil(n / s).
 
     Example:
         >>> sizes((1, 28, 5), (2, 1, 2))
@@ -30,7 +30,7 @@ def sizes(shape: Shape, strides: Iterable[int]) -> list[Size]:
 
 
 def output_padding(size: Size, stride: int) -> Size:
-    """Return the padding with which a transposed convolution gives maps of just this size.
+    """Return the output padding with which a transposed convolution outputs maps of this size.
 
     Example:
         >>> output_padding((28, 7), stride=2)
@@ -40,10 +40,10 @@ def output_padding(size: Size, stride: int) -> Size:
 
 
 class ToPixels(nn.Module):
-    """Takes the maps of all channels' outputs to pixels, flattened channel by channel.
+    """Maps the outputs of all channels to pixels, flattened channel by channel.
 
     Args:
-        channels: of the image; the outputs of one follow those of the one before.
+        channels: number of channels of the image; the maps are ordered by channel, then output.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Perceptrons: encoders and decoders that take images as vectors."""
+"""Perceptrons: encoders and decoders of images as vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def perceptron(widths: Sequence[int]) -> nn.Sequential:
     """Return linear layers with ELUs between them.
 
     Args:
-        widths: of the input, of each hidden layer, and of the output.
+        widths: sizes of the input, each hidden layer and the output.
 
     Example:
         >>> perceptron((3, 5, 2))

@@ -1,4 +1,4 @@
-"""Layers with weight normalisation, and their data-dependent start."""
+"""Layers with weight normalisation, and their data-dependent initialisation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invflow.vae.networks.maps import Size, output_padding
+
 
 class WeightNorm(nn.Module, ABC):
-    r"""A linear map whose weights have a length and a direction of their own for each output.
+    r"""A linear map whose weights are split into a length and a direction for each output.
 
     $$w_k = g_k\, v_k / \|v_k\|$$
 
     Args:
-        shape: of the weights.
-        axis: which axis of them counts the outputs k.
-        channel: which axis of the map's value counts them.
-        gain: the initial g of outputs of standard deviation one, for independent inputs of that.
-        scale: the outputs' standard deviation where they start.
+        shape: shape of the weights.
+        axis: the axis of the weights that indexes the outputs k.
+        channel: the axis of the map's value that indexes the outputs.
+        gain: initial g at which independent unit-variance inputs give unit-variance outputs.
+        scale: initial standard deviation of the outputs.
 
     References:
         Salimans and Kingma 2016, arXiv 1602.07868.
@@ -42,7 +44,7 @@ class WeightNorm(nn.Module, ABC):
 
     @property
     def weight(self) -> Tensor:
-        """The weights, in the shape of v."""
+        """The weights, with the shape of v."""
         length = torch.linalg.vector_norm(self.v, dim=self._inputs, keepdim=True)
         return self.v * (self.g.view_as(length) / length)
 
@@ -55,9 +57,9 @@ class WeightNormLinear(WeightNorm):
     """A fully connected layer with weight normalisation.
 
     Args:
-        inputs: how many numbers it reads.
-        outputs: how many it gives.
-        scale: the standard deviation of each where it starts.
+        inputs: number of inputs.
+        outputs: number of outputs.
+        scale: initial standard deviation of each output.
 
     Example:
         >>> import torch
@@ -78,19 +80,18 @@ class WeightNormLinear(WeightNorm):
 
 
 class WeightNormConv2d(WeightNorm):
-    """A convolution with weight normalisation.
+    """A convolution with weight normalisation, padded by half of its odd kernel.
 
     Args:
-        inputs: how many maps it reads.
-        outputs: how many it gives.
-        kernel_size: height and width of the kernel.
-        stride: as for `torch.nn.Conv2d`.
-        padding: as for `torch.nn.Conv2d`.
-        scale: the standard deviation of each map where it starts.
+        inputs: number of input maps.
+        outputs: number of output maps.
+        kernel_size: height and width of the kernel, odd.
+        stride: stride s, which maps height and width n to ceil(n / s).
+        scale: initial standard deviation of each output map.
 
     Example:
         >>> import torch
-        >>> WeightNormConv2d(1, 4, 3, stride=2, padding=1)(torch.randn(5, 1, 7, 8)).shape
+        >>> WeightNormConv2d(1, 4, 3, stride=2)(torch.randn(5, 1, 7, 8)).shape
         torch.Size([5, 4, 4, 4])
     """
 
@@ -100,13 +101,12 @@ class WeightNormConv2d(WeightNorm):
         outputs: int,
         kernel_size: int,
         stride: int = 1,
-        padding: int = 0,
         *,
         scale: float = 1.0,
     ) -> None:
         super().__init__((outputs, inputs, kernel_size, kernel_size), 0, -3, 1.0, scale)
         self.stride = stride
-        self.padding = padding
+        self.padding = kernel_size // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (batch, outputs, height, width) of `x`, (batch, inputs, height, width)."""
@@ -114,20 +114,19 @@ class WeightNormConv2d(WeightNorm):
 
 
 class WeightNormConvTranspose2d(WeightNorm):
-    """A transposed convolution with weight normalisation.
+    """A transposed convolution with weight normalisation, which undoes a convolution's stride.
 
     Args:
-        inputs: how many maps it reads.
-        outputs: how many it gives.
-        kernel_size: height and width of the kernel.
-        stride: as for `torch.nn.ConvTranspose2d`.
-        padding: as for `torch.nn.ConvTranspose2d`.
-        output_padding: as for `torch.nn.ConvTranspose2d`.
-        scale: the standard deviation of each map where it starts.
+        inputs: number of input maps.
+        outputs: number of output maps.
+        kernel_size: height and width of the kernel, odd.
+        stride: stride of the convolution.
+        size: height and width of its input, which are those of this layer's output.
+        scale: initial standard deviation of each output map.
 
     Example:
         >>> import torch
-        >>> layer = WeightNormConvTranspose2d(4, 1, 3, stride=2, padding=1, output_padding=(0, 1))
+        >>> layer = WeightNormConvTranspose2d(4, 1, 3, stride=2, size=(7, 8))
         >>> layer(torch.randn(5, 4, 4, 4)).shape
         torch.Size([5, 1, 7, 8])
     """
@@ -137,17 +136,16 @@ class WeightNormConvTranspose2d(WeightNorm):
         inputs: int,
         outputs: int,
         kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        output_padding: tuple[int, int] = (0, 0),
+        stride: int,
+        size: Size,
         *,
         scale: float = 1.0,
     ) -> None:
-        # A pixel sees one tap of the kernel in stride x stride.
+        # Each output pixel reads one in stride x stride of the kernel's taps.
         super().__init__((inputs, outputs, kernel_size, kernel_size), 1, -3, float(stride), scale)
         self.stride = stride
-        self.padding = padding
-        self.output_padding = output_padding
+        self.padding = kernel_size // 2
+        self.output_padding = output_padding(size, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return maps (batch, outputs, height, width) of `x`, (batch, inputs, height, width)."""
@@ -158,19 +156,19 @@ class WeightNormConvTranspose2d(WeightNorm):
 
 @contextmanager
 def starting(module: nn.Module) -> Generator[None]:
-    """Let the weight-normalised layers of a module start from the data that flow through it.
+    """Initialise the weight-normalised layers of a module from the data that pass through it.
 
-    Inside, each of them, as it is called, sets its g and bias so that each of its outputs has mean
-    zero and standard deviation `scale` over the batch (and over space), and passes these on. An
-    output that is constant in that batch keeps its g and is centred; one with a NaN or infinity
-    keeps both. Nothing random is done, and no gradients are recorded. Outside, the layers do not
-    look at data, and what was set is saved as the parameters that it is.
+    Inside the block, each layer that is called sets its g and bias so that each of its outputs has
+    mean zero and standard deviation `scale` over the batch (and over space), and returns these
+    outputs. An output that is constant in the batch is centred and keeps its g; one with a NaN or
+    infinity keeps both. No random numbers are used and no gradients are recorded. Outside the block
+    the layers do not depend on the batch.
 
-    Call the module itself, not what `torch.compile` makes of it; and in every process with the
-    same batch.
+    Call the module itself, not its compiled version, and call it with the same batch in every
+    process.
 
     Args:
-        module: whose layers.
+        module: the module whose layers are initialised.
 
     References:
         Salimans and Kingma 2016, arXiv 1602.07868, section 3.

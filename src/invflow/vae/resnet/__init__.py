@@ -1,4 +1,4 @@
-"""The IAF paper's ResNet VAE: layers of latent maps, inferred upwards or downwards."""
+"""The IAF paper's ResNet VAE: layers of latent maps, inferred bottom-up or top-down."""
 
 from invflow.vae.resnet.layer import BottomUpLayer, TopDownLayer
 from invflow.vae.resnet.maps import Gaussian, MapPosterior

@@ -1,4 +1,4 @@
-"""A layer of the ResNet VAE: a residual block upwards, one downwards, latent maps between."""
+"""A layer of the ResNet VAE: an upward and a downward residual block, with latent maps between."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from invflow.vae.networks.weightnorm import WeightNormConv2d
 from invflow.vae.resnet.maps import Gaussian, MapPosterior
 
-#: How much of what a block has made is added to its input.
+#: Scale of a residual block's output when it is added to the block's input.
 RESIDUAL = 0.1
 
 
 class Latent(NamedTuple):
-    """A layer's latent maps, drawn from the posterior, (n, maps, height, width).
+    """A layer's latent maps, drawn from the posterior, (n, latent_maps, height, width).
 
     Attributes:
         z: the maps.
-        log_ratio: log q(z) - log p(z) at the draw, of each entry, in nats.
-        kl: of the same mean over draws: the divergence in closed form where there is one, and
-            otherwise `log_ratio`.
+        log_ratio: log q(z) - log p(z) at the draw, for each entry, in nats.
+        kl: the KL divergence in closed form where there is one, otherwise `log_ratio`, whose
+            expectation it is.
     """
 
     z: Tensor
@@ -33,36 +33,37 @@ class Latent(NamedTuple):
 
 
 class ResidualLayer(nn.Module, ABC):
-    r"""What layers of either inference have in common.
+    r"""The base class of layers of both kinds of inference.
 
-    Features go up as $h \to h + 0.1\, B(h)$, and down as $h \to h + 0.1\, D(z, h)$ with
-    $z \sim N(\mu_p(h), \sigma_p(h))$ where nothing is inferred. The blocks B and D are two 3x3
-    convolutions each, with an ELU before each. A layer with a larger resolution below halves the
-    features on the way up and doubles them on the way down, taking the nearest pixels. Nothing
-    goes up from the highest layer.
+    The upward pass is $h \to h + 0.1\, B(h)$. The downward pass is $h \to h + 0.1\, D(z, h)$, with
+    $z \sim N(\mu_p(h), \sigma_p(h))$ when sampling from the prior. The blocks B and D have two 3x3
+    convolutions each, each after an ELU. Where the features below have a higher resolution, the
+    layer halves it in the upward pass and doubles it in the downward pass, by nearest neighbours.
+    The top layer passes nothing up.
 
     Args:
-        size: height and width of the latent maps and the features above.
+        size: height and width of the latent maps and of the features above.
         below: height and width of the features below.
-        features: feature maps.
-        maps: latent maps.
-        steps: maps in the hidden layers of each IAF step's network; no steps, a normal posterior.
-        map: the univariate map of the IAF steps.
-        highest: whether no layer is above.
+        feature_maps: number of feature maps.
+        latent_maps: number of latent maps.
+        steps: for each IAF transform, the feature maps in its network's hidden layers; empty for a
+            Gaussian posterior.
+        map: univariate map of the IAF transforms.
+        highest: whether this is the top layer.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, section 5 and figure 3.
     """
 
-    #: Whether the latents go up too.
+    #: Whether the upward pass includes the latents.
     upwards: ClassVar[bool]
 
     def __init__(
         self,
         size: Sequence[int],
         below: Sequence[int],
-        features: int,
-        maps: int,
+        feature_maps: int,
+        latent_maps: int,
         steps: Sequence[Sequence[int]] = (),
         map: str = "affine",
         *,
@@ -70,24 +71,26 @@ class ResidualLayer(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.size, self.below = tuple(size), tuple(below)
+        self.feature_maps, self.latent_maps = feature_maps, latent_maps
         stride = 1 if self.size == self.below else 2
-        self.posterior = MapPosterior((maps, *self.size), features if steps else 0, steps, map)
-        self.up_normal = _convolution(features, 2 * maps, stride, scale=0.1)
-        self.up_context = _convolution(features, features, stride) if steps else None
-        self.up_in = None if highest else _convolution(features, features, stride)
-        going_up = features + maps * self.upwards
-        self.up_out = None if highest else _convolution(going_up, features)
-        self.prior = _convolution(features, 2 * maps, scale=0.1)
-        self.down_in = _convolution(features, features)
-        self.down_out = _convolution(features + maps, features)
+        context = feature_maps if steps else 0
+        self.posterior = MapPosterior((latent_maps, *self.size), context, steps, map)
+        self.up_normal = _convolution(feature_maps, 2 * latent_maps, stride, scale=0.1)
+        self.up_context = _convolution(feature_maps, feature_maps, stride) if steps else None
+        self.up_in = None if highest else _convolution(feature_maps, feature_maps, stride)
+        going_up = feature_maps + latent_maps * self.upwards
+        self.up_out = None if highest else _convolution(going_up, feature_maps)
+        self.prior = _convolution(feature_maps, 2 * latent_maps, scale=0.1)
+        self.down_in = _convolution(feature_maps, feature_maps)
+        self.down_out = _convolution(feature_maps + latent_maps, feature_maps)
 
     @abstractmethod
     def up(self, h: Tensor, noise: Tensor) -> tuple[Tensor, Any]:
-        """Return the features above, and what `down` wants to know of the image.
+        """Return the features above, and the evidence that `down` takes.
 
         Args:
-            h: features below, (n, features, *below).
-            noise: standard normal, (s n, maps, *size), for s draws of each image.
+            h: features below, (n, feature_maps, *below).
+            noise: standard normal, (s n, latent_maps, *size), for s draws per image.
         """
 
     @abstractmethod
@@ -95,21 +98,21 @@ class ResidualLayer(nn.Module, ABC):
         """Return the features below, and latents drawn from the posterior.
 
         Args:
-            h: features above, (s n, features, *size).
-            evidence: what `up` has returned.
-            noise: that given to `up`.
+            h: features above, (s n, feature_maps, *size).
+            evidence: what `up` returned.
+            noise: the noise that `up` was given.
         """
 
-    def forward(self, way: Literal["up", "down"], *given: Any) -> tuple[Tensor, Any]:
-        """Return what `up` or `down` does: of a module, the call is what gets compiled."""
-        return self.up(*given) if way == "up" else self.down(*given)
+    def forward(self, direction: Literal["up", "down"], *given: Any) -> tuple[Tensor, Any]:
+        """Run `up` or `down`: compiling a module compiles its call alone."""
+        return self.up(*given) if direction == "up" else self.down(*given)
 
     def normal(self, h: Tensor) -> Gaussian:
         """Return the prior of the latents, given the features above."""
         return Gaussian.of(*self.prior(F.elu(h)).chunk(2, 1))
 
     def generate(self, h: Tensor, z: Tensor) -> Tensor:
-        """Return the features below, given those above and the latents."""
+        """Return the features below, given the features above and the latents."""
         block = torch.cat([z, F.elu(self.down_in(F.elu(h)))], 1)
         return _resized(h, self.below) + RESIDUAL * self.down_out(_resized(block, self.below))
 
@@ -121,28 +124,21 @@ class ResidualLayer(nn.Module, ABC):
 
 
 class TopDownLayer(ResidualLayer):
-    r"""A layer inferred on the way down, from what came up and what comes down ("bidirectional").
+    r"""A layer whose posterior combines the upward and the downward pass ("bidirectional").
 
     $$q(z|h, x) = \mathrm{IAF}\big(N(\mu_u + \mu_d,\ \sigma_u \sigma_d);\ c_u + c_d\big)$$
 
-    with u from the upward pass and d from the downward one. The arguments are those of
+    with u from the upward pass and d from the downward pass. Takes the arguments of
     `ResidualLayer`.
     """
 
     upwards = False
 
-    def __init__(
-        self,
-        size: Sequence[int],
-        below: Sequence[int],
-        features: int,
-        maps: int,
-        *args: Any,
-        **options: Any,
-    ) -> None:
-        super().__init__(size, below, features, maps, *args, **options)
-        self.down_normal = _convolution(features, 2 * maps, scale=0.1)
-        self.down_context = None if self.up_context is None else _convolution(features, features)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        maps = self.feature_maps
+        self.down_normal = _convolution(maps, 2 * self.latent_maps, scale=0.1)
+        self.down_context = None if self.up_context is None else _convolution(maps, maps)
 
     def up(self, h: Tensor, noise: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         active = F.elu(h)
@@ -166,13 +162,13 @@ class TopDownLayer(ResidualLayer):
 
 
 class BottomUpLayer(ResidualLayer):
-    r"""A layer inferred on the way up, whose latents go up too.
+    r"""A layer whose posterior and latents belong to the upward pass.
 
     $$q(z|h_u) = \mathrm{IAF}\big(N(\mu_u, \sigma_u);\ c_u\big)$$
 
-    The latents above depend on z, and the prior of z on them: given them z is no longer a draw of
-    q, whose divergence from the prior is therefore not in the bound, even where both are normal.
-    The arguments are those of `ResidualLayer`.
+    The latents above depend on z, and the prior of z depends on them. Given them, z does not
+    follow q any more, so the bound uses the log ratio even where both distributions are Gaussian.
+    Takes the arguments of `ResidualLayer`.
     """
 
     upwards = True
@@ -194,12 +190,12 @@ class BottomUpLayer(ResidualLayer):
 
 
 def repeated(values: Tensor, rows: int) -> Tensor:
-    """Return maps of n images again and again, so many rows in all."""
+    """Repeat the maps of n images until there are `rows` rows."""
     return values if len(values) == rows else values.repeat(rows // len(values), 1, 1, 1)
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, scale: float = 1.0) -> nn.Module:
-    return WeightNormConv2d(inputs, outputs, 3, stride=stride, padding=1, scale=scale)
+    return WeightNormConv2d(inputs, outputs, 3, stride, scale=scale)
 
 
 def _resized(values: Tensor, size: tuple[int, ...]) -> Tensor:

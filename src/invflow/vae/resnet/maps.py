@@ -1,4 +1,4 @@
-"""Distributions of latent maps: normal ones, and normal ones followed by IAF steps."""
+"""Distributions of latent maps: Gaussians, and Gaussians followed by IAF transforms."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from invflow.conditioners import MaskedConvolution
 from invflow.transforms.precision import at_least_single
 from invflow.univariate import univariate
 
-#: No log standard deviation leaves this far from 0, in nats.
+#: Bound on the absolute value of a log standard deviation, in nats.
 BOUND = 6.0
 
 
 class Gaussian(NamedTuple):
-    """Independent normals for the entries of maps: means and log standard deviations."""
+    """Independent Gaussians for the entries of maps: means and log standard deviations."""
 
     mean: Tensor
     log_sd: Tensor
 
     @staticmethod
     def of(mean: Tensor, raw: Tensor) -> Gaussian:
-        """Return normals with softly bounded log standard deviations, in single precision at least.
+        """Return Gaussians with softly bounded log standard deviations, at least in float32.
 
-        Under autocast networks give half precision, in which sums of densities are worth little.
+        Under autocast networks output half precision, too coarse for sums of densities.
         """
         dtype = at_least_single(mean.dtype)
         return Gaussian(mean.to(dtype), BOUND * torch.tanh(raw.to(dtype) / BOUND))
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Return values from standard normal noise."""
+        """Return draws from standard normal noise."""
         return self.mean + torch.exp(self.log_sd) * noise
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -42,23 +42,23 @@ class Gaussian(NamedTuple):
         return -0.5 * away.square() - self.log_sd - 0.5 * math.log(2 * math.pi)
 
     def kl_from(self, other: Gaussian) -> Tensor:
-        """Return the divergence of each entry from another normal, KL(self || other), in nats."""
+        """Return the KL divergence of each entry, KL(self || other), in nats."""
         away = (self.mean - other.mean) * torch.exp(-other.log_sd)
         ratio = self.log_sd - other.log_sd
         return 0.5 * (torch.expm1(2 * ratio) + away.square()) - ratio
 
 
 class MapPosterior(nn.Module):
-    r"""A normal followed by IAF steps, whose networks are masked convolutions that see a context.
+    r"""A Gaussian followed by IAF transforms: masked convolutions that take a context.
 
     $$z_0 \sim N(\mu, \sigma), \qquad z_{t} = u(z_{t-1};\, P_t(z_{t-1}, c))$$
 
-    Autoregressive over pixels and channels; the map is turned by half a turn between steps.
+    Autoregressive over pixels and channels; the maps are rotated by 180 degrees between transforms.
 
     Args:
-        shape: latent maps, their height and their width.
-        context: maps of the context.
-        steps: the numbers of maps in the hidden layers of each step's network.
+        shape: number of latent maps, height and width.
+        context: number of context maps.
+        steps: for each transform, the feature maps in its network's hidden layers.
         map: the univariate map, by name: "affine", "gated", "additive" (location only), ...
 
     References:
@@ -98,22 +98,22 @@ class MapPosterior(nn.Module):
     def forward(
         self, normal: Gaussian, context: Tensor | None, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return a draw and each entry's share of its log density.
+        """Return a draw, and the term of each entry in its log density.
 
         Args:
-            normal: of z_0, (n, *shape).
-            context: (n, context, height, width); None where there are no steps.
+            normal: the distribution of z_0, (n, *shape).
+            context: (n, context, height, width); None without transforms.
             noise: standard normal, (n, *shape).
 
         Returns:
-            z and the shares of log q(z), in nats; both (n, *shape).
+            z, and terms that sum to log q(z), in nats; both (n, *shape).
         """
         z = normal.draw(noise)
         log_q = normal.log_prob(z)
         flat = None if context is None else context.flatten(1)
         for i, step in enumerate(self.steps):
             turned = i % 2 == 1
-            # Features go pixel by pixel, and the channels of a pixel side by side.
+            # Features are ordered by pixel, then by channel.
             features = _features(z, turned)
             features, ladj = self.map.forward(features, step(features, flat))
             z = _maps(features, self.shape, turned)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.likelihood import Likelihood
-from invflow.vae.networks.maps import ToPixels, output_padding
+from invflow.vae.networks.maps import ToPixels
 from invflow.vae.networks.maps import sizes as image_sizes
 from invflow.vae.networks.weightnorm import WeightNormConv2d, WeightNormConvTranspose2d
 from invflow.vae.resnet.layer import BottomUpLayer, Latent, ResidualLayer, TopDownLayer
@@ -30,36 +30,37 @@ class ResNetVAE(LatentModel):
 
     $$\log p(x) \ge E_q\Big[\log p(x|z) + \sum_l \log p(z_l|z_{>l}) - \log q(z_l|\cdot)\Big]$$
 
-    A 5x5 convolution of stride 2 takes the image to features; the layers' upward blocks take these
-    up; their downward blocks come down from learned features at the top, draw the latents of each
-    layer and pass them on; a transposed 5x5 convolution of stride 2 gives the parameters of the
-    pixels. All convolutions but those of the IAF steps are weight-normalised, and
-    `networks.starting` sets their scales from one batch; IAF steps start near the identity. Each
-    layer's latent maps are groups of latents (free bits), summed over space.
+    A 5x5 convolution of stride 2 maps the image to features, and each layer has a block that passes
+    features up. The downward blocks start from learned features at the top, draw the latents of
+    each layer and pass both down; a transposed 5x5 convolution of stride 2 outputs the parameters
+    of the pixels. All convolutions except those of the flows are weight-normalised, and
+    `networks.starting` sets their scales from one batch; the flows start near the identity. Each
+    latent map is a group of latents for free bits, summed over its pixels.
 
     Args:
         shape: channels, height and width of an image.
-        levels: grey levels, the values of pixels being 0 .. levels - 1.
+        levels: number of grey levels; pixels take values 0 .. levels - 1.
         likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
-        depths: layers at each resolution, from the image upwards; the first has half of the
-            image's, each further one half of that before.
-        features: feature maps.
-        maps: latent maps of each layer.
+        depths: number of layers at each resolution, starting next to the image. The first
+            resolution is half the image's; each later one is half the one before.
+        feature_maps: number of feature maps.
+        latent_maps: number of latent maps in each layer.
         inference: "top-down" (bidirectional) or "bottom-up".
-        flow_steps: IAF steps of each layer; 0 for normal posteriors.
-        flow_hidden: maps in the hidden layers of each step's network; none for a linear IAF.
-        flow_map: the univariate map of the steps: "affine", "additive" (location only), ...
+        flow_transforms: number of IAF transforms in each layer; 0 for Gaussian posteriors.
+        flow_hidden_features: feature maps in the hidden layers of each transform's network; empty
+            for a linear IAF.
+        flow_map: univariate map of the transforms: "affine", "additive" (location only), ...
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a size out of range, or an unknown name.
+        TypeError: if an argument has the wrong type.
+        ValueError: if a size is out of range, or a name is unknown.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, sections 5 and 6.2 and appendix C.
 
     Example:
         >>> import torch
-        >>> vae = ResNetVAE((1, 8, 8), levels=17, depths=(2,), features=8, maps=2)
+        >>> vae = ResNetVAE((1, 8, 8), levels=17, depths=(2,), feature_maps=8, latent_maps=2)
         >>> elbo = vae.elbo(vae.likelihood.observe(torch.randint(17, (5, 64))))
         >>> elbo.bound.shape, elbo.kls.shape
         (torch.Size([5]), torch.Size([5, 4]))
@@ -73,50 +74,49 @@ class ResNetVAE(LatentModel):
         levels: int,
         likelihood: str | Likelihood = "logistic",
         depths: Sequence[int] = (4,),
-        features: int = 32,
-        maps: int = 8,
+        feature_maps: int = 32,
+        latent_maps: int = 8,
         inference: str = "top-down",
-        flow_steps: int = 1,
-        flow_hidden: Sequence[int] = (32,),
+        flow_transforms: int = 1,
+        flow_hidden_features: Sequence[int] = (32,),
         flow_map: str = "affine",
     ) -> None:
         super().__init__(shape, levels, likelihood)
         kind = INFERENCES[_checks.choice("inference", inference, INFERENCES)]
-        features = _checks.positive_integer("features", features)
-        maps = _checks.positive_integer("maps", maps)
+        feature_maps = _checks.positive_integer("feature_maps", feature_maps)
+        latent_maps = _checks.positive_integer("latent_maps", latent_maps)
         depths = _checks.widths("depths", depths)
         if not depths:
-            raise ValueError("depths must hold at least one number of layers, got none")
-        flow_steps = _checks.positive_integer("flow_steps", flow_steps, minimum=0)
-        hidden = _checks.widths("flow_hidden", flow_hidden)
+            raise ValueError("depths must hold at least one number of layers, got ()")
+        flow_transforms = _checks.positive_integer("flow_transforms", flow_transforms, minimum=0)
+        hidden = _checks.widths("flow_hidden_features", flow_hidden_features)
 
-        # The stem halves the image, and the first layer of each further resolution halves again.
+        # The stem halves the image, and the first layer of each later resolution halves it again.
         strides = [1] * depths[0]
         for depth in depths[1:]:
             strides += [2] + [1] * (depth - 1)
         sizes = image_sizes(self.shape, [2, *strides])[1:]
         self.layers = nn.ModuleList(
             kind(
-                *(size, below, features, maps, [hidden] * flow_steps, flow_map),
+                *(size, below, feature_maps, latent_maps, [hidden] * flow_transforms, flow_map),
                 highest=place == len(strides),
             )
             for place, (below, size) in enumerate(pairwise(sizes), start=1)
         )
-        self.stem = WeightNormConv2d(self.shape[0], features, 5, stride=2, padding=2)
-        self.top = nn.Parameter(torch.zeros(features))
+        self.stem = WeightNormConv2d(self.shape[0], feature_maps, 5, stride=2)
+        self.top = nn.Parameter(torch.zeros(feature_maps))
         self.head = WeightNormConvTranspose2d(
-            features,
+            feature_maps,
             self.shape[0] * self.likelihood.outputs,
             5,
             stride=2,
-            padding=2,
-            output_padding=output_padding(self.shape[1:], 2),
+            size=self.shape[1:],
             scale=0.1,
         )
         self.to_pixels = ToPixels(self.shape[0])
         self.sizes = sizes[1:]
-        self.maps = maps
-        self.latents = sum(maps * math.prod(size) for size in self.sizes)
+        self.latent_maps = latent_maps
+        self.latents = sum(self._counts())
 
     @property
     def parts(self) -> Sequence[nn.Module]:
@@ -143,23 +143,11 @@ class ResNetVAE(LatentModel):
     def importance_bound(
         self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
     ) -> Tensor:
-        r"""Return the importance-weighted bound of observations, to be trained by.
+        """Return the importance-weighted bound of observations, differentiable for training.
 
-        $$\log \frac1S \sum_s w_s, \qquad w_s = p(x|z_s)\, p(z_s) / q(z_s|x)$$
-
-        Its gradient is the plain reparameterised one: the doubly reparameterised one would ask for
-        densities of given latents in every layer, which share their features with the decoder.
-
-        Args:
-            x: observations, (batch, pixels).
-            samples: S.
-            generator: random numbers; torch's own by default.
-
-        Returns:
-            Bounds in nats, shape (batch,).
-
-        References:
-            Burda et al. 2016, arXiv 1509.00519.
+        The gradient is the plain reparameterised one: the doubly reparameterised one needs the
+        density of given latents in every layer, whose features the posterior and the decoder share.
+        See `LatentModel.importance_bound`.
         """
         return self.draw(x, samples, generator)[1].logsumexp(0) - math.log(samples)
 
@@ -168,7 +156,7 @@ class ResNetVAE(LatentModel):
         parts = iter(z.reshape(-1, self.latents).split(self._counts(), 1))
         h = self._top(math.prod(z.shape[:-1]))
         for layer, part in zip(self._downwards(), parts, strict=True):
-            h = layer.generate(h, part.unflatten(1, (self.maps, *layer.size)))
+            h = layer.generate(h, part.unflatten(1, (self.latent_maps, *layer.size)))
         return self._params(h).reshape(*z.shape[:-1], self.pixels, -1)
 
     def draw_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -183,7 +171,7 @@ class ResNetVAE(LatentModel):
     def _infer(
         self, x: Tensor, samples: int, generator: torch.Generator | None
     ) -> tuple[list[Latent], Tensor]:
-        """Return latents from the top to the bottom, and parameters, of samples times batch."""
+        """Return latents from the top layer down, and parameters, for samples times batch rows."""
         noise = self._noise(samples * len(x), generator)
         h = self.stem(self.likelihood.scaled(x).unflatten(1, self.shape))
         evidence: list[Any] = []
@@ -205,16 +193,16 @@ class ResNetVAE(LatentModel):
         return self.to_pixels(self.head(F.elu(h))).to(self.like.dtype)
 
     def _noise(self, rows: int, generator: torch.Generator | None) -> list[Tensor]:
-        """Return standard normal maps for each layer, from the top to the bottom."""
+        """Return standard normal maps for each layer, from the top down."""
         like = self.like
-        shapes = [(rows, self.maps, *size) for size in reversed(self.sizes)]
+        shapes = [(rows, self.latent_maps, *size) for size in reversed(self.sizes)]
         return [
             torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)
             for shape in shapes
         ]
 
     def _counts(self) -> list[int]:
-        return [self.maps * math.prod(size) for size in reversed(self.sizes)]
+        return [self.latent_maps * math.prod(size) for size in reversed(self.sizes)]
 
     def _upwards(self) -> Sequence[ResidualLayer]:
         return cast(Sequence[ResidualLayer], list(self.layers))

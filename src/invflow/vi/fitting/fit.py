@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def fit(
     starting_points: Any = None,
     seed: int = 0,
     progress: bool = False,
+    report: Callable[[int, str], None] | None = None,
     directory: str | Path | None = None,
     ready: Callable[[], object] = lambda: None,
 ) -> Posterior:
@@ -68,6 +69,7 @@ def fit(
             default random points, until no mode was found only once.
         seed: random seed; the same seed gives the same posterior.
         progress: show a progress bar.
+        report: called with the number of steps of a stage and a line of text, instead of a bar.
         directory: where checkpoints are kept; a fit that was killed resumes from them.
         ready: called once, after the log density was checked and the modes were found, before
             anything is written to disk.
@@ -103,6 +105,7 @@ def fit(
                 starting_points=points,
                 seed=seed,
                 progress=progress,
+                report=report,
                 directory=directory,
                 ready=ready,
             )
@@ -111,10 +114,10 @@ def fit(
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
     density = Guarded(target, subsampling)
     try_out(density)
-    with _reporter(progress) as report:
+    with _reporter(progress, report) as tell:
         try:
             modes = find_modes(
-                density, points, generator, lambda done, line: report("starting points", done, line)
+                density, points, generator, lambda done, line: tell("starting points", done, line)
             )
         except ValueError as error:
             if density.refusal is None:
@@ -136,7 +139,7 @@ def fit(
 
             def after_round(done: int, bound: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
-                report(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
+                tell(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
 
             taken, reason = train(
                 part,
@@ -237,10 +240,10 @@ def _mixed(parts: list[Preconditioned], shares: Tensor) -> Flow | FlowMixture:
 
 
 @contextmanager
-def _reporter(progress: bool) -> Generator[Report]:
-    """Yield a function that shows the progress of the fit on one line."""
-    if progress:
-        with bar("fitting", None) as move:
+def _reporter(progress: bool, report: Callable[[int, str], None] | None) -> Generator[Report]:
+    """Yield a function that shows the progress of the fit."""
+    with bar("fitting", None) if progress and report is None else nullcontext(report) as move:
+        if move is None:
+            yield lambda stage, done, line: None
+        else:
             yield lambda stage, done, line: move(done, f"{stage}, {line}")
-    else:
-        yield lambda stage, done, line: None

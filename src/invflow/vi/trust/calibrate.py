@@ -38,7 +38,7 @@ class Calibration:
     Args:
         ranks: a column for each parameter, a row for each simulation.
         draws: L, the largest possible rank.
-        tests: how uniform the ranks of each parameter are, p-values corrected for all parameters.
+        tests: uniformity of the ranks of each parameter, with p-values corrected for all of them.
         level: probability of rejecting an exact posterior, over all parameters.
     """
 

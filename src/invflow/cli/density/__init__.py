@@ -1,1 +1,0 @@
-"""`invflow density`, and what `sample` and `score` do with its runs."""

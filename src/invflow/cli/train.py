@@ -1,0 +1,91 @@
+"""The commands that train: their options are the settings of the run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from invflow import report
+from invflow.cli import files, terminal
+from invflow.cli.jobs import Job
+from invflow.runs import options
+from invflow.runs.directory import is_finished
+from invflow.training.progress import progress
+
+_NAME = Annotated[
+    str | None, typer.Option("--name", help="Name of the run.", show_default="from the data")
+]
+_RUNS = Annotated[Path, typer.Option("--runs", help="Directory of all runs.", metavar="DIR")]
+_OVERWRITE = Annotated[
+    bool, typer.Option("--overwrite", help="Start again if the run already exists.")
+]
+
+
+def command(job: Job) -> Callable[..., None]:
+    """Return the command that trains a kind of run, for Typer."""
+
+    def train(
+        invocation: typer.Context,
+        name: str | None,
+        runs: Path,
+        overwrite: bool,
+        preset: str | None = None,
+        **values: Any,
+    ) -> None:
+        given = {k: v for k, v in values.items() if _is_given(invocation, k)}
+        config = options.configured(job.config, given, preset)
+        default = job.part("run").name(config)
+        directory = files.directory(runs, default if name is None else name)
+        report.require()
+        is_finished_already = is_finished(directory) and not overwrite
+        page = import_module(job.page)
+        try:
+            with terminal.warnings(), progress("training", getattr(config, "steps", None)) as told:
+                run = job.part("experiment").train(
+                    config, directory, overwrite=overwrite, report=told
+                )
+            if run is None:  # another process writes the report
+                return
+            page.write(run)
+        except KeyboardInterrupt as error:
+            raise InterruptedError(
+                "interrupted; the same command, without --overwrite, resumes the run"
+            ) from error
+        if is_finished_already:
+            terminal.say(f"{directory} is already finished: it is reported again, not trained")
+        title, head, rows, notes = page.brief(run)
+        terminal.table(title, head, rows)
+        for line in notes:
+            terminal.say(line)
+        terminal.say(f"Report: {directory / 'report.html'}")
+
+    arguments, settings = [], []
+    for parameter in options.parameters(job.config):
+        is_argument = isinstance(parameter.annotation.__metadata__[0], type(typer.Argument()))
+        (arguments if is_argument else settings).append(parameter)
+    common = [_parameter("name", _NAME, None), _parameter("runs", _RUNS, Path("runs"))]
+    common.append(_parameter("overwrite", _OVERWRITE, False))
+    if job.config.presets:
+        names = ", ".join(job.config.presets)
+        info = typer.Option("--preset", help=f"Start from the settings of a preset: {names}.")
+        common.append(_parameter("preset", Annotated[str | None, info], None))
+    common.append(_parameter("invocation", typer.Context, inspect.Parameter.empty))
+    signature = inspect.Signature([*arguments, *common, *settings])
+    train.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    train.__annotations__ = {name: each.annotation for name, each in signature.parameters.items()}
+    train.__doc__ = import_module(job.actions).HELP
+    return train
+
+
+def _is_given(invocation: typer.Context, name: str) -> bool:
+    source = invocation.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)

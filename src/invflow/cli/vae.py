@@ -1,0 +1,89 @@
+"""`invflow vae`, and how its runs are sampled and scored."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from invflow.cli import terminal
+from invflow.cli.files import output
+
+HELP = """Train VAEs with different posteriors side by side, and report how they compare.
+
+Writes RUNS/NAME/ with the models, checkpoints, metrics and report.html. The same command resumes a
+run that was stopped; a finished one is reported again, not trained.
+"""
+EXAMPLES = (
+    "vae digits --steps 500",
+    "vae digits --name both --posteriors full,iaf --latents 8 --steps 500",
+)
+
+
+def sample(
+    run: Path, count: int | None, out: Path | None, seed: int, posterior: str | None
+) -> None:
+    """Draw images into an `.npz` file or a picture."""
+    import numpy as np
+    import torch
+
+    from invflow import _files
+    from invflow.report import vae as page
+    from invflow.vae import run as runs
+
+    finished = runs.load(run)
+    kept = {"the images of the run": finished.data.path}
+    path = output(out or run / "samples.npz", (".npz", ".png"), kept)
+    model = finished.model(posterior)
+    count = 64 if count is None else count
+    generator = torch.Generator().manual_seed(seed)
+    images = model.sample(count, generator).reshape(count, *finished.format.shape)
+    with _files.replacing(path) as temporary:
+        if path.suffix.lower() == ".png":
+            sheet = page.sheet(images, model.levels)
+            sheet.savefig(temporary, dpi=150, bbox_inches="tight")
+        else:
+            # A Gaussian likelihood draws real numbers.
+            levels = images.round().clamp(0, model.levels - 1).to(torch.uint8)
+            last = levels.movedim(1, -1).numpy()
+            np.savez_compressed(temporary, images=last[..., 0] if last.shape[-1] == 1 else last)
+    terminal.say(f"{count} images: {path}")
+
+
+def score(
+    run: Path,
+    data: str,
+    out: Path | None,
+    posterior: str | None,
+    samples: int | None,
+    seed: int | None,
+) -> None:
+    """Score images into a CSV file."""
+    from invflow import _files
+    from invflow.report import vae as page
+    from invflow.vae import data as images
+    from invflow.vae import evaluation
+    from invflow.vae import run as runs
+
+    finished = runs.load(run)
+    kept = {"the images to score": data, "the images of the run": finished.data.path}
+    path = output(out or run / "scores.csv", (".csv",), kept)
+    model = finished.model(posterior)
+    with terminal.warnings():
+        levels = images.scorable(data, model.levels, finished.format.shape, finished.config.size)
+    scores = evaluation.score(model, levels, samples=samples or 500, seed=seed or 0)
+    columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *columns])
+    values = (column.tolist() for column in columns.values())
+    writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
+    _files.write_text(path, text.getvalue())
+    means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
+    rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
+    if page.has_bits(finished):
+        bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
+        rows += [("bits/dim", f"{bits[0]:.3f}", f"{abs(bits[1]):.3f}")]
+    head = ("score", "mean", "standard error")
+    terminal.table(f"{len(levels)} images, nats per image", head, rows)
+    terminal.say(f"Scores: {path}")

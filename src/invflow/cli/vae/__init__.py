@@ -1,1 +1,0 @@
-"""`invflow vae`, and what `sample` and `score` do with its runs."""

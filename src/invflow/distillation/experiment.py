@@ -1,0 +1,87 @@
+"""A density of a table taught to a flow that is fast to sample, and compared with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from invflow.density.checks.two_sample import two_sample
+from invflow.density.run import SAVED
+from invflow.distillation import run
+from invflow.distillation.closeness import Closeness, closeness
+from invflow.distillation.config import Config
+from invflow.distillation.learn import learn, objective, teacher, untaught
+from invflow.distillation.run import Results, Run
+from invflow.runs.directory import is_finished
+from invflow.training import metrics
+
+
+def train(
+    config: Config,
+    directory: str | Path,
+    *,
+    overwrite: bool = False,
+    report: Callable[[int, str], None] = lambda step, line: None,
+) -> Run:
+    """Teach a student, compare it with its teacher, and put everything on disk.
+
+    A run that was stopped half way goes on from its last checkpoint, and one that is finished is
+    returned as it is.
+
+    Args:
+        config: the settings.
+        directory: of the run; made if it does not exist.
+        overwrite: begin anew where there is a run already.
+        report: told of every training step.
+
+    Raises:
+        FileExistsError: the directory holds another run, or something else.
+        FileNotFoundError, ValueError: something is wrong with the teacher or with the settings.
+        FloatingPointError: the training diverges.
+    """
+    directory, taught_by = Path(directory), Path(config.teacher)
+    *students, _ = run.lineage(taught_by)
+    if directory.resolve() in (each.resolve() for each in students):
+        raise FileExistsError(f"{directory} teaches the new student; choose another --name")
+    taught = run.density(taught_by)
+    at = run.contexts(taught_by, taught)
+    # What would fail, fails before anything is on disk.
+    metrics.require()
+    objective(config)
+    untaught(taught, config)
+    asked = run.begun(config, _digest(taught_by))
+    run.KIND.prepare(directory, asked, overwrite=overwrite)
+    if is_finished(directory):
+        report(config.steps, "already finished")
+        return run.load(directory)
+    student = learn(taught, config, at, directory, report)
+    found = closeness(
+        teacher(taught, at), student.model_.flow, count=config.evaluation_draws, seed=config.seed
+    )
+    run.finish(directory, student, _results(found, config.seed))
+    return run.load(directory)
+
+
+def _digest(directory: Path) -> str:
+    """Return what tells a saved density from others."""
+    files = (directory / name for name in SAVED)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _results(found: Closeness, seed: int) -> Results:
+    names = ("student", "teacher")
+    mine, others = (
+        torch.cat([part for part in getattr(found, name) if part is not None], -1).double().numpy()
+        for name in names
+    )
+    return Results(
+        reverse=(found.reverse, found.reverse_error),
+        forward=(found.forward, found.forward_error),
+        effective=found.effective,
+        energy=two_sample(others, mine, seed=seed),
+        student_seconds=found.student_seconds,
+        teacher_seconds=found.teacher_seconds,
+    )

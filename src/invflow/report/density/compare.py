@@ -1,0 +1,134 @@
+"""Several densities of the same table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from invflow.density.run import Run
+from invflow.report import figures, page
+from invflow.report.comparison import (
+    Comparison,
+    Outcome,
+    Table,
+    compared,
+    differing,
+    labelled,
+    over_seeds,
+)
+from invflow.report.density.tables import calibrated
+from invflow.training import metrics
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Return the comparison of finished runs.
+
+    Raises:
+        ImportError: if matplotlib or Jinja is not installed.
+        ValueError: if there are no runs, one is given twice, or they are of different kinds, on
+            different tables, or on columns taken differently.
+    """
+    named = labelled(runs, lambda run: run.data.sha256, "tables")
+    labelled(runs, _columns, "columns, or on columns of other kinds,")
+    curves = figures.curves(
+        {
+            label: figures.evaluations(metrics.read(run.directory), "bound")
+            for label, run in named.items()
+        },
+        "nats per row",
+    )
+    figures.focus(curves.axes[0], [bound for line in curves.axes[0].lines for bound in _y(line)])
+    return compared(
+        title="invflow: comparison of density runs",
+        lead=f"{', '.join(named)}; test rows of {runs[0].config.data}",
+        measure="Test rows, nats per row",
+        results=results(named),
+        text=_TEXT,
+        seeds=seeds(named),
+        settings=differing({label: _settings(run) for label, run in named.items()}),
+        others=[
+            page.Section(
+                "Training",
+                picture=page.encoded(curves),
+                text="Mean log density of the validation rows against steps and against time.",
+            )
+        ],
+    )
+
+
+def results(runs: Mapping[str, Run]) -> Table:
+    """Return a head, and a row for each run."""
+    first = next(iter(runs.values()))
+    rows = [
+        (
+            label,
+            f"{run.results.assessment.log_density:.2f} ± "
+            f"{run.results.assessment.log_density_error:.2f}",
+            "" if run is first else "{:+.2f} ± {:.2f}".format(*gain(run, first)),
+            calibrated(run),
+            f"{run.results.seconds:.0f} s",
+        )
+        for label, run in runs.items()
+    ]
+    return [("run", "log density", "gain", "calibrated columns", "time"), *rows]
+
+
+def gain(run: Run, first: Run) -> tuple[float, float]:
+    """Return by how much a density is higher than another on average, and the standard error.
+
+    Compared row by row where both have the same test rows.
+    """
+    found, other = run.results.assessment, first.results.assessment
+    if _test_rows(run) != _test_rows(first):
+        error = math.hypot(found.log_density_error, other.log_density_error)
+        return found.log_density - other.log_density, error
+    with np.errstate(invalid="ignore"):  # both may be zero where a row is outside the bounds
+        gains = run.density.score_samples(run.rows.test) - first.density.score_samples(
+            first.rows.test
+        )
+    return float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains)))
+
+
+def seeds(runs: Mapping[str, Run]) -> Table:
+    """Return the averages over seeds."""
+    outcomes = [
+        Outcome(
+            label,
+            "",
+            run.config.seed,
+            {k: v for k, v in _settings(run).items() if k not in ("seed", "data")},
+            {"log density": run.results.assessment.log_density, "time, s": run.results.seconds},
+        )
+        for label, run in runs.items()
+    ]
+    return over_seeds(outcomes, {"log density": ".2f", "time, s": ".0f"})
+
+
+def _test_rows(run: Run) -> object:
+    return run.config.seed, run.config.test_fraction
+
+
+def _columns(run: Run) -> object:
+    """Return what the units of a density depend on."""
+    columns = run.density.columns_
+    features = [(column.name, column.kind) for column in columns.features]
+    return features, [column.name for column in columns.context]
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return run.config.model_dump()
+
+
+def _y(line: Any) -> list[float]:
+    return list(line.get_ydata())
+
+
+_TEXT = (
+    "The mean log density of test rows, in nats per row, ± standard error over rows. The gain is "
+    "the difference from the first run, computed row by row where both have the same test rows "
+    "(runs with the same seed and test fraction). A column is calibrated if a test finds no "
+    "difference between its ranks and uniform ones. Time is training time."
+)

@@ -1,0 +1,135 @@
+"""Several posteriors of the same data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+
+from invflow.report import figures, page
+from invflow.report.comparison import (
+    Comparison,
+    Outcome,
+    Table,
+    compared,
+    differing,
+    labelled,
+    over_seeds,
+)
+from invflow.vi.run import Run
+
+EVIDENCE = "log evidence, nats"
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Return the comparison of finished runs, of one model or of several models of the same data.
+
+    Raises:
+        ImportError: if matplotlib or Jinja is not installed.
+        ValueError: if there are no runs, one is given twice, or they are of different kinds or on
+            different data.
+    """
+    named = labelled(runs, _data, "data")
+    return compared(
+        title="invflow: comparison of posteriors",
+        lead=f"{', '.join(named)}; data {runs[0].config.data or 'in the model files'}",
+        measure="Posteriors",
+        results=results(named),
+        text=_text(runs),
+        seeds=seeds(named),
+        settings=differing(
+            {
+                label: {"model": run.config.model, "seed": run.config.seed, **_settings(run)}
+                for label, run in named.items()
+            }
+        ),
+        others=_training(named),
+    )
+
+
+def results(runs: Mapping[str, Run]) -> Table:
+    """Return a head, and a row for each run."""
+    first = next(iter(runs.values())).results.verdict
+    rows: list[tuple[str, ...]] = []
+    for label, run in runs.items():
+        found, record = run.results.verdict, run.results.record
+        error = math.hypot(found.log_evidence_error, first.log_evidence_error)
+        gain = f"{found.log_evidence - first.log_evidence:+.2f} ± {error:.2f}"
+        rows += [
+            (
+                label,
+                found.level,
+                f"{found.log_evidence:.2f} ± {found.log_evidence_error:.2f}",
+                "" if found is first else gain,
+                f"{found.khat:.2f}",
+                f"{found.ess:.0f} of {found.draws}",
+                f"{record.seconds:.0f} s",
+            )
+        ]
+    return [("run", "verdict", EVIDENCE, "difference", "k-hat", "ESS", "time"), *rows]
+
+
+def seeds(runs: Mapping[str, Run]) -> Table:
+    """Return the averages over seeds."""
+    outcomes = [
+        Outcome(
+            label,
+            "",
+            run.config.seed,
+            _settings(run),
+            {
+                EVIDENCE: run.results.verdict.log_evidence,
+                "k-hat": run.results.verdict.khat,
+                "ESS": run.results.verdict.ess,
+            },
+        )
+        for label, run in runs.items()
+    ]
+    return over_seeds(outcomes, {EVIDENCE: ".3f", "k-hat": ".2f", "ESS": ".0f"})
+
+
+def _training(runs: Mapping[str, Run]) -> list[page.Section]:
+    """Return the bounds of all runs, a line for each mode; none where no run was trained."""
+    lines: dict[str, figures.Curve] = {}
+    for label, run in runs.items():
+        bounds = sorted(run.results.record.bounds)
+        for mode, found in groupby(bounds, key=lambda each: each[0]):
+            _, steps, values = zip(*found, strict=True)
+            lines[f"{label}, mode {mode + 1}"] = figures.Curve(steps, (), values)
+    if not lines:
+        return []
+    drawn = figures.curves(lines, "bound (nats)")
+    figures.focus(drawn.axes[0], [value for line in lines.values() for value in line.values])
+    text = "The best bound on the log evidence so far, after each round of training."
+    return [page.Section("Training", picture=page.encoded(drawn), text=text)]
+
+
+def _settings(run: Run) -> dict[str, object]:
+    """Return what a fit depends on besides its seed."""
+    inputs = {f"sha256 of {name}": each.sha256 for name, each in run.inputs.items()}
+    return {**asdict(run.config.settings), **inputs}
+
+
+def _data(run: Run) -> object:
+    """Return the digest of the data file; None where the data are in the model file."""
+    return run.inputs["data"].sha256 if "data" in run.inputs else None
+
+
+def _text(runs: Sequence[Run]) -> str:
+    text = (
+        "The log evidence is estimated by importance sampling, ± Monte Carlo standard error. The "
+        "difference is from the first run; between models of the same data with normalised "
+        "densities, it is the log Bayes factor. Trust it only where the verdicts are good or "
+        "usable. k-hat is the tail shape of the importance weights (below 0.7 they are reliable) "
+        "and ESS their effective sample size. Time is that of the fit."
+    )
+    models = {run.inputs["model"].sha256 for run in runs}
+    if len(models) > 1 and runs[0].config.data is None:
+        names = ", ".join(sorted({Path(run.config.model).name for run in runs}))
+        text += (
+            f" The models ({names}) have no data file: whether they contain the same data was not "
+            "checked."
+        )
+    return text

@@ -1,0 +1,96 @@
+"""Several students of the same teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from invflow.distillation.run import Run
+from invflow.report import figures, page
+from invflow.report.comparison import (
+    Comparison,
+    Outcome,
+    Table,
+    compared,
+    differing,
+    labelled,
+    over_seeds,
+)
+from invflow.training import metrics
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Return the comparison of finished runs.
+
+    Raises:
+        ImportError: if matplotlib or Jinja is not installed.
+        ValueError: if there are no runs, one is given twice, or they are of different kinds or
+            have different teachers.
+    """
+    named = labelled(runs, lambda run: run.teacher.sha256, "teachers")
+    curves = figures.curves(
+        {
+            label: figures.evaluations(metrics.read(run.directory), "loss")
+            for label, run in named.items()
+        },
+        "loss",
+    )
+    text = "The loss that each student minimises; losses with different weights are not comparable."
+    return compared(
+        title="invflow: comparison of students",
+        lead=f"{', '.join(named)}; teacher {runs[0].config.teacher}",
+        measure="Students and teacher, nats",
+        results=results(named),
+        text=_TEXT,
+        seeds=seeds(named),
+        settings=differing({label: run.config.model_dump() for label, run in named.items()}),
+        others=[page.Section("Training", picture=page.encoded(curves), text=text)],
+    )
+
+
+def results(runs: Mapping[str, Run]) -> Table:
+    """Return a head, and a row for each run."""
+    head = ("run", "KL(student || teacher)", "KL(teacher || student)", "effective", "speed-up")
+    rows = [
+        (
+            label,
+            "{:.4f} ± {:.4f}".format(*run.results.reverse),
+            "{:.4f} ± {:.4f}".format(*run.results.forward),
+            f"{run.results.effective:.1%}",
+            f"{speedup(run):.3g}",
+        )
+        for label, run in runs.items()
+    ]
+    return [head, *rows]
+
+
+def seeds(runs: Mapping[str, Run]) -> Table:
+    """Return the averages over seeds."""
+    outcomes = [
+        Outcome(
+            label,
+            "",
+            run.config.seed,
+            run.config.model_dump(exclude={"seed", "teacher"}),
+            {
+                "KL(student || teacher)": run.results.reverse[0],
+                "KL(teacher || student)": run.results.forward[0],
+                "speed-up": speedup(run),
+            },
+        )
+        for label, run in runs.items()
+    ]
+    formats = {"KL(student || teacher)": ".4f", "KL(teacher || student)": ".4f", "speed-up": ".1f"}
+    return over_seeds(outcomes, formats)
+
+
+def speedup(run: Run) -> float:
+    """Return how many times faster a student is sampled than its teacher."""
+    return run.results.teacher_seconds / run.results.student_seconds
+
+
+_TEXT = (
+    "Divergences in nats, ± Monte Carlo standard error; both are zero if student and teacher "
+    "agree. The effective column is the effective sample size of the student's draws, weighted to "
+    "represent the teacher, as a percentage of the draws. The speed-up is the time per draw of the "
+    "teacher divided by that of the student, each measured on the machine that trained the student."
+)

@@ -1,0 +1,151 @@
+"""Several VAE runs on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from invflow.report import figures, page
+from invflow.report.comparison import (
+    Comparison,
+    Outcome,
+    Table,
+    compared,
+    differing,
+    labelled,
+    over_seeds,
+)
+from invflow.report.vae import pictures, table
+from invflow.report.vae.images import COLUMNS, sampled
+from invflow.training import metrics
+from invflow.vae.evaluation import bits_per_dim
+from invflow.vae.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Return the comparison of finished runs.
+
+    Raises:
+        ImportError: if matplotlib or Jinja is not installed.
+        ValueError: if there are no runs, one is given twice, or they are of different kinds or on
+            different images.
+    """
+    named = labelled(runs, _images, "images")
+    return compared(
+        title="invflow: comparison of VAE runs",
+        lead=f"{', '.join(named)}; test images of {runs[0].config.data}",
+        measure=table.MEASURE,
+        results=results(named),
+        text=_text(runs),
+        seeds=seeds(named),
+        settings=differing({label: _settings(run) for label, run in named.items()}),
+        others=[
+            page.Section(
+                "Training",
+                picture=page.encoded(curves(named)),
+                text="The bound on validation images against steps and against training time.",
+            ),
+            page.Section(
+                "Samples",
+                picture=page.encoded(samples(named)),
+                text="Images from each model, with latents drawn from the prior.",
+            ),
+        ],
+    )
+
+
+def results(runs: Mapping[str, Run]) -> Table:
+    """Return a head, and a row for each posterior of each run."""
+    bits = ["bits/dim"] * all(map(table.has_bits, runs.values()))
+    columns = ["test bound", "log-likelihood", *bits, "KL", "active", "time"]
+    rows = [
+        (f"{label}, {name}", *cells)
+        for label, run in runs.items()
+        for name, *cells in table.results(run, columns)[1:]
+    ]
+    return [("run, posterior", *columns), *rows]
+
+
+def seeds(runs: Mapping[str, Run]) -> Table:
+    """Return the averages over seeds of each posterior."""
+    formats = {"test bound": ".2f", "log-likelihood": ".2f", "KL": ".2f"}
+    if all(map(table.has_bits, runs.values())):
+        formats["bits/dim"] = ".4f"
+    outcomes = [
+        Outcome(
+            label,
+            name,
+            run.config.seed,
+            # Posteriors trained side by side do not affect each other.
+            {k: v for k, v in _settings(run).items() if k not in ("seed", "posteriors")},
+            {
+                "test bound": found.bound,
+                "log-likelihood": found.log_likelihood,
+                "KL": found.kl,
+                "bits/dim": bits_per_dim(found.log_likelihood, run.model().pixels),
+            },
+        )
+        for label, run in runs.items()
+        for name, found in run.results.items()
+    ]
+    return over_seeds(outcomes, formats)
+
+
+def curves(runs: Mapping[str, Run]) -> Figure:
+    """Draw the bounds on validation images."""
+    lines = {
+        f"{label}, {name}": figures.evaluations(
+            [row for row in metrics.read(run.directory) if row["model"] == name], "bound"
+        )
+        for label, run in runs.items()
+        for name in run.models
+    }
+    drawn = figures.curves(lines, "bound (nats per image)")
+    figures.focus(drawn.axes[0], [bound for line in lines.values() for bound in line.values])
+    return drawn
+
+
+def samples(runs: Mapping[str, Run]) -> Figure:
+    """Draw a row of images from each model of each run, all from the same random numbers."""
+    parts = [
+        (f"{label}, {name}", sampled(run, name, COLUMNS, torch.Generator().manual_seed(0)))
+        for label, run in runs.items()
+        for name in run.models
+    ]
+    levels = next(iter(runs.values())).format.levels
+    return pictures.stacked([(k, pictures.grid(v, COLUMNS)) for k, v in parts], levels)
+
+
+def _images(run: Run) -> object:
+    return run.format.digest, run.format.shape, run.format.levels
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    # With likelihood "auto", the one that was chosen.
+    return run.config.model_dump() | {"likelihood": run.format.likelihood}
+
+
+def _text(runs: Sequence[Run]) -> str:
+    text = (
+        "Nats per image on the same test images, ± standard error over images. Each error is that "
+        "of one mean; differences between runs, which share the images, are often known better. "
+        "Time is training time."
+    )
+    draws = sorted({run.config.importance_samples for run in runs})
+    if len(draws) > 1:
+        text += (
+            f" The log-likelihoods use {', '.join(map(str, draws))} importance samples; more "
+            "samples give higher values."
+        )
+    likelihoods = sorted({run.format.likelihood for run in runs})
+    if len(likelihoods) > 1:
+        text += (
+            f" The pixel likelihoods differ ({', '.join(likelihoods)}). Nats of binary pixels, of "
+            "grey levels and of real numbers cannot be compared."
+        )
+    return text

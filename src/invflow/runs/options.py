@@ -1,0 +1,170 @@
+"""Options of the command line, made from the fields of a `Config`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import ValidationError
+
+from invflow.runs.settings import TRAINING, Config
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+class Option(NamedTuple):
+    """A setting as an option.
+
+    Attributes:
+        path: names of the fields that lead to it; the last one names the option.
+        kind: type of its value.
+        default: None if it must be given.
+        help: what it is.
+        extra: what `setting` or `argument` say beside.
+        required: whether it must be given.
+    """
+
+    path: tuple[str, ...]
+    kind: Any
+    default: Any
+    help: str
+    extra: Mapping[str, Any]
+    required: bool
+
+    @property
+    def name(self) -> str:
+        return self.path[-1]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def options(config: type[Config]) -> Iterator[Option]:
+    """Give the options of a `Config`; a field that is a dataclass has those of its own fields."""
+    for name, field in config.model_fields.items():
+        kind = _plain(field.annotation)
+        if dataclasses.is_dataclass(kind):
+            yield from _nested(name, kind)
+            continue
+        extra: Any = field.json_schema_extra
+        yield Option(
+            (name,), kind, field.default, field.description or "", extra, field.is_required()
+        )
+
+
+def _nested(name: str, kind: Any) -> Iterator[Option]:
+    types = inspect.get_annotations(kind, eval_str=True)
+    for field in dataclasses.fields(kind):
+        help = field.metadata.get("description", "")
+        path, extra = (name, field.name), {"group": TRAINING}
+        yield Option(path, _plain(types[field.name]), field.default, help, extra, False)
+
+
+def _plain(kind: Any) -> Any:
+    """Return a type without its annotations, and without None."""
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        some = [_plain(each) for each in get_args(kind) if each is not NoneType]
+        return some[0] if len(some) == 1 else str
+    return kind
+
+
+def parameters(config: type[Config]) -> list[inspect.Parameter]:
+    """Return the parameters of a Typer command, one for each setting."""
+    return [_parameter(option) for option in options(config)]
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    import typer
+
+    many = get_origin(option.kind) is dict or option.extra.get("repeated")
+    simple = option.kind in (int, float, bool, str) or get_origin(option.kind) is Literal
+    kind = list[str] if many else option.kind if simple else str
+    known: dict[str, Any] = {"help": option.help, "metavar": option.extra.get("metavar")}
+    if shown := option.extra.get("shown"):
+        known["show_default"] = shown
+    if option.extra["group"] is None:
+        info = typer.Argument(**known)
+    else:
+        names = [f"{option.flag}/--no-{option.flag[2:]}"] if kind is bool else [option.flag]
+        info = typer.Option(*names, rich_help_panel=option.extra["group"], **known)
+    default = _typed(option.default)
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if option.required else default,
+        annotation=Annotated[kind | None if default is None else kind, info],
+    )
+
+
+def _typed(default: Any) -> Any:
+    """Return a default as it would be typed."""
+    if default in ((), {}):
+        return None
+    return ",".join(map(str, default)) if isinstance(default, tuple) else default  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def configured(config: type[ConfigT], given: Mapping[str, Any], preset: str | None) -> ConfigT:
+    """Return the settings that a command was given.
+
+    Args:
+        config: their class.
+        given: the values of those of its parameters that were given, by name.
+        preset: the name of one; options take precedence over it.
+
+    Raises:
+        ValueError: if one is wrong; its option is named.
+    """
+    values: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in config.presets:
+            raise ValueError(f"--preset must be one of {', '.join(config.presets)}, got {preset!r}")
+        values |= config.presets[preset]
+    known = {option.name: option for option in options(config)}
+    for name, option in known.items():
+        if name not in given:
+            continue
+        *outer, last = option.path
+        inner = values.setdefault(outer[0], {}) if outer else values
+        inner[last] = _read(option, given[name])
+    try:
+        return config(**values)
+    except ValidationError as error:
+        raise ValueError(_said(error, known)) from error
+
+
+def _read(option: Option, value: Any) -> Any:
+    """Return the value of a setting from what was given on the command line."""
+    texts: list[Any] = cast(list[Any], value) if isinstance(value, list) else [value]
+    for text in texts:
+        if isinstance(text, str) and text.encode("utf-8", "ignore").decode("utf-8") != text:
+            raise ValueError(f"{text!a} is not valid text: rename it")
+    if get_origin(option.kind) is dict:
+        return dict(_pair(option, text) for text in texts)
+    if get_origin(option.kind) is tuple and not option.extra.get("repeated"):
+        return [part.strip() for part in texts[0].split(",")] if texts[0] else []
+    return value
+
+
+def _pair(option: Option, text: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not (name and equals):
+        raise ValueError(f"{option.flag} must be {option.extra['metavar']}, got {text!r}")
+    return name, value
+
+
+def _said(error: ValidationError, known: Mapping[str, Option]) -> str:
+    """Return the first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    names = [place for place in first["loc"] if place in known]
+    if not names:  # of several settings
+        return message
+    option = known[str(names[-1])]
+    what = option.extra["metavar"] if option.extra["group"] is None else option.flag
+    return f"{what}: {message}, got {first['input']!r}"

@@ -1,0 +1,30 @@
+"""Everything that the run of a posterior depends on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from invflow.runs.settings import TRAINING, Seed, argument, setting
+from invflow.runs.settings import Config as RunConfig
+from invflow.vi.fitting.training import Settings
+
+
+class Config(RunConfig):
+    """The settings of a posterior run; with its model, data and the versions, all it depends on."""
+
+    model: Annotated[
+        str,
+        argument(
+            "Python file, which is run. It defines target, or log_density and dim, or model.",
+            metavar="MODEL.py",
+        ),
+    ]
+    data: Annotated[
+        str | None,
+        setting("JSON object with the model's data.", "Model", metavar="FILE.json"),
+    ] = None
+    draws: Annotated[int, setting("Number of draws to write.", TRAINING, ge=100)] = 4000
+    seed: Seed = 0
+    settings: Annotated[Settings, Field(description="How the flow is trained.")] = Settings()

@@ -1,0 +1,1 @@
+"""Files that are damaged by chance, and what is said of them."""

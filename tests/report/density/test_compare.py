@@ -1,0 +1,72 @@
+"""Several densities of the same table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invflow.density import data, experiment
+from invflow.density.run import Run
+from invflow.report.density.compare import compare, gain, results
+from tests.density.runs import config, mixed, written
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    directory = tmp_path_factory.mktemp("compare")
+    table = written(mixed(200), directory / "table.csv")
+    asked = [
+        config(table, steps=steps, conditional_on=("colour",), seed=seed)
+        for steps, seed in ((10, 0), (20, 0), (20, 1))
+    ]
+    return [
+        replace(experiment.train(each, directory / f"run-{i}"), rows=data.load(each))
+        for i, each in enumerate(asked)
+    ]
+
+
+def test_the_page(runs: list[Run], tmp_path: Path) -> None:
+    found = compare(runs)
+    assert list(found.tables) == [
+        "Test rows, nats per row",
+        "Mean over seeds, ± standard error over seeds",
+    ]
+    head, *rows = results({str(i): run for i, run in enumerate(runs)})
+    assert head == ("run", "log density", "gain", "calibrated columns", "time")
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    assert rows[0][2] == ""
+    _, mean = list(found.tables.values())[1]
+    assert mean[:2] == ("run-1, run-2", "2")
+    found.write(tmp_path / "compare.html")
+    text = (tmp_path / "compare.html").read_text()
+    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+        "Results",
+        "Averages over seeds",
+        "Settings that differ",
+        "Training",
+    ]
+    assert text.count("data:image/png;base64,") == 1
+
+
+def test_gains_of_the_same_test_rows_are_paired(runs: list[Run]) -> None:
+    short, long, other = runs
+    scores = [run.density.score_samples(run.rows.test) for run in runs]
+    gains = scores[1] - scores[0]
+    assert gain(long, short) == pytest.approx((gains.mean(), gains.std(ddof=1) / 20**0.5))
+    # Those of other test rows are not: their variances add.
+    value, error = gain(other, short)
+    assert value == pytest.approx(scores[2].mean() - scores[0].mean())
+    assert error == pytest.approx(np.sqrt(scores[2].var(ddof=1) / 20 + scores[0].var(ddof=1) / 20))
+
+
+def test_what_is_not_compared(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="different tables and cannot be compared"):
+        compare([runs[0], replace(runs[1], digest="another")])
+    given = ("colour", "new")
+    asked = config(Path(runs[0].config.data), steps=10, conditional_on=given)
+    other = experiment.train(asked, tmp_path / "other")
+    with pytest.raises(ValueError, match="columns, or on columns of other kinds, and cannot"):
+        compare([runs[0], other])

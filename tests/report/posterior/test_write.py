@@ -1,0 +1,93 @@
+"""The page of a posterior, and of several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invflow.flows import Preconditioned
+from invflow.report import posterior as report
+from invflow.vi.posterior import Posterior
+from invflow.vi.record import Record
+from invflow.vi.run import Run, Settings
+from invflow.vi.targets.target import Flat
+from invflow.vi.trust.verdict import Verdict
+
+VERDICT = Verdict("good", -1.2, 0.1, -1.0, 0.3, 0.2, 900.0, 1000, 0.0, 0.0, 0.0, ["Fine."])
+RECORD = Record(evaluations=12_345, seconds=7.0, bounds=[(0, 20, -3.0), (1, 20, -4.0)])
+
+
+def _run(directory: Path, verdict: Verdict = VERDICT, **settings: Any) -> Run:
+    """Return a run of a flow that was never trained."""
+    directory.mkdir()
+    config = Settings(
+        **{"model": "a/model.py", "data": None, "sha256": ["m"], "seed": 0} | settings
+    )
+    flow = Preconditioned({"name": "gaussian", "features": 2}).double()
+    target = Flat(lambda z: -z.square().sum(-1) / 2, 2)
+    posterior = Posterior(target, flow, seed=config.seed, record=RECORD)
+    draws = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["z[0]", "z$1$"])
+    summary = pd.DataFrame({"mean": [0.5, 1.0], "sd": [1.0, 2.0]}, index=["z[0]", "z$1$"])
+    return Run(directory, config, posterior, verdict, summary, draws)
+
+
+def test_the_page(tmp_path: Path) -> None:
+    run = _run(tmp_path / "run")
+    report.write(run)
+    text = (run.directory / "report.html").read_text()
+    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+        "Verdict: good",
+        "Parameters",
+        "Training",
+        "Pairs",
+        "Marginals",
+    ]
+    assert "<h1>invflow: posterior of model</h1>" in text
+    assert "2 unconstrained dimensions, seed 0, 12,345 evaluations of the log density, 7 s" in text
+    assert text.count("data:image/png;base64,") == 3
+    assert report.brief(run) == (
+        "Parameters",
+        ("parameter", "mean", "sd"),
+        [("z[0]", "0.5", "1"), ("z$1$", "1", "2")],
+    )
+
+
+def test_several(tmp_path: Path) -> None:
+    other = replace(VERDICT, level="usable", log_evidence=-3.0, log_evidence_error=0.4)
+    runs = [
+        _run(tmp_path / "a"),
+        _run(tmp_path / "b", other, seed=1),
+        _run(tmp_path / "c", other, model="other.py", sha256=["o"]),
+    ]
+    found = report.compare(runs)
+    results, seeds = found.tables.values()
+    # The errors of the difference add in quadrature: 0.5 from 0.3 and 0.4.
+    assert results[2] == (
+        "b",
+        "usable",
+        "-3.00 ± 0.40",
+        "-2.00 ± 0.50",
+        "0.20",
+        "900 of 1000",
+        "7 s",
+    )
+    assert seeds[1:] == [("a, b", "2", "-2.000 ± 1.000", "0.20 ± 0.00", "900 ± 0")]
+    found.write(tmp_path / "compare.html")
+    text = (tmp_path / "compare.html").read_text()
+    assert "The models (model.py, other.py) have no data file" in text
+    assert text.count("data:image/png;base64,") == 1
+
+
+def test_models_of_other_data_are_not_compared(tmp_path: Path) -> None:
+    first = _run(tmp_path / "a", data="x.json", sha256=["m", "x"])
+    same = _run(tmp_path / "b", data="copy.json", model="other.py", sha256=["o", "x"])
+    assert "no data file" not in report.compare([first, same]).sections[0].text
+    other = _run(tmp_path / "c", data="y.json", sha256=["m", "y"])
+    for run in (other, _run(tmp_path / "d")):
+        with pytest.raises(ValueError, match="different data and cannot be compared"):
+            report.compare([first, run])

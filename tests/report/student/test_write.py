@@ -1,0 +1,58 @@
+"""The page of a student, and of several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from invflow.density import experiment
+from invflow.distillation import run as students
+from invflow.report import student as report
+from tests.density.runs import config, mixed, written
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[students.Run]:
+    directory = tmp_path_factory.mktemp("students")
+    table = written(mixed(200)[["size", "new"]], directory / "table.csv")
+    teacher = directory / "teacher"
+    experiment.train(config(table, steps=10), teacher)
+    small = {"transforms": 1, "hidden_features": (8,), "steps": 5, "draws": 200}
+    return [
+        students.train(
+            students.Config(teacher=str(teacher), seed=seed, **small), directory / f"{seed}"
+        )
+        for seed in (0, 1)
+    ]
+
+
+def test_the_page(runs: list[students.Run]) -> None:
+    report.write(runs[0])
+    text = (runs[0].directory / "report.html").read_text()
+    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+        "Results",
+        "Teacher and student",
+        "Training",
+        "Settings",
+    ]
+    assert "1000 draws from the teacher" in text
+    title, head, rows = report.brief(runs[0])
+    assert (title, head) == ("Student and teacher", ("measure", "value"))
+    faster = runs[0].results.teacher_seconds / runs[0].results.student_seconds
+    assert rows[-1] == ("speed-up", f"{faster:.3g}")
+
+
+def test_several(runs: list[students.Run], tmp_path: Path) -> None:
+    found = report.compare(runs)
+    results, seeds = found.tables.values()
+    assert [row[0] for row in results] == ["run", "0", "1"]
+    assert results[1][1] == "{:.4f} ± {:.4f}".format(*runs[0].results.reverse)
+    mean = (runs[0].results.reverse[0] + runs[1].results.reverse[0]) / 2
+    assert seeds[1][:2] == ("0, 1", "2")
+    assert seeds[1][2].startswith(f"{mean:.4f} ± ")
+    found.write(tmp_path / "compare.html")
+    assert "Averages over seeds" in (tmp_path / "compare.html").read_text()
+    with pytest.raises(ValueError, match="different teachers and cannot be compared"):
+        report.compare([runs[0], replace(runs[1], teacher=tmp_path)])

@@ -1,0 +1,126 @@
+"""Several VAE runs on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invflow.report.vae.compare import compare, curves, results, samples, seeds
+from invflow.vae.run import Run
+from tests.report import runs
+from tests.report.runs import RESULT
+
+
+def _run(path: Path, bound: float = -90.0, **settings: object) -> Run:
+    likelihood = RESULT.log_likelihood + bound - RESULT.bound
+    result = replace(RESULT, bound=bound, log_likelihood=likelihood)
+    return runs.run(path, result=result, **settings)  # type: ignore[arg-type]
+
+
+def test_results_have_a_row_for_each_posterior_of_each_run(tmp_path: Path) -> None:
+    made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", -80.0, latents=2)}
+    head, *rows = results(made)
+    assert [row[0] for row in rows] == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
+    assert rows[0][1:] == ("-90.00 ± 1.00", "-88.00 ± 0.90", "20.00", "15", "65 s")
+    assert rows[2][1] == "-80.00 ± 1.00"
+    assert len(head) == len(rows[0])
+
+
+def test_bits_where_all_runs_have_them(tmp_path: Path) -> None:
+    colours = {"channels": 3, "levels": 256}
+    first, second = _run(tmp_path / "a", **colours), _run(tmp_path / "b", **colours)
+    gaussian = _run(tmp_path / "c", likelihood="gaussian", **colours)
+    assert "bits/dim" in results({"a": first, "b": second})[0]
+    assert "bits/dim" not in results({"a": first, "c": gaussian})[0]
+
+
+def test_mean_and_error_over_seeds(tmp_path: Path) -> None:
+    made = {
+        name: _run(tmp_path / name, bound, seed=seed)
+        for name, bound, seed in (("a", -90.0, 0), ("b", -84.0, 1), ("c", -93.0, 5))
+    }
+    head, *rows = seeds(made)
+    assert head == ("runs", "seeds", "test bound", "log-likelihood", "KL")
+    # Of -90, -84 and -93 the mean is -89 and the sum of squares around it 1 + 25 + 16; their
+    # standard error is sqrt(42 / 2 / 3) = 2.65.
+    numbers = ("3", "-89.00 ± 2.65", "-87.00 ± 2.65", "20.00 ± 0.00")
+    assert rows == [("diagonal: a, b, c", *numbers), ("iaf: a, b, c", *numbers)]
+
+
+def test_seeds_are_of_the_same_settings(tmp_path: Path) -> None:
+    a = _run(tmp_path / "a", seed=0)
+    others = {
+        "settings": _run(tmp_path / "b", seed=1, latents=2),
+        "likelihood": _run(tmp_path / "c", seed=1, likelihood="gaussian"),
+        "seed": _run(tmp_path / "d", seed=0),
+    }
+    for name, other in others.items():
+        assert seeds({"a": a, name: other}) == []
+
+
+def test_posteriors_beside_it_do_not_matter(tmp_path: Path) -> None:
+    made = {
+        "a": _run(tmp_path / "a", seed=0),
+        "b": _run(tmp_path / "b", seed=1, posteriors=("iaf",), data="digits"),
+    }
+    _, *rows = seeds(made)
+    assert [row[0] for row in rows] == ["iaf: a, b"]
+
+
+def test_samples_have_a_line_for_each_model(tmp_path: Path) -> None:
+    made = {"a": runs.run(tmp_path / "a"), "b": runs.run(tmp_path / "b", network="resnet-vae")}
+    figure = samples(made)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
+    for axis in figure.axes:
+        assert np.asarray(axis.get_images()[0].get_array()).shape == (5, 6 * 20)
+
+
+def test_bounds_over_steps_and_over_seconds(tmp_path: Path) -> None:
+    made = {name: runs.run(tmp_path / name) for name in ("a", "b")}
+    for run in made.values():
+        runs.write(run)
+    steps, seconds = curves(made).axes
+    assert len(steps.get_lines()) == len(seconds.get_lines()) == 4
+    assert list(steps.get_lines()[3].get_xdata()) == [10, 20]
+    assert list(seconds.get_lines()[3].get_xdata()) == [2.5, 5.0]
+    assert list(seconds.get_lines()[3].get_ydata()) == [-98.0, -94.0]
+
+
+def test_the_page(tmp_path: Path) -> None:
+    made = [
+        _run(tmp_path / "a", seed=0),
+        _run(tmp_path / "b", -84.0, seed=1),
+        _run(tmp_path / "c", seed=0, hidden=None, likelihood="bernoulli", importance_samples=9),
+    ]
+    for run in made:
+        runs.write(run)
+    found = compare(made)
+    assert list(found.tables) == [
+        "Test images, nats per image",
+        "Mean over seeds, ± standard error over seeds",
+    ]
+    found.write(tmp_path / "compare.html")
+    text = (tmp_path / "compare.html").read_text()
+    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+        "Results",
+        "Averages over seeds",
+        "Settings that differ",
+        "Training",
+        "Samples",
+    ]
+    assert "The log-likelihoods use 9, " in text
+    assert "The pixel likelihoods differ (bernoulli, logistic)" in text
+    _, *settings = found.sections[2].table
+    assert ("hidden", "8", "8", "default") in settings
+    assert ("likelihood", "logistic", "logistic", "bernoulli") in settings
+
+
+@pytest.mark.parametrize("other", [{"digest": "b"}, {"channels": 3}, {"levels": 256}])
+def test_other_images_are_not_compared(tmp_path: Path, other: dict[str, object]) -> None:
+    a, b = _run(tmp_path / "a"), _run(tmp_path / "b", **other)
+    with pytest.raises(ValueError, match=r"/a and .*/b are runs on different images"):
+        compare([a, b])

@@ -1,0 +1,122 @@
+"""A run that is killed at any moment resumes to the same weights and results, of every kind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from invflow.cli.app import app
+from invflow.cli.jobs import JOBS
+from tests.density.runs import mixed, written
+
+MODEL = """
+dim = 2
+def log_density(z):
+    return -0.5 * z[:, 0].square() - 2 * (z[:, 1] - z[:, 0].square()).square()
+"""
+#: What trains a run of each kind, in several checkpoints.
+COMMANDS: dict[str, Sequence[object]] = {
+    "vae-run": (
+        *("vae", "images.npz", "--posteriors", "iaf", "--latents", 2, "--hidden-features", 8),
+        *("--steps", 60, "--evaluate-every", 15, "--importance-samples", 2, "--batch-size", 8),
+    ),
+    "density-run": ("density", "table.csv", "--flow", "maf", "--steps", 160, "--patience", 0),
+    "student-run": (
+        *("distill", "runs/teacher", "--steps", 600, "--transforms", 1, "--batch-size", 16),
+        *("--hidden-features", 8, "--evaluation-draws", 100),
+    ),
+    "posterior-run": (
+        *("posterior", "model.py", "--max-steps", 120, "--steps-per-round", 30),
+        *("--batch-size", 64, "--evaluation-draws", 256, "--draws", 100),
+    ),
+}
+#: What is measured in seconds, and so is never the same.
+SECONDS = ("seconds", "student_seconds", "teacher_seconds")
+
+
+def test_every_kind_is_here() -> None:
+    assert COMMANDS.keys() == JOBS.keys()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a table, images, a model, and a density that can teach."""
+    place = tmp_path_factory.mktemp("place")
+    written(mixed(120)[["size", "share"]], place / "table.csv")
+    np.savez(place / "images.npz", np.random.default_rng(0).integers(0, 5, (60, 4, 4)))
+    (place / "model.py").write_text(MODEL)
+    teach = ["density", "table.csv", "--name", "teacher", "--flow", "gaussian", "--steps", "20"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        app(teach, standalone_mode=False)
+    return place
+
+
+def _command(kind: str, name: str) -> list[str]:
+    options = [*COMMANDS[kind], "--name", name]
+    return [sys.executable, "-m", "invflow", *map(str, options)]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def _learned(run: Path) -> tuple[dict[str, str], Any]:
+    """Return digests of what a run has learned, and its results without what takes time."""
+    content = json.loads((run / "results.json").read_text())
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if k not in SECONDS}
+        return value
+
+    # The record of a posterior holds the seconds of its fit.
+    digests = {k: v for k, v in content["sha256"].items() if k != "model/posterior.json"}
+    return digests, timeless(content["results"])
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_killed_and_resumed(place: Path, kind: str) -> None:
+    """By each signal once, at random moments, each time going further; then to the end."""
+    whole, killed = f"{kind}-whole", f"{kind}-killed"
+    begun = time.monotonic()
+    subprocess.run(
+        _command(kind, whole), cwd=place, env=_environment(), check=True, capture_output=True
+    )
+    seconds = time.monotonic() - begun
+    moments = np.random.default_rng(len(kind)).uniform(0.3, 1.0, 3)
+    for number, moment in zip(
+        (signal.SIGKILL, signal.SIGTERM, signal.SIGINT), moments, strict=True
+    ):
+        process = subprocess.Popen(
+            _command(kind, killed),
+            cwd=place,
+            env=_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _, told = process.communicate(timeout=moment * seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            _, told = process.communicate()
+        if number != signal.SIGINT:  # which may come before there is anything to catch it
+            assert "Traceback" not in told
+    done = subprocess.run(
+        _command(kind, killed), cwd=place, env=_environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    runs = place / "runs"
+    assert _learned(runs / killed) == _learned(runs / whole)
+    assert not [path for path in (runs / killed).rglob(".*") if path.is_file()]
