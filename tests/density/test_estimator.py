@@ -203,10 +203,10 @@ def test_gaps_in_scored_rows_are_refused_by_name(
 ) -> None:
     first = int(np.flatnonzero(holes["x"].isna())[0])
     with pytest.raises(
-        ValueError, match=rf"'x' has a missing value \(NaN\) in row {first}; a dens"
+        ValueError, match=rf"'x' has a missing value \(NaN\) in row {first}; fill it in"
     ):
         fitted.score_samples(holes)
-    with pytest.raises(ValueError, match=r"gaps can be filled only by .* missing='marginalise'"):
+    with pytest.raises(ValueError, match=r"can be filled only by .* missing set to marginalise"):
         fitted.impute(frame)
 
 
@@ -374,12 +374,12 @@ def test_compiled(rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         (
             {"flow_options": {"depth": 1}},
             TypeError,
-            "flow_options: the flow 'maf' does not take 'depth'",
+            "the flow 'maf' does not take 'depth'; leave it out of flow_options",
         ),
         (
             {"flow": "gaussian"},
             TypeError,
-            "(transforms|hidden_features): the flow 'gaussian' does not take",
+            "the flow 'gaussian' does not take '(transforms|hidden_features)'; leave it out$",
         ),
         (
             {"flow_options": {"base": {"name": "student-t", "wide": 1}}},

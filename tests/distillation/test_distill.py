@@ -206,10 +206,20 @@ def _half(x: Tensor) -> Tensor:
     ("teacher", "options", "error", "message"),
     [
         (cubic, {}, TypeError, "teacher must be a Teacher"),
-        (gaussian(2), {"student": IAF(3).double()}, ValueError, "student must have 2 features"),
+        (
+            gaussian(2),
+            {"student": IAF(3).double()},
+            ValueError,
+            "2 features and a context of 0, like the teacher",
+        ),
         (gaussian(2), {"student": IAF(2, 1).double()}, ValueError, "context of 0"),
         (gaussian(2), {"student": {**SMALL, "features": 3}}, ValueError, "got 3 and 0"),
-        (gaussian(2), {"student": IAF(2)}, ValueError, "dtype torch.float64"),
+        (
+            gaussian(2),
+            {"student": IAF(2)},
+            ValueError,
+            r"have the teacher's dtype torch\.float64 and be on its device cpu",
+        ),
         (gaussian(2), {"student": "made"}, ValueError, "name must be one of"),
         (gaussian(2), {"student": 3}, TypeError, "student must be a flow, a name or"),
         (gaussian(2), {"student": {"features": 2}}, TypeError, "student must be a flow, a name"),

@@ -91,11 +91,15 @@ def test_no_samples_no_draws() -> None:
         (lambda: DensityTeacher(3, 2), TypeError, "log_density must be a function"),  # pyright: ignore[reportArgumentType]
         (lambda: DensityTeacher(cubic, 0), ValueError, "features must be at least 1"),
         (lambda: DensityTeacher(cubic, 2, samples=randn(5, 3)), ValueError, "samples must have"),
-        (lambda: DensityTeacher(cubic, 2, samples=randn(1, 2)), ValueError, "at least 2 rows"),
+        (
+            lambda: DensityTeacher(cubic, 2, samples=randn(1, 2)),
+            ValueError,
+            r"\(rows, 2\) with at least 2 rows, got",
+        ),
         (
             lambda: DensityTeacher(cubic, 1, samples=torch.tensor([[1.0], [torch.nan]])),
             ValueError,
-            "samples must be finite, got 1 rows",
+            "samples must be finite, got 1 rows with NaN or infinity",
         ),
         (
             lambda: DensityTeacher(cubic, 2, samples=randn(5, 2), contexts=randn(4, 1)),

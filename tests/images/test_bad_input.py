@@ -78,7 +78,7 @@ CASES: dict[str, Case] = {
     "dequantisation-size": (
         lambda: ImageDensity(FLOW, 4, (3, 2, 2), 0.05, Variational(IAF(1, 1))),
         ValueError,
-        "dequantisation must be of 12 pixels, got one of 1",
+        "dequantisation must be for 12 pixels, got one for 1",
     ),
     "samples": (lambda: MODEL.bound(X, samples=0), ValueError, "samples must be at least 1"),
     "half-samples": (lambda: MODEL.bound(X, samples=1.5), TypeError, "samples must be an integer"),
@@ -92,11 +92,15 @@ CASES: dict[str, Case] = {
         "x must have a floating-point dtype",
     ),
     "noise-no-flow": (lambda: Variational("iaf"), TypeError, "flow must be a Flow, got str"),
-    "noise-no-context": (lambda: Variational(IAF(3)), ValueError, "flow must have a context"),
+    "noise-no-context": (
+        lambda: Variational(IAF(3)),
+        ValueError,
+        "flow must have a context, which receives the image",
+    ),
     "noise-context": (
         lambda: Variational(IAF(3, 2)),
         ValueError,
-        "flow must have a context of 3, .* got 2",
+        "flow must have a context of 3 for the image, or an encoder must be given, got 2",
     ),
     "noise-encoder": (
         lambda: Variational(IAF(3, 2), lambda x: x),
@@ -108,7 +112,7 @@ CASES: dict[str, Case] = {
             Flow(IAF(3, 3).transform, {"name": "mixture", "components": ["normal", "normal"]})
         ),
         ValueError,
-        "flow must have reparameterised samples, which the base Mixture",
+        "flow must have a base with reparameterised samples, got Mixture",
     ),
 }
 

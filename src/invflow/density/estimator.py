@@ -307,7 +307,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
             random_state: random seed of the dequantisation.
 
         Raises:
-            TypeError: if the flow is a mixture.
             ValueError: if a value is missing or outside its bounds; also as `score_samples`.
 
         Example:

@@ -94,6 +94,57 @@ def test_configurations_that_do_not_fit(plain: FlowDensity, tmp_path: Path, chan
         FlowDensity.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"names": ["x1", "x0"]}, r"names must be those of the columns, got \['x1', 'x0'\]"),
+        ({"levels": [None, "a"]}, "levels must be those of the columns' labels, got"),
+        ({"gives_frames": 1}, "gives_frames must be True or False, got 1"),
+    ],
+)
+def test_entries_that_do_not_fit_are_named(
+    plain: FlowDensity, tmp_path: Path, change: Any, message: str
+) -> None:
+    plain.save(tmp_path)
+    config = tmp_path / "config.json"
+    content = json.loads(config.read_text())
+    content["config"] |= change
+    config.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"does not fit a density of tables: {message}"):
+        FlowDensity.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conditional_on": ["x0"]}, "conditional_on must name the context, got"),
+        ({"missing": "marginalise"}, "missing must be as in the columns, got 'marginalise'"),
+        ({"validation_fraction": 2}, "validation_fraction must be between 0 and 1"),
+        ({"compile": 1}, "compile must be True or False"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(
+    plain: FlowDensity, tmp_path: Path, change: Any, message: str
+) -> None:
+    plain.save(tmp_path)
+    config = tmp_path / "config.json"
+    content = json.loads(config.read_text())
+    content["config"]["params"] |= change
+    config.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"does not fit a density of tables: {message}"):
+        FlowDensity.load(tmp_path)
+
+
+def test_a_density_of_an_earlier_version(plain: FlowDensity, tmp_path: Path) -> None:
+    plain.save(tmp_path)
+    config = tmp_path / "config.json"
+    content = json.loads(config.read_text())
+    for earlier, now in (("auto", False), ("never", False), ("always", True)):
+        content["config"]["params"]["compile"] = earlier
+        config.write_text(json.dumps(content))
+        assert FlowDensity.load(tmp_path).compile is now
+
+
 def test_tensors_that_do_not_fit(plain: FlowDensity, tmp_path: Path) -> None:
     plain.save(tmp_path)
     unrecorded(tmp_path)

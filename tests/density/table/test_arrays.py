@@ -57,7 +57,7 @@ def test_features_that_do_not_suit(columns: Columns, change: Any, message: str) 
         ({"sex": ["f", "x", "f", "f"]}, "'sex' has the category 'x', which was not seen"),
         ({"sex": ["f", None, "f", "f"]}, "'sex', which the density is .* a missing value in row 1"),
         ({"age": [1, np.nan, 1, 1]}, "'age', which the density is .* a missing value in row 1"),
-        ({"age": [1, 1, 1e9, 1]}, r"'age', .* has 1e\+09 in row 2, far outside"),
+        ({"age": [1, 1, 1e9, 1]}, r"'age', .* has 1e\+09 in row 2, far outside the values"),
         ({"age": [1, np.inf, 1, 1]}, "'age' has inf in row 1"),
         ({"age": ["a", "b", "c", "d"]}, "'age' has values that are not numbers, such as 'a'"),
     ],

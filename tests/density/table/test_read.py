@@ -151,7 +151,7 @@ def test_unknown_names_and_places(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
         read(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ValueError, match=r"folder\.csv is a directory"):
+    with pytest.raises(ValueError, match=r"folder\.csv is a directory; a table is in one file"):
         read(tmp_path / "folder.csv")
     with pytest.raises(FileNotFoundError, match=r"none\.parquet"):
         Parquet(tmp_path / "none.parquet")
@@ -197,13 +197,13 @@ def test_matrices(tmp_path: Path) -> None:
         ({}, "must have one two-dimensional array"),
         ({"a": np.ones(())}, "must have one two-dimensional array"),
         ({"a": np.ones((2, 2)), "b": np.ones((2, 2))}, r"or one named data, got a \(2, 2\), b"),
-        ({"a": np.ones(2), "b": np.ones(3)}, r"different lengths: \[2, 3\]"),
+        ({"a": np.ones(2), "b": np.ones(3)}, r"the columns of .* have different lengths: \[2, 3\]"),
         (
             {"data": np.ones((2, 2)), "columns": np.array(["a"])},
             "has 2 columns, but their names in columns have shape",
         ),
         ({"data": np.ones((2, 2)), "columns": np.array(["a", "a"])}, "are named 'a'"),
-        ({"data": np.ones((2, 0))}, r"must have shape \(rows, columns\)"),
+        ({"data": np.ones((2, 0))}, r"must have shape \(rows, columns\), got \(2, 0\)"),
         ({"data": np.ones((0, 2))}, "has no rows"),
     ],
 )
@@ -296,5 +296,5 @@ def test_names_of_frames() -> None:
     assert Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, "1"])).names == (1, "1")
     with pytest.raises(ValueError, match="two columns of the table are named 1"):
         Frame(pd.DataFrame(np.ones((2, 2)), columns=[1, 1]))
-    with pytest.raises(ValueError, match="no columns"):
+    with pytest.raises(ValueError, match="the table has no columns"):
         Frame(pd.DataFrame(index=[0, 1]))

@@ -58,8 +58,8 @@ def build(
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if unknown is None or unknown[1] not in described:
             raise
-        where = "flow_options" if unknown[1] in options else unknown[1]
+        where = " of flow_options" if unknown[1] in options else ""
         raise TypeError(
-            f"{where}: the flow {flow!r} does not take {unknown[1]!r}; leave it out"
+            f"the flow {flow!r} does not take {unknown[1]!r}; leave it out{where}"
         ) from error
     return model, Imputer(model, generator=weights) if columns.missing else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from invflow.density.learning.model import TableDensity
 from invflow.density.table import Columns
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
-from invflow.flows import Flow, StandardNormal
+from invflow.flows import StandardNormal
 from invflow.training.batches import generator
 
 #: Draws among which all rows are ranked; and for each row, if each has its own context.
@@ -65,18 +65,15 @@ def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generat
         random: random numbers, to dequantise integers.
 
     Raises:
-        TypeError: if the flow is a mixture, not a transform of noise.
         ValueError: if a value is outside the bounds of its column.
     """
-    flow: Any = model.flow
-    if not isinstance(flow, Flow):
-        raise TypeError(f"a {type(flow).__name__} is not a transform of noise")
     uniform = torch.rand(x.shape, generator=random, dtype=x.dtype)
     y, ladj = model.encoding(x, uniform)
     if not ladj.isfinite().all():
         row, column = (ladj.isfinite().logical_not()).nonzero()[0].tolist()
         name = model.columns.features[column].name
         raise ValueError(f"column {name!r} has {x[row, column]:g}, which is outside its bounds")
+    flow = model.flow
     return flow.transform.inverse(y.to(flow.like), model.given(context))[0].double()
 
 
@@ -118,8 +115,7 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
         not have normal noise: with another base, or with integers, between which the density is
         arbitrary.
     """
-    flow: Any = model.flow
-    normal = isinstance(flow, Flow) and isinstance(flow.base, StandardNormal)
+    normal = isinstance(model.flow.base, StandardNormal)
     if not normal or model.columns.has_integers:
         return None
     inside = model.encoding(x, torch.zeros_like(x))[1].isfinite().all(-1)

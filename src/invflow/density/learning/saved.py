@@ -85,7 +85,7 @@ def read(kind: type[Estimator], directory: Path) -> Estimator:
 def _built(kind: type[Estimator], saved: _saving.Saved) -> Estimator:
     """Return an estimator without its weights, which have the sizes of those that were saved."""
     config = saved.config
-    density: Any = kind(**config["params"])
+    density: Any = kind(**_current(config["params"]))
     columns = density.columns_ = Columns.from_dict(config["columns"])
     if density.kinds is not None:
         density.kinds = by_label(density.kinds)
@@ -117,6 +117,14 @@ def _state(density: Any) -> dict[str, Tensor]:
     if density.imputer_ is not None:
         state |= {f"{IMPUTER_PREFIX}{k}": v for k, v in density.imputer_.state_dict().items()}
     return state
+
+
+def _current(params: Any) -> dict[str, Any]:
+    """Return arguments of the estimator, those of earlier versions brought up to date."""
+    current = dict(params)
+    if isinstance(current.get("compile"), str):
+        current["compile"] = current["compile"] == "always"
+    return current
 
 
 def _check(density: Any, columns: Columns) -> None:

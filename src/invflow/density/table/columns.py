@@ -129,7 +129,9 @@ class Columns:
                 _checks.positive_integer("rows", content["rows"]),
                 _checks.boolean("missing", content["missing"]),
             )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except KeyError as error:
+            raise ValueError(f"not the columns of a table: {error} is missing") from error
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not the columns of a table: {error}") from error
 
 

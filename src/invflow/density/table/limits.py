@@ -1,4 +1,4 @@
-"""What a file may claim: beyond these limits it is damaged or malicious, and is not read."""
+"""Limits on what a file may claim: beyond them it is damaged or malicious, and is not read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_COLUMNS = 100_000
 
 
 def check_expansion(path: Path, expanded: int, size: int) -> None:
-    """Check what a file expands to, before it does.
+    """Check the size that a file expands to, before memory is used.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""What a text file must be before it is parsed as a table: UTF-8, of plausible size, with names."""
+"""Checks of a text file before it is parsed as a table: encoding, size, names of columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invflow.density.table.limits import check_columns, check_expansion
 
 #: Bytes read at a time.
 PIECE = 2**20
-#: The longest line in bytes; parsers need much longer for it than for as many bytes in many lines.
+#: The longest line in bytes. A parser takes minutes for a longer one, however short the file.
 LONGEST_LINE = 2**20
 
 
