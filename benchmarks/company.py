@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 POSTERIORS = "diagonal", "iaf"
-#: What is set in the environment of a training, by way of waiting.
+#: The environment variables for each way of waiting.
 WAYS: dict[str, dict[str, str]] = {
     "default": {},
     "10,000 spins": {"GOMP_SPINCOUNT": "10000"},
@@ -46,7 +46,7 @@ Seconds = dict[str, float]
 
 
 def train(steps: int) -> Seconds:
-    """Return the seconds of training by posterior."""
+    """Return the seconds of training for each posterior."""
     from invflow.vae import experiment
     from invflow.vae.config import Config
 
@@ -58,7 +58,7 @@ def train(steps: int) -> Seconds:
 
 
 def trained(steps: int, threads: int, way: dict[str, str]) -> Seconds:
-    """Return the same of a fresh process that waits in some way."""
+    """Return the same for a new process with a way of waiting."""
     rest = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     found = subprocess.run(
         [sys.executable, __file__, "--once", "--steps", str(steps)],
@@ -98,8 +98,8 @@ def rows(busy: int, rounds: list[dict[str, Seconds]]) -> list[list[str]]:
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=300, help="of training (default: 300)")
-    parser.add_argument("--rounds", type=int, default=3, help="of turns (default: 3)")
+    parser.add_argument("--steps", type=int, default=300, help="training steps (default: 300)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (default: 3)")
     parser.add_argument("--busy", default="0,3", help="numbers of busy programs (default: 0,3)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)

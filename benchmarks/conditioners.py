@@ -1,12 +1,12 @@
-"""What each conditioner learns from few series: a gap to the truth, and what it took.
+"""What each conditioner learns from a few series: its gap to the truth, and its cost.
 
 A nonlinear autoregressive process of D steps, whose density is known,
 
     x_t = 1.2 sin(2 x_{t-1}) + 0.4 x_{t-2} + 0.3 e_t,
 
-is learned from few series by one MAF step per conditioner, by maximum likelihood, with early
-stopping on series apart. Printed: parameters, seconds, and how many nats per series the density of
-new ones falls short of the true one.
+is learned from a few series by one MAF step per conditioner, by maximum likelihood, with early
+stopping on held-out series. The script prints the number of parameters, the seconds, and the gap to
+the true log density of new series, in nats per series.
 
     python benchmarks/conditioners.py [--features 32] [--series 500,4000] [--steps 600]
 """
@@ -88,7 +88,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--features", type=int, default=32, help="length of a series")
-    parser.add_argument("--series", default="500,4000", help="how many to learn from")
+    parser.add_argument("--series", default="500,4000", help="numbers of training series")
     parser.add_argument("--steps", type=int, default=600, help="updates")
     options = parser.parse_args()
     print(", ".join(f"{k} {v}" for k, v in environment(torch.get_num_threads()).items()))

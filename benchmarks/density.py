@@ -1,4 +1,4 @@
-"""Densities of tables and image patches, beside zuko and nflows trained in the same way.
+"""Densities of tables and image patches, compared with zuko and nflows trained the same way.
 
     python benchmarks/density.py prepare PHOTOGRAPHS.npz --out bsds300.npz
     python benchmarks/density.py train --data FILE.npz --model invflow-maf --seed 0
@@ -12,28 +12,28 @@ deviation one by the training part. Likelihoods are nats per row in these standa
 file that `prepare` wrote holds the three parts of patches. They are standardised too, but the
 Jacobian is taken back: nats per patch, in the units of the MAF paper.
 
-Training is the same for all: `TABLE` or `PATCHES` says how many updates of Adam, whose rate decays
-to zero by a cosine, on which batches; gradients are clipped, and an update whose gradient is not
-finite is skipped and counted. What counts is the state that was best on the validation part: in the
-mean of all but the worst hundredth of its rows, as two rows of elevators lie 58 and 115 standard
-deviations off and would choose alone. On the test part it is the mean of all rows.
+Training is the same for all: `TABLE` or `PATCHES` sets the number of updates of Adam, whose rate
+decays to zero with a cosine, and the batches; gradients are clipped, and an update whose gradient
+is not finite is skipped and counted. The result is the state with the best validation score: the
+mean over all rows but the worst hundredth, because two rows of elevators are 58 and 115 standard
+deviations away and would dominate. The test score is the mean over all rows.
 
-All have the same number of autoregressive transforms, ReLU networks of the same widths, the order
-reversed after every transform, and splines of 8 bins on [-5, 5]; whatever else a library has
-stands at its default, start and bounds of the scales among them. IAFs are trained by maximum
-likelihood too, through the sequential direction. "unbounded" and "bounded" say whether what a
-conditioner reads is, where that is not the flow's default.
+All flows have the same number of autoregressive transforms, ReLU networks of the same widths,
+reversed order after every transform, and splines of 8 bins on [-5, 5]; everything else has the
+library's default, including the initial values and bounds of the scales. IAFs are trained by
+maximum likelihood too, through the sequential direction. "unbounded" and "bounded" say whether the
+input of a conditioner is bounded, if that is not the flow's default.
 
-`run` trains what is not yet among the results, models taking turns, and can be stopped at any
-moment: each (data, model, seed) is a line in a CSV file that is replaced whole. `table` prints the
+`run` trains what is missing from the results, alternating between models, and can be stopped at any
+time: each (data, model, seed) is a line in a CSV file that is replaced whole. `table` prints the
 mean over the seeds and, after ±, their standard deviation: of the mean of all test rows, of that
 of all but the worst hundredth, and of the same of the validation rows; and the lowest
-log-likelihood of any test or validation row under any seed. Older results do not say all of it.
+log-likelihood of any test or validation row under any seed. Older results lack some of these.
 
-`time` makes some updates of each model in turn, so that a machine that slows down slows all of
+`time` makes some updates of each model, alternating, so that a machine that slows down slows all of
 them. Times are medians over the turns, "ratio" is the median over the turns of the ratio to
-invflow's flow of the same kind (for the IAF, to the MAF). On a machine that is busy with other work
---clock processor counts the processor's time, of one thread, instead of the wall's.
+invflow's flow of the same kind (for the IAF, to the MAF). On a machine that is busy with other
+work, use --clock processor, which counts the processor time of one thread instead of wall time.
 
 `prepare` follows the MAF paper: grey photographs in, `train` and `test` (BSDS300 has 200 and 100),
 of which the first 180 of `train` give training patches and the others those for validation. Patches
@@ -70,7 +70,7 @@ from invflow.training.batches import batch_size, batches
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How large flows are, and how long they are trained.
+    """Size of the flows and length of training.
 
     Attributes:
         transforms: autoregressive transforms in a flow.
@@ -161,7 +161,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """How many there are, without the weights that masks hide."""
+        """Number of parameters, without masked weights."""
         masks = [mask for name, mask in self.module.named_buffers() if "mask" in name]
         hidden = sum(mask.numel() - int(mask.count_nonzero()) for mask in masks)
         return sum(parameter.numel() for parameter in self.module.parameters()) - hidden
@@ -195,7 +195,7 @@ def _zuko(name: str) -> Callable[[int, Budget], Model]:
 def _nflows(features: int, budget: Budget) -> Model:
     from nflows.flows.autoregressive import MaskedAutoregressiveFlow
 
-    # The first hidden layer stands outside the blocks; a block without a residual is one more.
+    # The first hidden layer is outside the blocks; a block without a residual is one more layer.
     module = MaskedAutoregressiveFlow(
         features,
         budget.hidden[0],
@@ -265,7 +265,7 @@ def trimmed(values: Tensor) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a training has come to; likelihoods in nats per row.
+    """Results of a training; likelihoods in nats per row.
 
     Attributes:
         data: its name.
@@ -510,20 +510,22 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     running = {name: commands.add_parser(name) for name in ("train", "run", "time")}
     for command in running.values():
         command.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-        command.add_argument("--threads", type=int, default=1, help="of PyTorch (default: 1)")
+        command.add_argument(
+            "--threads", type=int, default=1, help="number of PyTorch threads (default: 1)"
+        )
     running["train"].add_argument("--data", type=Path, required=True)
     running["train"].add_argument("--model", choices=tuple(MODELS), required=True)
     running["train"].add_argument("--seed", type=int, default=0)
     for name in ("run", "time"):
         running[name].add_argument("--data", type=Path, nargs="+", required=True)
         running[name].add_argument("--models", type=_models, default=list(MODELS))
-    running["run"].add_argument("--seeds", type=int, default=5, help="how many (default: 5)")
+    running["run"].add_argument("--seeds", type=int, default=5, help="number of seeds (default: 5)")
     running["time"].add_argument("--updates", type=int, default=20, help="in a turn")
-    running["time"].add_argument("--seconds", type=float, default=20, help="of turns, per file")
+    running["time"].add_argument("--seconds", type=float, default=20, help="time for each file")
     running["time"].add_argument("--clock", choices=("wall", "processor"), default="wall")
 
     for command in (running["train"], running["run"]):
-        command.add_argument("--updates", type=int, help="in place of the budget's")
+        command.add_argument("--updates", type=int, help="number of updates, overriding the budget")
     for command in (running["train"], running["run"], commands.add_parser("table")):
         command.add_argument("--out", type=Path, default=Path("runs/density.csv"))
     options = parser.parse_args(arguments)

@@ -1,17 +1,17 @@
-"""What the sequential direction of an autoregressive layer costs, beside the parallel one.
+"""The cost of an autoregressive layer's sequential direction, compared with the parallel one.
 
 Measured for one affine MADE layer with two hidden layers of ReLUs, in float32 and without context:
 
-- forward: noise z in, data x and log-determinant out, the direction of one network pass. The peers
-  call the same map the other way round; here "forward" is the parallel direction of each library.
-- inverse: back from x = forward(z), the direction that the peers take in D passes.
-- step: gradients cleared, one direction with gradients, the loss mean(|value|^2 / 2 - ladj) and
-  its backward pass. On neither side is there an optimizer step or a gradient of the input.
+- forward: from noise z to data x and the log-determinant, in one network pass. Other libraries name
+  the directions the other way round; here "forward" is the parallel direction of each library.
+- inverse: back from x = forward(z), for which other libraries need D passes.
+- step: clear the gradients, run one direction with gradients, and the backward pass of the loss
+  mean(|value|^2 / 2 - ladj). There is no optimizer step and no gradient of the input.
 
-The two directions take turns, so that a machine that slows down slows both. A time is a median over
-the turns, "ratio" is the ratio of the medians, and in brackets stand the quartiles of the ratio
-turn by turn. Memory is the peak of what PyTorch allocates during one step, above what there was
-before it, counted from the profiler's record of every allocation in a process of its own.
+The two directions alternate, so that a machine that slows down slows both. A time is a median over
+the rounds, "ratio" is the ratio of the medians, and the brackets contain the quartiles of the ratio
+per round. Memory is the peak that PyTorch allocates during one step, above the level before it,
+from the profiler's record of every allocation in a separate process.
 
     python benchmarks/directions.py [--quick] [--sizes 8/64/256,...] [--libraries invflow,...]
                                    [--json FILE] [--threads N]
@@ -200,7 +200,7 @@ def _zuko(size: Size) -> Layer:
 def _nflows(size: Size) -> Layer:
     from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
 
-    # The first hidden layer stands outside the blocks; a block without a residual is one more.
+    # The first hidden layer is outside the blocks; a block without a residual is one more layer.
     module = MaskedAffineAutoregressiveTransform(
         size.features, size.width, num_blocks=1, use_residual_blocks=False
     )
@@ -235,7 +235,7 @@ def _seconds(call: Callable[[], object]) -> float:
 def take_turns(
     forward: Callable[[], object], inverse: Callable[[], object], effort: Effort
 ) -> Pair:
-    """Time two calls in turns, after a warm-up that also says how many turns there is time for."""
+    """Time two calls alternately, after a warm-up that sets the number of rounds."""
     begin = time.perf_counter()
     while True:
         turn = _seconds(forward) + _seconds(inverse)
@@ -344,7 +344,7 @@ def _peak(size: Size, direction: str, threads: int) -> int:
     run, value = (layer.forward, z) if direction == "forward" else (layer.inverse, x)
     layer.step(run, value)
     layer.module.zero_grad()
-    memory.clear()  # what is there already would not be counted
+    memory.clear()  # existing memory would not be counted
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         layer.step(run, value)
     with tempfile.TemporaryDirectory() as folder:
@@ -485,7 +485,7 @@ def remarks(cells: list[Cell]) -> list[str]:
 
 
 def memory_line(memory: Memory | str) -> str:
-    """Return the memory of a training step in words."""
+    """Return a line about the memory of a training step."""
     if isinstance(memory, str):
         return f"Memory of a training step at {MEMORY_SIZE}: {memory}"
     return (
@@ -520,10 +520,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--libraries",
         type=_libraries,
         default=list(LIBRARIES),
-        help="of " + ", ".join(LIBRARIES) + ", separated by commas",
+        help="some of " + ", ".join(LIBRARIES) + ", separated by commas",
     )
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of PyTorch threads (default: 2)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,14 +1,17 @@
-"""Distillation: how close an IAF comes to a MAF, and how much faster it is sampled.
+"""Distillation: how close an IAF gets to a MAF, and how much faster it samples.
 
 For each number of features a MAF is trained by maximum likelihood on rows of a nonlinear
 autoregression, and an IAF is distilled from it, by KL(student || teacher) alone. Then:
 
-- KL both ways, from fresh draws, in nats with standard errors, and the effective share of the
-  importance weights; also for the student as it starts, with the teacher's mean and covariance;
-- the p-value of an energy test of 2,000 draws of each, and its effect: energy distance over its
-  largest value;
-- seconds per draw of the teacher over those of the student, taking turns in batches of 256: of the
-  teacher with the cached inverse, and with one network pass per feature, as is usual elsewhere.
+- KL in both directions, from new draws, in nats with standard errors, and the effective sample
+  fraction of the importance weights; also for the initial student, which has the teacher's mean and
+  covariance;
+- the p-value of an energy test with 2,000 draws of each, and its effect: the energy distance
+divided
+  by its largest possible value;
+- seconds per draw of the teacher divided by those of the student, alternating in batches of 256:
+for
+  the teacher with the cached inverse, and with one network pass per feature, as in other libraries.
 
     python benchmarks/distillation.py [--quick] [--features 8,64,784] [--threads N]
 """
@@ -87,7 +90,7 @@ def maf(features: int, size: Size, inverse: str = "auto") -> Flow:
 
 
 def taught(features: int, size: Size) -> Flow:
-    """Return a MAF trained on rows that never come twice."""
+    """Return a MAF trained on rows that never repeat."""
     flow = maf(features, size)
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, size.teacher_steps)
@@ -139,7 +142,7 @@ def measure(features: int, size: Size) -> list[list[str]]:
     seconds = time.perf_counter() - begin
     at_first = closeness(teacher, first, count=size.count)
     at_last = closeness(teacher, last, count=size.count)
-    # Nothing but the time of its draws is asked of the slow teacher.
+    # The slow teacher is only needed for the time of its draws.
     slow = maf(features, size, inverse="passes")
     slow.load_state_dict(teacher.state_dict())
     passes = closeness(slow, last, count=2).speedup
@@ -153,8 +156,10 @@ def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small models, few updates")
-    parser.add_argument("--features", default="8,64,784", help="of 8,64,784")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
+    parser.add_argument("--features", default="8,64,784", help="some of 8,64,784")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of PyTorch threads (default: 2)"
+    )
     options = parser.parse_args(arguments)
     sizes = QUICK if options.quick else FULL
     try:

@@ -3,9 +3,10 @@
 Eight schools (non-centred) and diamonds, in double precision. Levels are nats below the log
 evidence, which importance weights of 40,000 draws of `vi.fit` gave. Fits:
 
-- vi.fit: at default settings, stopped as by Ctrl-C after 0, 1, 2, ... rounds of training, anew each
-  time: its seconds include the search for a start, and all else that one waits for;
-- vi.fit, whole: the same, left to stop by itself;
+- vi.fit: with default settings, stopped as by Ctrl-C after 0, 1, 2, ... rounds of training, each
+time
+  from scratch: its seconds include the search for a start, and everything else that takes time;
+- vi.fit, whole: the same, until it stops by itself;
 - invflow: its IAF, trained by Adam on the bound, with the sizes, the rate and the draws in a step
   of NumPyro's, from a standard normal;
 - numpyro: AutoIAFNormal as it is by default (3 transforms, two hidden layers of D, ELU), steps of
@@ -13,9 +14,9 @@ evidence, which importance weights of 40,000 draws of `vi.fit` gave. Fits:
 
 Every 200 steps, which is `vi.fit`'s round, and later every twentieth of the steps so far, the bound
 is measured on 10,000 draws with the log density of `posteriordb`, the same function for all; the
-clock stands still meanwhile. A level is reached where the bound comes to it and stays. Fits go on
-until they have stayed at the highest level for ten checks, or until the time is over, compilation
-apart. The script makes sure that NumPyro's log density is the same number.
+clock is stopped meanwhile. A level is reached when the bound reaches it and stays there. Fits
+continue until they have stayed at the highest level for ten checks, or until the time is over, not
+counting compilation. The script verifies that NumPyro's log density is the same number.
 
 Each fit has a process of its own, on as many processors as threads; the fits take turns seed by
 seed. Times are medians over seeds, compilation included ("compiling" says how much of it there is;
@@ -75,7 +76,7 @@ Course = list[Point]
 
 
 def reached(course: Course, elbo: float) -> Point | None:
-    """Return where a fit comes to a bound and stays, None if it does not."""
+    """Return where a fit reaches a bound and stays there; None if it does not."""
     below = [i for i, point in enumerate(course) if not point.elbo >= elbo]
     first = below[-1] + 1 if below else 0
     return course[first] if first < len(course) else None
@@ -210,7 +211,7 @@ FITS: dict[str, Fit] = {
 
 
 def settled(course: Course, highest: float, checks: int, seconds: float) -> bool:
-    """Whether a fit need not go on: it stays at the highest level, or the time is over."""
+    """Whether a fit can stop: it stays at the highest level, or the time is over."""
     last = course[-checks:]
     there = len(last) == checks and all(point.elbo >= highest for point in last)
     return there or course[-1].seconds - course[-1].compiling > seconds
@@ -289,7 +290,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, ten seconds")
     parser.add_argument("--only", default="", help="posteriors and fits whose names contain this")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=120, help="that a fit may take")
+    parser.add_argument("--seconds", type=float, default=120, help="time limit of a fit")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     seeds, seconds = (1, 10.0) if options.quick else (options.seeds, options.seconds)

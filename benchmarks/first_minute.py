@@ -1,4 +1,4 @@
-"""What the first calls of invflow take in a new process, beside later ones.
+"""Time of the first calls of invflow in a new process, compared with later ones.
 
 Each process imports torch, then invflow, and then does three things 30 times each:
 
@@ -11,14 +11,14 @@ processor time of the first. Home and the folders of caches are empty when the f
 installation begins, as on a new machine: it is the row "new machine". The others find what it has
 left: the rows "new process" are medians over them.
 
-Python's garbage collector once examines everything that importing torch has created, which takes
-some 80 ms. Any import or first call after that may set it off, by making enough new objects; so
-here it runs right after torch is imported, in a row of its own.
+Python's garbage collector examines everything that importing torch has created once, which takes
+about 80 ms. Any later import or first call may trigger it by creating enough new objects; so here
+it runs right after torch is imported, in a row of its own.
 
     python benchmarks/first_minute.py [--processes 5] [--also LABEL=PYTHON[:TREE] ...]
 
-`--also` measures another installation beside this one, in turns: its interpreter, and a source tree
-of invflow where that is to be used instead of the installed one.
+`--also` alternates with another installation: its interpreter and, to use it instead of the
+installed package, a source tree of invflow.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ def rows(label: str, dtype: str, when: str, found: list[Times]) -> list[list[str
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--processes", type=int, default=5, help="of each kind (default: 5)")
+    parser.add_argument(
+        "--processes", type=int, default=5, help="number of processes of each kind (default: 5)"
+    )
     parser.add_argument("--also", type=Installation.parse, action="append", default=[])
     parser.add_argument("--once", choices=DTYPES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
-"""What the sequential direction of an autoregressive layer costs on a CUDA card, way by way.
+"""The cost of an autoregressive layer's sequential direction on a CUDA device, by method.
 
 Measured for one affine MADE layer with two hidden layers of ReLUs, at batch 4096, in float32 and
-bfloat16, beside the parallel direction of the same layer, in turns with it:
+bfloat16, alternating with the parallel direction of the same layer:
 
 - inverse: without gradients, in passes of the parallel direction;
 - training: the loss mean(|value|^2 / 2 - ladj) through the inverse and its backward pass, in steps
@@ -10,12 +10,12 @@ bfloat16, beside the parallel direction of the same layer, in turns with it:
   weights.
 
 The ways are the kernels ("compiled"), the sweep in PyTorch ("cached"), the same captured as a CUDA
-graph ("graph", without gradients), and "fixed_point". At the end stands the fastest way for each
-number of features, which is what `inverse="auto"` should take on a card (`kernels/door.py`).
+graph ("graph", without gradients), and "fixed_point". At the end the script names the fastest for
+each number of features, which `inverse="auto"` should use on a GPU (`kernels/door.py`).
 
     python benchmarks/gpu.py [--quick] [--sizes 8/64/4096,...]
 
-A time is a median, taken on the host around calls that wait for the card to finish.
+A time is a median, measured on the host around calls that wait for the device to finish.
 """
 
 from __future__ import annotations

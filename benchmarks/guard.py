@@ -6,12 +6,12 @@
   (`peers.py`);
 - "import": seconds to import invflow over seconds to import torch, each in a process of its own.
 
-All are ratios of the quickest times of calls that took turns in this run, so that neither a slower
-machine shows nor other work on it. One with other caches or another number of threads may, and the
-environment of the record is printed where it differs. A ratio that is worse than the recorded one
-by more than 40 % is measured again, and the better of the two counts. The exit status is 1 where
-something has become slower. A forward pass that has become faster raises a ratio too: then record
-anew.
+All are ratios of the fastest times of alternating calls in this run, so they depend neither on the
+speed of the machine nor on other work on it. They may depend on its caches and the number of
+threads, so the environment of the record is printed if it differs. A ratio that is more than 40 %
+worse than the recorded one is measured again, and the better of the two counts. The exit status is
+1 if something has become slower. A faster forward pass also raises a ratio: in that case make a new
+record.
 
     python benchmarks/guard.py [--record] [--only NAME] [--quick] [--threads N] [--file RECORD]
 """
@@ -141,8 +141,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--record", action="store_true", help="write the ratios to the file")
     parser.add_argument("--only", default="", help="ratios whose names contain this")
     parser.add_argument("--quick", action="store_true", help="rough numbers, sooner")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
-    parser.add_argument("--file", type=Path, default=RECORD, help="of the recorded ratios")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of PyTorch threads (default: 2)"
+    )
+    parser.add_argument("--file", type=Path, default=RECORD, help="file of the recorded ratios")
     options = parser.parse_args(arguments)
     if options.record and options.only:
         parser.error("--record: expected all ratios, got --only")

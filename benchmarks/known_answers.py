@@ -131,7 +131,7 @@ def row(name: str, known: Known, seed: int) -> list[str]:
 def main() -> None:
     """Fit, compare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seed", type=int, default=0, help="of the fits")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the fits")
     options = parser.parse_args()
     about = environment(torch.get_num_threads())
     print(", ".join(f"{key} {value}" for key, value in about.items()))

@@ -1,4 +1,4 @@
-"""The peak memory of whole jobs, each in a process of its own.
+"""Peak memory of whole jobs, each in its own process.
 
 - bound: 20 steps on diamonds of `vi.fit` and of NumPyro's AutoIAFNormal (`elbo.py`);
 - vae: 20 training steps of `vae_peers.py`, batches of 128;

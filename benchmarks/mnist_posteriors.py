@@ -7,8 +7,8 @@
 
 `measure` trains all posteriors side by side for a while, and prints how many updates of each
 `MINUTES` buy. `STEPS` holds such numbers, so that a run repeats to the last digit whatever else
-the machine does meanwhile. A run that was stopped goes on when it is started again. `score`
-scores a finished run anew, by the present code. `table` needs settings and results alone.
+the machine is doing. A run that was stopped resumes when it is started again. `score` scores a
+finished run again, with the current code. `table` needs only settings and results.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def measure(data: str) -> None:
 
 
 def score(data: str, directory: Path, name: str) -> None:
-    """Score a finished run anew, and keep the new numbers."""
+    """Score a finished run again, and save the new numbers."""
     finished = run.load(directory)
     images = load(data, "bernoulli").test
     found = evaluation.score(
@@ -99,7 +99,7 @@ def table(runs: Path) -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, steps in STEPS.items():
         paths = sorted(runs.glob(f"{name}-*/results.json"))
-        found = [json.loads(path.read_text())["posteriors"][name] for path in paths]
+        found = [json.loads(path.read_text())["results"]["posteriors"][name] for path in paths]
         if not found:
             continue
         first = first or found

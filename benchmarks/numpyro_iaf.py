@@ -85,7 +85,7 @@ class Guide:
         rate: Adam's.
         draws: of the guide, in a step.
         steps: of an `advance`.
-        seed: of everything random.
+        seed: random seed.
 
     Attributes:
         compilation: seconds that tracing and compiling took.

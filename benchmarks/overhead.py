@@ -1,13 +1,13 @@
-"""What a training step of a small flow consists of, beside flowjax's, which is one program.
+"""What a training step of a small flow consists of, compared with flowjax's single program.
 
 The step is that of `peers.py`: four affine MADE layers, values and log-determinants of a batch in
-the direction of one pass, the gradients of all weights, no optimizer. Beside the whole step stand
+the direction of one pass, the gradients of all weights, no optimizer. Besides the whole step:
 
-- PyTorch's share: an autograd function without any arithmetic that takes and gives as many tensors
-  of the same sizes, under the same loss, with `zero_grad`;
-- the kernels' share: their forward and backward pass, called alone, with their memory.
+- PyTorch's part: an autograd function without arithmetic that takes and returns the same number of
+  tensors of the same sizes, with the same loss and `zero_grad`;
+- the kernels' part: their forward and backward pass, called alone, with their memory.
 
-What is left is Python between the two. All take turns, as in `peers.py`.
+The rest is Python between the two. All alternate, as in `peers.py`.
 
     python benchmarks/overhead.py [--quick] [--size D/width/batch] [--threads N]
 """

@@ -1,35 +1,36 @@
-"""Four affine MADE layers of every library, both directions, side by side.
+"""Compares both directions of four affine MADE layers of every library.
 
-Measured in float32 for four autoregressive layers with two hidden layers each, the order changed
-between them, whatever else a library has at its default:
+Measured in float32 for four autoregressive layers with two hidden layers each, with different
+orders and otherwise each library's defaults:
 
-- parallel: values and log-determinants of a batch, in the direction of one network pass a layer;
-- inverse: the same in the other direction, which takes D passes a layer elsewhere;
-- training, either way: values and log-determinants with the gradients of all weights by the loss
-  mean(|value|^2 / 2 - ladj); no optimizer.
+- parallel: values and log-determinants of a batch, in the direction of one network pass per layer;
+- inverse: the same in the other direction, for which other libraries need D passes per layer;
+- training, in either direction: values and log-determinants with the gradients of all weights for
+the
+  loss mean(|value|^2 / 2 - ladj); no optimizer.
 
-The libraries take turns, so that a machine that slows down slows all of them; a time is a median.
-A turn begins with a pause, as threads of the one before keep processors busy waiting for work.
-Then come calls, one after another as in a training loop, for a tenth of a second, or four of them.
-The first half of the time is not counted, of four calls the first: it finds the caches full of what
-the others left, and threads asleep. Calls of more than a fifth of a second are turns of one.
-Each library has a process of its own, so that its threads and memory are its own; a process whose
-turn it is not waits for a message. flowjax is compiled (`jax.jit`), and its first calls are not
-counted; the others run as they do by default. In brackets stands the time of the fastest other
-library over invflow's. `--also LABEL=TREE` measures another source tree of invflow beside this one
-in the same turns; "LABEL / invflow" is its time over this one's.
+The libraries alternate, so that a machine that slows down slows all of them; a time is a median. A
+turn begins with a pause, because threads of the previous turn keep processors busy while they wait
+for work. It continues with calls, one after another as in a training loop, for a tenth of a second,
+or four of them. The first half of the time (the first of four calls) does not count: it finds
+caches full of other data, and threads asleep. A turn with calls of more than a fifth of a second
+has a single one. Each library has its own process, with its own threads and memory; the other
+processes wait for a message. flowjax is compiled (`jax.jit`), and its first calls do not count; the
+others run with their defaults. In brackets, the time of the fastest other library divided by
+invflow's. `--also LABEL=TREE` includes another source tree of invflow in the same turns; "LABEL /
+invflow" is its time divided by this one's.
 
-A second table compares invflow with lower bounds. Both directions of one MADE layer are measured in
-dense passes (one pass of an unmasked perceptron of the same widths, without log-determinants), and
-the training step through the inverse in steps through the parallel direction. The arithmetic that
-the masks let through is given as a share of the machine's rate for large matrix products.
-`--plot FILE` draws the cost of both directions against D.
+A second table compares invflow with lower bounds. Both directions of one MADE layer are expressed
+in dense passes (one pass of an unmasked perceptron of the same widths, without log-determinants),
+and the training step through the inverse in steps through the parallel direction. The rate of the
+unmasked arithmetic is relative to the machine's rate for large matrix products. `--plot FILE` draws
+the cost of both directions against D.
 
     python benchmarks/peers.py [--quick] [--sizes 8/64/256,...] [--libraries invflow,zuko,...]
                                [--also LABEL=TREE ...] [--plot FILE] [--threads N]
 
-pip install zuko nflows normflows pyro-ppl flowjax; what is not installed is left out. The
-environment passes on to all processes: `INVFLOW_KERNELS=avx2` measures those kernels.
+pip install zuko nflows normflows pyro-ppl flowjax; libraries that are not installed are left
+out. All processes inherit the environment: `INVFLOW_KERNELS=avx2` measures those kernels.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ FLOORS = [
 #: Seconds below which a turn is more than one call, of the pause before it, and of a turn of many.
 STEADY, PAUSE, TURN = 0.2, 0.02, 0.1
 Call = Callable[[], object]
-#: Takes whether to go on calling until times are steady, and returns seconds of calls.
+#: Takes whether to keep calling until times are steady, and returns the seconds of calls.
 Timer = Callable[[bool], list[float]]
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -89,7 +90,7 @@ class Chain:
     inverse: Map
 
     def calls(self, size: Size) -> dict[str, Call]:
-        """Return what is to be timed."""
+        """Return the calls to time."""
         z = torch.randn(size.batch, size.features)
         with torch.no_grad():
             x, _ = self.forward(z)
@@ -152,7 +153,8 @@ def _nflows(size: Size) -> dict[str, Call]:
 
     layers: list[nn.Module] = []
     for _ in range(LAYERS):
-        # The first hidden layer stands outside the blocks; a block without a residual is one more.
+        # The first hidden layer is outside the blocks; a block without a residual is one more
+        # layer.
         layer = MaskedAffineAutoregressiveTransform(
             size.features, size.width, num_blocks=1, use_residual_blocks=False
         )
@@ -317,7 +319,7 @@ class Worker:
     messages: Connection
 
     def build(self, size: Size) -> None:
-        """Make the layers anew."""
+        """Rebuild the layers."""
         self._ask("build", size)
 
     def timer(self, mode: str) -> Timer:

@@ -35,7 +35,7 @@ GUIDES = ("AutoIAFNormal", "AutoMultivariateNormal")
 
 @dataclass(frozen=True)
 class Score:
-    """How near an approximation comes to the reference."""
+    """How close an approximation is to the reference."""
 
     seconds: float
     evaluations: int

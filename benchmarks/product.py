@@ -1,4 +1,4 @@
-"""How fast the kernels' product of matrices is, by variant, beside NumPy's and PyTorch's.
+"""Speed of the kernels' matrix product, by variant, compared with NumPy's and PyTorch's.
 
 A product of 96 x 128 weights with a tile: 128 rows of 256 bytes, which are 64 columns in single and
 32 in double precision. All of it fits into the nearest caches. One thread, billions of operations a
@@ -96,7 +96,7 @@ def measured(name: str) -> Rates:
 def main(arguments: list[str]) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="of turns (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds (default: 5)")
     parser.add_argument("--once", choices=PRODUCTS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.once:

@@ -6,7 +6,7 @@
 
 `patches` cuts them from grey photographs, arrays `train` and `test` (count, height, width) of
 grey levels. `train` trains the four posteriors of `POSTERIORS` side by side, on the same batches,
-and goes on where it was stopped. `table` needs settings and results alone.
+and resumes if it was stopped. `table` needs only settings and results.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def table(runs: Path) -> None:
     found: dict[int, dict[str, dict[str, float]]] = {}
     for path in sorted(runs.glob("seed-*/results.json")):
         seed = json.loads((path.parent / "config.json").read_text())["config"]["settings"]["seed"]
-        found.setdefault(seed, {}).update(json.loads(path.read_text())["posteriors"])
+        found.setdefault(seed, {}).update(json.loads(path.read_text())["results"]["posteriors"])
     pixels = SIZE**2
     print("| posterior | bound, bits/dim | -log p, bits/dim | against the first |")
     print("| --- | --- | --- | --- |")

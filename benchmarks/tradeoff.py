@@ -1,8 +1,8 @@
-"""IAF against MAF: what sampling, densities and both kinds of training cost, by conditioner.
+"""IAF against MAF: the cost of sampling, densities and both kinds of training, by conditioner.
 
-The textbooks have it that an IAF samples in O(1) passes and takes O(D) for the density of given
-data, a MAF the reverse, and that each can therefore be trained in one way only. Both are one
-autoregressive transform, forwards or backwards, so four measurements give both columns:
+According to the textbooks, an IAF samples in O(1) passes and needs O(D) for the density of given
+data, a MAF the other way round, so each can be trained in only one way. Both are the same
+autoregressive transform in opposite directions, so four measurements give both columns:
 
 - sampling with an IAF, the density of data with a MAF: the parallel direction, no gradients;
 - the density of data with an IAF, sampling with a MAF: the sequential one, no gradients;
@@ -80,9 +80,13 @@ def main(arguments: list[str]) -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer turns, only fast peers")
-    parser.add_argument("--features", default="8,64,512", help="of " + ", ".join(map(str, SIZES)))
+    parser.add_argument(
+        "--features", default="8,64,512", help="some of " + ", ".join(map(str, SIZES))
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of PyTorch threads (default: 2)"
+    )
     options = parser.parse_args(arguments)
     try:
         sizes = [SIZES[int(text)] for text in options.features.split(",")]

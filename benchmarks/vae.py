@@ -1,25 +1,25 @@
-"""How many images per second VAEs train on, by network and posterior, and what bounds a step.
+"""Images per second in VAE training, by network and posterior, and what a step consists of.
 
-A step is that of the training loop: gradients cleared, the bound of a batch from one draw of the
-latents, its backward pass, an update of the optimizer. Observations lie on the device already. A
-forward pass is the bound alone, without gradients. Models:
+A step is that of the training loop: clear the gradients, compute the bound of a batch from one draw
+of the latents and its backward pass, update the weights. The observations are already on the
+device. A forward pass is only the bound, without gradients. Models:
 
 - mlp, gated, resnet: VAEs of black and white images, 28 x 28, with 32 latents;
 - maps-28, maps-32: small ResNet VAEs (one resolution of 2 layers, 32 features, 4 latent maps) of
   black and white images, 28 x 28, and of coloured ones, 32 x 32, with 256 levels;
 - maps-28-mid, maps-32-mid: of 2 + 2 layers at two resolutions, 64 features, 16 latent maps.
 
-The posteriors of a model take turns, so that a machine that slows down slows all of them. Times are
+The posteriors of a model alternate, so that a machine that slows down slows all of them. Times are
 medians over the rounds, "ratio" is the median over the rounds of the ratio to the first posterior
 of the model.
 
 On a machine that is busy with other work, --clock processor counts the processor's time, of one
 thread, instead of the wall's.
 
-With --profile the time of steps under torch's profiler is shared out, by what runs: on a CPU the
+With --profile the time of steps under torch's profiler is broken down by what runs: on a CPU the
 time of each operator without those that it calls, on a GPU that of the kernels that it launches.
-What is left of the wall time is Python, and the idle time of a GPU. The profiler itself slows small
-operators down; it says by how much.
+The rest of the wall time is Python, and the idle time of a GPU. The profiler itself slows small
+operators down; the script prints by how much.
 
     python benchmarks/vae.py [--models mlp,...] [--posteriors diagonal,...] [--batch N]
                              [--optimizer adam|adamax] [--device cpu|cuda]
@@ -277,15 +277,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--models", type=_some(tuple(MODELS)), default=list(MODELS))
-    parser.add_argument("--posteriors", type=_some(tuple(POSTERIORS)), help="by default a choice")
+    parser.add_argument(
+        "--posteriors",
+        type=_some(tuple(POSTERIORS)),
+        help="posteriors to measure (default: a selection)",
+    )
     parser.add_argument("--batch", type=int, default=64, help="images in a step (default: 64)")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     parser.add_argument("--compile", action="store_true", help="compile the networks")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of PyTorch threads (default: 2)"
+    )
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--seconds", type=float, default=10, help="of rounds for each model")
+    parser.add_argument("--seconds", type=float, default=10, help="time for each model")
     parser.add_argument("--profile", type=_one, metavar="MODEL/POSTERIOR", help="only this")
     options = parser.parse_args(arguments)
     if options.clock == "processor" and (options.threads > 1 or options.device != "cpu"):

@@ -1,4 +1,4 @@
-"""Images per second of a VAE's training step, beside the same network in PyTorch and zuko.
+"""Images per second of a VAE's training step, compared with the same network in PyTorch and zuko.
 
 Black and white images of noise, 28 x 28; an encoder 784-256-256-64 and its mirror image, with ELUs;
 32 latents; float32. The posterior is a normal whose means and scales are linear in the encoder's
@@ -9,7 +9,7 @@ output, and 4 autoregressive steps that see it, with one hidden layer of 128 ELU
   autoregressive transforms, turned round, so that a draw takes one pass.
 
 A step clears the gradients, takes the bound of a batch from one draw of the latents, its backward
-pass, and an update of Adam. The two take turns; times are medians, "ratio" is the median over the
+pass, and an update of Adam. The two alternate; times are medians, "ratio" is the median over the
 turns of the ratio to invflow.
 
     python benchmarks/vae_peers.py [--quick] [--batch 128] [--threads N]
@@ -135,7 +135,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="three seconds instead of thirty")
     parser.add_argument("--batch", type=int, default=128, help="images in a step (default: 128)")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch (default: 2)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="number of PyTorch threads (default: 2)"
+    )
     options = parser.parse_args(arguments)
 
     from directions import environment, table, version  # imports invflow: not in zuko's process

@@ -1,7 +1,7 @@
-"""Flows fitted to the energies of Rezende and Mohamed (2015), table 1, from the energies alone.
+"""Fits flows to the energies of Rezende and Mohamed (2015), table 1, using only the energies.
 
-Prints the KL divergence of each flow from each target, and writes true and learned densities side
-by side. The targets' constants come from quadrature, so that the divergences are absolute.
+Prints the KL divergence of each flow from each target, and draws true and learned densities side by
+side. The targets are normalised by quadrature, so the divergences are absolute.
 
     python examples/energies.py [--steps 3000] [--out energies.png]
 """
@@ -45,7 +45,7 @@ def _wave(z: Tensor) -> Tensor:
 
 
 def _wall(z: Tensor) -> Tensor:
-    """Keep the strips, which reach to infinity, in the window that the paper shows."""
+    """Confine the infinite strips to the window that the paper shows."""
     return 0.5 * (torch.relu(z[..., 0].abs() - 4) / 0.2).square()
 
 
@@ -61,7 +61,7 @@ def wave(z: Tensor) -> Tensor:
 
 
 def split_wave(z: Tensor) -> Tensor:
-    """U3: a wave that parts and joins again."""
+    """U3: a wave that splits and joins again."""
     gap = 3 * torch.exp(_bump(z[..., 0], 1, 0.6))
     centre = _wave(z)
     return _wall(z) - torch.logaddexp(
@@ -70,7 +70,7 @@ def split_wave(z: Tensor) -> Tensor:
 
 
 def forked_wave(z: Tensor) -> Tensor:
-    """U4: a wave that parts for good."""
+    """U4: a wave that splits and stays split."""
     gap = 3 * torch.sigmoid((z[..., 0] - 1) / 0.3)
     centre = _wave(z)
     return _wall(z) - torch.logaddexp(
@@ -90,7 +90,7 @@ def log_constant(energy: Energy) -> float:
 
 
 def fit(flow: Flow, energy: Energy, steps: int, batch: int = 512) -> None:
-    """Minimise KL(q || exp(-U)), with the energy brought in slowly, as the paper does."""
+    """Minimise KL(q || exp(-U)), with the energy annealed as in the paper."""
     optimizer = torch.optim.Adam(flow.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(steps):
@@ -106,14 +106,14 @@ def fit(flow: Flow, energy: Energy, steps: int, batch: int = 512) -> None:
 
 @torch.no_grad()
 def divergence(flow: Flow, energy: Energy, draws: int = 100_000) -> tuple[float, float]:
-    """Return KL(q || p) in nats, and its standard error."""
+    """Return KL(q || p) in nats and its standard error."""
     z, log_q = flow().rsample_and_log_prob((draws,))
     terms = log_q + energy(z)
     return float(terms.mean()) + log_constant(energy), float(terms.std()) / math.sqrt(draws)
 
 
 def main() -> None:
-    """Fit every flow to every energy; print a table, draw a picture."""
+    """Fit every flow to every energy; print a table and draw a figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=3000, help="updates per fit")
     parser.add_argument("--out", type=Path, default=Path("energies.png"), help="the picture")

@@ -1,14 +1,15 @@
 """Four images in two latent dimensions, after figure 2 of Kingma et al. (2016), arXiv 1606.04934.
 
-Each image has four pixels, one of them white. The best that a model can do is to give each image a
-quarter of the prior and know it by its latents, log p(x) = -log 4 = -1.386; but the bound gets as
-near to this as posteriors can take the shape of a quarter. With two latents all integrals are sums
-over a grid: prints the bound, the log-likelihood itself, and the divergence of the mean of the four
-posteriors from the prior; draws them all.
+Each image has four pixels, one of them white. The best possible model gives each image a quarter of
+the prior and recognises it by its latents: log p(x) = -log 4 = -1.386. The bound comes close to
+this only if the posteriors can take the shape of a quarter. With two latents all integrals are sums
+over a
+grid: the script prints the bound, the log-likelihood itself, and the divergence of the mean of the
+four posteriors from the prior, and draws all of them.
 
-Seeds 0 to 4 all end alike: the bound with an IAF is -1.62 to -1.56, with one of splines -1.43 to
--1.42. A step of the IAF only bends and scales, and a few of them make no sharp edge; splines do.
-The sums are good to about 0.001 nats.
+Seeds 0 to 4 give similar results: the bound is -1.62 to -1.56 with an IAF, and -1.43 to -1.42 with
+an IAF of splines. A step of an affine IAF only bends and scales, and a few of them cannot make a
+sharp edge; splines can. The sums are accurate to about 0.001 nats.
 
     python examples/four_points.py [--steps 1500] [--seed 0] [--out four_points.png]
 """
@@ -42,8 +43,9 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
 def fit(posterior: str, steps: int, seed: int) -> VAE:
     """Maximise the bound.
 
-    The divergence is brought in over half of the steps: from the start it would press posteriors
-    that tell nothing yet onto the prior, and some of them would stay there.
+    The weight of the divergence grows over the first half of the steps. With full weight from the
+    start, posteriors that are not informative yet would collapse to the prior, and some would stay
+    there.
     """
     torch.manual_seed(seed)
     vae = VAE(
@@ -73,7 +75,7 @@ def fit(posterior: str, steps: int, seed: int) -> VAE:
 
 @dataclass(frozen=True)
 class Quadrature:
-    """Log densities at the points of the grid, (height, width, 4), and integrals of them in nats.
+    """Log densities at the grid points, (height, width, 4), and integrals of them in nats.
 
     Attributes:
         log_q: of the posterior of each image.
@@ -92,7 +94,7 @@ class Quadrature:
         z = GRID.unsqueeze(-2)
         log_prior = vae.log_prior(z)
         log_q = vae.encode(POINTS).log_prob(z)
-        # Far out, where there is no density to speak of, an inverse may overflow.
+        # In the tails, where the density is negligible, an inverse may overflow.
         log_q = log_q.nan_to_num(nan=-math.inf)
         return Quadrature(
             log_q, vae.likelihood.log_prob(POINTS, vae.decode(z)) + log_prior, log_prior
@@ -120,20 +122,20 @@ class Quadrature:
 
 
 def _divergence(log_q: Tensor, log_p: Tensor) -> Tensor:
-    """Return the integral of q log(q / p), without the points where q is nil."""
+    """Return the integral of q log(q / p), without the points where q is zero."""
     terms = torch.where(log_q > -700, log_q.exp() * (log_q - log_p), 0.0)
     return terms.sum((0, 1)) * math.exp(LOG_AREA)
 
 
 def _level(density: Tensor, share: float) -> float:
-    """Return the density that is exceeded where `share` of the mass is."""
+    """Return the density level above which a fraction `share` of the mass lies."""
     falling = density.flatten().sort(descending=True).values
     mass = falling.cumsum(0)
     return float(falling[int((mass < share * mass[-1]).sum())])
 
 
 def draw_images(axis: Axes) -> None:
-    """Draw the four images, each in a frame of its colour."""
+    """Draw the four images, each framed in its colour."""
     axis.set_axis_off()
     for i, (image, colour) in enumerate(zip(POINTS, COLOURS, strict=True)):
         inset = axis.inset_axes((0.1 + 0.44 * (i % 2), 0.54 - 0.44 * (i // 2), 0.36, 0.36))
@@ -144,9 +146,9 @@ def draw_images(axis: Axes) -> None:
 
 
 def draw_posteriors(axis: Axes, densities: Quadrature) -> None:
-    """Fill posteriors with colours; lines around 90 % of the exact ones."""
+    """Shade the posteriors; draw lines around 90 % of the exact ones."""
     exact = densities.log_joint - densities.log_joint.logsumexp((0, 1))
-    # One where a posterior is a share of the prior at its peak.
+    # One where a posterior is a given fraction of the prior's peak.
     strength = (densities.log_q.exp() * 2 * math.pi / len(POINTS)).clamp(max=1).sqrt()
     picture = torch.ones(*strength.shape[:2], 3, dtype=strength.dtype)
     for i, colour in enumerate(COLOURS):
@@ -159,7 +161,7 @@ def draw_posteriors(axis: Axes, densities: Quadrature) -> None:
 
 
 def draw_density(axis: Axes, log_density: Tensor) -> None:
-    """Draw a density, and the prior's circles of one to three standard deviations."""
+    """Draw a density, and circles at one to three standard deviations of the prior."""
     _show(axis, log_density.squeeze(-1).exp(), cmap="Purples", vmin=0, vmax=0.2)
     for radius in (1, 2, 3):
         angle = torch.linspace(0, 2 * math.pi, 200)
@@ -173,10 +175,10 @@ def _show(axis: Axes, picture: Tensor, **style: object) -> None:
 
 
 def main() -> None:
-    """Fit every posterior; print a table, draw a picture."""
+    """Fit every posterior; print a table and draw a figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=1500, help="updates per fit")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and noise")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of weights and noise")
     parser.add_argument("--out", type=Path, default=Path("four_points.png"), help="the picture")
     options = parser.parse_args()
     figure = Figure(figsize=(2.3 * (len(POSTERIORS) + 1), 5.2), layout="constrained")

@@ -1,6 +1,6 @@
-"""Densities of two moons and of a pinwheel, learned from points by maximum likelihood.
+"""Learns the densities of two moons and a pinwheel from points, by maximum likelihood.
 
-Prints the log-likelihood of points that were not trained on, and draws points and densities.
+Prints the log-likelihood of held-out points, and draws points and densities.
 
     python examples/moons.py [--steps 2000] [--out moons.png]
 """
@@ -36,7 +36,7 @@ def moons(count: int, generator: torch.Generator) -> Tensor:
 
 
 def pinwheel(count: int, generator: torch.Generator, arms: int = 5) -> Tensor:
-    """Arms that turn the more the farther out they are."""
+    """Arms that rotate more with increasing distance from the centre."""
     points = torch.randn(count, 2, generator=generator) * torch.tensor([0.3, 0.1])
     points[:, 0] += 1
     arm = torch.randint(arms, (count,), generator=generator)
@@ -63,7 +63,7 @@ def fit(flow: Flow, points: Tensor, steps: int, batch: int = 512) -> None:
 
 
 def main() -> None:
-    """Fit every flow to every set of points; print a table, draw a picture."""
+    """Fit every flow to every set of points; print a table and draw a figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=2000, help="updates per fit")
     parser.add_argument("--out", type=Path, default=Path("moons.png"), help="the picture")

@@ -153,7 +153,7 @@ CALLS = {
     "posterior().to_arviz()": "vi",
     "posterior().refine(32, warmup=20)": "vi",
     "import invflow.vi.run": "vi",
-    "import invflow.vi.files": "vi",
+    "posterior().to_pandas(resampled=False)": "vi",
     "from invflow import vi; vi.AutoIAF(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pyro(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pymc(None)": "pymc",

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
+import resource
+import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from invflow import _files, _saving
+from invflow import MAF, _files, _json, _saving, _tensors
 
 
 def test_text_is_written_with_its_directories(tmp_path: Path) -> None:
@@ -17,9 +23,10 @@ def test_text_is_written_with_its_directories(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["text.txt"]
 
 
-def _fail(path: Path) -> None:
-    with _files.replacing(path) as temporary:
-        temporary.write_text("new")
+def _fail(*paths: Path) -> None:
+    with _files.replacing_all(paths) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("new")
         raise KeyError
 
 
@@ -128,3 +135,126 @@ def test_links_stay_and_what_they_point_to_is_rewritten(tmp_path: Path, there: b
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a regular file"):
         _files.write_text(tmp_path, "")
+
+
+@pytest.mark.parametrize("name", ["directory", "pipe", "device", "loop", "missing", "below a file"])
+def test_only_regular_files_are_read(name: str, tmp_path: Path) -> None:
+    """Nothing is waited for: a pipe has no writer, and /dev/zero no end."""
+    path, expected = tmp_path / "a", "a"
+    match name:
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+            expected = "is not a regular file"
+        case "device":
+            path.symlink_to("/dev/zero")
+            expected = "is not a regular file"
+        case "loop":
+            path.symlink_to(tmp_path / "b")
+            (tmp_path / "b").symlink_to(path)
+        case "below a file":
+            path.touch()
+            path = path / "b"
+        case _:
+            expected = "a does not exist"
+    for read in (_files.read, _json.read, _saving.read_tensors, _saving.digest):
+        with pytest.raises((OSError, ValueError), match=expected) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_what_cannot_be_replaced_stays(make: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    make(path)
+    before = os.lstat(path)
+    with pytest.raises((OSError, ValueError), match=str(path)):
+        _files.write_text(path, "new")
+    assert os.lstat(path) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_several_files_are_replaced_together(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path in paths:
+        path.write_text("old")
+    with pytest.raises(KeyError):
+        _fail(*paths)
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    with _files.replacing_all(paths) as (first, second):
+        first.write_text("new")
+        assert [path.read_text() for path in paths] == ["old", "old"]
+        second.write_text("newer")
+    assert [path.read_text() for path in paths] == ["new", "newer"]
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+#: What writes a file of more than 100 kB.
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "text": lambda path: _files.write_text(path, "x" * 200_000),
+    "tensors": lambda path: _saving.write_tensors(path, {"a": torch.zeros(50_000)}),
+    "model": lambda path: MAF(2, hidden_features=(200, 200)).save_pretrained(path.parent),
+}
+
+
+def _on_a_full_disk(write: Callable[[Path], None], path: Path) -> None:
+    """Write where the system lets files grow to 100 kB, which fails as a full disk does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        write(path)
+    assert caught.value.errno in (errno.EFBIG, None)
+    assert str(path.parent) in str(caught.value)
+    assert "/." not in str(caught.value)  # no temporary name
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk(writer: str, there: bool, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    if there:
+        path.write_text("old")
+        MAF(2, hidden_features=(4,)).save_pretrained(tmp_path)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    process = multiprocessing.get_context("fork").Process(
+        target=_on_a_full_disk, args=(WRITERS[writer], path)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def _no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("function", ["fsync", "write"])
+def test_no_space_left(function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("old")
+    owner, name = (os, "fsync") if function == "fsync" else (Path, "write_text")
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, _no_space)
+        with pytest.raises(OSError, match=f"No space left on device: '{path}'$"):
+            _files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.safetensors"
+    _saving.write_tensors(path, {"a": torch.zeros(5)})
+
+    def refuse(*_: object, **options: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
+
+    header = _tensors.header(path)
+    monkeypatch.setattr(_tensors, "_header", lambda *_: (b"", header))
+    monkeypatch.setattr(torch, "empty", refuse)
+    with pytest.raises(OSError, match=f"Cannot allocate memory: '{path}'$"):
+        _saving.read_tensors(path)

@@ -1,20 +1,30 @@
-"""Models and tensors on disk: what is read stays as it was read."""
+"""Models and tensors on disk: what is read stays as it was read, and nothing is believed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import multiprocessing
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
-from invflow import MAF, _saving
+from invflow import MAF, Flow, _saving
 from invflow.density import FlowDensity
+from invflow.flows import Gaussian
 from invflow.training import Checkpoints
+from invflow.vi import Flat, Posterior
+from invflow.vi.record import Record
+from tests.helpers import unrecorded
 
 
 def _density(directory: Path) -> Callable[[], Any]:
@@ -58,7 +68,7 @@ def _use(load: Callable[[Path], Callable[[], Any]], directory: Path, change: str
 
 
 # A process of its own, as what is tested for ends it with SIGBUS. Forked, so that nothing is
-# imported anew.
+# imported again.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("change", ["truncate", "replace"])
 @pytest.mark.parametrize("load", [_density, _flow, _checkpoint, _tensors])
@@ -94,3 +104,273 @@ def test_tensors_and_the_strings_beside_them(tmp_path: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="is not a valid safetensors file"):
             _saving.read_tensors(path)
+
+
+def _weights(directory: Path) -> float:
+    return next(Flow.from_pretrained(directory).parameters()).sum().item()
+
+
+def _flow_of(value: float) -> Flow:
+    flow = Gaussian(2)
+    for parameter in flow.parameters():
+        torch.nn.init.constant_(parameter, value)
+    return flow
+
+
+class KilledError(BaseException):
+    """What ends a process."""
+
+
+@pytest.mark.parametrize("there", ["a model", "an earlier version's", "nothing"])
+@pytest.mark.parametrize("at", range(9))
+def test_a_kill_at_any_moment(
+    at: int, there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each of the calls that write.
+
+    There are eight: two files made, the tensors written, the configuration written, two flushed,
+    two renamed.
+    """
+    if there != "nothing":
+        _flow_of(1.0).save_pretrained(tmp_path)
+    if there == "an earlier version's":
+        unrecorded(tmp_path)
+    left = iter(range(at))
+
+    def killed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(left, None) is None:
+                raise KilledError
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", killed(os.open))
+        patched.setattr(os, "fsync", killed(os.fsync))
+        patched.setattr(safetensors.torch, "save_file", killed(safetensors.torch.save_file))
+        patched.setattr(Path, "write_text", killed(Path.write_text))
+        patched.setattr(Path, "replace", killed(Path.replace))
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # a kill leaves temporary files
+        patched.setattr(
+            _saving, "digest", lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        if at < 8:
+            with pytest.raises(KilledError):
+                _flow_of(2.0).save_pretrained(tmp_path)
+        else:
+            _flow_of(2.0).save_pretrained(tmp_path)
+    if at == 8:
+        assert _weights(tmp_path) == _weights_of(2.0)
+    elif at == 7:  # between the two renames
+        message = "does not exist" if there == "nothing" else "were not saved together.*save again"
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            Flow.from_pretrained(tmp_path)
+    elif there != "nothing":
+        assert _weights(tmp_path) == _weights_of(1.0)
+    else:
+        with pytest.raises(FileNotFoundError, match=r"config\.json does not exist"):
+            Flow.from_pretrained(tmp_path)
+    # Saving again mends it.
+    _flow_of(3.0).save_pretrained(tmp_path)
+    assert _weights(tmp_path) == _weights_of(3.0)
+
+
+def _weights_of(value: float) -> float:
+    return next(_flow_of(value).parameters()).sum().item()
+
+
+@pytest.mark.parametrize("features", [2, 3])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_files_of_different_models(name: str, features: int, tmp_path: Path) -> None:
+    """Of the same sizes, which only the sha256 tells apart, and of others."""
+    _flow_of(1.0).save_pretrained(tmp_path / "a")
+    Gaussian(features).save_pretrained(tmp_path / "b")
+    (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    with pytest.raises(ValueError, match=f"{tmp_path}.*were not saved together: .*save again$"):
+        Flow.from_pretrained(tmp_path / "a")
+
+
+def test_a_posterior_is_three_files(tmp_path: Path) -> None:
+    target = Flat(lambda z: -0.5 * z.square().sum(-1), dim=2)
+    for name, seed in (("a", 1), ("b", 2)):
+        Posterior(target, _flow_of(float(seed)), seed=seed).save(tmp_path / name)
+    for name in ("posterior.json", "config.json", "model.safetensors"):
+        shutil.copytree(tmp_path / "a", tmp_path / f"mixed {name}")
+        shutil.copy(tmp_path / "b" / name, tmp_path / f"mixed {name}")
+        with pytest.raises(ValueError, match="were not saved together"):
+            Posterior.load(tmp_path / f"mixed {name}", target)
+    # As earlier versions wrote it.
+    path = tmp_path / "a" / "posterior.json"
+    content = json.loads(path.read_text())
+    content["record"] = {**Record(steps=3).to_dict(), "warnings": []}
+    del content["tensors"]
+    path.write_text(json.dumps(content))
+    unrecorded(tmp_path / "a")
+    found = Posterior.load(tmp_path / "a", target)
+    assert found.record == Record(steps=3)
+    assert found.seed == 1
+
+
+def test_records_of_what_is_not_finite(tmp_path: Path) -> None:
+    """JSON knows no NaN: a bound of a round in which no draw was finite."""
+    record = Record(bounds=[(0, 200, math.nan), (1, 200, -1.5)], modes=[{"weight": 1.0}])
+    target = Flat(lambda z: -0.5 * z.square().sum(-1), dim=2)
+    Posterior(target, _flow_of(1.0), record=record).save(tmp_path)
+    found = Posterior.load(tmp_path, target).record
+    assert found is not None
+    assert str(found) == str(record)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"modes": [1]},
+        {"modes": [{}]},
+        {"modes": [{"weight": 2}]},
+        {"modes": [{"weight": 1, "starts": -1}]},
+        {"modes": [{"weight": 1, "location": "x"}]},
+        {"modes": [{"weight": 1, "log_evidence": "x"}]},
+        {"bounds": [1]},
+        {"bounds": [[0, 1]]},
+        {"bounds": [[0, -1, 0.5]]},
+        {"bounds": [[0, 1, "x"]]},
+        {"seconds": -1.0},
+        {"evaluations": True},
+    ],
+    ids=str,
+)
+def test_records_that_cannot_be(change: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Record.from_dict(change)
+
+
+def test_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved by a relative path; moved, reached by a link, and from another directory."""
+    monkeypatch.chdir(tmp_path)
+    _flow_of(1.0).save_pretrained("first/model")
+    Path("first").rename("second")
+    Path("link").symlink_to("second/model")
+    Path("other").mkdir()
+    monkeypatch.chdir("other")
+    assert _weights(Path("../link")) == _weights(tmp_path / "second" / "model") == _weights_of(1.0)
+    _flow_of(2.0).save_pretrained("../link")
+    assert Path("../link").is_symlink()
+    assert _weights(tmp_path / "second" / "model") == _weights_of(2.0)
+
+
+def _safetensors(header: Any, content: bytes = b"", length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + content
+
+
+def _entry(dtype: Any = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:
+    return {"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
+
+
+EIGHT = bytes(8)
+TIB = 2**40
+HEADERS: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "too short"),
+    "7 bytes": (bytes(7), "too short"),
+    "length beyond the file": (_safetensors(_entry(), EIGHT, 10**6), "too short"),
+    "length beyond measure": (_safetensors(_entry(), EIGHT, 2**64 - 1), "too short"),
+    "length too small": (_safetensors(_entry(), EIGHT, 10), "Unterminated|Expecting"),
+    "not JSON": (_safetensors(b"\x80\x04" * 20), "utf-8"),
+    "not an object": (_safetensors([1, 2]), "not a JSON object"),
+    "deep": (_safetensors(b"[" * 100_000), "Expecting|nested"),
+    "nested": (_safetensors(b'{"a":' * 200 + b"1" + b"}" * 200), "nested more than"),
+    "twice": (_safetensors(b'{"a": 1, "a": 2}'), "'a' appears twice"),
+    "no entry": (_safetensors({"a": 3}), "not described by"),
+    "no offsets": (_safetensors({"a": {"dtype": "F32", "shape": [2]}}), "not described by"),
+    "more": (_safetensors({"a": _entry()["a"] | {"b": 1}}, EIGHT), "not described by"),
+    "dtype": (_safetensors(_entry("F31"), EIGHT), "unknown dtype 'F31'"),
+    "dtype of another kind": (_safetensors(_entry(["F32"]), EIGHT), "unknown dtype"),
+    "negative shape": (_safetensors(_entry(shape=[-2]), EIGHT), "has the shape"),
+    "boolean shape": (_safetensors(_entry("F64", [True]), EIGHT), "has the shape"),
+    "shape beyond measure": (
+        _safetensors(_entry(shape=[0, 2**64], offsets=[0, 0])),
+        "has the shape",
+    ),
+    "strides beyond measure": (
+        _safetensors(_entry(shape=[0, 2**62, 2**62], offsets=[0, 0])),
+        "has the shape",
+    ),
+    "one and a half TiB": (
+        _safetensors(_entry(shape=[3 * TIB // 8], offsets=[0, 3 * TIB // 2]), EIGHT),
+        "its tensors have 1,649,267,441,664 bytes, and 8 follow",
+    ),
+    "one and a half TiB in eight bytes": (
+        _safetensors(_entry(shape=[3 * TIB // 8]), EIGHT),
+        "of shape .* has 8 bytes",
+    ),
+    "backwards": (_safetensors(_entry(offsets=[8, 0]), EIGHT), "bytes"),
+    "three offsets": (_safetensors(_entry(offsets=[0, 4, 8]), EIGHT), "the offsets"),
+    "a gap": (
+        _safetensors(_entry(offsets=[4, 12]), bytes(12)),
+        "does not begin where the tensor before it ends",
+    ),
+    "overlap": (
+        _safetensors(_entry() | {"b": _entry(offsets=[4, 12])["a"]}, bytes(12)),
+        "'b' does not begin where",
+    ),
+    "the same place": (_safetensors(_entry() | {"b": _entry()["a"]}, EIGHT), "does not begin"),
+    "more bytes": (_safetensors(_entry(), bytes(9)), "8 bytes, and 9 follow"),
+    "strings": (_safetensors({"__metadata__": {"a": 1}} | _entry(), EIGHT), "metadata"),
+    "no strings": (_safetensors({"__metadata__": "a"} | _entry(), EIGHT), "metadata"),
+    "booleans": (_safetensors(_entry("BOOL", [8]), b"\0\1\2\0\0\0\0\0"), "'a' is not boolean"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_headers(name: str, tmp_path: Path) -> None:
+    content, message = HEADERS[name]
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{path} is not a valid safetensors file: .*{message}"):
+        _saving.read_tensors(path)
+
+
+def test_headers_of_other_writers(tmp_path: Path) -> None:
+    """Entries in any order; spaces after them; tensors without numbers anywhere."""
+    path = tmp_path / "a.safetensors"
+    header = {
+        "b": {"dtype": "I64", "shape": [1], "data_offsets": [8, 16]},
+        "none": {"dtype": "F32", "shape": [3, 0], "data_offsets": [8, 8]},
+        **_entry(),
+    }
+    numbers = torch.tensor([1.5, -2.0]).numpy().tobytes() + (7).to_bytes(8, "little")
+    path.write_bytes(_safetensors(json.dumps(header).encode() + b"   ", numbers))
+    found, strings = _saving.read_tensors(path)
+    assert strings == {}
+    assert found["a"].tolist() == [1.5, -2.0]
+    assert found["b"].tolist() == [7]
+    assert found["none"].shape == (3, 0)
+    theirs = safetensors.torch.load_file(path)
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in found.items())
+
+
+def test_a_sparse_file_of_the_right_length(tmp_path: Path) -> None:
+    """One and a half TiB of nothing, which the header describes truly, for a small model."""
+    _flow_of(1.0).save_pretrained(tmp_path)
+    unrecorded(tmp_path)
+    path = tmp_path / "model.safetensors"
+    state = _flow_of(1.0).state_dict()
+    name = next(name for name, tensor in state.items() if tensor.numel())
+    header = {name: {"dtype": "F32", "shape": [3 * TIB // 8], "data_offsets": [0, 3 * TIB // 2]}}
+    path.write_bytes(_safetensors(header))
+    os.truncate(path, path.stat().st_size + 3 * TIB // 2)
+    with pytest.raises(ValueError, match="does not fit a flow 'gaussian': "):
+        Flow.from_pretrained(tmp_path)
+
+
+def test_the_digest_of_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    tensors = {"b": torch.rand(3), "a": torch.arange(4), "c": torch.rand(2, dtype=torch.float64)}
+    _saving.write_tensors(path, tensors, {"x": "y"})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert _saving.digest(path) == digest
+    _saving.read_tensors(path, digest)
+    _saving.write_tensors(path, tensors | {"b": torch.rand(3)}, {"x": "y"})
+    with pytest.raises(ValueError, match=f"{path} and the files beside it were not saved together"):
+        _saving.read_tensors(path, digest)

@@ -4,7 +4,7 @@
 >>> flow = invflow.IAF(features=4, context=2)
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
 
-What needs an extra is imported when it is first used: `invflow.vi`, `invflow.vae`,
+Packages that need an extra are imported when they are first used: `invflow.vi`, `invflow.vae`,
 `invflow.density`, `invflow.distillation`, `invflow.images`, `invflow.runs`, `invflow.report`,
 `invflow.training` and `invflow.cli`.
 """
@@ -55,7 +55,7 @@ __all__ = [
     "__version__",
 ]
 
-if not TYPE_CHECKING:  # or no misspelt name would be found
+if not TYPE_CHECKING:  # otherwise type checkers would accept misspelt names
     _EXTRAS = {name: name for name in ("cli", "density", "report", "training", "vae", "vi")}
     _EXTRAS |= {"distillation": "density", "images": "density", "runs": "density"}
     __getattr__, __dir__ = _lazy.attached(__name__, _EXTRAS)

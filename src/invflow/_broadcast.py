@@ -1,4 +1,4 @@
-"""The shape that shapes broadcast to, without what PyTorch imports for it."""
+"""The broadcast of shapes, without the imports of PyTorch's own function."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["broadcast"]
 
 
 def broadcast(*shapes: Sequence[int]) -> Size:
-    """Return the shape that shapes broadcast to.
+    """Return the shape that several shapes broadcast to.
 
-    `torch.broadcast_shapes` imports SymPy at its first call: a second, and 35 MB.
+    (`torch.broadcast_shapes` imports SymPy at its first call, which takes a second and 35 MB.)
 
     Raises:
         ValueError: if two sizes of a dimension differ, and neither is 1.
@@ -22,7 +22,7 @@ def broadcast(*shapes: Sequence[int]) -> Size:
         >>> broadcast((5, 1, 3), (4, 1), ())
         torch.Size([5, 4, 3])
     """
-    if torch.compiler.is_compiling():  # sizes may be symbols, of which PyTorch knows what to ask
+    if torch.compiler.is_compiling():  # sizes may be symbols, which PyTorch knows how to handle
         return torch.broadcast_shapes(*shapes)
     rank = max((len(shape) for shape in shapes), default=0)
     common = [1] * rank

@@ -1,4 +1,4 @@
-"""Argument checks: every message names the argument, what came, and what was expected."""
+"""Argument checks: every message names the argument, what was given and what was expected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invflow._broadcast import broadcast
 
 
 def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Return `value` as an int if it is an integer, of any library, of at least `minimum`.
+    """Return `value` as an int if it is an integer (of any library) and at least `minimum`.
 
     Raises:
         TypeError: if `value` is not an integer.
@@ -29,13 +29,15 @@ def positive_integer(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def integer(name: str, value: Any) -> int:
-    """Return `value` as an int if it is an integer, of any library.
+    """Return `value` as an int if it is an integer (of any library).
 
     Raises:
         TypeError: if `value` is something else.
     """
     boolean = isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
-    if not boolean and getattr(value, "ndim", 0) == 0:  # PyTorch takes a tensor with one entry, too
+    if (
+        not boolean and getattr(value, "ndim", 0) == 0
+    ):  # PyTorch also accepts a tensor with one entry
         try:
             return operator.index(value)
         except (TypeError, RuntimeError):
@@ -44,7 +46,7 @@ def integer(name: str, value: Any) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """Return `value` as an int or a float if it is a number, of any library.
+    """Return `value` as an int or a float if it is a number (of any library).
 
     Raises:
         TypeError: if `value` is not a number.
@@ -109,15 +111,16 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def settle(instance: Any, **fields: Any) -> None:
-    """Set fields of a frozen dataclass in its `__post_init__` to what checks have returned."""
+    """Set fields of a frozen dataclass, in its `__post_init__`, to checked values."""
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
 
 
 def plain(value: Any) -> Any:
-    """Return the numbers and booleans of other libraries as Python's own, as JSON knows them.
+    """Return numbers and booleans of other libraries as Python's own, for JSON.
 
-    So are those in sequences and mappings. Sequences become lists; anything else stays as it is.
+    This includes those in sequences and mappings. Sequences become lists; anything else is
+    unchanged.
 
     Example:
         >>> plain({"transforms": np.int64(2), "hidden_features": (np.int32(8), 8), "base": None})
@@ -137,19 +140,19 @@ def plain(value: Any) -> Any:
 
 
 def _is_one_integer(value: Any) -> bool:
-    """Return whether a tensor could stand for an integer."""
+    """Return whether a tensor is a single integer."""
     if not isinstance(value, Tensor) or value.ndim > 0:
         return False
     return not (value.dtype.is_floating_point or value.dtype.is_complex)
 
 
 def widths(name: str, value: Any) -> tuple[int, ...]:
-    """Return `value` as a tuple of layer widths, each at least 1 (an empty one means no layer)."""
+    """Return `value` as a tuple of layer widths, each at least 1; may be empty."""
     return tuple(positive_integer(label, each) for label, each in _entries(name, value))
 
 
 def places(name: str, value: Any, features: int) -> tuple[int, ...]:
-    """Return `value` as a tuple of one or more different features, each below `features`."""
+    """Return `value` as a tuple of one or more different indices below `features`."""
     found = tuple(integer(label, each) for label, each in _entries(name, value))
     if not found or len({*found}) < len(found) or min(found) < 0 or max(found) >= features:
         raise ValueError(
@@ -159,7 +162,7 @@ def places(name: str, value: Any, features: int) -> tuple[int, ...]:
 
 
 def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of a sequence of integers, each with a name for errors."""
+    """Yield the entries of a sequence of integers, each with its name for errors."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a sequence of integers, got {value!r}")
     for i, each in enumerate(cast(Iterable[Any], value)):
@@ -167,7 +170,7 @@ def _entries(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def shape(name: str, value: Any) -> tuple[int, int, int]:
-    """Return the channels, height and width of an image or of maps."""
+    """Return `value` as the channels, height and width of an image or of maps."""
     sizes = widths(name, value)
     if len(sizes) != 3:
         raise ValueError(f"{name} must be (channels, height, width), got {sizes}")
@@ -175,7 +178,7 @@ def shape(name: str, value: Any) -> tuple[int, int, int]:
 
 
 def sample_shape(value: Any) -> torch.Size:
-    """Return the shape of samples, as of torch distributions, from a sequence of sizes."""
+    """Return a sequence of sizes as the sample shape of a torch distribution."""
     try:
         sizes = torch.Size(value)
     except TypeError as error:
@@ -197,7 +200,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> str:
 def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tensor:
     """Return `value` as a LongTensor if it is a permutation of 0 .. features - 1.
 
-    Of a tensor without values, as under `torch.device("meta")`, only the shape is checked.
+    For a tensor without values, as under `torch.device("meta")`, only the shape is checked.
     """
     if not isinstance(value, Tensor):
         places = [integer(label, each) for label, each in _entries(name, value)]
@@ -214,7 +217,7 @@ def permutation(name: str, value: Sequence[int] | Tensor, features: int) -> Tens
 
 
 def no_permutation(order: Tensor, features: int) -> str | None:
-    """Return why numbers are not a permutation of 0 .. features - 1, None if they are."""
+    """Return why numbers are not a permutation of 0 .. features - 1; None if they are."""
     if not has_values(order):
         found: Any = tuple(order.shape)
         return None if found == (features,) else _not_the_features(f"shape {found}", features)
@@ -229,7 +232,7 @@ def _not_the_features(found: Any, features: int) -> str:
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Return whether a tensor has numbers to look at: neither one on "meta" nor a fake one."""
+    """Return whether a tensor has values: it is neither on "meta" nor a fake tensor."""
     return not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
 
 
@@ -255,7 +258,7 @@ def _tensor(name: str, value: Any, size: int, what: str, like: Tensor | None) ->
 
 
 def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -> None:
-    """Check a tensor of events, shape (*batch, features), against the module's `like` tensor.
+    """Check a tensor of events, (*batch, features), against the module's `like` tensor.
 
     Under autocast the dtype may differ from the module's.
 
@@ -269,7 +272,7 @@ def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -
 def context(
     value: Tensor | None, size: int, batch_shape: torch.Size, like: Tensor | None = None
 ) -> None:
-    """Check a context against the declared `size` and the batch shape it is to broadcast to.
+    """Check a context against the declared `size` and the batch shape it must broadcast to.
 
     Raises:
         TypeError: if `value` is not a tensor, or has another dtype.

@@ -1,4 +1,4 @@
-"""Sweeps under `torch.func.vmap`: its dimension becomes part of the batch."""
+"""Sweeps under `torch.func.vmap`: the mapped dimension becomes part of the batch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def folded(
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     """Run a sweep under vmap: fold the new dimension into the batch.
 
-    Where weights, or what has no batch, are mapped over, there is one sweep for each of them.
+    If weights, or arguments without a batch, are mapped over, there is one sweep for each element.
 
     Args:
-        operator: the sweep: what has no batch, then tensors that have, then the weights.
-        names: how many arguments have no batch.
-        axes: where the tensors have it, first (0) or last (-1).
-        result_axes: where the results have it.
-        info: vmap's, with the size of the new dimension.
-        in_dims: where each argument has the new dimension, or None.
+        operator: the sweep; takes arguments without a batch, then tensors with one, then weights.
+        names: number of arguments without a batch.
+        axes: the batch dimension of each tensor, first (0) or last (-1).
+        result_axes: the batch dimension of each result.
+        info: from vmap, with the size of the new dimension.
+        in_dims: the new dimension of each argument, or None.
         arguments: of the operator.
     """
     size = info.batch_size
@@ -61,7 +61,7 @@ def folded(
 
 
 def _spread(tensor: Tensor, dim: int | None, axis: int, size: int) -> tuple[Tensor, int]:
-    """Put the new dimension before the batch; return where that is, too."""
+    """Move the new dimension before the batch; also return its place."""
     own = tensor.ndim - (dim is not None)
     place = 0 if axis == 0 else own - 1
     if dim is not None:

@@ -1,6 +1,6 @@
-"""Objects by strings, for operators, whose arguments are tensors, numbers and strings only.
+"""Objects identified by strings, for operators that take only tensors, numbers and strings.
 
-Operators keep no object alive: who calls one does.
+Operators do not keep objects alive; their callers must.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Held(Generic[T]):
-    """Objects that nothing but this process knows, for as long as something else keeps them.
+    """Objects known only to this process, for as long as something else keeps them alive.
 
     Example:
         >>> class Thing: ...
@@ -27,7 +27,7 @@ class Held(Generic[T]):
         self._numbers = count()
 
     def string(self, what: T) -> str:
-        """Return the string of an object, the same one each time."""
+        """Return the string of an object, always the same one."""
         for string, each in self._objects.items():
             if each is what:
                 return string

@@ -1,4 +1,4 @@
-"""Parts of a package that are imported when they are first used."""
+"""Modules of a package that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def attached(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and the `__dir__` of a package.
 
-    The former raises an `AttributeError` for a name that is not a part, and for a part that cannot
-    be imported.
+    `__getattr__` raises an `AttributeError` for an unknown name, and for a module that cannot be
+    imported.
 
     Args:
-        package: its name.
+        package: name of the package.
         parts: its modules, each with the extra that it needs.
 
     Example:
@@ -34,7 +34,7 @@ def attached(
             return importlib.import_module(part)
         except ImportError as error:
             remedy = f'pip install "invflow[{parts[name]}]"'
-            # Of this kind, so that `hasattr` and `help` work where an extra is not installed.
+            # An AttributeError, so that `hasattr` and `help` work without the extra.
             raise AttributeError(
                 f"{part} cannot be imported: {error}"
                 + ("" if "pip install" in str(error) else f" ({remedy})")

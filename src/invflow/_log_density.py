@@ -35,7 +35,7 @@ def checked(value: object, batch: Size) -> Tensor:
     if value.shape != batch:
         raise BadTarget(
             f"log_density must return shape {tuple(batch)} for a batch of that shape, one number "
-            f"for each vector, got {tuple(value.shape)}: does a sum run over the batch?"
+            f"per vector, got {tuple(value.shape)}: is it summed over the batch?"
         )
     return value
 
@@ -76,7 +76,7 @@ def check_consistent(value: Tensor, again: Callable[[slice], Tensor]) -> None:
     _check_same(
         value,
         again(slice(None)),
-        "log_density must return the same value every time for the same vector",
+        "log_density must return the same value for the same vector",
         "random",
     )
     few = min(ALONE, len(value))
@@ -94,6 +94,6 @@ def _check_same(first: Tensor, second: Tensor, what: str, why: str) -> None:
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])
         raise BadTarget(
-            f"{what}, got {float(first[i]):.6g} and then {float(second[i]):.6g}: is something in "
-            f"it {why}?"
+            f"{what}, got {float(first[i]):.6g} and then {float(second[i]):.6g}: is part of it "
+            f"{why}?"
         )

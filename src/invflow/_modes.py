@@ -1,4 +1,4 @@
-"""The mode that modules are in: training or evaluation."""
+"""Training and evaluation mode of modules."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 
 @contextmanager
 def evaluating(*models: nn.Module) -> Generator[None]:
-    """Inside, models are in evaluation mode; afterwards each of their modules has its own mode.
+    """Put models into evaluation mode; afterwards restore the mode of each of their modules.
 
-    Whatever only looks at a model does so inside: dropout draws nothing, batch normalisation
-    neither uses nor updates the statistics of the batch, and nothing starts from its first batch.
+    Use it for everything that only evaluates a model: dropout is off, batch normalisation neither
+    uses nor updates batch statistics, and nothing is initialised from its first batch.
 
     Args:
-        models: what is looked at.
+        models: the models to evaluate.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
-"""Operators of torch that are opaque to `torch.compile` and `torch.func`.
+"""torch operators that are opaque to `torch.compile` and `torch.func`.
 
-`torch.library.custom_op` makes them too, but each call through it takes longer: it guards against
-gradients and mutations that its callers here rule out.
+`torch.library.custom_op` makes such operators too, but its calls take longer, because they guard
+against gradients and mutations that cannot occur here.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _REVERSE_ONLY = (
-    "this inverse has derivatives in reverse mode only (backward, grad, jacrev); for those in "
-    'forward mode (jvp, jacfwd, hessian) build the transform with inverse="passes"'
+    "this inverse has derivatives only in reverse mode (backward, grad, jacrev); for forward "
+    'mode (jvp, jacfwd, hessian) build the transform with inverse="passes"'
 )
 _LIBRARY = torch.library.Library("invflow", "FRAGMENT")
 
 
 def reverse_only(function: type[Function], *arguments: Any) -> Any:
-    """Apply an autograd function that has no derivatives in forward mode.
+    """Apply an autograd function that has no forward-mode derivatives.
 
-    (A `jvp` that raises would not do: `torch.compile` traces no function that has one.)
+    (A `jvp` that raises would not work: `torch.compile` cannot trace a function that has one.)
 
     Raises:
         RuntimeError: if these derivatives are taken.
     """
     if torch.compiler.is_compiling():
-        if forward_mode():  # in which the compiler would take derivatives for zero
+        if forward_mode():  # the compiler would treat forward-mode derivatives as zero
             raise RuntimeError(_REVERSE_ONLY)
         return cast(Any, function).apply(*arguments)
     try:
         return cast(Any, function).apply(*arguments)
     except (NotImplementedError, AssertionError) as error:
-        # Where forward mode is nested, PyTorch stumbles before it finds that there is no `jvp`.
+        # In nested forward mode, PyTorch fails before it notices that there is no `jvp`.
         nested = isinstance(error, AssertionError) and forward_mode()
         if not nested and "jvp" not in str(error):
             raise
@@ -49,9 +49,9 @@ def reverse_only(function: type[Function], *arguments: Any) -> Any:
 
 
 def operator(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the operator of a function: a name, a schema from its annotations, no gradient.
+    """Return a function as an operator, with a schema from its annotations and no gradient.
 
-    To be called where no gradient is recorded, as in the methods of an autograd function.
+    Call it only where no gradient is recorded, as in the methods of an autograd function.
     """
     name = function.__name__
     schema = torch.library.infer_schema(function, mutates_args=())
@@ -61,7 +61,7 @@ def operator(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def fake(of: Callable[..., Any]) -> Callable[[F], F]:
-    """Register what gives an operator's results without values: shapes, dtypes and devices."""
+    """Register the function for an operator's results without values (shapes, dtypes, devices)."""
 
     def register(function: F) -> F:
         cast(Any, torch.library.register_fake)(of, function)
@@ -71,7 +71,7 @@ def fake(of: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def mapped(of: Callable[..., Any]) -> Callable[[F], F]:
-    """Register what an operator does under `torch.func.vmap`."""
+    """Register the function for an operator under `torch.func.vmap`."""
 
     def register(function: F) -> F:
         cast(Any, torch.library.register_vmap)(of, function)
@@ -81,27 +81,27 @@ def mapped(of: Callable[..., Any]) -> Callable[[F], F]:
 
 
 def call(function: type[Function], what: Any, *tensors: Tensor) -> Any:
-    """Apply an autograd function; its operator alone where no gradient is recorded.
+    """Apply an autograd function, or only its operator if no gradient is recorded.
 
-    (`torch.compile` cannot trace an autograd function with a variable number of arguments then.)
+    (In that case `torch.compile` cannot trace an autograd function with variable arguments.)
 
     Args:
-        function: to be applied.
+        function: the function.
         what: its first argument, which is not a tensor.
-        *tensors: all others.
+        *tensors: its other arguments.
     """
     enabled = torch.is_grad_enabled()
     if torch.compiler.is_compiling():
         taken = enabled and any(tensor.requires_grad for tensor in tensors)
     else:
         taken = enabled
-    if taken or forward_mode():  # in which an operator would give derivatives as zero
+    if taken or forward_mode():  # an operator would return zero derivatives in forward mode
         return reverse_only(function, what, *tensors)
     return cast(Any, function).forward(what, *tensors)
 
 
 def no_second_derivative(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
-    """Refuse: the derivative of a gradient."""
+    """Raise an error, for the derivative of a gradient."""
     raise RuntimeError(
         "the cached inverse has first derivatives only; "
         'for higher ones build the transform with inverse="passes"'

@@ -1,23 +1,23 @@
-"""What a subclass computes in another way than the class whose fast sweeps it would inherit."""
+"""What a subclass computes differently from the class whose fast sweeps it would inherit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
-#: The special methods that change what is computed.
+#: Special methods that affect what is computed.
 _CALLS = frozenset(("__call__", "__getattr__", "__getattribute__"))
 
 
 def overridden(what: Any, base: type, until: type, silent: Collection[str] = ()) -> list[str]:
-    """Return the names of what an object computes differently from objects of one of its classes.
+    """Return the names in which an object overrides what objects of one of its classes compute.
 
-    Names that the class does not have do not matter, as it never uses them.
+    Names that the class does not have do not count, because it never uses them.
 
     Args:
         what: the object.
         base: the class.
-        until: the first of its ancestors whose names do not change what is computed.
+        until: the first of its ancestors whose names do not affect what is computed.
         silent: further names that do not.
     """
     ancestors, own = base.__mro__, type(what).__mro__

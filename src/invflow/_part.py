@@ -1,8 +1,8 @@
-"""What the parts of a flow have in common: they stay what they were built as, or say so.
+"""The common base of a flow's parts, which keeps them consistent.
 
-A part is built from sizes and options, and holds tensors. Sizes are settled then; a part may be
-replaced by one of the same sizes; tensors that follow from the sizes alone are made anew wherever
-the part goes; and tensors that are loaded must be such as the part can have.
+A part is built from sizes and options, and holds tensors. Its sizes are fixed once it is built. A
+part can be replaced by one of the same sizes; tensors that follow from the sizes are recomputed
+wherever the part is moved; and tensors are checked when they are loaded.
 """
 
 # pyright: reportPrivateUsage=false
@@ -22,12 +22,12 @@ _SIZES = ("features", "context", "outputs")
 class Part(nn.Module):
     """A module that a flow is made of: a transform, a conditioner, a base, a flow itself."""
 
-    #: Attributes that are settled when a part is built.
+    #: Attributes that are fixed once a part is built.
     settled: ClassVar[frozenset[str]] = frozenset(_SIZES)
 
     def __init__(self) -> None:
         super().__init__()
-        # After the parts of this one, whose tensors say where the constants are wanted.
+        # After its own parts, whose tensors determine where the constants belong.
         self.register_load_state_dict_post_hook(_loaded)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -47,7 +47,9 @@ class Part(nn.Module):
                 )
         elif (part := own.get("_modules", {}).get(name)) is not None:
             _check_part(name, part, value)
-        elif name in own.get("_buffers", {}) and isinstance(value, Tensor):  # or PyTorch refuses it
+        elif name in own.get("_buffers", {}) and isinstance(
+            value, Tensor
+        ):  # otherwise PyTorch rejects it
             buffer = own["_buffers"][name]
             if buffer is not None and value.shape != buffer.shape:
                 shapes = tuple(buffer.shape), tuple(value.shape)
@@ -56,23 +58,23 @@ class Part(nn.Module):
         super().__setattr__(name, cast(Any, value))
 
     def constants(self) -> Mapping[str, Tensor]:
-        """Return the tensors that follow from the sizes, which are buffers of these names."""
+        """Return the tensors that follow from the sizes, by the names of their buffers."""
         return {}
 
     def flaw(self, name: str, tensor: Tensor) -> str | None:
-        """Return what keeps a tensor of the right shape from being a parameter or buffer."""
+        """Return what is wrong with a tensor of the right shape as this parameter or buffer."""
         return None
 
     def keep_constants(self) -> None:
-        """Register the `constants` as buffers, which are not saved."""
+        """Register the `constants` as buffers that are not saved."""
         for name, tensor in self.constants().items():
             self.register_buffer(name, tensor, persistent=False)
 
     def _renew(self, lost: Callable[[str, Tensor, Tensor], bool]) -> None:
-        """Make the constants anew that are `lost`, to where another tensor is, in its precision.
+        """Recompute the constants that are `lost`, with the device and precision of another tensor.
 
         Args:
-            lost: whether one is, given its name, what it is now, and that other tensor.
+            lost: whether a constant is, given its name, its present value, and that other tensor.
         """
         first = next((own for _, _, own, _ in _tensors(self, "")), None)
         anew: dict[str, tuple[torch.device, torch.dtype]] = {}
@@ -86,7 +88,7 @@ class Part(nn.Module):
                 self._buffers[name] = tensor.to(*anew[name])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the part: what `to_empty` leaves without values, no file could bring back."""
+        """Move the part, and recompute constants that `to_empty` left without values."""
         before = dict(self._buffers)
         super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         self._renew(lambda name, now, _: not _same(before[name], now))
@@ -116,29 +118,29 @@ class Part(nn.Module):
 
 
 def _loaded(part: nn.Module, _: Any) -> None:
-    """Let the constants follow tensors that have been assigned, not copied."""
+    """Move the constants to where tensors were assigned (rather than copied)."""
     cast(Part, part)._renew(
         lambda _, now, like: (now.device, now.dtype) != (like.device, _precision(now, like))
     )
 
 
 def _precision(constant: Tensor, like: Tensor) -> torch.dtype:
-    """Return a constant's dtype beside another tensor."""
+    """Return a constant's dtype, given another tensor."""
     both = constant.is_floating_point() and like.is_floating_point()
     return like.dtype if both else constant.dtype
 
 
 def _same(before: Tensor | None, after: Tensor) -> bool:
-    """Whether a tensor has its values still, on another device or in another precision."""
+    """Whether a tensor still has its values, on another device or in another precision."""
     if before is None or before.is_meta or after.is_meta:
         return False
-    if type(before) is not type(after):  # PyTorch's fake tensors have no values to look at
+    if type(before) is not type(after):  # fake tensors have no values
         return True
     return torch.equal(before, after.to(before.device, before.dtype))
 
 
 def _tensors(part: Part, prefix: str) -> Iterator[tuple[nn.Module, str, Tensor, str]]:
-    """Yield all tensors of a part that are loaded, before any is: where, their names and keys."""
+    """Yield the module, name, tensor and key of everything that will be loaded into a part."""
     for path, module in part.named_modules(prefix=prefix.removesuffix(".")):
         for name, own in (*module._parameters.items(), *module._buffers.items()):
             if own is not None and name not in module._non_persistent_buffers_set:
@@ -146,7 +148,7 @@ def _tensors(part: Part, prefix: str) -> Iterator[tuple[nn.Module, str, Tensor, 
 
 
 def _check_part(name: str, before: nn.Module, after: Any) -> None:
-    """Check that a part can take the place of another."""
+    """Check that a part can replace another."""
     if not isinstance(before, Part):
         return
     kinds = type(before).__mro__
@@ -160,7 +162,7 @@ def _check_part(name: str, before: nn.Module, after: Any) -> None:
 
 
 def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tensor) -> None:
-    """Check that a tensor can become `own`, a parameter or buffer of this name."""
+    """Check that a tensor can replace `own`, a parameter or buffer with this name."""
     before = (part._parameters | part._buffers)[name]
     before = given if before is None else before
     if _kind(given) != _kind(before) or given.layout is not before.layout:
@@ -168,7 +170,7 @@ def _check_tensor(part: nn.Module, name: str, key: str, given: Tensor, own: Tens
     if not _checks.has_values(given):
         return
     value = given.detach().to(own.dtype)
-    # A sum is quicker to look at, and finite only where all are.
+    # A sum is faster to check, and is finite only if all entries are.
     summed = value.is_floating_point() and bool(torch.isfinite(value.sum()))
     if value.is_floating_point() and not (summed or bool(torch.isfinite(value).all())):
         count = int((~torch.isfinite(value)).sum())

@@ -1,4 +1,4 @@
-"""Kinds of things by name: how one is chosen, saved and found again."""
+"""Classes by name: how they are chosen, saved and found again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ALL: list[Registry[Any]] = []
 class Registry(MutableMapping[str, KindT]):
     """A dictionary of classes that knows their names too.
 
-    A class has the name under which it stands here. A subclass of it has none until it gets one:
-    saved under its parent's name, it would be loaded as its parent. Names of the library's own
-    classes stand for them alone, as files are read by them.
+    A class has the name under which it is registered. A subclass does not inherit the name: saved
+    under its parent's name, it would be loaded as its parent. The names of the library's own
+    classes cannot be reassigned, because saved files rely on them.
 
     Args:
         what: the argument that takes the names, for errors.
-        place: where the registry is found, for errors.
-        base: what all the classes are derived from.
+        place: where to find the registry, for errors.
+        base: common base of the classes.
 
     Example:
         >>> numbers = Registry[type]("number", "numbers", object)
@@ -40,7 +40,7 @@ class Registry(MutableMapping[str, KindT]):
         return self._kinds[name]
 
     def __setitem__(self, name: str, kind: KindT) -> None:
-        """Give a kind a name.
+        """Register a class under a name.
 
         Raises:
             TypeError: if the name is not a string, or the kind is not a class that belongs here.
@@ -73,7 +73,7 @@ class Registry(MutableMapping[str, KindT]):
         return f"{self._place}: {', '.join(self._kinds)}"
 
     def choose(self, name: Any) -> KindT:
-        """Return the kind of a name.
+        """Return the class with a name.
 
         Raises:
             ValueError: if nothing has this name.
@@ -81,23 +81,23 @@ class Registry(MutableMapping[str, KindT]):
         return self._kinds[_checks.choice(self._what, name, self._kinds)]
 
     def name_of(self, kind: Any) -> str | None:
-        """Return the name of a class, not of a subclass of it; None if it has none."""
+        """Return the name of exactly this class; None if it has none."""
         return next((name for name, each in self._kinds.items() if each is kind), None)
 
     def could_name(self, kind: type) -> bool:
-        """Return whether a class is one of those that belong here."""
+        """Return whether a class could be registered here."""
         return issubclass(kind, self._base)
 
     def line(self, kind: type) -> str:
-        """Return the line of Python that gives a class a name."""
+        """Return the line of Python that registers a class."""
         return f'{self._place}["my-name"] = {kind.__name__}'
 
 
 def is_own(kind: Callable[..., Any]) -> bool:
-    """Return whether a class is the library's own: others may change while a program runs."""
+    """Return whether a class is the library's own; others may change while a program runs."""
     return kind.__module__.partition(".")[0] == "invflow"
 
 
 def registering(kind: type) -> str | None:
-    """Return the line of Python that gives a class a name; None if there is no registry for it."""
+    """Return the line of Python that registers a class; None if no registry takes it."""
     return next((each.line(kind) for each in _ALL if each.could_name(kind)), None)

@@ -1,7 +1,7 @@
-"""The tensors that a module has at one moment, for what is made of it then to stand for.
+"""The tensors that a module has at one moment.
 
-`torch.func.functional_call` lends a module other parameters for the time of a call. What the call
-returns and is used later, such as a distribution, has to remember them.
+`torch.func.functional_call` gives a module other parameters for the duration of a call. A result
+that is used later, such as a distribution, must remember them.
 """
 
 # pyright: reportPrivateUsage=false
@@ -19,18 +19,18 @@ from torch.nn import Parameter
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Where a module keeps its `_Places`, by a name that no subclass has.
+#: Attribute in which a module keeps its `_Places`; a name that no subclass has.
 _KEPT = "_invflow_snapshot_places"
 
 
 class _Places(NamedTuple):
-    """Where a module's tensors stand: found once, as walking through a module takes long.
+    """The places of a module's tensors, found once because walking through a module is slow.
 
     Attributes:
-        children: what each of its modules holds its own modules in.
-        modules: these.
-        names: of what holds parameters, or buffers, as a prefix.
-        holders: those of parameters and of buffers, in turn.
+        children: the dictionaries of submodules of each of its modules.
+        modules: their contents.
+        names: prefixes of the names of parameters and of buffers.
+        holders: the dictionaries of parameters and of buffers, alternating.
     """
 
     children: list[dict[str, Any]]
@@ -39,7 +39,7 @@ class _Places(NamedTuple):
     holders: list[dict[str, Any]]
 
     def are_of(self, module: nn.Module) -> bool:
-        """Return whether the module is still put together as it was."""
+        """Return whether the module still has the same structure."""
         same = self.children[0] is module._modules
         return same and _values(self.children) == self.modules
 
@@ -57,7 +57,7 @@ def _places(module: nn.Module) -> _Places:
     prefixes = [f"{path}." if path else "" for path, _ in found for _ in range(2)]
     holders = list(chain.from_iterable((part._parameters, part._buffers) for _, part in found))
     filled = [(name, holder) for name, holder in zip(prefixes, holders, strict=True) if holder]
-    # Where there is nothing, nothing needs to be looked for again; but the first says whose it is.
+    # Empty dictionaries need no second look, except the first, which identifies the module.
     children = [children[0], *filter(None, children[1:])]
     places = _Places(
         children, _values(children), [name for name, _ in filled], [each for _, each in filled]
@@ -70,8 +70,8 @@ class Snapshot:
     """The tensors of a module.
 
     Args:
-        module: its parameters and buffers are taken down, not copied: what is changed in place,
-            as by an optimizer, is seen.
+        module: its parameters and buffers are referenced, not copied, so in-place changes, such as
+            an optimizer's, are seen.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -86,12 +86,12 @@ class Snapshot:
         return same and self._places.are_of(self._module)
 
     def versions(self) -> list[int]:
-        """Return how often each has been changed in place, where PyTorch counts."""
+        """Return how often each was changed in place, if PyTorch counts it."""
         held = (tensor for tensor in self._tensors if tensor is not None)
         return [tensor._version for tensor in held if not tensor.is_inference()]
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function while the module has these tensors.
+        """Call a function with these tensors in the module.
 
         Raises:
             RuntimeError: if the module's structure has changed since.
@@ -104,7 +104,7 @@ class Snapshot:
         return call(_Holding(self._module), state, (function, *args), kwargs, tie_weights=False)
 
     def _moved(self) -> bool:
-        """Return whether the module has been moved: its parameters are the same ones then."""
+        """Return whether the module was moved; its parameters are then still the same objects."""
         now = _values(self._places.holders)
         return len(now) == len(self._tensors) and all(
             before is after
@@ -128,7 +128,7 @@ class Snapshot:
 
 
 class _Holding(nn.Module):
-    """A module, for `functional_call`, which calls any function while it has other tensors."""
+    """A module for `functional_call` that calls any function while it has other tensors."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""PyTorch's private names, all in one place: where one is missing, nothing depends on it.
+"""All uses of PyTorch's private names; if one is missing, everything still works without it.
 
-Kernels need to know whether a tensor is plain numbers in memory, and whether a call simply runs.
-PyTorch has no public function for either. Each name is looked for when this file is imported;
-without it there are no kernels (see `MISSING`), and everything runs in PyTorch.
+The kernels need to know whether a tensor is plain numbers in memory and whether a call runs
+eagerly, and PyTorch has no public function for either. Each name is looked up when this file is
+imported; if one is missing, the kernels are off (see `MISSING`) and everything runs in PyTorch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KEYS = {
     device: (device, f"Autocast{device}", f"Autograd{device}", "ADInplaceOrView")
     for device in ("CPU", "CUDA")
 }
-#: What the kernels need, and what for.
+#: The names that the kernels need, and their purpose.
 NEEDED = {
     "_C._dispatch_keys": "the kind of a tensor",
     "_C.DispatchKey": "the kind of a tensor",
@@ -29,9 +29,9 @@ NEEDED = {
     **{
         f"_C.DispatchKey.{name}": "the kind of a tensor" for keys in _KEYS.values() for name in keys
     },
-    "_C._are_functorch_transforms_active": "whether torch.func is at work",
-    "_C._len_torch_dispatch_stack": "whether a dispatch mode is at work",
-    "autograd.forward_ad._current_level": "whether forward mode is at work",
+    "_C._are_functorch_transforms_active": "whether torch.func is active",
+    "_C._len_torch_dispatch_stack": "whether a dispatch mode is active",
+    "autograd.forward_ad._current_level": "whether forward mode is active",
 }
 #: The dictionaries of hooks in a module.
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -54,7 +54,7 @@ _mapped = _found("_C._are_functorch_transforms_active")
 _modes = _found("_C._len_torch_dispatch_stack")
 _forward_ad: Any = torch.autograd.forward_ad
 _tracing: Any = cast(Any, torch.jit).is_tracing
-#: The file of PyTorch's own library, None if it is not known.
+#: The file of PyTorch's own library; None if unknown.
 LIBRARY: str | None = _found("_C.__file__")
 _guard, _key = _found("_C._SetExcludeDispatchKeyGuard"), _found("_C.DispatchKey")
 
@@ -62,7 +62,8 @@ _guard, _key = _found("_C._SetExcludeDispatchKeyGuard"), _found("_C.DispatchKey"
 def _kinds(device: str) -> tuple[Any, Any]:
     """Return the dispatch keys of plain tensors, and of those made in inference mode.
 
-    Every other kind has one more: sparse, quantised, functional, batched, fake, conjugate, zero.
+    All other kinds have an extra key: sparse, quantised, functional, batched, fake, conjugate,
+    zero.
     """
     keys = _found("_C.DispatchKeySet")
     backend, autocast, *autograd = (keys(getattr(_key, name)) for name in _KEYS[device])
@@ -73,30 +74,30 @@ _KINDS = () if _missing else (*_kinds("CPU"), *_kinds("CUDA"))
 
 
 def _lacking(tensor: Tensor) -> str | None:
-    """Return why there can be no kernels, given a tensor that should be a plain one."""
+    """Return why the kernels must be off, given a tensor that should be plain."""
     if _missing:
         return f"this PyTorch has no torch.{_missing[0]}"
-    if type(tensor) is Tensor and _keys(tensor) not in _KINDS:  # or a mode has made another type
+    if type(tensor) is Tensor and _keys(tensor) not in _KINDS:  # a mode may have made another type
         return f"this PyTorch has plain tensors of an unknown kind, {_keys(tensor)}"
     return None
 
 
-#: Why there can be no kernels; None if there can.
+#: Why the kernels must be off; None if they can run.
 MISSING = _lacking(torch.empty(0, device="cpu"))
 
 
 def dense(tensor: Tensor) -> bool:
-    """Return whether a tensor is of the plain kind, numbers in memory, on a CPU or on CUDA."""
+    """Return whether a tensor is plain numbers in memory, on a CPU or on CUDA."""
     return type(tensor) in _TYPES and _keys(tensor) in _KINDS
 
 
 def forward_mode() -> bool:
-    """Return whether derivatives are taken in forward mode; False if PyTorch cannot tell."""
+    """Return whether forward-mode derivatives are being computed; False if unknown."""
     return getattr(_forward_ad, "_current_level", -1) >= 0
 
 
 def plain() -> bool:
-    """Return whether calls simply run: not traced, mapped, differentiated forwards or mixed."""
+    """Return whether calls run eagerly: no tracing, vmap, forward mode or autocast."""
     return not (
         torch.compiler.is_compiling()
         or MISSING
@@ -109,13 +110,13 @@ def plain() -> bool:
 
 
 def hooked(module: nn.Module) -> bool:
-    """Return whether a module has hooks, or a `forward` or `inverse` that its class does not have.
+    """Return whether a module has hooks, or its own `forward` or `inverse` as an attribute.
 
-    Global hooks, with which profilers count calls, do not matter.
+    Global hooks, with which profilers count calls, do not count.
     """
     own = module.__dict__
     return bool(
-        _lost  # then it cannot be known
+        _lost  # then it is unknown
         or own["_forward_hooks"]
         or own["_forward_pre_hooks"]
         or own["_backward_hooks"]
@@ -127,10 +128,10 @@ def hooked(module: nn.Module) -> bool:
 
 @contextmanager
 def functional() -> Generator[None]:
-    """Let torch.func work inside an operator.
+    """Make torch.func work inside an operator.
 
-    It does by itself, but not when the operator runs under a dispatch mode (torch's counter of
-    operations, the first run of a compiled graph), whose exclusions would hide it from its own.
+    It works anyway, except when the operator runs under a dispatch mode (torch's counter of
+    operations, the first run of a compiled graph), whose exclusions would disable it.
     """
     if _guard is None or _key is None:
         yield

@@ -165,13 +165,13 @@ def test_nothing_outside_is_touched() -> None:
 
 
 def test_a_step_without_a_density_is_skipped() -> None:
-    """At first the density is NaN now and then, not on the draws that are looked at first."""
-    calls = []
+    """The density is NaN in the second and third batch of the training, of 256 draws."""
+    batches = []
 
     def sometimes(x: Tensor) -> Tensor:
-        calls.append(len(x))
+        batches.extend([len(x)] * (len(x) == 256))
         good = cubic(x)
-        return good * torch.nan if len(calls) in (3, 4) else good
+        return good * torch.nan if len(batches) in (2, 3) and len(x) == 256 else good
 
     lines: list[str] = []
     distill(
@@ -181,6 +181,21 @@ def test_a_step_without_a_density_is_skipped() -> None:
         report=lambda step, line: lines.append(line),
     )
     assert lines[-1].endswith("2 skipped")
+
+
+@pytest.mark.parametrize(
+    ("log_density", "message"),
+    [
+        (lambda x: cubic(x) + torch.randn(len(x)), "same value for the same vector"),
+        (lambda x: cubic(x) - x.square().sum(), "same value for a vector in any batch"),
+        (lambda x: cubic(x).sum(), r"must return shape \(32,\) .* is it summed over the batch"),
+    ],
+)
+def test_log_densities_that_are_random_or_mix_a_batch_are_refused(
+    log_density: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        distill(DensityTeacher(log_density, 2), SMALL, steps=5)
 
 
 def _half(x: Tensor) -> Tensor:
@@ -215,7 +230,7 @@ def _half(x: Tensor) -> Tensor:
             DensityTeacher(cubic, 2, samples=torch.ones(20, 2)),
             {},
             ValueError,
-            "got 2 constant features, the first 0",
+            "got 2 constant features, the first of them 0",
         ),
         (DensityTeacher(_half, 2), {}, ValueError, "density zero at some of its draws"),
     ],

@@ -162,9 +162,9 @@ def test_terms_add_up() -> None:
         ({"reverse": -1.0}, ValueError, "reverse must be at least 0"),
         ({"moments": math.nan}, ValueError, "moments must be at least 0"),
         ({"forward": "much"}, TypeError, "forward must be a number"),
-        ({"reverse": 0.0}, ValueError, "one weight or more"),
-        ({"features": 1.0}, ValueError, "come together"),
-        ({"feature_map": torch.sin}, ValueError, "come together"),
+        ({"reverse": 0.0}, ValueError, "at least one weight"),
+        ({"features": 1.0}, ValueError, "needs a feature_map, and the reverse"),
+        ({"feature_map": torch.sin}, ValueError, "needs a feature_map, and the reverse"),
         ({"features": 1.0, "feature_map": 3}, TypeError, "feature_map must be a function"),
         ({"gradient": "score"}, ValueError, "gradient must be one of 'path', 'total'"),
     ],
@@ -175,7 +175,7 @@ def test_bad_objectives(change: dict[str, object], error: type[Exception], messa
 
 
 def test_moments_of_constant_features() -> None:
-    with pytest.raises(ValueError, match="got 1 constant features, the first 1"):
+    with pytest.raises(ValueError, match="got 1 constant features, the first of them 1"):
         moments_about(torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from invflow import IAF, MAF
@@ -13,10 +12,6 @@ from invflow.distillation.teacher import as_teacher
 from invflow.flows import FlowMixture
 from tests.distillation.teachers import cubic, gaussian, normal
 from tests.helpers import flow, generator, randn
-
-
-def _noisy(x: Tensor) -> Tensor:
-    return x.detach().sum(-1)
 
 
 def test_flow_with_contexts() -> None:
@@ -79,14 +74,14 @@ def test_no_samples_no_draws() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: as_teacher(cubic), TypeError, "a DensityTeacher makes one"),
+        (lambda: as_teacher(cubic), TypeError, "use a DensityTeacher"),
         (lambda: FlowTeacher(cubic), TypeError, "model must be a flow or a distribution"),  # pyright: ignore[reportArgumentType]
         (lambda: FlowTeacher(IAF(2, 1)), ValueError, r"contexts of shape \(rows, 1\) are required"),
         (lambda: FlowTeacher(IAF(2), randn(3, 1)), ValueError, "contexts must be None"),
         (lambda: FlowTeacher(normal(2), randn(3, 1)), ValueError, "contexts must be None"),
         (lambda: FlowTeacher(IAF(2, 1), torch.zeros(3, 2)), ValueError, "contexts must have shape"),
         (lambda: FlowTeacher(IAF(2, 1), randn(3, 1)), TypeError, "dtype torch.float32"),
-        (lambda: FlowTeacher(IAF(2, 1), torch.zeros(0, 1)), ValueError, "1 rows or more"),
+        (lambda: FlowTeacher(IAF(2, 1), torch.zeros(0, 1)), ValueError, "at least 1 rows"),
         (lambda: FlowTeacher(Normal(0.0, 1.0)), ValueError, "distribution of vectors"),
         (
             lambda: FlowTeacher(Independent(Normal(torch.zeros(2, 3), 1.0), 1)),
@@ -96,7 +91,7 @@ def test_no_samples_no_draws() -> None:
         (lambda: DensityTeacher(3, 2), TypeError, "log_density must be a function"),  # pyright: ignore[reportArgumentType]
         (lambda: DensityTeacher(cubic, 0), ValueError, "features must be at least 1"),
         (lambda: DensityTeacher(cubic, 2, samples=randn(5, 3)), ValueError, "samples must have"),
-        (lambda: DensityTeacher(cubic, 2, samples=randn(1, 2)), ValueError, "2 rows or more"),
+        (lambda: DensityTeacher(cubic, 2, samples=randn(1, 2)), ValueError, "at least 2 rows"),
         (
             lambda: DensityTeacher(cubic, 1, samples=torch.tensor([[1.0], [torch.nan]])),
             ValueError,
@@ -105,24 +100,10 @@ def test_no_samples_no_draws() -> None:
         (
             lambda: DensityTeacher(cubic, 2, samples=randn(5, 2), contexts=randn(4, 1)),
             ValueError,
-            "one for each of the 5 samples, got 4",
+            "one row for each of the 5 samples, got 4",
         ),
     ],
 )
 def test_bad_teachers(make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    ("log_density", "error", "message"),
-    [
-        (lambda x: 3.0, TypeError, "must be a tensor, got float"),
-        (lambda x: x.sum(-1).long(), TypeError, "must be floating-point, got dtype torch.int64"),
-        (lambda x: x.sum(), ValueError, r"must have shape \(4,\)"),
-        (_noisy, ValueError, "must be differentiable"),
-    ],
-)
-def test_bad_densities(log_density: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        DensityTeacher(log_density, 2).scores(torch.zeros(4, 2))

@@ -29,11 +29,11 @@ def with_pixel(value: float) -> torch.Tensor:
 
 IMAGES: dict[str, tuple[Any, type[Exception], str]] = {
     "list": ([0, 1], TypeError, "x must be a torch.Tensor, got list"),
-    "bool": (X.bool(), TypeError, "x must hold integers .* got dtype torch.bool"),
-    "complex": (X + 0j, TypeError, "x must hold integers .* got dtype torch.complex64"),
-    "nan": (with_pixel(math.nan), ValueError, "x must hold whole numbers, got some that are NaN"),
+    "bool": (X.bool(), TypeError, "x must contain integers .* got dtype torch.bool"),
+    "complex": (X + 0j, TypeError, "x must contain integers .* got dtype torch.complex64"),
+    "nan": (with_pixel(math.nan), ValueError, "x must contain whole numbers, got NaN"),
     "infinite": (with_pixel(math.inf), ValueError, r"x must lie in 0 \.\. 3, got 0 to inf"),
-    "between": (with_pixel(0.5), ValueError, "x must hold whole numbers, .*between two levels"),
+    "between": (with_pixel(0.5), ValueError, "x must contain whole numbers, .*between levels"),
     "too-high": (with_pixel(4.0), ValueError, r"x must lie in 0 \.\. 3, got 0 to 4"),
     "too-low": (with_pixel(-1).int(), ValueError, r"x must lie in 0 \.\. 3, got -1 to 0"),
     "too-high-bytes": (with_pixel(255).byte(), ValueError, r"x must lie in 0 \.\. 3, got 0 to 255"),

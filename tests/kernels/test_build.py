@@ -159,7 +159,7 @@ def test_no_compiler(
     sources: Path, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(build.BuildError, match="neither cc nor gcc nor clang"):
+    with pytest.raises(build.BuildError, match="none of cc, gcc and clang"):
         build.current(sources, library)
     assert not library.exists()
 

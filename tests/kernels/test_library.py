@@ -123,7 +123,7 @@ def test_another_system_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_older_processor_says_nothing(package: Path) -> None:
     small.sources(build.SOURCES, variant="(void *)0")
-    assert "none for this processor" in str(library.reason())
+    assert "no kernels for this processor" in str(library.reason())
 
 
 def test_a_variant_by_name_that_this_processor_lacks(
@@ -148,8 +148,8 @@ def test_a_variant_that_does_not_exist(name: str, monkeypatch: pytest.MonkeyPatc
 def test_a_checkout_without_a_compiler(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(package))
     said = _warning()
-    assert "neither cc nor gcc nor clang" in said
-    assert "the next start of Python compiles them" in said
+    assert "none of cc, gcc and clang" in said
+    assert "they are compiled the next time Python starts" in said
     assert said.endswith("set INVFLOW_KERNELS=off.")
 
 
@@ -175,7 +175,7 @@ def test_a_wheel_that_was_built_without_a_compiler(package: Path) -> None:
     shutil.rmtree(build.SOURCES)
     said = _warning()
     assert "the package was built without a working C compiler" in said
-    assert "Install a C compiler (gcc or clang), and then: pip install --force-reinstall" in said
+    assert "Install a C compiler (gcc or clang), then run: pip install --force-reinstall" in said
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -235,7 +235,7 @@ def test_the_remedy_names_where_the_package_came_from(
     shutil.rmtree(build.SOURCES)
     installed = SimpleNamespace(read_text=lambda name: json.dumps(origin) if origin else None)
     monkeypatch.setattr(metadata, "distribution", lambda name: installed)
-    assert f"--no-binary invflow{expected}. To do" in _warning()
+    assert f"--no-binary invflow{expected}. To silence" in _warning()
 
 
 def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ def test_the_remedy_of_a_package_that_pip_does_not_know(monkeypatch: pytest.Monk
 
     shutil.rmtree(build.SOURCES)
     monkeypatch.setattr(metadata, "distribution", unknown)
-    assert "--no-binary invflow invflow. To do" in _warning()
+    assert "--no-binary invflow invflow. To silence" in _warning()
 
 
 def test_nothing_is_said_where_all_is_well() -> None:

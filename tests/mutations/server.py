@@ -1,8 +1,8 @@
 """A process that has imported everything, and forks for each task.
 
-Each line on stdin is a task: a directory, the name of what is in it, and what to do with it, "make",
-"load", "resume" or the number of a command. Each line on stdout says how that ended. A child has a
-limit of memory and of time, and whatever becomes of it, the next task is done.
+Each line on stdin is a task: a directory, the name of what is in it, and what to do there: "make",
+"load", "resume" or the number of a command. Each line on stdout says how that ended. Children have
+limits of memory and time; whatever becomes of one, the next task is done.
 """
 
 from __future__ import annotations

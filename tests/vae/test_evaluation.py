@@ -11,26 +11,14 @@ from torch import Tensor
 from invflow.vae import VAE, ResNetVAE
 from invflow.vae.base import LatentModel
 from invflow.vae.evaluation import bits_per_dim, mean_and_error, score
-from tests.helpers import assert_close, generator, perturbed
-from tests.vae.pixels import NormalPixels
+from tests.helpers import assert_close, generator
+from tests.vae.linear import decoder, linear_vae
 
 LEVELS = torch.randint(17, (9, 1, 1, 5), generator=generator(4))
 
 
 def _vae(posterior: str = "diagonal") -> VAE:
-    torch.manual_seed(0)
-    vae = VAE(
-        (1, 1, 5),
-        17,
-        NormalPixels(17),
-        posterior,
-        latents=3,
-        hidden_features=(),
-        context=3,
-        flow_transforms=1,
-        flow_hidden_features=(8,),
-    )
-    vae = perturbed(vae, scale=0.8)
+    vae = linear_vae(posterior, latents=3, flow_transforms=1, scale=0.8)
     with torch.no_grad():
         vae.decoder[0].bias.add_(8.0)
         vae.encoder[0].weight.mul_(3.0)
@@ -50,8 +38,7 @@ def test_score_of_a_linear_model() -> None:
     vae = _vae()
     x = vae.observe(LEVELS.flatten(1))
     mean, sd = _normals(vae, x)
-    layer = vae.decoder[0]
-    weight, bias = layer.weight[::2], layer.bias[::2]
+    weight, bias = decoder(vae)
     squares = (x - mean @ weight.T - bias).square().sum(-1)
     spread = (weight.square() @ sd.square().T).sum(0)
     fit = -2 * (squares + spread) - 5 * math.log(0.5 * math.sqrt(2 * math.pi))

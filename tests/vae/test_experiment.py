@@ -1,4 +1,4 @@
-"""Training: interrupted anywhere it comes to the same numbers, in every precision it works."""
+"""Training: an interrupted run ends with the same numbers, and every precision works."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _metrics(directory: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_an_interrupted_run_comes_to_the_same_numbers(
+def test_an_interrupted_run_ends_with_the_same_numbers(
     name: str, images: str, tmp_path: Path
 ) -> None:
     config = Config(data=images, **CONFIGS[name])
@@ -149,10 +149,9 @@ def test_precisions(
 def test_what_is_scored_is_the_average_of_the_weights(images: str, tmp_path: Path) -> None:
     plain, averaged = (
         experiment.train(
-            Config(data=images, **{**CONFIGS["preset"], "averaging_decay": average}),
-            tmp_path / str(average),
+            Config(data=images, averaging_decay=decay, **SIZES["mlp"]), tmp_path / str(decay)
         )
-        for average in (0.0, 0.9)
+        for decay in (0.0, 0.9)
     )
     assert plain is not None
     assert averaged is not None
@@ -267,35 +266,34 @@ def test_the_start_is_from_the_first_images(
     assert_close(stds[0], torch.ones_like(stds[0]), tolerance=1e-4)
 
 
-#: What is changed of a run, and what goes with it in both.
-CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "beta": ({"beta": 0.5}, {}),
-    "warmup": ({"warmup": 4}, {}),
-    "free_bits": ({"free_bits": 30.0}, {}),
-    "train_samples": ({"train_samples": 3}, {}),
-    "optimizer": ({"optimizer": "adamax"}, {"weight_decay": 0.0}),
-    "adam": ({"optimizer": "adam"}, {}),  # which, unlike "adamw", decays no weights
-    "schedule": ({"schedule": "constant"}, {}),
-    "learning_rate": ({"learning_rate": 3e-3}, {}),
-    "weight_decay": ({"weight_decay": 1.0}, {}),
-    "averaging_decay": ({"averaging_decay": 0.9}, {}),
-    "max_gradient_norm": ({"max_gradient_norm": 1e-8}, {}),
-    "batch_size": ({"batch_size": 6}, {}),
-    "seed": ({"seed": 1}, {}),
-}
+#: Settings that each make another model of the same data.
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"beta": 0.5},
+    {"warmup": 4},
+    {"free_bits": 30.0},
+    {"train_samples": 3},
+    {"optimizer": "adamax"},
+    {"optimizer": "adam"},  # neither decays weights, as the default does
+    {"schedule": "constant"},
+    {"learning_rate": 3e-3},
+    {"weight_decay": 1.0},
+    {"averaging_decay": 0.9},
+    {"max_gradient_norm": 1e-8},
+    {"batch_size": 6},
+    {"seed": 1},
+]
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_every_setting_counts(name: str, images: str, tmp_path: Path) -> None:
-    changes, both = CHANGES[name]
-    base = {**SIZES["mlp"], "posteriors": ("diagonal",), "steps": 6, **both}
-    rows = []
-    for part, settings in (("base", base), ("changed", {**base, **changes})):
-        experiment.train(Config(data=images, **settings), tmp_path / part)
-        rows.append(_metrics(tmp_path / part))
-    (first, second) = ([row for row in part if row["split"] == "validation"] for part in rows)
-    # The bound is measured of the model; the loss may differ for how it is measured alone.
-    assert [row["bound"] for row in first] != [row["bound"] for row in second]
+def test_every_setting_counts(images: str, tmp_path: Path) -> None:
+    base = {**SIZES["mlp"], "posteriors": ("diagonal",), "steps": 3, "learning_rate": 0.05}
+    trained: dict[str, str] = {}
+    for i, changes in enumerate(CHANGES):
+        experiment.train(Config(data=images, **base | changes), tmp_path / str(i))
+        # The bound is measured on the model; the loss may differ merely in how it is measured.
+        trained[str(changes)] = _metrics(tmp_path / str(i))[-1]["bound"]
+    same = [name for name, bound in trained.items() if [*trained.values()].count(bound) > 1]
+    assert not same
 
 
 def test_batches_and_noise_are_of_the_seed(
@@ -330,7 +328,7 @@ def test_what_is_kept_is_best_by_the_objective_at_its_end(
         **settings,
         **changes,
     )
-    # So many to choose by that draws of their latents hardly differ on average.
+    # Enough validation images that the noise of their draws averages out.
     parts = torch.randint(9, (1040, 1, 5, 4), generator=generator(0)).byte().split((20, 1000, 20))
     images = data.Images("noise", *parts, levels=9, likelihood="logistic")
     states: list[dict[str, Tensor]] = []

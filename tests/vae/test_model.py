@@ -12,71 +12,34 @@ from invflow.vae import POSTERIORS, VAE, DiscretisedLogistic
 from invflow.vae.evaluation import score
 from invflow.vae.gaussian import kl_from_normal
 from invflow.vae.prior import Normal
-from tests.vae.pixels import NormalPixels
-
-
-def _linear_vae(posterior: str, prior: str = "normal") -> VAE:
-    torch.manual_seed(0)
-    vae = VAE(
-        (1, 1, 5),
-        17,
-        NormalPixels(17),
-        posterior,
-        prior,
-        latents=2,
-        hidden_features=(),
-        context=3,
-        flow_hidden_features=(8,),
-    )
-    with torch.no_grad():
-        for parameter in vae.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return vae.double()
-
-
-def _exact(vae: VAE, x: Tensor) -> Tensor:
-    """Return log p(x) of the linear-Gaussian model: normal, with covariance W W' + I/4."""
-    layer = vae.decoder[0]
-    weight, bias = layer.weight[::2], layer.bias[::2]
-    covariance = weight @ weight.T + 0.25 * torch.eye(5, dtype=torch.float64)
-    return torch.distributions.MultivariateNormal(bias, covariance).log_prob(x)
+from tests.vae.linear import exact, linear_vae
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_bounds_rise_to_the_exact_likelihood(posterior: str) -> None:
-    vae = _linear_vae(posterior)
+    vae = linear_vae(posterior)
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    exact = _exact(vae, x)
+    solved = exact(vae, x)
     noise = torch.Generator().manual_seed(2)
     # From anywhere, importance sampling would take more draws than there is time for; its own bound
     # makes the posterior wide enough.
     optimizer = torch.optim.Adam([*vae.encoder.parameters(), *vae.posterior.parameters()], 0.02)
-    for _ in range(100):
+    for _ in range(60):
         optimizer.zero_grad()
         (-vae.elbo(x.expand(32, 6, 5), noise).bound.logsumexp(0).mean()).backward()
         optimizer.step()
     with torch.no_grad():
         bound = vae.elbo(x.expand(2000, 6, 5), noise).bound.mean(0)
     few = vae.log_likelihood(x.repeat(400, 1), 5, noise, chunk=20_000).reshape(400, 6).mean(0)
-    many = vae.log_likelihood(x, 100_000, noise, chunk=50_000)
+    many = vae.log_likelihood(x, 50_000, noise, chunk=50_000)
     assert (bound < few).all()
-    assert (few < exact).all()
-    torch.testing.assert_close(many, exact, atol=0.05, rtol=0)
-
-
-@pytest.mark.parametrize("posterior", POSTERIORS)
-def test_parts_of_the_bound(posterior: str) -> None:
-    vae = _linear_vae(posterior)
-    x = torch.randn(6, 5, dtype=torch.float64)
-    elbo = vae.elbo(x)
-    torch.testing.assert_close(elbo.bound, elbo.fit - elbo.kls.sum(-1))
-    assert elbo.bound.shape == (6,)
-    assert elbo.kls.shape == (6, 1)
+    assert (few < solved).all()
+    torch.testing.assert_close(many, solved, atol=0.05, rtol=0)
 
 
 @pytest.mark.parametrize("posterior", ["diagonal", "full"])
 def test_divergence_of_gaussian_posteriors_is_the_closed_form(posterior: str) -> None:
-    vae = _linear_vae(posterior)
+    vae = linear_vae(posterior)
     x = torch.randn(3, 5, dtype=torch.float64)
     q = vae.encode(x)
     origin, ones = torch.zeros(3, 2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
@@ -93,12 +56,12 @@ def test_divergence_of_gaussian_posteriors_is_the_closed_form(posterior: str) ->
 
 @pytest.mark.parametrize("posterior", ["iaf", "planar", "spline"])
 def test_divergence_of_flows_has_no_closed_form(posterior: str) -> None:
-    vae = _linear_vae(posterior)
+    vae = linear_vae(posterior)
     assert kl_from_normal(vae.encode(torch.randn(3, 5, dtype=torch.float64))) is None
 
 
 def test_context_reaches_every_latent_of_the_posterior() -> None:
-    vae = _linear_vae("iaf")
+    vae = linear_vae("iaf")
     x = torch.randn(5, dtype=torch.float64)
 
     def drawn(x: Tensor) -> Tensor:
@@ -147,7 +110,7 @@ def test_bad_arguments(arguments: dict[str, object], error: type[Exception], mes
 
 
 def test_log_likelihood_of_one_draw_is_the_bound() -> None:
-    vae = _linear_vae("iaf")
+    vae = linear_vae("iaf")
     x = torch.randn(3, 5, dtype=torch.float64)
     bound = vae.elbo(x, torch.Generator().manual_seed(5)).bound.detach()
     single = vae.log_likelihood(x, 1, torch.Generator().manual_seed(5))
@@ -168,7 +131,7 @@ def _gradients(vae: VAE, bound: Tensor, part: str) -> Tensor:
 )
 @pytest.mark.parametrize("samples", [1, 4])
 def test_importance_bound_and_its_gradients(posterior: str, prior: str, samples: int) -> None:
-    vae = _linear_vae(posterior, prior)
+    vae = linear_vae(posterior, prior)
     x = torch.randn(1, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def plain(seed: int, rows: int) -> Tensor:
@@ -187,7 +150,7 @@ def test_importance_bound_and_its_gradients(posterior: str, prior: str, samples:
     for part in ("encoder", "posterior"):
         pairs = [
             (_gradients(vae, ours(seed, 400), part), _gradients(vae, plain(seed, 400), part))
-            for seed in range(60)
+            for seed in range(30)
         ]
         first, second = (torch.stack(each) for each in zip(*pairs, strict=True))
         error = (first - second).std(0) / math.sqrt(len(pairs))

@@ -14,6 +14,7 @@ from invflow import report
 from invflow.cli import files, terminal
 from invflow.cli.jobs import Job
 from invflow.runs import options
+from invflow.runs.directory import is_finished
 from invflow.training.progress import progress
 
 _NAME = Annotated[
@@ -22,9 +23,6 @@ _NAME = Annotated[
 _RUNS = Annotated[Path, typer.Option("--runs", help="Directory of all runs.", metavar="DIR")]
 _OVERWRITE = Annotated[
     bool, typer.Option("--overwrite", help="Start again if the run already exists.")
-]
-_PRESET = Annotated[
-    str | None, typer.Option("--preset", help="Start from these settings; options override them.")
 ]
 
 
@@ -44,6 +42,7 @@ def command(job: Job) -> Callable[..., None]:
         default = job.part("run").name(config)
         directory = files.directory(runs, default if name is None else name)
         report.require()
+        is_finished_already = is_finished(directory) and not overwrite
         page = import_module(job.page)
         try:
             with terminal.warnings(), progress("training", getattr(config, "steps", None)) as told:
@@ -57,7 +56,12 @@ def command(job: Job) -> Callable[..., None]:
             raise InterruptedError(
                 "interrupted; the same command, without --overwrite, resumes the run"
             ) from error
-        terminal.table(*page.brief(run))
+        if is_finished_already:
+            terminal.say(f"{directory} is already finished: it is reported again, not trained")
+        title, head, rows, notes = page.brief(run)
+        terminal.table(title, head, rows)
+        for line in notes:
+            terminal.say(line)
         terminal.say(f"Report: {directory / 'report.html'}")
 
     arguments, settings = [], []
@@ -67,7 +71,9 @@ def command(job: Job) -> Callable[..., None]:
     common = [_parameter("name", _NAME, None), _parameter("runs", _RUNS, Path("runs"))]
     common.append(_parameter("overwrite", _OVERWRITE, False))
     if job.config.presets:
-        common.append(_parameter("preset", _PRESET, None))
+        names = ", ".join(job.config.presets)
+        info = typer.Option("--preset", help=f"Start from the settings of a preset: {names}.")
+        common.append(_parameter("preset", Annotated[str | None, info], None))
     common.append(_parameter("invocation", typer.Context, inspect.Parameter.empty))
     signature = inspect.Signature([*arguments, *common, *settings])
     train.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]

@@ -1,4 +1,4 @@
-"""Causal networks: the parameters of each feature from the features before it."""
+"""Causal networks that compute the parameters of each feature from the features before it."""
 
 from invflow._registry import Registry
 from invflow.conditioners.activation import ACTIVATIONS, Activation
@@ -38,7 +38,7 @@ __all__ = [
     "raster_order",
 ]
 
-#: Every conditioner that can be named; one of your own needs a name here to be saved.
+#: Every conditioner that has a name; register your own here to be able to save it.
 CONDITIONERS = Registry[type[Conditioner]](
     "conditioner", "invflow.conditioners.CONDITIONERS", Conditioner
 )

@@ -49,7 +49,7 @@ def _gelu_slope(a: Tensor) -> Tensor:
     return 0.5 * (1 + torch.erf(a / math.sqrt(2))) + a * density
 
 
-#: Every activation that can be named.
+#: Every activation, by name.
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(F.relu, _relu_slope),
     "leaky_relu": Activation(F.leaky_relu, _leaky_relu_slope),

@@ -1,4 +1,4 @@
-"""A conditioner that attends: a transformer over the features."""
+"""Attention: a transformer over the features."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from invflow import _checks
 from invflow._torch import forward_mode
 from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
 
-#: Added to variances before they divide.
+#: Added to variances before dividing by them.
 _SMALL = 1e-5
 
 
 def _normalised(tokens: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     if not forward_mode():
         return F.layer_norm(tokens, tokens.shape[-1:], scale, shift, _SMALL)
-    # Written out, because of second derivatives PyTorch's leaves terms out, without an error, where
-    # the first ones are taken in forward mode.
+    # Written out: PyTorch's own omits terms of second derivatives, without an error, when the first
+    # derivatives are taken in forward mode.
     centred = tokens - tokens.mean(-1, keepdim=True)
     variance = centred.square().mean(-1, keepdim=True)
     return torch.addcmul(shift, centred * torch.rsqrt(variance + _SMALL), scale)
 
 
 class _Block(NamedTuple):
-    """The weights of a block, and what it does with each token by itself, (*batch, width)."""
+    """The weights of a block, and the operations on each token alone, (*batch, width)."""
 
     norm_scale: Tensor
     norm_shift: Tensor
@@ -47,14 +47,14 @@ class _Block(NamedTuple):
     down_bias: Tensor
 
     def before(self, tokens: Tensor, heads: int) -> tuple[Tensor, ...]:
-        """Return queries, scaled, keys and values, each (*batch, heads, width / heads)."""
+        """Return scaled queries, keys and values, each (*batch, heads, width / heads)."""
         tokens = _normalised(tokens, self.norm_scale, self.norm_shift)
         parts = F.linear(tokens, self.read, self.read_bias).unflatten(-1, (3, heads, -1))
         queries, keys, values = parts.unbind(-3)
         return queries * queries.shape[-1] ** -0.5, keys, values
 
     def after(self, tokens: Tensor, found: Tensor) -> Tensor:
-        """Return the next tokens from these and what each has found in the others."""
+        """Return the next tokens from these and the result of their attention."""
         tokens = tokens + F.linear(found.flatten(-2), self.write, self.write_bias)
         inner = _normalised(tokens, self.inner_norm_scale, self.inner_norm_shift)
         inner = F.gelu(F.linear(inner, self.up, self.up_bias))
@@ -62,7 +62,7 @@ class _Block(NamedTuple):
 
 
 def _new_block(width: int, depth: int, generator: torch.Generator | None) -> _Block:
-    """Orthogonal weights: sizes stay, and all blocks together write about as much as a token."""
+    """Orthogonal weights, scaled so that all blocks together add about the size of a token."""
 
     def matrix(rows: int, columns: int, gain: float) -> Tensor:
         return nn.init.orthogonal_(torch.empty(rows, columns), gain, generator)
@@ -84,7 +84,7 @@ def _new_block(width: int, depth: int, generator: torch.Generator | None) -> _Bl
 
 
 class _Head(NamedTuple):
-    """What follows the last block."""
+    """The layers after the last block."""
 
     norm_scale: Tensor
     norm_shift: Tensor
@@ -97,18 +97,18 @@ class _Head(NamedTuple):
 
 
 class _Cache:
-    """Keys and values so far, in pieces whose lengths are the powers of two of their number.
+    """Keys and values so far, in pieces whose lengths are powers of two.
 
-    A new one is merged with the last piece while that is of the same length, as a carry in a
-    binary counter: D of them are copied log D times each. One tensor would be copied whole for each
-    token, and autograd would keep all the copies.
+    A new one is merged with the last piece while both have the same length, like a carry in a
+    binary counter, so D of them are copied log D times each. A single tensor would be copied whole
+    for each token, and autograd would keep all copies.
     """
 
     def __init__(self) -> None:
         self._pieces: list[tuple[Tensor, Tensor]] = []
 
     def append(self, keys: Tensor, values: Tensor) -> None:
-        """Add one of each, (n, 1, size)."""
+        """Add one key and one value, (n, 1, size)."""
         while self._pieces and self._pieces[-1][0].shape[1] == keys.shape[1]:
             before = self._pieces.pop()
             keys, values = torch.cat([before[0], keys], 1), torch.cat([before[1], values], 1)
@@ -125,7 +125,7 @@ class _Cache:
 
 @dataclasses.dataclass(frozen=True)
 class AttentionPlan(Plan):
-    """Attention with a number of heads over plain tensors, whose shapes say the rest."""
+    """Attention over plain tensors; apart from the number of heads, their shapes define it."""
 
     heads: int
 
@@ -138,7 +138,7 @@ class AttentionPlan(Plan):
 
 
 class AttentionDecoder(RecordingDecoder):
-    """One token per feature, which attends to the cached keys and values of those before it."""
+    """One token per feature, which attends to the cached keys and values of earlier tokens."""
 
     def __init__(self, heads: int, offset: Tensor, weights: list[Tensor]) -> None:
         super().__init__(offset)
@@ -172,25 +172,25 @@ class AttentionDecoder(RecordingDecoder):
 class Attention(CachedConditioner):
     r"""A causal transformer: each feature attends to those before it.
 
-    There is a token for each feature d, which holds the feature before it. With learned positions
-    $s_d$, of which $s_1$ is the start token,
+    There is one token per feature d, which holds the feature before it. With learned positions
+    $s_d$ ($s_1$ is the start token),
 
     $$t_1 = s_1 \;[+\, C c], \qquad t_d = s_d + e\, z_{d-1} \;[+\, C c]$$
 
     so that attention from token d to tokens $1 .. d$ is attention to the features $1 .. d - 1$ and
-    the context c. Blocks $l = 1 .. L$ add to every token, N being layer normalisation,
+    the context c. With layer normalisation N, each block $l = 1 .. L$ adds to every token,
 
     $$t \leftarrow t + A_l(N(t)), \qquad t \leftarrow t + M_l(N(t))$$
 
-    where $A_l$ is causal multi-head attention and $M_l$ a perceptron of one hidden layer, four
-    times as wide, with GELU. The parameters of feature d are $V N(t_d) + v$.
+    where $A_l$ is causal multi-head attention and $M_l$ a perceptron with one hidden layer, four
+    times as wide, and GELU. The parameters of feature d are $V N(t_d) + v$.
 
     Args:
         features: number of features, D.
         start: the value each parameter of a feature starts from; its length is P.
-        hidden_features: width of each block: all equal, at least one.
+        hidden_features: width of each block; all equal, at least one block.
         context: size of the context, 0 for none.
-        heads: number of attention heads; it divides the width.
+        heads: number of attention heads; must divide the width.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -241,7 +241,7 @@ class Attention(CachedConditioner):
         self.plan = AttentionPlan(heads)
         self.heads = heads
 
-        # Positions and features of equal size: normalised, a lone feature would be its sign.
+        # Positions and features start equally large: normalised alone, a feature would be its sign.
         normal = nn.init.normal_
         self.positions = nn.Parameter(normal(torch.empty(features, width), generator=generator))
         self.embedding = nn.Parameter(normal(torch.empty(width), generator=generator))
@@ -279,14 +279,14 @@ class Attention(CachedConditioner):
         return F.linear(context, self.context_weight).to(self.embedding.dtype)
 
     def _before(self, z: Tensor) -> Tensor:
-        """Return the feature that each token holds: the one before its own, none for the first."""
+        """Return the feature that each token holds: the one before its own; none for the first."""
         return F.pad(z[..., :-1], (1, 0))
 
     def _find(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Return the values that queries attend to, all (*batch, tokens, heads, size)."""
         queries, keys, values = (part.transpose(-2, -3) for part in (queries, keys, values))
-        # Written out, because torch's fused kernels have first derivatives only, and those without
-        # a rule for vmap on a CPU.
+        # Written out: torch's fused kernels have only first derivatives, and on a CPU those have no
+        # vmap rule.
         scores = (queries @ keys.transpose(-1, -2)).masked_fill(self.later, float("-inf"))
         return (scores.softmax(-1) @ values).transpose(-2, -3)
 

@@ -1,4 +1,4 @@
-"""The contract of a conditioner."""
+"""What every conditioner provides."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from invflow._part import Part
 
 
 class Conditioner(Part, ABC):
-    """A causal network: the parameters of feature i from features before i and from the context.
+    """A causal network: computes the parameters of feature i from earlier features and the context.
 
-    The context reaches the parameters of every feature, the first one's too. A conditioner works
-    on the features in the order in which they come; the transform around it decides that order.
+    The context reaches the parameters of every feature, including the first. A conditioner takes
+    the features in the order in which it receives them; the transform around it decides the order.
 
     Args:
         features: number of features, D.
@@ -37,17 +37,17 @@ class Conditioner(Part, ABC):
 
         Args:
             z: features, shape (*batch, features).
-            context: shape broadcastable to (*batch, context), or None where none was declared.
+            context: shape broadcastable to (*batch, context), or None if none was declared.
 
         Returns:
-            Parameters of shape (*batch, features, outputs), in the dtype of `z`.
+            Parameters, shape (*batch, features, outputs), in the dtype of `z`.
         """
 
 
 class FeatureDecoder(Protocol):
-    """Gives the parameters of one feature after another from cached state.
+    """Computes the parameters of one feature after another from cached state.
 
-    After the last feature, `params` and `hidden` are all parameters [D * P, batch] and what a
+    After the last feature, `params` holds all parameters, [D * P, batch], and `hidden` what a
     `ReversiblePlan` needs for the backward pass, [units, batch].
     """
 
@@ -58,23 +58,23 @@ class FeatureDecoder(Protocol):
 
     @property
     def hidden(self) -> Tensor:
-        """What the backward pass needs."""
+        """State for the backward pass."""
         ...
 
     def parameters(self, feature: int) -> Tensor:
-        """Return the parameters of a feature, [P, batch], once all earlier ones are given."""
+        """Return the parameters of a feature, [P, batch], given all earlier features."""
         ...
 
     def append(self, feature: int, z: Tensor) -> None:
-        """Give the value of a feature, [batch]."""
+        """Append the value of a feature, [batch]."""
         ...
 
 
 class RecordingDecoder(ABC):
-    """A differentiable decoder: it keeps what it gives, and changes nothing.
+    """A differentiable decoder: it stores its results and changes nothing in place.
 
-    For conditioners without a reverse sweep of their own. A subclass gives `_parameters` and
-    `append`, in operations that autograd and `torch.func` can differentiate.
+    For conditioners without a reverse sweep of their own. A subclass implements `_parameters` and
+    `append` with operations that autograd and `torch.func` can differentiate.
     """
 
     def __init__(self, offset: Tensor) -> None:
@@ -97,10 +97,10 @@ class RecordingDecoder(ABC):
 
 
 class FeaturePullback(Protocol):
-    """The decoder in reverse: cotangents of parameters in, of features out, last one first.
+    """The decoder in reverse: takes cotangents of parameters, returns those of features.
 
-    After the first feature, `z`, `params` and `hidden` hold the cotangents of the features as they
-    were given to the decoder, and of their namesakes.
+    It starts with the last feature. After the first, `z`, `params` and `hidden` hold the cotangents
+    of the features that the decoder was given, and of the attributes of the same name.
     """
 
     z: Tensor
@@ -108,20 +108,20 @@ class FeaturePullback(Protocol):
     hidden: Tensor
 
     def cotangent(self, feature: int) -> Tensor:
-        """Return the cotangent of a feature, [batch], once all later parameters' are given."""
+        """Return the cotangent of a feature, [batch], given those of all later parameters."""
         ...
 
     def append(self, feature: int, params: Tensor) -> None:
-        """Give the cotangents of a feature's parameters, [P, batch]."""
+        """Append the cotangents of a feature's parameters, [P, batch]."""
         ...
 
 
 class Plan(ABC):
-    """How a sweep is made from plain tensors, so that it can be one opaque operator.
+    """How to run a sweep on plain tensors, so that it can be one opaque operator.
 
-    The tensors are an `offset`, [units, batch], which differs from one batch element to the next,
-    and `weights`, which all share. The plan itself holds none. The gradient of a sweep is taken
-    by differentiating the decoder.
+    The tensors are an `offset`, [units, batch], which differs between batch elements, and
+    `weights`, which they share; the plan itself has no tensors. The gradient of a sweep is
+    computed by differentiating the decoder.
     """
 
     @property
@@ -132,19 +132,19 @@ class Plan(ABC):
     @property
     @abstractmethod
     def recipe(self) -> str:
-        """The plan as a string, for operators whose arguments are tensors and strings only."""
+        """The plan as a string, for operators that take only tensors and strings."""
 
     @abstractmethod
     def decoder(self, offset: Tensor, weights: list[Tensor]) -> FeatureDecoder:
-        """Return a decoder over the tensors."""
+        """Return a decoder that uses these tensors."""
 
 
 class ReversiblePlan(Plan):
-    """A plan with a reverse sweep of its own, whose decoder need not be differentiable."""
+    """A plan with its own reverse sweep; its decoder need not be differentiable."""
 
     @abstractmethod
     def pullback(self, hidden: Tensor, weights: list[Tensor]) -> FeaturePullback:
-        """Return the reverse of a decoder that has seen all features.
+        """Return the reverse of a decoder to which all features were appended.
 
         Args:
             hidden: the decoder's.
@@ -155,11 +155,11 @@ class ReversiblePlan(Plan):
     def gradients(
         self, weights: list[Tensor], z: Tensor, hidden: Tensor, deltas: Tensor, params: Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
-        """Return the gradients of the offset and of each of the weights, None for a constant.
+        """Return the gradients of the offset and of each weight; None for a constant.
 
         Args:
             weights: as in `decoder`.
-            z: all features as they were given to the decoder, [features, batch].
+            z: all features that the decoder was given, [features, batch].
             hidden: the decoder's.
             deltas: cotangents of `hidden`.
             params: cotangents of the parameters, [features * outputs, batch].
@@ -173,15 +173,15 @@ class CachedConditioner(Conditioner):
     plan: Plan
 
     def changed(self, base: type[CachedConditioner]) -> list[str]:
-        """Return what this object computes in another way than objects of `base`."""
+        """Return the names of what this object computes differently from objects of `base`."""
         return overridden(self, base, Part, ("_initialise", "settled", "changed"))
 
     @abstractmethod
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        """Return the offset and the weights of a sweep, differentiable.
+        """Return the offset and the weights of a sweep, differentiably.
 
         Args:
-            batch: the batch shape of the events; it becomes one dimension.
+            batch: the batch shape of the events, which is flattened to one dimension.
             context: as in `forward`.
         """
 

@@ -1,4 +1,4 @@
-"""A masked convolutional network over maps, for latent variables that are images."""
+"""A masked convolutional network, for latent variables that are images."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def _odd(name: str, value: Any) -> int:
 def raster_order(shape: Sequence[int]) -> Tensor:
     """Return the order in which a `MaskedConvolution` takes the entries of a map.
 
-    Pixel by pixel, row by row, and within a pixel channel by channel, as a permutation of the map's
-    entries as `torch.flatten` numbers them, which is channel by channel. With it as the `order` of
-    an `Autoregressive`, the vectors are flattened maps; its reverse, `.flip(0)`, takes the last
-    pixel first.
+    The order goes pixel by pixel, row by row, and channel by channel within a pixel. It is a
+    permutation of the map's entries as `torch.flatten` numbers them (channel by channel). An
+    `Autoregressive` with this `order` takes flattened maps; with the reverse, `.flip(0)`, it takes
+    the last pixel first.
 
     Args:
-        shape: of the map: channels, height, width.
+        shape: channels, height and width of the map.
 
     Raises:
         TypeError: if `shape` is not a sequence of integers.
@@ -56,7 +56,7 @@ class ConvolutionPlan(Plan):
     """A masked convolution over plain tensors.
 
     Args:
-        layout: which unit of a pixel sees which of the same pixel: a MADE of its channels.
+        layout: which units of a pixel see which units of the same pixel: a MADE of its channels.
         height: of the map.
         width: of the map.
         kernel_size: odd.
@@ -74,7 +74,7 @@ class ConvolutionPlan(Plan):
     @staticmethod
     @lru_cache(maxsize=256)
     def from_recipe(recipe: str) -> ConvolutionPlan:
-        """Return the plan that a recipe describes: a pure function of it, hence cached."""
+        """Return the plan that a recipe describes; cached, because it depends on nothing else."""
         fields: dict[str, Any] = json.loads(recipe)
         layout = fields.pop("layout")
         layout["hidden"] = tuple(layout["hidden"])
@@ -92,12 +92,12 @@ class ConvolutionPlan(Plan):
 
     @cached_property
     def earlier(self) -> list[tuple[int, int]]:
-        """The steps (down, right) to the pixels before its own that a kernel reaches, in order."""
+        """The steps (down, right) to the earlier pixels that a kernel reaches, in order."""
         reach = range(-self.radius, self.radius + 1)
         return [(y, x) for y in reach for x in reach if (y, x) < (0, 0)]
 
     def inside(self, pixel: int) -> tuple[int, ...]:
-        """Return which of `earlier` do not leave the map from a pixel."""
+        """Return which of the `earlier` steps stay on the map from a pixel."""
         row, column = divmod(pixel, self.width)
         return tuple(
             tap
@@ -107,14 +107,14 @@ class ConvolutionPlan(Plan):
 
     @cached_property
     def sizes(self) -> list[list[int]]:
-        """How many units of each layer have degree 0, 1, .. channels - 1."""
+        """The number of units of degree 0, 1, .. channels - 1 in each layer."""
         degrees = range(self.layout.features)
         return [[units.count(degree) for degree in degrees] for units in self.layout.degrees]
 
     def mask(self, layer: int, source: int) -> Tensor:
         """Return the 0/1 matrix of what `layer` sees of `source`, [units, taps * source units].
 
-        The earlier pixels are seen whole. The last tap is the pixel itself.
+        Earlier pixels are seen whole. The last tap is the pixel itself.
         """
         centre = self.layout.mask(layer, source)
         return torch.cat([torch.ones_like(centre)] * len(self.earlier) + [centre], 1)
@@ -124,14 +124,14 @@ class ConvolutionPlan(Plan):
 
 
 class _Read:
-    """A masked matrix, cut into what is multiplied at once.
+    """A masked matrix, cut into the parts that are multiplied at once.
 
     Args:
         source: the layer that it reads.
         matrix: shape [units, taps * source units], zero where masked.
-        taps: how many pixels it reads, its own being the last.
-        rows: how many units there are of each degree.
-        seen: how many units of the source, at the same pixel, each degree sees.
+        taps: number of pixels that it reads, its own last.
+        rows: number of units of each degree.
+        seen: number of source units at the same pixel that each degree sees.
     """
 
     def __init__(
@@ -144,18 +144,18 @@ class _Read:
         self.own = [group[:, :n] for group, n in zip(own.split(list(rows)), seen, strict=True)]
 
     def earlier(self, taps: tuple[int, ...]) -> Tensor:
-        """Return the columns of some of the earlier pixels, side by side."""
+        """Return the columns of some earlier pixels, side by side."""
         if taps not in self._joined:
             self._joined[taps] = torch.cat([self._nothing, *(self._earlier[t] for t in taps)], 1)
         return self._joined[taps]
 
 
 class ConvolutionDecoder(RecordingDecoder):
-    """Computes at each feature the units that have just become computable, at its pixel only.
+    """Computes, for each feature, the units of its pixel that have just become computable.
 
-    When a pixel begins, one product for each layer brings in the earlier pixels; then, with each
-    of its channels, one more brings in the units of the pixel itself. What is kept of all layers
-    are the pixels that a kernel still reaches.
+    At the start of a pixel, one product per layer adds the contribution of earlier pixels; then,
+    for each channel, one more adds that of the pixel's own units. Of all layers, only pixels that
+    a kernel can still reach are kept.
 
     Args:
         plan: the structure.
@@ -181,7 +181,7 @@ class ConvolutionDecoder(RecordingDecoder):
         self._empty = offset[:0]
 
     def _open(self, pixel: int) -> None:
-        """Begin a pixel with what all its units read of earlier ones."""
+        """Start a pixel with the contribution of earlier pixels to all its units."""
         taps = self._plan.inside(pixel)
         steps = [y * self._plan.width + x for y, x in (self._plan.earlier[t] for t in taps)]
         around = [torch.cat([self._empty, *(kept[s] for s in steps)]) for kept in self._kept]
@@ -222,44 +222,44 @@ class MaskedConvolution(CachedConditioner):
     $$a_1 = (M_1 \circ W_1) * z + C * (c, \bar c) + b_1, \qquad
     a_l = (M_l \circ W_l) * \phi(a_{l-1}) + b_l$$
 
-    with maps z of shape (channels, height, width), convolutions $*$ that keep height and width, and
-    an activation $\phi$. The features are a map's entries pixel by pixel, row by row, and within a
-    pixel channel by channel: `maps.movedim(-3, -1).flatten(-3)`. A transform with the order
-    `raster_order(shape)` takes flattened maps, `maps.flatten(-3)`, instead. (A flow by name takes
-    the vectors as they come, or backwards, which turns the map by half a turn; a random order
-    would make neighbours of strangers.)
+    with maps z of shape (channels, height, width), convolutions $*$ that preserve height and width,
+    and an activation $\phi$. The features are a map's entries pixel by pixel, row by row, and
+    channel by channel within a pixel: `maps.movedim(-3, -1).flatten(-3)`. A transform with the
+    order `raster_order(shape)` takes flattened maps, `maps.flatten(-3)`, instead. (A flow built by
+    name takes the vectors as they are, or reversed, which rotates the map by half a turn. A random
+    order would destroy the neighbourhoods.)
 
     *Masks.* A kernel sees all units of the earlier pixels in its k x k window: the rows above, and
-    the pixels to the left. At its own pixel the units of each layer are those of a MADE of the
+    the pixels to the left. Within its own pixel, the units of each layer form a MADE of the
     channels (see `Layout`): hidden units have degrees 0 .. channels - 1, a unit of degree m sees
-    channels up to m and units of degree up to m, and the parameters of a channel see earlier
-    channels only. Hidden layers narrower than the number of channels cannot carry them all; the
-    outputs then also read z directly.
+    channels and units of degree up to m, and the parameters of a channel see only earlier channels.
+    Hidden layers that are narrower than the number of channels cannot carry them all; in that case
+    the outputs also read z directly.
 
-    *What is seen.* A parameter depends on every earlier channel of its own pixel, and on all
-    channels of those earlier pixels that n convolutions (hidden layers and the output) of radius
-    r = (k - 1) / 2 reach: up to r n rows up, up to r n columns to the left, and to the *right* up
-    to r min(rows up, n) columns, because only a step upwards can go right. So there is a blind
-    spot: pixels above, but further to the right than r times the rows between, are not seen
-    however many the layers; steps that take the map backwards see from the other side. Everything
-    earlier is seen where r n is at least max(height, width) - 1, and height is 1 or r at least
-    width - 1.
+    *Reach.* A parameter depends on every earlier channel of its own pixel, and on all channels of
+    the earlier pixels that n convolutions (hidden layers and the output) of radius r = (k - 1) / 2
+    reach: up to r n rows up, up to r n columns to the left, and up to r min(rows up, n) columns to
+    the *right*, because only a step upwards can move right. This leaves a blind spot: a pixel
+    further to the right than r times the number of rows between is never seen, however many layers
+    there are. Transforms that take the map in reverse see it from the other side. All earlier
+    pixels are seen if r n is at least max(height, width) - 1, and either height is 1 or r is at
+    least width - 1.
 
-    *Context*: maps c of shape (context / (height width), height, width), flattened by torch, and
-    $\bar c$ the same maps turned by half a turn, because a transform that takes the features
-    backwards sees its own map so. A convolution without a mask, k x k or smaller, adds them to the
-    first layer: each parameter sees the context around its own pixel and, by way of the later
-    layers, around earlier ones.
+    *Context.* The context is maps c of shape (context / (height width), height, width), flattened
+    by torch; $\bar c$ is the same maps rotated by half a turn, as a transform that takes the
+    features in reverse sees them. A convolution without a mask, k x k or smaller, adds them to the
+    first layer: each parameter sees the context around its own pixel and, through later layers,
+    around earlier pixels.
 
     Args:
         features: number of features, D = channels height width.
         start: the value each parameter of a feature starts from; its length is P.
-        hidden_features: number of maps in each hidden layer; any number of layers, none included.
-        context: size of the context, 0 for none; a multiple of height width.
+        hidden_features: number of maps in each hidden layer; may be empty.
+        context: size of the context, 0 for none; must be a multiple of height * width.
         shape: channels, height and width of the maps.
-        kernel_size: k, odd.
-        context_kernel_size: of the convolution of the context, odd; None for k.
-        activation: a name of `ACTIVATIONS`.
+        kernel_size: k, an odd number.
+        context_kernel_size: kernel size of the context's convolution, odd; None for k.
+        activation: a name in `ACTIVATIONS`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -333,7 +333,7 @@ class MaskedConvolution(CachedConditioner):
 
     @torch.no_grad()
     def _initialise(self, start: Sequence[float], generator: torch.Generator | None) -> None:
-        """Orthogonal weights: hidden ones with a small gain, those of the outputs near zero."""
+        """Orthogonal weights: small gain in hidden layers, near zero for the outputs."""
         layout = self._plan.layout
         for (layer, _), weight in zip(layout.blocks, self.weights, strict=True):
             nn.init.orthogonal_(weight, 0.7 if layer <= len(layout.hidden) else 0.01, generator)
@@ -353,7 +353,7 @@ class MaskedConvolution(CachedConditioner):
         return F.conv2d(F.pad(values, (radius, radius, radius, 0)), kernel)
 
     def _offset(self, context: Tensor | None) -> Tensor:
-        """Return the first layer without its features, ([*batch,] units, height, width).
+        """Return the first layer without the contribution of z, ([*batch,] units, height, width).
 
         Without a context, height and width are 1.
         """

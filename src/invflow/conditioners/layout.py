@@ -13,11 +13,11 @@ from torch import Tensor
 
 
 class Panel(NamedTuple):
-    """The features first .. end - 1 and what belongs to them.
+    """The features first .. end - 1, and the units that belong to them.
 
-    In each layer those are the features themselves, their outputs, and the hidden units of degree
-    first .. end - 1, which can be computed once feature `first` is the next to be known: a run
-    of units `bounds[layer]`, of which `sizes[layer]` belong to each of the features.
+    These are the features themselves, their outputs, and the hidden units of degree first .. end -
+    1, which can be computed once all features before `first` are known. In each layer they are a
+    run of units, `bounds[layer]`; `sizes[layer]` of them belong to each feature.
     """
 
     first: int
@@ -32,19 +32,19 @@ class Layout:
 
     Layer 0 holds the features, layers 1 .. L the hidden units, layer L + 1 the outputs. Every unit
     has a *degree*, and a unit of degree m sees the units of degree <= m in the layer before it.
-    Feature d = 1 .. D has degree d as an input, and degree d - 1 as an output, so that it sees
-    strictly earlier features only. Hidden units are sorted by degree: what a unit sees is a prefix
-    of the layer before, and weight matrices are block lower triangular.
+    Feature d = 1 .. D has degree d as an input and degree d - 1 as an output, so that its
+    parameters see only strictly earlier features. Hidden units are sorted by degree: a unit sees a
+    prefix of the layer before it, and weight matrices are block lower triangular.
 
-    The hidden degrees are spread evenly over 1 .. D - 1, and over 0 .. D - 1 where there is a
-    context: a unit of degree 0 sees the context alone, and carries it to the first feature.
-    A layer with fewer units than degrees cannot carry every feature to the next one; the
-    outputs then also read the features directly, as they do with `skip`.
+    The hidden degrees are spread evenly over 1 .. D - 1, or over 0 .. D - 1 if there is a context:
+    a unit of degree 0 sees only the context, and carries it to the first feature. A layer with
+    fewer units than degrees cannot carry every feature to the next layer; in that case the outputs
+    also read the features directly, as they do with `skip`.
 
     Args:
         features: D.
         outputs: parameters per feature, P.
-        hidden: the widths of the hidden layers.
+        hidden: widths of the hidden layers.
         context: whether there is a context.
         residual: whether each hidden layer after the first adds to the one before.
         activation: its name.
@@ -87,14 +87,14 @@ class Layout:
 
     @cached_property
     def blocks(self) -> list[tuple[int, int]]:
-        """The weight matrices, each as (layer, layer that it reads), in order of layers."""
+        """The weight matrices as pairs (layer, layer that it reads), ordered by layer."""
         outputs = len(self.hidden) + 1
         chain = [(layer, layer - 1) for layer in range(1, outputs + 1)]
         return [*chain, (outputs, 0)] if self.direct else chain
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
-        """Of the weight matrices."""
+        """The shapes of the weight matrices."""
         units = [len(degrees) for degrees in self.degrees]
         return [(units[layer], units[source]) for layer, source in self.blocks]
 
@@ -108,7 +108,7 @@ class Layout:
         return list(bias.split([len(degrees) for degrees in self.degrees[1:]]))
 
     def adds_previous(self, layer: int) -> bool:
-        """Whether a layer adds the pre-activations of the one before (a residual connection)."""
+        """Whether a layer adds the pre-activations of the one before it (a residual connection)."""
         return self.residual and 1 < layer <= len(self.hidden)
 
     def mask(self, layer: int, source: int) -> Tensor:
@@ -118,16 +118,17 @@ class Layout:
         return (rows[:, None] >= columns).to(torch.get_default_dtype())
 
     def ends(self, layer: int) -> Tensor:
-        """Return for each unit of a hidden layer the last unit of its degree."""
+        """Return, for each unit of a hidden layer, the last unit of the same degree."""
         degrees = self.degrees[layer]
         return torch.tensor([bisect_right(degrees, degree) - 1 for degree in degrees])
 
     @cached_property
     def row_panels(self) -> list[list[tuple[int, int, int]]]:
-        """Each of `blocks` cut into panels of rows (first, end, columns that any of them sees).
+        """Each of `blocks`, cut into panels of rows (first, end, columns that any of them sees).
 
-        Multiplying each panel with its own prefix of columns skips the masked arithmetic; four
-        panels skip three eighths of it. Small matrices stay whole, as each product has its cost.
+        Multiplying each panel only with its own prefix of columns skips masked arithmetic; with
+        four panels, three eighths of all arithmetic. Small matrices stay whole, because every
+        product has an overhead.
         """
         return [
             self._row_panels(self.degrees[layer], self.degrees[source])
@@ -144,8 +145,8 @@ class Layout:
     def panels(self) -> list[Panel]:
         """The panels of features in which the sequential sweeps work.
 
-        Long panels spend more arithmetic inside them, short ones more calls; some eighty hidden
-        units a panel was measured best.
+        Longer panels need more arithmetic inside them, shorter ones more calls; about eighty hidden
+        units per panel were fastest in measurements.
         """
         widest = max(self.hidden, default=1)
         length = min(max(80 * self.features // widest, 8), 48)

@@ -1,4 +1,4 @@
-"""A conditioner with memory: an LSTM over the features."""
+"""An LSTM over the features."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
 
 
 class _Layer(NamedTuple):
-    """What a layer multiplies its input and its last h with, and what it adds."""
+    """The weights for a layer's input and previous h, and its bias."""
 
     read: Tensor
     recur: Tensor
     bias: Tensor
 
     def step(self, value: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next h and c, (n, width), from an input, (n, size), and the last ones."""
+        """Return the next h and c, (n, width), from an input, (n, size), and the previous ones."""
         width = c.shape[1]
         gates = torch.addmm(torch.addmm(self.bias, value, self.read.t()), h, self.recur.t())
         forget, write, show = torch.sigmoid(gates[:, : 3 * width]).split(width, 1)
@@ -32,14 +32,14 @@ class _Layer(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """What the context decides: the bias of the first layer, and where h and c start in each."""
+    """What the context sets: the bias of the first layer, and the initial h and c of each layer."""
 
     gates: Tensor
     states: list[tuple[Tensor, Tensor]]
 
 
 def _sizes(widths: Sequence[int]) -> list[int]:
-    """Return how many numbers each part of a `_Start` has."""
+    """Return the size of each part of a `_Start`."""
     return [4 * widths[0], *(width for width in widths for _ in "hc")]
 
 
@@ -49,7 +49,7 @@ def _start(widths: Sequence[int], offset: Tensor) -> _Start:
 
 
 def _layers(depth: int, weights: Sequence[Tensor], first: Tensor) -> list[_Layer]:
-    """Return the layers of the weights in the order of `LSTM.pack`."""
+    """Return the layers, given their weights in the order of `LSTM.pack`."""
     reads, recurs, biases = weights[:depth], weights[depth : 2 * depth], weights[2 * depth :]
     return list(map(_Layer, reads, recurs, [first, *biases]))
 
@@ -69,7 +69,7 @@ class LSTMPlan(Plan):
 
 
 class LSTMDecoder(RecordingDecoder):
-    """One step per feature; what it keeps is the state, h and c of every layer."""
+    """One step per feature; the cached state is h and c of every layer."""
 
     def __init__(self, widths: Sequence[int], offset: Tensor, weights: list[Tensor]) -> None:
         super().__init__(offset)
@@ -96,7 +96,7 @@ class LSTMDecoder(RecordingDecoder):
 class LSTM(CachedConditioner):
     r"""A long short-term memory that reads the features one after another.
 
-    Step d reads the feature before, $z_{d-1}$, or at first a learned token $z_0$. With
+    Step d reads the previous feature, $z_{d-1}$; the first step reads a learned token $z_0$. With
     $h^0_d = z_{d-1}$, layer $l = 1 .. L$ is
 
     $$\begin{aligned}
@@ -105,16 +105,16 @@ class LSTM(CachedConditioner):
     h^l_d = \sigma(o) \circ \tanh(m^l_d)
     \end{aligned}$$
 
-    and the parameters of feature d are $V h^L_d + v_d$. Every $h^l_0$ and $m^l_0$ is learned, and
-    linear in the context c where there is one: the context enters the state and every step.
+    and the parameters of feature d are $V h^L_d + v_d$. Every $h^l_0$ and $m^l_0$ is learned, or
+    linear in the context c if there is one: the context enters the initial state and every step.
 
-    All weights but $v$ are shared by the features, so that long vectors need no more of them. Both
-    directions are loops over the features, with the same arithmetic.
+    The features share all weights except $v$, so long vectors do not need more of them. Both
+    directions are loops over the features with the same arithmetic.
 
     Args:
         features: number of features, D.
         start: the value each parameter of a feature starts from; its length is P.
-        hidden_features: width of each layer; at least one.
+        hidden_features: width of each layer; at least one layer.
         context: size of the context, 0 for none.
         generator: random numbers for the initial weights; torch's own by default.
 
@@ -171,7 +171,7 @@ class LSTM(CachedConditioner):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator | None) -> None:
-        """Orthogonal weights, gate by gate; memory is kept at first; the outputs are near zero."""
+        """Orthogonal weights for each gate; the memory starts persistent, the outputs near zero."""
         for weight in (*self.reads, *self.recurs):
             for gate in weight.chunk(4):
                 nn.init.orthogonal_(gate, 1.0, generator)
@@ -187,14 +187,14 @@ class LSTM(CachedConditioner):
         return [*self.reads, *self.recurs, *self.biases]
 
     def _offset(self, batch: Sequence[int], context: Tensor | None) -> Tensor:
-        """Return what the context decides for each event, in the dtype of the weights."""
+        """Return what the context sets for each event, in the dtype of the weights."""
         offset = self.offset
         if self.context_weight is not None and context is not None:
             offset = F.linear(context, self.context_weight, offset).to(offset.dtype)
         return offset.expand(*batch, -1).reshape(-1, offset.shape[-1])
 
     def _inputs(self, z: Tensor) -> Tensor:
-        """Return what each step reads: the feature before its own."""
+        """Return the input of each step: the feature before its own."""
         return torch.cat([self.token.to(z.dtype).expand(*z.shape[:-1], 1), z[..., :-1]], -1)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -202,8 +202,8 @@ class LSTM(CachedConditioner):
         _checks.context(context, self.context, z.shape[:-1], self.offset)
         start = _start(self.widths, self._offset(z.shape[:-1], context))
         layers = _layers(len(self.widths), self._weights(), start.gates)
-        # Each step's products by themselves: what all steps read, multiplied at once, does not
-        # fit a cache, and was measured slower.
+        # Step by step: multiplying the inputs of all steps at once does not fit into a cache and
+        # was slower in measurements.
         values = self._inputs(z).reshape(-1, self.features, 1).unbind(1)
         for layer, (h, c) in zip(layers, start.states, strict=True):
             shown: list[Tensor] = []

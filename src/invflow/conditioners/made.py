@@ -17,33 +17,33 @@ from invflow.conditioners.layout import Layout
 
 
 class MADE(CachedConditioner):
-    r"""A masked perceptron: one pass gives the parameters of all features.
+    r"""A masked perceptron: one pass computes the parameters of all features.
 
     $$a_1 = (M_1 \circ W_1) z + C c + b_1, \qquad a_l = (M_l \circ W_l)\, \phi(a_{l-1}) + b_l
     \;[+\, a_{l-1}]$$
 
     with activation $\phi$, masks $M_l$ that let a unit see only units of its own degree or lower
-    (see `Layout`), and the bracketed residual term with `residual`.
-    With `norm`, $\phi$ is applied to $g\, a\, r$ instead of a, r being the inverse root mean square
-    over the units of the same degree or lower, which keeps causality, and g a learned gain.
+    (see `Layout`), and the term in brackets only with `residual`. With `norm`, $\phi$ is applied to
+    $g\, a\, r$ instead of a, where g is a learned gain and r the inverse root mean square over the
+    units of the same degree or lower, which preserves causality.
 
-    All matrices lie in one parameter, `weight`, and all biases in another, `bias`, both flat, as
-    autograd and optimizers take time for each tensor, however small;
-    `weights` and `biases` are views of them, to be looked at or changed in place. (An optimizer
-    that treats matrices in a way of their own takes `weight` for a vector.)
+    All matrices are stored in one flat parameter, `weight`, and all biases in another, `bias`,
+    because autograd and optimizers spend time on every tensor, however small. `weights` and
+    `biases` are views of them that you can inspect or change in place. (An optimizer that treats
+    matrices specially will treat `weight` as a vector.)
 
     Args:
         features: number of features, D.
         start: the value each parameter of a feature starts from; its length is P.
-        hidden_features: widths of the hidden layers; any number of them, none included.
+        hidden_features: widths of the hidden layers; may be empty.
         context: size of the context, 0 for none.
         activation: "relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "silu" or "gelu".
-        residual: add to each hidden layer the one before it (pre-activation residual blocks).
+        residual: add each hidden layer to the next one (pre-activation residual blocks).
         skip: let the outputs also read the features directly.
-        norm: normalise hidden pre-activations by the root mean square of those of their own degree
-            or lower.
-        gain: hidden weights start normal, with standard deviation gain / sqrt(units that the mask
-            lets a unit see); hidden biases start uniform between -0.5 and 0.5.
+        norm: normalise hidden pre-activations by the root mean square over the units of the same
+            degree or lower.
+        gain: hidden weights start normal, with standard deviation gain / sqrt(number of units that
+            the mask lets a unit see); hidden biases start uniform between -0.5 and 0.5.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -99,7 +99,7 @@ class MADE(CachedConditioner):
             features, len(start), hidden, context > 0, residual, activation, skip, norm
         )
         self.plan = sweep.MADEPlan(self.layout)
-        _ = self.layout.row_panels  # what is kept from now on, torch.compile need not trace
+        _ = self.layout.row_panels  # computed now, so that torch.compile need not trace it
 
         units = [len(degrees) for degrees in self.layout.degrees]
         self.weight = nn.Parameter(torch.empty(sum(map(math.prod, self.layout.shapes))))
@@ -122,11 +122,11 @@ class MADE(CachedConditioner):
     def _initialise(
         self, start: Sequence[float], gain: float, generator: torch.Generator | None
     ) -> None:
-        """Normal weights, scaled by how many units the masks let each unit see.
+        """Normal weights, scaled by the number of units that the masks let each unit see.
 
-        By how many there are, units of low degree would start far too small, and tables whose
-        columns depend on each other closely be learned several times more slowly. The kinks of
-        units without biases would all meet at zero. Outputs start near `start`.
+        Scaled by the full width, units of low degree would start far too small, and tables with
+        closely dependent columns would be learned several times more slowly. Without biases, the
+        kinks of all units would meet at zero. Outputs start near `start`.
         """
         outputs, weights = len(self.layout.hidden) + 1, self.weights
         *biases, last = self.biases
@@ -147,7 +147,7 @@ class MADE(CachedConditioner):
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """The matrices $W_l$, views of `weight`; what the masks hide of them is never used."""
+        """The matrices $W_l$, views of `weight`; masked entries are never used."""
         return tuple(self.layout.matrices(self.weight))
 
     @property
@@ -156,22 +156,22 @@ class MADE(CachedConditioner):
         return tuple(self.layout.biases(self.bias))
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """Return `bias` and `weight`, parameters or made from such (pruned, parametrised).
+        """Return `bias` and `weight`, as parameters or computed from them (pruned, parametrised).
 
-        Not by `getattr` of a module, which is slow, where a call of a small network is short.
+        Avoids `getattr` on a module, which is slow compared with a call of a small network.
         """
         own = self._parameters
         bias, weight = own.get("bias"), own.get("weight")
         return self.bias if bias is None else bias, self.weight if weight is None else weight
 
     def shift(self, context: Tensor | None) -> Tensor | None:
-        """Return what a context adds to the first layer, (*batch, units); None for none."""
+        """Return a context's contribution to the first layer, (*batch, units); None for none."""
         if context is None or self.context_weight is None:
             return None
         return F.linear(context, self.context_weight)
 
     def offset(self, context: Tensor | None) -> Tensor:
-        """Return the first layer's pre-activations without its features, ([*batch,] units)."""
+        """Return the first layer's pre-activations without the features, ([*batch,] units)."""
         bias, shift = self.biases[0], self.shift(context)
         return bias if shift is None else bias + shift
 

@@ -1,4 +1,4 @@
-"""The parallel pass of a MADE over plain tensors."""
+"""The parallel pass of a MADE on plain tensors."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def outputs(
     Args:
         layout: the structure.
         z: features, (*batch, features).
-        offset: pre-activations of the first layer without its features, ([*batch,] units).
+        offset: pre-activations of the first layer without the features, ([*batch,] units).
         biases: of the later layers.
-        gains: of the normalised hidden layers; none without `layout.norm`.
+        gains: of the normalised hidden layers; empty without `layout.norm`.
         matrices: in the order of `layout.blocks`.
-        masks: theirs.
-        ends: the last unit of the degree of each, by normalised hidden layer.
+        masks: of the matrices.
+        ends: for each normalised hidden layer, the last unit of each unit's degree.
     """
     activation = ACTIVATIONS[layout.activation].function
     blocks = list(zip(matrices, masks, layout.row_panels, strict=True))
@@ -59,7 +59,7 @@ def outputs(
 def _product(
     matrix: Tensor, mask: Tensor, panels: _Panels, values: Tensor, bias: Tensor | None
 ) -> Tensor:
-    """Multiply with a masked matrix, each panel of its rows with the columns it sees."""
+    """Multiply with a masked matrix, each panel of rows only with the columns that it sees."""
     if len(panels) == 1:
         return F.linear(values, matrix * mask, bias)
     rows = [end - first for first, end, _ in panels]

@@ -1,11 +1,11 @@
-r"""Layer normalisation that keeps causality: each unit by the units of its own degree or lower.
+r"""Causal layer normalisation: each unit by the units of its own degree or lower.
 
 $$n_k = g_k\, a_k\, r_{m(k)}, \qquad
 r_m = \Big(\frac{1 + \sum_{m(j) \le m} a_j^2}{1 + \#\{j : m(j) \le m\}}\Big)^{-1/2}$$
 
 for pre-activations a, degrees m and learned gains g: root-mean-square normalisation (Zhang and
-Sennrich 2019, arXiv 1910.07467) over prefixes, with one unit of mean square one added to each, so
-that a prefix of a single unit still says how large it is.
+Sennrich 2019, arXiv 1910.07467) over prefixes. One unit with mean square one is added to each, so
+that the size of a single unit is not normalised away.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from torch import Tensor
 
 
 def normalised(rows: Tensor, gain: Tensor, ends: Tensor) -> Tensor:
-    """Return n of all units at once.
+    """Return n for all units at once.
 
     Args:
         rows: pre-activations, (*batch, units).
         gain: (units,).
-        ends: the last unit of the degree of each, (units,).
+        ends: the last unit of each unit's degree, (units,).
     """
-    exact = rows.to(gain.dtype)  # sums of squares need more digits than autocast leaves
+    exact = rows.to(gain.dtype)  # sums of squares need more precision than autocast leaves
     squares = exact.square().cumsum(-1).index_select(-1, ends)
     return (exact * gain * torch.rsqrt((1 + squares) / (2 + ends))).to(rows.dtype)
 
 
 class PrefixNorm:
-    """The scale r of one degree after another.
+    """Computes the scale r of one degree after another.
 
     Args:
-        like: a tensor of the kind of the pre-activations, [units, batch].
+        like: a tensor of the same kind as the pre-activations, [units, batch].
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -46,10 +46,10 @@ class PrefixNorm:
 
 
 class PrefixNormPullback:
-    """`PrefixNorm` in reverse: one degree after another, the last one first.
+    """`PrefixNorm` in reverse: one degree after another, starting with the last.
 
     Args:
-        like: a tensor of the kind of the pre-activations, [units, batch].
+        like: a tensor of the same kind as the pre-activations, [units, batch].
     """
 
     def __init__(self, like: Tensor) -> None:
@@ -57,11 +57,11 @@ class PrefixNormPullback:
         self._count = like.shape[0]
 
     def pull(self, cotangents: Tensor, rows: Tensor, gain: Tensor, scale: Tensor) -> None:
-        """Turn the cotangents of n into those of a, in place; all but `scale` are [units, batch].
+        """Turn the cotangents of n into those of a, in place.
 
         Args:
-            cotangents: of the units of a degree.
-            rows: their a.
+            cotangents: of the units of one degree, [units, batch].
+            rows: their a, [units, batch].
             gain: their g, [units, 1].
             scale: their r, [batch].
         """

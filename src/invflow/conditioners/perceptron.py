@@ -1,4 +1,4 @@
-"""A plain perceptron, for transforms that keep some features as they are."""
+"""A plain perceptron, for transforms that leave some features unchanged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Perceptron(nn.Module):
 
     $$a_1 = W_1 z + C c + b_1, \qquad a_l = W_l\, \phi(a_{l-1}) + b_l$$
 
-    The last layer's weights are small, so that the outputs start near `start`.
+    The last layer's weights start small, so the outputs start near `start`.
 
     Args:
-        features: number of features that it reads.
+        features: number of input features.
         start: the value each output starts from; its length is the number of outputs.
-        hidden_features: widths of the hidden layers; any number of them, none included.
+        hidden_features: widths of the hidden layers; may be empty.
         context: size of the context, 0 for none.
-        activation: its name, as for `MADE`.
+        activation: by name, as for `MADE`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -79,7 +79,7 @@ class Perceptron(nn.Module):
 
         Args:
             z: features, shape (*batch, features).
-            context: shape broadcastable to (*batch, context), or None where none was declared.
+            context: shape broadcastable to (*batch, context), or None if none was declared.
         """
         activation = ACTIVATIONS[self.activation].function
         rows = F.linear(z, self.weights[0], self.biases[0])

@@ -1,11 +1,11 @@
-r"""What a conditioner reads of a feature: the feature itself, unless it is far out.
+r"""What a conditioner reads of a feature: the feature itself, unless it is very large.
 
 $$r(z) = \begin{cases} z & |z| \le k \\
 \mathrm{sign}(z) \big(k + k \tanh(|z| / k - 1)\big) & |z| > k \end{cases}, \qquad k = b / 2$$
 
-The identity near zero, bit for bit, twice continuously differentiable, and never beyond the bound
-b. Whatever function of earlier features a conditioner reads, the transform is as invertible, and
-its Jacobian as triangular.
+It is exactly the identity near zero, twice continuously differentiable, and never exceeds the bound
+b. A conditioner may read any function of earlier features: the transform stays invertible and its
+Jacobian triangular.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""A MADE run one feature at a time: forwards from cached activations, and in reverse.
+"""A MADE evaluated one feature at a time: forward from cached activations, and in reverse.
 
-Everything here is feature-major, shape [units, batch], so that what a unit sees is a run of
+Everything here is feature-major, with shape [units, batch], so the units that a unit sees are
 contiguous rows. Both sweeps work in panels of features, as blocked triangular solvers do: when a
-panel opens, one product per weight matrix adds all that comes from outside the panel; inside it,
-each feature adds a product with the panel's own few units. Nothing is computed twice, and what a
-mask hides is not read, so that a whole sweep does the arithmetic of one masked pass.
+panel opens, one product per weight matrix adds everything from outside the panel; inside it, each
+feature adds a product with the panel's own few units. Nothing is computed twice, and masked weights
+are not read, so a whole sweep does the arithmetic of one masked pass.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from invflow.conditioners.norm import PrefixNorm, PrefixNormPullback
 
 
 class _Rows(NamedTuple):
-    """One layer's share of a panel, cut into the groups of rows that each feature completes.
+    """One layer's rows in a panel, cut into the groups that each feature completes.
 
-    Group i adds the product of `weights[i]` and `values` for every pair (weights, values) of
-    `products`; `rest` holds further tensors by name, cut alike, for what is done next.
+    Group i adds the product of `weights[i]` and `values` for every pair (weights, values) in
+    `products`; `rest` holds further tensors by name, cut the same way, for the next step.
     """
 
     groups: Sequence[Tensor]
@@ -36,7 +36,7 @@ class _Rows(NamedTuple):
     rest: dict[str, Sequence[Tensor]]
 
     def complete(self, i: int) -> Tensor:
-        """Add to group i what comes from inside the panel."""
+        """Add the contribution from inside the panel to group i."""
         rows = self.groups[i]
         for weights, values in self.products:
             rows.addmm_(weights[i], values)
@@ -44,14 +44,14 @@ class _Rows(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """What the rows of a panel read of another layer: weights and values, beyond and inside it."""
+    """Weights and values that a panel's rows read of a layer, outside and inside the panel."""
 
     beyond: tuple[Tensor, Tensor]
     inside: tuple[Tensor, Tensor]
 
 
 def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str, Tensor]) -> _Rows:
-    """Add to a panel's rows what comes from beyond it, and split them by feature."""
+    """Add the contribution from outside a panel to its rows, and split them by feature."""
     for read in reads:
         if read.beyond[1].shape[0]:
             rows.addmm_(*read.beyond)
@@ -63,18 +63,18 @@ def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str,
 
 
 class MADEDecoder:
-    """The parameters of one feature after another, each from the features already given.
+    """Computes the parameters of one feature after another from the features given so far.
 
     Args:
         layout: the structure of the MADE.
-        offset: pre-activations of the first layer without its features, [units, batch].
+        offset: pre-activations of the first layer without the features, [units, batch].
         biases: of the later layers, [units] each.
-        gains: of the normalised hidden layers, [units] each; none without `layout.norm`.
+        gains: of the normalised hidden layers, [units] each; empty without `layout.norm`.
         weights: matrices in the order of `layout.blocks`.
 
     Attributes:
-        hidden: pre-activations of all hidden layers, one below the other; below them, where they
-            are normalised, their scales.
+        hidden: pre-activations of all hidden layers, stacked; below them, if they are normalised,
+            their scales.
         params: the outputs so far, [features * outputs, batch].
     """
 
@@ -94,8 +94,8 @@ class MADEDecoder:
         self._gains = [gain.unsqueeze(1) for gain in gains]
         self.hidden = offset.new_empty(_hidden_rows(layout), batch)
         self.params = offset.new_empty(layout.features * layout.outputs, batch)
-        # Zeros, because a panel is multiplied whole and without masks: what a group must not see
-        # is not known yet, and counts for nothing.
+        # Zeros, because a panel is multiplied whole and without masks: rows that a group must not
+        # see are not computed yet, and must not contribute.
         self._z = offset.new_zeros(layout.features, batch)
         before, self._scales = _halves(layout, self.hidden)
         self._layers = [self._z, *before, self.params]
@@ -137,7 +137,7 @@ class MADEDecoder:
         self._first, self._end = panel.first, panel.end
 
     def parameters(self, feature: int) -> Tensor:
-        """Return the parameters of a feature, [outputs, batch], once all earlier ones are given."""
+        """Return the parameters of a feature, [outputs, batch], given all earlier features."""
         if feature == self._end:
             self._open_panel()
         i = feature - self._first
@@ -155,25 +155,25 @@ class MADEDecoder:
         return self._outputs.complete(i)
 
     def append(self, feature: int, z: Tensor) -> None:
-        """Give the value of a feature, [batch]."""
+        """Append the value of a feature, [batch]."""
         self._z_rows[feature - self._first].copy_(z)
 
 
 class MADEPullback:
-    """The decoder in reverse: cotangents of the parameters in, of the features out, last one first.
+    """The decoder in reverse: from cotangents of parameters to those of features, last one first.
 
     Args:
         layout: the structure of the MADE.
         hidden: the decoder's.
-        gains: its gains.
+        gains: the decoder's.
         weights: matrices in the order of `layout.blocks`.
-        masks: theirs.
+        masks: of the matrices.
 
     Attributes:
-        z: the cotangents of the features.
-        hidden: those of all hidden pre-activations, one layer below the other; below them, where
-            they are normalised, those of the normalised ones.
-        params: those of the parameters.
+        z: cotangents of the features.
+        hidden: cotangents of all hidden pre-activations, stacked; below them, if they are
+            normalised, those of the normalised ones.
+        params: cotangents of the parameters.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class MADEPullback:
                 if source == layer:
                     first, end = panel.bounds[target]
                     deltas = self._layers[target]
-                    # Masked, because rows that are not complete yet hold what came from beyond.
+                    # Masked, because incomplete rows already hold the contribution from outside.
                     block = weight[first:end, lo:hi] * mask[first:end, lo:hi]
                     reads.append(
                         _Read(
@@ -235,13 +235,13 @@ class MADEPullback:
         self._first = panel.first
 
     def cotangent(self, feature: int) -> Tensor:
-        """Return the cotangent of a feature, [batch], once all later parameters' are given."""
+        """Return the cotangent of a feature, [batch], given those of all later parameters."""
         if feature < self._first:
             self._open_panel()
         return self._features.complete(feature - self._first)[0]
 
     def append(self, feature: int, params: Tensor) -> None:
-        """Give the cotangents of a feature's parameters, [outputs, batch]."""
+        """Append the cotangents of a feature's parameters, [outputs, batch]."""
         i = feature - self._first
         self._outputs.groups[i].copy_(params)
         for k, (sizes, layer) in self._hidden:
@@ -262,7 +262,7 @@ def _hidden_rows(layout: Layout) -> int:
 
 
 def _halves(layout: Layout, hidden: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """Cut a hidden state into its layers, and into their second halves where there are any."""
+    """Split a hidden state into its layers, and into their second halves if there are any."""
     widths = list(layout.hidden)
     layers = hidden.split(widths * 2 if layout.norm else widths)
     return layers[: len(widths)], layers[len(widths) :]
@@ -270,7 +270,7 @@ def _halves(layout: Layout, hidden: Tensor) -> tuple[Sequence[Tensor], Sequence[
 
 @dataclasses.dataclass(frozen=True)
 class MADEPlan(ReversiblePlan):
-    """The sweeps of a MADE over plain tensors: biases after the first, gains, matrices, masks."""
+    """The sweeps of a MADE on plain tensors: later biases, gains, matrices, masks."""
 
     layout: Layout
 
@@ -281,7 +281,7 @@ class MADEPlan(ReversiblePlan):
     @staticmethod
     @lru_cache(maxsize=256)
     def from_recipe(recipe: str) -> MADEPlan:
-        """Return the plan that a recipe describes: a pure function of it, hence cached."""
+        """Return the plan that a recipe describes; cached, because it depends on nothing else."""
         fields: dict[str, Any] = json.loads(recipe)
         fields["hidden"] = tuple(fields["hidden"])
         return MADEPlan(Layout(**fields))

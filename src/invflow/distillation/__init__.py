@@ -1,4 +1,4 @@
-"""Distillation: a flow that is fast to sample learns a density that is not."""
+"""Distillation: a flow that is fast to sample learns a density that is slow to sample."""
 
 from invflow.distillation.closeness import Closeness, closeness
 from invflow.distillation.distill import distill

@@ -1,4 +1,4 @@
-r"""How close a student q has come to its teacher p, and how much faster it is.
+r"""How close a student q is to its teacher p, and how much faster it is to sample.
 
 $$KL(q \| p) = E_{x \sim q}[\log q(x) - \log p(x)], \qquad
 KL(p \| q) = E_{y \sim p}[\log p(y) - \log q(y)] .$$
@@ -18,34 +18,35 @@ from torch.distributions import Distribution
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.distillation.teacher import Draws, FlowTeacher, Teacher, as_teacher
+from invflow.distillation.teacher import Draws, FlowTeacher, Teacher, as_teacher, check_fits
 from invflow.flows import Flow, FlowMixture
 
-#: How many draws are looked at together.
-CHUNK = 2048
-#: Draws in one call that is timed, and calls.
-TIMED, TURNS = 256, 7
+#: Draws evaluated at once.
+EVALUATED_AT_ONCE = 2048
+#: Draws in a timed call, and the number of timed calls.
+TIMED_DRAWS, TIMED_CALLS = 256, 7
 
 
 @dataclass(frozen=True)
 class Closeness:
-    """What draws of both say; divergences in nats with Monte Carlo standard errors.
+    """Divergences between a student and its teacher in nats, with Monte Carlo standard errors.
 
-    Where the teacher's log density lacks a constant, log Z, `reverse` is too small by it and
-    `forward` too large; their sum is right.
+    If the teacher's log density lacks a constant, log Z, `reverse` is too small by it and `forward`
+    too large; their sum is correct.
 
     Attributes:
-        reverse: KL(student || teacher): what the student's draws show. It does not see modes that
-            the student has dropped.
+        reverse: KL(student || teacher), from draws of the student. It cannot detect modes that the
+            student has dropped.
         reverse_error: its standard error.
-        forward: KL(teacher || student), which sees them; NaN without samples of the teacher.
+        forward: KL(teacher || student), which detects them; NaN without samples of the teacher.
         forward_error: its standard error.
-        effective: effective sample size of the weights p/q of the student's draws, as a share of
-            them.
-        student_seconds: per draw, in batches of `TIMED`.
-        teacher_seconds: per draw, timed in turns with the student; NaN if it has no sampler.
-        student: the student's draws, (count, features), and their contexts.
-        teacher: the teacher's; None without samples.
+        effective: effective sample size of the importance weights p/q of the student's draws, as a
+            fraction of their number.
+        student_seconds: seconds per draw, in batches of `TIMED_DRAWS`.
+        teacher_seconds: seconds per draw, in calls alternating with the student's; NaN if the
+            teacher does not have a sampler.
+        student: draws of the student, (count, features), and their contexts.
+        teacher: draws of the teacher; None without samples.
     """
 
     reverse: float
@@ -60,12 +61,12 @@ class Closeness:
 
     @property
     def symmetric(self) -> float:
-        """The sum of both divergences, for which no constant of the log density matters."""
+        """The sum of both divergences, which does not depend on a constant of the log density."""
         return self.reverse + self.forward
 
     @property
     def speedup(self) -> float:
-        """How many times faster the student is sampled."""
+        """How many times faster the student is to sample."""
         return self.teacher_seconds / self.student_seconds
 
 
@@ -77,21 +78,21 @@ def closeness(
     count: int = 10_000,
     seed: int = 0,
 ) -> Closeness:
-    """Measure how close a student is to its teacher, and how fast both are sampled.
+    """Measure how close a student is to its teacher, and how fast both are to sample.
 
-    The student is in evaluation mode meanwhile, and so is a teacher that is a flow.
+    The student, and a teacher that is a flow, are evaluated in evaluation mode.
 
     Args:
-        teacher: what `distill` was given; a `DensityTeacher` better with samples that have not been
-            learned from.
-        student: the flow that has learned.
-        count: draws of each; all samples where a `DensityTeacher` has fewer.
-        seed: of the draws.
+        teacher: the argument of `distill`; preferably, a `DensityTeacher` has samples here that
+            were not used for training.
+        student: the trained flow.
+        count: draws of each; all samples if a `DensityTeacher` has fewer.
+        seed: random seed.
 
     Raises:
-        TypeError: an argument of the wrong type; what the teacher gives is no tensor.
-        ValueError: a student of another size than the teacher, fewer than two draws, or a log
-            density of the teacher that is NaN or infinite.
+        TypeError: if an argument has the wrong type, or the teacher does not return a tensor.
+        ValueError: if the student and the teacher differ in size, there are fewer than two draws,
+            or the log density of the teacher is NaN or infinite.
 
     Example:
         >>> from invflow.flows import IAF, MAF
@@ -102,11 +103,7 @@ def closeness(
     teacher = as_teacher(teacher)
     if not isinstance(student, Flow):
         raise TypeError(f"student must be a Flow, got {type(student).__name__}")
-    if (student.features, student.context) != (teacher.features, teacher.context):
-        raise ValueError(
-            f"student must have {teacher.features} features and a context of {teacher.context}, "
-            f"as the teacher has, got {student.features} and {student.context}"
-        )
+    check_fits(student, teacher)
     count = _checks.positive_integer("count", count, minimum=2)
     noise = torch.Generator(teacher.like.device).manual_seed(_checks.integer("seed", seed))
     with evaluating(student):
@@ -133,8 +130,8 @@ def _own(
     context = teacher.at(count, noise)
     xs: list[Tensor] = []
     ratios: list[Tensor] = []
-    for start in range(0, count, CHUNK):
-        size = min(CHUNK, count - start)
+    for start in range(0, count, EVALUATED_AT_ONCE):
+        size = min(EVALUATED_AT_ONCE, count - start)
         at = None if context is None else context[start : start + size]
         q = student(at, validate_args=False)
         x, log_q = q.rsample_and_log_prob((size,) if at is None else (), generator=noise)
@@ -146,26 +143,26 @@ def _own(
 def _other(teacher: Teacher, student: Flow, draws: Draws) -> Tensor:
     """Return log p - log q of the teacher's draws, (rows,)."""
     ratios: list[Tensor] = []
-    for start in range(0, len(draws.x), CHUNK):
-        y, context = draws.rows(slice(start, start + CHUNK))
+    for start in range(0, len(draws.x), EVALUATED_AT_ONCE):
+        y, context = draws.rows(slice(start, start + EVALUATED_AT_ONCE))
         log_q = student(context, validate_args=False).log_prob(y).double()
-        # Outside the student's support its inverse is not a number, and its density zero.
+        # Outside the student's support its inverse is NaN, and its density zero.
         log_q = torch.where(log_q.isnan(), -torch.inf, log_q)
         ratios.append(_density(teacher, y, context) - log_q)
     return torch.cat(ratios)
 
 
 def _density(teacher: Teacher, x: Tensor, context: Tensor | None) -> Tensor:
-    """Return the teacher's log density, (rows,); minus infinity is a density of zero.
+    """Return the teacher's log density, (rows,); minus infinity for a density of zero.
 
     Raises:
-        ValueError: something else that is not finite.
+        ValueError: if it is NaN or plus infinity.
     """
     log_p = teacher.log_prob(x, context).double()
     bad = log_p.isnan() | log_p.isposinf()
     if bad.any():
         raise ValueError(
-            "the teacher's log density must be a number below infinity, got NaN or infinity at "
+            "log_density of the teacher must be finite or minus infinity, got NaN or infinity at "
             f"{int(bad.sum())} of {len(log_p)} draws"
         )
     return log_p
@@ -177,27 +174,27 @@ def _mean(values: Tensor) -> tuple[float, float]:
 
 
 def _timed(teacher: Teacher, student: Flow, noise: torch.Generator) -> tuple[float, float]:
-    """Return seconds per draw of the student and of the teacher, taking turns, after a warm-up."""
-    context = teacher.at(TIMED, noise)
-    shape = (TIMED,) if context is None else ()
+    """Return seconds per draw of the student and the teacher, alternating, after a warm-up."""
+    context = teacher.at(TIMED_DRAWS, noise)
+    shape = (TIMED_DRAWS,) if context is None else ()
 
     def own() -> Tensor:
         return student(context, validate_args=False).sample(shape, generator=noise)
 
     def others() -> Tensor:
-        draws = teacher.draws(TIMED, noise)
+        draws = teacher.draws(TIMED_DRAWS, noise)
         return torch.empty(1) if draws is None else draws.x
 
-    turns = [(_seconds(own), _seconds(others)) for _ in range(TURNS + 1)][1:]
+    calls = [(_seconds(own), _seconds(others)) for _ in range(TIMED_CALLS + 1)][1:]
     student_seconds, teacher_seconds = (
-        statistics.median(each) for each in zip(*turns, strict=True)
+        statistics.median(each) for each in zip(*calls, strict=True)
     )
     if not isinstance(teacher, FlowTeacher):
         teacher_seconds = math.nan
-    return student_seconds / TIMED, teacher_seconds / TIMED
+    return student_seconds / TIMED_DRAWS, teacher_seconds / TIMED_DRAWS
 
 
 def _seconds(call: Callable[[], Tensor]) -> float:
     start = time.perf_counter()
-    call().flatten()[0].item()  # an accelerator has to come to the end
+    call().flatten()[0].item()  # waits for an accelerator
     return time.perf_counter() - start

@@ -1,7 +1,8 @@
-"""A student taught: where it starts, and how it is trained."""
+"""The training of a student, and where it starts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,18 +12,20 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from invflow import _checks, training
+from invflow._log_density import check_consistent
 from invflow._modes import evaluating
 from invflow.distillation.losses import Aim, Objective, deviations
-from invflow.distillation.teacher import Draws, Teacher, as_teacher
+from invflow.distillation.teacher import Draws, Teacher, as_teacher, check_fits
 from invflow.flows import Flow, FlowMixture, Preconditioned, build
 from invflow.training.batches import generator
 
-#: How Fabric calls the dtypes that there is training in.
+#: Fabric's names of the dtypes that can be trained.
 PRECISIONS = {torch.float32: "32-true", torch.float64: "64-true"}
 #: Draws on which the student is evaluated.
-CHECK = 2048
-#: Largest norm of a gradient.
-CLIP = 50.0
+EVALUATED_DRAWS = 2048
+#: Draws of the new student at which the teacher's log density is tried.
+TRIED_DRAWS = 32
+MAX_GRADIENT_NORM = 50.0
 
 
 def distill(
@@ -39,44 +42,46 @@ def distill(
     directory: str | Path | None = None,
     report: Callable[[int, str], None] = lambda step, line: None,
 ) -> Flow:
-    r"""Teach a flow that is fast to sample a density.
+    r"""Train a flow that is fast to sample to match a density.
 
     By default the student minimises its divergence from the teacher,
 
     $$KL(q \| p) = E_{x \sim q}[\log q(x) - \log p(x)],$$
 
-    for which an IAF has draws and their log density in one pass. Minimised, it may drop modes of
-    the teacher, and cannot notice: `closeness` measures the other divergence too, and
-    `Objective(forward=...)` trains by it.
+    for which an IAF gives draws and their log density in one pass. This divergence may drop modes
+    of the teacher without showing it: `closeness` also measures the other one, and
+    `Objective(forward=...)` minimises it.
 
-    A student given by name starts from the teacher's mean and covariance, if there are samples; one
-    that is given as a flow, from where it is. Of everything evaluated on the way the best is kept.
+    A student given by name starts from the mean and covariance of the teacher's samples, if there
+    are any; a student given as a flow starts from its current weights. The weights with the best
+    evaluation are kept.
 
     Args:
-        teacher: a flow or distribution, or a `FlowTeacher` with contexts, or a `DensityTeacher`.
+        teacher: a flow or distribution, a `FlowTeacher` with contexts, or a `DensityTeacher`.
         student: the name of a flow, a mapping with the "name" and arguments of one, or a flow,
-            which is trained in place. It gets the teacher's context.
-        objective: what to minimise; None for the divergence above alone.
+            which is trained in place. It takes the context of the teacher.
+        objective: what to minimise; None for the divergence above.
         steps: number of updates.
         batch_size: draws per update.
-        learning_rate: Adam's, at the start; it falls to zero.
-        pool: most draws of the teacher that are taken, once, where they are needed: for the start
-            and for the terms of the objective that need samples. A tenth is held out to evaluate.
-        seed: of initial weights, draws and noise.
-        evaluate_every: steps between evaluations; each is followed by a checkpoint.
-        directory: gets checkpoints, `metrics.csv` and TensorBoard events; a run that was stopped
-            half way goes on from there to the same numbers. None to keep nothing.
-        report: told of every step.
+        learning_rate: Adam's initial learning rate; it decays to zero.
+        pool: largest number of draws of the teacher, taken once, if they are needed for the start
+            or for terms of the objective. A tenth of them is held out for evaluation.
+        seed: random seed of initial weights, draws and noise.
+        evaluate_every: steps between evaluations; a checkpoint follows each.
+        directory: for checkpoints, `metrics.csv` and TensorBoard events. An interrupted run resumes
+            from there with identical results. None to write nothing.
+        report: called after every step.
 
     Returns:
         The student, in the teacher's dtype and on its device.
 
     Raises:
-        ImportError: the training extra is not installed.
-        TypeError: an argument of the wrong type; what the teacher gives is no tensor.
-        ValueError: an argument out of range; a teacher that lacks what the objective needs, or
-            whose log density is not finite at the start; a student that does not fit the teacher.
-        FloatingPointError: the training diverges.
+        ImportError: if the training extra is not installed.
+        TypeError: if an argument has the wrong type, or the teacher does not return a tensor.
+        ValueError: if an argument is out of range; if the teacher does not have the samples that
+            the objective needs; if its log density is random, mixes the vectors of a batch, or is
+            not finite at the start; if the student does not fit the teacher.
+        FloatingPointError: if the training diverges.
 
     References:
         van den Oord et al. 2018, arXiv 1711.10433; Ping et al. 2019, arXiv 1807.07281.
@@ -93,14 +98,14 @@ def distill(
     seed = _checks.integer("seed", seed)
     settings = training.Settings(
         steps=_checks.positive_integer("steps", steps),
-        # Both halves of a batch have draws: see `mismatch`.
+        # Both halves of a batch need draws: see `mismatch`.
         batch_size=_checks.positive_integer("batch_size", batch_size, minimum=2),
         optimizer="adam",
-        learning_rate=_positive("learning_rate", learning_rate),
+        learning_rate=_checks.positive("learning_rate", learning_rate),
         schedule="cosine",
         weight_decay=0.0,
         averaging_decay=0.0,
-        max_gradient_norm=CLIP,
+        max_gradient_norm=MAX_GRADIENT_NORM,
         seed=seed,
         evaluate_every=_checks.positive_integer("evaluate_every", evaluate_every),
     )
@@ -112,7 +117,10 @@ def distill(
     if objective.needs_samples or not isinstance(student, Flow):
         draws = teacher.draws(pool, generator(device, seed, 0))
     if objective.needs_samples and draws is None:
-        raise ValueError("teacher must have samples for the forward, moment and feature terms")
+        raise ValueError(
+            "teacher must have samples for the forward, moments and features terms of the "
+            "objective; give a DensityTeacher samples"
+        )
     flow = _student(student, teacher, draws, seed)
     aims = _aims(objective, teacher, draws)
 
@@ -121,10 +129,11 @@ def distill(
         return trained(aims[0], len(rows), noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        return {"loss": float(trained(aims[1], CHECK, generator(device, seed, 0, 1)))}
+        return {"loss": float(trained(aims[1], EVALUATED_DRAWS, generator(device, seed, 0, 1)))}
 
     trained = _Trained(flow)
     with torch.no_grad(), evaluating(flow):
+        _try_out(teacher, flow, generator(device, seed, 0, 3))
         _check_start(evaluate(trained)["loss"])
     fabric = training.launch(device.type, precision=PRECISIONS[dtype])
     kept = None if directory is None else Path(directory)
@@ -134,7 +143,7 @@ def distill(
 
 
 class _Trained(nn.Module):
-    """A student whose call is its loss, as the training loop wants it."""
+    """A student as a module that returns its loss, as the training loop needs it."""
 
     def __init__(self, student: Flow) -> None:
         super().__init__()
@@ -147,28 +156,24 @@ class _Trained(nn.Module):
 def _student(
     student: str | Mapping[str, Any] | Flow, teacher: Teacher, draws: Draws | None, seed: int
 ) -> Flow:
-    """Return the student as it starts.
+    """Return the student before training.
 
     Raises:
-        TypeError, ValueError: it does not fit the teacher.
+        TypeError, ValueError: if it does not fit the teacher.
     """
     like = teacher.like
     flow = student
     if not isinstance(flow, Flow):
         flow = _built(flow, teacher, draws, seed)
-    if (flow.features, flow.context) != (teacher.features, teacher.context):
-        raise ValueError(
-            f"student must have {teacher.features} features and a context of {teacher.context}, "
-            f"as the teacher has, got {flow.features} and {flow.context}"
-        )
+    check_fits(flow, teacher)
     if (flow.like.dtype, flow.like.device) != (like.dtype, like.device):
         raise ValueError(
-            f"student must be of the teacher's dtype {like.dtype} and on its device {like.device}, "
-            f"got {flow.like.dtype} on {flow.like.device}"
+            f"student must have the teacher's dtype {like.dtype} and be on its device "
+            f"{like.device}, got {flow.like.dtype} on {flow.like.device}"
         )
     if not flow.base.has_rsample:
         raise ValueError(
-            f"student must have reparameterised draws, got the base {type(flow.base).__name__}"
+            f"student must have a base with reparameterised samples, got {type(flow.base).__name__}"
         )
     return flow
 
@@ -176,7 +181,7 @@ def _student(
 def _built(
     student: str | Mapping[str, Any], teacher: Teacher, draws: Draws | None, seed: int
 ) -> Flow:
-    """Return a new flow, and after it a map to the mean and covariance of the teacher's draws."""
+    """Return a new flow, followed by a map to the mean and covariance of the teacher's draws."""
     config = {"name": student} if isinstance(student, str) else student
     if not isinstance(config, Mapping) or "name" not in config:
         raise TypeError(
@@ -195,10 +200,11 @@ def _built(
 def _scale(y: Tensor) -> Tensor:
     """Return the lower triangular scale of draws, (features, features).
 
-    The whole covariance where there are draws enough to tell it, the standard deviations elsewhere.
+    It is the Cholesky factor of the covariance if there are enough draws to estimate this,
+    otherwise the standard deviations.
 
     Raises:
-        ValueError: draws that are not finite, or a feature that does not vary.
+        ValueError: if draws are not finite, or a feature does not vary.
     """
     y = y.double()
     scale = deviations(y)
@@ -211,7 +217,7 @@ def _scale(y: Tensor) -> Tensor:
 
 
 def _aims(objective: Objective, teacher: Teacher, draws: Draws | None) -> tuple[Aim, Aim]:
-    """Return what to train by, and what to evaluate by, on held-out draws of the teacher."""
+    """Return the aims of training and of evaluation, the latter on held-out draws."""
     if draws is None or not objective.needs_samples:
         aim = Aim(objective, teacher, None)
         return aim, aim
@@ -220,16 +226,21 @@ def _aims(objective: Objective, teacher: Teacher, draws: Draws | None) -> tuple[
     return Aim(objective, teacher, pool), Aim(objective, teacher, check)
 
 
+def _try_out(teacher: Teacher, student: Flow, noise: torch.Generator) -> None:
+    """Check the teacher's log density at draws of the new student.
+
+    Raises:
+        ValueError: if it is random, or mixes the vectors of a batch.
+    """
+    context = teacher.at(TRIED_DRAWS, noise)
+    shape = (TRIED_DRAWS,) if context is None else ()
+    draws = Draws(student(context, validate_args=False).sample(shape, generator=noise), context)
+    check_consistent(teacher.log_prob(*draws), lambda rows: teacher.log_prob(*draws.rows(rows)))
+
+
 def _check_start(loss: float) -> None:
-    if loss != loss or loss in (float("inf"), -float("inf")):
+    if not math.isfinite(loss):
         raise ValueError(
-            f"the loss of the student at its start must be finite, got {loss}: is the teacher's "
-            "density zero at some of its draws? A student needs the teacher's support"
+            f"the loss of the new student must be finite, got {loss}: is the teacher's density "
+            "zero at some of its draws? The student must not reach beyond the teacher's support"
         )
-
-
-def _positive(name: str, value: float) -> float:
-    found = _checks.number(name, value)
-    if not 0 < found < float("inf"):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-    return found

@@ -1,4 +1,4 @@
-"""Draws of any distribution, on any device, by the numbers of a generator."""
+"""Draws from any distribution, on any device, with the random numbers of a generator."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from invflow.flows import FlowDistribution, MixtureDistribution
 
 
 def drawn(distribution: Distribution, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Return draws by a generator's numbers, also of distributions that take none.
+    """Return draws with a generator's random numbers, also from distributions that take none.
 
-    Torch's own random numbers are left as they were.
+    Torch's global random state does not change.
 
     Args:
-        distribution: what to draw from.
+        distribution: to draw from.
         shape: of the draws.
-        generator: random numbers, of any device: one of another device than the distribution's
-            gives the seed of others there.
+        generator: random numbers on any device; if it is not the distribution's, it seeds a
+            generator there.
     """
     device = device_of(distribution)
     if isinstance(distribution, FlowDistribution | MixtureDistribution):
@@ -29,8 +29,8 @@ def drawn(distribution: Distribution, shape: Sequence[int], generator: torch.Gen
             generator = torch.Generator(device).manual_seed(_seed(generator))
         return distribution.sample(shape, generator=generator)
     seed = _seed(generator)
-    # The CPU's numbers are always put back, others where they are named. Neither is seeded by
-    # torch.manual_seed, which reaches all devices.
+    # fork_rng always restores the CPU's state, and that of the devices named. Seeding is not left
+    # to torch.manual_seed, which seeds all devices.
     numbers: Any = getattr(torch, device.type, None)
     others = [device] if hasattr(numbers, "set_rng_state") else []
     with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
@@ -41,7 +41,7 @@ def drawn(distribution: Distribution, shape: Sequence[int], generator: torch.Gen
 
 
 def device_of(distribution: Distribution) -> torch.device:
-    """Return where a distribution keeps the first tensor found in it; the CPU if it has none.
+    """Return the device of the first tensor found in a distribution; the CPU if it has none.
 
     Example:
         >>> from torch.distributions import Independent, Normal

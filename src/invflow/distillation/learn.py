@@ -1,4 +1,4 @@
-"""A density of a table taught to another flow."""
+"""Distilling the density of a table into another flow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from invflow.distillation import FlowTeacher, Objective, distill
 from invflow.distillation.config import Config
 from invflow.training.batches import generator
 
-#: Draws of the teacher whose log densities say what is usual.
-REFERENCE = 2000
+#: Draws of the teacher whose log densities are the student's reference.
+REFERENCE_DRAWS = 2000
 
 
 def learn(
@@ -28,22 +28,23 @@ def learn(
     directory: Path | None = None,
     report: Callable[[int, str], None] = lambda step, line: None,
 ) -> FlowDensity:
-    """Return a density of the same table, with another flow, taught by the first.
+    """Return a density of the same table, with another flow, distilled from the first.
 
     Both flows see the columns in the same encoding, so that a divergence of the flows is one of the
-    densities in the units of the table. What fills gaps stays the teacher's, with weights by the
-    student. What is usual (`reference_`) is what draws of the teacher are, not rows.
+    densities in the units of the table. Missing values are filled by the imputer of the teacher,
+    weighted by the student. The reference densities (`reference_`) are those of draws of the
+    teacher, not of rows.
 
     Args:
         density: the teacher.
         config: the settings.
-        contexts: to learn at, shape (rows, context size), where the density is conditional.
-        directory: keeps checkpoints and metrics, and is where to go on from; None to keep nothing.
-        report: told of every step.
+        contexts: to train at, shape (rows, context size), if the density is conditional.
+        directory: for checkpoints and metrics, from which training resumes; None for none.
+        report: called after every step.
 
     Raises:
         TypeError, ValueError: as `distill`.
-        FloatingPointError: the training diverges.
+        FloatingPointError: if the training diverges.
 
     Example:
         >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
@@ -64,26 +65,26 @@ def learn(
         directory=directory,
         report=report,
     )
-    student.reference_ = np.sort(_usual(density, student, contexts, config.seed))
+    student.reference_ = np.sort(_reference(density, student, contexts, config.seed))
     return student
 
 
 def objective(config: Config) -> Objective:
-    """Return what a student minimises.
+    """Return the objective of a student.
 
     Raises:
-        ValueError: all weights are zero.
+        ValueError: if all weights are zero.
     """
     return Objective(reverse=config.reverse, forward=config.forward, moments=config.moments)
 
 
 def untaught(density: FlowDensity, config: Config) -> FlowDensity:
-    """Return the student before it has learned anything: the same table, with a new flow.
+    """Return the student before training: a density of the same table with a new flow.
 
-    What fills gaps is shared. Nothing is known of what is usual.
+    It shares the imputer of the teacher, and does not have a reference yet.
 
     Raises:
-        TypeError, ValueError: no such flow, or wrong arguments.
+        TypeError, ValueError: if the flow is unknown, or its arguments are wrong.
     """
     options = {} if config.univariate is None else {"univariate": config.univariate}
     model, _ = build(
@@ -94,7 +95,7 @@ def untaught(density: FlowDensity, config: Config) -> FlowDensity:
         config.hidden_features,
         options,
     )
-    model.flow.to(density.model_.flow.like.dtype)  # what is known of the table stays in float64
+    model.flow.to(density.model_.flow.like.dtype)  # the encoding stays in float64
     student = copy(density).set_params(
         flow=config.flow,
         transforms=config.transforms,
@@ -106,19 +107,19 @@ def untaught(density: FlowDensity, config: Config) -> FlowDensity:
 
 
 def teacher(density: FlowDensity, contexts: Tensor | None) -> FlowTeacher:
-    """Return a density as `distill` wants it."""
+    """Return a density as a teacher for `distill`."""
     flow = density.model_.flow
     return FlowTeacher(flow, None if contexts is None else contexts.to(flow.like))
 
 
 @torch.no_grad()
-def _usual(
+def _reference(
     density: FlowDensity, student: FlowDensity, contexts: Tensor | None, seed: int
 ) -> np.ndarray:
     """Return the student's log densities of draws of the teacher."""
     noise = generator("cpu", seed, 2)
-    context = torch.empty(REFERENCE, 0, dtype=torch.float64)
+    context = torch.empty(REFERENCE_DRAWS, 0, dtype=torch.float64)
     if contexts is not None:
-        context = contexts[torch.randint(len(contexts), (REFERENCE,), generator=noise)]
+        context = contexts[torch.randint(len(contexts), (REFERENCE_DRAWS,), generator=noise)]
     x = draws.draw(density.model_, context, noise)
     return student.model_.log_prob(x, context).numpy()

@@ -1,6 +1,6 @@
-r"""What a student q learns from a teacher p by.
+r"""The loss by which a student q learns from a teacher p.
 
-For draws x = f(z) of the student, whose log density comes with them, and draws y of the teacher:
+For draws x = f(z) of the student, which come with their log density, and draws y of the teacher:
 
 $$L = w_r \, E_x[\log q(x) - \log p(x)] + w_f \, E_y[-\log q(y)]
     + w_m M + w_\phi \lVert E_x \phi(x) - E_y \phi(y) \rVert^2 .$$
@@ -10,14 +10,14 @@ teacher's mean, in units of the teacher's standard deviations,
 
 $$M = \tfrac12 \lVert\delta\rVert^2 + \tfrac14 \lVert\Delta\rVert^2 .$$
 
-That is, to second order and in nats, the divergence between Gaussians that differ so little, where
-the teacher's features are uncorrelated.
+If the teacher's features are uncorrelated, M is, to second order and in nats, the divergence
+between Gaussians with these differences.
 
 A squared difference of means over few draws is too large by the variance of the means, and would
-teach the student to vary less. So the means are those of the two halves of a batch, whose errors
-are independent: the product of their differences is right on average, and negative at times.
+train the student to vary less. Therefore the means of the two halves of a batch are used, whose
+errors are independent: the product of their differences is unbiased, and sometimes negative.
 
-The last two terms are like those that Parallel WaveNet added to the first (van den Oord et al.
+The last two terms are similar to those that Parallel WaveNet adds to the first (van den Oord et al.
 2018, arXiv 1711.10433, with spectra for $\phi$).
 """
 
@@ -34,7 +34,7 @@ from invflow.distillation.teacher import Draws, Teacher
 from invflow.flows import Flow, FlowDistribution
 from invflow.flows.path_gradient import along_path, slope
 
-#: The mean over the rows of a batch, (rows, features), of something about them: any shape.
+#: The mean over the rows of a batch, (rows, features), of a function of them, of any shape.
 Statistic = Callable[[Tensor], Tensor]
 
 
@@ -71,22 +71,22 @@ GRADIENTS: Mapping[str, Callable[[FlowDistribution, Tensor, Tensor], Tensor]] = 
 
 @dataclass(frozen=True)
 class Objective:
-    """What to minimise: weights of the terms, 0 to leave one out.
+    """What to minimise: the weights of the terms, 0 to leave one out.
 
     Args:
-        reverse: of KL(student || teacher), which asks for no samples, and may drop modes.
-        forward: of KL(teacher || student), up to the teacher's entropy: the log-likelihood of
-            samples, which covers all modes.
-        moments: of the mismatch of means and covariances.
-        features: of the mismatch of the means of `feature_map`.
-        feature_map: takes vectors, (batch, features), and gives what is to agree on average,
-            (batch, anything).
-        gradient: of the reverse term: one of `GRADIENTS`.
+        reverse: weight of KL(student || teacher), which does not need samples, and may drop modes.
+        forward: weight of KL(teacher || student), up to the teacher's entropy: the log-likelihood
+            of samples, which covers all modes.
+        moments: weight of the mismatch of means and covariances.
+        features: weight of the mismatch of the means of `feature_map`.
+        feature_map: takes vectors, (batch, features), and returns the features whose means should
+            agree, (batch, anything).
+        gradient: estimator of the gradient of the reverse term, one of `GRADIENTS`.
 
     Raises:
-        TypeError: weights that are no numbers; a feature map that cannot be called.
-        ValueError: negative weights, or none above 0; `features` without a map, or the reverse;
-            an unknown gradient.
+        TypeError: if a weight is not a number, or `feature_map` is not a function.
+        ValueError: if a weight is negative, or all are 0; if only one of `features` and
+            `feature_map` is given; if `gradient` is unknown.
     """
 
     reverse: float = 1.0
@@ -103,10 +103,10 @@ class Objective:
             if not 0 <= _checks.number(name, weight) < float("inf"):
                 raise ValueError(f"{name} must be at least 0 and finite, got {weight}")
         if not any(weights.values()):
-            raise ValueError("one weight or more must be above 0, got none")
+            raise ValueError("at least one weight of the objective must be above 0, got none")
         if (self.feature_map is not None) != (self.features > 0):
             raise ValueError(
-                "features above 0 and a feature_map come together, got "
+                "features above 0 needs a feature_map, and the reverse, got "
                 f"features={self.features} and feature_map={self.feature_map!r}"
             )
         if self.feature_map is not None and not callable(self.feature_map):
@@ -116,17 +116,17 @@ class Objective:
 
     @property
     def needs_samples(self) -> bool:
-        """Whether there is a term that takes draws of the teacher."""
+        """Whether a term needs draws of the teacher."""
         return bool(self.forward or self.moments or self.features)
 
 
 class Aim:
-    """An objective with the teacher, and the draws of the teacher, that it is measured against.
+    """An objective with a teacher and draws of the teacher.
 
     Args:
         objective: what to minimise.
-        teacher: what to learn.
-        pool: draws of the teacher; None for an objective that needs no samples.
+        teacher: the teacher.
+        pool: draws of the teacher; None for an objective that does not need samples.
     """
 
     def __init__(self, objective: Objective, teacher: Teacher, pool: Draws | None) -> None:
@@ -145,7 +145,7 @@ class Aim:
         """Return the loss of `count` draws of the student, and as many of the teacher's pool.
 
         Raises:
-            TypeError, ValueError: what the teacher or the feature map gives is of the wrong kind.
+            TypeError, ValueError: if the teacher or the feature map returns something invalid.
         """
         objective = self.objective
         parts: list[Tensor] = []
@@ -183,10 +183,10 @@ def moments_about(y: Tensor) -> Statistic:
     \big(\bar u / \sqrt 2, \; \overline{u u^\top} / 2\big), \text{ flat.}$$
 
     Args:
-        y: draws of the teacher, (rows, features), two or more.
+        y: two or more draws of the teacher, (rows, features).
 
     Raises:
-        ValueError: a feature of `y` that does not vary.
+        ValueError: if a feature of `y` does not vary.
 
     Example:
         >>> y = torch.tensor([[-1.0], [1.0]])
@@ -203,10 +203,10 @@ def moments_about(y: Tensor) -> Statistic:
 
 
 def deviations(y: Tensor) -> Tensor:
-    """Return the standard deviations of the teacher's draws, (features,), of a population.
+    """Return the population standard deviations of the teacher's draws, (features,).
 
     Raises:
-        ValueError: draws that are not finite, or a feature that does not vary.
+        ValueError: if draws are not finite, or a feature does not vary.
     """
     bad = int((~y.isfinite()).any(-1).sum())
     if bad:
@@ -215,8 +215,8 @@ def deviations(y: Tensor) -> Tensor:
     still = (scale == 0).nonzero().flatten().tolist()
     if still:
         raise ValueError(
-            f"the teacher's draws must vary, got {len(still)} constant features, "
-            f"the first {still[0]}"
+            f"the teacher's draws must vary, got {len(still)} constant features, the first of "
+            f"them {still[0]}"
         )
     return scale
 
@@ -226,8 +226,8 @@ def mismatch(statistic: Statistic, x: Tensor, goal: Tensor) -> Tensor:
 
     Args:
         statistic: a mean over rows.
-        x: draws, (batch, features), two or more.
-        goal: what the statistic is to be.
+        x: two or more draws, (batch, features).
+        goal: the target value of the statistic.
     """
     one, other = (statistic(half) - goal for half in x.tensor_split(2))
     return (one * other).sum()

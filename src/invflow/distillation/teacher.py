@@ -1,4 +1,4 @@
-"""What is learned from: a flow, a distribution, or a log density with or without samples."""
+"""Teachers: a flow, a distribution, or a log density with or without samples."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from invflow import _checks
+from invflow._log_density import checked, scores
 from invflow._modes import evaluating
 from invflow.distillation.drawn import drawn
 from invflow.flows import Flow, FlowMixture
 
 
 class Draws(NamedTuple):
-    """Vectors, (rows, features), and what they were drawn at, (rows, context), or None."""
+    """Vectors, (rows, features), and the contexts they were drawn at, (rows, context), or None."""
 
     x: Tensor
     context: Tensor | None
@@ -28,20 +29,20 @@ class Draws(NamedTuple):
 
 
 class Teacher(ABC):
-    """A log density over vectors, and draws from it where there are any.
+    """A log density over vectors, with draws from it if available.
 
-    A subclass gives `draws` and `_log_prob`.
+    A subclass defines `draws` and `_log_prob`.
 
     Args:
         features: size of the vectors, D.
-        like: a tensor of the dtype and on the device of the vectors.
-        contexts: those to learn at, shape (rows, context), drawn from with equal weights; None
-            for a density without context.
-        context: size of the context that the density takes; None for that of `contexts`.
+        like: a tensor with the dtype and device of the vectors.
+        contexts: contexts to train at, shape (rows, context), drawn with equal weights; None for a
+            density without context.
+        context: size of the density's context; None for that of `contexts`.
 
     Raises:
-        TypeError: contexts that are no tensor, or of another dtype.
-        ValueError: contexts missing, not wanted, empty or of another size.
+        TypeError: if `contexts` is not a tensor, or has another dtype.
+        ValueError: if `contexts` is missing, not allowed, empty or of the wrong size.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Teacher(ABC):
         self.contexts = contexts
 
     def at(self, count: int, generator: torch.Generator) -> Tensor | None:
-        """Return `count` contexts, drawn with replacement; None where the density has none."""
+        """Return `count` contexts, drawn with replacement; None if the density has none."""
         if self.contexts is None:
             return None
         chosen = torch.randint(
@@ -75,65 +76,40 @@ class Teacher(ABC):
 
         Args:
             x: shape (batch, features).
-            context: shape (batch, context), or None where there is none.
+            context: shape (batch, context), or None.
 
         Raises:
-            TypeError: the log density is no tensor, or of an integer dtype.
-            ValueError: it has another shape.
+            TypeError: if the log density is not a floating-point tensor.
+            ValueError: if it has the wrong shape.
         """
         with torch.no_grad():
-            return self._checked(self._log_prob(x, context), x)
+            return checked(self._log_prob(x, context), x.shape[:-1])
 
     def scores(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the log density, (batch,), and its gradient with respect to `x`, both detached.
 
-        The teacher's own parameters get no gradient.
+        The teacher's parameters do not receive gradients.
 
         Raises:
-            TypeError: the log density is no tensor, or of an integer dtype.
-            ValueError: it has another shape, or no gradient.
+            TypeError: if the log density is not a floating-point tensor.
+            ValueError: if it has the wrong shape, or no gradient.
         """
-        point = x.detach().requires_grad_()
-        with torch.enable_grad():
-            value = self._checked(self._log_prob(point, context), x)
-            if not value.requires_grad:
-                raise ValueError(
-                    "the teacher's log density must be differentiable, got values without a "
-                    "gradient: is the argument detached, or turned into a numpy array?"
-                )
-            (slope,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
-        return value.detach(), slope
-
-    def _checked(self, value: Any, x: Tensor) -> Tensor:
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"the teacher's log density must be a tensor, got {type(value).__name__}"
-            )
-        if not value.is_floating_point():
-            raise TypeError(
-                f"the teacher's log density must be floating-point, got dtype {value.dtype}"
-            )
-        if value.shape != x.shape[:-1]:
-            raise ValueError(
-                f"the teacher's log density must have shape {tuple(x.shape[:-1])}, one number for "
-                f"each vector, got {tuple(value.shape)}"
-            )
-        return value
+        return scores(lambda point: self._log_prob(point, context), x)
 
 
 class FlowTeacher(Teacher):
-    """A flow, a mixture of flows, or any distribution of vectors: it gives draws without end.
+    """A flow, a mixture of flows, or any distribution of vectors, with any number of draws.
 
-    A flow is in evaluation mode whenever it is looked at.
+    A flow is evaluated in evaluation mode.
 
     Args:
         model: a `Flow` or `FlowMixture`, or a torch distribution without batch dimensions.
-        contexts: those to learn at, shape (rows, context), for a flow that has a context.
+        contexts: contexts to train at, shape (rows, context), for a flow with a context.
 
     Raises:
-        TypeError: `model` is something else; contexts of another type.
-        ValueError: a distribution of another shape; contexts missing, not wanted or of another
-            size.
+        TypeError: if `model` or `contexts` has another type.
+        ValueError: if a distribution has another shape, or `contexts` is missing, not allowed or
+            of the wrong size.
 
     Example:
         >>> from invflow.flows import MAF
@@ -160,7 +136,7 @@ class FlowTeacher(Teacher):
         else:
             raise TypeError(
                 f"model must be a flow or a distribution, got {type(model).__name__}; "
-                "a DensityTeacher takes a log density"
+                "for a log density use a DensityTeacher"
             )
 
     def _at(self, context: Tensor | None) -> Distribution:
@@ -185,21 +161,22 @@ class FlowTeacher(Teacher):
 
 
 class DensityTeacher(Teacher):
-    """A function that gives a log density, perhaps up to a constant, perhaps with samples.
+    """A log density, up to a constant, with or without samples.
 
     Args:
-        log_density: takes vectors, (batch, features), and, where there are contexts, these,
-            (batch, context); gives (batch,).
+        log_density: takes vectors, (batch, features), and contexts, (batch, context), if there are
+            any; returns (batch,).
         features: size of the vectors, D.
-        samples: draws from the density, shape (rows, features), if there are any.
-        contexts: those to learn at, shape (rows, context); one for each of the samples, where
-            there are samples. None for a density without context.
-        like: a tensor of the dtype and on the device of the vectors, where samples and contexts do
-            not tell; by default a new one of torch's.
+        samples: draws from the density, shape (rows, features), if available.
+        contexts: contexts to train at, shape (rows, context); with samples, one for each. None for
+            a density without context.
+        like: a tensor with the dtype and device of the vectors, if there are no samples or
+            contexts; by default torch's default.
 
     Raises:
-        TypeError: a function that cannot be called, samples that are no tensor.
-        ValueError: samples of another shape, fewer than two, or not finite; not as many contexts.
+        TypeError: if `log_density` is not a function, or `samples` is not a tensor.
+        ValueError: if `samples` has the wrong shape, fewer than two rows, or values that are not
+            finite, or has another number of rows than `contexts`.
 
     Example:
         >>> teacher = DensityTeacher(lambda x: -0.5 * x.square().sum(-1), features=3)
@@ -226,7 +203,8 @@ class DensityTeacher(Teacher):
         super().__init__(features, known[0] if known else torch.empty(0), contexts)
         if samples is not None and contexts is not None and len(samples) != len(contexts):
             raise ValueError(
-                f"contexts must be one for each of the {len(samples)} samples, got {len(contexts)}"
+                f"contexts must have one row for each of the {len(samples)} samples, "
+                f"got {len(contexts)}"
             )
         self.samples = samples
 
@@ -242,10 +220,10 @@ class DensityTeacher(Teacher):
 
 
 def as_teacher(teacher: Any) -> Teacher:
-    """Return a teacher, made of a flow or a distribution where it is none yet.
+    """Return a teacher, made from a flow or a distribution if necessary.
 
     Raises:
-        TypeError: something else.
+        TypeError: if it is something else.
         ValueError: as `FlowTeacher`.
     """
     if isinstance(teacher, Teacher):
@@ -253,9 +231,22 @@ def as_teacher(teacher: Any) -> Teacher:
     if isinstance(teacher, Flow | FlowMixture | Distribution):
         return FlowTeacher(teacher)
     raise TypeError(
-        "teacher must be a Teacher, a flow or a distribution, got "
-        f"{type(teacher).__name__}; a DensityTeacher makes one of a log density"
+        f"teacher must be a Teacher, a flow or a distribution, got {type(teacher).__name__}; "
+        "for a log density use a DensityTeacher"
     )
+
+
+def check_fits(student: Flow, teacher: Teacher) -> None:
+    """Check that a student has the sizes of its teacher.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if (student.features, student.context) != (teacher.features, teacher.context):
+        raise ValueError(
+            f"student must have {teacher.features} features and a context of {teacher.context}, "
+            f"like the teacher, got {student.features} and {student.context}"
+        )
 
 
 def _context(contexts: Tensor | None, size: int | None) -> int:
@@ -264,16 +255,16 @@ def _context(contexts: Tensor | None, size: int | None) -> int:
             raise ValueError(f"contexts of shape (rows, {size}) are required, got None")
         return 0
     if size == 0:
-        raise ValueError("contexts must be None, as the teacher has no context")
+        raise ValueError("contexts must be None, because the teacher has no context")
     return size or (contexts.shape[-1] if isinstance(contexts, Tensor) and contexts.ndim else 0)
 
 
 def _rows(name: str, value: Tensor, size: int, like: Tensor | None, fewest: int = 1) -> Tensor:
-    """Return a table of finite numbers without its graph."""
+    """Return a table of finite numbers, detached."""
     _checks.event(name, value, size, like)
     if value.ndim != 2 or len(value) < fewest:
         raise ValueError(
-            f"{name} must have shape (rows, {size}) with {fewest} rows or more, "
+            f"{name} must have shape (rows, {size}) with at least {fewest} rows, "
             f"got {tuple(value.shape)}"
         )
     if not value.isfinite().all():

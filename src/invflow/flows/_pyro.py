@@ -1,4 +1,4 @@
-"""Flows in Pyro's classes. Imports Pyro: import it only where that is wanted."""
+"""Flows as Pyro classes. This module imports Pyro: import it only when needed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invflow.flows.distribution import FlowDistribution
 
 
 class PyroFlow(FlowDistribution, TorchDistributionMixin):
-    """A flow's distribution that `pyro.sample` takes; made by `to_pyro`."""
+    """A flow's distribution for `pyro.sample`; made by `to_pyro`."""
 
     @classmethod
     def of(cls, distribution: FlowDistribution) -> PyroFlow:
-        """Return a flow's distribution as Pyro's."""
+        """Return a flow's distribution as a Pyro distribution."""
         return distribution.rebuilt(cls, distribution.context, distribution.batch_shape)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> PyroFlow:

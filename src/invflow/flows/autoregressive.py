@@ -1,4 +1,4 @@
-"""IAF and MAF: the same autoregressive transforms, forwards and backwards."""
+"""IAF and MAF: the same autoregressive transforms in opposite directions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invflow.univariate import Univariate
 
 
 class AutoregressiveFlow(Flow):
-    """Autoregressive transforms in a row, built from names; `IAF` says what the arguments are."""
+    """A sequence of autoregressive transforms, built by name; see `IAF` for the arguments."""
 
     def __init__(
         self,
@@ -87,11 +87,11 @@ class AutoregressiveFlow(Flow):
 
 
 class IAF(AutoregressiveFlow):
-    r"""Inverse autoregressive flow: samples, and their density, in one pass.
+    r"""Inverse autoregressive flow: samples and their density in one pass.
 
     $$x = f_K \circ \dots \circ f_1(z), \qquad (f_k(z))_i = u(z_i;\, P_k(z_{<i}, c))$$
 
-    Both directions do the arithmetic of about one network pass per transform; z -> x is the one
+    Both directions do the arithmetic of about one network pass per transform; z -> x does so
     without a loop over features.
 
     Args:
@@ -103,14 +103,14 @@ class IAF(AutoregressiveFlow):
             mapping with a "name" and fields, or an object.
         conditioner: "made", "lstm", "attention", "convolution", or a callable that builds a
             conditioner from (features, start, hidden_features, context, generator=..., **options).
-        order: how transforms take the features: "reverse" (alternating), "random" or "same".
+        order: order of the features in each transform: "reverse" (alternating), "random" or "same".
         inverse: "auto", "compiled", "cached", "fixed_point" or "passes"; see `Autoregressive`.
-        input_bound: the bound of what conditioners read of a feature, so that one far out does not
-            drive all that follow further out; None for none. Where |z| is at most half of it,
-            nothing changes. For data of any other size than about one take `Preconditioned`.
+        input_bound: bound on what conditioners read of a feature, so that one extreme value does
+            not push all later features to extremes; None for no bound. It changes nothing where |z|
+            is at most half the bound. For data that is not of unit scale, use `Preconditioned`.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
-            arguments, or an object; by default a standard normal, or what the map asks for.
-        checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
+            arguments, or an object; by default a standard normal, or the base that suits the map.
+        checkpoint: save memory for gradients at the cost of one more pass; see `Compose`.
         generator: random numbers for the initial weights; torch's own by default.
         **options: further arguments of the conditioner, such as `activation` and `residual`.
 
@@ -169,8 +169,8 @@ class MAF(AutoregressiveFlow):
         conditioner: as for `IAF`.
         order: as for `IAF`.
         inverse: how to sample; see `Autoregressive`.
-        input_bound: as for `IAF`, of what conditioners read of data: none by default, as data may
-            have any size.
+        input_bound: as for `IAF`; no bound by default, because conditioners read data, which may
+            have any scale.
         base: as for `IAF`.
         checkpoint: as for `IAF`.
         generator: random numbers for the initial weights; torch's own by default.

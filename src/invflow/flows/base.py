@@ -1,4 +1,4 @@
-"""The contract of a base: a distribution of noise."""
+"""What every base provides: a distribution of noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Base(Part, ABC):
         features: size of the vectors, D.
     """
 
-    #: Whether samples carry gradients to the base's own parameters.
+    #: Whether samples carry gradients to the base's parameters.
     has_rsample = True
     #: Whether the constructor takes a `generator`, for random initial weights.
     takes_generator = False
@@ -61,5 +61,5 @@ class Base(Part, ABC):
         """Return the log density of `z`, (*batch, features), in nats: shape `batch`."""
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments, apart from the number of features, that rebuild this base."""
+        """Return the arguments, other than the number of features, that rebuild this base."""
         return {}

@@ -1,4 +1,4 @@
-"""Bases with a closed form, and their names."""
+"""Bases with a closed form, and the registry of bases."""
 
 from __future__ import annotations
 
@@ -134,14 +134,14 @@ class FullNormal(Base):
 
 
 class StudentT(Base):
-    r"""Independent Student's t variables: tails as heavy as one likes.
+    r"""Independent Student's t variables, with tails as heavy as you choose.
 
     $$p(z_i) = \frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac{\nu}{2}) \sqrt{\nu \pi}}
     \Big(1 + \frac{z_i^2}{\nu}\Big)^{-(\nu + 1) / 2}$$
 
     Args:
         features: size of the vectors, D.
-        df: degrees of freedom, nu, positive.
+        df: nu, degrees of freedom, positive.
 
     Raises:
         TypeError: if an argument is not a number.
@@ -271,12 +271,12 @@ class Uniform(Base):
 class Mixture(Base):
     r"""A mixture of bases with learned weights: $p(z) = \sum_k w_k p_k(z)$.
 
-    Its samples have no gradient: which component one comes from is a choice, not a function.
+    Its samples have no gradient: choosing a component is not differentiable.
 
     Args:
         features: size of the vectors, D.
-        components: bases by name, as mappings, or as objects; two or more.
-        generator: random numbers for the initial weights of components that have some.
+        components: two or more bases, as names, mappings or objects.
+        generator: random numbers for the initial weights of the components, if they have any.
 
     Raises:
         TypeError: if a component does not describe a base.
@@ -349,7 +349,7 @@ class Mixture(Base):
 
 
 def chosen(draws: Tensor, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return for each vector one of its `draws`, (components, *shape, features), at random."""
+    """Return one of the `draws`, (components, *shape, features), for each vector at random."""
     count = math.prod(draws.shape[1:-1])
     weights = torch.softmax(logits, -1)
     which = torch.multinomial(weights, max(count, 1), replacement=True, generator=generator)
@@ -357,7 +357,7 @@ def chosen(draws: Tensor, logits: Tensor, generator: torch.Generator | None) -> 
     return draws.take_along_dim(which, 0).squeeze(0)
 
 
-#: Every base that can be named; one of your own needs a name here to be saved.
+#: Every base that has a name; register your own here to be able to save it.
 BASES = Registry[Callable[..., Base]]("base", "invflow.flows.BASES", Base)
 BASES.update(
     {
@@ -382,7 +382,7 @@ def as_base(
     Args:
         what: a name in `BASES`, a mapping with a "name" and the base's arguments, or a base.
         features: number of features, D.
-        generator: random numbers for the initial weights of a base that has some.
+        generator: random numbers for the initial weights of the base, if it has any.
 
     Raises:
         TypeError: if `what` is none of these, or the base does not have an argument.
@@ -408,12 +408,12 @@ def as_base(
 
 
 def described(base: Base) -> dict[str, Any] | Base:
-    """Return the mapping from which `as_base` rebuilds a base; a base without a name itself."""
+    """Return the mapping from which `as_base` rebuilds a base, or a nameless base itself."""
     name = BASES.name_of(type(base))
     return base if name is None else {"name": name, **base.config()}
 
 
 def check_suits(base: Base, each: Univariate) -> None:
-    """Raise a `ValueError` if a base is not the one that a map of single features asks for."""
+    """Raise a `ValueError` if a base is not the one that a univariate map requires."""
     if each.base["name"] != "normal" and described(base) != each.base:
         raise ValueError(f"base must be {each.base} for {each!r}, got {described(base)}")

@@ -1,4 +1,4 @@
-"""RealNVP and the coupling spline flow: both directions at the same cost, without a loop."""
+"""RealNVP and the coupling spline flow: both directions in one pass, without a loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invflow.univariate import Univariate
 
 
 class _CouplingFlow(Flow):
-    #: The name of the map that the flow is known for.
+    #: The name of the default map.
     map: ClassVar[str]
 
     def __init__(
@@ -68,23 +68,23 @@ class _CouplingFlow(Flow):
 
 
 class RealNVP(_CouplingFlow):
-    r"""Couplings in turn, each shifting and scaling half of the features as the others say.
+    r"""Alternating couplings: half of the features set the shift and the scale of the rest.
 
     $$x_K = z_K, \qquad x_i = \mu_i(z_K, c) + e^{s_i(z_K, c)} z_i \text{ for } i \notin K$$
 
-    Both directions are one pass of a perceptron per transform.
+    Both directions take one pass of a perceptron per transform.
 
     Args:
         features: number of features, D, at least 2.
         context: size of the context, 0 for none.
-        transforms: number of couplings, K; each keeps what the one before has moved.
+        transforms: number of couplings, K; each keeps the features that the previous one changed.
         hidden_features: widths of the perceptrons' hidden layers.
-        univariate: the map of each feature that moves: "affine" by default, as for `IAF`.
-        mask: how features take turns: "alternating" or "halves"; see `masks`.
-        activation: the perceptrons', by name as for `MADE`.
+        univariate: the map of each changed feature, as for `IAF`; "affine" by default.
+        mask: which features alternate: "alternating" or "halves"; see `masks`.
+        activation: of the perceptrons, by name as for `MADE`.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
-            arguments, or an object; by default a standard normal, or what the map asks for.
-        checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
+            arguments, or an object; by default a standard normal, or the base that suits the map.
+        checkpoint: save memory for gradients at the cost of one more pass; see `Compose`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -107,14 +107,14 @@ class RealNVP(_CouplingFlow):
 
 
 class CouplingNSF(_CouplingFlow):
-    r"""Neural spline flow of couplings: a `RealNVP` whose maps are rational-quadratic splines.
+    r"""Neural spline flow with couplings: a `RealNVP` with rational-quadratic splines.
 
     Args:
         features: number of features, D, at least 2.
         context: size of the context, 0 for none.
         transforms: number of couplings, K.
         hidden_features: widths of the perceptrons' hidden layers.
-        univariate: the map of each feature that moves; for other splines than the default a
+        univariate: the map of each changed feature; to change the spline's settings pass a
             mapping, such as {"name": "spline", "bins": 16, "low": -4.0, "high": 4.0}.
         mask: as for `RealNVP`.
         activation: as for `RealNVP`.

@@ -25,7 +25,7 @@ DistributionT = TypeVar("DistributionT", bound="FlowDistribution")
 def _as_called(
     method: Callable[Concatenate[FlowDistribution, P], R],
 ) -> Callable[Concatenate[FlowDistribution, P], R]:
-    """Let a method see the parameters that the flow had when it was called."""
+    """Run a method with the parameters that the flow had when it was called."""
 
     @wraps(method)
     def run(self: FlowDistribution, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -40,24 +40,24 @@ def _as_called(
 class FlowDistribution(Estimated):
     r"""The distribution of x = f(z, c) for noise z: $\log q(x|c) = \log p(z) + \log|\det dz/dx|$.
 
-    Made by calling a `Flow`. Its mean, variance and entropy have no closed form; the methods
-    `estimate_mean`, `estimate_variance` and `estimate_entropy` give them by Monte Carlo. Sample
-    shapes are shapes, as of all torch distributions: `sample((5,))`, not `sample(5)`.
+    Made by calling a `Flow`. Its mean, variance and entropy have no closed form; use
+    `estimate_mean`, `estimate_variance` and `estimate_entropy` for Monte Carlo estimates. As for
+    all torch distributions, sample shapes are shapes: `sample((5,))`, not `sample(5)`.
 
-    It stands for the parameters that the flow has when it is called, which may be other ones for
-    each call by `torch.func.functional_call`. Changes in place, as by an optimizer, are seen.
+    It keeps the parameters with which the flow was called, which `torch.func.functional_call` can
+    replace for each call. It sees in-place changes, such as an optimizer's.
 
     Args:
         transform: f.
         base: the distribution of z.
         context: c, shape (*batch, context), or None.
-        batch_shape: the batch shape, to which the context's broadcasts.
-        like: a tensor of the dtype and on the device of the samples.
-        validate_args: check what comes in, as torch distributions do; None for their default.
-        flow_name: of the class of the flow that made it, for its `repr`.
+        batch_shape: the batch shape, to which the context's batch broadcasts.
+        like: a tensor with the dtype and device of the samples.
+        validate_args: check values, as torch distributions do; None for their default.
+        flow_name: class name of the flow that made it, for `repr`.
     """
 
-    # torch declares this as a property, and sets it as a plain attribute, as here.
+    # torch declares this as a property but sets it as a plain attribute, as here.
     arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     def __init__(
@@ -81,7 +81,7 @@ class FlowDistribution(Estimated):
 
     @property
     def support(self) -> Constraint:
-        """Where samples lie: the transform's codomain."""
+        """The support: the transform's codomain."""
         return self.transform.codomain
 
     @property
@@ -108,10 +108,10 @@ class FlowDistribution(Estimated):
     def rebuilt(
         self, kind: Callable[..., DistributionT], context: Tensor | None, batch_shape: Size
     ) -> DistributionT:
-        """Return a distribution over the same parameters: of another kind, or at another context.
+        """Return a distribution with the same parameters, of another class or at another context.
 
         Args:
-            kind: this class, or one that is derived from it.
+            kind: this class or a subclass.
             context: shape (*batch, context), or None.
             batch_shape: the batch shape.
         """
@@ -155,10 +155,10 @@ class FlowDistribution(Estimated):
     def rsample_and_log_prob(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return samples and their log density, from one mapping of the noise.
+        """Return samples and their log density, mapping the noise once.
 
         Args:
-            sample_shape: how many, in front of the batch shape.
+            sample_shape: shape of the sample dimensions, before the batch shape.
             generator: random numbers; torch's own by default.
 
         Returns:
@@ -224,8 +224,8 @@ class FlowDistribution(Estimated):
 
 
 def validate(value: Tensor, support: Constraint) -> None:
-    """Raise a `ValueError` for entries that are not finite, and vectors outside a support."""
-    if value.numel() == 0:  # which torch's constraints cannot be asked about
+    """Raise a `ValueError` for entries that are not finite or vectors outside a support."""
+    if value.numel() == 0:  # torch's constraints cannot handle this
         return
     finite = torch.isfinite(value)
     if not _all(finite):
@@ -242,7 +242,7 @@ def validate(value: Tensor, support: Constraint) -> None:
 
 
 def _all(condition: Tensor) -> bool:
-    """Whether a condition holds everywhere, as far as the values can be looked at."""
+    """Whether a condition holds everywhere; True if the values cannot be inspected."""
     try:
         return bool(condition.all())
     except RuntimeError:  # under vmap
@@ -250,7 +250,7 @@ def _all(condition: Tensor) -> bool:
 
 
 def _broadcast(name: str, shape: Size, batch_shape: Size) -> Size:
-    """Return the common shape of a batch shape that was given and the distribution's own."""
+    """Return the broadcast shape of a given batch shape and the distribution's."""
     try:
         return broadcast(shape, batch_shape)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Moments and entropies without closed forms: Monte Carlo estimates, and errors that name them."""
+"""Moments and entropies without a closed form: Monte Carlo estimates, and helpful errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invflow import _checks
 class Estimated(Distribution):
     """A distribution whose moments and entropy have no closed form.
 
-    Estimates have the gradient of reparameterised samples, or none where there are no such samples.
+    Estimates carry the gradient of reparameterised samples, or none if there are no such samples.
     """
 
     def estimate_mean(
@@ -103,7 +103,7 @@ class Estimated(Distribution):
 
 
 def _no_divergence(p: Distribution, q: Distribution) -> Tensor:
-    """Raise the error of `kl_divergence(p, q)`, where torch calls the first one p."""
+    """Raise the error of `kl_divergence(p, q)`."""
     instead = (
         "x, log_p = p.rsample_and_log_prob((1000,)), then (log_p - q.log_prob(x)).mean(0)"
         if isinstance(p, Estimated) and p.has_rsample

@@ -1,4 +1,4 @@
-"""NSF, NAF and UMNN: a MAF each, whose maps of single features are more flexible."""
+"""NSF, NAF and UMNN: MAFs with more flexible univariate maps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invflow.univariate import Univariate
 
 
 class _FlexibleFlow(AutoregressiveFlow):
-    #: The name of the map that the flow is known for.
+    #: The name of the default map.
     map: ClassVar[str]
 
     def __init__(
@@ -33,14 +33,14 @@ class _FlexibleFlow(AutoregressiveFlow):
 
 
 class NSF(_FlexibleFlow):
-    r"""Neural spline flow: a `MAF` whose maps are rational-quadratic splines.
+    r"""Neural spline flow: a `MAF` with rational-quadratic splines.
 
     Args:
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other splines than the default a mapping, such as
+        univariate: the map of each feature; to change the settings pass a mapping, such as
             {"name": "spline", "bins": 16, "low": -4.0, "high": 4.0}, or an object.
         **options: further arguments, as for `MAF`.
 
@@ -63,17 +63,17 @@ class NSF(_FlexibleFlow):
 
 
 class NAF(_FlexibleFlow):
-    r"""Neural autoregressive flow: a `MAF` whose maps are deep mixtures of sigmoids.
+    r"""Neural autoregressive flow: a `MAF` with deep mixtures of sigmoids.
 
-    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For
-    the flow that samples in closed form take `IAF` with univariate="sigmoidal".)
+    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For a
+    flow that samples in closed form, use `IAF` with univariate="sigmoidal".)
 
     Args:
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other sizes than the default a mapping, such as
+        univariate: the map of each feature; to change the settings pass a mapping, such as
             {"name": "sigmoidal", "units": 16, "layers": 1}, or an object.
         **options: further arguments, as for `MAF`.
 
@@ -96,17 +96,17 @@ class NAF(_FlexibleFlow):
 
 
 class UMNN(_FlexibleFlow):
-    r"""Unconstrained monotonic flow: a `MAF` whose maps are integrals of positive networks.
+    r"""Unconstrained monotonic flow: a `MAF` with integrals of positive networks.
 
-    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For
-    the flow that samples in closed form take `IAF` with univariate="monotonic".)
+    Sampling inverts the maps by root finding, with the derivatives of the implicit function. (For a
+    flow that samples in closed form, use `IAF` with univariate="monotonic".)
 
     Args:
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of autoregressive transforms, K.
         hidden_features: widths of the conditioner's hidden layers.
-        univariate: the map of each feature; for other sizes than the default a mapping, such as
+        univariate: the map of each feature; to change the settings pass a mapping, such as
             {"name": "monotonic", "units": 16, "nodes": 64}, or an object.
         **options: further arguments, as for `MAF`.
 

@@ -17,7 +17,7 @@ from invflow.transforms import Transform
 
 
 class Flow(Named):
-    """A normalizing flow: call it, with a context where it has one, for a distribution.
+    """A normalizing flow: call it, with a context if it has one, to get a distribution.
 
     Args:
         transform: maps noise to data.
@@ -60,7 +60,7 @@ class Flow(Named):
     _like: Tensor
 
     def constants(self) -> dict[str, Tensor]:
-        # Knows the dtype and the device of a flow that has no parameters.
+        # Keeps the dtype and the device of a flow without parameters.
         return {"_like": torch.empty(0)}
 
     @property
@@ -75,7 +75,7 @@ class Flow(Named):
 
     @property
     def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of samples."""
+        """A tensor with the dtype and device of the samples."""
         return next(self.parameters(), self._like)
 
     def forward(
@@ -84,8 +84,8 @@ class Flow(Named):
         """Return the distribution at a context.
 
         Args:
-            context: shape (*batch, context), or None where none was declared.
-            validate_args: check values given to the distribution; None for torch's default.
+            context: shape (*batch, context), or None if none was declared.
+            validate_args: check values passed to the distribution; None for torch's default.
 
         Raises:
             TypeError: if the context has the wrong type or dtype.

@@ -1,4 +1,4 @@
-"""The Gaussian, so that every comparison has its baseline."""
+"""The Gaussian, as a baseline for comparisons."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Gaussian(Flow):
 
     $$x = \mu(c) + \operatorname{diag}(e^{s(c)})\, U(c)\, z, \qquad z \sim N(0, I)$$
 
-    with U unit lower triangular for a full covariance, the identity for a diagonal one, and s
-    softly bounded (see `Affine`). Another base gives another elliptical family.
+    where U is unit lower triangular for a full covariance and the identity for a diagonal one, and
+    s is softly bounded (see `Affine`). Other bases give other elliptical families.
 
     Args:
         features: number of features, D.

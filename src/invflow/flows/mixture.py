@@ -21,8 +21,8 @@ class FlowMixture(Named):
     r"""A mixture of flows with learned weights: $q(x|c) = \sum_k w_k q_k(x|c)$.
 
     Args:
-        flows: two or more flows, or mappings with the "name" and the arguments of one, all over
-            the same number of features and with the same context.
+        flows: two or more flows, or mappings with the "name" and arguments of one, all with the
+            same number of features and the same context size.
         generator: random numbers for the initial weights of flows given as mappings.
 
     Raises:
@@ -92,7 +92,7 @@ class FlowMixture(Named):
         self, context: Tensor | None = None, *, validate_args: bool | None = None
     ) -> MixtureDistribution:
         """Return the distribution at a context, as `Flow` does."""
-        # What one component does not reach another may: values are checked by the whole.
+        # The mixture checks values: one component may reach what another does not.
         parts = [flow(context, validate_args=False) for flow in self._parts()]
         return MixtureDistribution(parts, self.logits, validate_args)
 
@@ -100,16 +100,16 @@ class FlowMixture(Named):
 class MixtureDistribution(Estimated):
     """The distribution of a mixture of flows. Made by calling a `FlowMixture`.
 
-    Its samples have no gradient: which component one comes from is a choice, not a function. Nor
-    do its estimates have one: `estimate_mean`, `estimate_variance` and `estimate_entropy`.
+    Its samples have no gradient, because choosing a component is not differentiable; neither have
+    `estimate_mean`, `estimate_variance` and `estimate_entropy`.
 
     Args:
-        parts: the flows' distributions, all of one batch shape.
+        parts: the flows' distributions, all with the same batch shape.
         logits: unnormalised log weights, shape (components,).
-        validate_args: check what comes in; None for torch's default.
+        validate_args: check values; None for torch's default.
     """
 
-    # torch declares these as properties, and sets them as plain attributes, as here.
+    # torch declares these as properties but sets them as plain attributes, as here.
     arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
     has_rsample = False
 
@@ -126,7 +126,7 @@ class MixtureDistribution(Estimated):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Where samples lie: wherever those of a component do."""
+        """The union of the components' supports."""
         return _Union([part.support for part in self.parts])
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> MixtureDistribution:
@@ -151,7 +151,7 @@ class MixtureDistribution(Estimated):
     def rsample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Raise a NotImplementedError: a choice has no gradient."""
+        """Raise a NotImplementedError: choosing a component is not differentiable."""
         raise NotImplementedError("a mixture has no reparameterised samples; use sample")
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def _log_prob(part: FlowDistribution, value: Tensor) -> Tensor:
     if part.support is constraints.real_vector:
         return part.log_prob(value)
     inside = part.support.check(value)
-    # What is outside gives NaN, and so would its gradient: something inside stands for it.
+    # Points outside would give NaN, and NaN gradients: a point inside replaces them.
     transform, _ = part.snapshots
     stand_in = transform.run(part.transform, torch.zeros_like(value), part.context)[0].detach()
     log_prob = part.log_prob(torch.where(inside.unsqueeze(-1), value, stand_in))
@@ -186,7 +186,7 @@ def _log_prob(part: FlowDistribution, value: Tensor) -> Tensor:
 
 
 class _Union(constraints.Constraint):
-    """Vectors that lie in one of some sets."""
+    """Vectors that lie in at least one of several sets."""
 
     event_dim = 1
 

@@ -1,4 +1,4 @@
-"""Models that have a name and a configuration: built, saved and loaded by them."""
+"""Models with a name and a configuration, by which they are built, saved and loaded."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class Named(Part):
-    """A model that `config.json` and `model.safetensors` can hold.
+    """A model that can be saved as `config.json` and `model.safetensors`.
 
-    A subclass with a `name` of its own takes its configuration as arguments, and keeps it in
-    `config`. By that name it stands in `FLOWS`.
+    A subclass with its own `name` takes its configuration as arguments and keeps it in `config`;
+    the name is its key in `FLOWS`.
     """
 
-    #: The name under which the model is built and saved; None for one put together by hand.
+    #: The name by which the model is built and saved; None for one built from parts.
     name: ClassVar[str | None] = None
     #: The arguments that rebuild it.
     config: dict[str, Any]
@@ -38,7 +38,7 @@ class Named(Part):
 
     @classmethod
     def kinds(cls) -> dict[str, Callable[..., Self]]:
-        """Return this class and those derived from it, by name."""
+        """Return this class and its subclasses, by name."""
         return {name: kind for name, kind in FLOWS.items() if issubclass(kind, cls)}
 
     def described(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Named(Part):
         Each file appears whole or not at all, and `config.json` records the sha256 of the other.
 
         Args:
-            directory: made if it does not exist.
+            directory: created if it does not exist.
 
         Raises:
             OSError: if the disk is full, or a file cannot be written.
@@ -92,8 +92,8 @@ class Named(Part):
         return config.pop("name"), config, state
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        """Raise a `ValueError` if the configuration does not rebuild this model any more."""
-        # On the CPU: for arithmetic on the meta device PyTorch imports its compiler.
+        """Raise a `ValueError` if the configuration no longer rebuilds this model."""
+        # On the CPU: arithmetic on the meta device would import PyTorch's compiler.
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             twin = build(**config)
         own, wanted = _anatomy(self, twin), _anatomy(twin, twin)
@@ -108,7 +108,7 @@ class Named(Part):
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
-        """Return the model that `save_pretrained` has written. No code from the files is run.
+        """Return the model that `save_pretrained` wrote. Loading never runs code from the files.
 
         Args:
             directory: where it was saved.
@@ -130,7 +130,7 @@ class Named(Part):
         with _saving.fitting(saved.directory, what):
             config = _as_written({**saved.config, "name": name})
             del config["name"]
-            # Loading draws no random numbers from the global generator.
+            # Loading must not draw from the global random generator.
             with torch.random.fork_rng(devices=[]), sized_by(saved.sizes, config):
                 model = kinds[name](**config)
             dtypes = _dtypes(saved.sizes)
@@ -143,12 +143,12 @@ class Named(Part):
         return model.to(device=device)
 
 
-#: Every flow that can be named.
+#: Every flow, by name.
 FLOWS = Registry[type[Named]]("name", "invflow.flows.named.FLOWS", Named)
 
 
 def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
-    """Return what a model's parts are, by their paths: their classes, and attributes of a twin."""
+    """Return the classes of a model's parts, by path, and the attributes that a twin has too."""
     names = {
         path: [key for key in vars(part) if _tells(part, key)]
         for path, part in twin.named_modules(remove_duplicate=False)
@@ -160,33 +160,35 @@ def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
 
 
 def _tells(part: nn.Module, name: str) -> bool:
-    """Whether an attribute says what the part computes; of classes made elsewhere none is known."""
+    """Whether an attribute affects what a part computes; False for classes from elsewhere."""
     how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
     known = type(part).__module__.startswith("invflow.")
     return known and name not in how and not name.startswith("_")
 
 
 def _as_written(config: Any) -> Any:
-    """Return a configuration from a file, with what the library did when it was written.
+    """Return a configuration from a file, completed with the defaults of the time it was written.
 
-    An IAF without `input_bound` was saved before there were bounds.
+    An IAF without `input_bound` was saved before bounds existed.
     """
     if isinstance(config, list):
         return [_as_written(each) for each in cast(list[Any], config)]
     if not isinstance(config, dict):
         return config
     whole = {name: _as_written(each) for name, each in cast(dict[str, Any], config).items()}
-    saved = whole.get("name") == "iaf" and "inverse" in whole  # not by the user, in a few words
+    saved = (
+        whole.get("name") == "iaf" and "inverse" in whole
+    )  # written by the library, not by the user
     return {"input_bound": None, **whole} if saved else whole
 
 
 def _dtypes(state: Mapping[str, Tensor]) -> dict[torch.dtype, str]:
-    """Return the precisions in a state, each with the name of a tensor that has it."""
+    """Return the precisions in a state, each with the name of one tensor."""
     return {tensor.dtype: key for key, tensor in state.items() if tensor.is_floating_point()}
 
 
 def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
-    """Raise a `TypeError` if there are several precisions, or one that is not for arithmetic."""
+    """Raise a `TypeError` for several precisions, or for one that is not for arithmetic."""
     if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
         found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
         known = ", ".join(map(str, _DTYPES))
@@ -197,7 +199,7 @@ def build(name: str, **config: Any) -> Any:
     """Return a new flow by name.
 
     Args:
-        name: that of a flow: "iaf", "maf", ...
+        name: name of the flow: "iaf", "maf", ...
         **config: its arguments.
 
     Raises:
@@ -212,11 +214,11 @@ def build(name: str, **config: Any) -> Any:
 
 
 def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
-    """Return the flow that a mapping with a "name" describes; anything else as it is.
+    """Return the flow that a mapping with a "name" describes; return anything else unchanged.
 
     Args:
-        name: what the mapping is called, for errors.
-        what: a flow, or a mapping with the "name" and the arguments of one.
+        name: name of the argument, for errors.
+        what: a flow, or a mapping with the "name" and arguments of one.
         generator: random numbers for its initial weights.
 
     Raises:
@@ -232,9 +234,9 @@ def built(name: str, what: Any, generator: torch.Generator | None) -> Any:
 
 
 def _nameless(key: str, part: Any) -> NoReturn:
-    """Raise the error for a part of a configuration that is not given by name."""
+    """Raise the error for a part of a configuration that was not given by name."""
     remedy = registering(part if isinstance(part, type) else type(part))
     raise ValueError(
         f"{key}: only a flow whose {key} was given by name can be saved, got {part!r}"
-        + (f"; give its class a name before the flow is built: {remedy}" if remedy else "")
+        + (f"; name its class before the flow is built: {remedy}" if remedy else "")
     )

@@ -20,7 +20,7 @@ class FlowBase(Base):
 
     Args:
         features: size of the vectors, D.
-        flow: a flow, or a mapping with the "name" and the arguments of one.
+        flow: a flow, or a mapping with the "name" and arguments of one.
         generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:

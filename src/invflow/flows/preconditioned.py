@@ -1,4 +1,4 @@
-"""A flow over numbers of size one, for data of any location and scale."""
+"""A flow at unit scale, for data of any location and scale."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from invflow.transforms import Compose, Preconditioner
 
 
 class Preconditioned(Flow):
-    r"""A flow, then a fixed affine map: $x = \mu + L f(z)$.
+    r"""A flow followed by a fixed affine map: $x = \mu + L f(z)$.
 
     Args:
-        flow: a flow, or a mapping with the "name" and the arguments of one.
+        flow: a flow, or a mapping with the "name" and arguments of one.
         generator: random numbers for the initial weights of a flow given as a mapping.
 
     Raises:

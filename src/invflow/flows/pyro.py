@@ -8,10 +8,10 @@ from invflow.flows.distribution import FlowDistribution
 
 
 def to_pyro(distribution: FlowDistribution) -> Any:
-    """Return a flow's distribution as one that `pyro.sample` takes.
+    """Return a flow's distribution as a Pyro distribution, for `pyro.sample`.
 
     Args:
-        distribution: what calling a flow gives.
+        distribution: the result of calling a flow.
 
     Raises:
         TypeError: if `distribution` is something else.

@@ -1,4 +1,4 @@
-"""Planar, radial and Sylvester flows: a Gaussian, then many small steps."""
+"""Planar, radial and Sylvester flows: a Gaussian followed by many small steps."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class _ResidualFlow(Flow):
 
 
 class Planar(_ResidualFlow):
-    r"""A diagonal Gaussian, then steps along a direction each: $z + u \tanh(w^\top z + b)$.
+    r"""A diagonal Gaussian, then steps along one direction each: $z + u \tanh(w^\top z + b)$.
 
-    With a context every parameter is linear in it: the amortised posterior of a VAE.
+    With a context, every parameter is linear in it, as for the amortised posterior of a VAE.
 
     Args:
         features: number of features, D.
@@ -54,7 +54,7 @@ class Planar(_ResidualFlow):
         transforms: number of steps, K.
         base: the distribution of the noise: a name in `BASES`, a mapping with a "name" and its
             arguments, or an object.
-        checkpoint: spend one more pass to keep less memory for gradients; see `Compose`.
+        checkpoint: save memory for gradients at the cost of one more pass; see `Compose`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -88,7 +88,7 @@ class Planar(_ResidualFlow):
 
 
 class Radial(_ResidualFlow):
-    r"""A diagonal Gaussian, then steps towards or away from a centre each.
+    r"""A diagonal Gaussian, then steps towards or away from one centre each.
 
     Args:
         features: number of features, D.
@@ -135,9 +135,9 @@ class Sylvester(_ResidualFlow):
         features: number of features, D.
         context: size of the context, 0 for none.
         transforms: number of steps, K.
-        columns: how many directions each step has, M; D by default.
-        basis: how they are made orthogonal: "orthogonal", "householder" or "triangular", whose
-            order is reversed in every other step.
+        columns: number of directions of each step, M; D by default.
+        basis: how to make them orthogonal: "orthogonal", "householder" or "triangular" (with the
+            order reversed in every other step).
         base: as for `Planar`.
         checkpoint: as for `Planar`.
         generator: random numbers for the initial weights; torch's own by default.

@@ -1,4 +1,4 @@
-"""A flow over vectors with some entries that are angles."""
+"""A flow over vectors in which some entries are angles."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from invflow.transforms import Circles, Compose
 
 
 class Wrapped(Flow):
-    r"""A flow, then some of its entries onto the circle, by `Circles`: $x_i \in c_i + [-\pi, \pi]$.
+    r"""A flow whose angles are mapped onto circles by `Circles`: $x_i \in c_i + [-\pi, \pi]$.
 
     Args:
-        flow: a flow, or a mapping with the "name" and the arguments of one.
+        flow: a flow, or a mapping with the "name" and arguments of one.
         angles: which entries are angles, in radians.
         generator: random numbers for the initial weights of a flow given as a mapping.
 
@@ -52,5 +52,5 @@ class Wrapped(Flow):
         self.config = {"flow": inner.described(), "angles": list(circles.angles)}
 
     def set(self, centre: Tensor, concentration: Tensor) -> None:
-        """Set the circles' centres and concentrations, (angles,) each, as `Circles.set` does."""
+        """Set the centres and concentrations of the circles, (angles,) each; see `Circles.set`."""
         cast(Circles, cast(Compose, self.transform).transforms[-1]).set(centre, concentration)

@@ -1,4 +1,4 @@
-"""Densities of images whose pixels are whole levels."""
+"""Densities of images whose pixels are integer levels."""
 
 from invflow.images.dequantise import Dequantisation, Uniform, Variational
 from invflow.images.model import ImageDensity

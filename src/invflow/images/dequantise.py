@@ -1,4 +1,4 @@
-"""Noise that turns whole levels into real numbers."""
+"""Noise that turns integer levels into real numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invflow.transforms import Compose, Sigmoid
 class Dequantisation(nn.Module, ABC):
     """A distribution of noise in the unit cube for each image, $q(r|x)$."""
 
-    #: For images of how many pixels it is; None for any.
+    #: Number of pixels of the images; None for any.
     pixels: int | None = None
 
     @abstractmethod
@@ -25,7 +25,7 @@ class Dequantisation(nn.Module, ABC):
 
         Args:
             images: levels scaled to numbers from -1 to 1, (*batch, pixels).
-            samples: how many draws for each, K.
+            samples: number of draws for each image, K.
             generator: random numbers; torch's own by default.
 
         Returns:
@@ -34,7 +34,7 @@ class Dequantisation(nn.Module, ABC):
 
 
 class Uniform(Dequantisation):
-    """The same density everywhere: $q(r|x) = 1$ (Theis et al. 2016, arXiv 1511.01844, section 3.1).
+    """Uniform noise: $q(r|x) = 1$ (Theis et al. 2016, arXiv 1511.01844, section 3.1).
 
     Example:
         >>> import torch
@@ -52,20 +52,20 @@ class Uniform(Dequantisation):
 
 
 class Variational(Dequantisation):
-    r"""A flow that sees the image, squashed onto the unit cube: $r = \sigma(u),\ u \sim q(u|h(x))$.
+    r"""A flow given the image, mapped to the unit cube: $r = \sigma(u),\ u \sim q(u|h(x))$.
 
-    With a "logistic" base a new flow is near the identity and r near uniform, so that training
-    starts from about the bound of `Uniform`.
+    With a "logistic" base, an untrained flow is near the identity and r nearly uniform, so that
+    training starts from about the bound of `Uniform`.
 
     Args:
-        flow: over as many features as there are pixels, with a context.
+        flow: over one feature for each pixel, with a context.
         encoder: h, which maps images scaled to numbers from -1 to 1, (*batch, pixels), to contexts,
             (*batch, context); by default the context is the scaled image itself.
 
     Raises:
-        TypeError: `flow` is no flow, or `encoder` no module.
-        ValueError: a flow without context or without reparameterised samples, or, where there is
-            no encoder, with a context of another size than the image's.
+        TypeError: if `flow` is not a flow, or `encoder` is not a module.
+        ValueError: if the flow has no context or no reparameterised samples; without an encoder,
+            if its context does not have the size of the image.
 
     References:
         Ho et al. 2019, arXiv 1902.00275, section 3.1.
@@ -85,16 +85,16 @@ class Variational(Dequantisation):
         if encoder is not None and not isinstance(encoder, nn.Module):
             raise TypeError(f"encoder must be a module or None, got {type(encoder).__name__}")
         if not flow.context:
-            raise ValueError("flow must have a context, by which it sees the image, got context=0")
+            raise ValueError("flow must have a context, which receives the image, got context=0")
         if not flow.base.has_rsample:
             raise ValueError(
-                "flow must have reparameterised samples, which the base "
-                f"{type(flow.base).__name__} does not have"
+                "flow must have a base with reparameterised samples, got "
+                f"{type(flow.base).__name__}"
             )
         if encoder is None and flow.context != flow.features:
             raise ValueError(
-                f"flow must have a context of {flow.features}, the image itself, where there is no "
-                f"encoder, got {flow.context}"
+                f"flow must have a context of {flow.features} for the image, or an encoder must be "
+                f"given, got {flow.context}"
             )
         self.pixels = flow.features
         self.noise = Flow(Compose([flow.transform, Sigmoid(flow.features)]), flow.base)

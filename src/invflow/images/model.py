@@ -1,4 +1,4 @@
-"""A flow as a model of images."""
+"""A flow as a density of images."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from invflow.images.dequantise import Dequantisation, Uniform
 from invflow.images.pixels import check_levels, flattened, squash
 from invflow.transforms.precision import at_least_single
 
-#: At most so many images or (image, draw) pairs are looked at in one piece.
-CHUNK = 1024
+#: The most images, or pairs of an image and a draw, that are evaluated at once.
+EVALUATED_AT_ONCE = 1024
 
 
 class ImageDensity(nn.Module):
-    r"""A model of images of whole levels 0 .. L - 1, made of a flow over their D pixels.
+    r"""A model of images with levels 0 .. L - 1, made from a flow over their D pixels.
 
-    A level k stands for the interval [k, k + 1), and an image x for a cube. The flow models the
-    logits of points y of those cubes, and noise r in the cube gives a lower bound:
+    A level k represents the interval [k, k + 1), and an image x a cube. The flow models the logits
+    of points y in these cubes, and noise r in the cube gives a lower bound:
 
     $$\log P(x) = \log \int_{[0, 1)^D} p(x + r)\, dr
     \ge E_{q(r|x)} \big[\log p(x + r) - \log q(r|x)\big]$$
 
-    Calling the model gives the bound: `-model(x).mean()` is a loss. What density the flow puts
-    into the margins that `alpha` leaves below 0 and above L counts for no image.
+    Calling the model returns the bound: `-model(x).mean()` is a loss. Density that the flow puts
+    into the margins below 0 and above L, which `alpha` leaves, is lost.
 
     Args:
-        flow: without context, over D features that may be any real numbers.
-        levels: how many levels there are, L.
-        shape: channels, height and width, whose product is D.
-        alpha: margin of the logit, in [0, 1/2): customarily 1e-6 for MNIST, 0.05 for CIFAR-10.
+        flow: without context, over D real features.
+        levels: number of levels, L.
+        shape: channels, height and width, with product D.
+        alpha: margin of the logit, in [0, 1/2); usually 1e-6 for MNIST and 0.05 for CIFAR-10.
         dequantisation: q(r|x); by default `Uniform`.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: a flow with a context or of another size, or an argument out of range.
+        TypeError: if an argument has the wrong type.
+        ValueError: if the flow has a context or another size, or an argument is out of range.
 
     References:
         Papamakarios et al. 2017, arXiv 1705.07057; Theis et al. 2016, arXiv
@@ -81,7 +81,7 @@ class ImageDensity(nn.Module):
             )
         if noise.pixels not in (None, self.pixels):
             raise ValueError(
-                f"dequantisation must be of {self.pixels} pixels, got one of {noise.pixels}"
+                f"dequantisation must be for {self.pixels} pixels, got one for {noise.pixels}"
             )
         self.flow = flow
         self.squash = squash(self.pixels, self.levels, alpha)
@@ -89,7 +89,7 @@ class ImageDensity(nn.Module):
 
     @property
     def like(self) -> Tensor:
-        """A tensor of the dtype and on the device of the flow."""
+        """A tensor with the dtype and device of the flow."""
         return next(chain(self.flow.parameters(), self.flow.buffers()))
 
     def forward(
@@ -99,14 +99,14 @@ class ImageDensity(nn.Module):
         return self.bound(x, generator, samples)
 
     def log_density(self, y: Tensor) -> Tensor:
-        """Return the log density of dequantised images, per unit of a level: shape `batch`.
+        """Return the log density of dequantised images, in units of a level, shape `batch`.
 
         Args:
-            y: (*batch, pixels), pixels between 0 and L; outside, where `alpha` leaves a margin.
+            y: shape (*batch, pixels), between 0 and L, or in the margin that `alpha` leaves.
 
         Raises:
-            TypeError: a tensor of the wrong dtype, or no tensor.
-            ValueError: a wrong number of pixels.
+            TypeError: if `y` is not a tensor, or has the wrong dtype.
+            ValueError: if the number of pixels is wrong.
         """
         v, ladj = self.squash.inverse(y)
         return self.flow().log_prob(v.to(self.like.dtype)) + ladj
@@ -114,24 +114,25 @@ class ImageDensity(nn.Module):
     def bound(
         self, x: Tensor, generator: torch.Generator | None = None, samples: int = 1
     ) -> Tensor:
-        r"""Return a lower bound of the log probability of images, to be trained by.
+        r"""Return a lower bound on the log probability of images, for training.
 
         $$\log \frac1K \sum_k \frac{p(x + r_k)}{q(r_k|x)}, \qquad r_k \sim q(r|x)$$
 
-        On average it grows with K, towards log P(x) (Burda et al. 2016, arXiv 1509.00519).
+        On average it increases with K, towards log P(x) (Burda et al. 2016, arXiv 1509.00519).
 
         Args:
-            x: levels, (*batch, channels, height, width) or (*batch, pixels), integers or whole
-                floating-point numbers; what could be either is taken for the former.
+            x: levels, (*batch, channels, height, width) or (*batch, pixels), of an integer or
+                floating-point dtype; a shape that fits both is read as the former.
             generator: random numbers; torch's own by default.
-            samples: K, all in memory at once.
+            samples: number of draws of noise, K, all in memory at once.
 
         Returns:
             Bounds in nats per image, shape `batch`, with gradients to the flow and to q.
 
         Raises:
-            TypeError: no tensor, one of booleans or complex numbers, or no integer `samples`.
-            ValueError: another shape, numbers that are no levels, or `samples` below 1.
+            TypeError: if `x` is not a tensor of real numbers, or `samples` is not an integer.
+            ValueError: if `x` has another shape or numbers that are not levels, or `samples` is
+                below 1.
         """
         samples = _checks.positive_integer("samples", samples)
         log_weights = self._log_weights(flattened(x, self.shape), samples, generator)
@@ -144,24 +145,22 @@ class ImageDensity(nn.Module):
         samples: int = 1,
         generator: torch.Generator | None = None,
         *,
-        chunk: int = CHUNK,
+        chunk: int = EVALUATED_AT_ONCE,
     ) -> Tensor:
-        """Return `bound` without a gradient, for any number of images and draws.
-
-        The model is in evaluation mode meanwhile.
+        """Return `bound` in evaluation mode, without a gradient, for any number of images.
 
         Args:
             x: as for `bound`.
             samples: draws of noise for each image.
             generator: random numbers; torch's own by default.
-            chunk: at most so many (image, draw) pairs in memory at once.
+            chunk: largest number of pairs of an image and a draw in memory at once.
 
         Returns:
             Bounds in nats per image, shape `batch`.
 
         Raises:
             TypeError: as for `bound`.
-            ValueError: as for `bound`, or `chunk` below 1.
+            ValueError: as for `bound`, or if `chunk` is below 1.
         """
         samples = _checks.positive_integer("samples", samples)
         at_once = min(samples, _checks.positive_integer("chunk", chunk))
@@ -182,9 +181,9 @@ class ImageDensity(nn.Module):
         samples: int = 1,
         generator: torch.Generator | None = None,
         *,
-        chunk: int = CHUNK,
+        chunk: int = EVALUATED_AT_ONCE,
     ) -> Tensor:
-        r"""Return an upper bound of each image's bits per dimension, $-\log P(x) / (D \log 2)$.
+        r"""Return an upper bound on the bits per dimension of images, $-\log P(x) / (D \log 2)$.
 
         Args:
             x: as for `bound`.
@@ -193,7 +192,7 @@ class ImageDensity(nn.Module):
             chunk: as for `log_likelihood`.
 
         Returns:
-            Bits per dimension, shape `batch`; their mean is what is usually reported.
+            Bits per dimension, shape `batch`; usually their mean is reported.
 
         Raises:
             TypeError: as for `log_likelihood`.
@@ -204,21 +203,24 @@ class ImageDensity(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, count: int, generator: torch.Generator | None = None, *, chunk: int = CHUNK
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        *,
+        chunk: int = EVALUATED_AT_ONCE,
     ) -> Tensor:
-        """Return images drawn from the model, whole levels: (count, channels, height, width).
+        """Return images drawn in evaluation mode, as levels: (count, channels, height, width).
 
-        What falls into the margins is moved to the nearest level. The model is in evaluation mode
-        meanwhile.
+        Draws in the margins are moved to the nearest level.
 
         Args:
-            count: how many.
+            count: number of images.
             generator: random numbers; torch's own by default.
-            chunk: at most so many in memory at once.
+            chunk: largest number of images in memory at once.
 
         Raises:
-            TypeError: a count that is no integer.
-            ValueError: a count below 1.
+            TypeError: if `count` is not an integer.
+            ValueError: if `count` is below 1.
         """
         count = _checks.positive_integer("count", count)
         chunk = _checks.positive_integer("chunk", chunk)
@@ -236,7 +238,7 @@ class ImageDensity(nn.Module):
         """Return log p(x + r) - log q(r|x) of draws of r, (samples, *batch)."""
         check_levels(x, self.levels)
         like = self.like
-        # A dtype that still tells levels apart, and points between them.
+        # A dtype that can represent the levels, and points between them.
         levels = x.to(like.device, at_least_single(like.dtype))
         scaled = (levels * (2 / (self.levels - 1)) - 1).to(like.dtype)
         r, log_q = self.dequantisation.draw(scaled, samples, generator)

@@ -1,4 +1,4 @@
-"""Whole levels, and the intervals of real numbers that stand for them."""
+"""Integer levels, and the intervals of real numbers that represent them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def squash(pixels: int, levels: int, alpha: float) -> Sigmoid:
     $$v = \operatorname{logit}\big(\alpha + (1 - 2\alpha)\, y / L\big), \qquad
     y = L\, \frac{\sigma(v) - \alpha}{1 - 2\alpha}$$
 
-    Its Jacobian has all three steps in it: the levels' scale, the margin and the logit.
+    Its Jacobian includes all three steps: the scale of the levels, the margin and the logit.
 
     Args:
         pixels: numbers per image, D.
-        levels: how many levels there are, L; level k is the interval [k, k + 1).
-        alpha: margin that keeps the logit of an interval's end finite, in [0, 1/2).
+        levels: number of levels, L; level k is the interval [k, k + 1).
+        alpha: margin that keeps the logit finite at the ends, in [0, 1/2).
 
     Raises:
-        TypeError: `alpha` is no number.
-        ValueError: `alpha` is out of range.
+        TypeError: if `alpha` is not a number.
+        ValueError: if `alpha` is out of range.
 
     References:
         Papamakarios et al. 2017, arXiv 1705.07057.
@@ -52,8 +52,8 @@ def flattened(x: Any, shape: tuple[int, int, int]) -> Tensor:
         shape: channels, height and width.
 
     Raises:
-        TypeError: no tensor.
-        ValueError: images of another shape.
+        TypeError: if `x` is not a tensor.
+        ValueError: if the images have another shape.
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
@@ -69,16 +69,16 @@ def flattened(x: Any, shape: tuple[int, int, int]) -> Tensor:
 
 
 def check_levels(x: Tensor, levels: int) -> None:
-    """Check that numbers are levels, of an integer dtype or a floating-point one.
+    """Check that numbers are levels, of an integer or floating-point dtype.
 
     Raises:
-        TypeError: booleans or complex numbers.
-        ValueError: numbers that are not among 0 .. levels - 1.
+        TypeError: if they are booleans or complex.
+        ValueError: if they are not among 0 .. levels - 1.
     """
     if x.dtype == torch.bool or x.dtype.is_complex:
-        raise TypeError(f"x must hold integers or floating-point numbers, got dtype {x.dtype}")
+        raise TypeError(f"x must contain integers or floating-point numbers, got dtype {x.dtype}")
     if x.is_floating_point() and not bool((x == x.floor()).all()):  # NaN equals nothing
-        raise ValueError("x must hold whole numbers, got some that are NaN or between two levels")
+        raise ValueError("x must contain whole numbers, got NaN or numbers between levels")
     if x.numel():
         low, high = (end.item() for end in x.aminmax())
         if low < 0 or high >= levels:

@@ -1,8 +1,8 @@
 """The inverse of an autoregressive transform in one sweep, and its gradient in one more.
 
-The sweep takes the features in order: the conditioner's decoder gives the parameters of the next
-one, and the univariate map is inverted (`decode`). The gradient is the same sweep in reverse, where
-the conditioner has one (`reverse`), otherwise the sweep differentiated (`replay`).
+The sweep takes the features in order: the conditioner's decoder computes the parameters of the next
+feature, and the univariate map is inverted (`decode`). The gradient is the same sweep in reverse if
+the conditioner has one (`reverse`); otherwise the sweep is differentiated (`replay`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from invflow.inverses.pair import Pair
 
 
 def method(pair: Pair) -> Method | None:
-    """Return how the cached inverse of a pair works, None if it has none: see `refusal`."""
+    """Return how the cached inverse of a pair works; None if it has none (see `refusal`)."""
     conditioner, univariate, input_bound = pair
     if not isinstance(conditioner, CachedConditioner) or refusal(conditioner):
         return None
@@ -33,7 +33,7 @@ def method(pair: Pair) -> Method | None:
 def refusal(conditioner: Conditioner) -> str | None:
     """Return why a conditioner has no cached inverse; None if it has one.
 
-    What a subclass computes in its own way, the sweep of its parent does not know.
+    The sweep of a class ignores what a subclass overrides.
     """
     name = type(conditioner).__name__
     if not isinstance(conditioner, CachedConditioner):
@@ -43,7 +43,7 @@ def refusal(conditioner: Conditioner) -> str | None:
 
 
 def _sweeping(conditioner: CachedConditioner) -> type[CachedConditioner]:
-    """Return the class whose sweep it is: one with a name, otherwise the one that packs for it."""
+    """Return the class that the sweep belongs to: one with a name, else the one that packs."""
     kinds = [kind for kind in type(conditioner).__mro__ if issubclass(kind, CachedConditioner)]
     named = (kind for kind in kinds if CONDITIONERS.name_of(kind) is not None)
     packing = next(kind for kind in kinds if "pack" in vars(kind))
@@ -54,13 +54,13 @@ def solve(method: Method, pair: Pair, x: Tensor, context: Tensor | None) -> tupl
     """Return the z that an autoregressive transform maps to `x`, with its first derivatives.
 
     Args:
-        method: the pair's.
-        pair: what is inverted.
+        method: how the pair is inverted.
+        pair: the conditioner and the map.
         x: data, (*batch, features).
-        context: as the conditioner wants it.
+        context: as for the conditioner.
 
     Returns:
-        z, shaped like `x`, and the parameters there, (*batch, features, outputs); in the precision
+        z, shaped like `x`, and the parameters there, (*batch, features, outputs), in the precision
         of the conditioner.
     """
     batch, features = x.shape[:-1], x.shape[-1]

@@ -1,4 +1,4 @@
-"""The inverses of an autoregressive transform by name, and which of them is taken."""
+"""The inverses of an autoregressive transform by name, and the choice between them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INVERSES = ("auto", "compiled", "cached", "fixed_point", "passes")
 
 
 def check(inverse: str, tolerance: float | None, pair: Pair) -> None:
-    """Check that a pair has an inverse of this name, and warn where it will be a slow one.
+    """Check that a pair has an inverse of this name, and warn if it will be slow.
 
     Raises:
         ImportError: if what it needs is not installed.
@@ -54,12 +54,12 @@ def solve(
     """Return the z that an autoregressive transform maps to `x`, in PyTorch.
 
     Args:
-        inverse: its name; "compiled" where kernels have not taken the call.
-        pair: what is inverted.
-        method: how it is inverted in one sweep, None if it cannot be.
+        inverse: its name; "compiled" if the kernels did not take the call.
+        pair: the conditioner and the map.
+        method: how to invert it in one sweep; None if that is impossible.
         x: data, (*batch, features).
-        context: as the conditioner takes it.
-        tolerance: that of "fixed_point".
+        context: as for the conditioner.
+        tolerance: for "fixed_point".
 
     Returns:
         z, shaped like `x`, and the parameters there, (*batch, features, outputs).
@@ -72,10 +72,10 @@ def solve(
 
 
 def _in_one_sweep(inverse: str, pair: Pair, x: Tensor) -> bool:
-    """Return whether to take one feature after the other, rather than all until they settle.
+    """Return whether to invert one feature after another, rather than all until they converge.
 
-    On an accelerator a long sweep in PyTorch is bound by the launch of its steps. A conditioner
-    with hooks has to be called, as they may change what it gives.
+    On an accelerator the time of a long sweep in PyTorch is the time to launch its steps. A
+    conditioner with hooks must be called, because they may change its result.
     """
     if inverse == "fixed_point" or hooked(pair.conditioner):
         return False

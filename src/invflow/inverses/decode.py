@@ -1,7 +1,8 @@
 """The forward sweep: one opaque operator on plain tensors.
 
-One step for `torch.compile`, whatever the number of features, and for `torch.func`, which folds its
-own dimension into the batch. Tensors here are feature-major: [features, batch], [units, batch].
+It is a single step for `torch.compile`, whatever the number of features, and for `torch.func`,
+which folds its own dimension into the batch. Tensors here are feature-major: [features, batch] and
+[units, batch].
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ Solution = tuple[Tensor, Tensor, Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """What the tensors of a sweep mean: the conditioner's name and plan, the univariate map.
+    """How to read the tensors of a sweep: the conditioner's name and plan, and the map.
 
-    Plan and map also stand here as strings, which is how the operators take them, and by which
-    methods are compared. What the conditioner reads of features is bounded: see `soft_clip`.
+    The plan and the map are also kept as strings, which the operators take and by which methods are
+    compared. What the conditioner reads of the features is bounded (see `soft_clip`).
 
     Args:
-        kind: the name of the conditioner; "" for one that is not the library's own.
-        plan: its plan.
+        kind: name of the conditioner; "" if it is not one of the library's.
+        plan: the conditioner's plan.
         univariate: the map.
-        input_bound: the bound of what the conditioner reads.
+        input_bound: bound on what the conditioner reads.
     """
 
     kind: str
@@ -53,12 +54,12 @@ class Method:
         object.__setattr__(self, "univariate_recipe", univariates.to_recipe(self.univariate))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Rebuild copies, as a string may stand for a plan or a map in one process only."""
+        """Rebuild copies: a string may identify a plan or a map in one process only."""
         return Method, (self.kind, self.plan, self.univariate, self.input_bound)
 
     @property
     def recipes(self) -> tuple[str, str, float]:
-        """All but the kind, as the operators take it."""
+        """Everything but the kind, as the operators take it."""
         return self.plan_recipe, self.univariate_recipe, self.input_bound
 
 
@@ -67,14 +68,14 @@ _PLANS: Held[Plan] = Held()
 
 
 def plan_of(kind: str, recipe: str) -> Plan:
-    """Return the plan of a conditioner's name and its recipe."""
+    """Return the plan with this recipe of the conditioner with this name."""
     if not kind:
         return _PLANS[recipe]
     return cast(type[CachedConditioner], CONDITIONERS[kind]).plan_from(recipe)
 
 
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
-    """Leave autocast: a sweep is in the dtype of its tensors, each step rounding the next."""
+    """Disable autocast: a sweep runs in the dtype of its tensors, or rounding would add up."""
     return torch.autocast(like.device.type, enabled=False)
 
 

@@ -1,8 +1,8 @@
 r"""The inverse of an autoregressive transform as a fixed point, and its implicit gradient.
 
-$z \leftarrow v(x; p)$, $p = P(r(z), c)$, with v the inverse of the univariate map and r clipping
-what the conditioner reads, has feature d right after d rounds, whatever it started from, and all of
-them usually far sooner (Song et al. 2021, arXiv 2002.03629). What comes out are z and the
+Iterating $z \leftarrow v(x; p)$, $p = P(r(z), c)$, where v is the inverse of the univariate map and
+r clips what the conditioner reads, makes feature d exact after d rounds from any starting point,
+and usually all features far sooner (Song et al. 2021, arXiv 2002.03629). The results are z and the
 parameters p of the last round. Write $\theta$ for the data, the context and the weights. With
 $A = \partial v(x; P(r(z), c)) / \partial z$ at the solution, strictly triangular, and
 $B = \partial p / \partial z$, the implicit function theorem gives for cotangents g of z and h of p
@@ -10,7 +10,7 @@ $B = \partial p / \partial z$, the implicit function theorem gives for cotangent
 $$w = g + B^T h + A^T w, \qquad
 \bar\theta = (\partial v / \partial \theta)^T w + (\partial p / \partial \theta)^T h,$$
 
-where $\theta$ varies and z does not; w is found by the same iteration.
+where the derivatives with respect to $\theta$ hold z fixed; w is computed by the same iteration.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from invflow._operator import reverse_only
 from invflow.conditioners.soft_clip import soft_clip
 from invflow.inverses.pair import Pair
 
-#: Larger guesses than this do not come any closer; they only overflow.
+#: Larger guesses are no better; they only overflow.
 _LARGE = 1e4
 #: z and the parameters there.
 Solution = tuple[Tensor, Tensor]
@@ -37,11 +37,11 @@ def solve(pair: Pair, x: Tensor, context: Tensor | None, tolerance: float | None
     """Return the z that an autoregressive transform maps to `x`, with its first derivatives.
 
     Args:
-        pair: what is inverted.
+        pair: the conditioner and the map.
         x: data, (*batch, features).
-        context: as the conditioner wants it.
-        tolerance: stop when no feature moves by more than this times max(1, |feature|), and in the
-            backward pass by more than this times the largest cotangent of the same vector;
+        context: as for the conditioner.
+        tolerance: stop when no feature changes by more than this times max(1, |feature|), or, in
+            the backward pass, by more than this times the largest cotangent of the same vector;
             None for eight units of rounding.
 
     Returns:
@@ -58,14 +58,14 @@ class _Step:
     """One round, z -> v(x; p) and p = P(r(z), context), as a pure function of tensors.
 
     Args:
-        pair: what is inverted.
-        names: those of the conditioner's tensors.
-        tolerance: the caller's.
+        pair: the conditioner and the map.
+        names: of the conditioner's tensors.
+        tolerance: see `solve`.
         x: data.
     """
 
     def __init__(self, pair: Pair, names: list[str], tolerance: float | None, x: Tensor) -> None:
-        # The backward pass, which may come after autocast has ended, is in the precision of this.
+        # The backward pass may run after autocast has ended; it uses the precision of this pass.
         device = x.device.type
         self.autocast = partial(
             torch.autocast,
@@ -94,13 +94,13 @@ class _Step:
             return call((soft_clip(z, self.pair.input_bound), *context))
 
     def settled(self, before: Tensor, after: Tensor, scale: Tensor) -> bool:
-        """Whether nothing has moved by more than the limit times `scale`."""
+        """Whether nothing has changed by more than the limit times `scale`."""
         beyond = (after - before).abs() - self.limit * scale
-        return bool((beyond <= 0).all())  # what is not finite has not settled
+        return bool((beyond <= 0).all())  # anything that is not finite has not converged
 
 
 def _one_by_one(function: type[Function], info: Any, in_dims: Any, arguments: Any) -> Any:
-    """Run under vmap one element at a time: each stops when it has converged."""
+    """Run one element at a time under vmap: each stops when it has converged."""
     runs = [
         cast(Any, function).apply(
             *(
@@ -119,12 +119,12 @@ class _Solve(Function):
         guess, z, params = torch.zeros_like(x), x, x
         for exact in range(1, step.features + 1):
             z, params = step(guess, x, *tensors)
-            # A feature that is not exact yet may be anything, but only as a moderate number does
-            # it stay out of the features before it, whose weights for it are zero.
+            # A feature that is not exact yet may have any value, but it must be a moderate one: a
+            # zero weight keeps it out of earlier features only if it is finite.
             if step.settled(guess, z, z.abs().clamp(min=1)):
-                # The parameters are those at the guess, which is z up to rounding, if no more was
-                # tolerated. (After the last round of all they are those at z: they read the
-                # features before the last, and these were exact.)
+                # These are the parameters at the guess, which is z up to rounding, unless a larger
+                # tolerance was given. (After round D they are those at z: they read only the
+                # features before the last, which were exact.)
                 if step.limit > step.rounding and exact < step.features:
                     params = step.params(z, *tensors)
                 return z, params
@@ -167,7 +167,7 @@ class _Pull(Function):
         w = g
         for _ in range(step.features):
             before, w = w, g + pull_z((w, h))[0]
-            # Relative to the cotangent itself, which may be of any size.
+            # Relative to the cotangent itself, which may have any size.
             if step.settled(before, w, w.abs().amax(-1, keepdim=True)):
                 break
         chosen = [tensor for tensor, needed in zip(tensors, wanted, strict=True) if needed]

@@ -1,4 +1,4 @@
-"""What is inverted: a conditioner and the map whose parameters it gives."""
+"""A conditioner and the univariate map whose parameters it computes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Pair(NamedTuple):
     """A conditioner and a univariate map: x = u(z; P(r(z), c)).
 
     Attributes:
-        conditioner: P, gives the parameters.
+        conditioner: P, computes the parameters.
         univariate: u, the map of each feature.
-        input_bound: that of r, the bound of what the conditioner reads.
+        input_bound: the bound of r, on what the conditioner reads.
     """
 
     conditioner: Conditioner

@@ -11,14 +11,14 @@ from invflow.inverses.pair import Pair
 def solve(pair: Pair, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the z that an autoregressive transform maps to `x`, with all its derivatives.
 
-    Pass d gives feature d from the features before it; those after it are still zero. The last pass
-    has read all features that parameters depend on: what it gave are the parameters at z.
-    Plain autograd keeps the graph of all passes.
+    Pass d computes feature d from the features before it; later features are still zero. The last
+    pass has read every feature that parameters depend on, so its parameters are those at z. Plain
+    autograd keeps the graph of all passes.
 
     Args:
-        pair: what is inverted.
+        pair: the conditioner and the map.
         x: data, (*batch, features).
-        context: as the conditioner wants it.
+        context: as for the conditioner.
 
     Returns:
         z, shaped like `x`, and the parameters there, (*batch, features, outputs).

@@ -1,13 +1,13 @@
-r"""The gradient of a sweep by automatic differentiation of the sweep, repeated.
+r"""The gradient of a sweep, by running the sweep again with automatic differentiation.
 
-For conditioners whose decoder is differentiable and which have no reverse sweep of their own. With
-the solution $z^*$ known, and its slopes $u_z$,
+For conditioners with a differentiable decoder but without a reverse sweep. Given the solution $z^*$
+and its slopes $u_z$,
 
 $$z_d = z^*_d + \big(x_d - u(z^*_d, p_d)\big) / u_z, \qquad p_d = P_d(r(z_{<d})),$$
 
-has the value $z^*_d$ and the derivatives of the inverse: it is Newton's step from a point that
-needs none. So only the forward direction of the univariate map is used, the work is that of one
-forward and one backward pass, and the memory that of one pass.
+has the value $z^*_d$ and the derivatives of the inverse: it is a Newton step from the solution. So
+only the forward direction of the univariate map is used; the work is that of one forward and one
+backward pass, and the memory that of one pass.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def replay(
 
     Args:
         kind: the conditioner's name.
-        recipe: its recipe.
+        recipe: the conditioner's recipe.
         univariate: the map's recipe.
-        input_bound: the bound of what the conditioner reads.
+        input_bound: bound on what the conditioner reads.
         x: data, [features, batch].
         z: the solution.
         slopes: u_z at the solution.
@@ -67,8 +67,8 @@ def replay(
 
     with unmixed(x), functional():
         gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
-    # Clones, because an operator must not return its arguments, and contiguous ones, as the
-    # function below promises the compiler.
+    # Clones, because an operator must not return its arguments; contiguous, because the function
+    # below promises that to the compiler.
     return [gradient.clone(memory_format=torch.contiguous_format) for gradient in gradients]
 
 
@@ -90,7 +90,7 @@ def _(
 
 @mapped(replay)
 def _(info: Any, in_dims: Any, *arguments: Any) -> tuple[list[Tensor], list[int]]:
-    """Take the elements one by one: each has gradients of the weights of its own."""
+    """Process the elements one by one: each has its own gradients of the weights."""
     names, tensors = arguments[:4], arguments[4:]
 
     def element(i: int) -> list[Any]:

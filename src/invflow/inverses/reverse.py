@@ -1,13 +1,14 @@
 r"""The gradient of a sweep by the same sweep in reverse.
 
 Write the solution as $x_d = u(z_d, p_d)$ with $p_d = P_d(r(z_{<d}))$, where r clips what the
-network reads. Given cotangents $g_d$ of $z_d$ and $h_d$ of $p_d$, taken last feature first, so that
-the cotangent $c_d$ of $r(z_d)$, which comes back through later parameters, is complete,
+network reads, and let $g_d$ and $h_d$ be the cotangents of $z_d$ and $p_d$. The features are
+processed from last to first, so the cotangent $c_d$ of $r(z_d)$ from later parameters is complete,
+and
 
 $$\bar z_d = g_d + r'(z_d)\, c_d, \qquad \bar x_d = \bar z_d / u_z, \qquad
 \bar p_d = h_d - (u_p / u_z)\, \bar z_d,$$
 
-and $\bar p_d$ goes back through the network to the earlier features.
+and $\bar p_d$ is propagated back through the network to the earlier features.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ def decode_pullback(
     hidden: Tensor,
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The reverse sweep: cotangents of what was read of z, of parameters and of hidden state.
+    """The reverse sweep: cotangents of what was read of z, of parameters and of the hidden state.
 
     Args:
         kind: the conditioner's name.
-        recipe: its recipe.
+        recipe: the conditioner's recipe.
         params: h - (u_p / u_z) g, [features, outputs, batch].
         ratio: -(u_p / u_z) r', [features, outputs, batch].
         hidden: the decoder's hidden state.
@@ -88,7 +89,9 @@ class ReversedSweep(Function):
         ctx.method, _, _, *weights = inputs
         ctx.save_for_backward(*output, *weights)
         ctx.mark_non_differentiable(output[2])
-        ctx.set_materialize_grads(False)  # otherwise zeros as large as the hidden state
+        ctx.set_materialize_grads(
+            False
+        )  # otherwise PyTorch makes zeros as large as the hidden state
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:

@@ -1,14 +1,14 @@
-"""Both directions of an affine, gated or additive MADE, and their gradients, compiled.
+"""Compiled code for both directions of an affine, gated or additive MADE, and their gradients.
 
-On a CPU (`cpu`) one call runs a chain of transforms: each thread takes tiles of the batch through
-all of them, and their activations stay in the processor's cache.
+On a CPU (`cpu`), one call runs a chain of transforms: each thread takes tiles of the batch through
+all of them, so their activations stay in the processor's cache.
 
-Where calls are traced or mapped, and on CUDA, the inverse is made of `operators` on plain tensors,
-one for each sweep. On CUDA (`gpu`, with Triton) that is one launch, in which each program takes its
+If calls are traced or mapped, and on CUDA, the inverse uses `operators` on plain tensors, one for
+each sweep. On CUDA (`gpu`, with Triton) each is a single launch, in which every program takes its
 columns of the batch through all features.
 
-Whether any of this runs is decided in one place, `door`: `serves` says whether there are kernels
-for a transform, when it is made, and `map` takes a call, or returns None.
+One module, `door`, decides whether any of this runs: `serves` says whether there are kernels for a
+transform when it is built, and `map` runs a call, or returns None.
 """
 
 from invflow.kernels.door import (

@@ -1,11 +1,10 @@
-"""How the C library is compiled, when the package is built, and whether a file is that library.
+"""Compiles the C library when the package is built, and checks a library file.
 
-This module stands alone, so that the build hook can load it by its path: it imports nothing of
-invflow, and no torch.
+The build hook loads this module by its path, so it imports nothing from invflow, and not torch.
 
-Beside the library lies a stamp that names its sources and its own bytes. Where the sources are
-there too, as in an editable install, a library of other sources or for another kind of computer is
-compiled again.
+A stamp next to the library identifies its sources and its contents. If the sources are present too,
+as in an editable install, a library made from other sources or for another kind of computer is
+recompiled.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ __all__ = [
 ]
 
 SOURCES = Path(__file__).parent / "c"
-#: Not ".so", which tools that list the modules of a package would take for one.
+#: Not ".so", which some tools would take for a Python module.
 LIBRARY = Path(__file__).parent / "libinvflow.bin"
 
-#: For each family of processors, the variants of the kernels and their flags, the best one first.
+#: The variants of the kernels and their flags for each processor family, best first.
 VARIANTS = {
     "x86_64": {
         "avx512": [
@@ -52,30 +51,30 @@ VARIANTS = {
     },
     "aarch64": {"neon": []},
 }
-#: The bits of each precision.
+#: Number of bits of each precision.
 PRECISIONS = {"float": 32, "double": 64}
-#: Products and sums are fused: C's vector types have no other way to say so.
+#: Fuse products and sums; C's vector types have no other way to request it.
 FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"]
 #: The oldest macOS that PyTorch runs on.
 MACOS = "11.0"
 
 
 class BuildError(Exception):
-    """Why there is no library that can be used."""
+    """Why no library can be used."""
 
 
 def supported() -> bool:
-    """Return whether there are kernels for this system and processor at all."""
+    """Return whether there are kernels for this system and processor."""
     return sys.platform in ("linux", "darwin") and sys.maxsize > 2**32 and bool(variants())
 
 
 def variants() -> dict[str, list[str]]:
-    """Return the variants for this processor's family, the best one first, and their flags."""
+    """Return the variants for this processor's family and their flags, best first."""
     return VARIANTS.get(_family(), {})
 
 
 def build(sources: Path, library: Path) -> None:
-    """Compile the library, and write its stamp beside it; each appears whole or not at all.
+    """Compile the library and write its stamp next to it; each appears whole or not at all.
 
     Args:
         sources: the folder of `library.c`, compiled once, and `variant.c`, compiled once for each
@@ -100,7 +99,7 @@ def build(sources: Path, library: Path) -> None:
 
 
 def current(sources: Path, library: Path) -> None:
-    """Make sure that the library exists and is intact, and is up to date with sources that exist.
+    """Make sure that the library exists, is intact, and matches the sources, if they are present.
 
     Raises:
         BuildError: if it is not, and cannot be compiled.
@@ -111,17 +110,19 @@ def current(sources: Path, library: Path) -> None:
             raise BuildError(flaw)
     elif _stale(sources, library):
         with _alone(sources):
-            if _stale(sources, library):  # still, as another process may have made it meanwhile
+            if _stale(
+                sources, library
+            ):  # check again: another process may have compiled it meanwhile
                 build(sources, library)
 
 
 def stamp(library: Path) -> Path:
-    """Return the file beside a library that says what it was made from."""
+    """Return the file next to a library that describes what it was made from."""
     return library.with_suffix(".json")
 
 
 def wheel_tag(library: Path) -> str:
-    """Return the tag of wheels with this library, which is the same for all Pythons."""
+    """Return the tag of wheels with this library; it is the same for all Python versions."""
     machine = platform.machine()
     if sys.platform == "darwin":
         return f"py3-none-macosx_{MACOS.replace('.', '_')}_{machine}"
@@ -131,7 +132,7 @@ def wheel_tag(library: Path) -> str:
         return f"py3-none-linux_{machine}"
     if b"GLIBC_ABI_DT_RELR" in content:
         versions.append(36)
-    # No other library is linked, so that the symbols of glibc are all that manylinux asks about.
+    # No other library is linked, so manylinux depends only on the symbols of glibc.
     return f"py3-none-manylinux_2_{max(17, *versions)}_{machine}"
 
 
@@ -141,7 +142,7 @@ def _family() -> str:
 
 
 def _compile(sources: Path, library: Path) -> dict[str, object]:
-    """Compile and link, beside `library`; return what is worth knowing about it."""
+    """Compile and link next to `library`; return a description for the stamp."""
     compiler = _compiler()
     nothing = ["-E", "-x", "c", os.devnull]
     _run([*compiler, *nothing])
@@ -215,7 +216,7 @@ def _stale(sources: Path, library: Path) -> bool:
 
 
 def _flaw(library: Path) -> str | None:
-    """Return why a file is not the library that its stamp describes, None if it is."""
+    """Return why a file is not the library that its stamp describes; None if it is."""
     if not library.is_file():
         return "the package was built without a working C compiler"
     if _about(library).get("library") != _sha256(library):
@@ -224,7 +225,7 @@ def _flaw(library: Path) -> str | None:
 
 
 def _about(library: Path) -> dict[str, object]:
-    """Return what a library's stamp says, nothing where it cannot be read."""
+    """Return the contents of a library's stamp; empty if it cannot be read."""
     try:
         return dict(json.loads(stamp(library).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -232,7 +233,7 @@ def _about(library: Path) -> dict[str, object]:
 
 
 def _digest(sources: Path) -> str:
-    """Return a digest of all that a library is made from, and of what it is made for."""
+    """Return a digest of everything a library is made from, and of its target."""
     files = sorted([*sources.glob("*.c"), *sources.glob("*.h"), Path(__file__)])
     parts = (part for file in files for part in (file.name.encode(), file.read_bytes()))
     return _hash([sys.platform.encode(), _family().encode(), *parts])
@@ -252,11 +253,13 @@ def _hash(parts: Iterable[bytes]) -> str:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Generator[None]:
     """Let one process at a time work in a folder."""
-    import fcntl  # which not all systems have
+    import fcntl  # not available on all systems
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # not on all network drives; then work is done twice
+        with contextlib.suppress(
+            OSError
+        ):  # some network drives cannot lock; then the work is done twice
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

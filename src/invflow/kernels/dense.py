@@ -1,7 +1,7 @@
-"""Which tensors are numbers in memory, as kernels read them by address.
+"""Which tensors are plain numbers in memory, which kernels read by address.
 
-A tensor may be without any: a zero that stands for a whole tensor, one that other tensors stand
-for, one whose storage was freed. Its address is then 0, or that of something else.
+Some tensors have none: symbolic zeros, wrappers around other tensors, tensors whose storage was
+freed. Their address is 0, or that of something else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["check_memory", "whole"]
 
 
 def whole(name: str, tensor: Tensor) -> Tensor:
-    """Return a tensor's numbers in one piece of memory: its own, or a copy.
+    """Return a tensor's numbers in contiguous memory: its own, or a copy.
 
     Raises:
         ValueError: if its storage has been freed, or is too small for its shape.

@@ -1,9 +1,9 @@
-"""The one door to the kernels: whether a transform has any, and whether they take a call.
+"""The only entry to the kernels: whether a transform has any, and whether they take a call.
 
-All that decides stands here. Kernels of the CPU read plain memory by address and call no module. So
+All decisions are made here. CPU kernels read plain memory by address and do not call modules. So
 they take neither other kinds of tensors nor modules with hooks, and no calls that are traced or
 mapped, under autocast or in forward-mode differentiation. For these, and on CUDA, the inverse of a
-single transform can be made of operators, which PyTorch can trace. All else runs in PyTorch.
+single transform can use operators, which PyTorch can trace. Everything else runs in PyTorch.
 """
 
 # pyright: reportPrivateUsage=false
@@ -31,27 +31,27 @@ from invflow.kernels.dense import check_memory
 from invflow.kernels.structure import Kind, Link
 from invflow.univariate import Additive, Affine, Gated, Univariate
 
-#: The devices that there are kernels for, and the precisions that they take.
+#: The devices and precisions that the kernels support.
 _DTYPES = {
     "cpu": (torch.float32, torch.float64),
     "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
-#: What the kernels of a kind of device need.
+#: What the kernels need on each kind of device.
 _NEEDS = {
     "cpu": "the C library, which is compiled when invflow is installed",
     "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
 }
-#: The maps that there are kernels for, by the names that these have for them.
+#: The maps with kernels, and their names there.
 _MAPS: dict[type[Univariate], str] = {Additive: "additive", Affine: "affine", Gated: "gated"}
 
 
 class Served(Protocol):
-    """A transform, as the door sees it."""
+    """A transform, as this module sees it."""
 
     features: int
-    #: What the kernels take it for.
+    #: The kind of transform that the kernels see.
     kernel: Kind | None
-    #: "auto", or "compiled", which fails where kernels cannot run.
+    #: "auto", or "compiled", which raises an error if the kernels cannot run.
     inverse_method: str
     _modules: Any
     _buffers: Any
@@ -74,7 +74,7 @@ def serves(conditioner: Conditioner, univariate: Univariate) -> bool:
 
 
 def kind(conditioner: Conditioner, univariate: Univariate, input_bound: float) -> Kind | None:
-    """Return what the kernels take a transform for; None if there are none for it."""
+    """Return the kind of a transform for the kernels; None if there are none for it."""
     if not serves(conditioner, univariate):
         return None
     plan = cast(MADEPlan, cast(MADE, conditioner).plan)
@@ -82,7 +82,7 @@ def kind(conditioner: Conditioner, univariate: Univariate, input_bound: float) -
 
 
 def _map(univariate: Univariate) -> str | None:
-    """Return the recipe of a map for the kernels, None if they do not have it."""
+    """Return the recipe of a map for the kernels; None if they do not support it."""
     for base, name in _MAPS.items():
         if isinstance(univariate, base):
             fields = {
@@ -97,17 +97,17 @@ def _map(univariate: Univariate) -> str | None:
 
 
 def usable(device: str) -> bool:
-    """Return whether what the kernels for a kind of device need is there."""
+    """Return whether the kernels for a kind of device can run."""
     return reason(device) is None
 
 
-# As torch.compiler.assume_constant_result does, which would load the compiler for it.
+# Like torch.compiler.assume_constant_result, which would load the compiler.
 cast(Any, usable)._dynamo_marked_constant = True
 
 
 @cache
 def reason(device: str) -> str | None:
-    """Return why the kernels for a kind of device cannot be used, None if they can."""
+    """Return why the kernels for a kind of device cannot be used; None if they can."""
     if _torch.MISSING:
         return _torch.MISSING
     if device == "cpu":
@@ -116,9 +116,9 @@ def reason(device: str) -> str | None:
         return "no CUDA device"
     try:
         operators.engine(device)
-    except ModuleNotFoundError as error:  # not installed, which is not a fault
+    except ModuleNotFoundError as error:  # not installed, which is fine
         return str(error)
-    except Exception as error:  # installed and broken, in whatever way
+    except Exception as error:  # installed but broken
         warnings.warn(
             f"the kernels for {device} cannot be used, so PyTorch runs instead: {error}",
             RuntimeWarning,
@@ -129,7 +129,7 @@ def reason(device: str) -> str | None:
 
 
 def check(conditioner: Conditioner, univariate: Univariate) -> None:
-    """Check that there are kernels for a pair, and for some device here.
+    """Check that there are kernels for a pair, and for a device of this machine.
 
     Raises:
         ValueError: if there are none for the pair.
@@ -151,13 +151,13 @@ def _unusable(device: str) -> ImportError:
 def map(
     parts: Sequence[Served], value: Tensor, context: Tensor | None, *, inverse: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Map a batch through transforms of one kind, in one call; None if kernels do not take it.
+    """Map a batch through transforms of one kind in one call; None if kernels do not take it.
 
     Args:
-        parts: the transforms, in the order in which they are taken.
+        parts: the transforms, in the order of evaluation.
         value: z or x, shape (*batch, features).
-        context: what all of them get, or None.
-        inverse: the direction.
+        context: the context of all of them, or None.
+        inverse: whether to map x to z.
 
     Returns:
         x or z, shaped like `value`, and log-determinants, of shape `batch`; differentiable with
@@ -178,13 +178,13 @@ def map(
 def _chained(
     parts: Sequence[Served], value: Tensor, context: Tensor | None, inverse: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Map a batch by the kernels of the CPU, which read it by address."""
+    """Map a batch with the CPU kernels, which read it by address."""
     if not (value.is_cpu and value.dtype in _DTYPES["cpu"] and dense(value)):
         return None
     if context is not None:
         if not dense(context):
             return None
-        check_memory("context", context)  # which PyTorch reads
+        check_memory("context", context)  # PyTorch reads it
     batch = value.shape[:-1]
     links: list[Link] = []
     for part in parts:
@@ -202,7 +202,7 @@ def _chained(
 
 @cache
 def _activations() -> Sequence[str]:
-    """Return the activations that there are kernels for."""
+    """Return the activations with kernels."""
     from invflow.kernels.cpu.chain import ACTIVATIONS
 
     return ACTIVATIONS
@@ -210,33 +210,33 @@ def _activations() -> Sequence[str]:
 
 @cache
 def _eager() -> Any:
-    """Return the kernels of the CPU, which are not loaded before they are used."""
+    """Return the CPU kernels, loading them on first use."""
     from invflow.kernels.cpu import eager
 
     return eager
 
 
 def _readable(part: Served, batch: torch.Size, context: Tensor | None) -> Link | None:
-    """Return a transform's tensors if they can all be read by address."""
+    """Return a transform's tensors if all can be read by address."""
     made: MADE = part._modules["conditioner"]
     if _torch.hooked(made):
         return None
     if context is not None and (weight := made.context_weight) is not None:
         if not dense(weight):
             return None
-        check_memory("context_weight", weight)  # which PyTorch reads for the link
+        check_memory("context_weight", weight)  # PyTorch reads it for the link
     tensors = order, bias, weight, offset = link(part, batch, context)
     known = (
         dense(weight)
         and dense(bias)
-        and (order is None or dense(order) or not order.is_cpu)  # elsewhere it is refused
+        and (order is None or dense(order) or not order.is_cpu)  # on other devices it is rejected
         and (offset is None or dense(offset))
     )
     return tensors if known else None
 
 
 def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
-    """Return the tensors of a transform, as kernels take them, for a batch of this shape."""
+    """Return a transform's tensors in the form for kernels, for a batch of this shape."""
     made: MADE = part._modules["conditioner"]
     bias, weight = made.vectors()
     offset = None if context is None else made.shift(context)
@@ -247,7 +247,7 @@ def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
 
 
 def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    """Take the inverse of one transform by operators, which may be traced."""
+    """Invert one transform with operators, which can be traced."""
     made: MADE = part._modules["conditioner"]
     if _torch.hooked(made) or not _takes(x.device, made.bias.dtype, part.inverse_method):
         return None
@@ -258,9 +258,9 @@ def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Ten
 
 
 def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
-    """Return whether the operators take a device and a precision.
+    """Return whether the operators support a device and a precision.
 
-    On an accelerator only by name, until `benchmarks/gpu.py` has measured where they are faster.
+    On an accelerator only if requested, until `benchmarks/gpu.py` has shown where they are faster.
     """
     named, place = inverse == "compiled", device.type
     if not named and place != "cpu":

@@ -1,4 +1,4 @@
-"""The compiled sweeps as operators with a gradient: opaque to `torch.compile` and `torch.func`."""
+"""The compiled sweeps as differentiable operators, opaque to `torch.compile` and `torch.func`."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def sweep(
     Args:
         recipe: of the plan.
         univariate: the map's recipe.
-        input_bound: the bound of what the conditioner reads.
-        order: the features in the order in which they are taken, [features].
+        input_bound: bound on what the conditioner reads.
+        order: order of the features, [features].
         x: data, [batch, features].
         offset: the packed offset, [units, batch].
         weights: the packed weights.
@@ -102,7 +102,7 @@ def reverse_sweep(
         params: what it returned.
         hidden: what it returned.
         bar_z: cotangents of z, [batch, features].
-        bar_ladj: those of the log-determinants, [batch].
+        bar_ladj: cotangents of the log-determinants, [batch].
         weights: the packed weights.
 
     Returns:
@@ -136,7 +136,7 @@ def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
 
 
 def solve(kind: Kind, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the z that one transform maps to `x`, and log|det dz/dx|, as torch can trace it.
+    """Return the z that one transform maps to `x`, and log|det dz/dx|, traceably.
 
     Args:
         kind: of the transform.
@@ -168,7 +168,9 @@ class KernelSweep(Function):
         z, _, params, hidden = output
         ctx.save_for_backward(order, z, params, hidden, *weights)
         ctx.mark_non_differentiable(params, hidden)
-        ctx.set_materialize_grads(False)  # otherwise zeros as large as the hidden state
+        ctx.set_materialize_grads(
+            False
+        )  # otherwise PyTorch makes zeros as large as the hidden state
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:

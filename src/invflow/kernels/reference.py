@@ -1,4 +1,4 @@
-"""One transform in PyTorch, from the tensors that the kernels take."""
+"""One transform in PyTorch, from the kernels' tensors."""
 
 from __future__ import annotations
 

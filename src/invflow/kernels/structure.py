@@ -1,4 +1,4 @@
-"""What the engines take: the tensors of a transform, its layout and its map's recipe."""
+"""The arguments of the engines: a transform's tensors, its layout and its map's recipe."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from invflow.univariate import Univariate
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What transforms have in common that one call of the kernels can take.
+    """What transforms must share to run in one call of the kernels.
 
     Args:
         plan: of their conditioners.
         univariate: their map.
-        input_bound: the bound of what their conditioners read.
-        recipe: the map's, with the name by which the kernels know it.
+        input_bound: bound on what their conditioners read.
+        recipe: recipe of the map, with its name in the kernels.
 
     Attributes:
-        recipes: the plan's, the map's and the bound, as operators take them; kinds are compared
-            by these.
+        recipes: of the plan and the map, and the bound, as operators take them; kinds are
+            compared by these.
     """
 
     plan: MADEPlan = dataclasses.field(compare=False)
@@ -46,10 +46,10 @@ class Link(NamedTuple):
     """The tensors of one transform.
 
     Attributes:
-        order: the features in the order in which they are taken, None for that in which they come.
+        order: order of the features; None to keep their order.
         bias: all biases of the conditioner, as one vector.
         weight: all its matrices, without masks, as one vector.
-        offset: what a context adds to the first layer, [batch, units]; None for none.
+        offset: a context's contribution to the first layer, [batch, units]; None for none.
     """
 
     order: Tensor | None
@@ -59,14 +59,14 @@ class Link(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """A layout in numbers.
+    """A layout as numbers.
 
     Attributes:
-        starts: `starts[layer][d]`, how many units of a layer are known when all features before d
-            are, those of degree d not counted; layer 0 holds the features themselves, the last one
-            the outputs.
-        tops: where each layer begins when they all lie below each other.
-        places: where each of the layout's matrices begins when they all follow each other.
+        starts: `starts[layer][d]`, the number of units of a layer that are known once all features
+            before d are, without those of degree d; layer 0 holds the features themselves, the
+            last layer the outputs.
+        tops: start of each layer when all are stacked.
+        places: start of each of the layout's matrices when all are concatenated.
     """
 
     starts: list[list[int]]
@@ -76,7 +76,7 @@ class Structure(NamedTuple):
 
 @lru_cache(maxsize=256)
 def structure(layout: Layout) -> Structure:
-    """Return a layout in numbers."""
+    """Return a layout as numbers."""
     steps = range(layout.features + 1)
     degrees = layout.degrees[1:]
     starts = [list(steps), *([bisect_left(layer, d) for d in steps] for layer in degrees)]
@@ -96,6 +96,6 @@ def panel(layout: Layout, units: int) -> int:
 
 @lru_cache(maxsize=256)
 def map_of(recipe: str) -> tuple[str, float]:
-    """Return the name of the map that a recipe describes, and its bound, 0 for none."""
+    """Return the name and the bound (0 for none) of the map that a recipe describes."""
     fields = json.loads(recipe)
     return fields["name"], float(fields.get("bound", 0.0))

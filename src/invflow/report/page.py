@@ -8,12 +8,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from invflow import _files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class Brief(NamedTuple):
+    """What a terminal shows of a run.
+
+    Attributes:
+        title: of the table.
+        head: its first row.
+        rows: the others.
+        notes: lines below it.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
+
 
 _TEMPLATE = """<!doctype html>
 <html lang="en">

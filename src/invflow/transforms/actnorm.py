@@ -1,4 +1,4 @@
-"""Shift and scale that start from the data."""
+"""A shift and a scale initialised from data."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from invflow.transforms.base import Transform
 
 
 class ActNorm(Transform):
-    r"""A shift and a scale per feature, which start where the first batch comes out standardised.
+    r"""A shift and a scale per feature, initialised such that the first batch is standardised.
 
     $$x_i = \mu_i + e^{s_i} z_i, \qquad \log|\det dx/dz| = \sum_i s_i$$
 
-    The first call in training mode, in whichever direction, sets $\mu$ and $s$ so that its output
-    has mean zero and variance one in every feature; from then on they are ordinary parameters. A
-    feature that is constant in that batch, as every one is in a batch of one, says nothing of a
-    scale: it is centred, and keeps the scale it has; one with a NaN or infinity keeps both. Until
-    that call the transform is the identity. Whether it has started is saved with the parameters, so
-    that a loaded model does not start again.
+    The first call in training mode, in either direction, sets $\mu$ and $s$ so that its output has
+    mean zero and variance one in every feature; after that they are ordinary parameters. A feature
+    that is constant in that batch (as all features are in a batch of one) is centred and keeps its
+    scale; a feature with a NaN or an infinity keeps both. Before that call the transform is the
+    identity. Whether it was initialised is saved with the parameters, so a loaded model is not
+    initialised again.
 
-    The first call may be compiled, but not made inside `torch.func` transforms, nor, if the
-    processes are to agree, inside DistributedDataParallel: make it before wrapping.
+    The first call may be compiled, but must not happen inside `torch.func` transforms. With
+    DistributedDataParallel, make it before wrapping, so that all processes agree.
 
     Args:
         features: number of features, D.
@@ -50,7 +50,7 @@ class ActNorm(Transform):
         self.shift = nn.Parameter(torch.zeros(features))
         self.log_scale = nn.Parameter(torch.zeros(features))
         self.register_buffer("started", torch.tensor(False))
-        # The buffer is what is saved; this copy of it can be asked without looking at a tensor.
+        # The buffer is saved; this copy of it can be read without looking at a tensor.
         self._started = False
         self.register_load_state_dict_post_hook(_recall)
 
@@ -72,11 +72,11 @@ class ActNorm(Transform):
 
     @torch.no_grad()
     def _moments(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and the logarithm of the standard deviation of every feature."""
+        """Return the mean and the log standard deviation of every feature."""
         rows = values.reshape(-1, self.features).to(self.shift.dtype)
         std, mean = torch.std_mean(rows, 0, correction=0)
         rounding = 8 * torch.finfo(rows.dtype).eps * rows.abs().amax(0)
-        # A feature that is not finite, or constant, starts without a scale.
+        # A feature that is constant or not finite starts without a scale.
         mean = torch.where(torch.isfinite(mean), mean, 0.0)
         return mean, torch.where(torch.isfinite(std) & (std > rounding), std, 1.0).log()
 

@@ -1,4 +1,4 @@
-"""Transforms whose parameters are learned, or come from the context."""
+"""Transforms whose parameters are learned, or computed from the context."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class Amortised(Transform):
-    """A transform given by tensors that are learned, or where there is a context linear in it.
+    """A transform defined by tensors that are learned or, with a context, linear in it.
 
-    A subclass declares the tensors by what they start from, and gives both directions as functions
-    of them. They come with the context's batch dimensions in front. All is worked out in the dtype
-    of the learned numbers, under autocast too: roots and orthonormal columns need the digits.
+    A subclass declares the initial values of the tensors and implements both directions as
+    functions of them. The tensors have the context's batch dimensions in front. Everything is
+    computed in the dtype of the parameters, even under autocast: roots and orthonormal columns need
+    the precision.
     """
 
     def _declare(self, starts: Sequence[Tensor], generator: torch.Generator | None) -> None:
-        """Make the parameters.
+        """Create the parameters.
 
         Args:
-            starts: what each tensor starts from.
+            starts: initial value of each tensor.
             generator: random numbers for the initial weights of the context.
         """
         self._shapes = [tuple(start.shape) for start in starts]
@@ -51,8 +52,8 @@ class Amortised(Transform):
 
     @abstractmethod
     def _map(self, z: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return x and log|det dx/dz|, given the tensors in the order of their declaration."""
+        """Return x and log|det dx/dz|, given the tensors in the order of declaration."""
 
     @abstractmethod
     def _unmap(self, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z and log|det dz/dx|, given the tensors in the order of their declaration."""
+        """Return z and log|det dz/dx|, given the tensors in the order of declaration."""

@@ -1,4 +1,4 @@
-"""Transforms as those of `torch.distributions`."""
+"""Transforms as `torch.distributions` transforms."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class AsTorch(TorchTransform):
-    r"""A transform at a context, as `TransformedDistribution` and `ComposeTransform` take it.
+    r"""A transform at a context, for `TransformedDistribution` and `ComposeTransform`.
 
-    Made by `Transform.as_torch`. It sees the parameters that the transform has when it is called.
+    Made by `Transform.as_torch`. It uses the parameters that the transform has when it is called.
 
-    torch asks for a value and then for its log-determinant, which come together here. So the last
-    log-determinant is kept for a call with the same two tensors: until that call, until something
-    else is mapped, or until one of the two tensors is deleted; with `cache_size=1`, until something
-    else is mapped. It is computed again for other tensors, where parameters, the context or one of
-    the two tensors have been changed since, and where gradients were recorded then and are not
-    now, or the other way round.
+    torch asks for a value and then for its log-determinant, which this library computes together.
+    So the last log-determinant is kept for a call with the same two tensors: until that call, until
+    something else is mapped, or until one of the tensors is deleted (with `cache_size=1`, only
+    until something else is mapped). It is recomputed for other tensors, if parameters, the context
+    or one of the tensors have changed since, and if gradients were recorded then but not now, or
+    vice versa.
 
     Args:
         transform: maps noise to data.
-        context: shape (*batch, context), or None where none was declared.
-        cache_size: 1 to remember the last value itself, as torch's transforms do; 0 not to.
+        context: shape (*batch, context), or None if none was declared.
+        cache_size: 1 to remember the last value too, as torch's transforms do; 0 not to.
 
     Raises:
         TypeError: if `transform` is not a transform, or the context is not a tensor of
@@ -68,16 +68,16 @@ class AsTorch(TorchTransform):
 
     @property
     def domain(self) -> Constraint:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where the noise may lie."""
+        """The space of the noise."""
         return self.transform.domain
 
     @property
     def codomain(self) -> Constraint:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where the data lie."""
+        """The space of the data."""
         return self.transform.codomain
 
     def with_cache(self, cache_size: int = 1) -> AsTorch:
-        """Return the same view, with a cache of this size."""
+        """Return the same wrapper with this cache size."""
         if cache_size == self._cache_size:
             return self
         return AsTorch(self.transform, self.context, cache_size)
@@ -101,7 +101,7 @@ class AsTorch(TorchTransform):
 
         Args:
             x: noise, (*batch, features).
-            y: what it is mapped to.
+            y: the value that x is mapped to.
         """
         ladj = None if self._last is None else self._last.ladj(x, y)
         if ladj is None:
@@ -117,13 +117,13 @@ class AsTorch(TorchTransform):
             self._last = _Mapped(self.transform, self.context, x, y, ladj)
 
     def _fitted(self, value: Tensor) -> Tensor:
-        """Return vectors with the context's batch shape too."""
-        if not self.batch_shape or not isinstance(value, Tensor):  # which the transform refuses
+        """Return vectors broadcast to the context's batch shape."""
+        if not self.batch_shape or not isinstance(value, Tensor):  # the transform will reject it
             return value
         return value.expand(self.forward_shape(value.shape))
 
     def forward_shape(self, shape: Size) -> Size:
-        """Return the shape of what vectors of a shape are mapped to: with the context's batch.
+        """Return the shape of the values for vectors of this shape, with the context's batch.
 
         Raises:
             ValueError: if the last size is not `features`, or the batch does not broadcast against
@@ -142,11 +142,11 @@ class AsTorch(TorchTransform):
         return common + Size([features])
 
     def inverse_shape(self, shape: Size) -> Size:
-        """Return the shape of what is mapped to vectors of a shape; see `forward_shape`."""
+        """Return the shape that is mapped to vectors of this shape; see `forward_shape`."""
         return self.forward_shape(shape)
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is a view of the same transform at the same context."""
+        """Whether both wrap the same transform at the same context."""
         if not isinstance(other, AsTorch):
             return False
         return self.transform is other.transform and self.context is other.context
@@ -155,7 +155,7 @@ class AsTorch(TorchTransform):
         return hash((id(self.transform), id(self.context)))
 
     def __getstate__(self) -> dict[str, Any]:
-        # Neither what was mapped last, nor torch's cache of it, which may be part of a graph.
+        # Without the last value and torch's cache of it, which may be part of a graph.
         return {**super().__getstate__(), "_last": None, "_cached_x_y": (None, None)}
 
     def __repr__(self) -> str:
@@ -183,7 +183,7 @@ class _Mapped:
         self._pair = weakref.ref(x, forget), weakref.ref(y, forget)
 
     def ladj(self, x: Tensor, y: Tensor) -> Tensor | None:
-        """Return it if it is of these two, and would be the same now."""
+        """Return it if it belongs to these two tensors and would be the same now."""
         if not self._kept or self._pair[0]() is not x or self._pair[1]() is not y:
             return None
         ladj, snapshot, state = self._kept[0]
@@ -191,11 +191,11 @@ class _Mapped:
         return ladj if same else None
 
     def _state(self, snapshot: Snapshot, x: Tensor, y: Tensor) -> tuple[object, ...]:
-        """Return what changes with changes in place, and whether gradients are recorded."""
+        """Return everything that in-place changes change, and whether gradients are recorded."""
         context = 0 if self._context is None else _version(self._context)
         return torch.is_grad_enabled(), context, _version(x), _version(y), snapshot.versions()
 
 
 def _version(tensor: Tensor) -> int:
-    """Return what changes with a tensor in place; inference mode has no such number."""
+    """Return a tensor's version, which in-place changes increase; none in inference mode."""
     return 0 if tensor.is_inference() else tensor._version

@@ -20,52 +20,52 @@ from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
 _JOINED = frozenset(("conditioner", "univariate", "inverse_method", "tolerance"))
-#: What a subclass may define and still be mapped by kernels, together with its neighbours.
+#: A subclass may define these and still run in kernels together with its neighbours.
 _SILENT = ("flaw", "settled", "domain", "codomain", "pure", "call_and_ladj", "inv", "as_torch")
-#: What it may define and still be mapped by kernels, but by itself.
+#: A subclass may define these and still run in kernels, but alone.
 _CALLED = frozenset(("__call__", "forward", "inverse", "_forward", "_inverse", "_check"))
 
 
 class Autoregressive(Transform):
-    r"""A univariate map per feature, whose parameters come from the features before it.
+    r"""A univariate map per feature, whose parameters are computed from earlier features.
 
     $$x_i = u(z_i;\, P_i(r(z_{<i}), c)), \qquad
     \log|\det dx/dz| = \sum_i \log|\partial u / \partial z_i|$$
 
-    where "before" is meant in the given order. The conditioner P reads z: mapping z to x is one
-    pass of it (IAF). With `input_bound` it reads r(z), which is z up to half of the bound, and
-    never beyond it (see `soft_clip`), so that what is far out cannot drive later features further
-    out. The inverse takes one feature after another, in one of these ways:
+    where "earlier" refers to the given order. The conditioner P reads z: mapping z to x takes one
+    pass (IAF). With `input_bound` it reads r(z), which equals z up to half the bound and never
+    exceeds the bound (see `soft_clip`), so that extreme values cannot push later features to
+    extremes. The inverse takes one feature after another, in one of these ways:
 
-    - "cached": every hidden activation is computed once, when it becomes computable, which makes
-      the whole inverse about one pass; its gradient is the same sweep in reverse.
+    - "cached": every hidden activation is computed once, as soon as it can be, so the whole inverse
+      costs about one pass; its gradient is the same sweep in reverse.
     - "compiled": the same in one kernel, for a `MADE` without `norm` and an affine, gated or
-      additive map: on a CPU in single or double precision, on CUDA, where it needs Triton, in half
-      precision too.
-    - "fixed_point": parallel passes until nothing moves, D at most, usually far fewer; its
+      additive map; on a CPU in single or double precision, on CUDA (with Triton) also in half
+      precision.
+    - "fixed_point": parallel passes until nothing changes, at most D, usually far fewer; its
       gradient comes from the implicit function theorem.
-    - "passes": D whole passes and plain autograd. The reference, and slow.
-    - "auto": on a CPU "compiled" where it can be, else "cached" where the conditioner can; on an
+    - "passes": D whole passes and plain autograd. This is the reference, and slow.
+    - "auto": on a CPU "compiled" if possible, else "cached" if the conditioner supports it; on an
       accelerator "cached" for up to 16 features; otherwise "fixed_point".
 
-    A conditioner with hooks, as one that is pruned has them, has to be called: all but "passes" are
-    "fixed_point" then. So has a subclass of one of the library's that computes anything in its own
-    way: "auto" is "fixed_point" for it, with a warning, unless the class has a name of its own in
-    `CONDITIONERS`, which says that the sweep holds for it. One that does not is as fast as its
-    parent.
+    A conditioner with hooks, for example a pruned one, must be called, so every choice but "passes"
+    becomes "fixed_point". The same holds for a subclass of one of the library's conditioners that
+    overrides a computation: "auto" becomes "fixed_point", with a warning, unless the class has its
+    own name in `CONDITIONERS`, which declares that the sweep is right for it. A subclass that
+    overrides no computation is as fast as its parent.
 
-    With "auto" and "compiled" the parallel direction runs in a kernel too, on a CPU and outside of
+    With "auto" and "compiled" the parallel direction also runs in a kernel, on a CPU and outside of
     `torch.compile`, `torch.func` and autocast.
 
     Args:
         conditioner: the causal network.
         univariate: the map of each feature, by name or as an object.
-        order: the features in the order in which they are taken, a permutation of 0 .. D - 1;
-            None for the order in which they come.
+        order: the order in which the features are processed, a permutation of 0 .. D - 1; None to
+            keep their order.
         inverse: "auto", "compiled", "cached", "fixed_point" or "passes".
-        tolerance: of "fixed_point": the change, relative to max(1, |z|), that counts as none, and
-            for its gradient the change relative to the largest entry; None for rounding.
-        input_bound: the bound of what the conditioner reads of a feature; None for none.
+        tolerance: for "fixed_point": stop at this change relative to max(1, |z|) and, in its
+            gradient, relative to the largest entry; None for rounding.
+        input_bound: bound on what the conditioner reads of a feature; None for no bound.
 
     Raises:
         TypeError: if `conditioner`, `order` or `input_bound` has the wrong type.
@@ -119,18 +119,18 @@ class Autoregressive(Transform):
     order: Tensor | None
     conditioner: Conditioner
     univariate: Univariate
-    #: How the inverse is taken; see `inverse` above.
+    #: How to invert; see `inverse` above.
     inverse_method: str
-    #: How it is taken in one sweep, None if it cannot be.
+    #: How to invert in one sweep; None if that is impossible.
     method: cached.Method | None
-    #: What the kernels take the transform for; None if there are none for it.
+    #: The kind of transform that the kernels see; None if there are no kernels for it.
     kernel: kernels.Kind | None
-    #: The bound of what the conditioner reads of a feature; infinite for none, as in a module that
-    #: was pickled before there were bounds.
+    #: Bound on what the conditioner reads of a feature; infinite for no bound, as in a module that
+    #: was pickled before bounds existed.
     input_bound: float = math.inf
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute: another conditioner, map, inverse or tolerance, if all go together.
+        """Set an attribute: another conditioner, map, inverse or tolerance, if all fit together.
 
         Raises:
             TypeError: if the value has the wrong type.
@@ -148,7 +148,7 @@ class Autoregressive(Transform):
                 raise
 
     def _join(self) -> None:
-        """See whether what has to fit does, and keep what follows from it."""
+        """Check that the parts fit together, and store what follows from them."""
         pair = conditioner, univariate, _ = self._pair()
         if conditioner.outputs != univariate.parameters:
             raise ValueError(
@@ -172,9 +172,9 @@ class Autoregressive(Transform):
 
     @property
     def joins(self) -> kernels.Kind | None:
-        """What neighbours must have in common with this to be mapped in one call; None for none.
+        """What neighbours must share with this to be mapped in one call; None if none can.
 
-        A transform that computes something of its own, or has hooks, has to be called.
+        A transform that overrides a computation, or has hooks, must be called by itself.
         """
         return self.kernel if self._served and not (self._alone or hooked(self)) else None
 

@@ -1,4 +1,4 @@
-"""The contract of a transform."""
+"""What every transform provides."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from invflow.univariate import univariate as as_univariate
 
 
 class Transform(Part, ABC):
-    """An invertible map of vectors, z -> x, that may depend on a context.
+    """An invertible map of vectors, z -> x, which may depend on a context.
 
-    Calling a transform maps noise z to data x; `inverse` maps back. Both return the value and
-    its ladj, log|det d value/d input|, one number per batch element.
+    Calling a transform maps noise z to data x; `inverse` maps x to z. Both return the value and its
+    ladj, log|det d value/d input|, one number per batch element.
 
     Args:
         features: size of the vectors, D.
@@ -37,22 +37,22 @@ class Transform(Part, ABC):
         self.context = _checks.positive_integer("context", context, minimum=0)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute: a map of single features to one that fits as well."""
+        """Set an attribute; a new univariate map must fit like the old one."""
         if name == "univariate" and "univariate" in vars(self):
             value = _instead(vars(self)["univariate"], value)
         super().__setattr__(name, value)
 
-    #: Whether a call changes nothing: a second one, as checkpointing makes, gives the same.
+    #: Whether a call changes no state, so that a repeated call (checkpointing) gives the same.
     pure: ClassVar[bool] = True
 
     @property
     def domain(self) -> Constraint:
-        """Where z may lie, as a constraint on vectors: anywhere, unless a transform says less."""
+        """The space of z, as a constraint on vectors; unbounded by default."""
         return constraints.real_vector
 
     @property
     def codomain(self) -> Constraint:
-        """Where x lies, as a constraint on vectors: anywhere, unless a transform says less."""
+        """The space of x, as a constraint on vectors; unbounded by default."""
         return constraints.real_vector
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Transform(Part, ABC):
 
         Args:
             z: shape (*batch, features).
-            context: broadcastable to (*batch, context), or None where none was declared.
+            context: broadcastable to (*batch, context), or None if none was declared.
 
         Returns:
             x, shaped like `z`, and log|det dx/dz|, of shape `batch`.
@@ -78,7 +78,7 @@ class Transform(Part, ABC):
 
         Args:
             x: shape (*batch, features).
-            context: broadcastable to (*batch, context), or None where none was declared.
+            context: broadcastable to (*batch, context), or None if none was declared.
 
         Returns:
             z, shaped like `x`, and log|det dz/dx|, of shape `batch`.
@@ -92,7 +92,7 @@ class Transform(Part, ABC):
         return self._inverse(x, context)
 
     def call_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map noise to data, as a call does; this is Zuko's name for it."""
+        """Map noise to data, like a call; this is Zuko's name for it."""
         return self(z, context)
 
     @property
@@ -105,7 +105,7 @@ class Transform(Part, ABC):
             >>> Permutation([1, 2, 0]).inv(torch.tensor([1.0, 2.0, 3.0]))[0]
             tensor([3., 1., 2.])
         """
-        from invflow.transforms.compose import Inverse  # which is a transform
+        from invflow.transforms.compose import Inverse  # it imports this module
 
         return Inverse(self)
 
@@ -113,7 +113,7 @@ class Transform(Part, ABC):
         """Return this transform at a context as one of `torch.distributions`.
 
         Args:
-            context: shape (*batch, context), or None where none was declared.
+            context: shape (*batch, context), or None if none was declared.
 
         Raises:
             TypeError: if the context is not a tensor of floating-point numbers.
@@ -134,7 +134,7 @@ class Transform(Part, ABC):
 
 
 def _instead(before: Univariate, value: Any) -> Univariate:
-    """Return a map that is to take the place of another, which it must be able to."""
+    """Return the map that replaces another, if it fits."""
     after = as_univariate(value)
     if after.parameters != before.parameters:
         raise ValueError(
@@ -147,7 +147,7 @@ def _instead(before: Univariate, value: Any) -> Univariate:
 
 
 def _first(module: nn.Module) -> Parameter | None:
-    """Return the first of a module's parameters, without the generators of `parameters`."""
+    """Return a module's first parameter, without the generators of `parameters()`."""
     for parameter in vars(module)["_parameters"].values():
         if parameter is not None:
             return parameter

@@ -1,4 +1,4 @@
-"""Orthonormal columns, made from parameters that are free."""
+"""Orthonormal columns from unconstrained parameters."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from invflow.transforms.householder import pairs, reflect
 
 
 class Basis(ABC):
-    """A way to make a matrix Q, D x M, with orthonormal columns."""
+    """A way to construct a D x M matrix Q with orthonormal columns."""
 
     @abstractmethod
     def start(self, features: int, columns: int, generator: torch.Generator | None) -> Tensor:
-        """Return what the parameters start from, of any shape."""
+        """Return the initial parameters, of any shape."""
 
     @abstractmethod
     def columns(self, given: Tensor, features: int, columns: int) -> Tensor:
-        """Return Q, (*batch, D, M), for parameters shaped like `start` after any batch."""
+        """Return Q, (*batch, D, M), for parameters shaped like `start`, with any batch in front."""
 
 
 @dataclass(frozen=True)
 class Orthogonal(Basis):
-    """Q of the QR decomposition of a D x M matrix, with signs for which R's diagonal is positive.
+    """Q of the QR decomposition of a D x M matrix, with signs such that R's diagonal is positive.
 
-    With these Q is unique, and smooth in the matrix as long as that has rank M. (The paper iterates
-    towards orthonormal columns instead, which converges from matrices that are nearly so.)
+    This makes Q unique, and a smooth function of the matrix as long as it has rank M. (The paper
+    iterates towards orthonormal columns instead, which converges only from nearly orthonormal
+    ones.)
 
     Example:
         >>> Orthogonal().columns(torch.tensor([[-3.0], [4.0]]), 2, 1)
@@ -51,10 +52,10 @@ class Orthogonal(Basis):
 class Reflected(Basis):
     """The first M columns of a product of reflections.
 
-    As many as D reach every Q for M < D, and half of them, by the determinant, for M = D.
+    D reflections reach every Q if M < D, and those with one sign of the determinant if M = D.
 
     Args:
-        reflections: their number.
+        reflections: number of reflections.
 
     Raises:
         TypeError: if `reflections` is not an integer.
@@ -85,7 +86,7 @@ class Permuted(Basis):
     """The first M columns of the identity, without parameters.
 
     Args:
-        reverse: take the features from the last one on, as every other transform of a flow should.
+        reverse: start from the last feature, as every other transform of a flow should.
 
     Raises:
         TypeError: if `reverse` is not True or False.
@@ -109,6 +110,6 @@ class Permuted(Basis):
         return q.flip(-2) if self.reverse else q
 
 
-#: Every basis that can be named.
+#: Every basis, by name.
 ORTHONORMAL = Registry[type[Basis]]("basis", "invflow.transforms.ORTHONORMAL", Basis)
 ORTHONORMAL.update(orthogonal=Orthogonal, householder=Reflected, triangular=Permuted)

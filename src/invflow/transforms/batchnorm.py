@@ -13,26 +13,24 @@ from invflow.transforms.base import Transform
 
 
 class BatchNorm(Transform):
-    r"""Batch normalisation of data on its way to noise.
+    r"""Batch normalisation of data, in the direction from data to noise.
 
     $$z_i = \frac{x_i - m_i}{\sqrt{v_i + \epsilon}}\, e^{\gamma_i} + \beta_i, \qquad
     \log|\det dz/dx| = \sum_i \gamma_i - \tfrac12 \log(v_i + \epsilon)$$
 
-    The inverse direction, x -> z, takes mean m and variance v from the batch in training mode, and
-    moves its running averages towards them; in evaluation mode it takes the running averages. In
-    both the log-determinant is that of the affine map with the m and v that were used, each event
-    by itself: that the batch's own statistics depend on the event is not part of it, though
-    gradients do flow through them.
+    In training mode the inverse direction, x -> z, uses the mean m and the variance v of the batch
+    and moves its running averages towards them; in evaluation mode it uses the running averages. In
+    both modes the log-determinant is that of the affine map with these m and v for each event: it
+    ignores that the batch's statistics depend on the event, although gradients flow through them.
 
-    The forward direction, z -> x, always uses the running averages, because the batch it is to undo
-    is not there. So the directions undo each other in evaluation mode, and in training mode only
-    as far as the batch is like the ones before it. For a flow that is trained through its samples,
-    `ActNorm` is the transform to take.
+    The forward direction, z -> x, always uses the running averages, because the batch is not
+    available. So the two directions invert each other in evaluation mode, but in training mode only
+    approximately. For a flow that is trained through its samples, use `ActNorm`.
 
     Args:
         features: number of features, D.
         epsilon: added to variances.
-        momentum: the weight of a new batch in the running averages.
+        momentum: weight of a new batch in the running averages.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -51,7 +49,7 @@ class BatchNorm(Transform):
         (tensor([-1.0000,  1.0000]), tensor([-0.6931, -0.6931]))
     """
 
-    pure: ClassVar[bool] = False  # a second call would move the running averages twice
+    pure: ClassVar[bool] = False  # a second call would update the running averages twice
     running_mean: Tensor
     running_variance: Tensor
 
@@ -87,14 +85,14 @@ class BatchNorm(Transform):
         return z.to(x.dtype), ladj.sum().to(x.dtype).expand(x.shape[:-1])
 
     def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the batch's mean and variance, and move the running averages towards them."""
+        """Return the batch's mean and variance, and update the running averages."""
         rows = x.reshape(-1, self.features).to(self.running_mean.dtype)
         count = len(rows)
         if count < 2:
             raise ValueError(f"x must hold at least 2 events in training mode, got {count}")
         variance, mean = torch.var_mean(rows, 0, correction=0)
         with torch.no_grad():
-            # Averages that have become NaN would stay so.
+            # Averages that became NaN would stay NaN.
             finite = torch.isfinite(mean) & torch.isfinite(variance)
             weight = self.momentum * finite.to(mean.dtype)
             self.running_mean.lerp_(mean.nan_to_num(), weight)

@@ -15,14 +15,14 @@ from invflow.transforms.base import Transform
 
 
 class Sigmoid(Transform):
-    r"""Onto an interval, feature by feature, with bounds $a$ and $b$.
+    r"""An elementwise map onto an interval with bounds $a$ and $b$.
 
     $$x_i = a + (b - a)\, \sigma(z_i), \qquad
     \log|\det dx/dz| = \sum_i \log(b - a) + \log\sigma(z_i) + \log\sigma(-z_i)$$
 
-    Numbers far out are rounded, but never to a bound itself: x stays a rounding unit inside, so
-    that its inverse is finite. The inverse takes a bound for that same number, and gives NaN
-    outside the interval.
+    Extreme values are rounded, but never to a bound itself: x stays at least one rounding unit
+    inside, so that its inverse is finite. The inverse treats a bound as that nearest inner number,
+    and returns NaN outside the interval.
 
     Args:
         features: number of features, D.
@@ -61,7 +61,7 @@ class Sigmoid(Transform):
                 f"low={self.low!r} and high={self.high!r} must be further apart: {z.dtype} has too "
                 "few numbers between them"
             )
-        # From the nearer bound, to keep the digits of the distance to it.
+        # From the nearer bound, to keep the precision of the distance to it.
         x = torch.where(
             z < 0, self.low + width * torch.sigmoid(z), self.high - width * torch.sigmoid(-z)
         )
@@ -77,12 +77,12 @@ class Sigmoid(Transform):
 
 
 class Softplus(Transform):
-    r"""Onto a half line, feature by feature, with bound $a$.
+    r"""An elementwise map onto a half line with bound $a$.
 
     $$x_i = a + \log(1 + e^{z_i}), \qquad \log|\det dx/dz| = \sum_i \log\sigma(z_i)$$
 
-    As for `Sigmoid`, x stays a rounding unit above the bound; the inverse takes the bound for that
-    same number, and gives NaN below it.
+    As for `Sigmoid`, x stays at least one rounding unit above the bound; the inverse treats the
+    bound as that number, and returns NaN below it.
 
     Args:
         features: number of features, D.
@@ -107,7 +107,7 @@ class Softplus(Transform):
         return constraints.independent(constraints.greater_than(self.low), 1)
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        # torch's softplus cuts the exponential off at 20, which float64 can tell.
+        # torch's softplus drops the exponential above 20, which is visible in float64.
         x = self.low - logsigmoid(-z)
         return x.clamp(min=self.low + _unit(self.low, z.dtype)), logsigmoid(z).sum(-1)
 
@@ -125,6 +125,6 @@ def _finite(name: str, value: float) -> float:
 
 
 def _unit(bound: float, dtype: torch.dtype) -> float:
-    """Return how far from a bound the nearest number is that is surely another one."""
+    """Return a distance from a bound at which a number is certain to differ from it."""
     limits = torch.finfo(dtype)
     return max(abs(bound) * limits.eps, limits.tiny)

@@ -1,4 +1,4 @@
-"""Charts of circles: numbers to angles, for vectors with some entries that are angles."""
+"""Charts of circles: from numbers to angles, for vectors in which some entries are angles."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from torch import Tensor
 from invflow import _checks
 from invflow.transforms.base import Transform
 
-#: The largest concentration: the density opposite of the centre is e^10 times less than at it.
+#: Largest concentration: the density opposite the centre is e^10 times smaller than at it.
 MOST = 5.0
-#: Terms of the series of a distribution function, enough for that concentration; knots of a table
-#: of it, and steps of Newton's method from there, that invert it to rounding.
+#: Number of terms in the series of the distribution function, enough for that concentration; knots
+#: of a table of it, and Newton steps from there, that invert it to rounding.
 TERMS, KNOTS, NEWTONS = 25, 129, 3
 
 
 class Circles(Transform):
-    r"""Some entries onto the circle, so that a standard normal one becomes von Mises on it.
+    r"""Maps some entries onto circles, so that a standard normal becomes von Mises.
 
     $$x_i = c_i + F_{\kappa_i}^{-1}(\Phi(z_i)), \qquad
     \log|\det dx/dz| = \sum_i \log N(z_i; 0, 1) - \log f_{\kappa_i}(x_i - c_i)$$
 
-    for the entries that are angles, in radians; the others stay as they are. $f_\kappa$ and
-    $F_\kappa$ are density and distribution function of von Mises with mean 0 and concentration
-    $\kappa$: at zero, where it starts, it is uniform. The circle is cut opposite of its centre
-    $c_i$, where z is far out. Neither is learned: they are measured, and set by `set`, so that a
-    density has little mass at the cut and is near a normal one in z. The inverse takes any number
-    as the angle that it is.
+    for the entries that are angles, in radians; the others are unchanged. $f_\kappa$ and $F_\kappa$
+    are the density and distribution function of a von Mises distribution with mean 0 and
+    concentration $\kappa$, which starts at zero (uniform). The circle is cut opposite its centre
+    $c_i$, where z is extreme. Centre and concentration are not learned but measured, and set by
+    `set`, so that a density has little mass at the cut and is close to normal in z. The inverse
+    accepts any number as an angle.
 
     Args:
         features: number of features, D.
-        angles: which of them are angles.
+        angles: which features are angles.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -83,7 +83,7 @@ class Circles(Transform):
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         turns = (self._picked(x) - self.centre.double()) / (2 * math.pi)
         angle = 2 * math.pi * (turns - torch.round(turns))
-        # From the nearer end, for its digits.
+        # From the nearer end, for precision.
         share = self._below(torch.where(angle < 0, angle, -angle), self._weights()).clamp(
             torch.finfo(torch.float64).tiny, 0.5
         )
@@ -115,7 +115,7 @@ class Circles(Transform):
         """Return I_j / I_0 at each concentration, (angles, terms)."""
         kappa = self.concentration.double()
         ratio, ratios = torch.zeros_like(kappa), list[Tensor]()
-        for j in range(2 * TERMS, 0, -1):  # I_j / I_(j - 1), by the recurrence that is stable
+        for j in range(2 * TERMS, 0, -1):  # I_j / I_(j - 1), by the stable recurrence
             ratio = kappa / (2 * j + kappa * ratio)
             ratios.append(ratio)
         return torch.stack(ratios[::-1]).cumprod(0)[:TERMS].mT
@@ -127,7 +127,7 @@ class Circles(Transform):
         return 0.5 + (angle + 2 * (waves * weights).sum(-1)) / (2 * math.pi)
 
     def _quantile(self, flat: Tensor) -> Tensor:
-        """Return the angle below which a von Mises variable is as often as a normal one below z."""
+        """Return the von Mises quantile at the probability of a normal variable below z."""
         low = torch.where(flat < 0, flat, -flat)
         share, weights = torch.special.ndtr(low), self._weights()
         with torch.no_grad():
@@ -137,12 +137,12 @@ class Circles(Transform):
             angle = math.pi * (below - 0.5).clamp(min=0.0) / (KNOTS - 1) - math.pi
             for _ in range(NEWTONS - 2):
                 angle = self._newton(angle, share, weights)
-        for _ in range(2):  # which have the derivatives up to the third, as in `root`
+        for _ in range(2):  # exact derivatives up to the third, as in `root`
             angle = self._newton(angle, share, weights)
         return torch.where(flat < 0, angle, -angle)
 
     def _newton(self, angle: Tensor, share: Tensor, weights: Tensor) -> Tensor:
-        """Return an angle nearer to that with a share below it."""
+        """Return an angle closer to the one with a fraction `share` below it."""
         angle = angle.clamp(-math.pi, 0.0)
         slope = torch.exp(-self._log_density(angle))
         return angle - (self._below(angle, weights) - share) * slope

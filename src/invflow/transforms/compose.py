@@ -19,14 +19,14 @@ from invflow.transforms.base import Transform
 class Compose(Transform):
     r"""Several transforms in sequence: $x = (f_K \circ \dots \circ f_1)(z)$.
 
-    The log-determinants add up. Those transforms that declare a context all get the same one.
-    The domain is the first one's, the codomain the last one's.
+    The log-determinants add up. All transforms that declare a context receive the same one. The
+    domain is that of the first transform, the codomain that of the last.
 
     Args:
-        transforms: one or more, all over the same number of features.
-        checkpoint: keep only what goes in and out of each transform for the gradient, and compute
-            the rest again in the backward pass: the memory of one transform for one more pass. Not
-            for use under `torch.func`.
+        transforms: one or more transforms with the same number of features.
+        checkpoint: store only the inputs and outputs of each transform, and recompute the rest in
+            the backward pass: the memory of one transform, at the cost of one more pass. Not for
+            use under `torch.func`.
 
     Raises:
         TypeError: if one of them is not a transform, or `checkpoint` is not True or False.
@@ -88,7 +88,7 @@ class Compose(Transform):
 
 
 def _groups(parts: Sequence[Transform]) -> list[list[Transform]]:
-    """Cut a sequence of transforms into groups of neighbours that one call of kernels can take."""
+    """Split a sequence of transforms into groups of neighbours for one call of the kernels."""
     groups: list[list[Transform]] = []
     before: kernels.Kind | None = None
     for part in parts:
@@ -104,7 +104,7 @@ def _groups(parts: Sequence[Transform]) -> list[list[Transform]]:
 def _together(
     group: Sequence[Transform], value: Tensor, context: Tensor | None, inverse: bool
 ) -> tuple[Tensor, Tensor] | None:
-    """Map a batch through neighbours that are alike in one call; None if that cannot be."""
+    """Map a batch through similar neighbours in one call; None if that is impossible."""
     parts = cast(Sequence[Autoregressive], group)
     return kernels.map(parts, value, context if parts[0].context else None, inverse=inverse)
 
@@ -116,7 +116,7 @@ def _in_turn(
     inverse: bool,
     recompute: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Map a batch by calling one transform after the other."""
+    """Map a batch by calling one transform after another."""
     total: Tensor | None = None
     for part in parts:
         arguments = value, context if part.context else None
@@ -131,9 +131,9 @@ def _in_turn(
 
 
 def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a step that gives the same when it is taken again in the backward pass, or fails.
+    """Return a step that, repeated in the backward pass, gives the same result or fails.
 
-    That may be after a call by `functional_call` has ended, or after a step of an optimizer.
+    It may be repeated after a `functional_call` has ended, or after an optimizer's step.
     """
     if torch.compiler.is_compiling():
         return step

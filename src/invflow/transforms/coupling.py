@@ -1,4 +1,4 @@
-"""The coupling transform: some features stay, and say how the others move."""
+"""The coupling transform: some features are kept and determine how the others change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MASKS = ("alternating", "halves")
 
 
 def masks(how: str, features: int, count: int) -> list[Tensor]:
-    """Return the masks of `count` couplings in a row: every other one keeps what the others move.
+    """Return the masks of `count` consecutive couplings, which alternate.
 
     Args:
-        how: "alternating" to keep features 0, 2, 4, ... first, "halves" to keep the first half
-            first, the larger one.
+        how: "alternating" to keep features 0, 2, 4, ... first; "halves" to keep the first (larger)
+            half first.
         features: number of features, D, at least 2.
         count: number of masks.
 
@@ -39,7 +39,7 @@ def masks(how: str, features: int, count: int) -> list[Tensor]:
 
 
 def turns(how: str, features: int, count: int) -> list[list[bool]]:
-    """Return `masks` as lists, which have values under `FakeTensorMode` too."""
+    """Return `masks` as lists, which have values even under `FakeTensorMode`."""
     _checks.choice("mask", how, MASKS)
     features = _check_features(features)
     half = (features + 1) // 2
@@ -49,21 +49,21 @@ def turns(how: str, features: int, count: int) -> list[list[bool]]:
 
 
 class Coupling(Transform):
-    r"""A univariate map of some features, whose parameters come from the others, which stay.
+    r"""A univariate map of some features, whose parameters are computed from the others.
 
     $$x_K = z_K, \qquad x_i = u(z_i;\, P_i(z_K, c)) \text{ for } i \notin K, \qquad
     \log|\det dx/dz| = \sum_{i \notin K} \log|\partial u / \partial z_i|$$
 
-    with a perceptron P of the kept features K and the context. Both directions are one pass of it.
+    with a perceptron P of the kept features K and the context. Both directions take one pass.
 
     Args:
         features: number of features, D, at least 2.
-        univariate: the map of each feature that moves, by name or as an object.
-        mask: which features stay: "alternating" (0, 2, 4, ...), "halves" (the first half), or D
-            booleans. `masks` gives those of several couplings in a row.
+        univariate: the map of each changed feature, by name or as an object.
+        mask: which features are kept: "alternating" (0, 2, 4, ...), "halves" (the first half), or D
+            booleans. `masks` returns the masks of several consecutive couplings.
         context: size of the context, 0 for none.
         hidden_features: widths of the perceptron's hidden layers.
-        activation: the perceptron's, by name as for `MADE`.
+        activation: of the perceptron, by name as for `MADE`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
@@ -100,7 +100,7 @@ class Coupling(Transform):
         super().__init__(features, context)
         self.univariate = as_univariate(univariate)
         keep = turns(mask, features, 1)[0] if isinstance(mask, str) else _mask(mask, features)
-        # What stays first, then what moves.
+        # Kept features first, then changed ones.
         positions = sorted(range(features), key=lambda i: not keep[i])
         self.register_buffer("order", _checks.permutation("order", positions, features))
         self.kept = sum(keep)

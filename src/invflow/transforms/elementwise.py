@@ -1,4 +1,4 @@
-"""Each feature by itself."""
+"""A map of each feature alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from invflow.univariate import univariate as as_univariate
 
 
 class Elementwise(Transform):
-    r"""A univariate map per feature, whose parameters are learned, or linear in the context.
+    r"""A univariate map per feature, with parameters that are learned or linear in the context.
 
     $$x_i = u(z_i; p_i), \qquad p = b + C c$$
 
-    With the affine map and a context this is the amortised Gaussian that a VAE's encoder starts
-    from; without one, a diagonal scale.
+    With the affine map and a context this is the amortised Gaussian of a VAE's encoder; without a
+    context, a diagonal scale and a shift.
 
     Args:
         features: number of features, D.

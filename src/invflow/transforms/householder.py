@@ -11,11 +11,11 @@ from invflow.transforms.amortised import Amortised
 
 
 def reflect(z: Tensor, vectors: Tensor) -> Tensor:
-    """Reflect `z` in the plane across the first vector, then the second, and so on.
+    """Reflect `z` in the plane orthogonal to the first vector, then the second, and so on.
 
     Args:
         z: shape (*batch, D).
-        vectors: shape (*batch, H, D), of any length; one of length zero reflects nothing.
+        vectors: shape (*batch, H, D), of any length; a zero vector reflects nothing.
 
     Example:
         >>> reflect(torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 0.0], [0.0, -1.0]]))
@@ -31,7 +31,7 @@ def pairs(features: int, reflections: int, generator: torch.Generator | None) ->
 
     Args:
         features: length of the vectors.
-        reflections: number of vectors; of an odd number the last one has no partner.
+        reflections: number of vectors; if odd, the last one has no partner.
         generator: random numbers; torch's own by default.
     """
     half = torch.randn((reflections + 1) // 2, features, generator=generator)
@@ -43,13 +43,13 @@ class Householder(Amortised):
 
     $$x = H_T \cdots H_1 z, \qquad H_t = I - 2 \frac{v_t v_t^\top}{|v_t|^2}$$
 
-    with vectors $v_t$ that are learned, or linear in the context. The product is an orthogonal
-    matrix of determinant $(-1)^T$, and T = D reach all of these. The vectors start in pairs whose
-    reflections cancel, at the identity for an even T.
+    with vectors $v_t$ that are learned or linear in the context. The product is an orthogonal
+    matrix with determinant $(-1)^T$; with T = D, all of these can be reached. The vectors start in
+    pairs whose reflections cancel, so an even T starts at the identity.
 
     Args:
         features: number of features, D.
-        reflections: their number, T.
+        reflections: number of reflections, T.
         context: size of the context, 0 for none.
         generator: random numbers for the initial weights; torch's own by default.
 

@@ -13,12 +13,12 @@ from invflow import _checks
 from invflow.transforms.base import Transform
 from invflow.transforms.permutation import ORDERS, randperm
 
-#: The limit of the logarithm of a diagonal entry, so that neither direction can overflow.
+#: Limit of the logarithm of a diagonal entry, so that neither direction can overflow.
 _BOUND = 5.0
 
 
 class LULinear(Transform):
-    r"""An invertible matrix by its LU decomposition; over channels, the 1x1 convolution of Glow.
+    r"""An invertible matrix as an LU decomposition; over channels, Glow's 1x1 convolution.
 
     $$x = P L U z + b, \qquad \log|\det dx/dz| = \sum_i s_i$$
 
@@ -66,7 +66,7 @@ class LULinear(Transform):
         return _checks.no_permutation(tensor, self.features) if name == "order" else None
 
     def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return L, U, and the logarithm of U's diagonal."""
+        """Return L, U and the logarithm of U's diagonal."""
         log_diagonal = torch.tanh(self.weight.diagonal() / _BOUND) * _BOUND
         lower = self.weight.tril(-1) + torch.eye(
             self.features, dtype=self.weight.dtype, device=self.weight.device
@@ -84,7 +84,7 @@ class LULinear(Transform):
         lower, upper, log_diagonal = self._factors()
         rows = (x - self.bias).index_select(-1, self.order.argsort())
         rows = rows.reshape(-1, self.features).to(lower.dtype)
-        # Vectors are rows here, and so the factors stand on the right, transposed.
+        # Vectors are rows here, so the factors are on the right, transposed.
         rows = solve_triangular(lower.t(), rows, upper=True, left=False, unitriangular=True)
         rows = solve_triangular(upper.t(), rows, upper=False, left=False)
         z = rows.reshape(x.shape)

@@ -1,4 +1,4 @@
-"""Parameters of a transform that may come from the context."""
+"""Parameters of a transform that may depend on the context."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class Parameters(nn.Module):
-    r"""A vector that is learned, or where there is a context linear in it: $p = b + C c$.
+    r"""A vector that is learned or, with a context, linear in it: $p = b + C c$.
 
-    With an encoder's output as the context the transform is amortised.
+    With an encoder's output as the context, the transform is amortised.
 
     Args:
-        start: what b starts from, shape (size,).
+        start: initial value of b, shape (size,).
         context: size of the context, 0 for none.
-        generator: random numbers for the initial C, which is small; torch's own by default.
+        generator: random numbers for C, which starts small; torch's own by default.
 
     Example:
         >>> import torch

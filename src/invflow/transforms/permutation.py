@@ -1,4 +1,4 @@
-"""Orders of the features."""
+"""Permutations of the features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def orders(
     """Return the orders in which `count` autoregressive transforms take the features.
 
     Args:
-        how: "same" to take them as they come every time, "reverse" for the reverse of it every
-            other time, "random" for a new random order each time after the first.
+        how: "same" to keep the order, "reverse" to reverse it in every other transform, "random"
+            for a new random order in each transform after the first.
         features: number of features, D.
         count: number of orders.
         generator: random numbers; torch's own by default.
 
     Returns:
-        Permutations of 0 .. D - 1, None for the features as they come.
+        Permutations of 0 .. D - 1; None to keep the order.
 
     Raises:
         TypeError: if a size is not an integer.
@@ -47,7 +47,7 @@ def orders(
 
 
 def randperm(features: int, generator: torch.Generator | None) -> Tensor:
-    """Return a random order, with values whatever the default device."""
+    """Return a random order, with values even if the default device is "meta"."""
     device = "cpu" if generator is None else generator.device
     return torch.randperm(features, generator=generator, device=device)
 

@@ -19,16 +19,16 @@ class Planar(Amortised):
     $$x = z + \hat u \tanh a, \quad a = w \cdot z + b, \qquad
     \log|\det dx/dz| = \log(1 + s \tanh' a), \quad s = w \cdot \hat u > -1$$
 
-    For any u that is learned, or given by the context, as w and b are,
+    For any u, learned or given by the context like w and b,
 
     $$\hat u = u + \frac{m(k) - k}{|w|^2} w, \qquad
     k = w \cdot u, \quad m(k) = k + \sqrt{1 + k^2} - 1,$$
 
-    has s = m(k) > -1, and every such vector is $\hat u$ of one u: the transform is invertible
-    whatever the parameters are. (The paper has $m(k) = \log(1 + e^k) - 1$, with which u = 0 is not
-    the identity and $\hat u$ has no limit as w goes to 0.) It starts at the identity, u = 0.
+    has s = m(k) > -1, and every such vector is $\hat u$ of exactly one u, so the transform is
+    invertible for all parameters. (The paper uses $m(k) = \log(1 + e^k) - 1$, with which u = 0 is
+    not the identity and $\hat u$ has no limit as w goes to 0.) It starts at the identity, u = 0.
 
-    Inverse: $a + s \tanh a = w \cdot x + b$ is one equation in a, solved to rounding; then
+    Inverse: $a + s \tanh a = w \cdot x + b$ is a scalar equation in a, solved to rounding; then
     $z = x - \hat u \tanh a$. Its first three derivatives are exact.
 
     Args:
@@ -75,7 +75,7 @@ class Planar(Amortised):
 
 
 def _invertible(u: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Return u as it is used, and 1 + w.u for it."""
+    """Return the u that is used, and 1 + w.u for it."""
     k = (w * u).sum(-1)
     unit = F.normalize(w, dim=-1)
     more = (unit * u).sum(-1) * (ratio(k) - 1)

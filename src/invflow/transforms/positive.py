@@ -1,12 +1,12 @@
-r"""Parameters that have to stay on one side of a limit.
+r"""Parameters that must stay on one side of a limit.
 
-Planar, radial and Sylvester transforms are invertible where a number s is above -1. Where s would
-be k, they take
+Planar, radial and Sylvester transforms are invertible if a number s is above -1. From an unbounded
+number k they compute
 
 $$s = m(k) = k + \sqrt{1 + k^2} - 1,$$
 
-which maps the reals one to one onto (-1, inf), with m(0) = 0 and m'(0) = 1. So s = k nearly where
-k is small, nothing is lost, and 1 + s falls off only as 1 / |2k|. (Rezende and Mohamed take
+which maps the reals one to one onto (-1, inf), with m(0) = 0 and m'(0) = 1. So s is close to k for
+small k, every s can be reached, and 1 + s decays only as 1 / |2k|. (Rezende and Mohamed use
 $m(k) = \log(1 + e^k) - 1$, which is not the identity at k = 0.)
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def positive(k: Tensor) -> Tensor:
-    r"""Return $1 + m(k) = k + \sqrt{1 + k^2}$, positive, and accurate also where it is small.
+    r"""Return $1 + m(k) = k + \sqrt{1 + k^2}$, which is positive, and accurate even where small.
 
     Example:
         >>> positive(torch.tensor([-0.75, 0.0, 0.75]))
@@ -27,7 +27,7 @@ def positive(k: Tensor) -> Tensor:
 
 
 def ratio(k: Tensor) -> Tensor:
-    r"""Return $m(k) / k = 1 + k / (1 + \sqrt{1 + k^2})$, between 0 and 2, smooth at k = 0 too.
+    r"""Return $m(k) / k = 1 + k / (1 + \sqrt{1 + k^2})$, in (0, 2), smooth even at k = 0.
 
     Example:
         >>> ratio(torch.tensor([-0.75, 0.0, 0.75]))

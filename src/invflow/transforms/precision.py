@@ -1,4 +1,4 @@
-"""Arithmetic in full precision, whatever the settings outside."""
+"""Arithmetic in full precision, whatever the settings of the caller."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
-    """Leave autocast, on devices that have it."""
+    """Disable autocast, on devices that have it."""
     available = torch.amp.is_autocast_available(device)
     return torch.autocast(device, enabled=False) if available else nullcontext()
 
 
 def at_least_single(*dtypes: torch.dtype) -> torch.dtype:
-    """Return the widest of some dtypes, and float32 or wider: factorisations know no other."""
+    """Return the widest of some dtypes, at least float32: factorisations support no other."""
     widest = torch.float32
     for dtype in dtypes:
         widest = torch.promote_types(widest, dtype)

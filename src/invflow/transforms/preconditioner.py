@@ -10,12 +10,13 @@ from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class Preconditioner(Transform):
-    r"""A fixed affine map: what comes after it sees a location and scales that are no longer one.
+    r"""A fixed affine map, which gives data at unit scale their location and scales.
 
     $$x = \mu + L z, \qquad \log|\det L| = \sum_i \log L_{ii}$$
 
-    with L lower triangular and a positive diagonal. Neither is learned: they are measured, and set
-    by `set`; a flow before it works on numbers near zero and of size one. Starts as the identity.
+    where L is lower triangular with a positive diagonal. Location and scale are not learned but
+    measured, and set by `set`; a flow before this map works at unit scale. It starts as the
+    identity.
 
     Args:
         features: number of features, D.
@@ -50,7 +51,7 @@ class Preconditioner(Transform):
 
         Args:
             location: mu, shape (features,).
-            scale: L, shape (features, features); what is above the diagonal is ignored.
+            scale: L, shape (features, features); entries above the diagonal are ignored.
 
         Raises:
             TypeError: if an argument is not a tensor.

@@ -10,18 +10,19 @@ from invflow.transforms.positive import positive
 
 
 class Radial(Amortised):
-    r"""A contraction towards a point, or an expansion away from it, that fades with the distance.
+    r"""A contraction towards a point, or an expansion from it, that fades with distance.
 
     $$x = z + \beta h (z - z_0), \quad h = \frac{1}{\alpha + r}, \quad r = |z - z_0|, \qquad
     \log|\det dx/dz| = (D - 1) \log(1 + \beta h) + \log(1 + \beta h + \beta h' r)$$
 
-    It is invertible for $\alpha > 0$ and $\beta > -\alpha$, so with
-    $\beta = \alpha (\kappa - 1)$ for $\kappa > 0$. What is learned, or given by the context, are
-    $z_0$ and two numbers of any sign, of which $\alpha$ and $\kappa$ are $t + \sqrt{1 + t^2}$.
-    It starts at the identity, $\kappa = 1$.
+    It is invertible for $\alpha > 0$ and $\beta > -\alpha$, so $\beta = \alpha (\kappa - 1)$ with
+    $\kappa > 0$. The learned (or context-given) parameters are $z_0$ and two unbounded numbers t,
+    from which $\alpha$ and $\kappa$ are computed as $t + \sqrt{1 + t^2}$. It starts at the
+    identity,
+    $\kappa = 1$.
 
-    Inverse: with $\rho = |x - z_0|$ the distance r solves
-    $r^2 + (\alpha \kappa - \rho) r - \alpha \rho = 0$, which has one root that is not negative.
+    Inverse: with $\rho = |x - z_0|$, the distance r solves
+    $r^2 + (\alpha \kappa - \rho) r - \alpha \rho = 0$, which has exactly one non-negative root.
 
     Args:
         features: number of features, D.
@@ -66,7 +67,7 @@ class Radial(Amortised):
         return centre + offset / stretch, -ladj
 
     def _stretch(self, r: Tensor, alpha: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 + beta h and the log-determinant at distance r; no sum has terms below zero."""
+        """Return 1 + beta h and the log-determinant at distance r, without negative terms."""
         near, far = alpha / (alpha + r), r / (alpha + r)
         across = far + kappa * near
         along = far * (1 + near) + kappa * near.square()
@@ -79,7 +80,7 @@ def _norm(offset: Tensor) -> Tensor:
 
 
 def _radius(rho: Tensor, alpha: Tensor, kappa: Tensor) -> Tensor:
-    """Return the distance before the map from that after it, without cancellation."""
+    """Return the distance before the map from the one after it, without cancellation."""
     p = rho - alpha * kappa
     outside = p > 0
     total = torch.sqrt(p.square() + 4 * alpha * rho) + torch.where(outside, p, -p)

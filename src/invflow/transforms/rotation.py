@@ -10,11 +10,11 @@ from invflow.transforms.base import Transform
 
 
 class Rotation(Transform):
-    r"""A rotation: $x = Q z$ with $Q = \exp(A - A^T)$ and log-determinant zero.
+    r"""A rotation, $x = Q z$ with $Q = \exp(A - A^T)$; the log-determinant is zero.
 
     The exponential of skew-symmetric matrices reaches every rotation, and its derivative at A = 0,
-    where A starts, is the identity. (The Cayley transform is cheaper, one linear system instead of
-    a few matrix products, but half turns are out of its reach.) The inverse is the transpose.
+    the initial value, is the identity. (The Cayley transform is cheaper, one linear system instead
+    of a few matrix products, but cannot reach half turns.) The inverse is the transpose.
 
     Args:
         features: number of features, D.

@@ -13,26 +13,28 @@ from invflow.transforms.positive import positive, ratio
 
 
 class Sylvester(Amortised):
-    r"""A planar transform with M units: a one-layer network that is added to its input.
+    r"""A planar transform with M units: a one-layer network added to its input.
 
     $$x = z + Q R \tanh a, \quad a = \tilde R Q^\top z + b, \qquad
     \log|\det dx/dz| = \sum_i \log(1 + s_i \tanh' a_i), \quad s_i = r_{ii} \tilde r_{ii} > -1$$
 
-    with M orthonormal columns Q, upper triangular $R$, $\tilde R$, and b, all learned or linear in
-    the context. What is free of $r_{ii}$ is $\rho_i$, with $r_{ii} \tilde r_{ii} = m(k_i)$ where
+    with M orthonormal columns Q, upper triangular $R$ and $\tilde R$, and b, all learned or linear
+    in the context. The free parameter behind $r_{ii}$ is $\rho_i$: $r_{ii} \tilde r_{ii} = m(k_i)$
+    with
     $k_i = \rho_i \tilde r_{ii}$ and $m(k) = k + \sqrt{1 + k^2} - 1 > -1$. It starts at the
-    identity, R = 0. Where Q comes from is a choice:
+    identity, R = 0. There are three ways to obtain Q:
 
-    - "orthogonal": Q is orthonormalised from any D x M matrix.
-    - "householder": Q is the first columns of a product of reflections.
-    - "triangular": Q is the identity, or with `Permuted(reverse=True)` the reverse permutation,
-      which should alternate.
+    - "orthogonal": orthonormalise any D x M matrix.
+    - "householder": take the first columns of a product of reflections.
+    - "triangular": Q is the identity, or the reverse permutation with `Permuted(reverse=True)`; the
+      two should alternate.
 
-    Inverse: with $v = Q^\top z$ and $w = Q^\top x$ it is $v + R \tanh(\tilde R v + b) = w$. The
-    last row has $v_M$ alone, the one before it $v_{M-1}$ and $v_M$, and so on. So from the last row
-    back each is one scalar equation, $a_i + s_i \tanh a_i = \tilde r_{ii} d_i + c_i$ with
+    Inverse: with $v = Q^\top z$ and $w = Q^\top x$, solve $v + R \tanh(\tilde R v + b) = w$. The
+        last row contains only $v_M$, the one before it $v_{M-1}$ and $v_M$, and so on. So, from the
+        last
+    row upwards, each is a scalar equation, $a_i + s_i \tanh a_i = \tilde r_{ii} d_i + c_i$ with
     $c_i = b_i + \sum_{j>i} \tilde r_{ij} v_j$ and $d_i = w_i - \sum_{j>i} r_{ij} \tanh a_j$, and
-    $v_i = d_i - r_{ii} \tanh a_i$; at last $z = x + Q (v - w)$. Its first three derivatives are
+    $v_i = d_i - r_{ii} \tanh a_i$; finally $z = x + Q (v - w)$. Its first three derivatives are
     exact.
 
     Args:
@@ -99,7 +101,7 @@ class Sylvester(Amortised):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return Q, R, R~ and the 1 + s_i.
 
-        One square matrix holds R from its diagonal upwards, and below it R~, transposed.
+        One square matrix holds R on and above its diagonal, and the transpose of R~ below it.
         """
         free = square.diagonal(dim1=-2, dim2=-1)
         k = free * diagonal
@@ -119,10 +121,10 @@ def _ladj(a: Tensor, rise: Tensor) -> Tensor:
 def _backwards(
     w: Tensor, b: Tensor, outer: Tensor, inner: Tensor, rise: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Solve v + R tanh a = w, a = R~ v + b, the last row first; return v and a.
+    """Solve v + R tanh a = w, a = R~ v + b, starting with the last row; return v and a.
 
-    As a row is solved, its column is brought into the rows before it: c and d sum up, and where
-    all rows are done, d is v.
+    Once a row is solved, its column is added to the rows before it: c and d accumulate, and at the
+    end d is v.
     """
     c, d = b, w
     solved: list[Tensor] = []

@@ -11,12 +11,13 @@ from invflow.transforms.precision import at_least_single, without_autocast
 
 
 class UnitTriangular(Transform):
-    r"""Each feature plus a linear combination of those before it; volume-preserving.
+    r"""Adds to each feature a linear combination of earlier ones; preserves volume.
 
     $$x = U z, \qquad U_{ii} = 1, \quad U_{ij} = 0 \text{ for } j > i, \qquad \log|\det U| = 0$$
 
-    The entries below the diagonal are learned, or linear in the context. Followed by an affine
-    `Elementwise` it makes a normal base a normal with a full covariance. Starts as the identity.
+    The entries below the diagonal are learned or linear in the context. Followed by an affine
+    `Elementwise`, it turns a standard normal into a normal with full covariance. It starts as the
+    identity.
 
     Args:
         features: number of features, D.
@@ -48,7 +49,7 @@ class UnitTriangular(Transform):
         self.keep_constants()
 
     def constants(self) -> dict[str, Tensor]:
-        # Where each entry of U stands in (0, 1, the entries below the diagonal).
+        # The position of each entry of U in (0, 1, the entries below the diagonal).
         rows, columns = torch.tril_indices(self.features, self.features, -1)
         places = torch.eye(self.features, dtype=torch.long)
         places[rows, columns] = torch.arange(len(rows)) + 2

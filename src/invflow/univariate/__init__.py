@@ -1,4 +1,4 @@
-"""Monotone maps of one feature, chosen by name or given as an object."""
+"""Monotone maps of one feature, by name or as an object."""
 
 from invflow.univariate.additive import Additive
 from invflow.univariate.affine import Affine

@@ -12,11 +12,11 @@ from invflow.univariate.base import Univariate
 
 @dataclass(frozen=True)
 class Additive(Univariate):
-    r"""Shift alone: volumes are preserved.
+    r"""A shift, which preserves volume.
 
     $$x = z + \mu, \qquad \log|dx/dz| = 0$$
 
-    for the one parameter $\mu$.
+    with one parameter, $\mu$.
 
     References:
         Dinh et al. 2015, arXiv 1410.8516, section 3.2.

@@ -15,15 +15,15 @@ from invflow.univariate.base import Univariate
 
 @dataclass(frozen=True)
 class Affine(Univariate):
-    r"""Shift and positive scale, with a softly bounded log-scale.
+    r"""A shift and a positive scale, with a softly bounded log-scale.
 
     $$x = \mu + e^{s} z, \qquad s = b \tanh(r / b), \qquad \log|dx/dz| = s$$
 
-    for parameters $(\mu, r)$ and bound $b$: whatever the network says, $|s| < b$, so that neither
+    with parameters $(\mu, r)$ and bound $b$. Whatever the network returns, $|s| < b$, so neither
     direction can overflow in training.
 
     Args:
-        bound: b, the limit of the log-scale in nats, positive.
+        bound: b, limit of the log-scale in nats, positive.
 
     Raises:
         TypeError: if `bound` is not a number.

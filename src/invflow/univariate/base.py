@@ -1,4 +1,4 @@
-"""The contract of a univariate map."""
+"""What every univariate map provides."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from torch import Tensor
 class Univariate(ABC):
     r"""A monotone map of one feature, $x = u(z; p)$, given the feature's parameters $p$.
 
-    A subclass is a frozen dataclass (its fields are its configuration), states the value that each
-    parameter starts from, and gives the map and its inverse. Both work elementwise: `z` and `x`
-    have any shape, `params` has that shape and one last dimension of size `parameters`.
+    A subclass is a frozen dataclass whose fields are its configuration. It defines the initial
+    value of each parameter, the map and its inverse. Both work elementwise: `z` and `x` may have
+    any shape, and `params` has the same shape plus a last dimension of size `parameters`.
     """
 
     @property
     @abstractmethod
     def start(self) -> tuple[float, ...]:
-        """The value each parameter starts from, so that a new flow is near the identity."""
+        """The initial value of each parameter, which makes a new flow close to the identity."""
 
     @property
     def parameters(self) -> int:
-        """How many parameters the map takes per feature."""
+        """The number of parameters per feature."""
         return len(self.start)
 
     @property
     def base(self) -> dict[str, Any]:
-        """The distribution of noise that suits the map, as a name and its arguments."""
+        """The distribution of the noise that suits the map, as a name and arguments."""
         return {"name": "normal"}
 
     @abstractmethod
@@ -44,9 +44,9 @@ class Univariate(ABC):
         """Return z with u(z; params) = x and log|dz/dx|, both shaped like `x`."""
 
     def solver(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return `inverse` without its ladj, to be called often on tensors of the kind of `like`.
+        """Return a function for `inverse` without ladj, for repeated calls on tensors like `like`.
 
-        A map may make its constants here, once, and then work in place.
+        A map can compute its constants once here, and then work in place.
         """
         return lambda x, params: self.inverse(x, params)[0]
 
@@ -59,5 +59,5 @@ class Univariate(ABC):
         return torch.func.vjp(value, z, params)[1](torch.ones_like(z))
 
     def config(self) -> dict[str, Any]:
-        """Return the fields that rebuild this map."""
+        """Return the fields from which the map can be rebuilt."""
         return dataclasses.asdict(self)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Far more than any function needs: halving alone takes 64 from a bracket as wide as its ends.
+# Far more than needed: halving alone takes 64 steps from a bracket as wide as its ends.
 _MOST_STEPS = 200
 
 
@@ -20,17 +20,17 @@ def increasing_root(
 ) -> Tensor:
     """Return the z between `low` and `high` where an increasing function has the value `target`.
 
-    Newton's method inside a bracket that closes in on the root. Where a step would leave the
-    bracket, or is not half as long as the one before, the bracket is halved instead; so every
-    element gets there, and most do in a few steps. All take steps until the last one is there, to
-    within rounding of 1 + |z|. Slopes have to be finite.
+    Uses Newton's method inside a shrinking bracket. Where a step would leave the bracket, or is
+    more than half as long as the previous one, the bracket is halved instead, so every element
+    converges, most of them in a few steps. All elements take steps until the last has converged, to
+    within rounding of 1 + |z|. Slopes must be finite.
 
     Args:
-        function: gives value and slope at points shaped like `target`.
+        function: returns value and slope at points shaped like `target`.
         target: any shape.
-        low: where the function is at most `target`, up to rounding.
-        high: where it is at least `target`, up to rounding.
-        start: a first guess.
+        low: points where the function is at most `target`, up to rounding.
+        high: points where it is at least `target`, up to rounding.
+        start: initial guess.
 
     Example:
         >>> ends = torch.tensor([-3.0, 3.0])
@@ -49,7 +49,7 @@ def increasing_root(
         good = (after >= low) & (after <= high) & (2 * step.abs() <= previous)
         step = torch.where(good, step, low + (high - low) / 2 - z)
         z, previous = z + step, step.abs()
-        # Not "all small": what is not a number will not become one.
+        # Not "all small": NaN stays NaN.
         if not bool((previous > rounding * (1 + z.abs())).any()):
             break
     return z

@@ -15,31 +15,31 @@ from invflow.univariate.rational_quadratic import Direction, Knots, RationalQuad
 
 @dataclass(frozen=True)
 class CircularSpline(RationalQuadratic):
-    r"""A monotone rational-quadratic spline on a circle, and a rotation of it.
+    r"""A monotone rational-quadratic spline on a circle, followed by a rotation.
 
     $$x = f(z) + \phi \pmod{2\pi}, \qquad \log|dx/dz| = \log f'(z)$$
 
-    where f is the spline of `Spline` on $[-\pi, \pi]$, onto itself, with equal slopes at both ends:
-    densities are continuous, on the whole circle. Without the phase $\phi$ the place where the
-    circle is cut would stay where it is.
+    where f is the spline of `Spline` that maps $[-\pi, \pi]$ onto itself, with equal slopes at both
+    ends, so densities are continuous on the whole circle. Without the phase $\phi$, the point where
+    the circle is cut could not move.
 
-    Both directions take any number as the angle that it is, and return angles in [low, high). The
-    noise has to live on the circle too, as uniform noise does: the tails of a normal are wrapped
-    onto it, and the density of what was wrapped is lost. The conditioner of an autoregressive
-    transform sees the angles as they come, in [low, high): its parameters jump where the circle is
-    cut, unless it takes their sines and cosines.
+    Both directions accept any number as an angle and return angles in [low, high). The noise must
+    lie on the circle too, for example uniform noise: the tails of a normal would be wrapped onto
+    the circle, and their density would be lost. The conditioner of an autoregressive transform sees
+    the angles as they are, in [low, high): its parameters jump where the circle is cut, unless it
+    takes their sines and cosines.
 
-    The parameters of a feature, 3 bins + 1 of them: the logits of the bins' widths, those of their
-    heights, the logarithms of the knots' slopes, softly bounded as in `Affine`, and the phase in
-    radians. All zero is the identity.
+    Each feature has 3 * bins + 1 parameters: logits of the bins' widths, logits of their heights,
+    logarithms of the knots' slopes, softly bounded as in `Affine`, and the phase in radians. With
+    all of them zero the map is the identity.
 
     Args:
         bins: number of bins, at least 2.
         low: where the circle is cut.
-        high: the same point once round, so that the circumference is high - low: pi for radians
-            (with low -pi), 360 for degrees and 24 for hours (with low 0).
-        smallest_bin: the least width and height of a bin, as a share of that of equal bins.
-        bound: the limit of a knot's log-slope in nats, positive.
+        high: the same point after one turn; high - low is the circumference. Pi for radians (with
+            low -pi), 360 for degrees and 24 for hours (with low 0).
+        smallest_bin: minimum width and height of a bin, relative to bins of equal size.
+        bound: limit of a knot's log-slope in nats, positive.
 
     Raises:
         TypeError: if an argument is not a number, or `bins` is not an integer.
@@ -88,7 +88,7 @@ class CircularSpline(RationalQuadratic):
         return result + self.middle, ladj
 
     def _phase(self, params: Tensor) -> Tensor:
-        """Return the phase in units of the circle, less whole turns."""
+        """Return the phase in units of the circle, without whole turns."""
         turns = params[..., -1] / (2 * math.pi)
         return (turns - turns.round()) * (self.high - self.low)
 
@@ -96,6 +96,6 @@ class CircularSpline(RationalQuadratic):
         """Return the same angles in [low, high)."""
         circumference = self.high - self.low
         value = value - torch.round((value - self.middle) / circumference) * circumference
-        # What is at an end, and what rounding has brought beyond it.
+        # Values at an end, or moved beyond it by rounding.
         value = torch.where(value < self.low, value + circumference, value)
         return torch.where(value >= self.high, value - circumference, value)

@@ -15,14 +15,14 @@ from invflow.univariate.base import Univariate
 
 @dataclass(frozen=True)
 class Gated(Univariate):
-    r"""The numerically stable update of the IAF paper, as in the gates of an LSTM.
+    r"""The numerically stable update of the IAF paper, like the gates of an LSTM.
 
     $$x = \sigma(s) z + (1 - \sigma(s)) m, \qquad \log|dx/dz| = \log\sigma(s)$$
 
-    for parameters $(m, s)$. The map only ever contracts; s starts where the gate is mostly open.
+    with parameters $(m, s)$. The map always contracts; s starts with the gate mostly open.
 
     Args:
-        gate: the value s starts from; +1 to +2 lets most of z through.
+        gate: initial value of s; +1 to +2 lets most of z through.
 
     Raises:
         TypeError: if `gate` is not a number.

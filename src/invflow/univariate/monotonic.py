@@ -14,33 +14,33 @@ from invflow import _checks
 from invflow.univariate.bracketing import increasing_root
 from invflow.univariate.numerical import Numerical, spread
 
-#: The most nodes: the time to find them grows with the cube of their number.
+#: Maximum number of nodes: the time to compute them grows with the cube of their number.
 MOST = 1000
 
 
 @dataclass(frozen=True)
 class Monotonic(Numerical):
-    r"""An unconstrained monotonic map: a shift, and the integral of a network that is positive.
+    r"""An unconstrained monotonic map: a shift plus the integral of a positive network.
 
     $$x = \mu + \int_0^z g(t)\,dt, \qquad
     \log g(t) = s + \sum_j v_j \tanh(w_j t + b_j), \qquad \log|dx/dz| = \log g(z)$$
 
-    for $|t|$ up to `edge`, and with the slope that g has there beyond it. The integral is taken by
-    Gauss-Legendre quadrature. The conditioner gives all weights of the network, where the paper's
-    gives some of its inputs; softly bounded as they are, $|v_j| < B / H$ and $|w_j| < W$ for H
-    units, g varies slowly enough for the quadrature, and lies within $e^{s \pm B}$, which brackets
-    the inverse. At the defaults the log-slope is the derivative of the value to 1e-9 for parameters
-    of size one, and to 1e-7 for any; with 32 nodes, to 1e-6 and 1e-3.
+    for $|t|$ up to `edge`; beyond it, the slope stays constant. The integral is computed by
+    Gauss-Legendre quadrature. The conditioner provides all weights of the network (in the paper,
+    some of its inputs). They are softly bounded, $|v_j| < B / H$ and $|w_j| < W$ for H units, so
+    that g varies slowly enough for the quadrature and lies within $e^{s \pm B}$, which brackets the
+    inverse. With the defaults, the log-slope agrees with the derivative of the value to 1e-9 for
+    parameters of size one and to 1e-7 for any; with 32 nodes, to 1e-6 and 1e-3.
 
-    The parameters of a feature, 3 units + 2 of them: v, w and b of each unit, s and the shift. They
-    start at the identity, with the units' steps spread over the interval.
+    Each feature has 3 * units + 2 parameters: v, w and b of each unit, s and the shift. They start
+    at the identity, with the units' steps spread over the interval.
 
     Args:
         units: H, number of hidden units of the network.
-        nodes: number of points of the quadrature.
+        nodes: number of quadrature points.
         edge: how far from zero the slope still changes.
-        bound: B, the limit of the log-slope in nats to either side of s, positive.
-        steepness: W, the limit of a unit's weight, positive.
+        bound: B, limit of the log-slope in nats on either side of s, positive.
+        steepness: W, limit of a unit's weight, positive.
 
     Raises:
         TypeError: if an argument is not a number, or `units` or `nodes` is not an integer.
@@ -65,7 +65,7 @@ class Monotonic(Numerical):
     bound: float = 4.0
     steepness: float = 2.0
 
-    # No fields: made from `nodes`.
+    # Not fields: computed from `nodes`.
     _points: ClassVar[tuple[float, ...]]
     _weights: ClassVar[tuple[float, ...]]
 

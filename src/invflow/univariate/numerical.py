@@ -1,13 +1,12 @@
-r"""Maps whose inverse has no formula: found by bracketing and Newton's method.
+r"""Maps without a formula for the inverse, inverted by bracketing and Newton's method.
 
-The root is found without a graph, by an operator that looks at the numbers to know when it is
-there; to the compiler and to `torch.func` it is one step. From there
+The root is found without a graph, by an operator that looks at the numbers to decide when to stop;
+for the compiler and `torch.func` it is a single step. From there
 
 $$z \leftarrow z - \frac{u(z; p) - x}{u'(z; p)}$$
 
-changes z by rounding only, and gives it the derivatives of the implicit function: one such step
-gives the first, two give all up to the third, as each step doubles the order to which they are
-exact.
+changes z only by rounding, and adds the derivatives of the implicit function: one such step makes
+the first derivative exact, two steps all up to the third, because each step doubles the order.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ from invflow.univariate.base import Univariate
 
 
 class Numerical(Univariate):
-    """A map with an inverse by root finding: a subclass gives `forward` and `root`."""
+    """A map with a numerical inverse; subclasses implement `forward` and `root`."""
 
     def __post_init__(self) -> None:
-        # Made here, because the compiler cannot trace it.
+        # Computed here, because the compiler cannot trace it.
         object.__setattr__(self, "_recipe", table.to_recipe(self))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Be copied with a recipe of its own, which may be that of one process alone."""
+        """Give a copy its own recipe, which may be valid in one process only."""
         vars(self).update(state)
         object.__setattr__(self, "_recipe", table.to_recipe(self))
 
-    # No field: made from the fields.
+    # Not a field: computed from the fields.
     _recipe: ClassVar[str]
 
     @abstractmethod
     def root(self, x: Tensor, params: Tensor) -> Tensor:
-        """Return z with u(z; params) = x up to rounding; its derivatives are of no interest."""
+        """Return z with u(z; params) = x up to rounding; its derivatives are not used."""
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         dtype = torch.promote_types(x.dtype, torch.float32)
@@ -56,13 +55,13 @@ class Numerical(Univariate):
 
 
 def spread(units: int, reach: float) -> tuple[float, ...]:
-    """Return points evenly spread over [-reach, reach], for units that start different."""
+    """Return points evenly spread over [-reach, reach], so that units start different."""
     return tuple(reach * (2 * i + 1 - units) / max(units - 1, 1) for i in range(units))
 
 
 @operator
 def find(univariate: str, x: Tensor, params: Tensor) -> Tensor:
-    """Return the root of the map of a recipe, in the shape that both arguments broadcast to."""
+    """Return the root for the map with a recipe, in the arguments' broadcast shape."""
     shape = broadcast(x.shape, params.shape[:-1])
     map = cast(Numerical, table.from_recipe(univariate))
     return map.root(x.expand(shape), params).contiguous()
@@ -75,7 +74,7 @@ def _(univariate: str, x: Tensor, params: Tensor) -> Tensor:
 
 @mapped(find)
 def _(info: Any, in_dims: Any, univariate: str, x: Tensor, params: Tensor) -> tuple[Tensor, int]:
-    """Take the new dimension as one more of the batch, the first."""
+    """Make the new dimension the first batch dimension."""
     _, x_dim, params_dim = in_dims
     rank = max(x.ndim - (x_dim is not None), params.ndim - 1 - (params_dim is not None))
     x = _leading(x, x_dim, rank)

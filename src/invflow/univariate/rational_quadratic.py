@@ -1,7 +1,7 @@
-r"""Monotone rational-quadratic splines: what those on a line and on a circle share.
+r"""Monotone rational-quadratic splines: the common part of those on a line and on a circle.
 
-In one bin let $\xi$ be the share of its width and $\theta$ the share of its height that lie below
-a point, $\bar\xi = 1 - \xi$, and $r_0, r_1$ the slopes at the bin's two knots divided by its mean
+In one bin let $\xi$ be the fraction of its width and $\theta$ the fraction of its height below a
+point, $\bar\xi = 1 - \xi$, and $r_0, r_1$ the slopes at the bin's two knots divided by its mean
 slope s. Then
 
 $$\theta = \frac{N}{N + M}, \qquad N = \xi (\xi + r_0 \bar\xi), \quad
@@ -12,8 +12,8 @@ To invert, write $N (1 - \theta) = M \theta$ in the odds $v = \xi / \bar\xi$:
 
 $$(1 - \theta) v^2 + B v - \theta = 0, \qquad B = r_0 (1 - \theta) - r_1 \theta .$$
 
-The discriminant, $B^2 + 4 \theta (1 - \theta)$, has no negative term, so that rounding cannot spoil
-it, and the form of the one positive root in which nothing cancels is known from the sign of B.
+The discriminant, $B^2 + 4 \theta (1 - \theta)$, has no negative terms, so rounding cannot spoil it,
+and the sign of B tells which form of the one positive root avoids cancellation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Direction = Callable[[Tensor, Knots], tuple[Tensor, Tensor]]
 
 
 class _Bin(NamedTuple):
-    """The bin of each value: lower corner, size, mean slope, and relative slopes at both ends."""
+    """The bin of each value: lower corner, size, mean slope, relative slopes at both ends."""
 
     x: Tensor
     y: Tensor
@@ -56,13 +56,13 @@ class _Bin(NamedTuple):
     r1: Tensor
 
     def ladj(self, xi: Tensor) -> Tensor:
-        """Return log|dy/dx| at a share of the width."""
+        """Return log|dy/dx| at a fraction of the width."""
         return torch.log(self.mean * _slope(xi, self.r0, self.r1))
 
 
 @dataclass(frozen=True)
 class RationalQuadratic(Univariate):
-    """The configuration of a spline that maps an interval onto itself, and how knots are made.
+    """The configuration of a spline that maps an interval onto itself, and its knots.
 
     Coordinates are measured from the middle of the interval.
     """
@@ -99,7 +99,7 @@ class RationalQuadratic(Univariate):
 
     def knot_positions(self, raw: Tensor) -> Tensor:
         """Return knots, [*batch, bins + 1], from one unconstrained number per bin."""
-        # By hand, because torch's softmax takes five times as long for so few numbers.
+        # Written out, because torch's softmax takes five times as long for a few numbers.
         powers = torch.exp(raw - raw.detach().amax(-1, keepdim=True))
         shares = powers / powers.sum(-1, keepdim=True) * (1 - self.smallest_bin)
         inner = ((shares + self.smallest_bin / self.bins)[..., :-1].cumsum(-1) * 2 - 1) * self.half
@@ -107,25 +107,25 @@ class RationalQuadratic(Univariate):
         return torch.cat([-end, inner, end], -1)
 
     def knot_slopes(self, raw: Tensor) -> Tensor:
-        """Return slopes, shaped like `raw`; zero stands for a slope of one."""
+        """Return slopes, shaped like `raw`; zero gives a slope of one."""
         return torch.exp(torch.tanh(raw / self.bound) * self.bound)
 
 
 def widened(value: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in single precision at least: knots closer than half precision do occur."""
+    """Return both in at least single precision: knots may be closer than half precision."""
     dtype = torch.promote_types(value.dtype, torch.float32)
     return value.to(dtype), params.to(dtype)
 
 
 def forward(x: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
-    """Return the spline's value and its log-slope at `x`, which is between the outermost knots."""
+    """Return the spline's value and log-slope at `x`, which lies between the outermost knots."""
     bin = _find(x, knots.x, knots)
     xi = (x - bin.x) / bin.width
     return bin.y + bin.height * _bent(xi, bin.r0, bin.r1), bin.ladj(xi)
 
 
 def inverse(y: Tensor, knots: Knots) -> tuple[Tensor, Tensor]:
-    """Return where the spline has the value `y`, and the log-slope of its inverse there."""
+    """Return the point where the spline has the value `y`, and the inverse's log-slope."""
     bin = _find(y, knots.y, knots)
     xi = _unbend((y - bin.y) / bin.height, bin.r0, bin.r1)
     return bin.x + bin.width * xi, -bin.ladj(xi)
@@ -135,20 +135,20 @@ def _find(value: Tensor, edges: Tensor, knots: Knots) -> _Bin:
     below = (value.unsqueeze(-1) >= edges[..., 1:-1]).sum(-1)
     ends = torch.stack([below, below + 1], -1)
     (x0, x1), (y0, y1), (slope0, slope1) = (_picked(table, ends).unbind(-1) for table in knots)
-    # Taken between knots as they are rounded, so that neighbouring bins meet.
+    # Computed between the rounded knots, so that neighbouring bins meet.
     width, height = x1 - x0, y1 - y0
     mean = height / width
     return _Bin(x0, y0, width, height, mean, slope0 / mean, slope1 / mean)
 
 
 def _picked(table: Tensor, places: Tensor) -> Tensor:
-    """Return the entries of a table, perhaps without batch, in places with the whole batch."""
-    # `take_along_dim` has torch.compile make a graph for every size of a batch.
+    """Return entries of a table, which may lack the batch, at places with the whole batch."""
+    # With `take_along_dim`, torch.compile would make a graph for every batch size.
     return torch.broadcast_tensors(table, places[..., :1])[0].gather(-1, places)
 
 
 def _parts(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the share above, and N and M without the factors that vanish at an end."""
+    """Return the fraction above, and N and M without the factors that vanish at an end."""
     rest = 1 - xi
     return rest, xi + r0 * rest, rest + r1 * xi
 
@@ -159,7 +159,7 @@ def _slope(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
 
 
 def _slopes(xi: Tensor, r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the derivatives by the share of the width and by both relative slopes."""
+    """Return the derivatives by the fraction of the width and by both relative slopes."""
     rest, n, m = _parts(xi, r0, r1)
     by_r = xi * rest / (xi * n + rest * m).square()
     return _slope(xi, r0, r1), by_r * rest * m, -by_r * xi * n
@@ -171,10 +171,10 @@ def _bend(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
 
 
 class _Bend(Function):
-    r"""$\theta(\xi; r_0, r_1)$, with derivatives in reverse mode in which nothing cancels.
+    r"""$\theta(\xi; r_0, r_1)$, with reverse-mode derivatives that avoid cancellation.
 
-    In those of the quotient rule much does where the slope is far below the bin's mean: in single
-    precision it would come out as noise, even as negative.
+    The quotient rule cancels heavily where the slope is far below the bin's mean: in single
+    precision the result would be noise, possibly negative.
     """
 
     generate_vmap_rule = True
@@ -194,11 +194,11 @@ class _Bend(Function):
 
 
 def _bent(xi: Tensor, r0: Tensor, r1: Tensor) -> Tensor:
-    """Return the share of the height, with derivatives of every order in both modes.
+    """Return the fraction of the height, with derivatives of every order in both modes.
 
-    PyTorch does not differentiate a function's own `jvp` in forward mode once more: it leaves the
-    terms out, without an error. So the plain formula stands in, in a precision in which what
-    cancels does not matter.
+    PyTorch does not differentiate a function's own `jvp` again in forward mode: it omits the terms,
+    without an error. So the plain formula is used, in a precision in which the cancellation does
+    not matter.
     """
     if forward_mode():
         return _bend(xi.double(), r0.double(), r1.double()).to(xi.dtype)

@@ -16,25 +16,25 @@ from invflow.univariate.numerical import Numerical, spread
 
 @dataclass(frozen=True)
 class Sigmoidal(Numerical):
-    r"""The deep sigmoidal map of neural autoregressive flows: any monotone map, given enough units.
+    r"""The deep sigmoidal map of neural autoregressive flows; universal, given enough units.
 
     $$u = s_L \circ \dots \circ s_1, \qquad
     s(z) = \epsilon z + (1 - \epsilon) \operatorname{logit}
     \Big(\sum_j w_j\, \sigma(a_j z + b_j)\Big)$$
 
-    with weights w that add up to one and slopes $a_j = e^{B \tanh(r_j / B)}$. The small multiple of
-    z is this library's: a mixture has slopes next to zero between far-off steps, where its inverse
-    would lose all digits, and with it each layer's slope is at least $\epsilon$. The logit lies
-    between the smallest and the largest $a_j z + b_j$, which brackets the inverse.
+    with weights w that sum to one and slopes $a_j = e^{B \tanh(r_j / B)}$. The small multiple of z
+    is this library's addition: between distant steps the slope of a mixture is almost zero and its
+    inverse would lose all digits, while with it each layer's slope is at least $\epsilon$. The
+    logit lies between the smallest and the largest $a_j z + b_j$, which brackets the inverse.
 
-    The parameters of a feature, 3 units for each layer: logits of the weights, r, and b. They start
-    at a map near the identity, with the steps spread over [-1, 1] so that units differ.
+    Each feature has 3 * units parameters per layer: logits of the weights, r, and b. They start at
+    a map near the identity, with the steps spread over [-1, 1] so that units differ.
 
     Args:
         units: number of sigmoids in a layer.
         layers: number of layers, L.
-        floor: $\epsilon$, the least slope of a layer.
-        bound: B, the limit of the log-slope of a sigmoid in nats, positive.
+        floor: $\epsilon$, minimum slope of a layer.
+        bound: B, limit of the log-slope of a sigmoid in nats, positive.
 
     Raises:
         TypeError: if an argument is not a number, or `units` or `layers` is not an integer.
@@ -90,7 +90,7 @@ class Sigmoidal(Numerical):
             def mixture(z: Tensor, layer: tuple[Tensor, ...] = (logits, log_slopes, shifts)):
                 return self._mixture(z, *layer)
 
-            # Of each unit alone: the root for a mixture lies between them.
+            # The roots of each unit alone: the root of the mixture lies between them.
             inner = self.floor + (1 - self.floor) * torch.exp(log_slopes)
             alone = (x.unsqueeze(-1) - (1 - self.floor) * shifts) / inner
             low, high = alone.amin(-1), alone.amax(-1)
@@ -98,7 +98,7 @@ class Sigmoidal(Numerical):
         return x
 
     def _split(self, params: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return for each layer the logits, log-slopes and shifts of its units."""
+        """Return, for each layer, the logits, log-slopes and shifts of its units."""
         layers = params.unflatten(-1, (self.layers, 3, self.units)).unbind(-3)
         parts = (layer.unbind(-2) for layer in layers)
         return [(w, torch.tanh(raw / self.bound) * self.bound, b) for w, raw, b in parts]
@@ -111,7 +111,7 @@ class Sigmoidal(Numerical):
         weights = logits.log_softmax(-1)
         below, above = weights + F.logsigmoid(inner), weights + F.logsigmoid(-inner)
         low, high = below.logsumexp(-1), above.logsumexp(-1)
-        # Each sum relative to its whole: far out, the wholes would cancel to the last digit.
+        # Each sum relative to its total: in the tails, the totals would cancel to the last digit.
         steep = log_slopes + below.log_softmax(-1) + above.log_softmax(-1) - weights
         slope = self.floor + (1 - self.floor) * torch.exp(steep.logsumexp(-1))
         return self.floor * z + (1 - self.floor) * (low - high), slope

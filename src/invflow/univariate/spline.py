@@ -1,4 +1,4 @@
-"""A flexible map of an interval, and the identity outside of it."""
+"""A flexible map of an interval, and the identity outside."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Spline(RationalQuadratic):
     \frac{dx}{dz} = s_k^2 \frac{d_{k+1} \xi^2 + 2 s_k \xi \bar\xi + d_k \bar\xi^2}
     {(s_k + (d_{k+1} + d_k - 2 s_k) \xi \bar\xi)^2}$$
 
-    in bin k, and $x = z$ outside the interval. The slope is continuous; at both ends it is one.
-    Both directions are in closed form.
+    in bin k, and $x = z$ outside the interval. The slope is continuous, and one at both ends. Both
+    directions have a closed form.
 
-    The parameters of a feature, 3 bins - 1 of them: the logits of the bins' widths, those of their
-    heights, and the logarithms of the inner knots' slopes, softly bounded as in `Affine`. All zero
-    is the identity.
+    Each feature has 3 * bins - 1 parameters: logits of the bins' widths, logits of their heights,
+    and logarithms of the inner knots' slopes, softly bounded as in `Affine`. With all of them zero
+    the map is the identity.
 
     Args:
         bins: number of bins, at least 2.
         low: lower end of the interval.
         high: upper end of the interval.
-        smallest_bin: the least width and height of a bin, as a share of that of equal bins.
-        bound: the limit of a knot's log-slope in nats, positive.
+        smallest_bin: minimum width and height of a bin, relative to bins of equal size.
+        bound: limit of a knot's log-slope in nats, positive.
 
     Raises:
         TypeError: if an argument is not a number, or `bins` is not an integer.
@@ -74,7 +74,7 @@ class Spline(RationalQuadratic):
 
     def _run(self, run: Direction, value: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         wide, params = rational_quadratic.widened(value, params)
-        # What is outside is put at an end: what is computed there is unused, but must be finite.
+        # Points outside move to an end: their result is not used, but must be finite.
         point = (wide - self.middle).clamp(-self.half, self.half)
         result, ladj = run(point, self._knots(params))
         inside = (wide > self.low) & (wide < self.high)

@@ -1,4 +1,4 @@
-"""The table of maps that can be named, and how one is named, described and rebuilt."""
+"""The table of named maps: how a map is named, described and rebuilt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from invflow._held import Held
 from invflow._registry import Registry, is_own
 from invflow.univariate.base import Univariate
 
-#: Every map that can be named; one of your own needs a name here to be saved.
+#: Every map that has a name; register your own here to be able to save it.
 UNIVARIATES = Registry[type[Univariate]]("univariate", "invflow.univariate.UNIVARIATES", Univariate)
-#: Maps of users' own classes.
+#: Maps of classes from outside the library.
 _OTHERS: Held[Univariate] = Held()
 
 
@@ -45,21 +45,21 @@ def univariate(what: str | Mapping[str, Any] | Univariate) -> Univariate:
 
 
 def describe(map: Univariate) -> dict[str, Any] | Univariate:
-    """Return the mapping from which `univariate` rebuilds a map; a map without a name itself."""
+    """Return the mapping from which `univariate` rebuilds a map, or a nameless map itself."""
     name = UNIVARIATES.name_of(type(map))
     return map if name is None else {"name": name, **map.config()}
 
 
 def to_recipe(map: Univariate) -> str:
-    """Return `map` as a string, for operators whose arguments are tensors and strings only.
+    """Return `map` as a string, for operators that take only tensors and strings.
 
-    Only the library's own classes go by their names. Another may have none, or be defined anew
-    under the same one, or have fields that JSON does not know.
+    Only the library's own classes are identified by name. Another class may have no name, may be
+    redefined under the same name, or may have fields that JSON cannot represent.
     """
     described = describe(map) if is_own(type(map)) else map
     return _OTHERS.string(map) if described is map else json.dumps(described, sort_keys=True)
 
 
 def from_recipe(recipe: str) -> Univariate:
-    """Return the map of a string made by `to_recipe`."""
+    """Return the map for a string from `to_recipe`."""
     return univariate(json.loads(recipe)) if recipe.startswith("{") else _OTHERS[recipe]

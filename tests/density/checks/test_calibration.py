@@ -130,7 +130,7 @@ def test_missing_values_are_left_out() -> None:
 def test_the_table_in_words() -> None:
     found = calibrate(uniform(400, 2), names=["age", "a long name"])
     lines = str(found).splitlines()
-    assert lines[0].startswith("calibrated, as far as 400 rows can tell")
+    assert lines[0].startswith("calibrated, judging by 400 rows")
     assert [line.split("  ")[0] for line in lines[2:]] == ["column", "age", "a long name"]
     assert "± 2.5 %" in lines[3]  # of 50 %: sqrt(0.25 / 400)
     assert len({len(line) for line in lines[2:]}) == 1

@@ -27,7 +27,7 @@ def test_table(tmp_path: Path) -> None:
 
 
 def test_what_a_terminal_shows(tmp_path: Path) -> None:
-    title, head, rows = brief(runs.run(tmp_path, levels=256))
+    title, head, rows, _ = brief(runs.run(tmp_path, levels=256))
     assert title == "Test images, nats per image"
     assert head == ("posterior", "test bound", "log-likelihood", "gain", "bits/dim", "KL", "time")
     assert [row[0] for row in rows] == ["diagonal", "iaf"]

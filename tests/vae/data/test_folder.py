@@ -454,6 +454,17 @@ def test_cmyk(tmp_path: Path) -> None:
     assert (folder.read(tmp_path).train[0] == red).all()
 
 
+def test_large_photographs_are_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, GREY)  # 30 pixels
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    assert (folder.read(tmp_path).train[:, 0] == GREY).all()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 14)
+    with pytest.raises(ValueError, match=r"00\.png cannot be read: it has more than 28 pixels"):
+        folder.read(tmp_path)
+
+
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(tmp_path, GREY)
     monkeypatch.setitem(sys.modules, "PIL", None)

@@ -94,7 +94,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "sparse": (_sparse, "a.npy cannot be read: its arrays do not fit in memory"),
     "bomb": (_bomb, "bytes expand to 671,088,768, more than 100 times as many"),
     "bomb of many": (_bomb_of_many, "more than 100 times as many"),
-    "picture": (_picture_bomb, "a.png cannot be read: it has too many pixels; make it smaller"),
+    "picture": (
+        _picture_bomb,
+        "a.png cannot be read: it has more than 178,956,970 pixels; make it",
+    ),
     "objects": (_objects, "a.npy cannot be read: it holds Python objects"),
 }
 #: Prints one line for each path, with half a gigabyte of memory beside what the imports took.

@@ -152,7 +152,7 @@ def test_ctrl_c_gives_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(run: training._Run) -> None:
         nonlocal steps
         steps += 1
-        if steps == SHORT.round + 5:
+        if steps == SHORT.steps_per_round + 5:
             raise KeyboardInterrupt
         step(run)
 
@@ -179,7 +179,7 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
     "bounds": (
         lambda z: torch.where(z > 0, 4 * z.clamp(min=1e-9).log() - z, -torch.inf).sum(-1),
         ValueError,
-        "with bounds need a vi.Named",
+        "declare bounded parameters with vi.Named",
     ),
     "ignored": (lambda z: -z[:, 0].square(), ValueError, r"entries \[1\]"),
     "constant": (lambda z: 0.0 * z.sum(-1), ValueError, r"entries \[0, 1\]"),
@@ -261,5 +261,5 @@ def test_the_first_error_of_a_target_is_told() -> None:
             raise ValueError("my model wants two or more")
         return -0.5 * z.square().sum(-1)
 
-    with pytest.raises(ValueError, match="first error it raised: my model wants two or more"):
+    with pytest.raises(ValueError, match="first error raised was: my model wants two or more"):
         fit(fails, 2, settings=SHORT)

@@ -87,7 +87,7 @@ def _missing() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (_fixed, "'x' of a Delta: make it a pyro.deterministic"),
+        (_fixed, "'x' with Delta: make it pyro.deterministic"),
         (_missing, "'y_unobserved', of which obs_mask excludes some entries"),
     ],
 )

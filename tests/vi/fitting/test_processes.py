@@ -110,6 +110,6 @@ def test_processes_that_do_not_know_of_each_other(
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ValueError, match="directory must not be written by 3 processes"):
+    with pytest.raises(ValueError, match="directory cannot be shared by 3 processes"):
         fit(known.banana(), directory=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import pydantic
@@ -85,6 +86,14 @@ def test_every_setting_has_a_help_text_and_pydantic_reads_it() -> None:
     schema = Config.model_json_schema()["$defs"]["Settings"]["properties"]
     assert schema.keys() == {each.name for each in dataclasses.fields(Settings)}
     assert all(each["description"].endswith(".") for each in schema.values())
+
+
+def test_the_docs_list_every_setting() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "posteriors.md").read_text()
+    for each in dataclasses.fields(Settings):
+        cells = (f"`{each.name}`", f"{each.default:g}", each.metadata["description"])
+        row = r" +\| ".join(map(re.escape, cells))
+        assert re.search(rf"\| {row} +\|", text), each.name
 
 
 def test_the_bound_reported_never_falls() -> None:

@@ -98,6 +98,22 @@ def test_posteriors_of_flows_are_calibrated_by_their_weights() -> None:
     assert found.rejected == []
 
 
+def test_numbers_and_arrays_are_ranked_like_tensors() -> None:
+    class Arrays(Exact):
+        def draws(self, n: int) -> dict[str, Any]:
+            return {name: value.tolist() for name, value in super().draws(n).items()}
+
+    def simulate(source: torch.Generator) -> tuple[dict[str, Any], Any]:
+        parameters, data = _simulate(source)
+        return {name: value.numpy() for name, value in parameters.items()}, data
+
+    found = [
+        calibrate(draw, lambda data, kind=kind: kind(data[0].sum(0) / 4, 0.5, data[1]))
+        for draw, kind in ((_simulate, Exact), (simulate, Arrays))
+    ]
+    assert found[0].ranks.equals(found[1].ranks)
+
+
 def test_a_posterior_that_gives_fewer_draws_is_refused() -> None:
     class Stingy:
         def draws(self, n: int) -> dict[str, Tensor]:
@@ -110,7 +126,7 @@ def test_a_posterior_that_gives_fewer_draws_is_refused() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(ValueError, match=r"draws of 'nu' of shape \(\), got none"):
+    with pytest.raises(ValueError, match=r"fit must return draws of 'nu', got 'mu'"):
         calibrate(
             lambda source: ({"nu": torch.tensor(0.0)}, None),
             lambda data: Exact(torch.zeros(2), 1.0, 0),

@@ -146,7 +146,7 @@ class Calibration:
         if not wrong:
             smallest = min(found.adjusted for found in self.tested)
             return (
-                f"calibrated, as far as {rows} rows can tell: all values look uniform "
+                f"calibrated, judging by {rows} rows: all values look uniform "
                 f"(smallest p-value {smallest:.2g}, corrected for {len(self.tested)} tests)"
             )
         named = [

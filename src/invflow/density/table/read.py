@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def read(path: str | Path) -> Source:
             has no name or two have the same.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false where it cannot be known
         raise ValueError(f"{path} is a directory; a table is in one file")
     kind = suffix(path, READABLE)
     check_readable(path)

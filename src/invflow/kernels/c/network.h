@@ -5,7 +5,7 @@
    Layer 0 holds the features, the last one the outputs, which are the parameters of the univariate
    map, feature by feature. The units of a layer are sorted by degree, and see units of the same
    degree or a lower one: features 0, 1, ... have degrees 1, 2, ..., their outputs 0, 1, ...
-   starts[layer][d] is the number of units that a sweep has computed when it comes to feature d: of
+   starts[layer][d] is the number of units that a sweep has computed when it reaches feature d: of
    layer 0 the features before d, of the others the units of degrees below d.
 
    A tile holds COLUMNS elements of the batch and has a row for each unit: the layers lie below each
@@ -46,7 +46,7 @@ typedef struct {
 
 enum { PANEL = 32 /* units of the widest hidden layer that belong to a panel of features */ };
 
-/* The number of a layer's units that a sweep has computed when it comes to a feature. */
+/* The number of a layer's units that a sweep has computed when it reaches a feature. */
 INLINE int64_t known(const Network *net, int64_t layer, int64_t feature)
 {
     return net->starts[layer * (net->features + 1) + feature];

@@ -27,7 +27,7 @@ static void finish(Record *record)
     __atomic_fetch_add(&record->done, 1, __ATOMIC_RELEASE);
 }
 
-/* Let no thread wait any more for what this one has taken and cannot do. */
+/* Stop all threads from waiting for a piece that this one has taken but cannot do. */
 static void fail(Record *record)
 {
     __atomic_store_n(&record->failed, 1, __ATOMIC_RELEASE);
@@ -35,8 +35,8 @@ static void fail(Record *record)
 
 /* Wait until the first pieces of work are done, and return whether they are.
 
-   Pieces are taken in order and wait for earlier ones only, so some thread can always go on,
-   however many there are. */
+   Pieces are taken in order and wait only for earlier ones, so at least one thread can always
+   continue, however many there are. */
 static int await(Record *record, int64_t pieces)
 {
     for (int64_t turns = 0; __atomic_load_n(&record->done, __ATOMIC_ACQUIRE) < pieces; turns++) {

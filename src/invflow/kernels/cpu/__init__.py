@@ -1,1 +1,1 @@
-"""The kernels of the CPU: the C library, and the tensors that it reads and writes."""
+"""The CPU kernels: the C library, and the tensors that it reads and writes."""

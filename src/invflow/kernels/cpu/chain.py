@@ -21,24 +21,24 @@ from invflow.kernels.cpu.record import Record
 from invflow.kernels.cpu.sizes import ROW, Sizes
 from invflow.kernels.structure import Link
 
-if TYPE_CHECKING:  # which takes as long to import as all the rest
+if TYPE_CHECKING:  # importing it takes as long as all the rest
     from numpy.typing import NDArray
 
 
-#: What the kernels call activations and maps by number: see `activations.h` and `maps.h`.
+#: Activations and maps, in the order of the kernels' numbers; see `activations.h` and `maps.h`.
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
 MAPS = ("additive", "affine", "gated")
 
 
 class _Network(NamedTuple):
-    """A layout and a map in the numbers that kernels read: see `record`.
+    """A layout and a map as the numbers that kernels read; see `record`.
 
     Attributes:
-        first: the number of units of the first layer.
-        bias: the shape of all biases.
-        weight: the shape of all matrices.
-        record: what all chains of such transforms have in common.
-        held: the arrays whose addresses it holds.
+        first: number of units of the first layer.
+        bias: shape of all biases.
+        weight: shape of all matrices.
+        record: the part that all chains of such transforms share.
+        held: the arrays whose addresses the record contains.
     """
 
     first: int
@@ -68,10 +68,10 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
 
 
 class Kept(NamedTuple):
-    """What the backward pass needs.
+    """State for the backward pass.
 
     Attributes:
-        batch: the number of rows that were mapped.
+        batch: number of rows that were mapped.
         room: pre-activations and parameters, as `Chain.rows` shows them, and after them the
             features before the first transform and after each, [transforms + 1, tiles, features,
             columns].
@@ -82,16 +82,16 @@ class Kept(NamedTuple):
 
 
 class Chain:
-    """Transforms that are alike but for their tensors, as the kernels take them.
+    """Transforms that differ only in their tensors, as the kernels take them.
 
-    All tensors that it is given are plain: see `dense`.
+    All tensors must be plain; see `dense`.
 
     Args:
         layout: of their MADEs.
         univariate: the recipe of their maps.
-        input_bound: the bound of what their conditioners read.
-        inverse: whether they are taken from x to z.
-        links: their tensors, in the order in which they are taken.
+        input_bound: bound on what their conditioners read.
+        inverse: whether to map x to z.
+        links: their tensors, in the order of evaluation.
 
     Raises:
         ValueError: if a tensor has another shape or precision, is not on the CPU, or has no memory.
@@ -110,14 +110,14 @@ class Chain:
         self.columns = ROW // self._dtype.itemsize
         offset = links[0].offset
         self._offset = None if offset is None else (len(offset), self._network.first)
-        self._held: list[Tensor] = []  # the kernels know addresses alone
+        self._held: list[Tensor] = []  # the kernels know only addresses
         self._addresses = array("q", [each for link in links for each in self._read_link(link)])
         self._record = Record.from_buffer_copy(self._network.record)
         self._record.inverse, self._record.transforms = inverse, len(links)
         self._record.tensors = self._addresses.buffer_info()[0]
 
     def _read_link(self, link: Link) -> tuple[int, int, int, int]:
-        """Return where the tensors of a transform lie, 0 for those that it does not have."""
+        """Return the addresses of a transform's tensors, 0 for those that it does not have."""
         order, bias, weight, offset = link
         if (offset is None) != (self._offset is None):
             raise ValueError("transforms must either all have a context, or all have none")
@@ -132,7 +132,7 @@ class Chain:
         )
 
     def _plain(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> int:
-        """Return where a plain tensor's numbers lie, in one piece; hold them."""
+        """Return the address of a plain tensor's numbers, in one piece, and keep them alive."""
         if tensor.shape != shape or tensor.dtype is not self._dtype or not tensor.is_cpu:
             raise ValueError(
                 f"{name} must be of shape {shape} and {self._dtype} on the CPU, "
@@ -161,7 +161,7 @@ class Chain:
         return sizes.sizes(self.layout, self._count, batch, self.columns)
 
     def _run(self, name: str, divided: Sizes, pieces: int) -> None:
-        """Run a kernel on as many threads as are worth it, allowed, and have work."""
+        """Run a kernel on as many threads as are allowed and useful."""
         record = self._record
         record.taken, record.done, record.failed = 0, 0, 0
         kernel = library.address(name, self._dtype)
@@ -171,7 +171,7 @@ class Chain:
             raise self._failure()
 
     def _failure(self) -> Exception:
-        """Return why a kernel did not do its work."""
+        """Return why a kernel failed."""
         features = list(range(self.layout.features))
         orders = [each.tolist() for each in self._held if each.dtype == torch.int64]
         wrong = [order for order in orders if sorted(order) != features]
@@ -179,7 +179,7 @@ class Chain:
             return ValueError(
                 f"orders must be permutations of 0 .. {len(features) - 1}, got {wrong[0]}"
             )
-        return RuntimeError("a kernel did not finish its work; out of memory?")
+        return RuntimeError("a kernel did not finish its work: out of memory?")
 
     def map(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map a batch.
@@ -221,11 +221,11 @@ class Chain:
         self._record.steps = address + self._count * divided.computed * self._dtype.itemsize
 
     def rows(self, room: Tensor, batch: int) -> Tensor:
-        """Return a transform's pre-activations and parameters, or their cotangents, as they lie.
+        """Return a transform's pre-activations and parameters, or their cotangents, as stored.
 
         Args:
-            room: begins with them.
-            batch: the number of rows that were mapped.
+            room: memory that begins with them.
+            batch: number of rows that were mapped.
 
         Returns:
             Shape [tiles, units, columns].
@@ -234,12 +234,12 @@ class Chain:
         return room[: math.prod(shape)].view(shape)
 
     def pull(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, Tensor]:
-        """Take cotangents back.
+        """Propagate cotangents back.
 
         Args:
-            kept: in the forward pass.
+            kept: what the forward pass kept.
             bar: cotangents of its values, [batch, features].
-            bar_ladj: those of its log-determinants, [batch].
+            bar_ladj: cotangents of its log-determinants, [batch].
 
         Returns:
             Cotangents of what was mapped, [batch, features]; and of the pre-activations and the
@@ -251,7 +251,7 @@ class Chain:
         return self._pull("pull", kept, bar, bar_ladj, divided, divided.tiles), bars
 
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Take cotangents back to all that went in; see `pull`.
+        """Propagate cotangents back to all inputs; see `pull`.
 
         Returns:
             Gradients of what was mapped, and those of bias, weight and offset, link by link.
@@ -276,7 +276,7 @@ class Chain:
         self, name: str, kept: Kept, bar: Tensor, bar_ladj: Tensor, divided: Sizes, pieces: int
     ) -> Tensor:
         batch, record = kept.batch, self._record
-        # What was kept has been in other hands since the forward pass.
+        # Other code had access to what was kept since the forward pass.
         room = self._plain("what was kept", kept.room, (divided.kept,))
         self._tell_kept(room, divided)
         record.batch = batch

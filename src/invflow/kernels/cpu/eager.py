@@ -20,9 +20,9 @@ def run(kind: Kind, links: Sequence[Link], value: Tensor, inverse: bool) -> tupl
 
     Args:
         kind: of the transforms.
-        links: their tensors, in the order in which they are taken.
+        links: their tensors, in the order of evaluation.
         value: z or x, [batch, features].
-        inverse: the direction.
+        inverse: whether to map x to z.
 
     Returns:
         x or z, [batch, features], and the log-determinants, [batch]; differentiable with respect to
@@ -83,19 +83,19 @@ class _Map(Function):
 
 
 def _versions(orders: Sequence[Tensor | None]) -> list[int]:
-    """Return how often each order has been changed in place, where PyTorch counts."""
-    # Not left to autograd, whose hooks on what is saved expect numbers that gradients pass through.
+    """Return how often each order was changed in place, if PyTorch counts it."""
+    # Not left to autograd: its saved-tensor hooks expect tensors that gradients pass through.
     counted = (order for order in orders if order is not None and not order.is_inference())
     return [order._version for order in counted]
 
 
 def _tensors(links: Sequence[Link]) -> list[Tensor]:
-    """Return all tensors of transforms but their orders."""
+    """Return all tensors of transforms except their orders."""
     return [tensor for link in links for tensor in link[1:] if tensor is not None]
 
 
 def _links(orders: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[Link]:
-    """Return the transforms of which these are the orders and the other tensors."""
+    """Return the transforms with these orders and other tensors."""
     size = len(tensors) // len(orders)
     offsets = tensors[2::size] if size > 2 else [None] * len(orders)
     return list(map(Link, orders, tensors[::size], tensors[1::size], offsets))
@@ -104,7 +104,7 @@ def _links(orders: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list[L
 def _again(
     kind: Kind, inverse: bool, links: Sequence[Link], value: Tensor, bar: Tensor, bar_ladj: Tensor
 ) -> list[Tensor | None]:
-    """Return gradients from PyTorch: to be differentiated again, or mapped over."""
+    """Return gradients computed by PyTorch, for second derivatives and vmap."""
     inputs = [value, *_tensors(links)]
     graph, one = torch.is_grad_enabled(), operators.solve if inverse else reference.forward
     with torch.enable_grad():
@@ -113,7 +113,9 @@ def _again(
             value, ladj = one(kind, link, value)
             total = total + ladj
     results = zip((value, total), (bar, bar_ladj), strict=True)
-    pairs = [pair for pair in results if pair[0].requires_grad]  # of shifts, no log-determinant is
+    pairs = [
+        pair for pair in results if pair[0].requires_grad
+    ]  # the log-determinant of a shift does not
     wanted = [tensor for tensor in inputs if tensor.requires_grad]
     values, cotangents = zip(*pairs, strict=True)
     found = iter(

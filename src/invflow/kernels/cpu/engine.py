@@ -1,4 +1,4 @@
-"""The sweeps of one transform, laid out as the operators have them: by units, [units, batch]."""
+"""The sweeps of one transform in the layout of the operators: by units, [units, batch]."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pull(
     chain = _chain(plan, univariate, input_bound, order, None, weights)
     rows = _by_tiles(torch.cat([hidden, params]), chain.columns)
     after = _by_tiles(z.t(), chain.columns)
-    before = after  # which the reverse of an inverse does not read
+    before = after  # the reverse of an inverse does not read it
     room = torch.cat([part.flatten() for part in (rows, before, after)])
     kept = Kept(len(z), dense.whole("what was kept", room))
     bars_of = (dense.whole("cotangents", each) for each in (bar_z, bar_ladj))
@@ -75,9 +75,9 @@ def _chain(
 
 
 def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Lay out by units the pre-activations and the parameters of one transform.
+    """Return the pre-activations and the parameters of one transform, laid out by units.
 
-    Copies, as what an operator returns must not share memory.
+    Copies, because the results of an operator must not share memory.
     """
     rows = chain.rows(room, batch).permute(1, 0, 2).flatten(1)[:, :batch]
     outputs = chain.layout.features * chain.layout.outputs
@@ -89,7 +89,7 @@ def _by_units(chain: Chain, room: Tensor, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def _by_tiles(rows: Tensor, columns: int) -> Tensor:
-    """Lay out by tiles what is laid out by units."""
+    """Convert the layout from units to tiles."""
     tiles = -(-rows.shape[1] // columns)
     parts = F.pad(rows, (0, tiles * columns - rows.shape[1])).view(len(rows), tiles, columns)
     return parts.permute(1, 0, 2)

@@ -26,23 +26,23 @@ class Kernels(ctypes.Structure):
 
 
 class Loaded(NamedTuple):
-    """A variant, and its kernels by the bits of their precision: as chosen once and for all."""
+    """The chosen variant, and its kernels by bits of precision."""
 
     variant: str
     kernels: dict[int, Kernels]
 
 
 def reason() -> str | None:
-    """Return why the library cannot be used, None if it can.
+    """Return why the library cannot be used; None if it can.
 
-    Where one could be expected, a warning says so the first time, and what to do about it.
+    If it should be usable, the first call warns and says what to do.
     """
     found = _library()
     return found if isinstance(found, str) else None
 
 
 def variant() -> str:
-    """Return the variant of the kernels that runs on this processor: "avx2", "avx512" or "neon"."""
+    """Return the variant that runs on this processor: "avx2", "avx512" or "neon"."""
     return _loaded().variant
 
 
@@ -52,8 +52,8 @@ def address(name: str, dtype: torch.dtype) -> int:
 
     Args:
         name: "map", "pull" or "gradients", C functions of the address of a record; or "rate", which
-            measures products: see `variant.c`.
-        dtype: its precision, single or double.
+            measures products (see `variant.c`).
+        dtype: precision, single or double.
     """
     return getattr(_loaded().kernels[torch.finfo(dtype).bits], name)
 
@@ -67,7 +67,7 @@ def _loaded() -> Loaded:
 
 @cache
 def _library() -> Loaded | str:
-    """Return what was loaded, or why nothing was."""
+    """Return the loaded library, or why there is none."""
     wanted = os.environ.get("INVFLOW_KERNELS", "")
     if wanted == "off":
         return "INVFLOW_KERNELS=off"
@@ -91,7 +91,7 @@ def _library() -> Loaded | str:
 
 
 def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Return a library whose functions are known and understand our records."""
+    """Return a library after checking its functions and its record format."""
     library.invflow_abi.restype = ctypes.c_int64
     library.invflow_variant.restype = ctypes.c_char_p
     library.invflow_kernels.restype = ctypes.POINTER(Kernels)
@@ -119,7 +119,7 @@ def _remedy() -> str:
 
 
 def _origin() -> str:
-    """Return what pip made the package from, or else its name."""
+    """Return what pip installed the package from, or else its name."""
     try:
         known = json.loads(metadata.distribution("invflow").read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, ValueError):

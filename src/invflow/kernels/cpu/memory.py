@@ -1,7 +1,7 @@
-"""Memory that goes from call to call.
+"""Memory that is reused between calls.
 
-A training step keeps megabytes for its backward pass, and frees them at its end. The system clears
-fresh memory page by page, which can take longer than the kernels take to fill it.
+A training step keeps megabytes for its backward pass and frees them at the end. The system clears
+new memory page by page, which can take longer than the kernels need to fill it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:  # which takes as long to import as all the rest
+if TYPE_CHECKING:  # importing it takes as long as all the rest
     from numpy.typing import NDArray
 
 
-#: Bytes from which on, and up to which, memory is worth keeping; between the two, it is kept for
-#: some six tensors.
+#: Minimum and maximum number of bytes of memory that is kept, for about six tensors.
 LEAST, MOST = 2**18, 2**27
-#: What NumPy calls a precision.
+#: NumPy's names of the precisions.
 NUMBERS = {torch.float32: np.float32, torch.float64: np.float64}
 _spare: deque[NDArray[np.uint8]] = deque(maxlen=6)
-#: What is lent, each with what takes it back. (`weakref.finalize` takes several times as long.)
+#: Memory in use, each with its finaliser. (`weakref.finalize` is several times slower.)
 _lent: dict[int, weakref.ref[Any]] = {}
 _counter = itertools.count()
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return a tensor of undefined numbers on the CPU, in the precision of another.
+    """Return an uninitialised tensor on the CPU, in the precision of another.
 
-    Its memory is used again when the tensor and all its views are gone.
+    Its memory is reused once the tensor and all its views are gone.
     """
     size = math.prod(shape) * like.itemsize
     if not LEAST <= size <= MOST:
@@ -51,7 +50,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
 def _take_back(
     lent: int,
     room: NDArray[np.uint8],
-    # Not looked up by name: the module may be gone when the interpreter ends.
+    # Bound here, because the module may be gone when the interpreter exits.
     lent_out: dict[int, weakref.ref[Any]] = _lent,
     spare: deque[NDArray[np.uint8]] = _spare,
 ) -> None:
@@ -60,19 +59,21 @@ def _take_back(
 
 
 def clear() -> None:
-    """Give what is spare back to the system."""
+    """Return spare memory to the system."""
     _spare.clear()
 
 
 def _find(size: int) -> NDArray[np.uint8]:
-    """Return spare memory that is not much too large, or fresh one."""
+    """Return spare memory that is not much too large, or new memory."""
     for _ in range(len(_spare)):
         try:
             room = _spare.popleft()
-        except IndexError:  # another thread was quicker
+        except IndexError:  # another thread was faster
             break
         if size <= room.size <= size + size // 4:
             return room
         _spare.append(room)
-    room = torch.empty(size, dtype=torch.uint8, device="cpu")  # by torch, whose profiler counts it
+    room = torch.empty(
+        size, dtype=torch.uint8, device="cpu"
+    )  # from torch, so that its profiler counts it
     return room.numpy()

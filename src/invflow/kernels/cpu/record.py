@@ -1,4 +1,4 @@
-"""What a kernel is given: one record of numbers and addresses, by its own address."""
+"""The argument of a kernel: the address of one record of numbers and addresses."""
 
 from __future__ import annotations
 
@@ -16,51 +16,53 @@ _NAMES = (
 
 
 class Record(ctypes.Structure):
-    """A chain of transforms, a batch, and what becomes of it; arrays by address: see `record.h`.
+    """A chain of transforms, a batch and its results, with arrays by address; see `record.h`.
 
-    The chain. Its transforms are alike but for their weights and orders, and stand in the order in
-    which they are taken: the last one of a flow first, where the flow is inverted.
+    The chain. Its transforms differ only in weights and orders, and are in the order of evaluation:
+    if the flow is inverted, its last transform comes first.
 
-    - inverse: whether transforms are taken from x to z.
-    - transforms, batch, layers, features: their numbers; layers with features and outputs.
+    - inverse: whether to map x to z.
+    - transforms, batch, layers, features: their numbers; layers include features and outputs.
     - starts, [layers, features + 1], and tops, [layers]: see `network.h`; degrees: of all units,
-      layer after layer.
-    - blocks, [matrices, 3]: for each matrix the layer that it adds to, the layer that it reads,
-      and its place among all weights of a transform.
-    - residual: whether a hidden layer adds the one before.
-    - activation, map: their numbers; bound: of an affine map's log-scale; input_bound: of what is
+      layer by layer.
+    - blocks, [matrices, 3]: for each matrix, the layer that it adds to, the layer that it reads,
+      and its offset among all weights of a transform.
+    - residual: whether a hidden layer adds the one before it.
+    - activation, map: their numbers; bound: on an affine map's log-scale; input_bound: on what is
       read of features, infinite for none.
-    - tensors, [transforms, 4]: the addresses of the features in the order in which they are taken,
-      or 0 for that in which they come; of the biases, [units]; of the matrices, [weights]; and of
-      what a context adds to the first layer, [batch, units], or 0.
+    - tensors, [transforms, 4]: the addresses of the order of the features, or 0 to keep their
+    order;
+      of the biases, [units]; of the matrices, [weights]; and of a context's contribution to the
+      first layer, [batch, units], or 0.
 
     The forward pass.
 
-    - value, [batch, features]: what is mapped; result: what it is mapped to.
+    - value, [batch, features]: the input; result: the output.
     - ladj, [batch]: the log-determinants.
-    - keep: whether what the backward pass needs is kept.
+    - keep: whether to keep what the backward pass needs.
     - kept, [transforms, tiles, units, columns]: if so, the pre-activations and the parameters.
     - steps, [transforms + 1, tiles, features, columns]: if so, the features before the first
-      transform, and after each.
+      transform and after each one.
 
     The backward pass.
 
-    - bar, [batch, features]: cotangents of what came out of the last transform; bar_ladj, [batch]:
-      those of the log-determinants.
-    - bar_value: those of what was mapped; bar_offsets, [transforms, batch, units]: those of what a
-      context adds, or 0.
-    - bars, [tiles, units, columns]: those of the pre-activations and parameters of one transform;
-      where gradients are taken transform by transform, after them their sums, [tiles, units], and
-      those of the features, [tiles, features, columns].
+    - bar, [batch, features]: cotangents of the last transform's output; bar_ladj, [batch]: those of
+      the log-determinants.
+    - bar_value: cotangents of the input; bar_offsets, [transforms, batch, units]: those of the
+      context's contributions, or 0.
+    - bars, [tiles, units, columns]: cotangents of the pre-activations and parameters of one
+      transform; if gradients are computed transform by transform, followed by their sums,
+      [tiles, units], and those of the features, [tiles, features, columns].
     - gradients, [transforms, units + weights]: those of the biases and of the matrices.
-    - tasks, [pieces, 3]: panels of matrices: which matrix, the first unit, and whether it is one of
+    - tasks, [pieces, 3]: panels of matrices: which matrix, the first unit, and whether it belongs
+    to
       the target; after the last matrix, the biases.
-    - shares: the number of parts of the batch that have gradients of their own in partial,
-      [shares, transforms, units + weights]; 0 where gradients are taken transform by transform.
-      sums: the number of pieces in which they are added up.
+    - shares: number of parts of the batch with their own gradients in partial,
+      [shares, transforms, units + weights]; 0 if gradients are computed transform by transform.
+      sums: number of pieces in which they are summed.
 
-    What threads write: the numbers of pieces of work that are taken and done, and whether one of
-    them could not be done.
+    Written by threads: the numbers of pieces of work that are taken and done, and whether one of
+    them failed.
     """
 
     _fields_ = [

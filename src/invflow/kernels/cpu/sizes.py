@@ -1,4 +1,4 @@
-"""How the work on a batch is divided, and how much memory it takes."""
+"""How the work on a batch is divided, and how much memory it needs."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ import numpy as np
 
 from invflow.conditioners.layout import Layout
 
-if TYPE_CHECKING:  # which takes as long to import as all the rest
+if TYPE_CHECKING:  # importing it takes as long as all the rest
     from numpy.typing import NDArray
 
 #: Bytes in a row of a tile.
 ROW = 256
-#: The most shares of a batch.
+#: Maximum number of shares of a batch.
 SHARES = 32
 #: Numbers in a piece of the sums over shares.
 SUMMED = 8192
 
 
 class Sizes(NamedTuple):
-    """The division of a batch of some size that goes through some transforms.
+    """How the work on a batch is divided.
 
-    The gradients of weights are taken in one of two ways. Where they are few, each *share* of the
-    batch, which is some tiles, has gradients of its own, and these are added up at the end: what
-    belongs to a tile stays with one processor. Otherwise they are taken transform by transform,
-    each piece over the whole batch. Which way depends on sizes alone, never on the number of
-    threads.
+    Weight gradients are computed in one of two ways. If there are few weights, each *share* of the
+    batch (several tiles) has its own gradients, which are summed at the end, so everything about a
+    tile stays with one processor. Otherwise they are computed transform by transform, each piece
+    over the whole batch. The choice depends only on sizes, never on the number of threads.
 
     Attributes:
-        tiles: the number of tiles.
-        computed: the number of pre-activations and parameters of one transform.
-        kept: the number of numbers that the backward pass needs.
-        shares: the number of shares; 0 where gradients are taken transform by transform.
-        sums: the number of pieces in which the gradients of shares are added up.
-        room: the number of numbers that gradients are made in.
-        pieces: the number of pieces of work in a backward pass.
-        products: the number of multiplications in a forward pass, as if nothing were masked.
+        tiles: number of tiles.
+        computed: number of pre-activations and parameters of one transform.
+        kept: number of values that the backward pass needs.
+        shares: number of shares; 0 if gradients are computed transform by transform.
+        sums: number of pieces in which the gradients of the shares are summed.
+        room: number of values of memory for computing gradients.
+        pieces: number of pieces of work in a backward pass.
+        products: number of multiplications in a forward pass without masks.
     """
 
     tiles: int
@@ -58,9 +57,9 @@ def sizes(layout: Layout, transforms: int, batch: int, columns: int) -> Sizes:
 
     Args:
         layout: of the transforms' MADEs.
-        transforms: the number of transforms.
-        batch: the number of rows.
-        columns: the number of rows in a tile.
+        transforms: number of transforms.
+        batch: number of rows.
+        columns: number of rows in a tile.
     """
     tiles = -(-batch // columns)
     units = sum(map(len, layout.degrees[1:]))
@@ -91,15 +90,15 @@ def sizes(layout: Layout, transforms: int, batch: int, columns: int) -> Sizes:
 
 @lru_cache(maxsize=256)
 def tasks(layout: Layout, columns: int) -> NDArray[np.int64]:
-    """Return the panels of a transform's matrices, and its biases: see `Record`.
+    """Return the panels of a transform's matrices, and its biases; see `Record`.
 
-    Each matrix is cut by its target or by its source, whichever leaves less to do.
+    Each matrix is cut by its target or by its source, whichever is less work.
     """
     found = [(len(layout.shapes), 0, 0)]
     for b, (target, source) in enumerate(layout.blocks):
         rows, length = layout.degrees[target], layout.degrees[source]
         by_target, by_source = range(0, len(rows), columns), range(0, len(length), columns)
-        # Rows of products, and those that are computed for them or transposed.
+        # Rows of products, and rows that must be computed or transposed for them.
         seen = [bisect_right(length, rows[min(i + columns, len(rows)) - 1]) for i in by_target]
         seeing = [len(rows) - bisect_left(rows, length[j]) for j in by_source]
         of_target = sum(seen) * 5 / 4 + 16 * len(seen) < sum(seeing) + 32 * len(seeing)

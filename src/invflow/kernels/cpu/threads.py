@@ -1,7 +1,7 @@
 """Threads that share the work of a kernel.
 
-Where PyTorch's threads are OpenMP's, these are the same ones: they wait for work for a while before
-they sleep, ready at once, and would compete with any others.
+If PyTorch uses OpenMP threads, these are the same threads: they stay awake for a while before they
+sleep, so they start at once, and they would compete with any others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import torch
 
 from invflow import _torch
 
-#: The number of multiplications that is worth another thread: of threads that are still awake, and
-#: of those that have to be woken.
+#: Number of multiplications that justify more threads: if they are still awake, and if they must be
+#: woken.
 AWAKE, ASLEEP = 5e5, 2e6
-#: With this many turns of OpenMP's waiting loop, a thread is still awake when the next call comes.
+#: With this many turns of OpenMP's waiting loop, threads are still awake at the next call.
 AWAKE_FOR = 10_000
 #: A kernel, called with the address of its record.
 Kernel = Callable[[int], None]
@@ -29,26 +29,26 @@ _PROCESS = os.getpid()
 
 
 def count(work: float, pieces: int) -> int:
-    """Return how many threads are to share some work: all of PyTorch's, or one.
+    """Return the number of threads for some work: all of PyTorch's, or one.
 
-    No number between: OpenMP ends the threads that a call does not use, and starts them again for
-    the next. Threads that find no piece return at once.
+    Never a number in between: OpenMP ends threads that a call does not use, and restarts them for
+    the next. Threads that find no piece of work return at once.
 
     Args:
-        work: the number of multiplications.
-        pieces: the number of pieces that they come in.
+        work: number of multiplications.
+        pieces: number of pieces of work.
     """
     share = ASLEEP if _asleep() or _team() is None else AWAKE
     return torch.get_num_threads() if min(pieces, work / share) >= 2 else 1
 
 
 def run(address: int, record: int, threads: int) -> None:
-    """Run a kernel on several threads, this one among them; on fewer where there are no more.
+    """Run a kernel on several threads, including this one, or on fewer if there are no more.
 
     Args:
         address: of the kernel.
         record: the address of its record.
-        threads: the number of threads.
+        threads: number of threads.
     """
     if threads == 1:
         _kernel(address)(record)
@@ -60,13 +60,13 @@ def run(address: int, record: int, threads: int) -> None:
 
 @cache
 def _kernel(address: int) -> Kernel:
-    """Return the function at an address; it runs without Python's lock."""
+    """Return the function at an address; it runs without Python's global lock."""
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(address)
 
 
 @cache
 def _asleep() -> bool:
-    """Return whether threads sleep soon after their work; OpenMP reads this once, too."""
+    """Return whether threads sleep soon after their work, as OpenMP was configured."""
     turns = os.environ.get("GOMP_SPINCOUNT", "").strip()
     if turns.isdecimal():  # and not "infinite", or a number with a unit
         return int(turns) < AWAKE_FOR
@@ -74,9 +74,9 @@ def _asleep() -> bool:
 
 
 def _team() -> Callable[[int, int, int, int], None] | None:
-    """Return what runs a function on OpenMP's threads, None where that cannot be done.
+    """Return a function that runs others on OpenMP's threads; None if that is impossible.
 
-    A forked process has none of its parent's threads, and OpenMP does not know.
+    A forked process has none of its parent's threads, and OpenMP does not know it.
     """
     return None if os.getpid() != _PROCESS or _forked() else _openmp()
 
@@ -90,9 +90,9 @@ def _forked() -> bool:
 
 @cache
 def _openmp() -> Callable[[int, int, int, int], None] | None:
-    """Return PyTorch's own `GOMP_parallel`, None where its threads are others.
+    """Return PyTorch's own `GOMP_parallel`; None if it does not use OpenMP threads.
 
-    The libraries that a library stands on are searched with it.
+    The search includes the libraries that PyTorch's library depends on.
     """
     if _torch.LIBRARY is None:
         return None
@@ -109,7 +109,9 @@ def _pooled(run: Kernel, record: int, threads: int) -> None:
     pool = _pool(os.getpid(), torch.get_num_threads())
     turns = [Future[None]() for _ in range(threads - 1)]
     try:
-        with suppress(RuntimeError):  # no thread can be started: those that there are do the work
+        with suppress(
+            RuntimeError
+        ):  # no more threads can be started: the existing ones do the work
             for turn in turns:
                 pool.submit(_take, turn, run, record)
         run(record)
@@ -118,9 +120,9 @@ def _pooled(run: Kernel, record: int, threads: int) -> None:
 
 
 def _take(turn: Future[None], run: Kernel, record: int) -> None:
-    """Run a kernel, unless its caller has gone on: its record may then be freed.
+    """Run a kernel, unless its caller has returned: its record may then be freed.
 
-    The pool's own futures do not show that, as it keeps what it could not start a thread for.
+    The pool's futures do not tell, because it keeps jobs for which it could not start a thread.
     """
     if turn.set_running_or_notify_cancel():
         try:
@@ -130,7 +132,7 @@ def _take(turn: Future[None], run: Kernel, record: int) -> None:
 
 
 def _wait(turns: Sequence[Future[None]]) -> None:
-    """Wait for threads that have begun, even if interrupted: the caller frees what they read."""
+    """Wait for threads that have started, even if interrupted: the caller frees their data."""
     try:
         wait(turns)
     except BaseException:
@@ -140,5 +142,5 @@ def _wait(turns: Sequence[Future[None]]) -> None:
 
 @lru_cache(maxsize=1)
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Return threads that wait for work; a forked process needs its own."""
+    """Return a thread pool; a forked process needs its own."""
     return ThreadPoolExecutor(threads, thread_name_prefix="invflow")

@@ -5,6 +5,6 @@ from __future__ import annotations
 
 import triton
 
-# Older ones have no products of double precision.
+# Older versions have no products in double precision.
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 5):
     raise ModuleNotFoundError(f"the kernels need Triton 3.5 or newer, got {triton.__version__}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from invflow.density.checks.calibration import Calibration
 from invflow.density.run import Run
 from invflow.density.table import Column
+from invflow.report.page import Brief
 
 #: Largest number of columns listed as those that fit worst.
 WORST_COLUMNS = 8
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> Brief:
     """Return what a terminal shows of the results: a title, a head and rows."""
     found = run.results.assessment
     density = f"{found.log_density:.4g} ± {found.log_density_error:.2g}"
@@ -27,7 +28,7 @@ def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         verdict = "differs" if differs else "no difference found"
         rows += [("classifier against draws", f"AUC {auc:.3f} ± {error:.3f}: {verdict}")]
     rows += [("training time", f"{run.results.seconds:.0f} s")]
-    return f"Results on {found.rows} test rows", ("measure", "value"), rows
+    return Brief(f"Results on {found.rows} test rows", ("measure", "value"), rows)
 
 
 def calibrated(run: Run) -> str:

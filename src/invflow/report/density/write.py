@@ -21,9 +21,9 @@ def write(run: Run) -> None:
     shown = points(run)
     pairs = figures.pairs(shown.names, shown.rows, shown.draws)
     histograms = ranks(found.calibration, found.histograms, found.worst_columns)
-    _, head, rows = tables.brief(run)
+    brief = tables.brief(run)
     sections = [
-        page.Section("Results", table=[head, *rows], text=_results(run)),
+        page.Section("Results", table=[brief.head, *brief.rows], text=_results(run)),
         page.Section("Rows and draws", picture=page.encoded(pairs), text=_pairs(run, shown)),
         page.Section("Ranks", picture=page.encoded(histograms), text=_ranks(run)),
         page.Section(

@@ -18,8 +18,8 @@ def write(run: Run) -> None:
     page.require()
     record, verdict = run.results.record, run.results.verdict
     draws = figures.around(run.draws, run.angular)
-    _, head, rows = brief(run)
-    parameters = page.Section("Parameters", table=[head, *rows], text=_PARAMETERS)
+    found = brief(run)
+    parameters = page.Section("Parameters", table=[found.head, *found.rows], text=_PARAMETERS)
     pairs = page.Section(
         "Pairs",
         picture=page.encoded(figures.pairs(draws)),
@@ -44,14 +44,14 @@ def write(run: Run) -> None:
     page.write(run.directory / "report.html", title, lead, [*sections, pairs, marginals])
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> page.Brief:
     """Return what a terminal shows of the results: a title, a head and rows."""
     head = ("parameter", *map(str, run.summary.columns))
     rows = [
         (str(name), *(f"{value:.4g}" for value in row))
         for name, row in zip(run.summary.index, run.summary.to_numpy(), strict=True)
     ]
-    return "Parameters", head, rows
+    return page.Brief("Parameters", head, rows, tuple(str(run.results.verdict).splitlines()))
 
 
 _PARAMETERS = "Estimates from importance-weighted draws."

@@ -12,6 +12,7 @@ from invflow.distillation.run import Run, contexts, density
 from invflow.report import figures, page
 from invflow.report.density.curve import steps
 from invflow.report.density.points import COLUMNS, ROWS, Points
+from invflow.report.page import Brief
 from invflow.report.student.compare import speedup
 from invflow.training import metrics
 from invflow.training.batches import generator
@@ -31,9 +32,9 @@ def write(run: Run) -> None:
     page.require()
     shown = points(run)
     pairs = figures.pairs(shown.names, shown.rows, shown.draws)
-    _, head, rows = brief(run)
+    found = brief(run)
     sections = [
-        page.Section("Results", table=[head, *rows], text=_results(run)),
+        page.Section("Results", table=[found.head, *found.rows], text=_results(run)),
         page.Section(
             "Teacher and student",
             picture=page.encoded(pairs),
@@ -52,7 +53,7 @@ def write(run: Run) -> None:
     page.write(run.directory / "report.html", title, f"{lead}; seed {run.config.seed}", sections)
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> Brief:
     """Return what a terminal shows of the results: a title, a head and rows."""
     found = run.results
     verdict = "differ" if found.energy.differs else "no difference found"
@@ -65,7 +66,7 @@ def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
         ("teacher, microseconds per draw", f"{1e6 * found.teacher_seconds:.3g}"),
         ("speed-up", f"{speedup(run):.3g}"),
     ]
-    return "Student and teacher", ("measure", "value"), rows
+    return Brief("Student and teacher", ("measure", "value"), rows)
 
 
 def points(run: Run) -> Points:

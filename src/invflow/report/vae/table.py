@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from invflow.report.page import Brief
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 
@@ -27,12 +28,12 @@ def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, .
     return [("posterior", *columns), *rows]
 
 
-def brief(run: Run) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+def brief(run: Run) -> Brief:
     """Return what a terminal shows of the results: a title, a head and rows."""
     bits = ["bits/dim"] if has_bits(run) else []
     columns = ["test bound", "log-likelihood", "gain", *bits, "KL", "time"]
     head, *rows = results(run, columns)
-    return MEASURE, head, rows
+    return Brief(MEASURE, head, rows)
 
 
 def _cells(run: Run) -> dict[str, Callable[[Result], str]]:

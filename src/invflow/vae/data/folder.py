@@ -208,7 +208,7 @@ def _pictures(
 
 
 def _warn(folder: Path, files: Sequence[Path], what: str) -> None:
-    """Warn of files, if there are any.
+    """Warn of files, unless the list is empty.
 
     Args:
         folder: the folder that holds them.

@@ -49,7 +49,7 @@ class Images:
         return dataclasses.replace(self, levels=2, likelihood="bernoulli", **parts)
 
     @property
-    def known(self) -> int:
+    def leaked(self) -> int:
         """Number of test images that are also training or validation images."""
         others = {_digest(image) for part in (self.train, self.validation) for image in part}
         return sum(_digest(image) in others for image in self.test)

@@ -51,9 +51,9 @@ def load(what: str, likelihood: str = "auto", size: int | None = None) -> Images
     chosen = _checks.choice("likelihood", likelihood, ["auto", *LIKELIHOODS])
     source = _with_two_levels(_source(what, checked(size)))
     images = split(name_of(what), source, source.likelihood if chosen == "auto" else chosen)
-    if what not in NAMES and images.known:
+    if what not in NAMES and images.leaked:
         warnings.warn(
-            f"{what}: {images.known} of {len(images.test)} test images are also training or "
+            f"{what}: {images.leaked} of {len(images.test)} test images are also training or "
             "validation images, which makes scores look better than they are",
             stacklevel=2,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,8 +131,11 @@ def _reading(file: Path) -> Generator[Image]:
         raise ImportError('image files need Pillow: pip install "invflow[vae]"') from error
     try:
         # Given a path, Pillow would memory-map grey TIFF files, and rotate these wrongly.
-        with file.open("rb") as content, Image.open(content, formats=list(_FORMATS)) as image:
-            yield image
+        with file.open("rb") as content, warnings.catch_warnings():
+            # Up to twice its limit Pillow only warns, and large photographs are normal.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(content, formats=list(_FORMATS)) as image:
+                yield image
     except Exception as error:  # damaged bytes raise many kinds of errors
         raise ValueError(f"{file} cannot be read: {_cause(file, error)}") from error
 
@@ -144,7 +148,7 @@ def _cause(file: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if isinstance(error, Image.DecompressionBombError):
-        return "it has too many pixels; make it smaller"
+        return f"it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
     if isinstance(error, MemoryError):
         return "it does not fit in memory; make it smaller"
     if isinstance(error, UnidentifiedImageError):

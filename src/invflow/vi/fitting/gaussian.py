@@ -2,7 +2,7 @@ r"""The Gaussian that a flow starts from: Pathfinder, then batch and match.
 
 *Pathfinder* (Zhang et al. 2022, arXiv 2108.03782) runs a quasi-Newton optimiser on the log density
 and turns every iterate into a Gaussian, with the optimiser's inverse Hessian as its covariance. The
-one with the best bound is usually not at the mode, and exists even if there is no mode.
+one with the best bound is usually not at the mode, and exists even without a mode.
 
 *Batch and match* (Cai et al. 2024, arXiv 2402.14758) improves it without a step size: from draws
 $z_b$ and scores $g_b = \nabla \log p(z_b)$, with means $\bar z, \bar g$, covariances C, $\Gamma$,

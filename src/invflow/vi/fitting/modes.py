@@ -116,8 +116,8 @@ def find_modes(
     kept = sorted(improved.within(DROPPED_BELOW), key=lambda i: -improved.normals[i].elbo)
     if not kept:
         raise ValueError(
-            f"log_density must be finite with a finite gradient in some region, got none from any "
-            f"of {starts} starting points: declare bounded parameters with vi.Named"
+            "log_density must be finite in some region, and so must its gradient: none of "
+            f"{starts} starting points leads to one; declare bounded parameters with vi.Named"
         )
     return Modes(
         [improved.normals[i] for i in kept],

@@ -1,1 +1,1 @@
-"""What a posterior is of: log densities of vectors, whatever they come from."""
+"""Targets of posteriors: log densities from functions, and from models of other libraries."""

@@ -11,7 +11,11 @@ from typing import Any
 
 import torch
 
+from invflow import _files
 from invflow.vi.targets.target import Flat, Target
+
+#: Number of bytes above which data are refused.
+LARGEST = 2**32
 
 
 def load(path: Path, data: Path | None) -> Target:
@@ -58,10 +62,10 @@ def read(path: Path) -> dict[str, Any]:
         FileNotFoundError: if the file does not exist.
         ValueError: if it does not hold a JSON object, or a list is not an array of numbers.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    text = _files.read(path, LARGEST)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        with _files.memory_for(path):
+            content = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not hold JSON: {error}") from error
     if not isinstance(content, Mapping):

@@ -66,7 +66,7 @@ class PyMCTarget(Target):
     """The free variables of a PyMC model, on its unconstrained scale; made by `from_pymc`."""
 
     def __init__(self, model: Any) -> None:
-        # Without types, which PyTensor declares in part.
+        # Untyped, because PyTensor declares only some of its types.
         pt: Any = import_module("pytensor.tensor")
         graph_replace: Any = import_module("pytensor.graph.replace").graph_replace
 
@@ -136,7 +136,7 @@ def _over_rows(
         gradient: also return the gradient of the first output, after the outputs.
 
     Raises:
-        NotImplementedError: if there is no gradient.
+        NotImplementedError: if the gradient is not implemented.
     """
     pytensor: Any = import_module("pytensor")
     vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph

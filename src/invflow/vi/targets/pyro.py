@@ -37,8 +37,8 @@ def from_pyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> PyroTarge
 
     Raises:
         TypeError: if `model` is not callable.
-        ValueError: if there is no latent site, or one is discrete or has a support without a
-            bijection.
+        ValueError: if the model has no latent site, or one that is discrete or whose support has
+            no bijection.
         ImportError: if Pyro is not installed.
 
     Example:

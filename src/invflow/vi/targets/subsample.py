@@ -35,8 +35,7 @@ class Subsampled(Target):
 
     Raises:
         TypeError: if the prior, the likelihood or the data have the wrong type.
-        ValueError: if there are no data, arrays differ in length, or the batch size is out of
-            range.
+        ValueError: if the data are empty or differ in length, or the batch size is out of range.
 
     Example:
         >>> from torch.distributions import Normal, constraints

@@ -154,7 +154,7 @@ class Named(Target):
 
     Raises:
         TypeError: if the function is not callable, or a parameter has the wrong type.
-        ValueError: if there are no parameters.
+        ValueError: if `parameters` is empty.
 
     Example:
         >>> def log_density(mu, tau):

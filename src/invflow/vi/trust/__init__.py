@@ -1,1 +1,1 @@
-"""Whether an approximation can be trusted, and what mends it."""
+"""Whether to trust an approximation, and how to correct it."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from invflow import _checks
 from invflow._extra import required
 from invflow._uniformity import Uniformity, holm, uniformity
+from invflow.vi.targets.vectors import tensor
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Draws(Protocol):
     """What a fit returns: a `Posterior`, or anything else that returns named draws."""
 
-    def draws(self, n: int, /) -> Mapping[str, Tensor]:
-        """Return n draws of each parameter, (n, *shape)."""
+    def draws(self, n: int, /) -> Mapping[str, Any]:
+        """Return n draws of each parameter, (n, *shape): tensors or arrays."""
         ...
 
 
@@ -76,7 +76,7 @@ class Calibration:
 
 
 def calibrate(
-    simulate: Callable[[torch.Generator], tuple[Mapping[str, Tensor], Any]],
+    simulate: Callable[[torch.Generator], tuple[Mapping[str, Any], Any]],
     fit: Callable[[Any], Draws],
     *,
     simulations: int = 200,
@@ -86,14 +86,15 @@ def calibrate(
     """Return whether posteriors are right on average over data that the model simulates.
 
     Args:
-        simulate: takes a generator, and returns parameters drawn from the prior, by name, and data
-            drawn from the model at these parameters.
+        simulate: takes a generator, and returns parameters drawn from the prior, by name, as
+            numbers, tensors or arrays, and data drawn from the model at these parameters.
         fit: takes data, and returns their posterior.
         simulations: number of simulated data sets.
         draws: L, the number of draws of each posterior among which the parameters are ranked.
         seed: random seed of the simulations.
 
     Raises:
+        TypeError: if parameters or draws are not real numbers.
         ValueError: if there are too few simulations or draws, or a posterior lacks a parameter, has
             it in another shape, or returns another number of draws than asked for.
         ImportError: if pandas or SciPy is not installed.
@@ -131,25 +132,31 @@ def calibrate(
 
 
 def _ranks(
-    parameters: Mapping[str, Tensor],
-    draws: Mapping[str, Tensor],
+    parameters: Mapping[str, Any],
+    draws: Mapping[str, Any],
     count: int,
     generator: torch.Generator,
 ) -> dict[str, int]:
     """Return how many of `count` draws lie below each parameter; ties are broken at random."""
     ranks: dict[str, int] = {}
-    for name, truth in parameters.items():
-        if name not in draws or draws[name].shape[1:] != truth.shape:
-            found = tuple(draws[name].shape[1:]) if name in draws else "none"
+    for name, value in parameters.items():
+        truth = tensor(name, value)
+        if name not in draws:
             raise ValueError(
-                f"fit must return draws of {name!r} of shape {tuple(truth.shape)}, got {found}"
+                f"fit must return draws of {name!r}, got {', '.join(map(repr, draws))}"
             )
-        if len(draws[name]) != count:
+        among = tensor(name, draws[name])
+        if among.shape[1:] != truth.shape:
             raise ValueError(
-                f"fit must return {count} draws, the number it is asked for, got {len(draws[name])}"
+                f"fit must return draws of {name!r} of shape {tuple(truth.shape)}, "
+                f"got {tuple(among.shape[1:])}"
             )
-        below = (draws[name] < truth).sum(0)
-        ties = (draws[name] == truth).sum(0)
+        if len(among) != count:
+            raise ValueError(
+                f"fit must return {count} draws, the number it is asked for, got {len(among)}"
+            )
+        below = (among < truth).sum(0)
+        ties = (among == truth).sum(0)
         luck = torch.rand(truth.shape, generator=generator, dtype=torch.float64).to(ties.device)
         rank = below + (luck * (ties + 1)).long()
         for place in np.ndindex(*truth.shape):

@@ -96,7 +96,7 @@ def judge(
         improper: parameters along which it does not fall.
         caveat: what the evidence of such a target may lack.
     """
-    # Weights mean nothing where there is no posterior, or where they see hardly any of it.
+    # Weights mean nothing without a proper posterior, or where they see hardly any of it.
     meaningless = (
         bool(ignored or improper)
         or outside > MISSING_FRACTION

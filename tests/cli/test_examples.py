@@ -1,0 +1,77 @@
+"""Every command's help ends with examples, and these run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+
+from invflow.cli.app import app
+from tests.cli.conftest import Invflow
+
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # pyright: ignore
+MODEL = """
+dim = 2
+
+def log_density(z, y=0.0):
+    return -0.5 * ((z - y) ** 2).sum(-1)
+"""
+#: What makes a command short, for those that have the option. (The last value of an option counts.)
+SHORT = {"--steps": 2, "--max-steps": 200, "--draws": 100, "--importance-samples": 2}
+
+
+def examples(help: str) -> list[str]:
+    """Return the commands with which a help text ends."""
+    lines = [line.strip() for line in help.strip().splitlines() if line.strip()]
+    found: list[str] = []
+    while lines and lines[-1].startswith("$ invflow "):
+        found.append(lines.pop().removeprefix("$ "))
+    return found[::-1]
+
+
+def _examples(name: str) -> list[str]:
+    command = COMMANDS[name]
+    return examples(command.epilog or command.help or "")
+
+
+def _files(folder: Path) -> None:
+    """Write the files that examples name."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(200, 3)).round(3)
+    lines = [",".join(map(str, row)) for row in rows]
+    (folder / "table.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
+    (folder / "model.py").write_text(MODEL)
+    (folder / "data.json").write_text(json.dumps({"y": [1.0, 2.0]}))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_examples(name: str) -> None:
+    found = _examples(name)
+    assert len(found) == 2
+    assert all(line.split()[1] == name for line in found)
+
+
+def test_examples_run(invflow: Invflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the commands, as some need the runs that others leave."""
+    monkeypatch.chdir(tmp_path)
+    _files(tmp_path)
+    failed: dict[str, str] = {}
+    for name, command in COMMANDS.items():
+        options = {option for each in command.params for option in each.opts}
+        short = [str(each) for pair in SHORT.items() if pair[0] in options for each in pair]
+        for line in _examples(name):
+            code, _, error = invflow(*shlex.split(line)[1:], *short)
+            if code:
+                failed[line] = error
+    assert failed == {}
+
+
+def test_the_examples_of_a_help_text() -> None:
+    help = "Draw.\n\nExamples:\n\n$ invflow sample runs/digits\n\n$ invflow sample runs/table\n"
+    assert examples(help) == ["invflow sample runs/digits", "invflow sample runs/table"]
+    assert examples("Try\n\n$ invflow sample RUN\n\nand look.") == []
