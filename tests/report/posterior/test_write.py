@@ -50,11 +50,9 @@ def test_the_page(tmp_path: Path) -> None:
     assert "<h1>invflow: posterior of model</h1>" in text
     assert "2 unconstrained dimensions, seed 0, 12,345 evaluations of the log density, 7 s" in text
     assert text.count("data:image/png;base64,") == 3
-    assert report.brief(run) == (
-        "Parameters",
-        ("parameter", "mean", "sd"),
-        [("z[0]", "0.5", "1"), ("z$1$", "1", "2")],
-    )
+    brief = report.brief(run)
+    assert (brief.title, brief.head) == ("Parameters", ("parameter", "mean", "sd"))
+    assert brief.rows == [("z[0]", "0.5", "1"), ("z$1$", "1", "2")]
 
 
 def test_several(tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def test_the_page(runs: list[Run]) -> None:
         "Settings",
     ]
     assert "1000 draws from the teacher" in text
-    title, head, rows = report.brief(runs[0])
-    assert (title, head) == ("Student and teacher", ("measure", "value"))
+    brief = report.brief(runs[0])
+    assert (brief.title, brief.head) == ("Student and teacher", ("measure", "value"))
     faster = runs[0].results.teacher_seconds / runs[0].results.student_seconds
-    assert rows[-1] == ("speed-up", f"{faster:.3g}")
+    assert brief.rows[-1] == ("speed-up", f"{faster:.3g}")
 
 
 def test_several(runs: list[Run], tmp_path: Path) -> None:
