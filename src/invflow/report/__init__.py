@@ -1,7 +1,7 @@
 """The pages of runs: a part for each kind, all with the same `write`, `brief` and `compare`.
 
 `write(run)` writes the run's `report.html`; `brief(run)` returns what a terminal shows, a title, a
-head and rows; `compare(runs)` returns the `Comparison` of several runs.
+head, rows and notes; `compare(runs)` returns the `Comparison` of several runs.
 """
 
 from typing import TYPE_CHECKING

@@ -80,7 +80,7 @@ def labelled(runs: Sequence[R], subject: Callable[[R], object], what: str) -> di
         what: the plural noun for it.
 
     Raises:
-        ValueError: if there are no runs, one is given twice, or they are of different kinds or
+        ValueError: if `runs` is empty, a run is given twice, or they are of different kinds or
             have different subjects.
     """
     if not runs:

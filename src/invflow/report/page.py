@@ -84,7 +84,7 @@ _TEMPLATE = """<!doctype html>
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: a title, and what stands under it.
+    """A section of the page.
 
     Attributes:
         title: the heading.
@@ -109,10 +109,10 @@ def encoded(figure: Figure) -> str:
 
 
 def require() -> None:
-    """See that reports can be made, before the work that they are to report on.
+    """Check that reports can be written, before the work that they report on.
 
     Raises:
-        ImportError: matplotlib or Jinja is not installed.
+        ImportError: if matplotlib or Jinja is not installed.
     """
     missing = [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]
     if missing:
@@ -123,12 +123,12 @@ def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Non
     """Write a page, whole or not at all.
 
     Raises:
-        ImportError: Jinja is not installed.
+        ImportError: if Jinja is not installed.
     """
     require()
     from jinja2 import Environment
 
     template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
     text = template.render(title=title, lead=lead, sections=sections)
-    # Names of files may hold bytes that are not text.
+    # File names may contain bytes that are not text.
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))

@@ -11,8 +11,8 @@ class Average(AveragedModel):
 
     $$\bar w \gets d_t \bar w + (1 - d_t) w, \qquad d_t = \min\big(d, (1 + t) / (10 + t)\big)$$
 
-    after $t$ updates, so that the first weights are soon forgotten. It begins as the weights after
-    the first update; buffers are those of the model.
+    after $t$ updates, so that the first weights are soon forgotten. It starts at the weights after
+    the first update; buffers are copied from the model.
 
     Args:
         model: what to average.
@@ -35,7 +35,7 @@ class Average(AveragedModel):
         self.eval()
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Take in the model's weights after another update."""
+        """Include the model's weights after another update."""
         done = int(self.n_averaged)
         self.multi_avg_fn = get_ema_multi_avg_fn(min(self.decay, (1 + done) / (10 + done)))
         super().update_parameters(model)

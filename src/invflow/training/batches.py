@@ -1,4 +1,4 @@
-"""Batches and noise, which are functions of the seed and the step alone."""
+"""Batches and noise, which depend only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor
 
 from invflow import _checks
 
-#: The number of blocks that are mixed with each other, and must be in memory together.
+#: Number of blocks that are shuffled together, and must fit into memory together.
 TOGETHER = 4
 
 
 def generator(device: torch.device | str, *seeds: int) -> torch.Generator:
-    """Return random numbers that are a function of the seeds alone."""
+    """Return a random number generator that depends only on the seeds."""
     mixed = 0
     for seed in seeds:
-        number = _checks.integer("seed", seed)  # one of NumPy would overflow
+        number = _checks.integer("seed", seed)  # a NumPy integer would overflow
         mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
     return torch.Generator(device).manual_seed(mixed)
 
 
 def batch_size(wanted: int, rows: int, devices: int) -> int:
-    """Return how many rows a batch has, on all devices together.
+    """Return the number of rows in a batch, over all devices.
 
     Raises:
-        ValueError: the devices cannot share it evenly.
+        ValueError: if the devices cannot split it evenly.
 
     Example:
         >>> batch_size(128, rows=40, devices=2)
@@ -45,18 +45,18 @@ def batch_size(wanted: int, rows: int, devices: int) -> int:
 def batches(
     blocks: Sequence[int], size: int, steps: int, seed: int, done: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Give the row numbers of each step to come; every epoch takes the rows in a new order.
+    """Yield the row numbers of each remaining step; every epoch has a new random order.
 
-    Rows that lie in one block are all mixed. Of several blocks, such as the row groups of a file
-    that does not fit into memory, the order is random, and the rows of `TOGETHER` of them in
-    succession are mixed.
+    All rows of a single block are shuffled together. Several blocks, such as the row groups of a
+    file that does not fit into memory, come in random order, and the rows of `TOGETHER` successive
+    blocks are shuffled together.
 
     Args:
-        blocks: how many rows each block of the data has; rows are numbered through.
+        blocks: number of rows in each block; rows are numbered across blocks.
         size: rows per batch, at most those of all blocks.
         steps: the last step.
-        seed: of the orders.
-        done: steps that are behind.
+        seed: of the random orders.
+        done: number of steps already done.
 
     Returns:
         Steps, counted from one, and row numbers, shape (size,).
@@ -77,7 +77,7 @@ def batches(
 
 
 def _order(blocks: Sequence[int], random: torch.Generator) -> Iterator[Tensor]:
-    """Give all row numbers in a random order, in parts."""
+    """Yield all row numbers in random order, in parts."""
     if len(blocks) == 1:
         yield torch.randperm(blocks[0], generator=random)
         return
@@ -88,7 +88,7 @@ def _order(blocks: Sequence[int], random: torch.Generator) -> Iterator[Tensor]:
 
 
 def _split(parts: Iterator[Tensor], size: int) -> Iterator[Tensor]:
-    """Give tensors of one size out of others; what is left in the end is dropped."""
+    """Yield tensors of equal size; the remainder is dropped."""
     left = torch.empty(0, dtype=torch.long)
     for part in parts:
         *whole, left = torch.cat([left, part]).split(size)

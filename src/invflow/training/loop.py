@@ -110,7 +110,7 @@ def fit(
                     checkpoints.save(step, states, extra)
             if first:
                 report(step, "  ".join(map(str, learners.values())))
-    # Otherwise a process could read files that the first has yet to write.
+    # Otherwise a process could look for files that the first has not written.
     fabric.barrier()
     for learner in learners.values():
         learner.finish()

@@ -81,7 +81,7 @@ def require() -> None:
 
 
 def read(directory: Path) -> list[Row]:
-    """Return the rows of a run's `metrics.csv`, numbers as numbers; none if there is no file.
+    """Return the rows of a run's `metrics.csv`, numbers as numbers; none without a file.
 
     Raises:
         OSError: if the file cannot be read.

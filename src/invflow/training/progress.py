@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-#: Where there is no bar, seconds between plain lines; what is done sooner prints none.
+#: Seconds between plain lines where a bar cannot be shown; shorter tasks print none.
 INTERVAL = 10.0
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invflow.density import data, experiment
+from invflow.density import experiment
 from invflow.density.run import Run
 from invflow.report.density.compare import compare, gain, results
+from invflow.runs.directory import Input
 from tests.density.runs import config, mixed, written
 
 
@@ -22,10 +23,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
         config(table, steps=steps, conditional_on=("colour",), seed=seed)
         for steps, seed in ((10, 0), (20, 0), (20, 1))
     ]
-    return [
-        replace(experiment.train(each, directory / f"run-{i}"), rows=data.load(each))
-        for i, each in enumerate(asked)
-    ]
+    return [experiment.train(each, directory / f"run-{i}") for i, each in enumerate(asked)]
 
 
 def test_the_page(runs: list[Run], tmp_path: Path) -> None:
@@ -64,7 +62,7 @@ def test_gains_of_the_same_test_rows_are_paired(runs: list[Run]) -> None:
 
 def test_what_is_not_compared(runs: list[Run], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="different tables and cannot be compared"):
-        compare([runs[0], replace(runs[1], digest="another")])
+        compare([runs[0], replace(runs[1], data=Input(None, "another"))])
     given = ("colour", "new")
     asked = config(Path(runs[0].config.data), steps=10, conditional_on=given)
     other = experiment.train(asked, tmp_path / "other")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from invflow.density import data, experiment
+from invflow.density import experiment
 from invflow.density.run import Run
 from invflow.report import density as report
 from invflow.report import figures
@@ -34,7 +33,7 @@ SECTIONS = [
 
 def _run(directory: Path, frame: pd.DataFrame, **settings: object) -> Run:
     asked = config(written(frame, directory / "<table>.csv"), **settings)
-    return replace(experiment.train(asked, directory / "run"), known=data.load(asked))
+    return experiment.train(asked, directory / "run")
 
 
 def _text(run: Run) -> str:

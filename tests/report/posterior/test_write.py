@@ -10,30 +10,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invflow.flows import Preconditioned
 from invflow.report import posterior as report
-from invflow.vi.posterior import Posterior
+from invflow.runs.directory import Input
+from invflow.vi.config import Config
 from invflow.vi.record import Record
-from invflow.vi.run import Run, Settings
-from invflow.vi.targets.target import Flat
+from invflow.vi.run import Results, Run
 from invflow.vi.trust.verdict import Verdict
 
 VERDICT = Verdict("good", -1.2, 0.1, -1.0, 0.3, 0.2, 900.0, 1000, 0.0, 0.0, 0.0, ["Fine."])
 RECORD = Record(evaluations=12_345, seconds=7.0, bounds=[(0, 20, -3.0), (1, 20, -4.0)])
 
 
-def _run(directory: Path, verdict: Verdict = VERDICT, **settings: Any) -> Run:
-    """Return a run of a flow that was never trained."""
+def _run(
+    directory: Path, verdict: Verdict = VERDICT, sha256: tuple[str, ...] = ("m",), **settings: Any
+) -> Run:
+    """Return a run that was never fitted."""
     directory.mkdir()
-    config = Settings(
-        **{"model": "a/model.py", "data": None, "sha256": ["m"], "seed": 0} | settings
-    )
-    flow = Preconditioned({"name": "gaussian", "features": 2}).double()
-    target = Flat(lambda z: -z.square().sum(-1) / 2, 2)
-    posterior = Posterior(target, flow, seed=config.seed, record=RECORD)
+    config = Config.model_validate({"model": "a/model.py"} | settings)
+    inputs = {"model": Input(Path(config.model), sha256[0])}
+    if config.data is not None:
+        inputs["data"] = Input(Path(config.data), sha256[1])
     draws = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 2)), columns=["z[0]", "z$1$"])
     summary = pd.DataFrame({"mean": [0.5, 1.0], "sd": [1.0, 2.0]}, index=["z[0]", "z$1$"])
-    return Run(directory, config, posterior, verdict, summary, draws)
+    results = Results(verdict=verdict, record=RECORD)
+    return Run(directory, config, inputs, results, summary, draws, 2, frozenset())
 
 
 def test_the_page(tmp_path: Path) -> None:
@@ -50,11 +50,9 @@ def test_the_page(tmp_path: Path) -> None:
     assert "<h1>invflow: posterior of model</h1>" in text
     assert "2 unconstrained dimensions, seed 0, 12,345 evaluations of the log density, 7 s" in text
     assert text.count("data:image/png;base64,") == 3
-    assert report.brief(run) == (
-        "Parameters",
-        ("parameter", "mean", "sd"),
-        [("z[0]", "0.5", "1"), ("z$1$", "1", "2")],
-    )
+    brief = report.brief(run)
+    assert (brief.title, brief.head) == ("Parameters", ("parameter", "mean", "sd"))
+    assert brief.rows == [("z[0]", "0.5", "1"), ("z$1$", "1", "2")]
 
 
 def test_several(tmp_path: Path) -> None:
@@ -62,7 +60,7 @@ def test_several(tmp_path: Path) -> None:
     runs = [
         _run(tmp_path / "a"),
         _run(tmp_path / "b", other, seed=1),
-        _run(tmp_path / "c", other, model="other.py", sha256=["o"]),
+        _run(tmp_path / "c", other, model="other.py", sha256=("o",)),
     ]
     found = report.compare(runs)
     results, seeds = found.tables.values()
@@ -84,10 +82,10 @@ def test_several(tmp_path: Path) -> None:
 
 
 def test_models_of_other_data_are_not_compared(tmp_path: Path) -> None:
-    first = _run(tmp_path / "a", data="x.json", sha256=["m", "x"])
-    same = _run(tmp_path / "b", data="copy.json", model="other.py", sha256=["o", "x"])
+    first = _run(tmp_path / "a", data="x.json", sha256=("m", "x"))
+    same = _run(tmp_path / "b", data="copy.json", model="other.py", sha256=("o", "x"))
     assert "no data file" not in report.compare([first, same]).sections[0].text
-    other = _run(tmp_path / "c", data="y.json", sha256=["m", "y"])
+    other = _run(tmp_path / "c", data="y.json", sha256=("m", "y"))
     for run in (other, _run(tmp_path / "d")):
         with pytest.raises(ValueError, match="different data and cannot be compared"):
             report.compare([first, run])

@@ -94,7 +94,13 @@ def test_the_page(tmp_path: Path) -> None:
     made = [
         _run(tmp_path / "a", seed=0),
         _run(tmp_path / "b", -84.0, seed=1),
-        _run(tmp_path / "c", seed=0, hidden=None, likelihood="bernoulli", importance_samples=9),
+        _run(
+            tmp_path / "c",
+            seed=0,
+            hidden_features=None,
+            likelihood="bernoulli",
+            importance_samples=9,
+        ),
     ]
     for run in made:
         runs.write(run)
@@ -115,7 +121,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert "The log-likelihoods use 9, " in text
     assert "The pixel likelihoods differ (bernoulli, logistic)" in text
     _, *settings = found.sections[2].table
-    assert ("hidden", "8", "8", "default") in settings
+    assert ("hidden_features", "8", "8", "default") in settings
     assert ("likelihood", "logistic", "logistic", "bernoulli") in settings
 
 

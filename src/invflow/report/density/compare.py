@@ -28,7 +28,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
 
     Raises:
         ImportError: if matplotlib or Jinja is not installed.
-        ValueError: if there are no runs, one is given twice, or they are of different kinds, on
+        ValueError: if `runs` is empty, a run is given twice, or they are of different kinds, on
             different tables, or on columns taken differently.
     """
     named = labelled(runs, lambda run: run.data.sha256, "tables")

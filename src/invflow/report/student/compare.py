@@ -23,7 +23,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
 
     Raises:
         ImportError: if matplotlib or Jinja is not installed.
-        ValueError: if there are no runs, one is given twice, or they are of different kinds or
+        ValueError: if `runs` is empty, a run is given twice, or they are of different kinds or
             have different teachers.
     """
     named = labelled(runs, lambda run: run.teacher.sha256, "teachers")

@@ -32,7 +32,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
 
     Raises:
         ImportError: if matplotlib or Jinja is not installed.
-        ValueError: if there are no runs, one is given twice, or they are of different kinds or on
+        ValueError: if `runs` is empty, a run is given twice, or they are of different kinds or on
             different images.
     """
     named = labelled(runs, _images, "images")
