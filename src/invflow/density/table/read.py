@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invflow import _files
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.labels import are_names, unique
 from invflow.density.table.source import Frame, Parquet, Renamed, Source
@@ -41,13 +42,8 @@ def read(path: str | Path) -> Source:
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
-        if kind == ".parquet":
-            file = Parquet(path)
-            source = file if file.bytes > LARGE and len(file.blocks) > 1 else file.whole()
-        elif kind in (".npz", ".npy"):
-            source = Frame(_arrays(path))
-        else:
-            source = Frame(_text(path, "\t" if kind == ".tsv" else ","))
+        with _files.memory_for(path):
+            source = _source(path, kind)
         if not are_names(source.names):
             source = Renamed(source, list(map(str, source.names)))
     except UnicodeDecodeError as error:
@@ -58,6 +54,15 @@ def read(path: str | Path) -> Source:
     if sum(source.blocks) == 0:
         raise ValueError(f"{path} has no rows")
     return source
+
+
+def _source(path: Path, kind: str) -> Source:
+    if kind == ".parquet":
+        file = Parquet(path)
+        return file if file.bytes > LARGE and len(file.blocks) > 1 else file.whole()
+    if kind in (".npz", ".npy"):
+        return Frame(_arrays(path))
+    return Frame(_text(path, "\t" if kind == ".tsv" else ","))
 
 
 def suffix(path: Path, known: tuple[str, ...]) -> str:

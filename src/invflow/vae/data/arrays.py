@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invflow import _files
 from invflow.vae.data.images import Levels, Source
 from invflow.vae.data.parts import parts
 
@@ -67,7 +68,7 @@ def read(path: Path) -> Source:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+        with _files.opened(path) as handle, np.load(handle, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except Exception as error:  # damaged bytes end in errors of many kinds
         raise ValueError(f"{path} is not a readable .npz file") from error
