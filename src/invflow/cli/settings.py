@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,7 +95,8 @@ def target(path: Path, endings: Sequence[str], kept: Mapping[str, str | Path | N
 def _is_same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():  # perhaps by different links
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    # Unlike Path.resolve, which fails at a loop of links.
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def refuse(kind: str, options: Mapping[str, Any]) -> None:

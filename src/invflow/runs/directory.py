@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from invflow import _saving
+from invflow import _files, _saving
 
 T = TypeVar("T")
 RESULTS = "results.json"
@@ -45,7 +46,7 @@ LEFT_BY_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 def is_finished(directory: Path) -> bool:
     """Whether the directory holds the results of a run, which are written last."""
-    return (directory / RESULTS).is_file()
+    return os.path.lexists(directory / RESULTS)  # whatever it is: reading it says what is wrong
 
 
 def model(directory: Path) -> str:
@@ -122,7 +123,7 @@ def results(directory: Path, read: Callable[[bytes], T]) -> T:
     """
     path = directory / RESULTS
     try:
-        return read(path.read_bytes())
+        return read(_files.read(path))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} does not hold the results of this run: {_reason(error)}"
