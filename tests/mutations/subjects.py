@@ -39,6 +39,7 @@ class Subject:
         files: patterns of the files that are damaged.
         commands: that read them, and write `out.*` in the current directory.
         resume: the command that has made a run.
+        trains: whether `load` trains where there is nothing to read.
     """
 
     make: Callable[[Path], None]
@@ -46,6 +47,7 @@ class Subject:
     files: Sequence[str]
     commands: Sequence[Command] = ()
     resume: Command | None = None
+    trains: bool = False
 
 
 def run(arguments: Sequence[str]) -> int | str:
@@ -239,7 +241,7 @@ SUBJECTS: dict[str, Subject] = {
     "flow": Subject(_make_flow, _use_flow, ["flow/*"]),
     "estimator": Subject(_make_estimator, _use_estimator, ["model/*"]),
     "posterior": Subject(_make_posterior, _use_posterior, ["model/*"]),
-    "fit": Subject(_make_posterior, _resume_posterior, ["checkpoints/**/*"]),
+    "fit": Subject(_make_posterior, _resume_posterior, ["checkpoints/**/*"], trains=True),
     "vae run": Subject(
         _make_vae,
         _use_vae,
