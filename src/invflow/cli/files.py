@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,4 +48,5 @@ def output(path: Path, endings: Sequence[str], kept: Mapping[str, str | Path | N
 def _is_same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():  # perhaps through different links
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    # Unlike Path.resolve, which fails at a loop of links.
+    return os.path.realpath(path) == os.path.realpath(other)
