@@ -77,7 +77,7 @@ def test_permissions_stay_when_a_file_is_rewritten(tmp_path: Path, mode: int) ->
     _files.write_text(path, "new")
     assert path.read_text() == "new"
     assert _mode(path) == mode
-    _saving.write_tensors(path, {"a": torch.zeros(2)})  # whose writer makes the file anew
+    _saving.write_tensors(path, {"a": torch.zeros(2)})  # whose writer creates the file again
     assert _mode(path) == mode
 
 
