@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from invflow import vi
 from invflow.flows import IAF, Flow, FlowMixture
 from invflow.transforms import Compose
 from invflow.vi import Flat, Named, Parameter, Posterior, Record, files
@@ -160,6 +161,11 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(FileNotFoundError, match=r"posterior\.json does not exist"):
         Posterior.load(tmp_path, TARGET)
+
+
+def test_what_the_module_lacks_is_named() -> None:
+    with pytest.raises(AttributeError, match=r"module 'invflow\.vi' has no attribute 'AutoMAF'"):
+        vi.AutoMAF  # noqa: B018
 
 
 def test_bad_input_is_named() -> None:

@@ -41,9 +41,9 @@ GRADIENT_DRAWS = 500
 class Posterior:
     """An approximate posterior: draws, densities, and whether to trust them.
 
-    Results depend on the seed alone: the same call returns the same answer. They share one pool of
-    draws, at which the log density is evaluated once; if the flow's parameters change, it is drawn
-    again. The flow is in evaluation mode for every result.
+    The same call returns the same result, by the seed. Results share one pool of draws, kept in
+    memory, at which the log density is evaluated once; if the flow's parameters change, new draws
+    are made. The flow is in evaluation mode for every result.
 
     Args:
         target: the target of the posterior.

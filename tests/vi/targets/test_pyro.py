@@ -417,6 +417,11 @@ def _no_bijection() -> None:
     pyro.sample("x", dist.MixtureSameFamily(dist.Categorical(logits=torch.zeros(2)), components))
 
 
+def _two_supports() -> None:
+    mask = torch.tensor(True)
+    pyro.sample("x", dist.MaskedMixture(mask, dist.Normal(0.0, 1.0), dist.Exponential(1.0)))
+
+
 def _unbounded() -> None:
     pyro.sample("x", dist.GeneralizedPareto(0.0, 1.0, 0.5))
 
@@ -437,7 +442,11 @@ def _no_density() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (_no_bijection, r"^model must .* got 'x' with MixtureSameFamily: its components .*[^\n]$"),
+        (
+            _no_bijection,
+            r"^model must .* got 'x' with MixtureSameFamily: its components may have diff.*[^\n]$",
+        ),
+        (_two_supports, "got 'x' with MaskedMixture: its components' supports differ, Real"),
         (_unbounded, "got 'x' with GeneralizedPareto: its bounds are not finite"),
         (
             _single,

@@ -192,7 +192,7 @@ class AutoIAF(_autoguide.AutoContinuous):
             self._model, self.master = model, master
         state["_model"] = state["master"] = None
         function = self._bare and self._bare[0]
-        if "<" in getattr(function, "__qualname__", "<"):  # no function of a module
+        if "<" in getattr(function, "__qualname__", "<"):  # not a module-level function
             state["_bare"] = None
         return state
 

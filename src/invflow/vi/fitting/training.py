@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,11 @@ MAX_GRADIENT_NORM = 10.0
 LEARNING_RATE_DROP = 3
 
 
+def _setting(default: Any, description: str) -> Any:
+    """Return a field with its help text, where pydantic looks for it."""
+    return field(default=default, metadata={"description": description})
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to train the flow of a posterior.
@@ -36,50 +42,26 @@ class Settings:
         ValueError: if a setting is out of range, or `train_samples` does not divide `batch_size`.
     """
 
-    batch_size: int = field(
-        default=512, metadata={"description": "Draws per step, over all processes."}
+    batch_size: int = _setting(512, "Draws per step, over all processes.")
+    train_samples: int = _setting(
+        1, "Importance samples in the training bound (1: evidence lower bound)."
     )
-    train_samples: int = field(
-        default=1,
-        metadata={
-            "description": "Importance samples in the training bound (1: evidence lower bound)."
-        },
+    learning_rate: float = _setting(5e-3, "Initial learning rate of Adam.")
+    steps_per_round: int = _setting(200, "Steps between evaluations of the bound.")
+    learning_rate_drops: int = _setting(
+        3, "Number of times the learning rate drops before training stops."
     )
-    learning_rate: float = field(
-        default=5e-3, metadata={"description": "Initial learning rate of Adam."}
-    )
-    steps_per_round: int = field(
-        default=200, metadata={"description": "Steps between evaluations of the bound."}
-    )
-    learning_rate_drops: int = field(
-        default=3,
-        metadata={"description": "Number of times the learning rate drops before training stops."},
-    )
-    max_steps: int = field(
-        default=5000, metadata={"description": "Maximum number of steps for each mode."}
-    )
-    tolerance: float = field(
-        default=2e-3,
-        metadata={"description": "Smallest rise of the bound per round, in nats, that counts."},
-    )
-    evaluation_draws: int = field(
-        default=2048, metadata={"description": "Draws on which the bound is evaluated."}
-    )
-    averaging_decay: float = field(
-        default=0.97, metadata={"description": "Decay of the moving average of the parameters."}
-    )
+    max_steps: int = _setting(5000, "Maximum number of steps for each mode.")
+    tolerance: float = _setting(2e-3, "Smallest rise of the bound per round, in nats, that counts.")
+    evaluation_draws: int = _setting(2048, "Draws on which the bound is evaluated.")
+    averaging_decay: float = _setting(0.97, "Decay of the moving average of the parameters.")
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "train_samples",
-            "steps_per_round",
-            "max_steps",
-            "evaluation_draws",
-        ):
-            _checks.settle(self, **{name: _checks.positive_integer(name, getattr(self, name))})
-        drops = _checks.positive_integer("learning_rate_drops", self.learning_rate_drops, minimum=0)
-        _checks.settle(self, learning_rate_drops=drops)
+        sizes = ("batch_size", "train_samples", "steps_per_round", "max_steps", "evaluation_draws")
+        for name in (*sizes, "learning_rate_drops"):
+            least = int(name in sizes)
+            number = _checks.positive_integer(name, getattr(self, name), minimum=least)
+            _checks.settle(self, **{name: number})
         if self.batch_size % self.train_samples:
             raise ValueError(
                 f"train_samples must divide batch_size={self.batch_size}, got {self.train_samples}"

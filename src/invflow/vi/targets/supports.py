@@ -1,4 +1,4 @@
-"""Where values live, and the bijections that take unconstrained numbers there."""
+"""The supports of values, and bijections from unconstrained numbers onto them."""
 
 from __future__ import annotations
 

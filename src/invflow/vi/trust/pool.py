@@ -57,7 +57,8 @@ class Pool:
         """Whether these would be drawn again: same flow with the same values, target and seed."""
         values = _values(flow)
         return (
-            (self.flow, self.density.target) == (flow, target)
+            self.flow is flow
+            and self.density.target is target
             and self._generator.initial_seed() == generator.initial_seed()
             and len(self._values) == len(values)
             and all(map(_same, self._values, values))
