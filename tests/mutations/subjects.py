@@ -25,6 +25,7 @@ from invflow.training import metrics
 from invflow.vae import data as images
 from invflow.vae import run as vae_run
 from invflow.vi import Flat, Posterior, fit
+from invflow.vi import run as posterior_run
 
 Command = tuple[str, ...]
 
@@ -91,17 +92,19 @@ def _pictures(path: Path) -> None:
 
 
 VAE: Command = (
-    *("vae", "images.npz", "--name", "run", "--posterior", "iaf", "--latents", "2"),
-    *("--hidden", "4", "--context", "2", "--flow-steps", "1", "--flow-hidden", "4"),
+    *("vae", "images.npz", "--name", "run", "--posteriors", "iaf", "--latents", "2"),
+    *("--hidden-features", "4", "--context", "2"),
+    *("--flow-transforms", "1", "--flow-hidden-features", "4"),
     *("--steps", "4", "--evaluate-every", "2", "--batch-size", "8", "--importance-samples", "2"),
 )
 DENSITY: Command = (
     *("density", "table.csv", "--name", "run", "--flow", "maf", "--transforms", "1"),
-    *("--hidden", "4", "--steps", "4", "--batch-size", "16"),
+    *("--hidden-features", "4", "--steps", "4", "--batch-size", "16"),
 )
 STUDENT: Command = (
-    *("distill", "runs/run", "--name", "student", "--student", "iaf", "--transforms", "1"),
-    *("--hidden", "4", "--steps", "4", "--batch-size", "16", "--draws", "100"),
+    *("distill", "runs/run", "--name", "student", "--flow", "iaf", "--transforms", "1"),
+    *("--hidden-features", "4", "--steps", "4", "--batch-size", "16"),
+    *("--evaluation-draws", "100"),
 )
 POSTERIOR: Command = (
     "posterior",
@@ -175,7 +178,6 @@ def _make_vae(root: Path) -> None:
 
 def _use_vae(root: Path) -> None:
     found = vae_run.load(root / "runs/run")
-    vae_run.data(root / "runs/run")
     metrics.read(root / "runs/run")
     found.model().sample(2, torch.Generator().manual_seed(0))
 
@@ -210,6 +212,7 @@ def _make_posterior_run(root: Path) -> None:
 
 
 def _use_posterior_run(root: Path) -> None:
+    posterior_run.load(root / "runs/run")
     Posterior.load(root / "runs/run/model", _target())
 
 
@@ -277,7 +280,7 @@ SUBJECTS: dict[str, Subject] = {
         _make_posterior_run,
         _use_posterior_run,
         ["runs/run/**/*.json", "runs/run/**/*.safetensors", "data.json"],
-        [],
+        [("sample", "runs/run", "--model", "model.py", "--out", "out.csv")],
         POSTERIOR,
     ),
     "tables": Subject(

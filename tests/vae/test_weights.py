@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from invflow._tensors import digest
 from invflow.vae import POSTERIORS
 from invflow.vae import run as saved
 from invflow.vae.build import RESNET_POSTERIORS
@@ -65,7 +66,8 @@ def test_hostile_settings(name: str, tmp_path: Path) -> None:
     content = json.loads((directory / "config.json").read_text())
     images = ("shape", "levels", "likelihood")
     for key, value in changes.items():
-        content["config"]["images" if key in images else "settings"][key] = value
+        settings = content["config"]["settings"]
+        (content["config"]["facts"]["images"] if key in images else settings)[key] = value
     (directory / "config.json").write_text(json.dumps(content))
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     with pytest.raises(ValueError) as caught:  # noqa: PT011
@@ -97,7 +99,11 @@ def test_hostile_weights(how: str, tmp_path: Path) -> None:
     directory = write(run(tmp_path / "run", posteriors=("iaf",)))
     state = safetensors.torch.load_file(directory / "model.safetensors")
     name = next(name for name in state if name.startswith("iaf.decoder"))
-    safetensors.torch.save_file(change(state, name), directory / "model.safetensors")
+    path = directory / "model.safetensors"
+    safetensors.torch.save_file(change(state, name), path)
+    results = json.loads((directory / "results.json").read_text())
+    results["sha256"][path.name] = digest(path)
+    (directory / "results.json").write_text(json.dumps(results))
     with pytest.raises(ValueError, match=message) as caught:
         saved.load(directory)
     assert str(directory) in str(caught.value)

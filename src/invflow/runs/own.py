@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
@@ -44,7 +45,7 @@ def is_part(path: Path) -> bool:
 
     What `sample` and `score` write is not.
     """
-    place = path.resolve()
+    place = Path(os.path.realpath(path))  # unlike Path.resolve, does not fail at a loop of links
     if place.name in DERIVED:
         return False
     for directory in place.parents[:3]:

@@ -50,7 +50,7 @@ class Record:
         if not isinstance(content, Mapping):
             raise ValueError(f"record must be a mapping, got {type(content).__name__}")
         known = {entry.name for entry in fields(cls)}
-        unknown = sorted(content.keys() - known)
+        unknown = sorted(content.keys() - known - EARLIER)
         if unknown:
             raise ValueError(f"record has unknown entries {', '.join(map(repr, unknown))}")
         given = {name: content[name] for name in known & content.keys()}
@@ -64,6 +64,10 @@ class Record:
         given["modes"] = [_mode(each) for each in given.get("modes", [])]
         given["bounds"] = [_bound(each) for each in given.get("bounds", [])]
         return cls(**given)
+
+
+#: Entries of records that earlier versions have written, which are ignored.
+EARLIER = {"warnings"}
 
 
 def _finite(value: Any) -> Any:
