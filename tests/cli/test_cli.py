@@ -239,9 +239,9 @@ def _mixed(folder: Path) -> None:
     ("make", "message"),
     [
         (lambda folder: None, "pictures does not exist; images are one of digits, mnist"),
-        (lambda folder: folder.mkdir(), "pictures holds no image files"),
-        (_truncated, "07.png is not a readable image"),
-        (_mixed, "00.png of 5 x 4 and 07.png of 5 x 2"),
+        (lambda folder: folder.mkdir(), "pictures has no image files"),
+        (_truncated, "07.png cannot be read: it is truncated"),
+        (_mixed, "00.png is 5 x 4, 07.png 5 x 2; set size"),
         (lambda folder: _save(folder, COLOUR[:1]), "pictures must hold at least 10 images, got 1"),
     ],
 )
@@ -279,7 +279,7 @@ def _unreadable(path: Path) -> None:
     ("make", "message"),
     [
         (lambda path: None, "does not exist"),
-        (_unreadable, "is not a readable .npz file"),
+        (_unreadable, "cannot be read: the .npz file is truncated"),
         (_nan, "must hold finite numbers, got 320 that are NaN or infinite"),
         (lambda path: np.savez(path, images=GREY[:3]), "at least 10 images"),
     ],
@@ -473,7 +473,7 @@ TINY = (
         (("--latents", 5), "latents does not apply to network 'resnet-vae'"),
         (("--posteriors", "iaf,iaf"), "posteriors must differ, got iaf, iaf"),
         (("--optimizer", "adamax", "--weight-decay", 0.1), "weight_decay must be 0 with"),
-        (("--train-samples", 4, "--free-bits", 0.1), "samples must be 1 with a beta"),
+        (("--train-samples", 4, "--free-bits", 0.1), "train_samples must be 1 with beta"),
         (("--averaging-decay", 1), "--averaging-decay: Input should be less than 1"),
         (("--preset", "huge"), "--preset must be one of small, paper-mnist, paper-cifar"),
         (("--depths", 0), "--depths: Input should be greater than 0"),

@@ -37,7 +37,7 @@ def test_a_page_and_two_tables(folder: Path, invflow: Invflow) -> None:
     text = (folder / "compare.html").read_text()
     assert _sections(text) == [
         "Results",
-        "Over seeds",
+        "Averages over seeds",
         "Settings that differ",
         "Training",
         "Samples",
@@ -60,7 +60,7 @@ def test_one_run_is_fine(folder: Path, invflow: Invflow) -> None:
     [
         (("a", "nowhere"), "nowhere does not exist"),
         (("a", "half"), "half holds an unfinished run"),
-        (("a", "other"), "a and other are runs on different images, and cannot be compared"),
+        (("a", "other"), "a and other are runs on different images and cannot be compared"),
         (("a", "b", "./a"), "runs must differ, got a twice"),
         (("a", "--out", "a.txt"), "--out must end in .html, got a.txt"),
         (

@@ -43,7 +43,7 @@ def test_teach_sample_and_score(teacher: Path, tmp_path: Path, invflow: Invflow)
     assert (code, err) == (0, "")
     assert "KL(teacher || student), nats" in out
     page = (tmp_path / "table-iaf" / "report.html").read_text()
-    for part in ("Results", "Teacher against student", "Training", "Settings", "times as fast"):
+    for part in ("Results", "Teacher and student", "Training", "Settings", "speed-up"):
         assert part in page
     given = tmp_path / "given.csv"
     given.write_text("colour\nred\n")

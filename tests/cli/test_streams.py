@@ -170,7 +170,7 @@ def test_a_pipe_that_is_closed_early(finished: Path) -> None:
 def test_bytes_in_names_that_are_no_text(tmp_path: Path, invflow: Invflow) -> None:
     code, _, err = invflow("density", tmp_path / "gr\udcf6.csv", "--runs", tmp_path / "runs")
     assert (code, err.count("\n")) == (1, 0)
-    assert "gr\\udcf6.csv' is not text: rename it" in err
+    assert "gr\\udcf6.csv' is not valid text: rename it" in err
     assert not (tmp_path / "runs").exists()
     page.write(tmp_path / "page.html", "gr\udcf6", "", [])
     assert "<h1>gr?</h1>" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+try:
+    from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+except ImportError as error:
+    raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
 
 from invflow.runs.settings import (
     DEVICE,

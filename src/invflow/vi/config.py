@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+try:
+    from pydantic import Field
+except ImportError as error:
+    raise ImportError('the settings of a run need pydantic: pip install "invflow[vi]"') from error
 
 from invflow.runs.settings import TRAINING, Seed, argument, setting
 from invflow.runs.settings import Config as RunConfig
