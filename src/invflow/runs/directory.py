@@ -69,8 +69,9 @@ class Begun(Generic[ConfigT]):
 
     def difference(self, asked: Begun[ConfigT]) -> str:
         """Return how this run differs from another one, as text; nothing if it does not."""
-        for name, there in self.inputs.items():
-            if there.sha256 != asked.inputs[name].sha256:
+        for name in sorted({*self.inputs, *asked.inputs}):
+            there, here = self.inputs.get(name), asked.inputs.get(name)
+            if there is None or here is None or there.sha256 != here.sha256:
                 return f"different {name}"
         for name in type(asked.config).model_fields:
             old, new = getattr(self.config, name), getattr(asked.config, name)
