@@ -142,7 +142,7 @@ def test_help_reads_well(invflow: Invflow, command: list[str]) -> None:
     assert not err
     words = " ".join(out.replace("│", " ").split())
     for default in {
-        "vae": ["default: (from the data)", "default: diagonal,iaf", "default: 6000"],
+        "vae": ["default: (from DATA)", "default: diagonal,iaf", "default: 6000"],
         "sample": ["default: (the last)"],
     }.get("".join(command), []):
         assert default in words

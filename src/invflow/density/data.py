@@ -75,8 +75,8 @@ def load(config: Config, path: Path | None = None) -> Data:
         path: where the table is now; None for where it was.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged or of an unknown kind, or has too few rows.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or of an unknown kind, or has too few rows.
     """
     path = Path(config.data) if path is None else path
     source = Numbered(read(path))

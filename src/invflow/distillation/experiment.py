@@ -38,9 +38,9 @@ def train(
         report: called after every training step.
 
     Raises:
-        FileExistsError: the directory holds another run, or something else.
-        FileNotFoundError, ValueError: something is wrong with the teacher or with the settings.
-        FloatingPointError: the training diverges.
+        FileExistsError: if the directory holds another run, or something else.
+        FileNotFoundError, ValueError: if something is wrong with the teacher or with the settings.
+        FloatingPointError: if the training diverges.
     """
     directory, taught_by = Path(directory), Path(config.teacher)
     *students, _ = run.lineage(taught_by)

@@ -17,7 +17,7 @@ from invflow.density.table import Rows
 from invflow.distillation.config import Config
 from invflow.runs.directory import Begun, Input, Kind, kind_of
 
-KIND = Kind("student-run", "student's run", Config, run.SAVED)
+KIND = Kind("student-run", "distillation run", Config, run.SAVED)
 
 
 class Results(BaseModel):
@@ -96,8 +96,8 @@ def density(directory: str | Path) -> FlowDensity:
     """Return the density of a finished run, learned from a table or from another density.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is unfinished, damaged, or of another kind.
+        FileNotFoundError: if there is none.
+        ValueError: if it is unfinished, damaged, or of another kind.
     """
     directory = Path(directory)
     kinds = {kind.name: kind for kind in (run.KIND, KIND)}
@@ -111,8 +111,8 @@ def table(directory: str | Path) -> Path | None:
     """Return the table that a run's density goes back to, None where the teacher is gone.
 
     Raises:
-        FileNotFoundError: there is no such run.
-        ValueError: it is damaged, or of another kind, or taught by itself.
+        FileNotFoundError: if there is no such run.
+        ValueError: if it is damaged, or of another kind, or taught by itself.
     """
     *_, last = lineage(Path(directory))
     return run.table(last) if last.is_dir() else None
@@ -124,8 +124,8 @@ def lineage(directory: Path) -> list[Path]:
     The last one may be gone, where it is a teacher.
 
     Raises:
-        FileNotFoundError: there is no such run.
-        ValueError: one is damaged, or of another kind, or taught by itself.
+        FileNotFoundError: if there is no such run.
+        ValueError: if one is damaged, or of another kind, or taught by itself.
     """
     found = [directory]
     while kind_of(found[-1]) == KIND.name:
@@ -142,8 +142,8 @@ def contexts(directory: str | Path, density: FlowDensity) -> Tensor | None:
     """Return the contexts of the rows that a teacher has learned, None if it has none.
 
     Raises:
-        FileNotFoundError: its table is no longer there.
-        ValueError: the teacher is a student itself, or its table has changed.
+        FileNotFoundError: if its table is no longer there.
+        ValueError: if the teacher is a student itself, or its table has changed.
     """
     if not density.columns_.context:
         return None

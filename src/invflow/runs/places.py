@@ -30,7 +30,7 @@ def found(places: Mapping[str, str], directory: Path) -> Path:
         directory: of the run.
 
     Raises:
-        KeyError, TypeError: it is something else.
+        KeyError, TypeError: if it is something else.
     """
     beside = directory.resolve() / places["relative"]
     return beside if beside.exists() else Path(places["absolute"])

@@ -32,7 +32,7 @@ class ResNetPosterior:
     map: str = "affine"
 
 
-#: At most so many weights: to train them takes 16 GB.
+#: The most weights of an mlp; training them takes 16 GB.
 MOST = 10**9
 #: Every posterior that can be named for a ResNet VAE (Kingma et al. 2016, table 4).
 RESNET_POSTERIORS = {
@@ -49,7 +49,7 @@ def build(config: Config, format: Format) -> dict[str, LatentModel]:
     """Return untrained models of a run, by posterior, all of them from the same seed.
 
     Raises:
-        ValueError: an unknown posterior, or an mlp of more than `MOST` weights.
+        ValueError: if a posterior is unknown, or an mlp would have more than `MOST` weights.
     """
     one = resnet_vae if config.network == "resnet-vae" else vae
     if config.network == "mlp":
@@ -93,7 +93,7 @@ def resnet_vae(config: Config, format: Format, posterior: str) -> ResNetVAE:
     """Return an untrained ResNet VAE.
 
     Raises:
-        ValueError: an unknown posterior.
+        ValueError: if the posterior is unknown.
     """
     kind = RESNET_POSTERIORS[_checks.choice("posterior", posterior, RESNET_POSTERIORS)]
     hidden = (

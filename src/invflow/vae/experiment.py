@@ -47,10 +47,10 @@ def train(
         The finished run; None in processes other than the first, which alone writes.
 
     Raises:
-        ImportError: an extra is not installed.
-        FileExistsError: the directory holds another run, or something else.
-        FileNotFoundError, ValueError: something is wrong with the data or with the settings.
-        FloatingPointError: the training diverges.
+        ImportError: if an extra is not installed.
+        FileExistsError: if the directory holds another run, or something else.
+        FileNotFoundError, ValueError: if something is wrong with the data or with the settings.
+        FloatingPointError: if the training diverges.
     """
     directory = Path(directory)
     images = run.read(config)

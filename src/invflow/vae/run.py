@@ -88,7 +88,7 @@ class Run:
         """Return the model with a posterior, the last one by default.
 
         Raises:
-            ValueError: the run has none with this posterior.
+            ValueError: if the run has none with this posterior.
         """
         name = posterior or list(self.models)[-1]
         return self.models[_checks.choice("posterior", name, self.models)]
