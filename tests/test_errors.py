@@ -65,7 +65,7 @@ def test_files(tmp_path: Path) -> None:
         _files.write_text(tmp_path, "text")
     (tmp_path / "a").write_text("text")
     with pytest.raises(ValueError, match="has 4 bytes, at most 3 were expected"):
-        _files.read(tmp_path / "a", largest=3)
+        _readable.read(tmp_path / "a", largest=3)
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from invflow import MAF, _files, _json, _tensors
+from invflow import MAF, _files, _json, _readable, _tensors
 
 
 def test_text_is_written_with_its_directories(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_only_regular_files_are_read(name: str, tmp_path: Path) -> None:
             path = path / "b"
         case _:
             expected = "a does not exist"
-    for read in (_files.read, _json.read, _tensors.read, _tensors.digest):
+    for read in (_readable.read, _json.read, _tensors.read, _tensors.digest):
         with pytest.raises((OSError, ValueError), match=expected) as caught:
             read(path)
         assert str(path) in str(caught.value)

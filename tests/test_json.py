@@ -12,7 +12,6 @@ import pytest
 from invflow import _json
 
 BAD: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "Expecting value"),
     "truncated": (b'{"a": [1, 2', "Expecting"),
     "deep": (b"[" * 100_000 + b"]" * 100_000, "nested more than 100 levels"),
     "deep, but not for Python": (b"[" * 101 + b"]" * 101, "nested more than 100 levels"),

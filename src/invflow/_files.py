@@ -1,75 +1,13 @@
-"""Files that appear whole or not at all, and files that are read without trust."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from io import BufferedReader
 from pathlib import Path
-
-#: Number of bytes above which `read` refuses a file.
-LARGEST = 2**27
-
-
-@contextmanager
-def opened(path: Path) -> Generator[BufferedReader]:
-    """Open a regular file for reading.
-
-    Raises:
-        FileNotFoundError: if it does not exist.
-        OSError: if it is a directory, a loop of links, or cannot be read.
-        ValueError: if it is a pipe or a device, for which a program would wait forever.
-    """
-    try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} does not exist") from error
-    with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is not a regular file")
-        yield file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def read(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a file.
-
-    Args:
-        path: of the file.
-        largest: number of bytes that it may have.
-
-    Raises:
-        FileNotFoundError: if it does not exist.
-        OSError: if it cannot be read, or does not fit into memory.
-        ValueError: if it is not a regular file, or is larger than `largest`.
-    """
-    with opened(path) as file, memory_for(path):
-        size = os.fstat(file.fileno()).st_size
-        if size > largest:
-            raise ValueError(f"{path} has {size:,} bytes, at most {largest:,} were expected")
-        return file.read()
-
-
-@contextmanager
-def memory_for(path: Path) -> Generator[None]:
-    """Turn the allocator's refusal into an error that names a file.
-
-    Raises:
-        OSError: if memory runs out in the block.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):  # PyTorch's has no class
-            raise
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from invflow import _files
+from invflow import _readable
 
 #: Nesting beyond which a file is refused: Python's own functions fail at about 1000.
 DEEPEST = 100
@@ -25,9 +25,9 @@ def read(path: Path) -> Any:
         ValueError: if it is not valid JSON in UTF-8, or holds a duplicate key, a number that is
             NaN, infinite or too long, text that is not Unicode, or deep nesting.
     """
-    content = _files.read(path)
+    content = _readable.read(path)
     try:
-        with _files.memory_for(path):
+        with _readable.memory_for(path):
             return parsed(content)
     except ValueError as error:
         raise ValueError(f"{path} is not a valid JSON file: {error}") from error

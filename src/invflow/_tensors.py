@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from invflow import _files, _json
+from invflow import _files, _json, _readable
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -66,7 +66,7 @@ def write_directly(
     path: Path, tensors: Mapping[str, Tensor], strings: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors, and strings beside them, into a file."""
-    with _files.memory_for(path):
+    with _readable.memory_for(path):
         # Clones, because safetensors refuses tensors that share memory.
         whole = {k: tensor.detach().cpu().contiguous().clone() for k, tensor in tensors.items()}
     try:
@@ -83,7 +83,7 @@ def header(path: Path) -> Header:
         OSError: if it cannot be read.
         ValueError: if it is truncated, damaged or of another kind.
     """
-    with _files.opened(path) as file:
+    with _readable.opened(path) as file:
         return _header(path, file)[1]
 
 
@@ -100,7 +100,7 @@ def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict
         ValueError: if it is truncated, damaged or of another kind, or has another digest.
     """
     # Into memory: tensors that map the file would change, or end the process, with it.
-    with _files.opened(path) as file, _files.memory_for(path):
+    with _readable.opened(path) as file, _readable.memory_for(path):
         content, found = _header(path, file)
         hashed = hashlib.sha256(content)
         tensors: dict[str, Tensor] = {}
@@ -124,7 +124,7 @@ def digest(path: Path) -> str:
         OSError: if it cannot be read.
         ValueError: if it is not a regular file.
     """
-    with _files.opened(path) as file:
+    with _readable.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -147,7 +147,7 @@ def matches(path: Path, recorded: Any) -> bool:
         OSError: if it cannot be read.
         ValueError: if it is not a regular file.
     """
-    with _files.opened(path) as file:
+    with _readable.opened(path) as file:
         size = os.fstat(file.fileno()).st_size
     return (
         isinstance(recorded, dict)

@@ -110,8 +110,8 @@ def _contents(run: Path) -> dict[str, bytes]:
     [
         (("--accelerator", "warp-drive"), "accelerator 'warp-drive' cannot be used"),
         (("--posteriors", "fancy"), "posterior must be one of"),
-        (("--seed", 2**32), "--seed: Input should be less than"),
-        (("--learning-rate", "nan"), "--learning-rate: Input should be"),
+        (("--seed", 2**32), "--seed must be less than"),
+        (("--learning-rate", "nan"), "--learning-rate must be"),
     ],
 )
 def test_bad_settings_do_not_overwrite(
@@ -142,7 +142,7 @@ def test_help_reads_well(invflow: Invflow, command: list[str]) -> None:
     assert not err
     words = " ".join(out.replace("│", " ").split())
     for default in {
-        "vae": ["default: (from the data)", "default: diagonal,iaf", "default: 6000"],
+        "vae": ["default: (from DATA)", "default: diagonal,iaf", "default: 6000"],
         "sample": ["default: (the last)"],
     }.get("".join(command), []):
         assert default in words
@@ -426,7 +426,7 @@ def test_half_written_runs(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("vae", "digits", "--latents", 0), "--latents: Input should be greater than 0, got 0"),
+        (("vae", "digits", "--latents", 0), "--latents must be greater than 0, got 0"),
         (("vae", "digits", "--posteriors", "fancy"), "posterior must be one of"),
         (("vae", "cifar"), "cifar"),
         (("sample", "no-such-run", "--seed", 2**63), "--seed"),
@@ -474,9 +474,9 @@ TINY = (
         (("--posteriors", "iaf,iaf"), "posteriors must differ, got iaf, iaf"),
         (("--optimizer", "adamax", "--weight-decay", 0.1), "weight_decay must be 0 with"),
         (("--train-samples", 4, "--free-bits", 0.1), "train_samples must be 1 with beta"),
-        (("--averaging-decay", 1), "--averaging-decay: Input should be less than 1"),
+        (("--averaging-decay", 1), "--averaging-decay must be less than 1"),
         (("--preset", "huge"), "--preset must be one of small, paper-mnist, paper-cifar"),
-        (("--depths", 0), "--depths: Input should be greater than 0"),
+        (("--depths", 0), "--depths must be greater than 0"),
     ],
 )
 def test_bad_settings_write_nothing(

@@ -67,8 +67,8 @@ def test_teach_sample_and_score(teacher: Path, tmp_path: Path, invflow: Invflow)
     ("arguments", "message"),
     [
         (("--flow", "nope"), "invflow: flow must be one of"),
-        (("--steps", 0), "invflow: --steps: Input should be greater than 0, got 0"),
-        (("--forward", -1), "invflow: --forward: Input should be greater than or equal to 0"),
+        (("--steps", 0), "invflow: --steps must be greater than 0, got 0"),
+        (("--forward", -1), "invflow: --forward must be greater than or equal to 0"),
         (("--name", "a/b"), "invflow: --name must be the name of a directory"),
         (("--reverse", 0), "invflow: .*weight"),
     ],

@@ -182,9 +182,9 @@ def test_other_runs_are_not_touched(teacher: Path, tmp_path: Path) -> None:
     teach(_asked(teacher), tmp_path / "student")
     with pytest.raises(FileExistsError, match=r"different settings \(steps is 30, not 31\)"):
         teach(_asked(teacher, steps=31), tmp_path / "student")
-    with pytest.raises(FileExistsError, match="is not a student's run"):
+    with pytest.raises(FileExistsError, match="is not a distillation run"):
         teach(_asked(teacher), teacher)
-    with pytest.raises(ValueError, match="expected a student's run"):
+    with pytest.raises(ValueError, match="expected a distillation run"):
         student.load(teacher)
 
 
@@ -201,7 +201,7 @@ def test_a_student_can_teach(tmp_path: Path) -> None:
     [
         ("results.json", '"reverse"', '"backward"', "does not hold the results"),
         ("config.json", '"sha256"', '"md5"', "cannot read .there is no 'sha256'"),
-        ("config.json", '"student-run"', '"vae-run"', "holds a 'vae-run', expected a stud"),
+        ("config.json", '"student-run"', '"vae-run"', "holds a 'vae-run', expected a distil"),
         ("model/config.json", '"features"', '"columns"', "has changed since the run finished"),
     ],
 )

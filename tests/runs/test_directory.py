@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from invflow import _saving
 from invflow.density import run as density
 from invflow.distillation import run as student
 from invflow.runs import directory as runs_directory
+from invflow.runs import own
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae import run as vae
 from invflow.vae.config import Format
@@ -37,7 +39,7 @@ def _kind(kind: Kind[Any], settings: dict[str, Any], reads: str, facts: Any = No
 KINDS: dict[str, Begin] = {
     "VAE run": _kind(vae.KIND, {}, "data", {"images": FORMAT.model_dump(mode="json")}),
     "density run": _kind(density.KIND, {"data": "t.csv"}, "data"),
-    "student's run": _kind(student.KIND, {"teacher": "t"}, "teacher"),
+    "distillation run": _kind(student.KIND, {"teacher": "t"}, "teacher"),
     "posterior run": _kind(posterior.KIND, {"model": "m.py"}, "model"),
 }
 
@@ -211,7 +213,7 @@ def test_runs_whose_settings_cannot_be_read_are_overwritten_only_if_asked(
 
 def test_what_the_new_run_reads_is_not_overwritten(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    KINDS["student's run"](run, 0, False)
+    KINDS["distillation run"](run, 0, False)
     (run / "scores.csv").write_text("a table")
     with pytest.raises(FileExistsError, match="which the new run reads"):
         _kind(student.KIND, {"teacher": str(run)}, "teacher")(run, 0, True)
@@ -219,6 +221,12 @@ def test_what_the_new_run_reads_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "b" / "scores.csv").symlink_to(run / "scores.csv")
     _kind(density.KIND, {"data": str(run / "scores.csv")}, "data")(tmp_path / "b", 0, True)
     assert (run / "scores.csv").read_text() == "a table"
+
+
+@pytest.mark.parametrize("learned", [vae.KIND, density.KIND, student.KIND, posterior.KIND])
+def test_what_a_run_learns_is_a_part_of_it(learned: Kind[Any], tmp_path: Path) -> None:
+    _saving.write_config(tmp_path, learned.name, {})
+    assert all(own.is_part(tmp_path / name) for name in learned.files)
 
 
 class KilledError(BaseException):

@@ -33,7 +33,7 @@ class Sample(Config):
 
     data: Annotated[str, argument("A file.", metavar="DATA")]
     widths: Annotated[tuple[Count, ...] | None, setting("Widths.", "Model", shown="many")] = None
-    names: Annotated[tuple[str, ...], setting("Names.", "Model")] = ("a", "b")
+    names: Annotated[tuple[str, ...], setting("Names.", "Model", min_length=1)] = ("a", "b")
     columns: Annotated[tuple[str, ...], setting("Columns.", "Model", repeated=True)] = ()
     kinds: Annotated[dict[str, str], setting("Kinds.", "Model", metavar="COLUMN=KIND")] = {}
     way: Annotated[Literal["up", "down"], setting("Way.", "Training")] = "up"
@@ -110,13 +110,15 @@ def test_options_take_precedence_over_a_preset() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rate": 0.0}, "--rate: Input should be greater than 0, got 0.0"),
-        ({"widths": "8,x"}, "--widths: Input should be a valid integer.*, got 'x'"),
+        ({"rate": 0.0}, "--rate must be greater than 0, got 0.0"),
+        ({"widths": "8,x"}, "--widths must be a valid integer, got 'x'"),
         ({"kinds": ["a"]}, "--kinds must be COLUMN=KIND, got 'a'"),
+        ({"kinds": ["a=b", "a=c"]}, "--kinds names 'a' twice"),
+        ({"names": ""}, "--names must have at least 1 item, got \\[\\]"),
         ({"kinds": ["=b"]}, "--kinds must be COLUMN=KIND, got '=b'"),
-        ({"max_steps": "x"}, "--max-steps: Input should be a valid integer.*, got 'x'"),
+        ({"max_steps": "x"}, "--max-steps must be a valid integer, got 'x'"),
         ({"tolerance": -1.0}, "tolerance must be at least 0, got -1.0"),
-        ({"seed": -1}, "--seed: Input should be greater than or equal to 0, got -1"),
+        ({"seed": -1}, "--seed must be greater than or equal to 0, got -1"),
         ({"data": "a\udce4"}, r"'a\\udce4' is not valid text"),
     ],
 )

@@ -34,7 +34,7 @@ def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Pat
     if model is None:
         raise ValueError(
             "sampling a posterior runs the Python file of its model: name it, as in --model "
-            f"{finished.config.model}"
+            f"{recorded.path and recorded.path.resolve()}"
         )
     for path, known in [(model, recorded)] + ([(data.path, data)] if data else []):
         if path is None or digest(path) != known.sha256:

@@ -17,9 +17,6 @@ from invflow.runs import options
 from invflow.runs.directory import is_finished
 from invflow.training.progress import progress
 
-_NAME = Annotated[
-    str | None, typer.Option("--name", help="Name of the run.", show_default="from the data")
-]
 _RUNS = Annotated[Path, typer.Option("--runs", help="Directory of all runs.", metavar="DIR")]
 _OVERWRITE = Annotated[
     bool, typer.Option("--overwrite", help="Start again if the run already exists.")
@@ -68,8 +65,10 @@ def command(job: Job) -> Callable[..., None]:
     for parameter in options.parameters(job.config):
         is_argument = isinstance(parameter.annotation.__metadata__[0], type(typer.Argument()))
         (arguments if is_argument else settings).append(parameter)
-    common = [_parameter("name", _NAME, None), _parameter("runs", _RUNS, Path("runs"))]
-    common.append(_parameter("overwrite", _OVERWRITE, False))
+    source = arguments[0].annotation.__metadata__[0].metavar
+    info = typer.Option("--name", help="Name of the run.", show_default=f"from {source}")
+    common = [_parameter("name", Annotated[str | None, info], None)]
+    common += [_parameter("runs", _RUNS, Path("runs")), _parameter("overwrite", _OVERWRITE, False)]
     if job.config.presets:
         names = ", ".join(job.config.presets)
         info = typer.Option("--preset", help=f"Start from the settings of a preset: {names}.")

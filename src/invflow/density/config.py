@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
@@ -47,7 +48,8 @@ def _column_kind(value: Any) -> Any:
         bounds = tuple(float(each) if each.strip() else None for each in (low, high))
     except ValueError:
         bounds = None, None
-    if bounds == (None, None) or kind not in ([], ["integer"]):
+    given = [each for each in bounds if each is not None]
+    if not given or not all(map(math.isfinite, given)) or kind not in ([], ["integer"]):
         raise ValueError(
             "a kind must be integer, continuous, categorical, LOW:HIGH or integer:LOW:HIGH"
         )
@@ -57,7 +59,7 @@ def _column_kind(value: Any) -> Any:
 class Config(RunConfig):
     """The settings of a density run; together with its table and the versions, all it depends on.
 
-    What is not of the run itself has the name and the default of an argument of `FlowDensity`.
+    Settings that `FlowDensity` has too have the names and defaults of its arguments.
     """
 
     data: Annotated[
@@ -98,7 +100,7 @@ class Config(RunConfig):
     flow: FlowName = "nsf"
     transforms: Transforms = None
     hidden_features: HiddenFeatures = None
-    steps: Annotated[Count, setting("Largest number of updates.", TRAINING)] = 3000
+    steps: Annotated[Count, setting("Maximum number of updates.", TRAINING)] = 3000
     batch_size: Annotated[Count, setting("Rows per update.", TRAINING)] = 256
     learning_rate: LearningRate = 2e-3
     validation_fraction: Annotated[

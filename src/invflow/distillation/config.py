@@ -46,6 +46,6 @@ class Config(RunConfig):
     batch_size: Annotated[int, setting("Draws per update.", TRAINING, ge=2)] = 256
     learning_rate: LearningRate = 1e-3
     evaluation_draws: Annotated[
-        int, setting("Number of draws of each for the final comparison.", TRAINING, ge=100)
+        int, setting("Draws from student and teacher for the final comparison.", TRAINING, ge=100)
     ] = 10_000
     seed: Seed = 0

@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from invflow import _files, _json, _saving
 from invflow._tensors import fingerprint, matches
 from invflow.runs import own, places
-from invflow.runs.settings import Config
+
+if TYPE_CHECKING:  # it needs pydantic, of which the settings of each kind say the extra
+    from invflow.runs.settings import Config
 
 T = TypeVar("T")
-ConfigT = TypeVar("ConfigT", bound=Config)
+ConfigT = TypeVar("ConfigT", bound="Config")
 
 RESULTS = "results.json"
 #: Packages whose versions are recorded.

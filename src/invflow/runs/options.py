@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
@@ -145,26 +146,34 @@ def _read(option: Option, value: Any) -> Any:
         if isinstance(text, str) and text.encode("utf-8", "ignore").decode("utf-8") != text:
             raise ValueError(f"{text!a} is not valid text: rename it")
     if get_origin(option.kind) is dict:
-        return dict(_pair(option, text) for text in texts)
+        return _pairs(option, texts)
     if get_origin(option.kind) is tuple and not option.extra.get("repeated"):
         return [part.strip() for part in texts[0].split(",")] if texts[0] else []
     return value
 
 
-def _pair(option: Option, text: str) -> tuple[str, str]:
-    name, equals, value = text.rpartition("=")
-    if not (name and equals):
-        raise ValueError(f"{option.flag} must be {option.extra['metavar']}, got {text!r}")
-    return name, value
+def _pairs(option: Option, texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if not (name and equals):
+            raise ValueError(f"{option.flag} must be {option.extra['metavar']}, got {text!r}")
+        if name in found:
+            raise ValueError(f"{option.flag} names {name!r} twice")
+        found[name] = value
+    return found
 
 
 def _said(error: ValidationError, known: Mapping[str, Option]) -> str:
     """Return the first thing that is wrong, in one line."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
+    message = message.partition(", unable to parse")[0].partition(" after validation")[0]
     names = [place for place in first["loc"] if place in known]
     if not names:  # of several settings
         return message
     option = known[str(names[-1])]
     what = option.extra["metavar"] if option.extra["group"] is None else option.flag
-    return f"{what}: {message}, got {first['input']!r}"
+    theirs = re.match("(Input|Tuple) should ", message)
+    said = f" must {message[theirs.end() :]}" if theirs else f": {message}"
+    return f"{what}{said}, got {first['input']!r}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from invflow import _files
+from invflow import _files, _readable
 
 Row = dict[str, Any]
 FILE = "metrics.csv"
@@ -89,7 +89,7 @@ def read(directory: Path) -> list[Row]:
     """
     path = directory / FILE
     try:
-        content = _files.read(path)
+        content = _readable.read(path)
     except FileNotFoundError:
         return []
     try:

@@ -32,7 +32,7 @@ class ResNetPosterior:
     map: str = "affine"
 
 
-#: At most so many weights: to train them takes 16 GB.
+#: The most weights of an mlp; training them takes 16 GB.
 MOST = 10**9
 #: Every posterior that can be named for a ResNet VAE (Kingma et al. 2016, table 4).
 RESNET_POSTERIORS = {
@@ -49,7 +49,7 @@ def build(config: Config, format: Format) -> dict[str, LatentModel]:
     """Return untrained models of a run, by posterior, all of them from the same seed.
 
     Raises:
-        ValueError: if a posterior is unknown, or an mlp has more than `MOST` weights.
+        ValueError: if a posterior is unknown, or an mlp would have more than `MOST` weights.
     """
     one = resnet_vae if config.network == "resnet-vae" else vae
     if config.network == "mlp":

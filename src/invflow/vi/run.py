@@ -14,6 +14,7 @@ except ImportError as error:
         'the run of a posterior needs pandas and pydantic: pip install "invflow[vi]"'
     ) from error
 
+from invflow import _checks
 from invflow._tensors import digest
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.vi import files
@@ -91,7 +92,11 @@ def load(directory: str | Path) -> Run:
     there = KIND.begun(directory)
     results = KIND.results(directory, Results.model_validate)
     summary, draws = files.read(directory)
-    dim, angular = int(there.facts["dim"]), frozenset(map(str, there.facts["angular"]))
+    try:
+        dim = _checks.positive_integer("dim", there.facts["dim"])
+        angular = frozenset(map(str, there.facts["angular"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{directory} does not say what its parameters are: {error}") from error
     inputs = dict(there.inputs)
     return Run(directory, there.config, inputs, results, summary, draws, dim, angular)
 

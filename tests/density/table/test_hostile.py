@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from invflow import _readable
 from invflow.density.table import limits, read, source
 
 ROOT = Path(__file__).parents[3]
@@ -59,34 +60,34 @@ def _many_columns(path: Path) -> None:
 
 
 TIB = 2**40
-HEADER = "is damaged: its header claims"
-MAGIC = "is not a NumPy array"
+SIZE = "it is truncated or damaged: shape"
+HEADER = "its header is damaged"
 LINE = "has a line of more than 1,048,576 bytes"
 #: Name of a file, how it is made, and what is said of it.
 HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "1.5 TiB": ("a.npy", _write(_npy(f"({TIB // 10}, 15)")), HEADER),
-    "1.5 TiB in an archive": ("a.npz", lambda p: _npz(p, _npy(f"({TIB // 10}, 15)")), HEADER),
+    "1.5 TiB": ("a.npy", _write(_npy(f"({TIB // 10}, 15)")), SIZE),
+    "1.5 TiB in an archive": ("a.npz", lambda p: _npz(p, _npy(f"({TIB // 10}, 15)")), SIZE),
     "4 GB declared": (
         "a.npz",
         lambda p: _npz(p, _npy("(300000000, 1)"), 2**32 - 2),
         "expands from",
     ),
-    "beyond 64 bits": ("a.npy", _write(_npy(f"({2**70}, {2**70})")), HEADER),
-    "negative": ("a.npy", _write(_npy("(-2, 2)", data=bytes(64))), HEADER),
-    "no bytes for any number of rows": ("a.npy", _write(_npy(f"({TIB}, 2)", "<U0")), HEADER),
+    "beyond 64 bits": ("a.npy", _write(_npy(f"({2**70}, {2**70})")), SIZE),
+    "negative": ("a.npy", _write(_npy("(-2, 2)", data=bytes(64))), SIZE),
+    "no bytes for any number of rows": ("a.npy", _write(_npy(f"({TIB}, 2)", "<U0")), SIZE),
     "no rows of many columns": ("a.npy", _write(_npy(f"(0, {TIB})")), "columns; at most"),
-    "4,300 digits": ("a.npy", _write(_npy(f"({'9' * 4400}, 2)")), MAGIC),
-    "brackets": ("a.npy", _write(_npy("(" * 9000)), MAGIC),
-    "code": ("a.npy", _write(_npy("__import__('os').getpid()")), MAGIC),
-    "cut off": ("a.npy", _write(_npy("(3, 2)", data=bytes(40))), HEADER),
+    "4,300 digits": ("a.npy", _write(_npy(f"({'9' * 4400}, 2)")), HEADER),
+    "brackets": ("a.npy", _write(_npy("(" * 9000)), HEADER),
+    "code": ("a.npy", _write(_npy("__import__('os').getpid()")), HEADER),
+    "cut off": ("a.npy", _write(_npy("(3, 2)", data=bytes(40))), SIZE),
     "a version to come": (
         "a.npy",
         _write(b"\x93NUMPY\x07\x00" + bytes(90)),
-        MAGIC,
+        HEADER,
     ),
-    "objects": ("a.npy", _write(_objects()), "has Python objects"),
-    "objects in an archive": ("a.npz", lambda p: _npz(p, _objects()), "has Python objects"),
-    "text in an archive": ("a.npz", lambda p: _npz(p, b"a,b"), MAGIC),
+    "objects": ("a.npy", _write(_objects()), "holds Python objects"),
+    "objects in an archive": ("a.npz", lambda p: _npz(p, _objects()), "holds Python objects"),
+    "text in an archive": ("a.npz", lambda p: _npz(p, b"a,b"), HEADER),
     "half an archive": (
         "a.npz",
         lambda p: (_npz(p, _npy("(3, 2)", data=bytes(48))), p.write_bytes(p.read_bytes()[:60])),
@@ -185,7 +186,7 @@ def test_bombs_take_little_memory(tmp_path: Path) -> None:
     assert len(lines) == 4
     for name, line in zip(names, lines, strict=True):
         assert str(tmp_path / name) in line
-        assert "is damaged" in line if name == "bad.npy" else "expands from" in line
+        assert "is truncated or damaged" in line if name == "bad.npy" else "expands from" in line
 
 
 PLAIN = """
@@ -234,8 +235,8 @@ def test_what_compresses_well_is_still_read(
     np.savez_compressed(tmp_path / "a.npz", zeros.to_numpy())
     for name in ("a.csv.gz", "a.parquet", "a.npz"):
         assert read(tmp_path / name).blocks == (20_000,)
-    monkeypatch.setattr(limits, "HARMLESS", 0)
-    monkeypatch.setattr(limits, "MOST_EXPANSION", 20)
+    monkeypatch.setattr(_readable, "HARMLESS", 0)
+    monkeypatch.setattr(_readable, "MOST_EXPANSION", 20)
     for name in ("a.csv.gz", "a.parquet", "a.npz"):
         with pytest.raises(ValueError, match=rf"{name} expands .* bytes or more, which"):
             read(tmp_path / name)

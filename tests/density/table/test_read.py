@@ -171,7 +171,7 @@ def test_pickles_in_arrays_are_refused(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / ("t.npy" if save is np.save else "t.npz")
     save(path, np.array([[Evil(), 1]], dtype=object))
-    with pytest.raises(ValueError, match="has Python objects, which are not loaded"):
+    with pytest.raises(ValueError, match="holds Python objects; save it as an array"):
         read(path)
     assert not (tmp_path / "harm").exists()
 

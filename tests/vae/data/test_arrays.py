@@ -210,8 +210,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     np.save(tmp_path / "array.npy", GREY)
     single = (tmp_path / "array.npy").read_bytes()
     causes = {
-        b"": "it is empty",
-        b"garbage": "it is not an .npz or .npy file; to read image files, give the folder",
+        b"garbage": "it is not an .npz or .npy file",
         whole[: len(whole) // 2]: "the .npz file is truncated",
         bytes(flipped): "array 'images': its header is damaged",
         single[
@@ -224,6 +223,13 @@ def test_unreadable_files(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=rf"bad\.npz cannot be read: {cause}") as caught:
             data.load(str(tmp_path / "bad.npz"))
         assert "\n" not in str(caught.value)
+
+
+def test_a_single_image(tmp_path: Path) -> None:
+    (tmp_path / "cat.PNG").write_bytes(b"...")
+    message = "is a single image; give the folder that holds the images"
+    with pytest.raises(ValueError, match=rf"cat\.PNG {message}"):
+        data.load(str(tmp_path / "cat.PNG"))
 
 
 @pytest.mark.parametrize(

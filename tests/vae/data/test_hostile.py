@@ -91,9 +91,9 @@ def _objects(path: Path) -> Path:
 HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "npy header": (_npy_claiming_too_much, "a.npy cannot be read: it is truncated or damaged: "),
     "npz header": (_npz_claiming_too_much, "a.npz cannot be read: array 'images': it is trunc"),
-    "sparse": (_sparse, "a.npy cannot be read: its arrays do not fit in memory"),
-    "bomb": (_bomb, "bytes expand to 671,088,768, more than 100 times as many"),
-    "bomb of many": (_bomb_of_many, "more than 100 times as many"),
+    "sparse": (_sparse, "a.npy cannot be read: it does not fit into memory"),
+    "bomb": (_bomb, "to 671,088,768 bytes or more, which looks like damage"),
+    "bomb of many": (_bomb_of_many, "bytes or more, which looks like damage or an attack"),
     "picture": (
         _picture_bomb,
         "a.png cannot be read: it has more than 178,956,970 pixels; make it",
@@ -154,7 +154,7 @@ def test_other_members_of_an_archive_are_ignored(tmp_path: Path) -> None:
         (b"\x93NUMPY\x01\x00\x10\x27" + b"(" * 10_000, "its header is damaged"),
         (_header((10**30, 10**30)), "it is truncated or damaged"),
         (_header((-5, 2, 2)) + bytes(20), "it is truncated or damaged"),
-        (_header((10, 2, 2), "<U0"), "must hold numbers"),
+        (_header((10, 2, 2), "<U1") + bytes(160), "must hold numbers"),
         (_header((0, 10**12, 10**12)), "array is too big"),
     ],
 )
@@ -169,7 +169,7 @@ def test_damaged_headers(tmp_path: Path, content: bytes, cause: str) -> None:
 
 def test_what_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
-    with pytest.raises(ValueError, match="must be a file or a folder, got a device or a pipe"):
+    with pytest.raises(ValueError, match="is not a regular file, but a pipe, socket or device"):
         data.load(str(tmp_path / "pipe.npz"))
     (tmp_path / "a.npz").symlink_to(tmp_path / "b.npz")
     (tmp_path / "b.npz").symlink_to(tmp_path / "a.npz")

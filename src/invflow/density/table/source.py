@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from invflow._readable import check_readable, first_line
+from invflow._readable import check_expansion, check_readable, first_line
 from invflow.density.table.labels import Label, axis, unique
-from invflow.density.table.limits import check_columns, check_expansion
+from invflow.density.table.limits import check_columns
 
 
 @runtime_checkable

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from invflow._readable import check_expansion
 from invflow.density.table.labels import unique
-from invflow.density.table.limits import check_columns, check_expansion
+from invflow.density.table.limits import check_columns
 
 #: Bytes read at a time.
 PIECE = 2**20

@@ -1,4 +1,4 @@
-"""The report of a student's run."""
+"""The report of a distillation run."""
 
 from invflow.report.student.compare import compare
 from invflow.report.student.write import brief, write

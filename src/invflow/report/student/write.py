@@ -1,4 +1,4 @@
-"""The page of a student's run."""
+"""The page of a distillation run."""
 
 from __future__ import annotations
 

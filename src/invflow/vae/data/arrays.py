@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invflow.vae.data import stored
+from invflow import _arrays
 from invflow.vae.data.images import Levels, Source
 from invflow.vae.data.parts import parts
 from invflow.vae.data.resize import all_resized
@@ -40,7 +40,8 @@ def read(path: Path, size: int | None = None) -> Source:
         ValueError: if the file cannot be read, has no images, or holds images of different sizes or
             kinds, or values that are NaN, infinite or out of range.
     """
-    arrays = stored.arrays(path)
+    found = _arrays.read(path)
+    arrays = found if isinstance(found, dict) else {"images": found}
     names = parts(path, arrays)
     given = {part: arrays[name] for part, name in names.items()}
     if "train" not in given:

@@ -14,6 +14,7 @@ from invflow import _checks
 from invflow.vae.data import arrays, folder
 from invflow.vae.data.images import PARTS, Images, Levels, Source, binarised, split
 from invflow.vae.data.named import NAMES
+from invflow.vae.data.picture import SUFFIXES
 from invflow.vae.data.resize import all_resized, checked, is_black_and_white
 from invflow.vae.likelihood import LIKELIHOODS
 
@@ -133,8 +134,8 @@ def _source(what: str, size: int | None) -> Source:
             else f"{what} does not exist; images are one of {', '.join(NAMES)}, "
             "or the path of an .npz or .npy file or of a folder"
         )
-    if not path.is_file():
-        raise ValueError(f"{what} must be a file or a folder, got a device or a pipe")
+    if path.suffix.lower() in SUFFIXES:
+        raise ValueError(f"{what} is a single image; give the folder that holds the images")
     return arrays.read(path, size)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from invflow import _files
+from invflow import _readable
 from invflow.vi.targets.target import Flat, Target
 
 #: Number of bytes above which data are refused.
@@ -62,9 +62,9 @@ def read(path: Path) -> dict[str, Any]:
         FileNotFoundError: if the file does not exist.
         ValueError: if it does not hold a JSON object, or a list is not an array of numbers.
     """
-    text = _files.read(path, LARGEST)
+    text = _readable.read(path, LARGEST)
     try:
-        with _files.memory_for(path):
+        with _readable.memory_for(path):
             content = json.loads(text.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not hold JSON: {error}") from error
