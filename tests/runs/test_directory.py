@@ -211,6 +211,25 @@ def test_runs_whose_settings_cannot_be_read_are_overwritten_only_if_asked(
     assert _seed(run) == 1
 
 
+@pytest.mark.parametrize("inputs", [{}, {"x": {"path": None, "sha256": "0"}}])
+def test_what_a_run_reads_is_not_believed(kind: str, inputs: Any, run: Path) -> None:
+    content = json.loads((run / "config.json").read_text())
+    content["config"]["inputs"] = inputs
+    (run / "config.json").write_text(json.dumps(content))
+    with pytest.raises(FileExistsError, match=r"cannot read \(inputs: \[.*\], expected \['"):
+        KINDS[kind](run, 0, False)
+
+
+def test_data_that_are_left_out_are_a_difference(tmp_path: Path) -> None:
+    models = {name: Input(Path("m.py"), "0") for name in ("model", "data")}
+    config = posterior.KIND.config(model="m.py", data="d.json")
+    posterior.KIND.prepare(tmp_path, Begun(config, models), overwrite=False)
+    for data, inputs in ((None, {"model": models["model"]}), ("d.json", {**models})):
+        asked = Begun(posterior.KIND.config(model="m.py", data=data), inputs)
+        different = posterior.KIND.begun(tmp_path).difference(asked)
+        assert different == ("different data" if data is None else "")
+
+
 def test_what_the_new_run_reads_is_not_overwritten(tmp_path: Path) -> None:
     run = tmp_path / "run"
     KINDS["distillation run"](run, 0, False)
