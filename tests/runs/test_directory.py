@@ -211,6 +211,25 @@ def test_runs_whose_settings_cannot_be_read_are_overwritten_only_if_asked(
     assert _seed(run) == 1
 
 
+@pytest.mark.parametrize("inputs", [{}, {"x": {"path": None, "sha256": "0"}}])
+def test_what_a_run_reads_is_not_believed(kind: str, inputs: Any, run: Path) -> None:
+    content = json.loads((run / "config.json").read_text())
+    content["config"]["inputs"] = inputs
+    (run / "config.json").write_text(json.dumps(content))
+    with pytest.raises(FileExistsError, match=r"cannot read \(inputs: \[.*\], expected \['"):
+        KINDS[kind](run, 0, False)
+
+
+def test_data_that_are_left_out_are_a_difference(tmp_path: Path) -> None:
+    models = {name: Input(Path("m.py"), "0") for name in ("model", "data")}
+    config = posterior.KIND.config(model="m.py", data="d.json")
+    posterior.KIND.prepare(tmp_path, Begun(config, models), overwrite=False)
+    for data, inputs in ((None, {"model": models["model"]}), ("d.json", {**models})):
+        asked = Begun(posterior.KIND.config(model="m.py", data=data), inputs)
+        different = posterior.KIND.begun(tmp_path).difference(asked)
+        assert different == ("different data" if data is None else "")
+
+
 def test_what_the_new_run_reads_is_not_overwritten(tmp_path: Path) -> None:
     run = tmp_path / "run"
     KINDS["distillation run"](run, 0, False)
@@ -275,19 +294,3 @@ def test_an_overwritten_directory_keeps_its_permissions(kind: str, run: Path) ->
     KINDS[kind](run, 1, True)
     assert _seed(run) == 1
     assert run.stat().st_mode & 0o777 == 0o750
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_an_input_more_or_less_is_another_run(first: bool, tmp_path: Path) -> None:
-    """A model that was fitted to data, and the same one without them."""
-
-    def begin(has_data: bool) -> None:
-        config = posterior.KIND.config(model="m.py", data="d.json" if has_data else None)
-        inputs = {"model": Input(Path("m.py"), "0")}
-        inputs |= {"data": Input(Path("d.json"), "1")} if has_data else {}
-        posterior.KIND.prepare(tmp_path / "a", Begun(config, inputs), overwrite=False)
-
-    begin(first)
-    begin(first)
-    with pytest.raises(FileExistsError, match="holds a run with different data; choose another"):
-        begin(not first)

@@ -21,7 +21,7 @@ from invflow.runs.directory import Begun, Input, Kind
 DENSITY = "model"
 #: The files of a saved density, relative to the directory of a run.
 SAVED = (f"{DENSITY}/{_saving.CONFIG}", f"{DENSITY}/{_saving.TENSORS}")
-KIND = Kind("density-run", "density run", Config, SAVED)
+KIND = Kind("density-run", "density run", Config, ("data",), SAVED)
 
 
 class Results(BaseModel):

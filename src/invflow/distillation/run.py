@@ -17,7 +17,7 @@ from invflow.density.table import Rows
 from invflow.distillation.config import Config
 from invflow.runs.directory import Begun, Input, Kind, kind_of
 
-KIND = Kind("student-run", "distillation run", Config, run.SAVED)
+KIND = Kind("student-run", "distillation run", Config, ("teacher",), run.SAVED)
 
 
 class Results(BaseModel):

@@ -71,9 +71,9 @@ class Begun(Generic[ConfigT]):
 
     def difference(self, asked: Begun[ConfigT]) -> str:
         """Return how this run differs from another one, as text; nothing if it does not."""
-        for name in sorted({*self.inputs, *asked.inputs}):
-            there, here = self.inputs.get(name), asked.inputs.get(name)
-            if there is None or here is None or there.sha256 != here.sha256:
+        for name in {**self.inputs, **asked.inputs}:
+            there, new = self.inputs.get(name), asked.inputs.get(name)
+            if there is None or new is None or there.sha256 != new.sha256:
                 return f"different {name}"
         for name in type(asked.config).model_fields:
             old, new = getattr(self.config, name), getattr(asked.config, name)
@@ -91,12 +91,14 @@ class Kind(Generic[ConfigT]):
         name: what `config.json` calls it.
         title: the same as text.
         config: class of its settings.
+        reads: the settings that name what it reads; those that are None name nothing.
         files: what it learns, relative to its directory.
     """
 
     name: str
     title: str
     config: type[ConfigT]
+    reads: tuple[str, ...]
     files: tuple[str, ...]
 
     def begun(self, directory: Path) -> Begun[ConfigT]:
@@ -118,7 +120,11 @@ class Kind(Generic[ConfigT]):
                 )
                 for name, each in content["inputs"].items()
             }
-            return Begun(self.config(**content["settings"]), inputs, dict(content["facts"]))
+            config = self.config(**content["settings"])
+            reads = {name for name in self.reads if getattr(config, name) is not None}
+            if inputs.keys() != reads:
+                raise ValueError(f"inputs: {sorted(inputs)}, expected {sorted(reads)}")
+            return Begun(config, inputs, dict(content["facts"]))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{directory} has settings that this version of invflow cannot read "

@@ -16,7 +16,7 @@ from invflow.vae.data import NAMES, Images, name_of
 from invflow.vae.data import load as load_images
 from invflow.vae.weights import loaded
 
-KIND = Kind("vae-run", "VAE run", Config, (_saving.TENSORS,))
+KIND = Kind("vae-run", "VAE run", Config, ("data",), (_saving.TENSORS,))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from invflow.vi.record import Record
 from invflow.vi.targets.target import Target
 from invflow.vi.trust.verdict import Verdict
 
-KIND = Kind("posterior-run", "posterior run", Config, files.WRITTEN)
+KIND = Kind("posterior-run", "posterior run", Config, ("model", "data"), files.WRITTEN)
 
 
 class Results(BaseModel):
@@ -69,7 +69,7 @@ class Run:
 
 def begun(config: Config, target: Target) -> Begun[Config]:
     """Return what the directory of a run says of it."""
-    paths = {name: Path(path) for name in ("model", "data") if (path := getattr(config, name))}
+    paths = {name: Path(path) for name in KIND.reads if (path := getattr(config, name))}
     inputs = {name: Input(path, digest(path)) for name, path in paths.items()}
     return Begun(config, inputs, {"dim": target.dim, "angular": sorted(target.angular)})
 
