@@ -42,8 +42,8 @@ class Posterior:
     """An approximate posterior: draws, densities, and whether to trust them.
 
     The same call returns the same result, by the seed. Results share one pool of draws, kept in
-    memory, at which the log density is evaluated once; if the flow's parameters change, new draws
-    are made. The flow is in evaluation mode for every result.
+    memory, at which the log density, which must not change, is evaluated once; if the flow's
+    parameters change, new draws are made. The flow is in evaluation mode for every result.
 
     Args:
         target: the target of the posterior.
