@@ -133,8 +133,8 @@ def _sentence(text: str) -> str:
 _COLUMNS = (
     "Sorted by the p-value of their ranks, corrected for the number of columns. The calibration "
     "error is the mean distance of the ranks' distribution from the uniform one, with the value "
-    "expected by chance in parentheses. The classifier use is the fall of its AUC without the "
-    "column."
+    "expected by chance in parentheses. The classifier use is how much its AUC falls without "
+    "the column."
 )
 
 
