@@ -68,8 +68,8 @@ def test_several(tmp_path: Path) -> None:
     assert results[2] == (
         "b",
         "usable",
-        "-3.00 ± 0.40",
-        "-2.00 ± 0.50",
+        "-3.000 ± 0.400",
+        "-2.000 ± 0.500",
         "0.20",
         "900 of 1000",
         "7 s",

@@ -56,12 +56,12 @@ def results(runs: Mapping[str, Run]) -> Table:
     for label, run in runs.items():
         found, record = run.results.verdict, run.results.record
         error = math.hypot(found.log_evidence_error, first.log_evidence_error)
-        gain = f"{found.log_evidence - first.log_evidence:+.2f} ± {error:.2f}"
+        gain = f"{found.log_evidence - first.log_evidence:+.3f} ± {error:.3f}"
         rows += [
             (
                 label,
                 found.level,
-                f"{found.log_evidence:.2f} ± {found.log_evidence_error:.2f}",
+                f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f}",
                 "" if found is first else gain,
                 f"{found.khat:.2f}",
                 f"{found.ess:.0f} of {found.draws}",
@@ -108,7 +108,7 @@ def _training(runs: Mapping[str, Run]) -> list[page.Section]:
 
 def _settings(run: Run) -> dict[str, object]:
     """Return what a fit depends on besides its seed."""
-    inputs = {f"sha256 of {name}": each.sha256 for name, each in run.inputs.items()}
+    inputs = {f"sha256 of {name}": each.sha256[:12] for name, each in run.inputs.items()}
     return {**asdict(run.config.settings), **inputs}
 
 
