@@ -64,7 +64,7 @@ def results(runs: Mapping[str, Run]) -> Table:
                 f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f}",
                 "" if found is first else gain,
                 f"{found.khat:.2f}",
-                f"{found.ess:.0f} of {found.draws}",
+                f"{found.ess:.0f}",
                 f"{record.seconds:.0f} s",
             )
         ]
@@ -123,7 +123,8 @@ def _text(runs: Sequence[Run]) -> str:
         "difference is from the first run; between models of the same data with normalised "
         "densities, it is the log Bayes factor. Trust it only where the verdicts are good or "
         "usable. k-hat is the tail shape of the importance weights (below 0.7 they are reliable) "
-        "and ESS their effective sample size. Time is that of the fit."
+        "and ESS their effective sample size, of "
+        f"{runs[0].results.verdict.draws:,} draws. Time is that of the fit."
     )
     models = {run.inputs["model"].sha256 for run in runs}
     if len(models) > 1 and runs[0].config.data is None:
