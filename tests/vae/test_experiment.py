@@ -321,16 +321,19 @@ def test_what_is_kept_is_best_by_the_objective_at_its_end(
     changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {**SIZES["mlp"], "posteriors": ("diagonal",), "evaluate_every": 1, "steps": 24}
+    # Enough validation images that the noise of their draws averages out.
+    noise = torch.randint(9, (1040, 5, 4), generator=generator(0)).numpy()
+    parts = dict(zip(("train", "validation", "test"), np.split(noise, [20, 1020]), strict=True))
+    np.savez(tmp_path / "noise.npz", **parts)
     config = Config(
+        data=str(tmp_path / "noise.npz"),
         schedule="constant",
         learning_rate=0.05,
         weight_decay=0.0,
         **settings,
         **changes,
     )
-    # Enough validation images that the noise of their draws averages out.
-    parts = torch.randint(9, (1040, 1, 5, 4), generator=generator(0)).byte().split((20, 1000, 20))
-    images = data.Images("noise", *parts, levels=9, likelihood="logistic")
+    images = run.read(config)
     states: list[dict[str, Tensor]] = []
     losses: list[float] = []
 
@@ -346,7 +349,7 @@ def test_what_is_kept_is_best_by_the_objective_at_its_end(
 
     fit = training.fit
     monkeypatch.setattr(training, "fit", spied)
-    finished = experiment.train(config, tmp_path / "run", images=images)
+    finished = experiment.train(config, tmp_path / "run")
     assert finished is not None
     model = finished.model()
     kept = model.state_dict()
