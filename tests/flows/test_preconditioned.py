@@ -54,7 +54,7 @@ def test_what_is_above_the_diagonal_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("location", "scale", "message"),
     [
-        (torch.zeros(3), torch.eye(2), r"shapes \(\(2,\), \(2, 2\)\), got \(\(3,\), \(2, 2\)\)"),
+        (torch.zeros(3), torch.eye(2), r"shapes \(2,\) and \(2, 2\), got \(3,\) and \(2, 2\)"),
         (torch.zeros(2), torch.ones(2), r"shapes"),
         (torch.tensor([0.0, torch.nan]), torch.eye(2), "must be finite"),
         (torch.zeros(2), -torch.eye(2), "positive diagonal"),
