@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from invflow import MAF, _files, _json, _readable, _saving, _tensors
+from invflow import MAF, _files, _json, _readable, _tensors
 
 
 def test_text_is_written_with_its_directories(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_permissions_stay_when_a_file_is_rewritten(tmp_path: Path, mode: int) ->
     _files.write_text(path, "new")
     assert path.read_text() == "new"
     assert _mode(path) == mode
-    _saving.write_tensors(path, {"a": torch.zeros(2)})  # whose writer creates the file again
+    _tensors.write(path, {"a": torch.zeros(2)})  # whose writer creates the file again
     assert _mode(path) == mode
 
 
@@ -158,7 +158,7 @@ def test_only_regular_files_are_read(name: str, tmp_path: Path) -> None:
             path = path / "b"
         case _:
             expected = "a does not exist"
-    for read in (_readable.read, _json.read, _saving.read_tensors, _saving.digest):
+    for read in (_readable.read, _json.read, _tensors.read, _tensors.digest):
         with pytest.raises((OSError, ValueError), match=expected) as caught:
             read(path)
         assert str(path) in str(caught.value)
@@ -194,7 +194,7 @@ def test_several_files_are_replaced_together(tmp_path: Path) -> None:
 #: What writes a file of more than 100 kB.
 WRITERS: dict[str, Callable[[Path], None]] = {
     "text": lambda path: _files.write_text(path, "x" * 200_000),
-    "tensors": lambda path: _saving.write_tensors(path, {"a": torch.zeros(50_000)}),
+    "tensors": lambda path: _tensors.write(path, {"a": torch.zeros(50_000)}),
     "model": lambda path: MAF(2, hidden_features=(200, 200)).save_pretrained(path.parent),
 }
 
@@ -248,7 +248,7 @@ def test_no_space_left(function: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.safetensors"
-    _saving.write_tensors(path, {"a": torch.zeros(5)})
+    _tensors.write(path, {"a": torch.zeros(5)})
 
     def refuse(*_: object, **options: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
@@ -257,4 +257,4 @@ def test_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(_tensors, "_header", lambda *_: (b"", header))
     monkeypatch.setattr(torch, "empty", refuse)
     with pytest.raises(OSError, match=f"Cannot allocate memory: '{path}'$"):
-        _saving.read_tensors(path)
+        _tensors.read(path)

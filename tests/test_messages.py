@@ -8,6 +8,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,7 @@ def _marks(messages: dict[str, str]) -> dict[str, set[tuple[str, ...]]]:
     }
 
 
+@cache
 def _tested() -> set[tuple[str, ...]]:
     """Return the words in a row of all strings of the tests, of patterns as what they match."""
     found: set[tuple[str, ...]] = set()

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from invflow import MAF, Flow, _saving
+from invflow import MAF, Flow, _tensors
 from invflow.density import FlowDensity
 from invflow.flows import Gaussian
 from invflow.training import Checkpoints
@@ -49,9 +49,9 @@ def _checkpoint(directory: Path) -> Callable[[], Any]:
     return lambda: (model.weight.sum(), loaded[1]["random"].sum())
 
 
-def _tensors(directory: Path) -> Callable[[], Any]:
-    _saving.write_tensors(directory / "a.safetensors", {"a": torch.ones(5), "b": torch.ones(0, 2)})
-    found, _ = _saving.read_tensors(directory / "a.safetensors")
+def _some_tensors(directory: Path) -> Callable[[], Any]:
+    _tensors.write(directory / "a.safetensors", {"a": torch.ones(5), "b": torch.ones(0, 2)})
+    found, _ = _tensors.read(directory / "a.safetensors")
     return lambda: {name: tensor.sum() for name, tensor in found.items()}
 
 
@@ -71,7 +71,7 @@ def _use(load: Callable[[Path], Callable[[], Any]], directory: Path, change: str
 # imported again.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("change", ["truncate", "replace"])
-@pytest.mark.parametrize("load", [_density, _flow, _checkpoint, _tensors])
+@pytest.mark.parametrize("load", [_density, _flow, _checkpoint, _some_tensors])
 def test_what_is_loaded_outlives_the_file(
     tmp_path: Path, load: Callable[[Path], Callable[[], Any]], change: str
 ) -> None:
@@ -93,8 +93,8 @@ def test_tensors_and_the_strings_beside_them(tmp_path: Path) -> None:
         "scalar": torch.tensor(7),
     }
     for metadata in ({}, {"step": "3", "words": "grün"}):
-        _saving.write_tensors(path, tensors, metadata)
-        found, beside = _saving.read_tensors(path)
+        _tensors.write(path, tensors, metadata)
+        found, beside = _tensors.read(path)
         assert beside == metadata
         assert found.keys() == tensors.keys()
         for name, tensor in tensors.items():
@@ -103,7 +103,7 @@ def test_tensors_and_the_strings_beside_them(tmp_path: Path) -> None:
     for broken in (b"", content[:4], content[:40], content[:-1], b"\xff" * 64):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="is not a valid safetensors file"):
-            _saving.read_tensors(path)
+            _tensors.read(path)
 
 
 def _weights(directory: Path) -> float:
@@ -153,7 +153,7 @@ def test_a_kill_at_any_moment(
         patched.setattr(Path, "replace", killed(Path.replace))
         patched.setattr(Path, "unlink", lambda *_, **__: None)  # a kill leaves temporary files
         patched.setattr(
-            _saving, "digest", lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
+            _tensors, "digest", lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
         )
         if at < 8:
             with pytest.raises(KilledError):
@@ -346,7 +346,7 @@ def test_headers(name: str, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"^{path} is not a valid safetensors file: .*{message}"):
-        _saving.read_tensors(path)
+        _tensors.read(path)
 
 
 def test_headers_of_other_writers(tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ def test_headers_of_other_writers(tmp_path: Path) -> None:
     }
     numbers = torch.tensor([1.5, -2.0]).numpy().tobytes() + (7).to_bytes(8, "little")
     path.write_bytes(_safetensors(json.dumps(header).encode() + b"   ", numbers))
-    found, strings = _saving.read_tensors(path)
+    found, strings = _tensors.read(path)
     assert strings == {}
     assert found["a"].tolist() == [1.5, -2.0]
     assert found["b"].tolist() == [7]
@@ -385,10 +385,25 @@ def test_a_sparse_file_of_the_right_length(tmp_path: Path) -> None:
 def test_the_digest_of_tensors(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     tensors = {"b": torch.rand(3), "a": torch.arange(4), "c": torch.rand(2, dtype=torch.float64)}
-    _saving.write_tensors(path, tensors, {"x": "y"})
+    _tensors.write(path, tensors, {"x": "y"})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert _saving.digest(path) == digest
-    _saving.read_tensors(path, digest)
-    _saving.write_tensors(path, tensors | {"b": torch.rand(3)}, {"x": "y"})
+    assert _tensors.digest(path) == digest
+    _tensors.read(path, digest)
+    _tensors.write(path, tensors | {"b": torch.rand(3)}, {"x": "y"})
     with pytest.raises(ValueError, match=f"{path} and the files beside it were not saved together"):
-        _saving.read_tensors(path, digest)
+        _tensors.read(path, digest)
+
+
+def test_the_fingerprint_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    recorded = {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+    assert _tensors.fingerprint(path) == recorded
+    assert _tensors.matches(path, recorded)
+    path.write_bytes(b"abd")
+    for other in (recorded, None, {}, "x", {"bytes": 3}):
+        assert not _tensors.matches(path, other)
+    # Of another size: a sparse file of 64 GiB would take a minute to read.
+    os.truncate(path, 2**36)
+    monkeypatch.delattr(_tensors, "digest")
+    assert not _tensors.matches(path, recorded)

@@ -17,12 +17,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from invflow import _files, _json, _tensors
-from invflow._tensors import as_bytes, digest
-from invflow._tensors import read as read_tensors
-from invflow._tensors import write as write_tensors
 from invflow._version import __version__
-
-__all__ = ["as_bytes", "digest", "read_tensors", "write_tensors"]
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -59,7 +54,7 @@ class Saved:
             OSError: if the file cannot be read, or does not fit into memory.
             ValueError: if it is damaged, or was not saved with the configuration.
         """
-        return read_tensors(self.directory / TENSORS, self.sha256)[0]
+        return _tensors.read(self.directory / TENSORS, self.sha256)[0]
 
 
 def write(
@@ -86,7 +81,7 @@ def write(
     paths = [directory / name for name in (*others, CONFIG, TENSORS)]
     with _files.replacing_all(paths) as (*texts, config_file, tensors):
         _tensors.write_directly(tensors, state)
-        record = {"bytes": tensors.stat().st_size, "sha256": digest(tensors)}
+        record = _tensors.fingerprint(tensors)
         config_file.write_text(_content(model, config, tensors=record), encoding="utf-8")
         for text, content in zip(texts, others.values(), strict=True):
             text.write_text(_json.text({**content, "tensors": record}), encoding="utf-8")

@@ -99,6 +99,10 @@ class _Limited(TorchDispatchMode):
         self._left = left
         self._operations = operations
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # skipping PyTorch's compiler means importing it, which takes a second
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

@@ -41,14 +41,12 @@ class Header(NamedTuple):
 
     Attributes:
         sizes: the tensors by name, in the order of the file, on the meta device: without numbers.
-        strings: what stands beside them.
-        start: number of bytes before the first tensor.
+        strings: the strings beside them.
         bytes: number of bytes of the whole file.
     """
 
     sizes: dict[str, Tensor]
     strings: dict[str, str]
-    start: int
     bytes: int
 
 
@@ -130,6 +128,34 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return the size and the sha256 of a file, as JSON.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        OSError: if it cannot be read.
+        ValueError: if it is not a regular file.
+    """
+    return {"sha256": digest(path), "bytes": path.stat().st_size}
+
+
+def matches(path: Path, recorded: Any) -> bool:
+    """Return whether a file has a fingerprint. Its size is compared before all of it is read.
+
+    Raises:
+        FileNotFoundError: if it does not exist.
+        OSError: if it cannot be read.
+        ValueError: if it is not a regular file.
+    """
+    with _readable.opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    return (
+        isinstance(recorded, dict)
+        and cast(dict[str, Any], recorded).get("bytes") == size
+        and recorded == fingerprint(path)
+    )
+
+
 def check_together(path: Path, recorded: Any, found: Any) -> None:
     """Check what another file records of a file; nothing, None, was recorded by earlier versions.
 
@@ -165,9 +191,9 @@ def _header(path: Path, file: BufferedReader) -> tuple[bytes, Header]:
         if not isinstance(strings, dict) or not all(map(_is_text, cast(Any, strings).values())):
             raise ValueError("its metadata are not strings")
         sizes = _sizes(cast(dict[str, Any], entries), size - 8 - length)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} is not a valid safetensors file: {error}") from error
-    return first + text, Header(sizes, cast(dict[str, str], strings), 8 + length, size)
+    return first + text, Header(sizes, cast(dict[str, str], strings), size)
 
 
 def _sizes(entries: dict[str, Any], room: int) -> dict[str, Tensor]:

@@ -22,7 +22,13 @@ def log_density(z, y=0.0):
     return -0.5 * ((z - y) ** 2).sum(-1)
 """
 #: What makes a command short, for those that have the option. (The last value of an option counts.)
-SHORT = {"--steps": 2, "--max-steps": 200, "--draws": 100, "--importance-samples": 2}
+SHORT = {
+    "--steps": 2,
+    "--max-steps": 200,
+    "--draws": 100,
+    "--importance-samples": 2,
+    "--evaluation-draws": 100,
+}
 
 #: What cannot be done with the runs that the examples leave, and what is said of it.
 REFUSED = {

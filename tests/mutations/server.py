@@ -1,4 +1,4 @@
-"""A process that has imported everything, and forks for each task.
+"""A process that makes subjects, and forks for each use of one.
 
 Each line on stdin is a task: a directory, the name of what is in it, and what to do there: "make",
 "load", "resume" or the number of a command. Each line on stdout says how that ended. Children have
@@ -14,9 +14,7 @@ import select
 import signal
 import sys
 import traceback
-from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +48,17 @@ def main() -> None:
             return {"error": repr(error), "kind": "traceback", "known": False, "where": _where()}
         return {"error": str(said), "kind": "exit", "known": True} if said else {}
 
+    out = os.fdopen(os.dup(1), "w")
+    with open(os.devnull, "r+b") as nothing:
+        for stream in (1, 2):
+            os.dup2(nothing.fileno(), stream)
     for line in sys.stdin:
         task = json.loads(line)
-        root = Path(task["root"])
-        found = _apart(partial(do, root, task["name"], task["what"]))
-        # What one child has imported, no other has to.
-        for module in found.pop("modules", []):
-            with suppress(Exception):
-                import_module(module)
-        sys.stdout.write(json.dumps(found) + "\n")
-        sys.stdout.flush()
+        use = partial(do, Path(task["root"]), task["name"], task["what"])
+        # Made here, so that no child needs to import what making imports.
+        found = use() if task["what"] == "make" else _apart(use)
+        out.write(json.dumps(found) + "\n")
+        out.flush()
 
 
 def _where() -> str:
@@ -72,15 +71,13 @@ def _apart(do: Any) -> dict[str, Any]:
     child = os.fork()
     if not child:
         os.close(reading)
-        with open(os.devnull, "r+b") as nothing:
-            for stream in (0, 1, 2):
-                os.dup2(nothing.fileno(), stream)
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        known = {*sys.modules}
         try:
-            found = json.dumps({**do(), "modules": sorted({*sys.modules} - known)})
+            found = json.dumps(do())
         except BaseException:
             found = json.dumps({"error": _where(), "kind": "harness", "known": False})
         with open(writing, "w") as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from invflow._tensors import digest
+from invflow._tensors import fingerprint
 from invflow.runs.directory import Input
 from invflow.training.metrics import FILE
 from invflow.vae import run as saved
@@ -96,8 +96,8 @@ def write(made: Run) -> Path:
 
 
 def sealed(directory: Path) -> None:
-    """Record the digests of a run's files again, as if it had finished with what is there."""
+    """Record a run's files again, as if it had finished with them."""
     path = directory / "results.json"
     content = json.loads(path.read_text())
-    content["sha256"] = {name: digest(directory / name) for name in content["sha256"]}
+    content["files"] = {name: fingerprint(directory / name) for name in content["files"]}
     path.write_text(json.dumps(content))

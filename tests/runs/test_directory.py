@@ -294,3 +294,19 @@ def test_an_overwritten_directory_keeps_its_permissions(kind: str, run: Path) ->
     KINDS[kind](run, 1, True)
     assert _seed(run) == 1
     assert run.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_input_more_or_less_is_another_run(first: bool, tmp_path: Path) -> None:
+    """A model that was fitted to data, and the same one without them."""
+
+    def begin(has_data: bool) -> None:
+        config = posterior.KIND.config(model="m.py", data="d.json" if has_data else None)
+        inputs = {"model": Input(Path("m.py"), "0")}
+        inputs |= {"data": Input(Path("d.json"), "1")} if has_data else {}
+        posterior.KIND.prepare(tmp_path / "a", Begun(config, inputs), overwrite=False)
+
+    begin(first)
+    begin(first)
+    with pytest.raises(FileExistsError, match="holds a run with different data; choose another"):
+        begin(not first)

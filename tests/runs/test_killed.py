@@ -81,7 +81,7 @@ def _learned(run: Path) -> tuple[dict[str, str], Any]:
         return value
 
     # The record of a posterior holds the seconds of its fit.
-    digests = {k: v for k, v in content["sha256"].items() if k != "model/posterior.json"}
+    digests = {k: v for k, v in content["files"].items() if k != "model/posterior.json"}
     return digests, timeless(content["results"])
 
 

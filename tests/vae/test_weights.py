@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from invflow._tensors import digest
+from invflow._tensors import fingerprint
 from invflow.vae import POSTERIORS
 from invflow.vae import run as saved
 from invflow.vae.build import RESNET_POSTERIORS
@@ -102,7 +102,7 @@ def test_hostile_weights(how: str, tmp_path: Path) -> None:
     path = directory / "model.safetensors"
     safetensors.torch.save_file(change(state, name), path)
     results = json.loads((directory / "results.json").read_text())
-    results["sha256"][path.name] = digest(path)
+    results["files"][path.name] = fingerprint(path)
     (directory / "results.json").write_text(json.dumps(results))
     with pytest.raises(ValueError, match=message) as caught:
         saved.load(directory)

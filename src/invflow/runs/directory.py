@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from invflow import _files, _json, _saving
-from invflow._tensors import digest
+from invflow._tensors import fingerprint, matches
 from invflow.runs import own, places
 
 if TYPE_CHECKING:  # it needs pydantic, of which the settings of each kind say the extra
@@ -194,14 +194,14 @@ class Kind(Generic[ConfigT]):
             )
 
     def finish(self, directory: Path, results: Mapping[str, Any]) -> None:
-        """Write the results of a run, and digests of what it has learned.
+        """Write the results of a run, and the sizes and digests of the files that it has learned.
 
         Args:
             directory: of the run.
             results: JSON values, without NaN or infinity.
         """
-        digests = {name: digest(directory / name) for name in self.files}
-        content = {"sha256": digests, "results": dict(results)}
+        files = {name: fingerprint(directory / name) for name in self.files}
+        content = {"files": files, "results": dict(results)}
         _files.write_text(directory / RESULTS, _json.text(content))
 
     def results(self, directory: Path, read: Callable[[Any], T]) -> T:
@@ -222,13 +222,13 @@ class Kind(Generic[ConfigT]):
         path = directory / RESULTS
         try:
             content = _json.read(path)
-            digests, results = dict(content["sha256"]), read(content["results"])
+            files, results = dict(content["files"]), read(content["results"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} does not hold the results of this run: {_reason(error)}"
             ) from error
         for name in self.files:
-            if digest(directory / name) != digests.get(name):
+            if not matches(directory / name, files.get(name)):
                 raise ValueError(
                     f"{directory / name} has changed since the run finished; restore it, or train "
                     "again with --overwrite"

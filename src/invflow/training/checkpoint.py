@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-from invflow import _saving
+from invflow import _saving, _tensors
 
 
 class Stateful(Protocol):
@@ -55,7 +55,7 @@ class Checkpoints:
         structure = _extract({"states": content, "extra": dict(extra)}, "", tensors)
         strings = {"step": str(step), "structure": json.dumps(structure)}
         strings["sha256"] = _digest(tensors, strings)
-        _saving.write_tensors(self._path(step), tensors, strings)
+        _tensors.write(self._path(step), tensors, strings)
         for old in self._files()[: -self.keep]:
             old.unlink()
         # What a kill has left half written.
@@ -73,7 +73,7 @@ class Checkpoints:
         if not files:
             return None
         path = files[-1]
-        tensors, strings = _saving.read_tensors(path)
+        tensors, strings = _tensors.read(path)
         recorded = strings.pop("sha256", None)  # none in files of earlier versions
         if recorded not in (None, _digest(tensors, strings)):
             raise ValueError(
@@ -101,7 +101,7 @@ def _digest(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(_saving.as_bytes(tensor))
+        hashed.update(_tensors.as_bytes(tensor))
     return hashed.hexdigest()
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from invflow import _checks, _saving
+from invflow import _checks, _saving, _tensors
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
@@ -129,7 +129,7 @@ def finish(
         for name, model in models.items()
         for key, value in model.state_dict().items()
     }
-    _saving.write_tensors(directory / _saving.TENSORS, state)
+    _tensors.write(directory / _saving.TENSORS, state)
     # A single image has no standard errors, and JSON has no NaN.
     posteriors = {
         name: {k: None if v != v else v for k, v in asdict(result).items()}

@@ -26,9 +26,7 @@ SIZES = {
 }
 
 
-def loaded(
-    config: Config, format: Format, path: Path, sha256: str | None = None
-) -> dict[str, LatentModel]:
+def loaded(config: Config, format: Format, path: Path) -> dict[str, LatentModel]:
     """Return the models of a run, by posterior, in evaluation mode.
 
     The settings are compared with the sizes of the weights before memory is taken for either.
@@ -37,7 +35,6 @@ def loaded(
         config: the settings.
         format: of the images.
         path: of the weights, whose names begin with that of the posterior and a dot.
-        sha256: of this file, where it was recorded.
 
     Raises:
         FileNotFoundError: if there are no weights.
@@ -50,7 +47,7 @@ def loaded(
         with sized_by(sizes, config.model_dump(include=SIZES)):
             models = build(config, format)
         _check(models, sizes)
-    state, _ = _saving.read_tensors(path, sha256)
+    state, _ = _tensors.read(path)
     with _saving.fitting(path, "the settings of the run"):
         for name, tensor in state.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
