@@ -29,7 +29,7 @@ class Uniformity:
             among shared draws.
         statistic: the Kolmogorov-Smirnov statistic, the largest distance of the empirical
             distribution function from the diagonal.
-        p_value: of uniform values, for this variable alone: the smaller p-value of the
+        p_value: of this variable alone, if its values are uniform: the smaller p-value of the
             Kolmogorov-Smirnov test and of a test of the spread, doubled for taking the smaller.
             The Kolmogorov-Smirnov test alone has little power in the tails.
         adjusted: the p-value, corrected for all variables tested.

@@ -365,7 +365,11 @@ def _changed(column: str, value: object) -> Callable[[Path], None]:
         ("a.csv", lambda path: path.mkdir(), "a.csv is a directory"),
         ("a.txt", lambda path: path.touch(), "a.txt must end in .csv"),
         ("a.parquet", lambda path: path.write_bytes(b"PAR1"), "is not a complete Parquet file"),
-        ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04"), "a.npz is not a NumPy array"),
+        (
+            "a.npz",
+            lambda path: path.write_bytes(b"PK\x03\x04"),
+            "a.npz cannot be read: the .npz file is truncated",
+        ),
         ("a.csv", lambda path: path.write_text("a,a\n1,2\n"), "two columns of the table are"),
         ("a.csv", lambda path: path.write_text("1.5,2.5\n3,4\n"), "not the names of columns"),
         (

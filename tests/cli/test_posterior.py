@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from invflow.vi.run import load
 from invflow.vi.trust import _arviz
 from tests.cli.conftest import Invflow
 
@@ -77,6 +78,11 @@ def test_a_run_has_everything(folder: Path) -> None:
     assert other.returncode != 0
     assert "--overwrite" in other.stderr
     assert pd.read_parquet(run / "draws.parquet").equals(draws)
+    content = json.loads((run / "config.json").read_text())
+    content["config"]["facts"]["dim"] = 0
+    (run / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="does not say what its parameters are: dim must be"):
+        load(run)
 
 
 BAD = {

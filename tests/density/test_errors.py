@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from invflow import MAF
 from invflow.density import FlowDensity, experiment
 from invflow.density.checks import calibration
 from invflow.density.config import Config
-from invflow.density.learning import draws, saved
+from invflow.density.learning import saved
 from invflow.density.table import labels, limits, read
 from invflow.density.table.columns import column_names
-from invflow.flows import FlowMixture
 from tests.density.estimators import small
 
 
@@ -105,6 +102,21 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "column 'b', which the density is conditional on, has 1e.300 in row 0, far outside the "
         "values in training",
     ),
+    "a-path": (
+        lambda: small().fit("rows.csv"),
+        TypeError,
+        r"X must be an array, .* got 'rows.csv'; read a file with invflow.density.table.read",
+    ),
+    "options-that-are-a-list": (
+        lambda: small(flow_options=["order"]).fit(_rows()),
+        TypeError,
+        r"flow_options must be a mapping from arguments, got \['order'\]",
+    ),
+    "progress": (
+        lambda: small(progress="yes").fit(_rows()),
+        TypeError,
+        "progress must be True or False, got 'yes'",
+    ),
 }
 SAVED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "dtype": (
@@ -158,16 +170,6 @@ def test_a_column_that_test_rows_lack(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         experiment.train(settings, tmp_path / "run")
-
-
-def test_a_mixture_has_no_noise() -> None:
-    with pytest.raises(TypeError, match="a FlowMixture is not a transform of noise"):
-        draws.noise(
-            SimpleNamespace(flow=FlowMixture([MAF(1), MAF(1)])),  # pyright: ignore
-            torch.zeros(1, 1),
-            torch.zeros(1, 0),
-            torch.Generator(),
-        )
 
 
 def test_a_reference_on_disk() -> None:

@@ -21,7 +21,7 @@ from invflow.density import FlowDensity
 
 COUNT = 4000
 #: Points in each direction of a fine grid in the unit square, or on the unit interval.
-SIDE = {1: 1000, 2: 20}
+SIDE = {1: 250, 2: 20}
 CORRELATED = stats.multivariate_normal([100.0, -3.0], [[4.0, 0.9], [0.9, 0.25]], seed=0)
 
 
@@ -73,7 +73,7 @@ def mixture(two_moods: Any) -> FlowDensity:
         "nsf",
         transforms=1,
         hidden_features=(32,),
-        steps=400,
+        steps=250,
         batch_size=128,
         learning_rate=1e-2,
         missing="marginalise",

@@ -32,6 +32,11 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "student must have a base with reparameterised samples, got Mixture",
     ),
+    "objective": (
+        lambda: distill(invflow.MAF(2), objective={"forward": 1.0}, steps=1),  # pyright: ignore
+        TypeError,
+        "objective must be an Objective, got dict",
+    ),
     "contexts-of-a-teacher-without": (
         lambda: FlowTeacher(invflow.MAF(2), torch.zeros(5, 1)),
         ValueError,

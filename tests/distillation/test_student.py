@@ -49,7 +49,7 @@ def test_a_student_comes_close_to_a_gaussian(tmp_path: Path) -> None:
     asked = config(written(frame.set_axis(["a", "b"], axis=1), tmp_path / "t.csv"))
     experiment.train(asked, tmp_path / "run")
     settings = _asked(
-        tmp_path / "run", steps=300, learning_rate=0.01, batch_size=128, evaluation_draws=2000
+        tmp_path / "run", steps=300, learning_rate=0.01, batch_size=128, evaluation_draws=1000
     )
     found = teach(settings, tmp_path / "student")
     results = found.results

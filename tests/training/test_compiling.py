@@ -111,16 +111,16 @@ def test_evaluations_run_as_they_are(counted: list[int]) -> None:
 
 def test_many_fits_and_sizes(counted: list[int]) -> None:
     """Torch keeps eight graphs of a function, and warns when there are more."""
-    for _ in range(compiling.MOST + 2):
+    for _ in range(compiling.MOST_KINDS + 2):
         net, before = Net(), len(counted)
         with compiling.compiled([net], "cpu"):
             net(torch.randn(5, 3)).sum().backward()
         assert len(counted) == before + 2
     net, before = Net(), len(counted)
     with compiling.compiled([net], "cpu"):
-        for rows in range(2, 2 + compiling.MOST + 2):
+        for rows in range(2, 2 + compiling.MOST_KINDS + 2):
             net(torch.randn(rows, 3)).sum().backward()
-    assert len(counted) == before + 2 * compiling.MOST
+    assert len(counted) == before + 2 * compiling.MOST_KINDS
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

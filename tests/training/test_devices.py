@@ -254,8 +254,8 @@ def test_a_killed_process_ends_the_others_with_one_line(tmp_path: Path) -> None:
     status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[1], signal.SIGKILL))
     assert status == 1
     assert lines == [
-        "invflow: process 2 of 2 was killed by signal 9; the others were stopped; the same command "
-        "resumes the run"
+        "invflow: process 2 of 2 was killed by signal 9; the others were stopped; the same "
+        "command, without --overwrite, resumes the run"
     ]
 
 
@@ -264,7 +264,8 @@ def test_when_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None
     status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[0], signal.SIGKILL))
     assert status == -signal.SIGKILL
     assert lines == [
-        "invflow: process 1 of 2 ended; the others were stopped; the same command resumes the run"
+        "invflow: process 1 of 2 ended; the others were stopped; the same command, "
+        "without --overwrite, resumes the run"
     ]
 
 
@@ -283,7 +284,7 @@ def test_an_error_of_another_process(tmp_path: Path) -> None:
         [
             "no more of this",
             "invflow: process 2 of 2 failed with status 1; the others were stopped; the same "
-            "command resumes the run",
+            "command, without --overwrite, resumes the run",
         ],
     )
 

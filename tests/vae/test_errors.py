@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from invflow import MAF
 from invflow.vae import VAE, evaluation, run
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
@@ -45,3 +48,26 @@ def test_a_network_without_layers() -> None:
     message = r"hidden_features must hold at least one width for 'gated', got \(\)"
     with pytest.raises(ValueError, match=message):
         VAE(SHAPE, levels=2, latents=2, network="gated", hidden_features=())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"posterior": 3}, TypeError, "posterior must be a name or a Flow, got int"),
+        ({"posterior": MAF(2)}, ValueError, "posterior must have a context, .* got context=0"),
+        ({"prior": 3}, TypeError, "prior must be a name or a Prior, got int"),
+        ({"network": None}, TypeError, "network must be a name, or an encoder and .* got None"),
+        ({"network": (torch.nn.Identity(),)}, TypeError, "network must be a name, or an encoder"),
+        ({"network": (1, 2)}, TypeError, r"a decoder \(two modules\), got \(1, 2\)"),
+        ({"flow_hidden_features": 8}, TypeError, "flow_hidden_features must be a sequence of"),
+    ],
+)
+def test_parts_of_another_kind(options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        VAE(SHAPE, levels=2, **{"latents": 2, **options})
+
+
+@pytest.mark.parametrize("levels", [torch.rand(3, 16), [[0] * 16]])
+def test_levels_that_are_not_integers(levels: Any) -> None:
+    with pytest.raises(TypeError, match=r"levels must be a tensor of integers 0 \.\. 3, got "):
+        VAE(SHAPE, levels=4, latents=2).observe(levels)

@@ -180,6 +180,8 @@ def test_bad_input_is_named() -> None:
     nowhere = Posterior(Flat(lambda z: z.sum(-1) * math.nan, 1), gaussian(1))
     with pytest.raises(ValueError, match="NaN or infinite at all of 4000 draws"):
         nowhere.resample(10)
+    with pytest.raises(ValueError, match="NaN or infinite at all of 16000 draws"):
+        nowhere.summary()
 
 
 def test_density_that_gives_a_wrong_shape_is_named() -> None:

@@ -148,7 +148,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
                 `survey`).
             FloatingPointError: if the training diverges.
         """
-        if not self.progress:
+        if not _checks.boolean("progress", self.progress):
             return self.learn(X)
         with progress("training", self.steps) as move:
             return self.learn(X, report=move)

@@ -95,6 +95,8 @@ def distill(
     """
     teacher = as_teacher(teacher)
     objective = Objective() if objective is None else objective
+    if not isinstance(objective, Objective):
+        raise TypeError(f"objective must be an Objective, got {type(objective).__name__}")
     seed = _checks.integer("seed", seed)
     settings = training.Settings(
         steps=_checks.positive_integer("steps", steps),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from invflow.density.checks.two_sample import two_sample
 from invflow.density.run import SAVED
+from invflow.density.table import Columns
 from invflow.distillation import run
 from invflow.distillation.closeness import Closeness, closeness
 from invflow.distillation.config import Config
@@ -61,7 +62,7 @@ def train(
     found = closeness(
         teacher(taught, at), student.model_.flow, count=config.evaluation_draws, seed=config.seed
     )
-    run.finish(directory, student, _results(found, config.seed))
+    run.finish(directory, student, _results(found, _names(taught.columns_), config.seed))
     return run.load(directory)
 
 
@@ -71,7 +72,16 @@ def _digest(directory: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _results(found: Closeness, seed: int) -> Results:
+def _names(columns: Columns) -> list[str] | None:
+    """Return the names of the features, then of the numbers that encode the context."""
+    names = [str(column.name) for column in columns.features]
+    for column in columns.context:
+        values = [f"={value}" for value in column.categories] or [""]
+        names += [f"{column.name}{value}" for value in values]
+    return names if len(set(names)) == len(names) else None
+
+
+def _results(found: Closeness, columns: Sequence[str] | None, seed: int) -> Results:
     names = ("student", "teacher")
     mine, others = (
         torch.cat([part for part in getattr(found, name) if part is not None], -1).double().numpy()
@@ -81,7 +91,7 @@ def _results(found: Closeness, seed: int) -> Results:
         reverse=(found.reverse, found.reverse_error),
         forward=(found.forward, found.forward_error),
         effective=found.effective,
-        energy=two_sample(others, mine, seed=seed),
+        energy=two_sample(others, mine, names=columns, seed=seed),
         student_seconds=found.student_seconds,
         teacher_seconds=found.teacher_seconds,
     )

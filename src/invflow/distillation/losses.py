@@ -106,7 +106,7 @@ class Objective:
             raise ValueError("at least one weight of the objective must be above 0, got none")
         if (self.feature_map is not None) != (self.features > 0):
             raise ValueError(
-                "features above 0 needs a feature_map, and the reverse, got "
+                "a feature_map and a weight features above 0 must be given together, got "
                 f"features={self.features} and feature_map={self.feature_map!r}"
             )
         if self.feature_map is not None and not callable(self.feature_map):

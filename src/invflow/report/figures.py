@@ -69,6 +69,7 @@ def curves(lines: Mapping[str, Curve], height: str) -> Figure:
             style = STYLES[i // COLOURS % len(STYLES)]
             axis.plot(x, line.values, style, marker=".", ms=4, color=f"C{i % COLOURS}")
         axis.set_xlabel(label)
+        axis.ticklabel_format(useOffset=False)
         axis.grid(alpha=0.25)
     axes[0, 0].set_ylabel(height)
     drawn.legend(

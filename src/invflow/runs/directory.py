@@ -246,8 +246,10 @@ def kind_of(directory: Path) -> str:
 
     Raises:
         FileNotFoundError: if there is no such directory.
-        ValueError: if it holds nothing that invflow has written.
+        ValueError: if it is a file, or holds nothing that invflow has written.
     """
+    if directory.is_file():
+        raise ValueError(f"{directory} is a file; expected the directory of a run")
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
     return _saving.read_config(directory)[0]

@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-try:
-    from pydantic import BaseModel, ConfigDict, Field
-except ImportError as error:
-    raise ImportError(
-        'the settings of a run need pydantic: pip install "invflow[density]"'
-    ) from error
+from pydantic import BaseModel, ConfigDict, Field
 
 COLUMNS, MODEL, TRAINING, DEVICE = "Columns", "Model", "Training", "Device"
 

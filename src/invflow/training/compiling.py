@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-#: The number of kinds of calls that are compiled; further kinds run uncompiled.
-MOST = 8
+#: Largest number of kinds of calls that are compiled; further kinds run uncompiled.
+MOST_KINDS = 8
 
 
 def has_compiler(device: str) -> bool:
@@ -65,9 +65,8 @@ def compiled(modules: Sequence[nn.Module], device: str) -> Generator[bool]:
             stack.enter_context(config.patch(donated_buffer=False))
             state = vars(module)
             stack.callback(_restore, state, state.get("forward"))
-            state["forward"] = _Compiled(
-                module
-            )  # shadows the class's forward; not part of any state
+            # Shadows the class's forward, and is not part of any state.
+            state["forward"] = _Compiled(module)
         yield bool(modules)
 
 
@@ -99,7 +98,7 @@ class _Compiled:
             return self.plain(*inputs)
         kind = tuple(map(_kind, inputs))
         if kind not in self.ways:
-            self.ways[kind] = self._way(inputs) if len(self.ways) < MOST else self.plain
+            self.ways[kind] = self._way(inputs) if len(self.ways) < MOST_KINDS else self.plain
         return self.ways[kind](*inputs)
 
     def _way(self, inputs: tuple[Any, ...]) -> Callable[..., Any]:

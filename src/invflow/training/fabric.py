@@ -141,7 +141,8 @@ def _follow_parent(parent: int, what: str) -> None:
 
 
 def _message(what: str, how: str) -> str:
-    return f"{what} {how}; the others were stopped; the same command resumes the run"
+    then = "the same command, without --overwrite, resumes the run"
+    return f"{what} {how}; the others were stopped; {then}"
 
 
 def _say(message: str) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from invflow._extra import required
+
 #: Seconds between plain lines where a bar cannot be shown; shorter tasks print none.
 INTERVAL = 10.0
 
@@ -35,11 +37,11 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int, str], Non
         ...     for done in range(3):
         ...         move(done + 1, "loss 0.1")
     """
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError('progress needs tqdm: pip install "invflow[training]"') from error
+    tqdm = required("tqdm.auto", "training").tqdm
     options = _options()
+    if options is not None and total is None:
+        # The steps of several stages, which have no common rate.
+        options["bar_format"] = "{desc}: {n} steps [{elapsed}{postfix}]"
     bar: Any = None
 
     def move(done: int, line: str) -> None:
@@ -48,7 +50,7 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int, str], Non
             return
         with suppress(OSError, ValueError):  # of a stream that broke
             if bar is None:
-                bar = tqdm(desc=what, total=total, initial=done, unit=" steps", **options)
+                bar = tqdm(desc=what, total=total, initial=done, unit="step", **options)
             bar.set_postfix_str(line, refresh=False)
             bar.update(done - bar.n)
 

@@ -235,9 +235,16 @@ class LatentModel(nn.Module, ABC):
             Observations, (*batch, pixels).
 
         Raises:
+            TypeError: if levels are not a tensor of integers.
             ValueError: if levels are out of range, or the number of pixels is wrong.
         """
         like = self.like
+        if not isinstance(levels, Tensor) or levels.is_floating_point():
+            got = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
+            raise TypeError(
+                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
+                "give grey levels, not scaled images"
+            )
         if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
             levels = levels.flatten(-3)
         if levels.shape[-1:] != (self.pixels,):

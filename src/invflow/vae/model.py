@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,10 +80,18 @@ class VAE(LatentModel):
             posterior = build_posterior(
                 posterior, latents, context, flow_transforms, flow_hidden_features
             )
+        if not isinstance(posterior, Flow):
+            raise TypeError(f"posterior must be a name or a Flow, got {type(posterior).__name__}")
+        if not posterior.context:
+            raise ValueError(
+                "posterior must have a context, which receives the encoder's output, got context=0"
+            )
         if isinstance(prior, str):
             prior = build_prior(
                 prior, posterior.features, self.pixels, flow_transforms, flow_hidden_features
             )
+        if not isinstance(prior, Prior):
+            raise TypeError(f"prior must be a name or a Prior, got {type(prior).__name__}")
         if prior.latents != posterior.features:
             raise ValueError(f"prior must have {posterior.features} latents, got {prior.latents}")
         if isinstance(network, str):
@@ -91,7 +100,7 @@ class VAE(LatentModel):
             encoder = networks.encoder(network, self.shape, sizes[1], hidden_features)
             decoder = networks.decoder(network, self.shape, outputs, *sizes, hidden_features)
         else:
-            encoder, decoder = network
+            encoder, decoder = _pair(network)
         self.latents = posterior.features
         self.encoder = encoder
         self.posterior = posterior
@@ -178,3 +187,12 @@ class VAE(LatentModel):
         # Its value is not used, only its gradient: that of the bound in the decoder.
         decoder = (log_w.softmax(0) * log_p).sum(0)
         return path_bound(z, log_w, pull) + (decoder - decoder.detach())
+
+
+def _pair(network: Any) -> tuple[nn.Module, nn.Module]:
+    pair = tuple(cast(Iterable[Any], network)) if isinstance(network, Iterable) else ()
+    if len(pair) != 2 or not all(isinstance(each, nn.Module) for each in pair):
+        raise TypeError(
+            f"network must be a name, or an encoder and a decoder (two modules), got {network!r}"
+        )
+    return pair

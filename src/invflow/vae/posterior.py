@@ -114,4 +114,5 @@ def posterior(
     latents = _checks.positive_integer("latents", latents)
     context = _checks.positive_integer("context", context)
     transforms = _checks.positive_integer("flow_transforms", transforms)
+    hidden_features = _checks.widths("flow_hidden_features", hidden_features)
     return Flow(Compose(POSTERIORS[name](latents, context, transforms, hidden_features)))

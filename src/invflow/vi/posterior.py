@@ -42,8 +42,8 @@ class Posterior:
     """An approximate posterior: draws, densities, and whether to trust them.
 
     The same call returns the same result, by the seed. Results share one pool of draws, kept in
-    memory, at which the log density is evaluated once; if the flow's parameters change, new draws
-    are made. The flow is in evaluation mode for every result.
+    memory, at which the log density, which must not change, is evaluated once; if the flow's
+    parameters change, new draws are made. The flow is in evaluation mode for every result.
 
     Args:
         target: the target of the posterior.
@@ -192,13 +192,14 @@ class Posterior:
         pi.
 
         Raises:
+            ValueError: if the log density is finite at none of the draws.
             ImportError: if pandas or ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=2)
-        z, log_p, log_q = self._pool().first(n)
-        weights = importance(log_p, log_q).log_weights.exp()
+        draws, log_weights = self._weighted(n)
+        weights = log_weights.exp()
         some = weights > 0
-        named = self._named(z[some.to(z.device)])
+        named = self._named(draws.z[some.to(draws.z.device)])
         return tables.summary(named, tables.array(weights[some]), self.target.angular)
 
     def diagnose(self, n: int = 10_000) -> Verdict:
@@ -298,17 +299,20 @@ class Posterior:
 
     def _resampled(self, n: int) -> Draws:
         n = _checks.positive_integer("n", n)
-        count = max(CANDIDATES * n, MIN_CANDIDATES)
-        z, log_p, log_q = self._pool().first(count)
-        found = importance(log_p, log_q)
+        draws, log_weights = self._weighted(max(CANDIDATES * n, MIN_CANDIDATES))
+        chosen = resampled(log_weights, n, self._generator("resample", device="cpu"))
+        chosen = chosen.to(draws.z.device)
+        return Draws(*(values[chosen] for values in draws))
+
+    def _weighted(self, n: int) -> tuple[Draws, Tensor]:
+        """Return the first `n` draws of the pool and their smoothed log weights, (n,)."""
+        draws = self._pool().first(n)
+        found = importance(draws.log_p, draws.log_q)
         if found.non_finite == 1:
             raise ValueError(
-                f"log_density is NaN or infinite at all of {count} draws of the flow: there is "
-                "nothing to resample"
+                f"log_density is NaN or infinite at all of {n} draws of the flow: none has a weight"
             )
-        chosen = resampled(found.log_weights, n, self._generator("resample", device="cpu"))
-        chosen = chosen.to(z.device)
-        return Draws(z[chosen], log_p[chosen], log_q[chosen])
+        return draws, found.log_weights
 
     @torch.no_grad()
     def _named(self, z: Tensor) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from invflow._extra import required
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -31,7 +33,7 @@ def summary(named: Mapping[str, Tensor], weights: Array, angular: Collection[str
         column: _row(unrolled(values, weights) if name in angular else values, weights)
         for name, column, values in _columns(named)
     }
-    return _pandas().DataFrame.from_dict(rows, orient="index")
+    return required("pandas", "vi").DataFrame.from_dict(rows, orient="index")
 
 
 def frame(named: Mapping[str, Tensor]) -> DataFrame:
@@ -40,7 +42,9 @@ def frame(named: Mapping[str, Tensor]) -> DataFrame:
     Raises:
         ImportError: if pandas is not installed.
     """
-    return _pandas().DataFrame({column: values for _, column, values in _columns(named)})
+    return required("pandas", "vi").DataFrame(
+        {column: values for _, column, values in _columns(named)}
+    )
 
 
 def array(value: Tensor) -> Array:
@@ -76,11 +80,3 @@ def _row(values: Array, weights: Array) -> dict[str, float]:
         **dict(zip(QUANTILES, map(float, quantiles), strict=True)),
         "mcse": float(np.sqrt(weights**2 @ squares)),
     }
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError('tables of draws need pandas: pip install "invflow[vi]"') from error
-    return pandas

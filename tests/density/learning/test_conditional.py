@@ -105,7 +105,7 @@ def trained(model: TableDensity) -> Imputer:
     built = Imputer(model, generator=generator(0)).double()
     optimizer = torch.optim.Adam(built.parameters(), 5e-3)
     noise = generator(1)
-    for _ in range(150):
+    for _ in range(100):
         with torch.no_grad():
             y = model.sample_encoded(torch.empty(256, 0, dtype=torch.float64), noise)
         normal = torch.randn(y.shape, generator=noise, dtype=y.dtype)

@@ -39,10 +39,11 @@ def test_the_page(runs: list[Run]) -> None:
         "Settings",
     ]
     assert "1000 draws from the teacher" in text
+    assert set(runs[0].results.energy.column_p_values) == {"size", "new"}
     brief = report.brief(runs[0])
     assert (brief.title, brief.head) == ("Student and teacher", ("measure", "value"))
     faster = runs[0].results.teacher_seconds / runs[0].results.student_seconds
-    assert brief.rows[-1] == ("speed-up", f"{faster:.3g}")
+    assert brief.rows[-1] == ("speed-up", f"{float(f'{faster:.3g}'):,g}")
 
 
 def test_several(runs: list[Run], tmp_path: Path) -> None:

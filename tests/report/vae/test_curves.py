@@ -31,6 +31,6 @@ def test_pace_and_skipped_steps_in_words(tmp_path: Path) -> None:
     assert pace(run) == ""
     runs.write(run)
     assert pace(run) == (
-        "Median images per second: diagonal 850, iaf 450. Steps skipped as loss or gradient was "
-        "not finite: iaf 3 of 20."
+        "Median images per second: diagonal 850, iaf 450. Steps skipped because the loss or its "
+        "gradient was not finite: iaf 3 of 20."
     )

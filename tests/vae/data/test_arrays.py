@@ -165,9 +165,12 @@ COLOUR_NAN[7, 2, 3, 1] = np.inf
         ({"images": GREY * 1j}, "must hold numbers"),
         (
             {"train": GREY, "test": GREY.reshape(60, 2, 10)},
-            r"of one size .*, got \(1, 4, 5\) and \(1, 2, 10",
+            r"of one shape .*, got \(1, 4, 5\) and \(1, 2, 10\); set size to resize and crop them$",
         ),
-        ({"train": GREY, "test": COLOUR}, r"got \(1, 4, 5\) and \(3, 4, 5\)"),
+        (
+            {"train": GREY, "test": COLOUR},
+            r"got \(1, 4, 5\) and \(3, 4, 5\); make all of them grey or all of them RGB$",
+        ),
         ({"train": GREY / 8, "test": GREY}, "of one kind, got dtypes float64 and uint8"),
         ({"images": GREY.astype(object)}, "array 'images': it holds Python objects; save it as"),
     ],

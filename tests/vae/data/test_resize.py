@@ -84,7 +84,7 @@ def test_folders_keep_one_bit_per_pixel(tmp_path: Path) -> None:
 
 def test_arrays_and_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=COLOUR, test=COLOUR[:4, :7])
-    with pytest.raises(ValueError, match=r"of one size .*; set size to resize and crop them"):
+    with pytest.raises(ValueError, match=r"of one shape .*; set size to resize and crop them"):
         data.load(str(tmp_path / "a.npz"))
     images = data.load(str(tmp_path / "a.npz"), size=6)
     assert images.shape == (3, 6, 6)

@@ -133,3 +133,14 @@ def test_bad_input_is_named() -> None:
         )
     with pytest.raises(ValueError, match="simulations must be at least 20"):
         _run(simulations=3)
+
+
+@pytest.mark.parametrize(("names", "got"), [([], "none"), (["a", "b"], "b")])
+def test_simulations_with_other_parameters_are_refused(names: list[str], got: str) -> None:
+    class Both:
+        def draws(self, n: int) -> dict[str, Tensor]:
+            return {name: torch.zeros(n) for name in "ab"}
+
+    left = iter(names)
+    with pytest.raises(ValueError, match=f"parameters, the same ones every time, got {got}$"):
+        calibrate(lambda source: (dict.fromkeys(next(left, ()), 0.0), None), lambda data: Both())

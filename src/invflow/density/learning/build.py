@@ -39,6 +39,8 @@ def build(
         ValueError: if the flow is unknown, an argument is out of range, or `flow_options` has an
             argument that follows from the table or from other arguments.
     """
+    if not isinstance(flow_options, Mapping | None):
+        raise TypeError(f"flow_options must be a mapping from arguments, got {flow_options!r}")
     options: dict[str, Any] = {} if flow_options is None else plain(flow_options)
     derived = [name for name in DERIVED if name in options]
     if derived:

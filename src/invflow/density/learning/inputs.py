@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ def learned(estimator: Any, X: Any) -> Source:
     Raises:
         TypeError, ValueError: if `X` is not a table.
     """
+    if isinstance(X, str | Path):
+        raise TypeError(
+            f"X must be an array, a DataFrame or a Source, got {X!r}; read a file with "
+            "invflow.density.table.read"
+        )
     estimator.levels_ = (None,)
     if isinstance(X, Source):
         _record(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)

@@ -14,16 +14,20 @@ from invflow.density.table.samples import Floats
 
 #: A context more standard deviations from the mean than this is an error.
 MOST_DEVIATIONS = 1e6
+#: What to do with a column of text before training,
 REMEDY = "name it in conditional_on, or leave it out"
+#: and after it.
+AS_TRAINED = "give numbers, as in training"
 
 
-def numbers(series: Any, name: Label, first: int = 0) -> Floats:
+def numbers(series: Any, name: Label, first: int = 0, remedy: str = REMEDY) -> Floats:
     """Return the numbers of a column, NaN where missing.
 
     Args:
         series: the values.
         name: of the column.
         first: number of the first row in the table, for errors.
+        remedy: what to do if there are values that are not numbers, for errors.
 
     Raises:
         ValueError: if a value is not a number, or is infinite.
@@ -33,7 +37,7 @@ def numbers(series: Any, name: Label, first: int = 0) -> Floats:
         # scikit-learn's checks of estimators look for these words.
         raise ValueError(f"column {name!r} is complex. Complex data not supported")
     if not (pd.api.types.is_numeric_dtype(dtype) or dtype.kind == "b"):
-        series = _parsed(series, name)
+        series = _parsed(series, name, remedy)
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
@@ -44,23 +48,23 @@ def numbers(series: Any, name: Label, first: int = 0) -> Floats:
     return values
 
 
-def _parsed(series: Any, name: Label) -> Any:
+def _parsed(series: Any, name: Label, remedy: str) -> Any:
     """Return the numbers of a column of objects."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         dtype = series.dtype.categories.dtype
         convert = f", or convert it to {dtype}" if pd.api.types.is_numeric_dtype(dtype) else ""
-        raise ValueError(f"column {name!r} has the dtype category: {REMEDY}{convert}")
+        raise ValueError(f"column {name!r} has the dtype category: {remedy}{convert}")
     if series.dtype != object:
-        raise _not_numbers(name, next(iter(_text(series.dropna())), None))
+        raise _not_numbers(name, next(iter(_text(series.dropna())), None), remedy)
     for value in series:
         if not (pd.isna(value) or isinstance(value, int | float | np.number)):
-            raise _not_numbers(name, value)
+            raise _not_numbers(name, value, remedy)
     return pd.to_numeric(series)
 
 
-def _not_numbers(name: Label, value: Any) -> ValueError:
+def _not_numbers(name: Label, value: Any, remedy: str) -> ValueError:
     return ValueError(
-        f"column {name!r} has values that are not numbers, such as {value!r}: {REMEDY}"
+        f"column {name!r} has values that are not numbers, such as {value!r}: {remedy}"
     )
 
 
@@ -91,7 +95,7 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
 
 
 def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
-    values = numbers(_series(frame, column.name), column.name, first)
+    values = numbers(_series(frame, column.name), column.name, first, AS_TRAINED)
     gaps = np.flatnonzero(np.isnan(values))
     if len(gaps) and not missing:
         raise ValueError(
@@ -131,7 +135,7 @@ def _context(frame: pd.DataFrame, column: Column, first: int) -> Floats:
             f"row {first + lacking[0]}"
         )
     if column.kind != "categorical":
-        values = numbers(series, column.name, first)
+        values = numbers(series, column.name, first, AS_TRAINED)
         deviations = (values - column.location) / column.scale
         far = np.flatnonzero(np.abs(deviations) > MOST_DEVIATIONS)
         if len(far):

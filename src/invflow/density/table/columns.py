@@ -268,8 +268,8 @@ def _bounded(name: Label, kind: Any) -> Kind:
             raise ValueError
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"kinds must declare {name!r} as {', '.join(KINDS)}, or by its lower and upper bound, "
-            f"got {kind!r}"
+            f"kinds must declare {name!r} as continuous, integer or categorical, or by its bounds "
+            f"(low, high), got {kind!r}"
         ) from error
     low, high = (None if low == -math.inf else low), (None if high == math.inf else high)
     least, most = (-math.inf if low is None else low), (math.inf if high is None else high)

@@ -77,8 +77,8 @@ def _pairs(run: Run, shown: Points) -> str:
         f"{len(shown.rows)} {source} (blue, below the diagonal) and the same number of draws "
         f"(orange, above it), for the {len(shown.names)} columns whose ranks fit worst. Each "
         "panel below the diagonal should look like the mirror image of the one above it. The "
-        "diagonal shows both histograms. The axes cover the range of the rows; "
-        f"{shown.out_of_view} draws are outside.{given}"
+        "diagonal shows both histograms. The axes cover the range of the rows "
+        f"(draws outside: {shown.out_of_view}).{given}"
     )
 
 
@@ -133,8 +133,8 @@ def _sentence(text: str) -> str:
 _COLUMNS = (
     "Sorted by the p-value of their ranks, corrected for the number of columns. The calibration "
     "error is the mean distance of the ranks' distribution from the uniform one, with the value "
-    "expected by chance in parentheses. The classifier use is the fall of its AUC without the "
-    "column."
+    "expected by chance in parentheses. The classifier use is how much its AUC falls without "
+    "the column."
 )
 
 

@@ -56,15 +56,15 @@ def results(runs: Mapping[str, Run]) -> Table:
     for label, run in runs.items():
         found, record = run.results.verdict, run.results.record
         error = math.hypot(found.log_evidence_error, first.log_evidence_error)
-        gain = f"{found.log_evidence - first.log_evidence:+.2f} ± {error:.2f}"
+        gain = f"{found.log_evidence - first.log_evidence:+.3f} ± {error:.3f}"
         rows += [
             (
                 label,
                 found.level,
-                f"{found.log_evidence:.2f} ± {found.log_evidence_error:.2f}",
+                f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f}",
                 "" if found is first else gain,
                 f"{found.khat:.2f}",
-                f"{found.ess:.0f} of {found.draws}",
+                f"{found.ess:.0f}",
                 f"{record.seconds:.0f} s",
             )
         ]
@@ -108,7 +108,7 @@ def _training(runs: Mapping[str, Run]) -> list[page.Section]:
 
 def _settings(run: Run) -> dict[str, object]:
     """Return what a fit depends on besides its seed."""
-    inputs = {f"sha256 of {name}": each.sha256 for name, each in run.inputs.items()}
+    inputs = {f"sha256 of {name}": each.sha256[:12] for name, each in run.inputs.items()}
     return {**asdict(run.config.settings), **inputs}
 
 
@@ -123,7 +123,8 @@ def _text(runs: Sequence[Run]) -> str:
         "difference is from the first run; between models of the same data with normalised "
         "densities, it is the log Bayes factor. Trust it only where the verdicts are good or "
         "usable. k-hat is the tail shape of the importance weights (below 0.7 they are reliable) "
-        "and ESS their effective sample size. Time is that of the fit."
+        "and ESS their effective sample size, of "
+        f"{runs[0].results.verdict.draws:,} draws. Time is that of the fit."
     )
     models = {run.inputs["model"].sha256 for run in runs}
     if len(models) > 1 and runs[0].config.data is None:

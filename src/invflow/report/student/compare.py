@@ -56,7 +56,7 @@ def results(runs: Mapping[str, Run]) -> Table:
             "{:.4f} ± {:.4f}".format(*run.results.reverse),
             "{:.4f} ± {:.4f}".format(*run.results.forward),
             f"{run.results.effective:.1%}",
-            f"{speedup(run):.3g}",
+            rounded(speedup(run)),
         )
         for label, run in runs.items()
     ]
@@ -86,6 +86,16 @@ def seeds(runs: Mapping[str, Run]) -> Table:
 def speedup(run: Run) -> float:
     """Return how many times faster a student is sampled than its teacher."""
     return run.results.teacher_seconds / run.results.student_seconds
+
+
+def rounded(value: float) -> str:
+    """Return a number with three significant digits.
+
+    Example:
+        >>> rounded(2.1549), rounded(1173.2)
+        ('2.15', '1,170')
+    """
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 _TEXT = (

@@ -13,7 +13,7 @@ from invflow.report import figures, page
 from invflow.report.density.curve import steps
 from invflow.report.density.points import COLUMNS, ROWS, Points
 from invflow.report.page import Brief
-from invflow.report.student.compare import speedup
+from invflow.report.student.compare import rounded, speedup
 from invflow.training import metrics
 from invflow.training.batches import generator
 
@@ -62,9 +62,9 @@ def brief(run: Run) -> Brief:
         ("KL(teacher || student), nats", "{:.4g} ± {:.2g}".format(*found.forward)),
         ("effective sample size", f"{found.effective:.1%} of draws"),
         ("energy test of their draws", f"p = {found.energy.p_value:.2g}: {verdict}"),
-        ("student, microseconds per draw", f"{1e6 * found.student_seconds:.3g}"),
-        ("teacher, microseconds per draw", f"{1e6 * found.teacher_seconds:.3g}"),
-        ("speed-up", f"{speedup(run):.3g}"),
+        ("student, microseconds per draw", rounded(1e6 * found.student_seconds)),
+        ("teacher, microseconds per draw", rounded(1e6 * found.teacher_seconds)),
+        ("speed-up", rounded(speedup(run))),
     ]
     return Brief("Student and teacher", ("measure", "value"), rows)
 
@@ -102,12 +102,12 @@ def curve(run: Run) -> Figure:
 def _results(run: Run) -> str:
     text = (
         "Both divergences are zero if student and teacher agree. They are estimated from "
-        f"{run.config.evaluation_draws} draws of each. The first is sensitive to regions where the "
-        "student puts mass and the teacher does not; the second also to modes that the student "
+        f"{run.config.evaluation_draws:,} draws of each. The first is sensitive to regions where "
+        "the student puts mass and the teacher does not; the second also to modes that the student "
         "misses. "
         "The effective sample size is that of the student's draws, weighted to represent the "
         "teacher. Times are medians over batches of 256 draws, alternating between student and "
-        "teacher, on the machine that trained the student. For their draws: "
+        "teacher, on the machine that trained the student. The energy test compares their draws: "
         f"{run.results.energy}."
     )
     if run.density.columns_.has_integers:

@@ -133,7 +133,7 @@ def _settings(run: Run) -> dict[str, Any]:
 def _text(runs: Sequence[Run]) -> str:
     text = (
         "Nats per image on the same test images, ± standard error over images. Each error is that "
-        "of one mean; differences between runs, which share the images, are often known better. "
+        "of one mean; differences between runs, which share the images, are often more precise. "
         "Time is training time."
     )
     draws = sorted({run.config.importance_samples for run in runs})

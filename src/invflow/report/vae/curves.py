@@ -61,5 +61,7 @@ def pace(run: Run) -> str:
     ]
     text = f"Median images per second: {', '.join(rates)}." if rates else ""
     if skipped:
-        text += f" Steps skipped as loss or gradient was not finite: {', '.join(skipped)}."
+        text += (
+            f" Steps skipped because the loss or its gradient was not finite: {', '.join(skipped)}."
+        )
     return text

@@ -65,10 +65,15 @@ def read(path: Path, size: int | None = None) -> Source:
     shape = whole["train"].shape[1:]
     for part, levels in whole.items():
         if levels.shape[1:] != shape:
+            channels = levels.shape[1] != shape[0]
+            remedy = (
+                "make all of them grey or all of them RGB"
+                if channels
+                else "set size to resize and crop them"
+            )
             raise ValueError(
-                f"{path} must hold training and {part} images of one size "
-                f"(channels, height, width), got {shape} and {levels.shape[1:]}; "
-                "set size to resize and crop them"
+                f"{path} must hold training and {part} images of one shape "
+                f"(channels, height, width), got {shape} and {levels.shape[1:]}; {remedy}"
             )
     probabilities = _floating(train) and shape[0] == 1
     return Source(

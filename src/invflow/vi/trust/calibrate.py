@@ -39,7 +39,7 @@ class Calibration:
         ranks: a column for each parameter, a row for each simulation.
         draws: L, the largest possible rank.
         tests: uniformity of the ranks of each parameter, with p-values corrected for all of them.
-        level: probability of rejecting an exact posterior, over all parameters.
+        level: largest probability of rejecting any parameter of an exact posterior.
     """
 
     ranks: DataFrame
@@ -95,8 +95,9 @@ def calibrate(
 
     Raises:
         TypeError: if parameters or draws are not real numbers.
-        ValueError: if there are too few simulations or draws, or a posterior lacks a parameter, has
-            it in another shape, or returns another number of draws than asked for.
+        ValueError: if there are too few simulations or draws, simulations differ in their
+            parameters, or a posterior lacks a parameter, has it in another shape, or returns
+            another number of draws than asked for.
         ImportError: if pandas or SciPy is not installed.
 
     Example:
@@ -121,6 +122,11 @@ def calibrate(
     for _ in range(simulations):
         parameters, data = simulate(generator)
         rows.append(_ranks(parameters, fit(data).draws(draws), draws, generator))
+        if not rows[-1] or rows[-1].keys() != rows[0].keys():
+            raise ValueError(
+                "simulate must return parameters, the same ones every time, got "
+                f"{', '.join(rows[-1]) or 'none'}"
+            )
     ranks = pandas.DataFrame(rows)
     # A rank of exact draws, spread over its part of the unit interval, is uniform there.
     within = np.random.default_rng(seed).random(ranks.shape)

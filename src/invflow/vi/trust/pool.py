@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from invflow._modes import evaluating
+from invflow._tensors import as_bytes
 from invflow.flows.distribution import FlowDistribution
 from invflow.flows.named import Named
 from invflow.vi.targets.density import VECTORS_AT_ONCE, Density
@@ -38,8 +40,7 @@ class Pool:
         self.flow, self.density = flow, density
         self._generator = generator
         self._chunks: list[Draws] = []
-        # Compared number by number: a counter of changes would miss those through `.data`.
-        self._values = [value.detach().clone() for value in _values(flow)]
+        self._digest = _digest(flow)
 
     def first(self, count: int) -> Draws:
         """Return the first `count` draws, evaluating those that are new."""
@@ -54,23 +55,22 @@ class Pool:
         return Draws(*(torch.cat(parts)[:count] for parts in zip(*self._chunks, strict=True)))
 
     def is_of(self, flow: Named, target: Target, generator: torch.Generator) -> bool:
-        """Whether these would be drawn again: same flow with the same values, target and seed."""
-        values = _values(flow)
+        """Whether these would be drawn again: same flow with the same numbers, target and seed."""
         return (
             self.flow is flow
             and self.density.target is target
             and self._generator.initial_seed() == generator.initial_seed()
-            and len(self._values) == len(values)
-            and all(map(_same, self._values, values))
+            and self._digest == _digest(flow)
         )
 
 
-def _values(flow: Named) -> list[Tensor]:
-    return [*flow.parameters(), *flow.buffers()]
-
-
-def _same(old: Tensor, new: Tensor) -> bool:
-    return (old.device, old.dtype) == (new.device, new.dtype) and torch.equal(old, new)
+def _digest(flow: Named) -> bytes:
+    """Return the sha256 of a flow's numbers: counters of changes miss those through `.data`."""
+    hashed = hashlib.sha256()
+    for value in (*flow.parameters(), *flow.buffers()):
+        hashed.update(f"{value.device} {value.dtype} {tuple(value.shape)}".encode())
+        hashed.update(as_bytes(value.detach().cpu().contiguous()))
+    return hashed.digest()
 
 
 @torch.no_grad()
