@@ -101,7 +101,8 @@ class _Limited(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # skipping PyTorch's compiler means importing it, which takes a second
+        # A hook that not every PyTorch asks: to skip its compiler it imports it, for a second.
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
+from invflow import _readable
 from invflow.density import FlowDensity, experiment
 from invflow.density.checks import calibration
 from invflow.density.config import Config
 from invflow.density.learning import saved
-from invflow.density.table import labels, limits, read
+from invflow.density.table import labels, read
 from invflow.density.table.columns import column_names
 from tests.density.estimators import small
 
@@ -77,7 +78,7 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "not the label of a column: None",
     ),
     "expansion": (
-        lambda: limits.check_expansion(Path("a.npz"), 2**40, 100),
+        lambda: _readable.check_expansion(Path("a.npz"), 2**40, 100),
         ValueError,
         "a.npz expands from 100 to 1,099,511,627,776 bytes or more, which looks like damage",
     ),

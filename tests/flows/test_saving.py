@@ -161,7 +161,7 @@ def _first(tensors: dict[str, Tensor]) -> str:
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "config-truncated": (_cut("config.json", 0.5), r"config\.json is not a valid JSON file"),
-    "config-empty": (_cut("config.json", 0), r"config\.json is not a valid JSON file"),
+    "config-empty": (_cut("config.json", 0), r"config\.json is empty"),
     "config-garbage": (_written("config.json", b"\xff\x00\x80"), "not a valid JSON file"),
     "config-foreign": (_written("config.json", b'{"hidden": 3}'), "was not written by invflow"),
     "config-list": (_written("config.json", b"[1, 2]"), "was not written by invflow"),
@@ -177,7 +177,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "conditioner-no-name": (_with_config(conditioner=3), "does not fit.*conditioner"),
     "other-size": (_with_config(hidden_features=[9]), "does not fit.*must have shape"),
     "tensors-truncated": (_cut("model.safetensors", 0.8), "not a valid safetensors file"),
-    "tensors-empty": (_cut("model.safetensors", 0), "not a valid safetensors file"),
+    "tensors-empty": (_cut("model.safetensors", 0), "is empty"),
     "tensors-garbage": (_written("model.safetensors", b"\x80\x04" * 99), "not a valid safetens"),
     "tensor-shape": (
         _tensors(lambda tensors: tensors.update({_first(tensors): torch.zeros(2, 2)})),

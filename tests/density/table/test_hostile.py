@@ -133,13 +133,14 @@ def test_one_line_that_names_the_file(tmp_path: Path, case: str) -> None:
 
 
 #: Reads every bad file in a folder, with 32 MiB more memory than it takes to read small ones. Files
-#: may expand to 80 MiB here, a third of `limits.HARMLESS`.
+#: may expand to 80 MiB here, a third of `HARMLESS`.
 CAPPED = """
 import resource, sys
 from pathlib import Path
-from invflow.density.table import limits, read
+from invflow import _readable
+from invflow.density.table import read
 folder = Path(sys.argv[1])
-limits.HARMLESS = 80 * 2**20
+_readable.HARMLESS = 80 * 2**20
 read(folder / "small.csv"), read(folder / "small.parquet"), read(folder / "small.npz")
 
 def used():
