@@ -42,7 +42,7 @@ class Part(nn.Module):
         if name in own:
             if name in self.settled and value != own[name]:
                 raise AttributeError(
-                    f"{name} of a {type(self).__name__} cannot be changed after it is built: "
+                    f"{name} of {type(self).__name__} cannot be changed after it is built: "
                     f"build another one with {name}={value!r}"
                 )
         elif (part := own.get("_modules", {}).get(name)) is not None:

@@ -142,7 +142,7 @@ def _repeatable(part: Transform, step: Callable[..., Any]) -> Callable[..., Any]
     def run(*arguments: Any) -> Any:
         if versions and versions != snapshot.versions():
             raise RuntimeError(
-                f"parameters or buffers of a {type(part).__name__} were changed in place between "
+                f"parameters or buffers of {type(part).__name__} were changed in place between "
                 "the forward and the backward pass, in which checkpoint=True calls it again"
             )
         result = snapshot.run(step, *arguments)

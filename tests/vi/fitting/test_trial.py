@@ -26,7 +26,7 @@ def _refuses_pairs(z: Tensor) -> Tensor:
 BAD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "random": (
         lambda z: _square(z) + 0.5 * torch.randn(len(z)),
-        "same value every time for the same vector",
+        "same value for the same vector",
     ),
     "summed": (
         lambda z: _square(z) - z[:, 0].square().sum(),
