@@ -28,6 +28,9 @@ def target(y):
 DATA = {"y": 20 * [1.0, 2.5, 0.5, 1.5, 3.0, 2.0, 1.0, 2.2]}
 
 
+COMMAND = ("model.py", "--data", "data.json", "--draws", "500", "--max-steps", "200")
+
+
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "invflow", "posterior", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
@@ -41,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_has_everything(folder: Path) -> None:
-    done = _run(folder, "model.py", "--data", "data.json", "--draws", "500")
+    done = _run(folder, *COMMAND)
     assert done.returncode == 0, done.stderr
     assert "k-hat" in done.stdout
     run = folder / "runs" / "model"
@@ -70,7 +73,7 @@ def test_a_run_has_everything(folder: Path) -> None:
     for part in ("Verdict", "Training", "Pairs", "Marginals"):
         assert part in page
     # The same command again ends with the same draws; other data are another run.
-    again = _run(folder, "model.py", "--data", "data.json", "--draws", "500")
+    again = _run(folder, *COMMAND)
     assert again.returncode == 0, again.stderr
     assert pd.read_parquet(run / "draws.parquet").equals(draws)
     (folder / "data.json").write_text(json.dumps({"y": [1.0, 2.0, 3.0]}))

@@ -85,19 +85,25 @@ def _learned(run: Path) -> tuple[dict[str, str], Any]:
     return digests, timeless(content["results"])
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
-def test_killed_and_resumed(place: Path, kind: str) -> None:
-    """By each signal once, at random moments, each time going further; then to the end."""
-    whole, killed = f"{kind}-whole", f"{kind}-killed"
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+#: Every kind by one signal, and by all of them in succession, which takes longer.
+CASES = [
+    *((kind, SIGNALS[i % 3 :][:1]) for i, kind in enumerate(COMMANDS)),
+    *(pytest.param(kind, SIGNALS, marks=pytest.mark.slow) for kind in COMMANDS),
+]
+
+
+@pytest.mark.parametrize(("kind", "signals"), CASES)
+def test_killed_and_resumed(place: Path, kind: str, signals: Sequence[signal.Signals]) -> None:
+    """At random moments, each time going further; then to the end."""
+    whole, killed = (f"{kind}-{each}-{len(signals)}" for each in ("whole", "killed"))
     begun = time.monotonic()
     subprocess.run(
         _command(kind, whole), cwd=place, env=_environment(), check=True, capture_output=True
     )
     seconds = time.monotonic() - begun
-    moments = np.random.default_rng(len(kind)).uniform(0.3, 1.0, 3)
-    for number, moment in zip(
-        (signal.SIGKILL, signal.SIGTERM, signal.SIGINT), moments, strict=True
-    ):
+    moments = np.random.default_rng(len(kind)).uniform(0.5, 1.0, len(signals))
+    for number, moment in zip(signals, moments, strict=True):
         process = subprocess.Popen(
             _command(kind, killed),
             cwd=place,
