@@ -60,7 +60,7 @@ def options(config: type[Config]) -> Iterator[Option]:
 def _nested(name: str, kind: Any) -> Iterator[Option]:
     types = inspect.get_annotations(kind, eval_str=True)
     for field in dataclasses.fields(kind):
-        help = field.metadata.get("description", "")
+        help = field.metadata["description"]
         path, extra = (name, field.name), {"group": TRAINING}
         yield Option(path, _plain(types[field.name]), field.default, help, extra, False)
 

@@ -32,6 +32,7 @@ def train(
         report: called after every round of training.
 
     Raises:
+        KeyboardInterrupt: if the fit was interrupted; the run is resumed by calling this again.
         ImportError: if an extra is not installed.
         FileExistsError: if the directory holds another run, or something else.
         FileNotFoundError, ValueError: if the model, the data or the settings are wrong.
@@ -51,5 +52,8 @@ def train(
         directory=directory / "checkpoints",
         ready=lambda: run.KIND.prepare(directory, asked, overwrite=overwrite),
     )
+    # The fit returns the best so far, which is not the result of this run: it is resumed.
+    if posterior.record is not None and "interrupted" in posterior.record.stopped:
+        raise KeyboardInterrupt
     run.finish(directory, posterior, posterior.diagnose(), config.draws)
     return run.load(directory)
