@@ -108,10 +108,9 @@ class Kind(Generic[ConfigT]):
             FileNotFoundError: if there is none.
             ValueError: if it is damaged, or of another kind or version.
         """
-        name = kind_of(directory)
+        name, content = _held(directory)
         if name != self.name:
             raise ValueError(f"{directory} holds a {name!r}, expected a {self.title}")
-        _, content = _saving.read_config(directory)
         try:
             inputs = {
                 str(name): Input(
@@ -248,11 +247,15 @@ def kind_of(directory: Path) -> str:
         FileNotFoundError: if there is no such directory.
         ValueError: if it is a file, or holds nothing that invflow has written.
     """
+    return _held(directory)[0]
+
+
+def _held(directory: Path) -> tuple[str, dict[str, Any]]:
     if directory.is_file():
         raise ValueError(f"{directory} is a file; expected the directory of a run")
     if not directory.is_dir():
         raise FileNotFoundError(f"{directory} does not exist")
-    return _saving.read_config(directory)[0]
+    return _saving.read_config(directory)
 
 
 def _reason(error: Exception) -> str:
