@@ -88,7 +88,7 @@ def _map(univariate: Univariate) -> str | None:
             fields = {
                 field.name: getattr(univariate, field.name) for field in dataclasses.fields(base)
             }
-            silent = {*fields, "start", "base", "config"}
+            silent = {*fields, "start", "location", "base", "config"}
             others = univariate.parameters != base().parameters
             if others or overridden(univariate, base, object, silent):
                 return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from invflow.transforms.base import Transform
-from invflow.transforms.parameters import Parameters
+from invflow.transforms.parameters import SMALL, Parameters
 from invflow.univariate import Univariate
 from invflow.univariate import univariate as as_univariate
 
@@ -20,7 +20,9 @@ class Elementwise(Transform):
     $$x_i = u(z_i; p_i), \qquad p = b + C c$$
 
     With the affine map and a context this is the amortised Gaussian of a VAE's encoder; without a
-    context, a diagonal scale and a shift.
+    context, a diagonal scale and a shift. The map's location depends on the context from the start,
+    so that an encoder is felt at once; its other parameters hardly do, and it starts near the
+    identity otherwise.
 
     Args:
         features: number of features, D.
@@ -50,8 +52,13 @@ class Elementwise(Transform):
     ) -> None:
         super().__init__(features, context)
         self.univariate = as_univariate(univariate)
-        start = torch.tensor(self.univariate.start).repeat(features)
-        self.given = Parameters(start, context, generator)
+        start = torch.tensor(self.univariate.start)
+        gain = torch.full_like(start, SMALL)
+        if (location := self.univariate.location) is not None:
+            gain[location] = 1
+        self.given = Parameters(
+            start.repeat(features), context, generator, gain=gain.repeat(features)
+        )
 
     def _params(self, context: Tensor | None, like: Tensor) -> Tensor:
         return self.given(context, like).unflatten(-1, (self.features, -1))

@@ -31,6 +31,10 @@ class Additive(Univariate):
     def start(self) -> tuple[float, ...]:
         return (0.0,)
 
+    @property
+    def location(self) -> int:
+        return 0
+
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         x = z + params.squeeze(-1)
         return x, torch.zeros_like(x)

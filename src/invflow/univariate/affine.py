@@ -50,6 +50,10 @@ class Affine(Univariate):
     def start(self) -> tuple[float, ...]:
         return (0.0, 0.0)
 
+    @property
+    def location(self) -> int:
+        return 0
+
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = params.unbind(-1)
         log_scale = torch.tanh(raw / self.bound) * self.bound

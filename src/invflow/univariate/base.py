@@ -26,6 +26,14 @@ class Univariate(ABC):
         """The initial value of each parameter, which makes a new flow close to the identity."""
 
     @property
+    def location(self) -> int | None:
+        """The index of the parameter that moves the map's values; None if there is none.
+
+        Where a context gives the parameters, it is the one that depends on it from the start.
+        """
+        return None
+
+    @property
     def parameters(self) -> int:
         """The number of parameters per feature."""
         return len(self.start)

@@ -49,6 +49,10 @@ class Gated(Univariate):
     def start(self) -> tuple[float, ...]:
         return (0.0, self.gate)
 
+    @property
+    def location(self) -> int:
+        return 0
+
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         mean, gate = params.unbind(-1)
         return torch.lerp(mean, z, torch.sigmoid(gate)), logsigmoid(gate)
