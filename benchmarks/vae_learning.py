@@ -258,7 +258,9 @@ def table(lines: Path) -> None:
         name: [int(row["step"]) for row in rows if row["library"] == name and row["tenth"] == "10"]
         for name in names
     }
-    print("\nUpdates:", ", ".join(f"{name} {statistics.fmean(s):,.0f}" for name, s in steps.items()))
+    print(
+        "\nUpdates:", ", ".join(f"{name} {statistics.fmean(s):,.0f}" for name, s in steps.items())
+    )
 
 
 def _mean(values: list[float]) -> str:

@@ -329,7 +329,7 @@ def test_what_is_kept_is_best_by_the_objective_at_its_end(
     config = Config(
         data=str(tmp_path / "noisy.npz"),
         schedule="constant",
-        learning_rate=0.05,
+        learning_rate=0.02,
         weight_decay=0.0,
         **settings,
         **changes,

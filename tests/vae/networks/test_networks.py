@@ -109,16 +109,24 @@ def test_gradients_reach_all_parameters(name: str) -> None:
 
 
 def test_perceptrons_are_those_of_plain_layers() -> None:
-    torch.manual_seed(3)
     encoder, decoder = _pair("mlp", (1, 2, 3), (5, 7))
-    torch.manual_seed(3)
-    first, second = ([nn.Linear(*pair) for pair in pairwise(w)] for w in ((6, 5, 7, 6), (4, 7, 5)))
-    last = nn.Linear(5, 12)
+    first, second = encoder[::2], decoder[:5:2]
+    assert [layer.weight.shape for layer in first] == [(5, 6), (7, 5), (6, 7)]
+    assert [layer.weight.shape for layer in second] == [(7, 4), (5, 7), (12, 5)]
     x, z = torch.randn(8, 6), torch.randn(8, 4)
     elu = nn.functional.elu
     assert torch.equal(encoder(x), first[2](elu(first[1](elu(first[0](x))))))
-    pixels = last(elu(second[1](elu(second[0](z)))))
+    pixels = second[2](elu(second[1](elu(second[0](z)))))
     assert torch.equal(decoder(z), pixels.reshape(8, 6, 2))
+
+
+def test_contexts_of_perceptrons_start_with_unit_variance_and_outputs_small() -> None:
+    torch.manual_seed(3)
+    encoder, decoder = _pair("mlp", (1, 20, 20), (300, 200))
+    with torch.no_grad():
+        contexts, outputs = encoder(torch.randn(500, 400)), decoder(torch.randn(500, 4))
+    assert 0.5 < contexts.std() < 1.5
+    assert 0.05 < outputs.std() < 0.15
 
 
 def test_perceptron_without_hidden_layers_is_linear() -> None:
