@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -16,9 +14,8 @@ NUMBERS = (0.1, -2.0, 3.5)
 
 
 @pytest.fixture(autouse=True)
-def _forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_constant, "_kept", {})
-    yield
 
 
 def test_one_for_each_precision() -> None:

@@ -17,6 +17,7 @@ import triton
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
 
+from invflow import _torch
 from invflow.kernels import operators
 from invflow.kernels.gpu import engine, sweeps
 from invflow.transforms import Autoregressive
@@ -188,17 +189,17 @@ def test_a_second_call_compiles_nothing_and_makes_no_tables(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that it can be captured in a CUDA graph, which reads the tables in every replay."""
-    transform, x = (
-        build(8, Affine(), "auto", {"hidden": (9,)}).float(),
-        randn(5, 8).float().requires_grad_(),
-    )
-    _run(transform, x)
-    for kernel in KERNELS:
-        monkeypatch.setattr(kernel, "_do_compile", pytest.fail)
-    monkeypatch.setattr(torch, "tensor", pytest.fail)
-    engine_tables = engine._structure(transform.conditioner.layout, x.device)[0]
-    _run(transform, x)
+    monkeypatch.setattr(_torch, "plain", lambda: False)  # or the CPU's kernels were taken
+    transform = build(8, Affine(), "compiled", {"hidden": (9,)}).float()
+    x, context = randn(5, 8).float().requires_grad_(), randn(5, 2).float()
+    for _ in range(2):
+        z, ladj = transform.inverse(x, context)
+        (z.sum() + ladj.sum()).backward()
+        for kernel in KERNELS:
+            monkeypatch.setattr(kernel, "_do_compile", pytest.fail)
+        monkeypatch.setattr(torch, "tensor", pytest.fail)
+    tables = engine._structure(transform.conditioner.layout, x.device)[0]
+    assert [launch.source.fn for launch in driver.launches] == KERNELS * 2
     for launch in driver.launches:
-        assert all(
-            launch.arguments[name] is table for name, table in engine_tables._asdict().items()
-        )
+        for name, table in tables._asdict().items():
+            assert launch.arguments[name] is table
