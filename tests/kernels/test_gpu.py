@@ -30,7 +30,7 @@ def _passes(module: str, *options: str, **environment: str) -> None:
     tests = Path(__file__).with_name(module)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tests)]
     environment = {**os.environ, **environment}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=3600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
