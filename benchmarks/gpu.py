@@ -15,7 +15,8 @@ each number of features, which `inverse="auto"` should use on a GPU (`kernels/do
 
     python benchmarks/gpu.py [--quick] [--sizes 8/64/4096,...]
 
-A time is a median, measured on the host around calls that wait for the device to finish.
+A time is a median, measured on the host around calls that wait for the device to finish. A way that
+fails is named with its error, and the others are still measured.
 """
 
 from __future__ import annotations

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
-from invflow import _torch, kernels
+from invflow import _torch
 from invflow.conditioners import MADE
 from invflow.kernels import operators
 from invflow.transforms import Autoregressive
@@ -114,8 +115,8 @@ def test_agrees_in_lower_precision(case: Case, dtype: torch.dtype, tolerance: fl
         x = randn(case.batch, case.features).to(parameter).requires_grad_()
         context = randn(case.batch, case.context).to(parameter) if case.context else None
         if run == "compiled":
-            link = kernels.link(transform, x.shape[:1], context)
-            z, ladj = operators.solve(kind, link, x)
+            offset, weights = transform.conditioner.pack(x.shape[:1], context)
+            z, ladj = operators.solve(kind, transform.order, offset, weights, x)
         else:
             z, ladj = transform.inverse(x, context)
         results.append([z, ladj, *gradients(z, ladj, [x, *transform.parameters()])])
@@ -141,3 +142,58 @@ def test_under_vmap() -> None:
     x = randn(4, 2, 3)
     found = torch.func.vmap(transform.inverse)(x)
     assert_close(found, transform.inverse(x))
+
+
+class _Threads:
+    """What a program has read and written since its last barrier, all that its threads share.
+
+    The interpreter runs one thread after another, so barriers do nothing there, and one that is
+    missing changes no result.
+    """
+
+    def __init__(self) -> None:
+        self.reads: set[int] = set()
+        self.writes: set[int] = set()
+        self.conflicts = self.barriers = 0
+
+    def barrier(self, *_: Any) -> None:
+        self.barriers += 1
+        self.reads, self.writes = set(), set()
+
+    def read(self, places: set[int]) -> None:
+        self.conflicts += len(places & self.writes)
+        self.reads |= places
+
+    def write(self, places: set[int]) -> None:
+        self.conflicts += len(places & (self.reads | self.writes))
+        self.writes |= places
+
+
+@pytest.mark.parametrize("case", [CASES[1], CASES[3], CASES[5], CASES[9], CASES[11]], ids=str)
+def test_barriers_stand_between_what_one_thread_writes_and_another_reads(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    threads = _Threads()
+    load, store = InterpreterBuilder.create_masked_load, InterpreterBuilder.create_masked_store
+
+    def watched_load(self: Any, places: Any, mask: Any, *rest: Any) -> Any:
+        threads.read({*places.data[mask.data].tolist()})
+        return load(self, places, mask, *rest)
+
+    def watched_store(self: Any, places: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        threads.write({*places.data[mask.data].tolist()})
+        return store(self, places, value, mask, *rest)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_masked_load", watched_load)
+    monkeypatch.setattr(InterpreterBuilder, "create_masked_store", watched_store)
+    monkeypatch.setattr(InterpreterBuilder, "create_barrier", threads.barrier)
+    transform = case.build("compiled")
+    x = randn(case.batch, case.features).requires_grad_()
+    context = randn(case.batch, case.context, seed=1) if case.context else None
+    z, ladj = transform.inverse(x, context)
+    threads.barrier()  # between one kernel and the next
+    (z.sum() + ladj.sum()).backward()
+    assert threads.barriers > 1
+    assert threads.conflicts == 0

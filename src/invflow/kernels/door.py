@@ -251,9 +251,11 @@ def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Ten
     made: MADE = part._modules["conditioner"]
     if _torch.hooked(made) or not _takes(x.device, made.bias.dtype, part.inverse_method):
         return None
-    tensors = link(part, x.shape[:-1], context)
-    rows = x.reshape(math.prod(x.shape[:-1]), part.features).to(tensors.weight.dtype)
-    z, ladj = operators.solve(cast(Kind, part.kernel), tensors, rows)
+    offset, weights = made.pack(x.shape[:-1], context)
+    rows = x.reshape(math.prod(x.shape[:-1]), part.features).to(offset.dtype)
+    z, ladj = operators.solve(
+        cast(Kind, part.kernel), part._buffers["order"], offset, weights, rows
+    )
     return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
 
 

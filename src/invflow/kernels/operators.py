@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +14,7 @@ from invflow._folded import folded
 from invflow._operator import call, fake, mapped, no_second_derivative, operator
 from invflow.conditioners.soft_clip import soft_clip
 from invflow.conditioners.sweep import MADEPlan
-from invflow.kernels.reference import packed
-from invflow.kernels.structure import Kind, Link
+from invflow.kernels.structure import Kind
 
 Solution = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -135,21 +135,24 @@ def _(info: Any, in_dims: Any, *arguments: Any) -> Any:
     return folded(reverse_sweep, 4, axes, (0, -1, -1), info, in_dims, arguments)
 
 
-def solve(kind: Kind, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
+def solve(
+    kind: Kind, order: Tensor | None, offset: Tensor, weights: Sequence[Tensor], x: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the z that one transform maps to `x`, and log|det dz/dx|, traceably.
 
     Args:
         kind: of the transform.
-        link: its tensors.
+        order: order of the features, [features]; None to keep their order.
+        offset: the packed offset, [units, batch].
+        weights: the packed weights.
         x: data, [batch, features].
 
     Returns:
         z, [batch, features], and log-determinants, [batch]; differentiable once with respect to all
         tensors.
     """
-    order = torch.arange(x.shape[1], device=x.device) if link.order is None else link.order
-    offset, weights = packed(kind.plan, link)
-    z, ladj, _, _ = call(KernelSweep, kind, order, x, offset.expand(len(x), -1).t(), *weights)
+    order = torch.arange(x.shape[1], device=x.device) if order is None else order
+    z, ladj, _, _ = call(KernelSweep, kind, order, x, offset, *weights)
     return z, ladj
 
 

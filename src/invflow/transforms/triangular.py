@@ -57,7 +57,7 @@ class UnitTriangular(Transform):
 
     def _matrix(self, context: Tensor | None, like: Tensor) -> Tensor:
         below = self.given(context, like)
-        ends = like.new_tensor([0.0, 1.0]).expand(*below.shape[:-1], 2)
+        ends = torch.arange(2, dtype=like.dtype, device=like.device).expand(*below.shape[:-1], 2)
         return torch.cat([ends, below], -1)[..., self._places]
 
     def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:

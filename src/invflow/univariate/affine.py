@@ -65,7 +65,7 @@ class Affine(Univariate):
         return (x - shift) * torch.exp(ladj), ladj
 
     def solver(self, like: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        bound, minus = like.new_tensor(self.bound), like.new_tensor(-self.bound)
+        bound, minus = like.new_full((), self.bound), like.new_full((), -self.bound)
 
         def solve(x: Tensor, params: Tensor) -> Tensor:
             shift, raw = params.unbind(-1)

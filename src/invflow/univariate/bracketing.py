@@ -49,7 +49,11 @@ def increasing_root(
         good = (after >= low) & (after <= high) & (2 * step.abs() <= previous)
         step = torch.where(good, step, low + (high - low) / 2 - z)
         z, previous = z + step, step.abs()
-        # Not "all small": NaN stays NaN.
-        if not bool((previous > rounding * (1 + z.abs())).any()):
+        if not _moving(z, previous, rounding):
             break
     return z
+
+
+def _moving(z: Tensor, step: Tensor, rounding: float) -> bool:
+    """Whether any step was longer than rounding; those to NaN were not, and stay there."""
+    return bool((step > rounding * (1 + z.abs())).any())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._constant import constant
 from invflow.univariate.bracketing import increasing_root
 from invflow.univariate.numerical import Numerical, spread
 
@@ -97,7 +98,7 @@ class Monotonic(Numerical):
         dtype = torch.promote_types(z.dtype, torch.float32)
         wide, params = z.to(dtype), params.to(dtype)
         inner = wide.clamp(-self.edge, self.edge)
-        points, weights = (wide.new_tensor(rule) for rule in (self._points, self._weights))
+        points, weights = constant(self._points, wide), constant(self._weights, wide)
         between = self._log_slope(inner.unsqueeze(-1) * points, params.unsqueeze(-2))
         ladj = self._log_slope(inner, params)
         integral = inner * (torch.exp(between) * weights).sum(-1)

@@ -106,7 +106,7 @@ def _again(
 ) -> list[Tensor | None]:
     """Return gradients computed by PyTorch, for second derivatives and vmap."""
     inputs = [value, *_tensors(links)]
-    graph, one = torch.is_grad_enabled(), operators.solve if inverse else reference.forward
+    graph, one = torch.is_grad_enabled(), _solve if inverse else reference.forward
     with torch.enable_grad():
         total = torch.zeros_like(value[:, 0])
         for link in links:
@@ -122,3 +122,10 @@ def _again(
         torch.autograd.grad(values, wanted, cotangents, create_graph=graph, allow_unused=True)
     )
     return [next(found) if tensor.requires_grad else None for tensor in inputs]
+
+
+def _solve(kind: Kind, link: Link, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the z that one transform maps to `x`, and log|det dz/dx|, traceably."""
+    offset, weights = reference.packed(kind.plan, link)
+    columns = offset.expand(len(x), -1).t()
+    return operators.solve(kind, link.order, columns, weights, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -35,9 +35,12 @@ class _Structure(NamedTuple):
     shelves: Tensor
 
 
-@lru_cache(maxsize=256)
+@cache
 def _structure(layout: Layout, device: torch.device) -> tuple[_Structure, int, int]:
-    """Return the tables, the features in a panel, and the rows of the largest panel's sums."""
+    """Return the tables, the features in a panel, and the rows of the largest panel's sums.
+
+    They are kept for good: a captured CUDA graph reads the tables again in every replay.
+    """
     starts, tops, places = structure.structure(layout)
     panel = structure.panel(layout, PANEL)
     firsts = range(0, layout.features, panel)

@@ -71,7 +71,7 @@ def _row(block, index):
 @triton.jit(do_not_specialize=["features", "panel", "offset_unit", "offset_batch"])
 def sweep(
     starts, tops, places, shelves, weights, biases, offset, offset_unit, offset_batch, order, x,
-    z, ladj, params, hidden, values, sums, features, batch, panel,
+    z, ladj, parameters, hidden, values, sums, features, batch, panel,
     LAYERS: tl.constexpr, OUTPUTS: tl.constexpr, DIRECT: tl.constexpr, RESIDUAL: tl.constexpr,
     ACTIVATION: tl.constexpr, MAP: tl.constexpr, BOUND: tl.constexpr, INPUT_BOUND: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr,
@@ -93,7 +93,7 @@ def sweep(
         x: data, [batch, features].
         z: filled with the solution, [batch, features].
         ladj: filled with log|det dz/dx|, [batch].
-        params: filled with the parameters, [features * outputs, batch].
+        parameters: filled with the parameters, [features * outputs, batch].
         hidden: filled with the pre-activations, [units, batch].
         values: room for what products read, [features + units, batch].
         sums: room for the rows of a panel, [rows, batch].
@@ -204,7 +204,7 @@ def sweep(
                     block, weights + tl.load(places + LAYERS), features, rows, live,
                     values, first, d, columns, inside, batch, DEPTH, PRECISION,
                 )  # fmt: skip
-            tl.store(params + rows[:, None] * batch + columns[None, :], block, here)
+            tl.store(parameters + rows[:, None] * batch + columns[None, :], block, here)
             solved, more = solve(datum, _row(block, 0), _row(block, 1), MAP, BOUND)
             total += more
             tl.store(z + place, solved, inside)
@@ -215,7 +215,7 @@ def sweep(
 
 @triton.jit(do_not_specialize=["features", "panel"])
 def reverse_sweep(
-    starts, tops, places, shelves, weights, order, z, params, hidden, bar_z, bar_ladj,
+    starts, tops, places, shelves, weights, order, z, parameters, hidden, bar_z, bar_ladj,
     bar_x, bar_params, bar_hidden, sums, features, batch, panel,
     LAYERS: tl.constexpr, OUTPUTS: tl.constexpr, DIRECT: tl.constexpr, RESIDUAL: tl.constexpr,
     ACTIVATION: tl.constexpr, MAP: tl.constexpr, BOUND: tl.constexpr, INPUT_BOUND: tl.constexpr,
@@ -232,7 +232,7 @@ def reverse_sweep(
         weights: all matrices, transposed, flat.
         order: the features in the order in which they are taken.
         z: the solution that `sweep` left, [batch, features].
-        params: the parameters that it left.
+        parameters: the parameters that it left.
         hidden: the pre-activations that it left.
         bar_z: cotangents of z, [batch, features].
         bar_ladj: those of the log-determinants, [batch].
@@ -298,10 +298,10 @@ def reverse_sweep(
             cotangent = tl.load(bar_z + place, mask=inside, other=0.0).to(wide)
             point = tl.load(z + place, mask=inside, other=0.0).to(wide)
             at = d * OUTPUTS * batch + columns
-            shift = tl.load(params + at, mask=inside, other=0.0).to(wide)
+            shift = tl.load(parameters + at, mask=inside, other=0.0).to(wide)
             raw = shift
             if OUTPUTS > 1:
-                raw = tl.load(params + at + batch, mask=inside, other=0.0).to(wide)
+                raw = tl.load(parameters + at + batch, mask=inside, other=0.0).to(wide)
             rows = d + tl.arange(0, GROUP)
             live = rows < d + 1
             shelf = tl.load(shelves) - first
