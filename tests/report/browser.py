@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 #: Names that Chromium has on different systems.
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -38,8 +38,8 @@ class Browser:
         received: where to read answers and events.
     """
 
-    def __init__(self, sent: int, received: int) -> None:
-        self._sent, self._received = os.fdopen(sent, "wb", 0), os.fdopen(received, "rb")
+    def __init__(self, sent: IO[bytes], received: IO[bytes]) -> None:
+        self._sent, self._received = sent, received
         self._number, self._session = 0, ""
         self.events: list[dict[str, Any]] = []
         target = self("Target.createTarget", url="about:blank")["targetId"]
@@ -134,7 +134,8 @@ def browser(path: str, profile: Path) -> Generator[Browser]:
     os.close(commands)
     os.close(answers)
     try:
-        yield Browser(to_browser, from_browser)
+        with os.fdopen(to_browser, "wb", 0) as sent, os.fdopen(from_browser, "rb") as received:
+            yield Browser(sent, received)
     finally:
         started.terminate()
         started.wait(20)

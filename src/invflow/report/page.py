@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PIXELS = 96
 #: Figures up to this width, in inches, are read without scrolling on a small screen.
 NARROW = 4.9
+#: What a cell begins with that is text, and a number with its error.
+_WORD = re.compile(r"(?!nan|inf)[^\W\d_]")
+_NUMBER = re.compile(r"\S+ ± \S+$")
 
 
 class Brief(NamedTuple):
@@ -162,7 +165,20 @@ def _shown(section: Section) -> dict[str, Any]:
     """Return what the template shows of a section."""
     id = re.sub(r"\W+", "-", section.title.lower()).strip("-")
     panels = [_panel(each, f"{id}-{i}") for i, each in enumerate(section.panels)]
-    return {**vars(section), "id": id, "panels": panels}
+    return {**vars(section), "id": id, "panels": panels, "table": _cells(section.table)}
+
+
+def _cells(table: Sequence[Sequence[str]]) -> list[list[dict[str, str]]]:
+    """Return the cells of a table: columns of text to the left, numbers on one line."""
+    texts = [any(_WORD.match(cell) for cell in column) for column in zip(*table[1:], strict=True)]
+    looks = ["text" if text else "" for text in texts] or [""] * len(table[0] if table else ())
+    return [
+        [
+            {"text": cell, "look": look or ("number" if _NUMBER.match(cell) else "")}
+            for cell, look in zip(row, looks, strict=True)
+        ]
+        for row in table
+    ]
 
 
 def _panel(panel: Panel, name: str) -> dict[str, Any]:

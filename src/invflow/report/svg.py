@@ -45,17 +45,23 @@ def drawn(figure: Figure, name: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None})
     text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r' (xmlns(:xlink)?|version)="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
+    text = re.sub(r"<!--.*?-->|<(metadata|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+    text = text[text.index("<svg") :]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = re.sub(r"font: ([^']*?)'[^;\"]*", r"font: \1system-ui, sans-serif", text)
-    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", text)
-    text = re.sub(r"\s*\n\s*", "\n", text)
-    text = text.replace("#000000", "currentColor")
+    text = re.sub(r"<[^>]+>", lambda tag: _restyled(tag[0]), text)  # not what is between tags
+    return _with_own_ids(re.sub(r"\s*\n\s*", "\n", text), name)
+
+
+def _restyled(tag: str) -> str:
+    """Return a tag with the page's font and colours, as short as it can be."""
+    tag = re.sub(r' (xmlns(:xlink)?|version)="[^"]*"', "", tag)
+    tag = tag.replace("xlink:href", "href").replace("#000000", "currentColor")
+    tag = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", tag)
+    tag = re.sub(r' transform="rotate\(-?0 [^"]*"', "", tag)
+    tag = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", tag)
     for i, colour in enumerate(COLOURS):
-        text = text.replace(colour, f"var(--c{i})")
-    return _with_own_ids(text, name)
+        tag = tag.replace(colour, f"var(--c{i})")
+    return tag
 
 
 def has_points(figure: Figure) -> bool:

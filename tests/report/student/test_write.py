@@ -14,6 +14,7 @@ from invflow.distillation.run import Run
 from invflow.report import student as report
 from invflow.runs.directory import Input
 from tests.density.runs import config, mixed, written
+from tests.report.pages import headings
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_the_page(runs: list[Run]) -> None:
     report.write(runs[0])
     text = (runs[0].directory / "report.html").read_text()
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+    assert headings(text) == [
         "Results",
         "Teacher and student",
         "Training",

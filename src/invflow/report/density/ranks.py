@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Largest number of columns drawn, and the size of a histogram in inches.
-COLUMNS, SIZE = 24, (2.25, 1.6)
+COLUMNS, SIZE = 24, (1.7, 1.35)
 #: Smallest number of values per bar, if there are enough.
 VALUES_PER_BAR = 8
 #: Probability that a bar is in the band, if the density is right.

@@ -38,10 +38,8 @@ def verdict(found: Assessment) -> Verdict:
     else:
         points += [f"All {len(calibration.tested)} calibration tests pass."]
     if classifier is not None:
-        points += [
-            f"A classifier tells test rows from draws with AUC {auc:.2f} "
-            f"(0.5 is chance{'' if told_apart else ', and this may be chance too'})."
-        ]
+        finding = "tells" if told_apart else "cannot tell"
+        points += [f"A classifier {finding} test rows from draws (AUC {auc:.2f}; 0.5 is chance)."]
     if energy is not None:
         finding = "a difference" if differs else "no difference"
         points += [f"The energy test finds {finding} between test rows and draws."]

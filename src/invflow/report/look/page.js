@@ -43,7 +43,8 @@ function plot(place, options, table) {
 function lines(place, data) {
   const tables = data.lines.map((line) => [line.x, line.y]);
   const series = data.lines.map((line) => ({
-    label: line.label, stroke: colour(line.colour), dash: line.dash, width: 1.5, spanGaps: true }));
+    label: line.label, stroke: colour(line.colour), dash: line.dash, width: 1.5, spanGaps: true,
+    points: { size: 4, fill: colour(line.colour) } }));
   plot(place, { x: data.x, y: data.y, series: [{ label: data.x }, ...series] }, uPlot.join(tables));
 }
 

@@ -17,7 +17,7 @@ PAIRS, MARGINALS = 6, 24
 #: Largest number of draws to zoom into.
 POINTS = 2000
 #: Size of a marginal in inches.
-SIZE = (2.25, 1.7)
+SIZE = (1.7, 1.4)
 
 
 def bounds(rounds: Sequence[tuple[int, int, float]], label: str = "") -> dict[str, Curve]:

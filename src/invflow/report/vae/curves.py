@@ -36,7 +36,8 @@ def lines(run: Run) -> dict[str, Curve]:
             steps = [row["step"] for row in rows]
             bounds = [row.get("bound", -row["loss"]) for row in rows]
             times = [seconds[step] for step in steps]
-            found[f"{name}, {split}"] = Curve(steps, times, bounds, like=i, style=style)
+            if steps:
+                found[f"{name}, {split}"] = Curve(steps, times, bounds, like=i, style=style)
     return found
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Number of test images, and the size of a figure in inches.
-IMAGES, SIZE = 3, (2.4, 2.3)
+IMAGES, SIZE = 3, (2.3, 2.2)
 #: Effective number of draws below which contours would show single draws.
 ENOUGH = 300
 #: The two dimensions shown are among this many of the first latents.
@@ -36,7 +36,7 @@ def posteriors(run: Run, generator: torch.Generator) -> list[Panel]:
     draws = DRAWS.get(run.config.network, DRAWS_OF_SLOW_NETWORKS)
     panels: list[Panel] = []
     for k, image in enumerate(run.images.test[:IMAGES]):
-        figure, axes = figures.figure(1, 1, (1.4, SIZE[1]))
+        figure, axes = figures.figure(1, 1, (1.1, 1.1))
         pictures.show(axes[0, 0], pictures.grid(image[None], 1), run.format.levels)
         panels += [Panel(figure, f"Test image {k}.", f"test image {k}", starts=True)]
         for name, model in run.models.items():

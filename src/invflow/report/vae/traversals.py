@@ -65,7 +65,7 @@ def panels(run: Run, found: Sequence[Traversal]) -> list[Panel]:
     drawn: list[Panel] = []
     for each in found:
         rows = len(each.latents)
-        height = 0.4 + figures.HALF * rows * (high + 1) / (POINTS * (wide + 1))
+        height = 0.3 + (figures.HALF - 0.4) * rows * (high + 1) / (POINTS * (wide + 1))
         figure, axes = figures.figure(1, 1, (figures.HALF, height))
         pictures.show(axes[0, 0], each.picture, run.format.levels)
         _label(axes[0, 0], each.latents, (high + 1, wide + 1))
