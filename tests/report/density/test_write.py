@@ -60,6 +60,8 @@ def test_page_holds_everything(trained: Run) -> None:
     assert "600 rows, of which 60 test rows" in text
     assert "&lt;table&gt;.csv" in text
     assert "<table>.csv" not in text
+    assert "<h1>invflow: density of &lt;table&gt;.csv</h1>" in text
+    assert '<section class="verdict ' in text.partition("<nav")[0]
     for words in (
         "4 columns given colour; 600 rows, 60 of them test rows",
         "in nats per row",

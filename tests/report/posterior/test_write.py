@@ -53,6 +53,11 @@ def test_the_page(tmp_path: Path) -> None:
     assert "<h1>invflow: posterior of model</h1>" in text
     assert "2 unconstrained dimensions, seed 0, 12,345 evaluations of the log density, 7 s" in text
     assert text.count("<svg") == 1 + 2 + 1
+    opening = text.partition("<nav")[0]
+    assert '<section class="verdict good"' in opening
+    assert "The draws match the posterior within their Monte Carlo errors." in opening
+    assert "<li>Fine.</li>" in opening
+    assert "k-hat 0.20, ESS 900 of 1000" in opening
     brief = report.brief(run)
     assert (brief.title, brief.head) == ("Parameters", ("parameter", "mean", "sd"))
     assert brief.rows == [("z[0]", "0.5", "1"), ("z$1$", "1", "2")]
@@ -92,3 +97,14 @@ def test_models_of_other_data_are_not_compared(tmp_path: Path) -> None:
     for run in (other, fitted(tmp_path / "d")):
         with pytest.raises(ValueError, match="different data and cannot be compared"):
             report.compare([first, run])
+
+
+@pytest.mark.parametrize(("effective", "shown"), [(299.0, False), (300.0, True)])
+def test_figures_need_enough_effective_draws(tmp_path: Path, effective: float, shown: bool) -> None:
+    run = fitted(tmp_path / "run", replace(VERDICT, level="bad", ess=effective))
+    report.write(run)
+    text = (run.directory / "report.html").read_text()
+    assert ("Pairs" in headings(text)) is shown
+    assert ("Marginals" in headings(text)) is shown
+    assert ("Only 299 draws are effective, fewer than the 300" in text) is not shown
+    assert "Do not use these draws." in text

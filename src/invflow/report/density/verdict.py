@@ -32,7 +32,7 @@ def verdict(found: Assessment) -> Verdict:
         ]
     if rejected := calibration.rejected:
         points += [
-            f"The intervals of {_listed(rejected)} are wrong: test values are not where the "
+            f"Calibration tests fail for {_listed(rejected)}: test values are not where the "
             "density expects them."
         ]
     else:
