@@ -43,7 +43,7 @@ class Brief(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a page says first: how good the results are, in words.
+    """What a page says first: how good the results are, as text.
 
     Attributes:
         level: "good", "usable" or "bad".

@@ -1,4 +1,4 @@
-"""How good a density is, in words."""
+"""How good a density is, as text."""
 
 from __future__ import annotations
 

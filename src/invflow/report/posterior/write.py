@@ -49,7 +49,7 @@ def write(run: Run) -> None:
 
 
 def verdict(run: Run) -> page.Verdict:
-    """Return whether to trust the posterior, in words."""
+    """Return whether to trust the posterior, as text."""
     found = run.results.verdict
     numbers = str(found).partition("\n")[0].removeprefix(f"{found.level}: ")
     return page.Verdict(found.level, _HEADLINES[found.level], [*found.sentences, f"{numbers}."])

@@ -72,7 +72,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def verdict(run: Run) -> page.Verdict:
-    """Return how close a student is to its teacher, in words."""
+    """Return how close a student is to its teacher, as text."""
     found, faster = run.results, speedup(run)
     furthest = max(found.reverse[0], found.forward[0])
     points = [
