@@ -8,6 +8,7 @@ const dialog = document.querySelector("dialog");
 for (const panel of document.querySelectorAll(".panel")) {
   const open = () => {
     const large = panel.querySelector("svg").cloneNode(true);
+    large.classList.toggle("narrow", panel.classList.contains("narrow"));
     dialog.querySelector(".scroll").replaceChildren(large);
     dialog.showModal();
   };
