@@ -60,7 +60,7 @@ def _vae(directory: Path) -> list[Path]:
 
 
 def _density(directory: Path) -> list[Path]:
-    table = written(mixed(200), directory / f"{'long-name-' * 8}.csv")
+    table = written(mixed(200), directory / f"{'long_name_' * 8}.csv")
     made = [
         experiment.train(
             config(table, steps=10, conditional_on=("colour",), seed=seed), directory / f"{seed}"
