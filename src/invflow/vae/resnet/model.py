@@ -128,7 +128,7 @@ class ResNetVAE(LatentModel):
         latents, params = self._infer(rows, 1, generator)
         kls = torch.cat([latent.kl.sum((-2, -1)) for latent in latents], 1)
         fit = self.likelihood.log_prob(rows, params)
-        return Elbo(fit.reshape(x.shape[:-1]), kls.reshape(*x.shape[:-1], -1))
+        return Elbo(fit.reshape(x.shape[:-1]), kls.reshape(*x.shape[:-1], kls.shape[1]))
 
     def draw(
         self, x: Tensor, samples: int, generator: torch.Generator | None = None
@@ -137,8 +137,8 @@ class ResNetVAE(LatentModel):
         latents, params = self._infer(x, samples, generator)
         ratio = torch.stack([latent.log_ratio.sum((1, 2, 3)) for latent in latents]).sum(0)
         z = torch.cat([latent.z.flatten(1) for latent in latents], 1)
-        fit = self.likelihood.log_prob(x, params.unflatten(0, (samples, -1)))
-        return z.unflatten(0, (samples, -1)), fit - ratio.unflatten(0, (samples, -1))
+        fit = self.likelihood.log_prob(x, params.unflatten(0, (samples, len(x))))
+        return z.unflatten(0, (samples, len(x))), fit - ratio.unflatten(0, (samples, len(x)))
 
     def importance_bound(
         self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
@@ -157,7 +157,7 @@ class ResNetVAE(LatentModel):
         h = self._top(math.prod(z.shape[:-1]))
         for layer, part in zip(self._downwards(), parts, strict=True):
             h = layer.generate(h, part.unflatten(1, (self.latent_maps, *layer.size)))
-        return self._params(h).reshape(*z.shape[:-1], self.pixels, -1)
+        return self._params(h).reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
 
     def draw_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         h = self._top(count)
