@@ -288,6 +288,171 @@ class LatentModel(nn.Module, ABC):
         c = self._given(given, rows.shape[:1])
         return list(zip(parts, [None] * len(parts) if c is None else c.split(size), strict=True))
 
+    @torch.no_grad()
+    def embed(
+        self,
+        x: Tensor,
+        samples: int = 64,
+        generator: torch.Generator | None = None,
+        *,
+        chunk: int | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        r"""Return the posterior means of the latents of observations, $E_{q(z|x)}[z]$.
+
+        In closed form for the Gaussian posteriors of a `VAE`, "diagonal" and "full"; otherwise the
+        mean of draws. Runs the model in evaluation mode, and restores its mode afterwards.
+
+        Args:
+            x: observations, (batch, pixels).
+            samples: number of draws per observation where there is no closed form.
+            generator: random numbers; torch's own by default.
+            chunk: largest number of (image, sample) pairs in memory at once; None for `at_once`.
+            given: what a conditional model depends on, (batch, C).
+
+        Returns:
+            Means, (batch, latents).
+
+        Raises:
+            TypeError: if the dtype of `x` is not the model's, or a count is not an integer.
+            ValueError: if `x` has another shape, or a count is below 1.
+        """
+        self._check_rows(x, samples)
+        chunk = self.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
+        counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
+        with evaluating(self):
+            parts = self.pieces(x, given, max(1, chunk // samples))
+            return torch.cat(
+                [self._posterior_mean(part, counts, generator, c) for part, c in parts]
+            )
+
+    def _posterior_mean(
+        self,
+        x: Tensor,
+        counts: Sequence[int],
+        generator: torch.Generator | None,
+        given: Tensor | None,
+    ) -> Tensor:
+        """Return the means of sum(counts) draws for each observation, `counts` of them at once."""
+        sums = [self.draw(x, count, generator, given)[0].sum(0) for count in counts]
+        return torch.stack(sums).sum(0) / sum(counts)
+
+    @torch.no_grad()
+    def expected(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        r"""Return the expected images at latents, $E_{p(x|z)}[x]$, in grey levels, not rounded.
+
+        Runs the model in evaluation mode, and restores its mode afterwards.
+
+        Args:
+            z: latents, (*batch, latents).
+            given: what a conditional model depends on, (*batch, C).
+
+        Returns:
+            Grey levels, (*batch, pixels).
+
+        Raises:
+            TypeError: if `z` is not a tensor of the model's dtype.
+            ValueError: if the number of latents is wrong.
+        """
+        self._check_latents(z)
+        # The mean of grey levels may take the probability of each.
+        numbers = self.pixels * self.levels
+        size = max(1, min(self.at_once, MAX_NUMBERS // numbers))
+        c = self._given(given, z.shape[:-1])
+        c = None if c is None else c.reshape(-1, self.given)
+        parts = self.pieces(z.reshape(-1, self.latents), c, size)
+        with evaluating(self):
+            means = torch.cat([self.likelihood.mean(self.decode(*part)) for part in parts])
+        return means.reshape(*z.shape[:-1], self.pixels)
+
+    def reconstruct(
+        self, x: Tensor, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
+        """Return the expected image at one posterior draw of the latents of each observation.
+
+        Runs the model in evaluation mode, and restores its mode afterwards. For the image at the
+        posterior mean, which may be unlikely where the posterior is curved, take
+        `expected(embed(x))`.
+
+        Args:
+            x: observations, (batch, pixels).
+            generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (batch, C).
+
+        Returns:
+            Grey levels, not rounded, (batch, pixels).
+
+        Raises:
+            TypeError: if the dtype of `x` is not the model's.
+            ValueError: if `x` has another shape.
+
+        Example:
+            >>> from invflow.vae import VAE
+            >>> vae = VAE(shape=(1, 8, 8), levels=17, latents=4)
+            >>> x = vae.observe(torch.randint(17, (5, 64)))
+            >>> vae.embed(x).shape, vae.reconstruct(x).shape
+            (torch.Size([5, 4]), torch.Size([5, 64]))
+            >>> vae.interpolate(x[:2], x[2:4], steps=7).shape
+            torch.Size([2, 7, 64])
+        """
+        return self.expected(self._one_draw(x, generator, given), given)
+
+    def interpolate(
+        self,
+        first: Tensor,
+        second: Tensor,
+        steps: int = 11,
+        generator: torch.Generator | None = None,
+        given: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the expected images on straight lines between pairs of observations.
+
+        A line joins one posterior draw of the latents of each of the two, so that its ends are
+        their reconstructions. Runs the model in evaluation mode, and restores its mode afterwards.
+
+        Args:
+            first: observations, (batch, pixels).
+            second: observations, of the same shape.
+            steps: number of images on each line, with both ends.
+            generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, for the first and for the second
+                observations, each (batch, C); it also changes along the line.
+
+        Returns:
+            Grey levels, not rounded, (batch, steps, pixels).
+
+        Raises:
+            TypeError: if the dtype of an observation is not the model's, or `steps` is not an
+                integer.
+            ValueError: if an argument has another shape, or `steps` is below 2.
+        """
+        steps = _checks.positive_integer("steps", steps, minimum=2)
+        self._check_rows(first, 1, "first")
+        self._check_rows(second, 1, "second")
+        if first.shape != second.shape:
+            raise ValueError(
+                "first and second must hold the same number of observations, "
+                f"got {len(first)} and {len(second)}"
+            )
+        ends = (None, None) if given is None else given
+        c = [self._given(each, first.shape[:1]) for each in ends]
+        start = self._one_draw(first, generator, c[0])
+        end = self._one_draw(second, generator, c[1])
+        weight = torch.linspace(0, 1, steps).to(start)[:, None]
+        z = torch.lerp(start[:, None], end[:, None], weight)
+        if c[0] is None or c[1] is None:
+            return self.expected(z)
+        return self.expected(z, torch.lerp(c[0][:, None], c[1][:, None], weight))
+
+    @torch.no_grad()
+    def _one_draw(
+        self, x: Tensor, generator: torch.Generator | None, given: Tensor | None
+    ) -> Tensor:
+        self._check_rows(x, 1)
+        with evaluating(self):
+            parts = self.pieces(x, given, self.at_once)
+            return torch.cat([self.draw(part, 1, generator, c)[0].squeeze(0) for part, c in parts])
+
     @cached_property
     def at_once(self) -> int:
         """Number of draws in one chunk: those that fit in half a gigabyte, at most 2048."""
@@ -359,13 +524,13 @@ class LatentModel(nn.Module, ABC):
         """A parameter, for its dtype and device."""
         return next(self.parameters())
 
-    def _check(self, x: Tensor) -> None:
-        _checks.event("x", x, self.pixels, self.like)
+    def _check(self, x: Tensor, name: str = "x") -> None:
+        _checks.event(name, x, self.pixels, self.like)
 
-    def _check_rows(self, x: Tensor, samples: int) -> None:
-        self._check(x)
+    def _check_rows(self, x: Tensor, samples: int, name: str = "x") -> None:
+        self._check(x, name)
         if x.dim() != 2:
-            raise ValueError(f"x must have shape (batch, {self.pixels}), got {tuple(x.shape)}")
+            raise ValueError(f"{name} must have shape (batch, {self.pixels}), got {tuple(x.shape)}")
         _checks.positive_integer("samples", samples)
 
     def _given(self, given: Tensor | None, batch: torch.Size) -> Tensor | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow.flows import Flow, FlowDistribution
+from invflow.flows.affine import affine_map
 from invflow.flows.path_gradient import path_bound
 from invflow.vae import networks
 from invflow.vae.base import Elbo, LatentModel
@@ -138,7 +139,8 @@ class VAE(LatentModel):
 
     def _encode(self, scaled: Tensor, given: Tensor | None) -> FlowDistribution:
         context = self.encoder(*_rows(scaled, given)).to(self.like.dtype)
-        return self.posterior(context.reshape(*scaled.shape[:-1], -1), validate_args=False)
+        batch = scaled.shape[:-1]
+        return self.posterior(context.reshape(*batch, self.posterior.context), validate_args=False)
 
     def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         self._check_latents(z)
@@ -176,6 +178,19 @@ class VAE(LatentModel):
         z, log_q = self.encode(x, given).rsample_and_log_prob((samples,), generator=generator)
         fit = self.likelihood.log_prob(x, self.decode(z, given))
         return z, fit + self.log_prior(z, given) - log_q
+
+    def _posterior_mean(
+        self,
+        x: Tensor,
+        counts: Sequence[int],
+        generator: torch.Generator | None,
+        given: Tensor | None,
+    ) -> Tensor:
+        q = self.encode(x, given)
+        if (found := affine_map(q)) is not None:
+            return found.shift
+        sums = [q.sample((count,), generator=generator).sum(0) for count in counts]
+        return torch.stack(sums).sum(0) / sum(counts)
 
     def draw_prior(
         self, count: int, generator: torch.Generator | None = None, given: Tensor | None = None

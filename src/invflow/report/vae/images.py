@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import expected, latents
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:
@@ -23,7 +22,8 @@ def reconstructions(run: Run, generator: torch.Generator) -> Figure:
     chosen = run.images.test[:COLUMNS]
     parts = [("images", chosen)]
     for name, model in run.models.items():
-        parts += [(name, expected(model, latents(model, chosen, generator)))]
+        levels = model.reconstruct(model.observe(chosen, generator), generator)
+        parts += [(name, levels.unflatten(1, model.shape))]
     return pictures.stacked([(k, pictures.grid(v, COLUMNS)) for k, v in parts], run.format.levels)
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import expected, latents
-from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:
@@ -25,23 +22,8 @@ def interpolations(run: Run, generator: torch.Generator) -> Figure:
     second = first.roll(-1, 0)
     parts = []
     for name, model in run.models.items():
-        z = latents(model, first, generator)
-        between = interpolated(model, z, z.roll(-1, 0))
+        x = model.observe(first, generator)
+        between = model.interpolate(x, x.roll(-1, 0), POINTS, generator).unflatten(2, model.shape)
         lines = torch.cat([first[:, None], between, second[:, None]], 1)
         parts += [(name, pictures.grid(lines.flatten(0, 1), POINTS + 2))]
     return pictures.stacked(parts, run.format.levels)
-
-
-def interpolated(model: LatentModel, first: Tensor, second: Tensor) -> Tensor:
-    """Return the expected images on straight lines between latents.
-
-    Args:
-        model: a model of images.
-        first: where the lines begin, (count, latents).
-        second: where they end, the same.
-
-    Returns:
-        Levels, (count, POINTS, channels, height, width).
-    """
-    weight = torch.linspace(0, 1, POINTS).to(first)[:, None]
-    return expected(model, torch.lerp(first[:, None], second[:, None], weight))

@@ -12,7 +12,6 @@ from torch import Tensor
 from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import at_once
 from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
 
@@ -62,7 +61,7 @@ def _draws(
     The effective sample size is a fraction of the number of draws.
     """
     x = model.observe(image.reshape(1, -1), generator)
-    piece = min(at_once(model), count)
+    piece = min(model.at_once, count)
     with evaluating(model):
         parts = [model.draw(x, piece, generator) for _ in range(-(-count // piece))]
     z = torch.cat([part[0] for part in parts])[:count, :, :LATENTS]

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import at_once, expected, latents
 from invflow.vae import evaluation
 from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
@@ -44,7 +44,8 @@ def traversals(run: Run, generator: torch.Generator) -> Figure:
         axis.axis("off")
     for axis, (name, model) in zip(axes.flat, run.models.items(), strict=False):
         which, sd = most_active(model, test[:IMAGES], generator)
-        z = latents(model, test[:1], generator).squeeze(0)
+        with torch.no_grad(), evaluating(model):
+            z = model.draw(model.observe(test[:1], generator), 1, generator)[0][0, 0]
         images = traversed(model, z, which, sd)
         pictures.show(axis, pictures.grid(images.flatten(0, 1), POINTS), run.format.levels, name)
         _label(axis, which, (high + 1, wide + 1))
@@ -66,7 +67,7 @@ def most_active(
         Indices of at most `LATENTS` latents, the most active first, and their deviations.
     """
     x = model.observe(images.flatten(1), generator)
-    spread = evaluation.spread(model, x, DRAWS, generator, at_once(model))
+    spread = evaluation.spread(model, x, DRAWS, generator)
     which = spread.between.topk(min(LATENTS, model.latents)).indices
     return which, (spread.between + spread.within)[which].sqrt()
 
@@ -86,7 +87,7 @@ def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tenso
     away = torch.linspace(-REACH, REACH, POINTS).to(z)
     moved = z.repeat(len(which), POINTS, 1)
     moved[torch.arange(len(which)), :, which] += sd[:, None] * away
-    return expected(model, moved)
+    return model.expected(moved).unflatten(-1, model.shape)
 
 
 def _label(axis: Axes, which: Tensor, size: tuple[int, int]) -> None:

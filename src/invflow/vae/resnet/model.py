@@ -138,7 +138,7 @@ class ResNetVAE(LatentModel):
         latents, params = self._infer(rows, 1, generator, self._row_by_row(given, x.shape[:-1]))
         kls = torch.cat([latent.kl.sum((-2, -1)) for latent in latents], 1)
         fit = self.likelihood.log_prob(rows, params)
-        return Elbo(fit.reshape(x.shape[:-1]), kls.reshape(*x.shape[:-1], -1))
+        return Elbo(fit.reshape(x.shape[:-1]), kls.reshape(*x.shape[:-1], kls.shape[1]))
 
     def draw(
         self,
@@ -151,8 +151,8 @@ class ResNetVAE(LatentModel):
         latents, params = self._infer(x, samples, generator, self._given(given, x.shape[:1]))
         ratio = torch.stack([latent.log_ratio.sum((1, 2, 3)) for latent in latents]).sum(0)
         z = torch.cat([latent.z.flatten(1) for latent in latents], 1)
-        fit = self.likelihood.log_prob(x, params.unflatten(0, (samples, -1)))
-        return z.unflatten(0, (samples, -1)), fit - ratio.unflatten(0, (samples, -1))
+        fit = self.likelihood.log_prob(x, params.unflatten(0, (samples, len(x))))
+        return z.unflatten(0, (samples, len(x))), fit - ratio.unflatten(0, (samples, len(x)))
 
     def importance_bound(
         self,
@@ -175,7 +175,7 @@ class ResNetVAE(LatentModel):
         h = self._top(math.prod(z.shape[:-1]), self._row_by_row(given, z.shape[:-1]))
         for layer, part in zip(self._downwards(), parts, strict=True):
             h = layer.generate(h, part.unflatten(1, (self.latent_maps, *layer.size)))
-        return self._params(h).reshape(*z.shape[:-1], self.pixels, -1)
+        return self._params(h).reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
 
     def draw_prior(
         self, count: int, generator: torch.Generator | None = None, given: Tensor | None = None
