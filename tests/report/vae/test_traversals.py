@@ -41,7 +41,7 @@ def test_the_most_active_latents_come_first() -> None:
     images[::2, 0, 0, 0] = 16
     multiples = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
 
-    def draw(x, samples, generator):  # type: ignore[no-untyped-def]
+    def draw(x, samples, generator, given):  # type: ignore[no-untyped-def]
         noise = torch.randn(samples, len(x), 3, dtype=x.dtype, generator=generator)
         return multiples * x[:, :1] / 16 + 0.1 * noise, noise[..., 0]
 

@@ -60,7 +60,7 @@ def _draws(
     image: Tensor,
     count: int,
     generator: torch.Generator,
-    given: Tensor | None,
+    given: Tensor | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any], float]:
     """Return draws from the approximate posterior, importance-resampled ones, and their ESS.
 
