@@ -61,13 +61,22 @@ def run(
     digest: str = "",
     result: Result = RESULT,
     test: Tensor | None = None,
+    classes: tuple[str, ...] = (),
     **settings: object,
 ) -> Run:
-    """Return a run of untrained models whose weights are all but the initial ones."""
+    """Return a run of untrained models whose weights are all but the initial ones.
+
+    With classes, it is conditional, and the test images are of them in turn.
+    """
     network = str(settings.get("network", "mlp"))
-    config = Config.model_validate(SMALL[network] | settings)
+    config = Config.model_validate(SMALL[network] | {"conditional": bool(classes)} | settings)
     format = Format(
-        shape=(channels, 4, 5), levels=levels, likelihood=likelihood, digest=digest or "a"
+        shape=(channels, 4, 5),
+        levels=levels,
+        likelihood=likelihood,
+        digest=digest or "a",
+        classes=classes,
+        labels="b" if classes else "",
     )
     models = build(config, format)
     for model in models.values():
@@ -81,7 +90,8 @@ def run(
     kls = [result.kl * share / 10 for share in (1, 2, 3, 4)] if groups == 4 else [result.kl]
     result = Result(**(asdict(result) | {"kls": kls}))
     test = (GREY if channels == 1 else COLOUR) if test is None else test
-    images = Images("images", test, test, test, levels, likelihood)
+    labels = {"test": torch.arange(len(test)) % len(classes)} if classes else {}
+    images = Images("images", test, test, test, levels, likelihood, classes, labels)
     data = Input(None, format.digest)
     return Run(directory, config, data, format, models, dict.fromkeys(models, result), images)
 

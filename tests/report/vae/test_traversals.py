@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from invflow.report.vae import traversals as figures
-from invflow.report.vae.decoded import expected, latents
 from invflow.vae.model import VAE
 from tests.helpers import assert_close
 from tests.report import runs
@@ -18,19 +17,19 @@ from tests.report import runs
 @pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
 def test_the_middle_is_the_reconstruction(tmp_path: Path, network: str) -> None:
     model = runs.run(tmp_path, network=network, precision="64-true").model()
-    z = latents(model, runs.GREY[:1], torch.Generator().manual_seed(1)).squeeze(0)
+    z = model.draw_prior(1, torch.Generator().manual_seed(1)).detach().squeeze(0)
     which, sd = torch.tensor([2, 0]), torch.tensor([0.5, 2.0], dtype=torch.float64)
     images = figures.traversed(model, z, which, sd)
     assert images.shape == (2, figures.POINTS, 1, 4, 5)
     middle = figures.POINTS // 2
     for row in images:
-        assert_close(row[middle], expected(model, z))
+        assert_close(row[middle], model.expected(z).reshape(1, 4, 5))
     away = z.clone()
     away[0] += 3 * 2.0
-    assert_close(images[1, -1], expected(model, away))
+    assert_close(images[1, -1], model.expected(away).reshape(1, 4, 5))
     away = z.clone()
     away[2] -= 3 * 0.5
-    assert_close(images[0, 0], expected(model, away))
+    assert_close(images[0, 0], model.expected(away).reshape(1, 4, 5))
 
 
 def test_the_most_active_latents_come_first() -> None:
@@ -42,7 +41,7 @@ def test_the_most_active_latents_come_first() -> None:
     images[::2, 0, 0, 0] = 16
     multiples = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
 
-    def draw(x, samples, generator):  # type: ignore[no-untyped-def]
+    def draw(x, samples, generator, given):  # type: ignore[no-untyped-def]
         noise = torch.randn(samples, len(x), 3, dtype=x.dtype, generator=generator)
         return multiples * x[:, :1] / 16 + 0.1 * noise, noise[..., 0]
 

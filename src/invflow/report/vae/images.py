@@ -7,11 +7,13 @@ from torch import Tensor
 
 from invflow.report.page import Panel
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import expected, latents
+from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
 
 #: Images in a row, and rows of samples.
 COLUMNS, ROWS = 20, 2
+#: Largest number of classes shown.
+CLASSES = 20
 
 
 def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
@@ -19,8 +21,10 @@ def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
     chosen = run.images.test[:COLUMNS]
     parts = [("test images", "Test images.", chosen)]
     for name, model in run.models.items():
-        found = expected(model, latents(model, chosen, generator))
-        parts += [(name, f"Reconstructions of the test images by the model {name}.", found)]
+        given = run.given(model, len(chosen))
+        found = model.reconstruct(model.observe(chosen, generator), generator, given)
+        alt = f"Reconstructions of the test images by the model {name}."
+        parts += [(name, alt, found.unflatten(1, model.shape))]
     levels = run.format.levels
     return [
         pictures.strip(title, pictures.grid(images, COLUMNS), levels, alt)
@@ -29,18 +33,35 @@ def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
 
 
 def samples(run: Run, generator: torch.Generator) -> list[Panel]:
-    """Draw images from each model."""
+    """Draw images from each model; from conditional ones, a row for each class, the first few."""
+    classes = run.format.classes[:CLASSES]
     return [
         pictures.strip(
             name,
-            pictures.grid(sampled(run, name, COLUMNS * ROWS, generator), COLUMNS),
+            pictures.grid(_rows(run, model, generator), COLUMNS),
             run.format.levels,
-            f"Images drawn from the model {name}.",
+            f"Images drawn from the model {name}{', a row for each class' if classes else ''}.",
+            classes,
         )
-        for name in run.models
+        for name, model in run.models.items()
     ]
 
 
 def sampled(run: Run, name: str, count: int, generator: torch.Generator) -> Tensor:
-    """Return images drawn from one of the models, levels (count, channels, height, width)."""
-    return run.models[name].sample(count, generator).reshape(count, *run.format.shape)
+    """Return images drawn from one of the models, levels (count, channels, height, width).
+
+    Those of conditional models are of the classes in turn.
+    """
+    model = run.models[name]
+    drawn = model.sample(count, generator, run.in_turn(model, count))
+    return drawn.reshape(count, *run.format.shape)
+
+
+def _rows(run: Run, model: LatentModel, generator: torch.Generator) -> Tensor:
+    """Return images in rows of `COLUMNS`, levels (count, channels, height, width)."""
+    if not model.given:
+        drawn = model.sample(COLUMNS * ROWS, generator)
+    else:
+        shown = torch.arange(min(CLASSES, model.given)).repeat_interleave(COLUMNS)
+        drawn = model.sample(len(shown), generator, model.one_hot(shown))
+    return drawn.reshape(-1, *run.format.shape)

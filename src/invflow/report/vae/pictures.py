@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,20 +18,54 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def sheet(images: Tensor, levels: int) -> Figure:
-    """Draw images, levels (count, channels, height, width), in a near-square grid."""
-    columns = math.ceil(math.sqrt(len(images)))
+#: Largest number of characters of the name of a row.
+LONGEST = 16
+
+
+def sheet(images: Tensor, levels: int, columns: int | None = None) -> Figure:
+    """Draw images, levels (count, channels, height, width), in columns, or nearly in a square."""
+    columns = columns or math.ceil(math.sqrt(len(images)))
     drawn, axes = figure(1, 1, (6, 6))
     show(axes[0, 0], grid(images, columns), levels)
     return drawn
 
 
-def strip(title: str, picture: NDArray[Any], levels: int, alt: str) -> Panel:
-    """Return a picture as wide as the page, under its title."""
+def strip(
+    title: str, picture: NDArray[Any], levels: int, alt: str, rows: Sequence[str] = ()
+) -> Panel:
+    """Return a picture as wide as the page, under its title.
+
+    Args:
+        title: above it.
+        picture: (height, width, channels).
+        levels: number of levels.
+        alt: what it shows.
+        rows: names of its rows, all of one height; none by default.
+    """
     drawn, axes = figure(1, 1, (WIDTH, WIDTH * picture.shape[0] / picture.shape[1]))
     drawn.set_layout_engine("constrained", w_pad=0, h_pad=0)
     show(axes[0, 0], picture, levels)
+    if rows:
+        name_rows(axes[0, 0], rows, picture.shape[0])
     return Panel(drawn, alt, title)
+
+
+def name_rows(axis: Axes, names: Sequence[str], height: int) -> None:
+    """Write names beside the rows of a picture, all of one height."""
+    axis.axis("on")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0, labelsize=8)
+    size = height / len(names)
+    # A gap follows each row, and the centre of the first pixel is at 0.
+    places = [(i + 0.5) * size - 1 for i in range(len(names))]
+    axis.set_xticks([])
+    # Names of classes are anyone's, and dollars would begin a formula.
+    axis.set_yticks(places, [shortened(name) for name in names], parse_math=False)
+
+
+def shortened(name: str) -> str:
+    """Return a name as it fits beside a row."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def grid(images: Tensor, columns: int) -> NDArray[Any]:

@@ -14,7 +14,6 @@ from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.page import Panel
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import at_once
 from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
 
@@ -35,12 +34,15 @@ def posteriors(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw approximate and exact posteriors of a few test images in two latent dimensions."""
     draws = DRAWS.get(run.config.network, DRAWS_OF_SLOW_NETWORKS)
     panels: list[Panel] = []
-    for k, image in enumerate(run.images.test[:IMAGES]):
+    chosen = run.images.test[:IMAGES]
+    for k, image in enumerate(chosen):
         figure, axes = figures.figure(1, 1, (1.1, 1.1))
         pictures.show(axes[0, 0], pictures.grid(image[None], 1), run.format.levels)
         panels += [Panel(figure, f"Test image {k}.", f"test image {k}", starts=True)]
         for name, model in run.models.items():
-            panels += [_panel(name, k, _draws(model, image, draws, generator))]
+            given = run.given(model, len(chosen))
+            c = None if given is None else given[[k]]
+            panels += [_panel(name, k, _draws(model, image, draws, generator, c))]
     return panels
 
 
@@ -78,12 +80,18 @@ class Draws(NamedTuple):
 
 
 @torch.no_grad()
-def _draws(model: LatentModel, image: Tensor, count: int, generator: torch.Generator) -> Draws:
+def _draws(
+    model: LatentModel,
+    image: Tensor,
+    count: int,
+    generator: torch.Generator,
+    given: Tensor | None = None,
+) -> Draws:
     """Return draws from the approximate posterior, and importance-resampled ones."""
     x = model.observe(image.reshape(1, -1), generator)
-    piece = min(at_once(model), count)
+    piece = min(model.at_once, count)
     with evaluating(model):
-        parts = [model.draw(x, piece, generator) for _ in range(-(-count // piece))]
+        parts = [model.draw(x, piece, generator, given) for _ in range(-(-count // piece))]
     z = torch.cat([part[0] for part in parts])[:count, :, :LATENTS]
     weights = torch.softmax(torch.cat([part[1] for part in parts])[:count].squeeze(-1), 0)
     effective = 1 / float(weights.square().sum())

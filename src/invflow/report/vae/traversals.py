@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.page import Explore, Panel
 from invflow.report.vae import pictures
-from invflow.report.vae.decoded import at_once, expected, latents
 from invflow.vae import evaluation
 from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
@@ -52,9 +52,12 @@ def traversals(run: Run, generator: torch.Generator) -> list[Traversal]:
     test = run.images.test
     found: list[Traversal] = []
     for name, model in run.models.items():
-        which, sd = most_active(model, test[:IMAGES], generator)
-        z = latents(model, test[:1], generator).squeeze(0)
-        images = traversed(model, z, which, sd)
+        given = run.given(model, IMAGES)
+        which, sd = most_active(model, test[:IMAGES], generator, given)
+        first = None if given is None else given[:1]
+        with torch.no_grad(), evaluating(model):
+            z = model.draw(model.observe(test[:1], generator), 1, generator, first)[0][0, 0]
+        images = traversed(model, z, which, sd, first)
         found += [Traversal(name, which.tolist(), pictures.grid(images.flatten(0, 1), POINTS))]
     return found
 
@@ -107,7 +110,7 @@ def _png(picture: NDArray[Any]) -> str:
 
 @torch.no_grad()
 def most_active(
-    model: LatentModel, images: Tensor, generator: torch.Generator
+    model: LatentModel, images: Tensor, generator: torch.Generator, given: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the most active latents of images, and their standard deviations over images.
 
@@ -115,17 +118,20 @@ def most_active(
         model: a model of images.
         images: grey levels, (count, channels, height, width).
         generator: random numbers.
+        given: what a conditional model depends on, (count, C).
 
     Returns:
         Indices of at most `LATENTS` latents, the most active first, and their deviations.
     """
     x = model.observe(images.flatten(1), generator)
-    spread = evaluation.spread(model, x, DRAWS, generator, at_once(model))
+    spread = evaluation.spread(model, x, DRAWS, generator, given=given)
     which = spread.between.topk(min(LATENTS, model.latents)).indices
     return which, (spread.between + spread.within)[which].sqrt()
 
 
-def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tensor:
+def traversed(
+    model: LatentModel, z: Tensor, which: Tensor, sd: Tensor, given: Tensor | None = None
+) -> Tensor:
     """Return the expected images around latents, one of which changes in each row.
 
     Args:
@@ -133,6 +139,7 @@ def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tenso
         z: the latents, (latents,).
         which: indices of the latents to change, (rows,).
         sd: their standard deviations, (rows,).
+        given: what a conditional model depends on, (1, C).
 
     Returns:
         Levels, (rows, POINTS, channels, height, width), the image at z in the middle of each row.
@@ -140,7 +147,7 @@ def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tenso
     away = torch.linspace(-REACH, REACH, POINTS).to(z)
     moved = z.repeat(len(which), POINTS, 1)
     moved[torch.arange(len(which)), :, which] += sd[:, None] * away
-    return expected(model, moved)
+    return model.expected(moved, given).unflatten(-1, model.shape)
 
 
 def _label(axis: Axes, which: Sequence[int], size: tuple[int, int]) -> None:

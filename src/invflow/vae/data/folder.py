@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invflow.vae.data import picture
 from invflow.vae.data.images import Levels, Source
@@ -40,7 +42,8 @@ def read(folder: Path, size: int | None = None) -> Source:
     nothing else is read. Each may have subfolders. Hidden files are ignored, as are all frames but
     the first; links are followed, to each folder once. Photographs are rotated upright (EXIF).
     Images are grey, with one channel, if all of them are; otherwise red, green and blue. There are
-    256 levels, or 2 if all files have one bit per pixel. Warns of files that are not read.
+    256 levels, or 2 if all files have one bit per pixel. Warns of files that are not read. The
+    folders directly in that of a part, if there are any, are the classes of the images below.
 
     Args:
         folder: the folder.
@@ -56,7 +59,8 @@ def read(folder: Path, size: int | None = None) -> Source:
     places = _places(folder)
     found = {part: _found(place) for part, place in places.items()}
     beside = _beside(folder, places)
-    pictures = _pictures(folder, {part: each.images for part, each in found.items()}, size)
+    files = {part: each.images for part, each in found.items()}
+    pictures = _pictures(folder, files, size)
     names = " or ".join(place.name for place in places.values())
     _warn(folder, beside, f"ignored {{}} image(s) that are not in {names}")
     pooled = found["train"].images if places["train"] == folder else []
@@ -77,7 +81,33 @@ def read(folder: Path, size: int | None = None) -> Source:
         test=levels.get("test"),
         levels=2 if mode == "1" else 256,
         likelihood="bernoulli" if mode == "1" else "logistic",
+        labels=partial(_classes, places, files) if _has_classes(places, files) else None,
     )
+
+
+def _has_classes(places: Mapping[str, Path], files: Mapping[str, Sequence[Path]]) -> bool:
+    return any(path.parent != places[part] for part, paths in files.items() for path in paths)
+
+
+def _classes(
+    places: Mapping[str, Path], files: Mapping[str, Sequence[Path]]
+) -> dict[str, NDArray[Any]]:
+    """Return the class of each image: the folder that it is in, directly in that of its part.
+
+    Raises:
+        ValueError: if an image is not in such a folder.
+    """
+    classes: dict[str, NDArray[Any]] = {}
+    for part, paths in files.items():
+        if outside := [path for path in paths if path.parent == places[part]]:
+            raise ValueError(
+                f"{places[part]} must hold each image in the folder of its class, got "
+                f"{_listed(places[part], outside)} outside of folders"
+            )
+        names = [path.relative_to(places[part]).parts[0] for path in paths]
+        # Names that are not UTF-8 could not be written to a run.
+        classes[part] = np.array([os.fsencode(name).decode("utf-8", "replace") for name in names])
+    return classes
 
 
 def _places(folder: Path) -> dict[str, Path]:
