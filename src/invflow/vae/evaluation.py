@@ -13,6 +13,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow._modes import evaluating
 from invflow.vae.base import LatentModel
+from invflow.vae.shortfall import nested
 
 #: A latent is active if the variance of its posterior mean over images exceeds this.
 ACTIVE = 0.01
@@ -25,12 +26,15 @@ class Score:
     Attributes:
         bound: evidence lower bound, averaged over several draws, (images,).
         log_likelihood: importance-sampled log-likelihood, (images,).
+        fewer: the same with a fourth and a sixteenth of the samples, averaged over such parts, (2,
+            images); NaN with fewer than 16 samples.
         kls: KL divergence in each group of latents, averaged like the bound, (images, groups).
         variances: variance over images of each latent's posterior mean, (latents,).
     """
 
     bound: Tensor
     log_likelihood: Tensor
+    fewer: Tensor
     kls: Tensor
     variances: Tensor
 
@@ -88,9 +92,12 @@ def score(
         elbos = [
             [model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)
         ]
+    parts = [nested(log_w) for log_w in model.log_weights(x, samples, generator, chunk=chunk)]
+    log_likelihood, *fewer = torch.cat(parts, 1).cpu()
     return Score(
         torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
-        model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
+        log_likelihood,
+        torch.stack(fewer),
         torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
         spread(model, x, max(2, bound_samples), generator, chunk).between.cpu(),
     )
@@ -166,13 +173,35 @@ def bits_per_dim(nats: float, pixels: int) -> float:
     return -nats / (pixels * math.log(2))
 
 
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Return the mean and its standard error, which is NaN for a single value.
+def mean_and_error(values: Tensor, clusters: Tensor | None = None) -> tuple[float, float]:
+    r"""Return the mean and its standard error, which is NaN for a single value or cluster.
+
+    Values of the same cluster may depend on each other. For N values in G clusters, with $r_g$ the
+    sum of the differences from the mean in cluster g, the error is
+
+    $$\frac1N \sqrt{\frac{G}{G - 1} \sum_g r_g^2}$$
+
+    Args:
+        values: (count,).
+        clusters: the number of each value's cluster, (count,); None if all are independent.
+
+    References:
+        Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference", section II.
 
     Example:
         >>> import torch
-        >>> mean_and_error(torch.tensor([1.0, 1.0]))
-        (1.0, 0.0)
+        >>> values = torch.tensor([1.0, 1.0, 2.0, 2.0])
+        >>> mean_and_error(values, torch.tensor([0, 0, 1, 1]))
+        (1.5, 0.5)
     """
-    spread = float(values.std()) if len(values) > 1 else math.nan
-    return float(values.mean()), spread / math.sqrt(len(values))
+    values = values.double()
+    mean = values.mean()
+    sums = values - mean
+    if clusters is not None:
+        found, places = clusters.unique(return_inverse=True)
+        sums = sums.new_zeros(len(found)).index_add(0, places, sums)
+    count = len(sums)
+    if count == 1:
+        return float(mean), math.nan
+    squares = float(sums.square().sum()) * count / (count - 1)
+    return float(mean), math.sqrt(squares) / len(values)

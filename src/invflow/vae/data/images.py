@@ -28,6 +28,8 @@ class Images:
         test: levels of the test images, which score it.
         levels: number of levels of a channel.
         likelihood: name of the likelihood that suits the levels.
+        clusters: for each test image, the number of its cluster; images of different clusters are
+            independent. None where all are.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Images:
     test: Tensor
     levels: int
     likelihood: str
+    clusters: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,6 +77,8 @@ class Source:
         validation: levels of the validation images, or None.
         test: levels of the test images, or None.
         shuffled: whether the training images are in random order.
+        clusters: for each test image, the number of its cluster, (count,); None where all test
+            images are independent.
     """
 
     train: Levels
@@ -82,6 +87,7 @@ class Source:
     validation: Levels | None = None
     test: Levels | None = None
     shuffled: bool = False
+    clusters: NDArray[np.int64] | None = None
 
 
 def binarised(levels: Tensor, count: int, part: str) -> Tensor:
@@ -126,7 +132,8 @@ def split(name: str, source: Source, likelihood: str) -> Images:
     if not (len(train) and len(validation) and len(test)):
         raise ValueError(f"{name} must hold at least 10 images, got {_counts(source)}")
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
-    return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood)
+    clusters = None if source.clusters is None else torch.from_numpy(source.clusters)
+    return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood, clusters)
 
 
 def _digest(image: Tensor) -> bytes:
