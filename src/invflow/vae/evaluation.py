@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.vae.base import LatentModel
+from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.shortfall import nested
 
 #: A latent is active if the variance of its posterior mean over images exceeds this.
@@ -27,7 +26,7 @@ class Score:
         bound: evidence lower bound, averaged over several draws, (images,).
         log_likelihood: importance-sampled log-likelihood, (images,).
         fewer: the same with a fourth and a sixteenth of the samples, averaged over such parts, (2,
-            images); NaN with fewer than 16 samples.
+            images); (0, images) with fewer than 16 samples.
         kls: KL divergence in each group of latents, averaged like the bound, (images, groups).
         variances: variance over images of each latent's posterior mean, (latents,).
     """
@@ -88,23 +87,50 @@ def score(
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
     generator = torch.Generator(like.device).manual_seed(_checks.integer("seed", seed))
     x = model.observe(levels.flatten(1), generator)
-    with evaluating(model):
-        elbos = [
-            [model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)
-        ]
+    averages = _averages(model, x, bound_samples, generator, chunk)
     parts = [nested(log_w) for log_w in model.log_weights(x, samples, generator, chunk=chunk)]
-    log_likelihood, *fewer = torch.cat(parts, 1).cpu()
+    likelihoods = torch.cat(parts, 1).cpu()
     return Score(
-        torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
-        log_likelihood,
-        torch.stack(fewer),
-        torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
+        averages.bound.cpu(),
+        likelihoods[0],
+        likelihoods[1:],
+        averages.kls.cpu(),
         spread(model, x, max(2, bound_samples), generator, chunk).between.cpu(),
     )
 
 
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean(0)
+@torch.no_grad()
+def bounds(model: LatentModel, levels: Tensor, *, seed: int = 0, samples: int = 50) -> Tensor:
+    """Return the evidence lower bound of each image in nats, averaged over draws, (images,).
+
+    Runs the model in evaluation mode, and restores its mode afterwards.
+
+    Args:
+        model: a model of images.
+        levels: grey levels, (images, channels, height, width) or (images, pixels).
+        seed: random seed, for the noise and for dynamic binarisation.
+        samples: number of draws of the latents.
+
+    Raises:
+        TypeError: if a count is not an integer.
+        ValueError: if `levels` does not fit the model, or a count is out of range.
+    """
+    samples = _checks.positive_integer("samples", samples)
+    noise = torch.Generator(model.like.device).manual_seed(_checks.integer("seed", seed))
+    x = model.observe(levels.flatten(1), noise)
+    return _averages(model, x, samples, noise, model.at_once).bound.cpu()
+
+
+def _averages(
+    model: LatentModel, x: Tensor, samples: int, generator: torch.Generator, chunk: int
+) -> Elbo:
+    """Return the parts of the bound, averaged over draws."""
+    found: list[Elbo] = []
+    with evaluating(model):
+        for part in x.split(chunk):
+            elbos = [model.elbo(part, generator) for _ in range(samples)]
+            found.append(Elbo(*(torch.stack(each).mean(0) for each in zip(*elbos, strict=True))))
+    return Elbo(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 
 class Spread(NamedTuple):
@@ -171,37 +197,3 @@ def bits_per_dim(nats: float, pixels: int) -> float:
         1.0
     """
     return -nats / (pixels * math.log(2))
-
-
-def mean_and_error(values: Tensor, clusters: Tensor | None = None) -> tuple[float, float]:
-    r"""Return the mean and its standard error, which is NaN for a single value or cluster.
-
-    Values of the same cluster may depend on each other. For N values in G clusters, with $r_g$ the
-    sum of the differences from the mean in cluster g, the error is
-
-    $$\frac1N \sqrt{\frac{G}{G - 1} \sum_g r_g^2}$$
-
-    Args:
-        values: (count,).
-        clusters: the number of each value's cluster, (count,); None if all are independent.
-
-    References:
-        Cameron and Miller 2015, "A practitioner's guide to cluster-robust inference", section II.
-
-    Example:
-        >>> import torch
-        >>> values = torch.tensor([1.0, 1.0, 2.0, 2.0])
-        >>> mean_and_error(values, torch.tensor([0, 0, 1, 1]))
-        (1.5, 0.5)
-    """
-    values = values.double()
-    mean = values.mean()
-    sums = values - mean
-    if clusters is not None:
-        found, places = clusters.unique(return_inverse=True)
-        sums = sums.new_zeros(len(found)).index_add(0, places, sums)
-    count = len(sums)
-    if count == 1:
-        return float(mean), math.nan
-    squares = float(sums.square().sum()) * count / (count - 1)
-    return float(mean), math.sqrt(squares) / len(values)

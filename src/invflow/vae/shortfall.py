@@ -15,27 +15,34 @@ def nested(log_w: Tensor) -> Tensor:
     """Return the log-likelihoods from all importance samples, from fourths and from sixteenths.
 
     Those from parts are averaged over the parts; samples beyond a multiple of their number are left
-    out. With fewer than 16 samples, those from parts are NaN.
+    out.
 
     Args:
         log_w: log-weights, (samples, images).
 
     Returns:
-        Log-likelihoods in nats, (3, images).
+        Log-likelihoods in nats, (`rows(samples)`, images).
 
     Example:
         >>> nested(torch.zeros(32, 2)).shape
         torch.Size([3, 2])
     """
     found: list[Tensor] = []
-    for parts in PARTS:
+    for parts in PARTS[: rows(len(log_w))]:
         size = len(log_w) // parts
-        if len(log_w) < max(PARTS) and parts > 1:
-            found.append(torch.full_like(log_w[0], math.nan))
-            continue
         each = log_w[: parts * size].unflatten(0, (parts, size)).logsumexp(1) - math.log(size)
         found.append(each.mean(0))
     return torch.stack(found)
+
+
+def rows(samples: int) -> int:
+    """Return how many log-likelihoods `nested` gives: 3, or 1 with fewer than 16 samples.
+
+    Example:
+        >>> rows(15), rows(16)
+        (1, 3)
+    """
+    return len(PARTS) if samples >= max(PARTS) else 1
 
 
 def shortfall(log_likelihood: Tensor, fewer: Tensor) -> float:
@@ -53,18 +60,20 @@ def shortfall(log_likelihood: Tensor, fewer: Tensor) -> float:
 
     Args:
         log_likelihood: with S samples, (images,).
-        fewer: with S/4 and with S/16 samples, (2, images).
+        fewer: with S/4 and with S/16 samples, (2, images); (0, images) if S is below 16.
 
     Returns:
-        Nats per image; infinity where the rise does not slow down, NaN where `fewer` is NaN.
+        Nats per image; infinity where the rise does not slow down, NaN without `fewer`.
 
     Example:
         >>> shortfall(torch.tensor([-10.0]), torch.tensor([[-10.25], [-10.75]]))
         0.25
     """
-    all_, fourth, sixteenth = (float(each.double().mean()) for each in (log_likelihood, *fewer))
-    before, last = fourth - sixteenth, all_ - fourth
-    if math.isnan(last) or last <= 0:
-        return last if math.isnan(last) else 0.0
+    if not len(fewer):
+        return math.nan
+    whole, fourth, sixteenth = (float(each.double().mean()) for each in (log_likelihood, *fewer))
+    before, last = fourth - sixteenth, whole - fourth
+    if last <= 0:
+        return 0.0
     ratio = max(0.25, last / before) if before > 0 else 1.0
     return last * ratio / (1 - ratio) if ratio < 1 else math.inf

@@ -61,7 +61,7 @@ def test_patches_are_cut_where_they_are() -> None:
     assert found.shape == (49, PATCH, PATCH)
     assert found[0, 0].tolist() == list(range(48 * 141 + 96, 48 * 141 + 104))
     assert found[8, 0, 0] == (48 + STRIDE) * 141 + 96 + STRIDE
-    # Corners fall on nearly all places of JPEG's grid; with an even stride it would be half of them.
+    # Corners fall on nearly all places of JPEG's grid, where an even stride sees half of them.
     assert len({(48 + STRIDE * i) % 8 for i in range(7)}) == 7
 
 
