@@ -41,12 +41,13 @@ def test_a_run_holds_what_the_design_says(finished: Path) -> None:
         "model.safetensors",
         "report.html",
         "results.json",
+        "scores.safetensors",
     }
     page = (finished / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
     assert "http" not in page
     results = json.loads((finished / "results.json").read_text())["results"]["posteriors"]
-    assert list(results) == ["diagonal", "iaf"]
+    assert list(results) == ["diagonal", "full", "iaf"]
 
 
 def test_sample(invflow: Invflow, finished: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from invflow.report.vae import curves, posteriors, table, traversals
 from invflow.report.vae.images import CLASSES, reconstructions, samples
 from invflow.report.vae.information import grouped, information
 from invflow.report.vae.interpolations import interpolations
+from invflow.report.vae.verdict import verdict
 from invflow.vae.run import Run, name
 
 
@@ -66,7 +67,7 @@ def write(run: Run) -> None:
         f"{run.model().latents} latents, {run.config.steps} steps, seed {run.config.seed}"
     )
     title = f"invflow: VAE on {Path(run.config.data).name}"
-    page.write(run.directory / "report.html", title, lead, sections)
+    page.write(run.directory / "report.html", title, lead, sections, verdict(run))
 
 
 def _facts(run: Run) -> dict[str, str]:
