@@ -12,6 +12,7 @@ from invflow.report.vae import interpolations as figures
 from invflow.report.vae.decoded import expected, latents
 from tests.helpers import assert_close
 from tests.report import runs
+from tests.report.pages import grey, shown
 
 
 @pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
@@ -30,13 +31,13 @@ def test_the_ends_are_the_reconstructions(tmp_path: Path, network: str) -> None:
 @pytest.mark.parametrize("count", [1, 2, 6])
 def test_images_stand_at_both_ends(tmp_path: Path, count: int) -> None:
     run = runs.run(tmp_path, test=runs.GREY[:count])
-    figure = figures.interpolations(run, torch.Generator().manual_seed(0))
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["diagonal", "iaf"]
+    panels = figures.interpolations(run, torch.Generator().manual_seed(0))
+    assert [panel.title for panel in panels] == ["diagonal", "iaf"]
     pairs = min(count, figures.IMAGE_PAIRS)
-    for axis in figure.axes:
-        picture = np.asarray(axis.get_images()[0].get_array())
+    for panel in panels:
+        picture = shown(panel)
         assert picture.shape == (5 * pairs, 6 * (figures.POINTS + 2))
         for k in range(pairs):
             line = picture[5 * k : 5 * k + 4]
-            np.testing.assert_array_equal(line[:, :5], runs.GREY[k, 0])
-            np.testing.assert_array_equal(line[:, -6:-1], runs.GREY[(k + 1) % pairs, 0])
+            np.testing.assert_array_equal(line[:, :5], grey(runs.GREY[k, 0]))
+            np.testing.assert_array_equal(line[:, -6:-1], grey(runs.GREY[(k + 1) % pairs, 0]))

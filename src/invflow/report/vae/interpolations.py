@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from invflow.report.page import Panel
 from invflow.report.vae import pictures
 from invflow.report.vae.decoded import expected, latents
 from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 #: Pairs of images, and points between the two of a pair, both ends included.
 IMAGE_PAIRS, POINTS = 4, 11
 
 
-def interpolations(run: Run, generator: torch.Generator) -> Figure:
+def interpolations(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw interpolations between pairs of test images, between the two, for each model."""
     first = run.images.test[:IMAGE_PAIRS]
     second = first.roll(-1, 0)
-    parts = []
+    panels: list[Panel] = []
     for name, model in run.models.items():
         z = latents(model, first, generator)
         between = interpolated(model, z, z.roll(-1, 0))
         lines = torch.cat([first[:, None], between, second[:, None]], 1)
-        parts += [(name, pictures.grid(lines.flatten(0, 1), POINTS + 2))]
-    return pictures.stacked(parts, run.format.levels)
+        picture = pictures.grid(lines.flatten(0, 1), POINTS + 2)
+        alt = f"Interpolations between test images by the model {name}, a pair in each row."
+        panels += [pictures.strip(name, picture, run.format.levels, alt)]
+    return panels
 
 
 def interpolated(model: LatentModel, first: Tensor, second: Tensor) -> Tensor:
