@@ -143,7 +143,11 @@ def test_help_reads_well(invflow: Invflow, command: list[str]) -> None:
     assert not err
     words = " ".join(out.replace("│", " ").split())
     for default in {
-        "vae": ["default: (from DATA)", "default: diagonal,iaf", "default: 6000"],
+        "vae": [
+            "default: (from DATA)",
+            "default: (diagonal,full,iaf; for resnet-vae diagonal,iaf)",
+            "default: 6000",
+        ],
         "sample": ["default: (the last)"],
     }.get("".join(command), []):
         assert default in words
