@@ -196,7 +196,10 @@ def name(config: Config) -> str:
 def _settings(directory: Path) -> tuple[Config, Mapping[str, Input], Format]:
     there = KIND.begun(directory)
     try:
-        return there.config, there.inputs, Format(**there.facts["images"])
+        format = Format(**there.facts["images"])
+        if not bool(format.classes) == bool(format.labels) == there.config.conditional:
+            raise ValueError("conditional runs alone have classes and labels")
+        return there.config, there.inputs, format
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory} does not say what its images are: {error}") from error
 
