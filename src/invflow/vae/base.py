@@ -200,6 +200,64 @@ class LatentModel(nn.Module, ABC):
     def _sample(self, count: int, generator: torch.Generator | None) -> Tensor:
         return self.likelihood.sample(self.decode(self.draw_prior(count, generator)), generator)
 
+    @cached_property
+    def at_once(self) -> int:
+        """Number of draws in one chunk: those that fit in half a gigabyte, at most 2048."""
+        numbers = 0
+
+        def count(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal numbers
+            numbers += output.numel() if isinstance(output, Tensor) else 0
+
+        leaves = [module for module in self.modules() if not any(module.children())]
+        hooks = [leaf.register_forward_hook(count) for leaf in leaves]
+        like = self.like
+        try:
+            with torch.no_grad(), evaluating(self):
+                self.draw(
+                    like.new_zeros(1, self.pixels), 1, torch.Generator(like.device).manual_seed(0)
+                )
+        finally:
+            for hook in hooks:
+                hook.remove()
+        # The likelihood keeps several numbers per output, which may be more than the layers do.
+        numbers = max(numbers, 6 * self.pixels * self.likelihood.outputs)
+        return max(1, min(MAX_PAIRS, MAX_NUMBERS // numbers))
+
+    def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the observations for grey levels, in the model's dtype and on its device.
+
+        Args:
+            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape).
+            generator: random numbers for binarisation; torch's own by default.
+
+        Returns:
+            Observations, (*batch, pixels).
+
+        Raises:
+            TypeError: if levels are not a tensor of integers.
+            ValueError: if levels are out of range, or the number of pixels is wrong.
+        """
+        like = self.like
+        if not isinstance(levels, Tensor) or levels.is_floating_point():
+            got = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
+            raise TypeError(
+                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
+                "give grey levels, not scaled images"
+            )
+        if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
+            levels = levels.flatten(-3)
+        if levels.shape[-1:] != (self.pixels,):
+            raise ValueError(
+                f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
+                f"got {tuple(levels.shape)}"
+            )
+        if levels.numel():
+            low, high = (int(end) for end in levels.aminmax())
+            if low < 0 or high >= self.levels:
+                raise ValueError(f"levels must lie in 0 .. {self.levels - 1}, got {low} to {high}")
+        return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
+
     @torch.no_grad()
     def embed(
         self,
@@ -339,64 +397,6 @@ class LatentModel(nn.Module, ABC):
             return torch.cat(
                 [self.draw(part, 1, generator)[0].squeeze(0) for part in x.split(self.at_once)]
             )
-
-    @cached_property
-    def at_once(self) -> int:
-        """Number of draws in one chunk: those that fit in half a gigabyte, at most 2048."""
-        numbers = 0
-
-        def count(module: nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal numbers
-            numbers += output.numel() if isinstance(output, Tensor) else 0
-
-        leaves = [module for module in self.modules() if not any(module.children())]
-        hooks = [leaf.register_forward_hook(count) for leaf in leaves]
-        like = self.like
-        try:
-            with torch.no_grad(), evaluating(self):
-                self.draw(
-                    like.new_zeros(1, self.pixels), 1, torch.Generator(like.device).manual_seed(0)
-                )
-        finally:
-            for hook in hooks:
-                hook.remove()
-        # The likelihood keeps several numbers per output, which may be more than the layers do.
-        numbers = max(numbers, 6 * self.pixels * self.likelihood.outputs)
-        return max(1, min(MAX_PAIRS, MAX_NUMBERS // numbers))
-
-    def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the observations for grey levels, in the model's dtype and on its device.
-
-        Args:
-            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape).
-            generator: random numbers for binarisation; torch's own by default.
-
-        Returns:
-            Observations, (*batch, pixels).
-
-        Raises:
-            TypeError: if levels are not a tensor of integers.
-            ValueError: if levels are out of range, or the number of pixels is wrong.
-        """
-        like = self.like
-        if not isinstance(levels, Tensor) or levels.is_floating_point():
-            got = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
-            raise TypeError(
-                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
-                "give grey levels, not scaled images"
-            )
-        if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
-            levels = levels.flatten(-3)
-        if levels.shape[-1:] != (self.pixels,):
-            raise ValueError(
-                f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
-                f"got {tuple(levels.shape)}"
-            )
-        if levels.numel():
-            low, high = (int(end) for end in levels.aminmax())
-            if low < 0 or high >= self.levels:
-                raise ValueError(f"levels must lie in 0 .. {self.levels - 1}, got {low} to {high}")
-        return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
 
     @property
     @abstractmethod

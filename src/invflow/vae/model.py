@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from invflow._modes import evaluating
 from invflow.flows import Flow, FlowDistribution
 from invflow.flows.affine import affine_map
 from invflow.flows.path_gradient import path_bound
-from invflow.vae import networks
+from invflow.vae import custom, networks
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.gaussian import kl_from_normal
 from invflow.vae.likelihood import Likelihood
@@ -37,7 +37,7 @@ class VAE(LatentModel):
         prior: one of `PRIORS`, or a `Prior`.
         network: one of `networks.NETWORKS`, or two modules: an encoder from images scaled to
             [-1, 1], (n, pixels), to (n, context), and a decoder from (n, latents) to
-            (n, pixels, outputs).
+            (n, pixels, outputs). Modules are tried on two rows of zeros, in evaluation mode.
         latents: number of latent features.
         hidden_features: widths of the layers of an "mlp", feature maps of the other networks;
             None for the network's defaults.
@@ -101,12 +101,44 @@ class VAE(LatentModel):
             encoder = networks.encoder(network, self.shape, sizes[1], hidden_features)
             decoder = networks.decoder(network, self.shape, outputs, *sizes, hidden_features)
         else:
-            encoder, decoder = _pair(network)
+            encoder, decoder = custom.pair(network)
         self.latents = posterior.features
         self.encoder = encoder
         self.posterior = posterior
         self.prior = prior
         self.decoder = decoder
+        if not isinstance(network, str):
+            self._check_networks()
+
+    def _check_networks(self) -> None:
+        """Try the user's own networks on zeros, in evaluation mode."""
+        custom.check_places(
+            {
+                "encoder": self.encoder,
+                "decoder": self.decoder,
+                "posterior": self.posterior,
+                "prior": self.prior,
+            }
+        )
+        like = self.posterior.like
+        devices = [like.device] if like.is_cuda else []
+        with torch.no_grad(), torch.random.fork_rng(devices), evaluating(self):
+            custom.run(
+                "the encoder",
+                self.encoder,
+                [like.new_zeros(2, self.pixels)],
+                f"take (n, {self.pixels}) and return (n, {self.posterior.context}); to read "
+                f"images, let it begin with nn.Unflatten(-1, {self.shape})",
+            )
+            self._encode(like.new_zeros(2, self.pixels))
+            custom.run(
+                "the decoder",
+                self.decoder,
+                [like.new_zeros(2, self.latents)],
+                f"take (n, {self.latents}) and return (n, {self.pixels}, {self.likelihood.outputs})"
+                ": the parameters of the likelihood of each pixel",
+            )
+            self.decode(like.new_zeros(2, self.latents))
 
     @property
     def parts(self) -> Sequence[nn.Module]:
@@ -118,16 +150,27 @@ class VAE(LatentModel):
         return self._encode(self.likelihood.scaled(x))
 
     def _encode(self, scaled: Tensor) -> FlowDistribution:
-        context = self.encoder(scaled.reshape(-1, self.pixels)).to(self.like.dtype)
-        batch = scaled.shape[:-1]
+        rows = scaled.reshape(-1, self.pixels)
+        size = self.posterior.context
+        context = custom.output(
+            *("the encoder", self.encoder(rows), len(rows), (size,), "(n, context)"),
+            f"build the posterior with the encoder's context, or let the last layer have {size} "
+            "outputs",
+        )
         return self.posterior(
-            context.reshape(*batch, self.posterior.context), validate_args=False
+            context.to(self.like.dtype).reshape(*scaled.shape[:-1], size), validate_args=False
         )
 
     def decode(self, z: Tensor) -> Tensor:
         self._check_latents(z)
-        params = self.decoder(z.reshape(-1, self.latents)).to(self.like.dtype)
-        return params.reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
+        rows = z.reshape(-1, self.latents)
+        shape = self.pixels, self.likelihood.outputs
+        params = custom.output(
+            *("the decoder", self.decoder(rows), len(rows), shape, "(n, pixels, outputs)"),
+            f"let it end with nn.Unflatten(-1, {shape}), or for maps ordered by channel, then "
+            f"output, with networks.ToPixels({self.shape[0]})",
+        )
+        return params.to(self.like.dtype).reshape(*z.shape[:-1], *shape)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """Return the prior's log density at latents, (*batch, latents), in nats, shape `batch`."""
@@ -200,12 +243,3 @@ class VAE(LatentModel):
         # Its value is not used, only its gradient: that of the bound in the decoder.
         decoder = (log_w.softmax(0) * log_p).sum(0)
         return path_bound(z, log_w, pull) + (decoder - decoder.detach())
-
-
-def _pair(network: Any) -> tuple[nn.Module, nn.Module]:
-    pair = tuple(cast(Iterable[Any], network)) if isinstance(network, Iterable) else ()
-    if len(pair) != 2 or not all(isinstance(each, nn.Module) for each in pair):
-        raise TypeError(
-            f"network must be a name, or an encoder and a decoder (two modules), got {network!r}"
-        )
-    return pair
