@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.vae.likelihood import Likelihood, as_likelihood
+from invflow.vae.choice import as_likelihood
+from invflow.vae.likelihood import Likelihood
 
 #: Limits of a chunk: its (image, sample) pairs, and the numbers that all layers hold for them.
 MAX_PAIRS, MAX_NUMBERS = 2048, 2**26
@@ -50,7 +51,7 @@ class LatentModel(nn.Module, ABC):
 
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
         likelihood: the likelihood of the pixels, by name or as an object.
 
     Raises:
@@ -65,7 +66,7 @@ class LatentModel(nn.Module, ABC):
     def __init__(self, shape: Sequence[int], levels: int, likelihood: str | Likelihood) -> None:
         super().__init__()
         self.shape = _checks.shape("shape", shape)
-        self.likelihood = as_likelihood(likelihood, levels, self.shape[0])
+        self.likelihood = as_likelihood(likelihood, levels, self.shape)
 
     @property
     def pixels(self) -> int:
@@ -74,7 +75,7 @@ class LatentModel(nn.Module, ABC):
 
     @property
     def levels(self) -> int:
-        """Number of grey levels."""
+        """Number of grey levels; 0 for real numbers."""
         return self.likelihood.levels
 
     @abstractmethod
@@ -227,36 +228,30 @@ class LatentModel(nn.Module, ABC):
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the observations for grey levels, in the model's dtype and on its device.
 
+        Warns of real numbers that are out of the range of the training data (see `Normal`).
+
         Args:
-            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape).
+            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape); or real numbers.
             generator: random numbers for binarisation; torch's own by default.
 
         Returns:
             Observations, (*batch, pixels).
 
         Raises:
-            TypeError: if levels are not a tensor of integers.
+            TypeError: if levels are not a tensor of integers, or of real numbers.
             ValueError: if levels are out of range, or the number of pixels is wrong.
         """
-        like = self.like
-        if not isinstance(levels, Tensor) or levels.is_floating_point():
-            got = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
-            raise TypeError(
-                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
-                "give grey levels, not scaled images"
-            )
-        if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
-            levels = levels.flatten(-3)
-        if levels.shape[-1:] != (self.pixels,):
-            raise ValueError(
-                f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
-                f"got {tuple(levels.shape)}"
-            )
-        if levels.numel():
-            low, high = (int(end) for end in levels.aminmax())
-            if low < 0 or high >= self.levels:
-                raise ValueError(f"levels must lie in 0 .. {self.levels - 1}, got {low} to {high}")
-        return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
+        if isinstance(levels, Tensor):
+            if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
+                levels = levels.flatten(-3)
+            if levels.shape[-1:] != (self.pixels,):
+                raise ValueError(
+                    f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
+                    f"got {tuple(levels.shape)}"
+                )
+            levels = levels.to(self.like.device)
+        self.likelihood.check(levels)
+        return self.likelihood.observe(levels, generator).to(self.like.dtype)
 
     @torch.no_grad()
     def embed(
@@ -303,7 +298,8 @@ class LatentModel(nn.Module, ABC):
     def expected(self, z: Tensor) -> Tensor:
         r"""Return the expected images at latents, $E_{p(x|z)}[x]$, in grey levels, not rounded.
 
-        Runs the model in evaluation mode, and restores its mode afterwards.
+        Real numbers are in their own units. Runs the model in evaluation mode, and restores its
+        mode afterwards.
 
         Args:
             z: latents, (*batch, latents).
@@ -317,7 +313,7 @@ class LatentModel(nn.Module, ABC):
         """
         self._check_latents(z)
         # The mean of grey levels may take the probability of each.
-        numbers = self.pixels * self.levels
+        numbers = self.pixels * max(1, self.levels)
         parts = z.reshape(-1, self.latents).split(max(1, min(self.at_once, MAX_NUMBERS // numbers)))
         with evaluating(self):
             means = torch.cat([self.likelihood.mean(self.decode(part)) for part in parts])

@@ -31,8 +31,8 @@ class VAE(LatentModel):
 
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
-        likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
+        likelihood: one of `LIKELIHOODS`, "normal" for real numbers, or a `Likelihood`.
         posterior: one of `POSTERIORS`, or a `Flow` with a context.
         prior: one of `PRIORS`, or a `Prior`.
         network: one of `networks.NETWORKS`, or two modules: an encoder from images scaled to

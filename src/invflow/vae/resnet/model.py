@@ -39,8 +39,8 @@ class ResNetVAE(LatentModel):
 
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
-        likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
+        likelihood: one of `LIKELIHOODS`, "normal" for real numbers, or a `Likelihood`.
         depths: number of layers at each resolution, starting next to the image. The first
             resolution is half the image's; each later one is half the one before.
         feature_maps: number of feature maps.
