@@ -6,13 +6,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._modes import evaluating
+from invflow._registry import Registry
+from invflow.vae import pretrained
 from invflow.vae.choice import as_likelihood
 from invflow.vae.likelihood import Likelihood
 
@@ -62,6 +65,8 @@ class LatentModel(nn.Module, ABC):
 
     #: Number of latent features of an image.
     latents: int
+    #: The arguments that rebuild the model; None for those that were objects.
+    config: dict[str, Any]
 
     def __init__(self, shape: Sequence[int], levels: int, likelihood: str | Likelihood) -> None:
         super().__init__()
@@ -394,6 +399,40 @@ class LatentModel(nn.Module, ABC):
                 [self.draw(part, 1, generator)[0].squeeze(0) for part in x.split(self.at_once)]
             )
 
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a directory.
+
+        Each file appears whole or not at all, and `config.json` records the sha256 of the other.
+
+        Args:
+            directory: created if it does not exist.
+
+        Raises:
+            OSError: if the disk is full, or a file cannot be written.
+            TypeError: if the model has several precisions.
+            ValueError: if a part was given as an object that has no name, or has been changed since
+                the model was built.
+        """
+        pretrained.save(self, Path(directory))
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
+        """Return the model that `save_pretrained` wrote, in evaluation mode.
+
+        Loading never runs code from the files.
+
+        Args:
+            directory: where it was saved.
+            device: where to put it.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged, foreign or newer than this version, if the files were
+                not saved together, or if they hold another kind of model than this class.
+        """
+        return pretrained.load(cls, Path(directory), device)
+
     @property
     @abstractmethod
     def parts(self) -> Sequence[nn.Module]:
@@ -415,3 +454,7 @@ class LatentModel(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         _checks.event("z", z, self.latents, self.like)
+
+
+#: Every model that can be saved, by name.
+MODELS = Registry[type[LatentModel]]("name", "invflow.vae.base.MODELS", LatentModel)

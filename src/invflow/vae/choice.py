@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from invflow import _checks
 from invflow.vae.likelihood import LIKELIHOODS, Likelihood, SharedLogistic
@@ -53,6 +54,36 @@ def as_likelihood(
             f"got {likelihood.features}"
         )
     return likelihood
+
+
+def described(likelihood: Likelihood) -> dict[str, Any]:
+    """Return the name and the arguments of a likelihood, as `rebuilt` takes them.
+
+    Raises:
+        ValueError: if it has no name.
+    """
+    names = {kind: name for name, kind in {**LIKELIHOODS, **REAL}.items()}
+    if type(likelihood) not in names:
+        raise ValueError(
+            f"likelihood: a {type(likelihood).__name__} has no name by which it could be rebuilt; "
+            "save the model's state_dict() instead"
+        )
+    return {"name": names[type(likelihood)], **likelihood.options()}
+
+
+def rebuilt(levels: int, name: str, **options: Any) -> Likelihood:
+    """Return the likelihood that `described` describes.
+
+    Raises:
+        TypeError: if it does not have one of the options.
+        ValueError: if the name is unknown, or a size is out of range.
+
+    Example:
+        >>> rebuilt(256, **described(as_likelihood("logistic-mixture", 256))).components
+        5
+    """
+    _checks.choice("likelihood", name, (*LIKELIHOODS, *REAL))
+    return REAL[name](**options) if name in REAL else LIKELIHOODS[name](levels, **options)
 
 
 def _check_levels(likelihood: str, levels: int) -> None:

@@ -31,6 +31,10 @@ class Likelihood(nn.Module, ABC):
         super().__init__()
         self.levels = _checks.positive_integer("levels", levels, minimum=self.fewest)
 
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that rebuild it, beside the number of levels."""
+        return {}
+
     def check(self, values: Any) -> None:
         """Check what will be observed, (*batch, pixels).
 
@@ -173,6 +177,9 @@ class SharedLogistic(DiscretisedLogistic):
         super().__init__(levels)
         self.raw_scale = nn.Parameter(torch.zeros(_checks.positive_integer("channels", channels)))
 
+    def options(self) -> dict[str, Any]:
+        return {"channels": len(self.raw_scale)}
+
     def _location_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
         mean, channels = params.squeeze(-1), len(self.raw_scale)
         if mean.shape[-1] % channels:
@@ -208,6 +215,9 @@ class LogisticMixture(Likelihood):
         super().__init__(levels)
         self.components = _checks.positive_integer("components", components)
         self.outputs = 3 * self.components
+
+    def options(self) -> dict[str, Any]:
+        return {"components": self.components}
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and log-scales, (*batch, pixels, components)."""

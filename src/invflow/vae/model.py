@@ -12,7 +12,7 @@ from invflow.flows import Flow, FlowDistribution
 from invflow.flows.affine import affine_map
 from invflow.flows.path_gradient import path_bound
 from invflow.vae import custom, networks
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.base import MODELS, Elbo, LatentModel
 from invflow.vae.gaussian import kl_from_normal
 from invflow.vae.likelihood import Likelihood
 from invflow.vae.posterior import posterior as build_posterior
@@ -77,6 +77,16 @@ class VAE(LatentModel):
         flow_hidden_features: Sequence[int] = (128,),
     ) -> None:
         super().__init__(shape, levels, likelihood)
+        self.config = {
+            "posterior": posterior if isinstance(posterior, str) else None,
+            "prior": prior if isinstance(prior, str) else None,
+            "network": network if isinstance(network, str) else None,
+            "latents": latents,
+            "hidden_features": hidden_features,
+            "context": context,
+            "flow_transforms": flow_transforms,
+            "flow_hidden_features": flow_hidden_features,
+        }
         if isinstance(posterior, str):
             posterior = build_posterior(
                 posterior, latents, context, flow_transforms, flow_hidden_features
@@ -243,3 +253,6 @@ class VAE(LatentModel):
         # Its value is not used, only its gradient: that of the bound in the decoder.
         decoder = (log_w.softmax(0) * log_p).sum(0)
         return path_bound(z, log_w, pull) + (decoder - decoder.detach())
+
+
+MODELS["vae"] = VAE

@@ -60,6 +60,9 @@ class Normal(Likelihood, Part):
         self.register_buffer("unit", torch.ones(self.features))
         self.register_buffer("reach", torch.zeros(self.features))
 
+    def options(self) -> dict[str, Any]:
+        return {"features": self.features}
+
     def flaw(self, name: str, tensor: Tensor) -> str | None:
         if name == "unit" and not bool((tensor > 0).all()):
             return f"must be positive, got {tensor.min():g}"

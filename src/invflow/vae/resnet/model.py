@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.base import MODELS, Elbo, LatentModel
 from invflow.vae.likelihood import Likelihood
 from invflow.vae.networks.maps import ToPixels
 from invflow.vae.networks.maps import sizes as image_sizes
@@ -82,6 +82,15 @@ class ResNetVAE(LatentModel):
         flow_map: str = "affine",
     ) -> None:
         super().__init__(shape, levels, likelihood)
+        self.config = {
+            "depths": depths,
+            "feature_maps": feature_maps,
+            "latent_maps": latent_maps,
+            "inference": inference,
+            "flow_transforms": flow_transforms,
+            "flow_hidden_features": flow_hidden_features,
+            "flow_map": flow_map,
+        }
         kind = INFERENCES[_checks.choice("inference", inference, INFERENCES)]
         feature_maps = _checks.positive_integer("feature_maps", feature_maps)
         latent_maps = _checks.positive_integer("latent_maps", latent_maps)
@@ -209,3 +218,6 @@ class ResNetVAE(LatentModel):
 
     def _downwards(self) -> Sequence[ResidualLayer]:
         return self._upwards()[::-1]
+
+
+MODELS["resnet-vae"] = ResNetVAE
