@@ -95,9 +95,9 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         r"the encoder must return floating-point numbers, \(n, context\), got torch\.int64; do not",
     ),
     "encoder-double": (
-        lambda: build(encoder().double()),
+        lambda: build(encoder().double()).elbo(torch.zeros(1, PIXELS).double()),
         ValueError,
-        "network, posterior and prior must have one dtype and device, got torch.float64 on cpu in "
+        "network and posterior must have one dtype and device, got torch.float64 on cpu in "
         r"the encoder, torch\.float32 on cpu in the decoder.*; convert them with \.to\(dtype\)",
     ),
     "encoder-none": (
@@ -199,6 +199,7 @@ RIGHT: dict[str, Callable[[], VAE]] = {
     "flow": lambda: build(posterior=IAF(3, context=6)),
     "lazy": lambda: build(nn.LazyLinear(6)),
     "sequential": lambda: build(network=nn.Sequential(encoder(), decoder())),
+    "double": lambda: build(encoder().double(), decoder().double()).double(),
     "normalised": lambda: build(nn.Sequential(encoder(), nn.BatchNorm1d(6), nn.Dropout())),
 }
 

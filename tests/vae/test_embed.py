@@ -83,9 +83,9 @@ def test_probabilities_of_levels_fit_into_memory(monkeypatch: pytest.MonkeyPatch
     sizes: list[int] = []
     decode = vae.decode
 
-    def counted(z: Tensor) -> Tensor:
+    def counted(z: Tensor, given: Tensor | None) -> Tensor:
         sizes.append(len(z))
-        return decode(z)
+        return decode(z, given)
 
     monkeypatch.setattr(vae, "decode", counted)
     monkeypatch.setattr("invflow.vae.base.MAX_NUMBERS", 4 * 5 * 17)

@@ -88,10 +88,10 @@ class Spy:
         name = "_params" if isinstance(model, ResNetVAE) else "decode"
         real = getattr(model, name)
 
-        def spied(values: Tensor) -> Tensor:
+        def spied(values: Tensor, *given: Tensor | None) -> Tensor:
             rows = values.shape[0] if name == "_params" else math.prod(values.shape[:-1])
             self.rows.append(rows)
-            return real(values)
+            return real(values, *given)
 
         monkeypatch.setattr(model, name, spied)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
@@ -50,12 +51,16 @@ class LatentModel(nn.Module, ABC):
     r"""A model of images x with latents z, $p(x|z)\, p(z)$, and an approximate posterior $q(z|x)$.
 
     Images are flattened to vectors of pixels, channel by channel. Observations are what
-    `likelihood.observe` returns for grey levels.
+    `likelihood.observe` returns for grey levels. A conditional model, with `given` C > 0, has
+    $p(x|z, c)\, p(z|c)$ and $q(z|x, c)$ with C numbers c for each image, such as its class as
+    `one_hot` returns it: its methods take them as `given`, (*batch, C), which broadcasts against
+    the batch.
 
     Args:
         shape: channels, height and width of an image.
         levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
         likelihood: the likelihood of the pixels, by name or as an object.
+        given: C, number of values on which everything is conditional; 0 for none.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -68,9 +73,12 @@ class LatentModel(nn.Module, ABC):
     #: The arguments that rebuild the model; None for those that were objects.
     config: dict[str, Any]
 
-    def __init__(self, shape: Sequence[int], levels: int, likelihood: str | Likelihood) -> None:
+    def __init__(
+        self, shape: Sequence[int], levels: int, likelihood: str | Likelihood, given: int = 0
+    ) -> None:
         super().__init__()
         self.shape = _checks.shape("shape", shape)
+        self.given = _checks.positive_integer("given", given, minimum=0)
         self.likelihood = as_likelihood(likelihood, levels, self.shape)
 
     @property
@@ -84,7 +92,9 @@ class LatentModel(nn.Module, ABC):
         return self.likelihood.levels
 
     @abstractmethod
-    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
+    def elbo(
+        self, x: Tensor, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Elbo:
         """Return the parts of the bound for observations `x`, from one draw of the latents each.
 
         This is the training objective, so the model keeps its mode, training or evaluation.
@@ -92,15 +102,22 @@ class LatentModel(nn.Module, ABC):
         Args:
             x: observations, (*batch, pixels).
             generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (*batch, C).
 
         Raises:
-            TypeError: if `x` holds integers; `observe` turns levels into observations.
-            ValueError: if the number of pixels is wrong.
+            TypeError: if `x` or `given` holds integers; `observe` turns levels into observations,
+                and `one_hot` labels into what is given.
+            ValueError: if the number of pixels is wrong, or `given` is missing, not wanted, or of
+                the wrong size.
         """
 
     @abstractmethod
     def draw(
-        self, x: Tensor, samples: int, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        samples: int,
+        generator: torch.Generator | None = None,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         r"""Return posterior draws of the latents of observations, and their log-weights.
 
@@ -110,6 +127,7 @@ class LatentModel(nn.Module, ABC):
             x: observations, (batch, pixels).
             samples: number of draws per observation.
             generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (batch, C).
 
         Returns:
             z, (samples, batch, latents), and log w in nats, (samples, batch).
@@ -117,7 +135,11 @@ class LatentModel(nn.Module, ABC):
 
     @abstractmethod
     def importance_bound(
-        self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        samples: int = 8,
+        generator: torch.Generator | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         r"""Return the importance-weighted bound of observations, differentiable for training.
 
@@ -127,6 +149,7 @@ class LatentModel(nn.Module, ABC):
             x: observations, (batch, pixels).
             samples: S.
             generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (batch, C).
 
         Returns:
             Bounds in nats, shape (batch,).
@@ -136,24 +159,33 @@ class LatentModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the parameters of the likelihood at latents, (*batch, pixels, outputs).
 
         Args:
             z: latents, (*batch, latents).
+            given: what a conditional model depends on, (*batch, C).
 
         Raises:
-            TypeError: if `z` is not a tensor of the model's dtype.
-            ValueError: if the number of latents is wrong.
+            TypeError: if `z` or `given` is not a tensor of the model's dtype.
+            ValueError: if the number of latents is wrong, or `given` is missing, not wanted, or of
+                the wrong size.
         """
 
     @abstractmethod
-    def draw_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return `count` draws of the latents from the prior, (count, latents)."""
+    def draw_prior(
+        self, count: int, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
+        """Return `count` draws of the latents from the prior, (count, latents).
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
+        A conditional model takes `given`, (count, C), or (C,) for all draws.
+        """
+
+    def forward(
+        self, x: Tensor, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Elbo:
         """Return `elbo`."""
-        return self.elbo(x, generator)
+        return self.elbo(x, generator, given)
 
     @torch.no_grad()
     def log_likelihood(
@@ -163,6 +195,7 @@ class LatentModel(nn.Module, ABC):
         generator: torch.Generator | None = None,
         *,
         chunk: int | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         r"""Return the importance-sampled log-likelihood of observations, a lower bound on average.
 
@@ -175,6 +208,7 @@ class LatentModel(nn.Module, ABC):
             samples: S.
             generator: random numbers; torch's own by default.
             chunk: largest number of (image, sample) pairs in memory at once; None for `at_once`.
+            given: what a conditional model depends on, (batch, C); the result is then log p(x|c).
 
         Returns:
             Log-likelihoods in nats, shape (batch,).
@@ -184,27 +218,81 @@ class LatentModel(nn.Module, ABC):
         at_once = min(samples, chunk)
         results: list[Tensor] = []
         with evaluating(self):
-            for images in x.split(max(1, chunk // samples)):
+            for images, c in self.pieces(x, given, max(1, chunk // samples)):
                 weights = [
-                    self.draw(images, min(at_once, samples - start), generator)[1]
+                    self.draw(images, min(at_once, samples - start), generator, c)[1]
                     for start in range(0, samples, at_once)
                 ]
                 results.append(torch.cat(weights).logsumexp(0) - math.log(samples))
         return torch.cat(results)
 
     @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self, count: int, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
         """Return `count` images drawn from the model, as grey levels, (count, pixels).
 
         Runs the model in evaluation mode, and restores its mode afterwards.
+
+        Args:
+            count: number of images.
+            generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (count, C), or (C,) for all images.
         """
         count = _checks.positive_integer("count", count)
-        pieces = [min(self.at_once, count - i) for i in range(0, count, self.at_once)]
         with evaluating(self):
-            return torch.cat([self._sample(piece, generator) for piece in pieces])
+            pieces = self.pieces(self.like.new_empty(count, 0), given, self.at_once)
+            return torch.cat([self._sample(len(part), generator, c) for part, c in pieces])
 
-    def _sample(self, count: int, generator: torch.Generator | None) -> Tensor:
-        return self.likelihood.sample(self.decode(self.draw_prior(count, generator)), generator)
+    def _sample(
+        self, count: int, generator: torch.Generator | None, given: Tensor | None
+    ) -> Tensor:
+        z = self.draw_prior(count, generator, given)
+        return self.likelihood.sample(self.decode(z, given), generator)
+
+    def one_hot(self, labels: Tensor) -> Tensor:
+        """Return labels as what a conditional model is given, (*batch, C): 1 at the label, else 0.
+
+        Args:
+            labels: integers 0 .. C - 1, any shape.
+
+        Returns:
+            Zeros and ones in the model's dtype and on its device.
+
+        Raises:
+            TypeError: if labels are not a tensor of integers.
+            ValueError: if the model is not conditional, or a label is out of range.
+
+        Example:
+            >>> from invflow.vae import VAE
+            >>> VAE((1, 8, 8), levels=17, given=3).one_hot(torch.tensor([0, 2]))
+            tensor([[1., 0., 0.],
+                    [0., 0., 1.]])
+        """
+        if not self.given:
+            raise ValueError("labels are for a conditional model; build it with given=CLASSES")
+        if not isinstance(labels, Tensor) or labels.is_floating_point():
+            got = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+            raise TypeError(f"labels must be a tensor of integers, got {got}")
+        if labels.numel():
+            low, high = (int(end) for end in labels.aminmax())
+            if low < 0 or high >= self.given:
+                raise ValueError(f"labels must lie in 0 .. {self.given - 1}, got {low} to {high}")
+        return F.one_hot(labels.long(), self.given).to(self.like)
+
+    def pieces(
+        self, rows: Tensor, given: Tensor | None, size: int
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return at most `size` rows at a time, each part with what is given for its rows.
+
+        Args:
+            rows: shape (batch, ...).
+            given: what a conditional model depends on; broadcasts to (batch, C).
+            size: largest number of rows in a part.
+        """
+        parts = rows.split(size)
+        c = self._given(given, rows.shape[:1])
+        return list(zip(parts, [None] * len(parts) if c is None else c.split(size), strict=True))
 
     @cached_property
     def at_once(self) -> int:
@@ -221,7 +309,10 @@ class LatentModel(nn.Module, ABC):
         try:
             with torch.no_grad(), evaluating(self):
                 self.draw(
-                    like.new_zeros(1, self.pixels), 1, torch.Generator(like.device).manual_seed(0)
+                    like.new_zeros(1, self.pixels),
+                    1,
+                    torch.Generator(like.device).manual_seed(0),
+                    like.new_zeros(1, self.given) if self.given else None,
                 )
         finally:
             for hook in hooks:
@@ -266,6 +357,7 @@ class LatentModel(nn.Module, ABC):
         generator: torch.Generator | None = None,
         *,
         chunk: int | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         r"""Return the posterior means of the latents of observations, $E_{q(z|x)}[z]$.
 
@@ -277,6 +369,7 @@ class LatentModel(nn.Module, ABC):
             samples: number of draws per observation where there is no closed form.
             generator: random numbers; torch's own by default.
             chunk: largest number of (image, sample) pairs in memory at once; None for `at_once`.
+            given: what a conditional model depends on, (batch, C).
 
         Returns:
             Means, (batch, latents).
@@ -289,18 +382,24 @@ class LatentModel(nn.Module, ABC):
         chunk = self.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
         with evaluating(self):
-            parts = x.split(max(1, chunk // samples))
-            return torch.cat([self._posterior_mean(part, counts, generator) for part in parts])
+            parts = self.pieces(x, given, max(1, chunk // samples))
+            return torch.cat(
+                [self._posterior_mean(part, counts, generator, c) for part, c in parts]
+            )
 
     def _posterior_mean(
-        self, x: Tensor, counts: Sequence[int], generator: torch.Generator | None
+        self,
+        x: Tensor,
+        counts: Sequence[int],
+        generator: torch.Generator | None,
+        given: Tensor | None,
     ) -> Tensor:
         """Return the means of sum(counts) draws for each observation, `counts` of them at once."""
-        sums = [self.draw(x, count, generator)[0].sum(0) for count in counts]
+        sums = [self.draw(x, count, generator, given)[0].sum(0) for count in counts]
         return torch.stack(sums).sum(0) / sum(counts)
 
     @torch.no_grad()
-    def expected(self, z: Tensor) -> Tensor:
+    def expected(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         r"""Return the expected images at latents, $E_{p(x|z)}[x]$, in grey levels, not rounded.
 
         Real numbers are in their own units. Runs the model in evaluation mode, and restores its
@@ -308,6 +407,7 @@ class LatentModel(nn.Module, ABC):
 
         Args:
             z: latents, (*batch, latents).
+            given: what a conditional model depends on, (*batch, C).
 
         Returns:
             Grey levels, (*batch, pixels).
@@ -319,12 +419,17 @@ class LatentModel(nn.Module, ABC):
         self._check_latents(z)
         # The mean of grey levels may take the probability of each.
         numbers = self.pixels * max(1, self.levels)
-        parts = z.reshape(-1, self.latents).split(max(1, min(self.at_once, MAX_NUMBERS // numbers)))
+        size = max(1, min(self.at_once, MAX_NUMBERS // numbers))
+        c = self._given(given, z.shape[:-1])
+        c = None if c is None else c.reshape(-1, self.given)
+        parts = self.pieces(z.reshape(-1, self.latents), c, size)
         with evaluating(self):
-            means = torch.cat([self.likelihood.mean(self.decode(part)) for part in parts])
+            means = torch.cat([self.likelihood.mean(self.decode(*part)) for part in parts])
         return means.reshape(*z.shape[:-1], self.pixels)
 
-    def reconstruct(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def reconstruct(
+        self, x: Tensor, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
         """Return the expected image at one posterior draw of the latents of each observation.
 
         Runs the model in evaluation mode, and restores its mode afterwards. For the image at the
@@ -334,6 +439,7 @@ class LatentModel(nn.Module, ABC):
         Args:
             x: observations, (batch, pixels).
             generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (batch, C).
 
         Returns:
             Grey levels, not rounded, (batch, pixels).
@@ -351,7 +457,7 @@ class LatentModel(nn.Module, ABC):
             >>> vae.interpolate(x[:2], x[2:4], steps=7).shape
             torch.Size([2, 7, 64])
         """
-        return self.expected(self._one_draw(x, generator))
+        return self.expected(self._one_draw(x, generator, given), given)
 
     def interpolate(
         self,
@@ -359,6 +465,7 @@ class LatentModel(nn.Module, ABC):
         second: Tensor,
         steps: int = 11,
         generator: torch.Generator | None = None,
+        given: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Return the expected images on straight lines between pairs of observations.
 
@@ -370,6 +477,8 @@ class LatentModel(nn.Module, ABC):
             second: observations, of the same shape.
             steps: number of images on each line, with both ends.
             generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, for the first and for the second
+                observations, each (batch, C); it also changes along the line.
 
         Returns:
             Grey levels, not rounded, (batch, steps, pixels).
@@ -387,17 +496,24 @@ class LatentModel(nn.Module, ABC):
                 "first and second must hold the same number of observations, "
                 f"got {len(first)} and {len(second)}"
             )
-        start, end = (self._one_draw(x, generator) for x in (first, second))
+        ends = (None, None) if given is None else given
+        c = [self._given(each, first.shape[:1]) for each in ends]
+        start = self._one_draw(first, generator, c[0])
+        end = self._one_draw(second, generator, c[1])
         weight = torch.linspace(0, 1, steps).to(start)[:, None]
-        return self.expected(torch.lerp(start[:, None], end[:, None], weight))
+        z = torch.lerp(start[:, None], end[:, None], weight)
+        if c[0] is None or c[1] is None:
+            return self.expected(z)
+        return self.expected(z, torch.lerp(c[0][:, None], c[1][:, None], weight))
 
     @torch.no_grad()
-    def _one_draw(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _one_draw(
+        self, x: Tensor, generator: torch.Generator | None, given: Tensor | None
+    ) -> Tensor:
         self._check_rows(x, 1)
         with evaluating(self):
-            return torch.cat(
-                [self.draw(part, 1, generator)[0].squeeze(0) for part in x.split(self.at_once)]
-            )
+            parts = self.pieces(x, given, self.at_once)
+            return torch.cat([self.draw(part, 1, generator, c)[0].squeeze(0) for part, c in parts])
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a directory.
@@ -451,6 +567,15 @@ class LatentModel(nn.Module, ABC):
         if x.dim() != 2:
             raise ValueError(f"{name} must have shape (batch, {self.pixels}), got {tuple(x.shape)}")
         _checks.positive_integer("samples", samples)
+
+    def _given(self, given: Tensor | None, batch: torch.Size) -> Tensor | None:
+        """Return what is given for each element of a batch; None if the model is unconditional."""
+        if self.given and isinstance(given, Tensor) and not given.is_floating_point():
+            raise TypeError(
+                f"given must hold real numbers, got {given.dtype}; one_hot turns labels into them"
+            )
+        _checks.context(given, self.given, batch, self.like, "given")
+        return None if given is None else given.expand(*batch, self.given)
 
     def _check_latents(self, z: Tensor) -> None:
         _checks.event("z", z, self.latents, self.like)

@@ -86,6 +86,7 @@ def vae(config: Config, format: Format, posterior: str) -> VAE:
         config.context,
         4 if config.flow_transforms is None else config.flow_transforms,
         (128,) if config.flow_hidden_features is None else config.flow_hidden_features,
+        len(format.classes),
     )
 
 
@@ -113,4 +114,5 @@ def resnet_vae(config: Config, format: Format, posterior: str) -> ResNetVAE:
         steps if kind.flow else 0,
         () if kind.linear else hidden,
         kind.map,
+        len(format.classes),
     )

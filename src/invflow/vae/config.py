@@ -92,6 +92,12 @@ class Config(RunConfig):
     prior: Annotated[
         Literal["normal", "vamp", "autoregressive"], setting("Prior of the latents.", MODEL)
     ] = "normal"
+    conditional: Annotated[
+        bool,
+        setting(
+            "Learn the images given their class: the folder that each is in, or its label.", MODEL
+        ),
+    ] = False
     network: Annotated[
         Literal["mlp", "gated", "resnet", "resnet-vae"],
         setting("Encoder and decoder; resnet-vae has latents in every layer.", MODEL),
@@ -205,6 +211,8 @@ class Format(BaseModel):
         levels: how many grey levels there are.
         likelihood: one of `LIKELIHOODS`.
         digest: of the images themselves.
+        classes: names of the classes that the models are given; none for unconditional models.
+        labels: digest of the class of each image; empty for unconditional models.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -213,6 +221,8 @@ class Format(BaseModel):
     levels: Annotated[int, Field(ge=2, le=256)]
     likelihood: str
     digest: str
+    classes: tuple[str, ...] = ()
+    labels: str = ""
 
     @field_validator("shape")
     @classmethod

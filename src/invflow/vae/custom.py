@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
+
+from invflow._modes import evaluating
+
+#: Rows of the batch with which a network is tried.
+ROWS = 2
 
 
 def pair(network: Any) -> tuple[nn.Module, nn.Module]:
@@ -25,17 +31,14 @@ def pair(network: Any) -> tuple[nn.Module, nn.Module]:
     return parts
 
 
-def output(
-    name: str, found: Any, rows: int, shape: Sequence[int], what: str, remedy: str
-) -> Tensor:
+def output(name: str, found: Any, shape: Sequence[int], what: str, remedy: str) -> Tensor:
     """Return the output of a network, if it has the right shape.
 
     Args:
         name: name of the network.
         found: its output.
-        rows: number of rows of its input.
-        shape: of the output for each row.
-        what: the dimensions of the output, as text.
+        shape: the expected shape, with the number of rows of its input.
+        what: the dimensions, as text.
         remedy: how to get that shape.
 
     Raises:
@@ -52,35 +55,40 @@ def output(
             f"{name} must return floating-point numbers, {what}, got {found.dtype}; "
             "do not round or index them"
         )
-    expected = (rows, *shape)
-    if found.shape != expected:
+    if found.shape != tuple(shape):
         raise ValueError(
-            f"{name} must return shape {expected}, {what}, for {rows} rows, "
+            f"{name} must return shape {tuple(shape)}, {what}, for {shape[0]} rows, "
             f"got {tuple(found.shape)}; {remedy}"
         )
     return found
 
 
-def run(name: str, network: nn.Module, inputs: Sequence[Tensor], takes: str) -> Any:
-    """Return the output of a network.
+def tried(name: str, network: nn.Module, sizes: Sequence[int], takes: str) -> Any:
+    """Return the output of a network for `ROWS` rows of zeros, in evaluation mode.
 
     Args:
         name: name of the network.
         network: the network.
-        inputs: what it is called with.
+        sizes: of its inputs; it does not have those of size 0.
         takes: what it must take and return, as text.
 
     Raises:
         ValueError: if it fails.
     """
-    try:
-        return network(*inputs)
-    except Exception as error:  # a user's module may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        shapes = " and ".join(str(tuple(each.shape)) for each in inputs)
-        raise ValueError(
-            f"{name} fails on an input of shape {shapes}: {reason}; it must {takes}"
-        ) from error
+    like = next(network.parameters(), torch.zeros(0))
+    inputs = [
+        torch.zeros(ROWS, size, dtype=like.dtype, device=like.device) for size in sizes if size
+    ]
+    devices = [like.device] if like.is_cuda else []
+    with torch.no_grad(), torch.random.fork_rng(devices), evaluating(network):
+        try:
+            return network(*inputs)
+        except Exception as error:  # a user's module may raise anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            shapes = " and ".join(str(tuple(each.shape)) for each in inputs)
+            raise ValueError(
+                f"{name} fails on an input of shape {shapes}: {reason}; it must {takes}"
+            ) from error
 
 
 def check_places(parts: dict[str, nn.Module]) -> None:
@@ -98,7 +106,7 @@ def check_places(parts: dict[str, nn.Module]) -> None:
     if len(set(places.values())) > 1:
         got = ", ".join(f"{place} in the {name}" for name, place in places.items())
         raise ValueError(
-            f"network, posterior and prior must have one dtype and device, got {got}; "
+            f"network and posterior must have one dtype and device, got {got}; "
             "convert them with .to(dtype) and .to(device) first"
         )
 

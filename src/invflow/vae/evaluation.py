@@ -59,6 +59,7 @@ def score(
     seed: int = 0,
     bound_samples: int = 50,
     chunk: int | None = None,
+    given: Tensor | None = None,
 ) -> Score:
     """Score images; the same seed gives the same scores.
 
@@ -72,6 +73,7 @@ def score(
         bound_samples: number of draws of the latents for the bound.
         chunk: largest number of (image, sample) pairs in memory at once; None for the model's
             `at_once`.
+        given: what a conditional model depends on, (images, C).
 
     Raises:
         TypeError: if a count is not an integer.
@@ -86,13 +88,14 @@ def score(
     x = model.observe(levels.flatten(1), generator)
     with evaluating(model):
         elbos = [
-            [model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)
+            [model.elbo(part, generator, c) for _ in range(bound_samples)]
+            for part, c in model.pieces(x, given, chunk)
         ]
     return Score(
         torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
-        model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
+        model.log_likelihood(x, samples, generator, chunk=chunk, given=given).cpu(),
         torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
-        spread(model, x, max(2, bound_samples), generator, chunk).between.cpu(),
+        spread(model, x, max(2, bound_samples), generator, chunk, given).between.cpu(),
     )
 
 
@@ -119,6 +122,7 @@ def spread(
     samples: int,
     generator: torch.Generator | None = None,
     chunk: int | None = None,
+    given: Tensor | None = None,
 ) -> Spread:
     """Return the variance of the latents between and within observations.
 
@@ -131,6 +135,7 @@ def spread(
         generator: random numbers; torch's own by default.
         chunk: largest number of (image, sample) pairs in memory at once; None for the model's
             `at_once`.
+        given: what a conditional model depends on, (batch, C).
 
     Raises:
         TypeError: if a count is not an integer, or the dtype of `x` is not the model's.
@@ -143,10 +148,10 @@ def spread(
     # Only sums over images of the means, their squares and the variances are kept, in double
     # precision: there may be many latents.
     sums = torch.zeros(3, model.latents, dtype=torch.float64, device=model.like.device)
-    for part in x.split(max(1, chunk // samples)):
+    for part, c in model.pieces(x, given, max(1, chunk // samples)):
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
         with evaluating(model):
-            z = torch.cat([model.draw(part, count, generator)[0] for count in counts]).double()
+            z = torch.cat([model.draw(part, count, generator, c)[0] for count in counts]).double()
         mean = z.mean(0)
         sums += torch.stack([mean.sum(0), mean.square().sum(0), z.var(0).sum(0)])
     mean, square, within = sums / len(x)

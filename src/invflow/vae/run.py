@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from invflow import _checks, _saving, _tensors
 from invflow.runs.directory import Begun, Input, Kind
@@ -80,9 +84,26 @@ class Run:
         if self.known is not None:
             return self.known
         images = read(self.config, self.data.path)
-        if images.digest != self.format.digest:
+        found = images.digest, images.labels_digest
+        if found != (self.format.digest, self.format.labels):
             raise ValueError(f"the images of {self.directory} have changed since it was trained")
         return images
+
+    def given(self, model: LatentModel, count: int | None = None) -> Tensor | None:
+        """Return what a model is given for test images, the first `count` or all of them.
+
+        None if the run is not conditional.
+        """
+        return given(model, self.images, "test", count) if model.given else None
+
+    def in_turn(self, model: LatentModel, count: int) -> Tensor | None:
+        """Return what a model is given for `count` samples: one class after the other, again.
+
+        None if the run is not conditional.
+        """
+        if not self.format.classes:
+            return None
+        return model.one_hot(torch.arange(count) % len(self.format.classes))
 
     def model(self, posterior: str | None = None) -> LatentModel:
         """Return the model with a posterior, the last one by default.
@@ -105,7 +126,7 @@ def read(config: Config, path: Path | None = None) -> Images:
         ValueError: as `data.load`; or if binarisation is fixed and the likelihood not Bernoulli.
     """
     what = config.data if path is None else str(path)
-    images = load_images(what, config.likelihood, config.size)
+    images = load_images(what, config.likelihood, config.size, labelled=config.conditional)
     if config.binarisation == "dynamic":
         return images
     if images.likelihood != "bernoulli":
@@ -113,10 +134,21 @@ def read(config: Config, path: Path | None = None) -> Images:
     return images.binarised()
 
 
+def given(model: LatentModel, images: Images, part: str, count: int | None = None) -> Tensor | None:
+    """Return what a model is given for the images of a part, the first `count` or all of them.
+
+    None if the model is not conditional.
+    """
+    return model.one_hot(images.labels[part][:count]) if model.given else None
+
+
 def begun(config: Config, format: Format) -> Begun[Config]:
     """Return what the directory of a run says of it."""
     path = None if config.data in NAMES else Path(config.data)
-    inputs = {"data": Input(path, format.digest)}
+    # A run with other labels is another run.
+    both = f"{format.digest}{format.labels}".encode()
+    digest = hashlib.sha256(both).hexdigest() if format.labels else format.digest
+    inputs = {"data": Input(path, digest)}
     return Begun(config, inputs, {"images": format.model_dump(mode="json")})
 
 

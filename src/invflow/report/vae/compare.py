@@ -142,6 +142,11 @@ def _text(runs: Sequence[Run]) -> str:
             f" The log-likelihoods use {', '.join(map(str, draws))} importance samples; more "
             "samples give higher values."
         )
+    if len({bool(run.format.classes) for run in runs}) > 1:
+        text += (
+            " Conditional runs are given the class of each image, so that their bounds and "
+            "likelihoods are those of images given their class."
+        )
     likelihoods = sorted({run.format.likelihood for run in runs})
     if len(likelihoods) > 1:
         text += (

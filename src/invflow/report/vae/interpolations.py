@@ -23,7 +23,10 @@ def interpolations(run: Run, generator: torch.Generator) -> Figure:
     parts = []
     for name, model in run.models.items():
         x = model.observe(first, generator)
-        between = model.interpolate(x, x.roll(-1, 0), POINTS, generator).unflatten(2, model.shape)
+        given = run.given(model, len(first))
+        ends = None if given is None else (given, given.roll(-1, 0))
+        levels = model.interpolate(x, x.roll(-1, 0), POINTS, generator, ends)
+        between = levels.unflatten(2, model.shape)
         lines = torch.cat([first[:, None], between, second[:, None]], 1)
         parts += [(name, pictures.grid(lines.flatten(0, 1), POINTS + 2))]
     return pictures.stacked(parts, run.format.levels)

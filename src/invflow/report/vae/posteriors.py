@@ -39,10 +39,12 @@ def posteriors(run: Run, generator: torch.Generator) -> Figure:
     figure, axes = figures.figure(rows, columns + 1, size, width_ratios=ratios)
     for axis in axes.flat:
         axis.axis("off")
-    for block, image in zip(np.split(axes, len(chosen)), chosen, strict=True):
+    for number, (block, image) in enumerate(zip(np.split(axes, len(chosen)), chosen, strict=True)):
         pictures.show(block[0, 0], pictures.grid(image[None], 1), run.format.levels)
         for axis, (name, model) in zip(block[:, 1:].flat, run.models.items(), strict=False):
-            q, exact, effective = _draws(model, image, draws, generator)
+            given = run.given(model, len(chosen))
+            c = None if given is None else given[[number]]
+            q, exact, effective = _draws(model, image, draws, generator, c)
             i, j = _most_correlated(exact)
             axis.axis("on")
             _densities(axis, q[:, [i, j]], exact[:, [i, j]])
@@ -54,7 +56,11 @@ def posteriors(run: Run, generator: torch.Generator) -> Figure:
 
 @torch.no_grad()
 def _draws(
-    model: LatentModel, image: Tensor, count: int, generator: torch.Generator
+    model: LatentModel,
+    image: Tensor,
+    count: int,
+    generator: torch.Generator,
+    given: Tensor | None,
 ) -> tuple[NDArray[Any], NDArray[Any], float]:
     """Return draws from the approximate posterior, importance-resampled ones, and their ESS.
 
@@ -63,7 +69,7 @@ def _draws(
     x = model.observe(image.reshape(1, -1), generator)
     piece = min(model.at_once, count)
     with evaluating(model):
-        parts = [model.draw(x, piece, generator) for _ in range(-(-count // piece))]
+        parts = [model.draw(x, piece, generator, given) for _ in range(-(-count // piece))]
     z = torch.cat([part[0] for part in parts])[:count, :, :LATENTS]
     weights = torch.softmax(torch.cat([part[1] for part in parts])[:count].squeeze(-1), 0)
     effective = 1 / (count * float(weights.square().sum()))

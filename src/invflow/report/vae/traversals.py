@@ -43,10 +43,12 @@ def traversals(run: Run, generator: torch.Generator) -> Figure:
     for axis in axes.flat:
         axis.axis("off")
     for axis, (name, model) in zip(axes.flat, run.models.items(), strict=False):
-        which, sd = most_active(model, test[:IMAGES], generator)
+        given = run.given(model, IMAGES)
+        which, sd = most_active(model, test[:IMAGES], generator, given)
+        first = None if given is None else given[:1]
         with torch.no_grad(), evaluating(model):
-            z = model.draw(model.observe(test[:1], generator), 1, generator)[0][0, 0]
-        images = traversed(model, z, which, sd)
+            z = model.draw(model.observe(test[:1], generator), 1, generator, first)[0][0, 0]
+        images = traversed(model, z, which, sd, first)
         pictures.show(axis, pictures.grid(images.flatten(0, 1), POINTS), run.format.levels, name)
         _label(axis, which, (high + 1, wide + 1))
     return figure
@@ -54,7 +56,7 @@ def traversals(run: Run, generator: torch.Generator) -> Figure:
 
 @torch.no_grad()
 def most_active(
-    model: LatentModel, images: Tensor, generator: torch.Generator
+    model: LatentModel, images: Tensor, generator: torch.Generator, given: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the most active latents of images, and their standard deviations over images.
 
@@ -62,17 +64,20 @@ def most_active(
         model: a model of images.
         images: grey levels, (count, channels, height, width).
         generator: random numbers.
+        given: what a conditional model depends on, (count, C).
 
     Returns:
         Indices of at most `LATENTS` latents, the most active first, and their deviations.
     """
     x = model.observe(images.flatten(1), generator)
-    spread = evaluation.spread(model, x, DRAWS, generator)
+    spread = evaluation.spread(model, x, DRAWS, generator, given=given)
     which = spread.between.topk(min(LATENTS, model.latents)).indices
     return which, (spread.between + spread.within)[which].sqrt()
 
 
-def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tensor:
+def traversed(
+    model: LatentModel, z: Tensor, which: Tensor, sd: Tensor, given: Tensor | None = None
+) -> Tensor:
     """Return the expected images around latents, one of which changes in each row.
 
     Args:
@@ -80,6 +85,7 @@ def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tenso
         z: the latents, (latents,).
         which: indices of the latents to change, (rows,).
         sd: their standard deviations, (rows,).
+        given: what a conditional model depends on, (1, C).
 
     Returns:
         Levels, (rows, POINTS, channels, height, width), the image at z in the middle of each row.
@@ -87,7 +93,7 @@ def traversed(model: LatentModel, z: Tensor, which: Tensor, sd: Tensor) -> Tenso
     away = torch.linspace(-REACH, REACH, POINTS).to(z)
     moved = z.repeat(len(which), POINTS, 1)
     moved[torch.arange(len(which)), :, which] += sd[:, None] * away
-    return model.expected(moved).unflatten(-1, model.shape)
+    return model.expected(moved, given).unflatten(-1, model.shape)
 
 
 def _label(axis: Axes, which: Tensor, size: tuple[int, int]) -> None:

@@ -9,7 +9,7 @@ import torch
 from invflow.report import page
 from invflow.report.vae import posteriors, table
 from invflow.report.vae.curves import curves, pace
-from invflow.report.vae.images import reconstructions, samples
+from invflow.report.vae.images import CLASSES, reconstructions, samples
 from invflow.report.vae.information import grouped, information
 from invflow.report.vae.interpolations import interpolations
 from invflow.report.vae.traversals import REACH, traversals
@@ -56,7 +56,7 @@ def write(run: Run) -> None:
         _drawn(
             "Samples",
             samples(run, generator),
-            "Images from each model, with latents drawn from the prior.",
+            f"Images from each model, with latents drawn from the prior.{_given(run)}",
         ),
         page.Section("Settings", code=run.config.model_dump_json(indent=2)),
     ]
@@ -83,12 +83,26 @@ def _results(run: Run) -> str:
         "minus their sum. A latent is active if its posterior mean varies across images. Time is "
         "training time. All models were trained on the same batches with the same noise."
     )
+    if run.format.classes:
+        text += (
+            f" The models are given the class of each image, one of {len(run.format.classes)}: "
+            "every number is about images given their class."
+        )
     if table.has_bits(run):
         text += (
             " Bits per dimension count every pixel of every colour channel; they are computed "
             "from the log-likelihood, or from the bound where stated."
         )
     return text
+
+
+def _given(run: Run) -> str:
+    """Return what the samples were given, as text."""
+    classes = run.format.classes
+    if not classes:
+        return ""
+    few = "" if len(classes) <= CLASSES else f", for the first {CLASSES} classes"
+    return f" Each row was given the class beside it{few}."
 
 
 _POSTERIORS = (
