@@ -201,6 +201,15 @@ def test_compiled(
     assert compiled.results["iaf"].bound == pytest.approx(plain.results["iaf"].bound, rel=1e-3)
 
 
+def test_default_posteriors() -> None:
+    assert Config().posteriors == ("diagonal", "full", "iaf")
+    assert Config(network="resnet").posteriors == ("diagonal", "full", "iaf")
+    assert Config(network="resnet-vae").posteriors == ("diagonal", "iaf")
+    assert Config(network="resnet-vae", posteriors=("iaf",)).posteriors == ("iaf",)
+    stored = Config(network="resnet-vae").model_dump(mode="json")
+    assert Config(**stored) == Config(network="resnet-vae")
+
+
 def _format(name: str) -> Format:
     shape, likelihood = {
         "mnist": ((1, 28, 28), "bernoulli"),

@@ -93,6 +93,7 @@ def score(
 ) -> None:
     """Score images into a CSV file."""
     from invflow import _files
+    from invflow._averages import mean_and_error
     from invflow.report import vae as page
     from invflow.vae import data as images
     from invflow.vae import evaluation
@@ -119,7 +120,7 @@ def score(
     values = (column.tolist() for column in columns.values())
     writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
     _files.write_text(path, text.getvalue())
-    means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
+    means = {name: mean_and_error(column) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
     if page.has_bits(finished):
         bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]

@@ -32,6 +32,20 @@ class Brief(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class Verdict(NamedTuple):
+    """What a page says first: how good the results are, in words.
+
+    Attributes:
+        level: "good", "usable" or "bad".
+        headline: one sentence.
+        points: further sentences.
+    """
+
+    level: str
+    headline: str
+    points: Sequence[str] = ()
+
+
 _TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -62,6 +76,14 @@ _TEMPLATE = """<!doctype html>
 <body>
 <h1>{{ title }}</h1>
 <p class="lead">{{ lead }}</p>
+{% if verdict %}
+<section class="verdict {{ verdict.level }}" aria-label="Verdict">
+<h2><span class="level">{{ verdict.level }}</span> {{ verdict.headline }}</h2>
+{% if verdict.points %}<ul>
+{% for point in verdict.points %}<li>{{ point }}</li>
+{% endfor %}</ul>{% endif %}
+</section>
+{% endif %}
 {% for section in sections %}
 <h2>{{ section.title }}</h2>
 {% if section.table %}
@@ -119,7 +141,13 @@ def require() -> None:
         raise ImportError(f'reports need {" and ".join(missing)}: pip install "invflow[report]"')
 
 
-def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
+def write(
+    path: Path,
+    title: str,
+    lead: str,
+    sections: Sequence[Section],
+    verdict: Verdict | None = None,
+) -> None:
     """Write a page, whole or not at all.
 
     Raises:
@@ -129,6 +157,6 @@ def write(path: Path, title: str, lead: str, sections: Sequence[Section]) -> Non
     from jinja2 import Environment
 
     template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
-    text = template.render(title=title, lead=lead, sections=sections)
+    text = template.render(title=title, lead=lead, sections=sections, verdict=verdict)
     # File names may contain bytes that are not text.
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))

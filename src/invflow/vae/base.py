@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -213,18 +213,43 @@ class LatentModel(nn.Module, ABC):
         Returns:
             Log-likelihoods in nats, shape (batch,).
         """
+        parts = self.log_weights(x, samples, generator, chunk=chunk, given=given)
+        return torch.cat([part.logsumexp(0) - math.log(samples) for part in parts])
+
+    @torch.no_grad()
+    def log_weights(
+        self,
+        x: Tensor,
+        samples: int,
+        generator: torch.Generator | None = None,
+        *,
+        chunk: int | None = None,
+        given: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield the log-weights of `draw` for some observations after the other.
+
+        Runs the model in evaluation mode, and restores its mode afterwards.
+
+        Args:
+            x: observations, (batch, pixels).
+            samples: number of draws per observation.
+            generator: random numbers; torch's own by default.
+            chunk: largest number of (image, sample) pairs in memory at once; None for `at_once`.
+            given: what a conditional model depends on, (batch, C).
+
+        Yields:
+            Log-weights in nats, (samples, part of the batch).
+        """
         self._check_rows(x, samples)
         chunk = self.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
         at_once = min(samples, chunk)
-        results: list[Tensor] = []
-        with evaluating(self):
-            for images, c in self.pieces(x, given, max(1, chunk // samples)):
+        for images, c in self.pieces(x, given, max(1, chunk // samples)):
+            with evaluating(self):
                 weights = [
                     self.draw(images, min(at_once, samples - start), generator, c)[1]
                     for start in range(0, samples, at_once)
                 ]
-                results.append(torch.cat(weights).logsumexp(0) - math.log(samples))
-        return torch.cat(results)
+            yield torch.cat(weights)
 
     @torch.no_grad()
     def sample(

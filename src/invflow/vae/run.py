@@ -14,13 +14,15 @@ from torch import Tensor
 
 from invflow import _checks, _saving, _tensors
 from invflow.runs.directory import Begun, Input, Kind
+from invflow.vae import scores as image_scores
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
 from invflow.vae.data import NAMES, Images, name_of
 from invflow.vae.data import load as load_images
+from invflow.vae.scores import Scores
 from invflow.vae.weights import loaded
 
-KIND = Kind("vae-run", "VAE run", Config, ("data",), (_saving.TENSORS,))
+KIND = Kind("vae-run", "VAE run", Config, ("data",), (_saving.TENSORS, image_scores.FILE))
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Result:
 
     Attributes:
         bound: the evidence lower bound.
-        bound_error: its standard error over images.
+        bound_error: its standard error over images, or over clusters of them.
         log_likelihood: importance-sampled.
         log_likelihood_error: its standard error over images.
         gain: the log-likelihood less that of the run's first posterior, image by image.
@@ -63,6 +65,7 @@ class Run:
         format: of its images.
         models: the trained models, by posterior.
         results: what they have reached, by posterior.
+        scores: of each image.
         known: its images, if they have been read already.
     """
 
@@ -72,6 +75,7 @@ class Run:
     format: Format
     models: Mapping[str, LatentModel]
     results: Mapping[str, Result]
+    scores: Scores
     known: Images | None = None
 
     @property
@@ -94,7 +98,7 @@ class Run:
 
         None if the run is not conditional.
         """
-        return given(model, self.images, "test", count) if model.given else None
+        return given(model, self.images, "test", slice(count)) if model.given else None
 
     def in_turn(self, model: LatentModel, count: int) -> Tensor | None:
         """Return what a model is given for `count` samples: one class after the other, again.
@@ -134,12 +138,14 @@ def read(config: Config, path: Path | None = None) -> Images:
     return images.binarised()
 
 
-def given(model: LatentModel, images: Images, part: str, count: int | None = None) -> Tensor | None:
-    """Return what a model is given for the images of a part, the first `count` or all of them.
+def given(
+    model: LatentModel, images: Images, part: str, rows: slice | Tensor = slice(None)
+) -> Tensor | None:
+    """Return what a model is given for the images of a part, all of them or some rows.
 
     None if the model is not conditional.
     """
-    return model.one_hot(images.labels[part][:count]) if model.given else None
+    return model.one_hot(images.labels[part][rows]) if model.given else None
 
 
 def begun(config: Config, format: Format) -> Begun[Config]:
@@ -153,15 +159,19 @@ def begun(config: Config, format: Format) -> Begun[Config]:
 
 
 def finish(
-    directory: Path, models: Mapping[str, LatentModel], results: Mapping[str, Result]
+    directory: Path,
+    models: Mapping[str, LatentModel],
+    results: Mapping[str, Result],
+    scores: Scores,
 ) -> None:
-    """Write the trained models and their results."""
+    """Write the trained models, their results and the scores of each image."""
     state = {
         f"{name}.{key}": value
         for name, model in models.items()
         for key, value in model.state_dict().items()
     }
     _tensors.write(directory / _saving.TENSORS, state)
+    image_scores.write(directory, scores)
     # A single image has no standard errors, and JSON has no NaN.
     posteriors = {
         name: {k: None if v != v else v for k, v in asdict(result).items()}
@@ -185,7 +195,8 @@ def load(directory: str | Path, images: Images | None = None) -> Run:
     config, inputs, format = _settings(directory)
     results = KIND.results(directory, lambda content: _results(content, config))
     models = loaded(config, format, directory / _saving.TENSORS)
-    return Run(directory, config, inputs["data"], format, models, results, images)
+    scores = image_scores.read(directory, config.posteriors, config.importance_samples)
+    return Run(directory, config, inputs["data"], format, models, results, scores, images)
 
 
 def name(config: Config) -> str:

@@ -51,6 +51,16 @@ def test_several(runs: list[Run], tmp_path: Path) -> None:
     results, seeds = found.tables.values()
     assert [row[0] for row in results] == ["run", "0", "1"]
     assert results[1][1] == "{:.4f} ± {:.4f}".format(*runs[0].results.reverse)
+    assert results[1][2] == results[1][4] == ""
+    for column, draws in ((2, "student_draws"), (4, "teacher_draws")):
+        above = runs[0].scores[draws] - runs[1].scores[draws]
+        error = above.std() / len(above) ** 0.5
+        assert results[2][column] == f"{above.mean():+.4f} ± {error:.4f}"
+    assert -runs[1].scores["teacher_draws"].mean() == pytest.approx(runs[1].results.forward[0])
+    assert -runs[1].scores["student_draws"].mean() == pytest.approx(runs[1].results.reverse[0])
+    fewer = {name: values[1:] for name, values in runs[1].scores.items()}
+    unpaired, _ = report.compare([runs[0], replace(runs[1], scores=fewer)]).tables.values()
+    assert unpaired[2][2] == unpaired[2][4] == ""
     mean = (runs[0].results.reverse[0] + runs[1].results.reverse[0]) / 2
     assert seeds[1][:2] == ("0, 1", "2")
     assert seeds[1][2].startswith(f"{mean:.4f} ± ")

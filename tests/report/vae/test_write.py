@@ -32,7 +32,10 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _sections(text: str) -> list[str]:
-    return [part.split("</h2>")[0] for part in text.split("<h2>")[1:]]
+    """Return the titles of the sections, after the verdict."""
+    verdict, *titles = [part.split("</h2>")[0] for part in text.split("<h2>")[1:]]
+    assert 'class="level"' in verdict
+    return titles
 
 
 @pytest.mark.parametrize(("latents", "count"), [(1, 6), (3, 1)])

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from invflow.density.run import Run
 from invflow.report import figures, page
 from invflow.report.comparison import (
@@ -18,6 +16,7 @@ from invflow.report.comparison import (
     differing,
     labelled,
     over_seeds,
+    paired,
 )
 from invflow.report.density.tables import calibrated
 from invflow.training import metrics
@@ -67,7 +66,7 @@ def results(runs: Mapping[str, Run]) -> Table:
             label,
             f"{run.results.assessment.log_density:.2f} ± "
             f"{run.results.assessment.log_density_error:.2f}",
-            "" if run is first else "{:+.2f} ± {:.2f}".format(*gain(run, first)),
+            "" if run is first else gain(run, first),
             calibrated(run),
             f"{run.results.seconds:.0f} s",
         )
@@ -76,20 +75,24 @@ def results(runs: Mapping[str, Run]) -> Table:
     return [("run", "log density", "gain", "calibrated columns", "time"), *rows]
 
 
-def gain(run: Run, first: Run) -> tuple[float, float]:
+def gain(run: Run, first: Run) -> str:
     """Return by how much a density is higher than another on average, and the standard error.
 
     Compared row by row where both have the same test rows.
+
+    Raises:
+        ValueError: if they have scored different numbers of the same rows.
     """
+    if _test_rows(run) == _test_rows(first):
+        if len(run.scores) != len(first.scores):
+            raise ValueError(
+                f"{run.directory} and {first.directory} must have scores of the same test rows, "
+                f"got {len(run.scores)} and {len(first.scores)} of them"
+            )
+        return paired(run.scores, first.scores)
     found, other = run.results.assessment, first.results.assessment
-    if _test_rows(run) != _test_rows(first):
-        error = math.hypot(found.log_density_error, other.log_density_error)
-        return found.log_density - other.log_density, error
-    with np.errstate(invalid="ignore"):  # both may be zero where a row is outside the bounds
-        gains = run.density.score_samples(run.rows.test) - first.density.score_samples(
-            first.rows.test
-        )
-    return float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains)))
+    error = math.hypot(found.log_density_error, other.log_density_error)
+    return f"{found.log_density - other.log_density:+.2f} ± {error:.2f}"
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:

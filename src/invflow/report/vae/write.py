@@ -13,6 +13,7 @@ from invflow.report.vae.images import CLASSES, reconstructions, samples
 from invflow.report.vae.information import grouped, information
 from invflow.report.vae.interpolations import interpolations
 from invflow.report.vae.traversals import REACH, traversals
+from invflow.report.vae.verdict import verdict
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def write(run: Run) -> None:
         f"{'Posteriors' if len(names) > 1 else 'Posterior'}: {', '.join(names)}; "
         f"{run.model().latents} latents, {run.config.steps} steps, seed {run.config.seed}"
     )
-    page.write(run.directory / "report.html", f"invflow: VAE on {run.config.data}", lead, sections)
+    title = f"invflow: VAE on {run.config.data}"
+    page.write(run.directory / "report.html", title, lead, sections, verdict(run))
 
 
 def _drawn(title: str, figure: Figure, text: str) -> page.Section:

@@ -32,6 +32,8 @@ class Images:
         likelihood: name of the likelihood that suits the levels.
         classes: names of the classes; none where the images have no labels.
         labels: by part, the number of the class of each image, int64, (count,).
+        clusters: for each test image, the number of its cluster; images of different clusters are
+            independent. None where all are.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Images:
     likelihood: str
     classes: tuple[str, ...] = ()
     labels: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    clusters: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,6 +95,8 @@ class Source:
         shuffled: whether the training images are in random order.
         labels: returns the class of each image of each part, as integers or names, or raises
             ValueError if something is wrong with them; None if there are none.
+        clusters: for each test image, the number of its cluster, (count,); None where all test
+            images are independent.
     """
 
     train: Levels
@@ -101,6 +106,7 @@ class Source:
     test: Levels | None = None
     shuffled: bool = False
     labels: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+    clusters: NDArray[np.int64] | None = None
 
 
 def binarised(levels: Tensor, count: int, part: str) -> Tensor:
@@ -136,7 +142,9 @@ def split(name: str, source: Source, likelihood: str) -> Images:
     if not (len(train) and len(validation) and len(test)):
         raise ValueError(f"{name} must hold at least 10 images, got {_counts(source)}")
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
-    return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood)
+    clusters = None if source.clusters is None else torch.from_numpy(source.clusters)
+    found = parts[0], parts[1], parts[2]
+    return Images(name, *found, source.levels, likelihood, clusters=clusters)
 
 
 def divided(

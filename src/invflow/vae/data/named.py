@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from invflow.vae.data import arrays, formats
 from invflow.vae.data.download import fetch
 from invflow.vae.data.images import Source
+from invflow.vae.data.photographs import photographs
 
 _MNIST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _MNIST_SUM = "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -103,6 +104,7 @@ def _named(labels: NDArray[np.uint8], names: Sequence[str]) -> NDArray[Any]:
 #: All data sets by name.
 NAMES: dict[str, Callable[[], Source]] = {
     "digits": _digits,
+    "photographs": photographs,
     "mnist": _mnist,
     "fashion-mnist": _fashion_mnist,
     "cifar10": _cifar10,
