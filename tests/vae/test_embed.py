@@ -49,7 +49,7 @@ def test_the_mean_of_one_latent_is_that_of_quadrature(posterior: str) -> None:
 
 @pytest.mark.parametrize("name", ["iaf", "resnet"])
 def test_chunks_are_the_whole(name: str) -> None:
-    """With a seed, the mean is that of draws; a chunk holds a part of the images or of the draws."""
+    """The mean is that of draws; a chunk holds a part of the images or of the draws."""
     model = _models()[name]
     for chunk in (500, 3000, 10_000):
         found = model.embed(X, 4000, generator(0), chunk=chunk)

@@ -467,3 +467,15 @@ def test_runs_from_before_there_were_classes(images: str, tmp_path: Path) -> Non
     assert loaded.format.classes == ()
     assert loaded.given(loaded.model()) is None
     assert loaded.in_turn(loaded.model(), 3) is None
+
+
+def test_runs_whose_classes_are_missing(images: str, tmp_path: Path) -> None:
+    experiment.train(Config(data=images, conditional=True, **SIZES["mlp"]), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    whole = path.read_text()
+    for key, value in (("classes", []), ("labels", "")):
+        content = json.loads(whole)
+        content["config"]["facts"]["images"][key] = value
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="conditional runs alone have classes and labels"):
+            run.load(tmp_path / "run")

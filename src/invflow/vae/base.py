@@ -6,7 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,10 @@ from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.vae.likelihood import Likelihood, as_likelihood
+from invflow._registry import Registry
+from invflow.vae import pretrained
+from invflow.vae.choice import as_likelihood
+from invflow.vae.likelihood import Likelihood
 
 #: Limits of a chunk: its (image, sample) pairs, and the numbers that all layers hold for them.
 MAX_PAIRS, MAX_NUMBERS = 2048, 2**26
@@ -54,7 +58,7 @@ class LatentModel(nn.Module, ABC):
 
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
         likelihood: the likelihood of the pixels, by name or as an object.
         given: C, number of values on which everything is conditional; 0 for none.
 
@@ -66,6 +70,8 @@ class LatentModel(nn.Module, ABC):
 
     #: Number of latent features of an image.
     latents: int
+    #: The arguments that rebuild the model; None for those that were objects.
+    config: dict[str, Any]
 
     def __init__(
         self, shape: Sequence[int], levels: int, likelihood: str | Likelihood, given: int = 0
@@ -73,7 +79,7 @@ class LatentModel(nn.Module, ABC):
         super().__init__()
         self.shape = _checks.shape("shape", shape)
         self.given = _checks.positive_integer("given", given, minimum=0)
-        self.likelihood = as_likelihood(likelihood, levels, self.shape[0])
+        self.likelihood = as_likelihood(likelihood, levels, self.shape)
 
     @property
     def pixels(self) -> int:
@@ -82,7 +88,7 @@ class LatentModel(nn.Module, ABC):
 
     @property
     def levels(self) -> int:
-        """Number of grey levels."""
+        """Number of grey levels; 0 for real numbers."""
         return self.likelihood.levels
 
     @abstractmethod
@@ -313,6 +319,61 @@ class LatentModel(nn.Module, ABC):
         c = self._given(given, rows.shape[:1])
         return list(zip(parts, [None] * len(parts) if c is None else c.split(size), strict=True))
 
+    @cached_property
+    def at_once(self) -> int:
+        """Number of draws in one chunk: those that fit in half a gigabyte, at most 2048."""
+        numbers = 0
+
+        def count(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal numbers
+            numbers += output.numel() if isinstance(output, Tensor) else 0
+
+        leaves = [module for module in self.modules() if not any(module.children())]
+        hooks = [leaf.register_forward_hook(count) for leaf in leaves]
+        like = self.like
+        try:
+            with torch.no_grad(), evaluating(self):
+                self.draw(
+                    like.new_zeros(1, self.pixels),
+                    1,
+                    torch.Generator(like.device).manual_seed(0),
+                    like.new_zeros(1, self.given) if self.given else None,
+                )
+        finally:
+            for hook in hooks:
+                hook.remove()
+        # The likelihood keeps several numbers per output, which may be more than the layers do.
+        numbers = max(numbers, 6 * self.pixels * self.likelihood.outputs)
+        return max(1, min(MAX_PAIRS, MAX_NUMBERS // numbers))
+
+    def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the observations for grey levels, in the model's dtype and on its device.
+
+        Warns of real numbers that are out of the range of the training data (see `Normal`).
+
+        Args:
+            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape); or real numbers.
+            generator: random numbers for binarisation; torch's own by default.
+
+        Returns:
+            Observations, (*batch, pixels).
+
+        Raises:
+            TypeError: if levels are not a tensor of integers, or of real numbers.
+            ValueError: if levels are out of range, or the number of pixels is wrong.
+        """
+        if isinstance(levels, Tensor):
+            if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
+                levels = levels.flatten(-3)
+            if levels.shape[-1:] != (self.pixels,):
+                raise ValueError(
+                    f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
+                    f"got {tuple(levels.shape)}"
+                )
+            levels = levels.to(self.like.device)
+        self.likelihood.check(levels)
+        return self.likelihood.observe(levels, generator).to(self.like.dtype)
+
     @torch.no_grad()
     def embed(
         self,
@@ -366,7 +427,8 @@ class LatentModel(nn.Module, ABC):
     def expected(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         r"""Return the expected images at latents, $E_{p(x|z)}[x]$, in grey levels, not rounded.
 
-        Runs the model in evaluation mode, and restores its mode afterwards.
+        Real numbers are in their own units. Runs the model in evaluation mode, and restores its
+        mode afterwards.
 
         Args:
             z: latents, (*batch, latents).
@@ -381,7 +443,7 @@ class LatentModel(nn.Module, ABC):
         """
         self._check_latents(z)
         # The mean of grey levels may take the probability of each.
-        numbers = self.pixels * self.levels
+        numbers = self.pixels * max(1, self.levels)
         size = max(1, min(self.at_once, MAX_NUMBERS // numbers))
         c = self._given(given, z.shape[:-1])
         c = None if c is None else c.reshape(-1, self.given)
@@ -478,66 +540,39 @@ class LatentModel(nn.Module, ABC):
             parts = self.pieces(x, given, self.at_once)
             return torch.cat([self.draw(part, 1, generator, c)[0].squeeze(0) for part, c in parts])
 
-    @cached_property
-    def at_once(self) -> int:
-        """Number of draws in one chunk: those that fit in half a gigabyte, at most 2048."""
-        numbers = 0
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a directory.
 
-        def count(module: nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal numbers
-            numbers += output.numel() if isinstance(output, Tensor) else 0
-
-        leaves = [module for module in self.modules() if not any(module.children())]
-        hooks = [leaf.register_forward_hook(count) for leaf in leaves]
-        like = self.like
-        try:
-            with torch.no_grad(), evaluating(self):
-                self.draw(
-                    like.new_zeros(1, self.pixels),
-                    1,
-                    torch.Generator(like.device).manual_seed(0),
-                    like.new_zeros(1, self.given) if self.given else None,
-                )
-        finally:
-            for hook in hooks:
-                hook.remove()
-        # The likelihood keeps several numbers per output, which may be more than the layers do.
-        numbers = max(numbers, 6 * self.pixels * self.likelihood.outputs)
-        return max(1, min(MAX_PAIRS, MAX_NUMBERS // numbers))
-
-    def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the observations for grey levels, in the model's dtype and on its device.
+        Each file appears whole or not at all, and `config.json` records the sha256 of the other.
 
         Args:
-            levels: grey levels, integers, (*batch, pixels) or (*batch, *shape).
-            generator: random numbers for binarisation; torch's own by default.
-
-        Returns:
-            Observations, (*batch, pixels).
+            directory: created if it does not exist.
 
         Raises:
-            TypeError: if levels are not a tensor of integers.
-            ValueError: if levels are out of range, or the number of pixels is wrong.
+            OSError: if the disk is full, or a file cannot be written.
+            TypeError: if the model has several precisions.
+            ValueError: if a part was given as an object that has no name, or has been changed since
+                the model was built.
         """
-        like = self.like
-        if not isinstance(levels, Tensor) or levels.is_floating_point():
-            got = levels.dtype if isinstance(levels, Tensor) else type(levels).__name__
-            raise TypeError(
-                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
-                "give grey levels, not scaled images"
-            )
-        if levels.shape[-1:] != (self.pixels,) and levels.shape[-3:] == self.shape:
-            levels = levels.flatten(-3)
-        if levels.shape[-1:] != (self.pixels,):
-            raise ValueError(
-                f"levels must have shape (*batch, {self.pixels}) or (*batch, *{self.shape}), "
-                f"got {tuple(levels.shape)}"
-            )
-        if levels.numel():
-            low, high = (int(end) for end in levels.aminmax())
-            if low < 0 or high >= self.levels:
-                raise ValueError(f"levels must lie in 0 .. {self.levels - 1}, got {low} to {high}")
-        return self.likelihood.observe(levels.to(like.device), generator).to(like.dtype)
+        pretrained.save(self, Path(directory))
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
+        """Return the model that `save_pretrained` wrote, in evaluation mode.
+
+        Loading never runs code from the files.
+
+        Args:
+            directory: where it was saved.
+            device: where to put it.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            OSError: if a file cannot be read, or does not fit into memory.
+            ValueError: if a file is damaged, foreign or newer than this version, if the files were
+                not saved together, or if they hold another kind of model than this class.
+        """
+        return pretrained.load(cls, Path(directory), device)
 
     @property
     @abstractmethod
@@ -569,3 +604,7 @@ class LatentModel(nn.Module, ABC):
 
     def _check_latents(self, z: Tensor) -> None:
         _checks.event("z", z, self.latents, self.like)
+
+
+#: Every model that can be saved, by name.
+MODELS = Registry[type[LatentModel]]("name", "invflow.vae.base.MODELS", LatentModel)

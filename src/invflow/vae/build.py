@@ -9,8 +9,8 @@ import torch
 
 from invflow import _checks
 from invflow.vae.base import LatentModel
+from invflow.vae.choice import as_likelihood
 from invflow.vae.config import Config, Format
-from invflow.vae.likelihood import as_likelihood
 from invflow.vae.model import VAE
 from invflow.vae.resnet import ResNetVAE
 

@@ -89,7 +89,7 @@ def score(
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
     generator = torch.Generator(like.device).manual_seed(_checks.integer("seed", seed))
     x = model.observe(levels.flatten(1), generator)
-    averages = _averages(model, x, bound_samples, generator, chunk, given)
+    averages = _averages(model, x, given, bound_samples, generator, chunk)
     weights = model.log_weights(x, samples, generator, chunk=chunk, given=given)
     likelihoods = torch.cat([nested(log_w) for log_w in weights], 1).cpu()
     return Score(
@@ -128,16 +128,16 @@ def bounds(
     samples = _checks.positive_integer("samples", samples)
     noise = torch.Generator(model.like.device).manual_seed(_checks.integer("seed", seed))
     x = model.observe(levels.flatten(1), noise)
-    return _averages(model, x, samples, noise, model.at_once, given).bound.cpu()
+    return _averages(model, x, given, samples, noise, model.at_once).bound.cpu()
 
 
 def _averages(
     model: LatentModel,
     x: Tensor,
+    given: Tensor | None,
     samples: int,
     generator: torch.Generator,
     chunk: int,
-    given: Tensor | None,
 ) -> Elbo:
     """Return the parts of the bound, averaged over draws."""
     found: list[Elbo] = []

@@ -76,7 +76,7 @@ def train(
     if overwrite or not is_finished(directory):
         for model in models.values():
             first = images.train[: config.batch_size].flatten(1)
-            _start(model, first, run.given(model, images, "train", len(first)), config)
+            _start(model, first, run.given(model, images, "train", slice(len(first))), config)
     if fabric.is_global_zero:
         run.KIND.prepare(directory, run.begun(config, format), overwrite=overwrite)
     fabric.barrier()
@@ -187,6 +187,7 @@ def scored(
     clusters = torch.arange(len(images.test)) if images.clusters is None else images.clusters
     chosen = np.random.default_rng(config.seed).permutation(len(images.train))[:TRAIN_IMAGES]
     rows = torch.from_numpy(np.sort(chosen))
+    some = images.train[rows]
     found = {
         name: score(
             model,
@@ -202,7 +203,12 @@ def scored(
             each.bound,
             each.log_likelihood,
             each.fewer,
-            _train_bounds(models[name], images, rows, config.seed),
+            bounds(
+                models[name],
+                some,
+                seed=config.seed,
+                given=run.given(models[name], images, "train", rows),
+            ),
         )
         for name, each in found.items()
     }
@@ -221,9 +227,3 @@ def scored(
         for name, each in found.items()
     }
     return results, scores
-
-
-def _train_bounds(model: LatentModel, images: Images, rows: Tensor, seed: int) -> Tensor:
-    """Return the bounds on some training images."""
-    given = model.one_hot(images.labels["train"][rows]) if model.given else None
-    return bounds(model, images.train[rows], seed=seed, given=given)

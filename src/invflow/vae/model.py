@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from invflow.flows import Flow, FlowDistribution
 from invflow.flows.affine import affine_map
 from invflow.flows.path_gradient import path_bound
-from invflow.vae import networks
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae import custom, networks
+from invflow.vae.base import MODELS, Elbo, LatentModel
 from invflow.vae.gaussian import kl_from_normal
 from invflow.vae.likelihood import Likelihood
 from invflow.vae.posterior import posterior as build_posterior
@@ -40,13 +39,14 @@ class VAE(LatentModel):
 
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
-        likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
+        likelihood: one of `LIKELIHOODS`, "normal" for real numbers, or a `Likelihood`.
         posterior: one of `POSTERIORS`, or a `Flow` with a context.
         prior: one of `PRIORS`, or a `Prior`.
         network: one of `networks.NETWORKS`, or two modules: an encoder from images scaled to
             [-1, 1], (n, pixels), to (n, context), and a decoder from (n, latents) to
             (n, pixels, outputs). Each takes c, (n, given), as a second argument if there is one.
+            Modules are tried on two rows of zeros, in evaluation mode.
         latents: number of latent features.
         hidden_features: widths of the layers of an "mlp", feature maps of the other networks;
             None for the network's defaults.
@@ -93,6 +93,17 @@ class VAE(LatentModel):
         given: int = 0,
     ) -> None:
         super().__init__(shape, levels, likelihood, given)
+        self.config = {
+            "posterior": posterior if isinstance(posterior, str) else None,
+            "prior": prior if isinstance(prior, str) else None,
+            "network": network if isinstance(network, str) else None,
+            "latents": latents,
+            "hidden_features": hidden_features,
+            "context": context,
+            "flow_transforms": flow_transforms,
+            "flow_hidden_features": flow_hidden_features,
+            "given": given,
+        }
         if isinstance(posterior, str):
             posterior = build_posterior(
                 posterior, latents, context, flow_transforms, flow_hidden_features
@@ -118,12 +129,31 @@ class VAE(LatentModel):
             encoder = networks.encoder(network, self.shape, posterior.context, *ends)
             decoder = networks.decoder(network, self.shape, *sizes, *ends)
         else:
-            encoder, decoder = _pair(network)
+            encoder, decoder = custom.pair(network)
         self.latents = posterior.features
         self.encoder = encoder
         self.posterior = posterior
         self.prior = prior
         self.decoder = decoder
+        if not isinstance(network, str):
+            self._check_networks()
+
+    def _check_networks(self) -> None:
+        """Try the user's own networks on zeros."""
+        beside = f" and (n, {self.given})" if self.given else ""
+        size, outputs = self.posterior.context, self.likelihood.outputs
+        context = custom.tried(
+            *("the encoder", self.encoder, (self.pixels, self.given)),
+            f"take (n, {self.pixels}){beside} and return (n, {size}); to read images, let it begin "
+            f"with nn.Unflatten(-1, {self.shape})",
+        )
+        self._context(context, custom.ROWS)
+        params = custom.tried(
+            *("the decoder", self.decoder, (self.latents, self.given)),
+            f"take (n, {self.latents}){beside} and return (n, {self.pixels}, {outputs}): the "
+            "parameters of the likelihood of each pixel",
+        )
+        self._params(params, custom.ROWS)
 
     @property
     def parts(self) -> Sequence[nn.Module]:
@@ -138,14 +168,36 @@ class VAE(LatentModel):
         return self._encode(self.likelihood.scaled(x), self._given(given, x.shape[:-1]))
 
     def _encode(self, scaled: Tensor, given: Tensor | None) -> FlowDistribution:
-        context = self.encoder(*_rows(scaled, given)).to(self.like.dtype)
+        if self.config["network"] is None:
+            custom.check_places(
+                {"encoder": self.encoder, "decoder": self.decoder, "posterior": self.posterior}
+            )
+        inputs = _rows(scaled, given)
+        context = self._context(self.encoder(*inputs), len(inputs[0])).to(self.like.dtype)
         batch = scaled.shape[:-1]
         return self.posterior(context.reshape(*batch, self.posterior.context), validate_args=False)
 
+    def _context(self, found: Tensor, rows: int) -> Tensor:
+        size = self.posterior.context
+        return custom.output(
+            *("the encoder", found, (rows, size), "(n, context)"),
+            f"build the posterior with the encoder's context, or let the last layer have {size} "
+            "outputs",
+        )
+
     def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         self._check_latents(z)
-        params = self.decoder(*_rows(z, self._given(given, z.shape[:-1]))).to(self.like.dtype)
+        inputs = _rows(z, self._given(given, z.shape[:-1]))
+        params = self._params(self.decoder(*inputs), len(inputs[0])).to(self.like.dtype)
         return params.reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
+
+    def _params(self, found: Tensor, rows: int) -> Tensor:
+        shape = self.pixels, self.likelihood.outputs
+        return custom.output(
+            *("the decoder", found, (rows, *shape), "(n, pixels, outputs)"),
+            f"let it end with nn.Unflatten(-1, {shape}), or for maps ordered by channel, then "
+            f"output, with networks.ToPixels({self.shape[0]})",
+        )
 
     def log_prior(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the prior's log density at latents, (*batch, latents), in nats, shape `batch`.
@@ -250,10 +302,4 @@ def _rows(values: Tensor, given: Tensor | None) -> list[Tensor]:
     return [each.reshape(-1, each.shape[-1]) for each in taken]
 
 
-def _pair(network: Any) -> tuple[nn.Module, nn.Module]:
-    pair = tuple(cast(Iterable[Any], network)) if isinstance(network, Iterable) else ()
-    if len(pair) != 2 or not all(isinstance(each, nn.Module) for each in pair):
-        raise TypeError(
-            f"network must be a name, or an encoder and a decoder (two modules), got {network!r}"
-        )
-    return pair
+MODELS["vae"] = VAE

@@ -98,7 +98,7 @@ class Run:
 
         None if the run is not conditional.
         """
-        return given(model, self.images, "test", count) if model.given else None
+        return given(model, self.images, "test", slice(count)) if model.given else None
 
     def in_turn(self, model: LatentModel, count: int) -> Tensor | None:
         """Return what a model is given for `count` samples: one class after the other, again.
@@ -138,12 +138,14 @@ def read(config: Config, path: Path | None = None) -> Images:
     return images.binarised()
 
 
-def given(model: LatentModel, images: Images, part: str, count: int | None = None) -> Tensor | None:
-    """Return what a model is given for the images of a part, the first `count` or all of them.
+def given(
+    model: LatentModel, images: Images, part: str, rows: slice | Tensor = slice(None)
+) -> Tensor | None:
+    """Return what a model is given for the images of a part, all of them or some rows.
 
     None if the model is not conditional.
     """
-    return model.one_hot(images.labels[part][:count]) if model.given else None
+    return model.one_hot(images.labels[part][rows]) if model.given else None
 
 
 def begun(config: Config, format: Format) -> Begun[Config]:
@@ -205,7 +207,10 @@ def name(config: Config) -> str:
 def _settings(directory: Path) -> tuple[Config, Mapping[str, Input], Format]:
     there = KIND.begun(directory)
     try:
-        return there.config, there.inputs, Format(**there.facts["images"])
+        format = Format(**there.facts["images"])
+        if not bool(format.classes) == bool(format.labels) == there.config.conditional:
+            raise ValueError("conditional runs alone have classes and labels")
+        return there.config, there.inputs, format
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory} does not say what its images are: {error}") from error
 

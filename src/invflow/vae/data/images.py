@@ -143,7 +143,8 @@ def split(name: str, source: Source, likelihood: str) -> Images:
         raise ValueError(f"{name} must hold at least 10 images, got {_counts(source)}")
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
     clusters = None if source.clusters is None else torch.from_numpy(source.clusters)
-    return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood, clusters=clusters)
+    found = parts[0], parts[1], parts[2]
+    return Images(name, *found, source.levels, likelihood, clusters=clusters)
 
 
 def divided(

@@ -11,10 +11,10 @@ from torch import nn
 from invflow import _checks
 from invflow.vae.networks import gated, perceptron, resnet
 from invflow.vae.networks.joined import Joined, as_features, as_maps
-from invflow.vae.networks.maps import Shape
+from invflow.vae.networks.maps import Shape, ToPixels
 from invflow.vae.networks.weightnorm import starting
 
-__all__ = ["NETWORKS", "Network", "decoder", "encoder", "starting"]
+__all__ = ["NETWORKS", "Network", "ToPixels", "decoder", "encoder", "starting"]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.base import MODELS, Elbo, LatentModel
 from invflow.vae.likelihood import Likelihood
 from invflow.vae.networks.maps import ToPixels
 from invflow.vae.networks.maps import sizes as image_sizes
@@ -43,8 +43,8 @@ class ResNetVAE(LatentModel):
 
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
-        likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
+        likelihood: one of `LIKELIHOODS`, "normal" for real numbers, or a `Likelihood`.
         depths: number of layers at each resolution, starting next to the image. The first
             resolution is half the image's; each later one is half the one before.
         feature_maps: number of feature maps.
@@ -88,6 +88,16 @@ class ResNetVAE(LatentModel):
         given: int = 0,
     ) -> None:
         super().__init__(shape, levels, likelihood, given)
+        self.config = {
+            "depths": depths,
+            "feature_maps": feature_maps,
+            "latent_maps": latent_maps,
+            "inference": inference,
+            "flow_transforms": flow_transforms,
+            "flow_hidden_features": flow_hidden_features,
+            "flow_map": flow_map,
+            "given": given,
+        }
         kind = INFERENCES[_checks.choice("inference", inference, INFERENCES)]
         feature_maps = _checks.positive_integer("feature_maps", feature_maps)
         latent_maps = _checks.positive_integer("latent_maps", latent_maps)
@@ -237,3 +247,6 @@ class ResNetVAE(LatentModel):
 
     def _downwards(self) -> Sequence[ResidualLayer]:
         return self._upwards()[::-1]
+
+
+MODELS["resnet-vae"] = ResNetVAE
