@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 test oldest newest: export OMP_WAIT_POLICY ?= passive
 
 run: $(INSTALLED)
-	$(BIN)/invflow vae digits --overwrite
+	$(BIN)/invflow vae photographs --learning-rate 0.002 --steps 4000 --overwrite
 
 test: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks examples .ci hatch_build.py

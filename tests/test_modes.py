@@ -12,7 +12,6 @@ from invflow._modes import evaluating
 from invflow.distillation import FlowTeacher, closeness
 from invflow.flows import IAF, MAF, Flow
 from invflow.images import ImageDensity, Variational
-from invflow.report.vae import decoded
 from invflow.transforms import BatchNorm, Compose
 from invflow.vae import VAE, evaluation
 from invflow.vi import Flat, Posterior
@@ -69,8 +68,12 @@ LOOKS = {
     "active latents": lambda model, noise: (
         evaluation.spread(model, model.observe(IMAGES), 3, noise).between
     ),
-    "latents": lambda model, noise: decoded.latents(model, IMAGES[:1], noise),
-    "expected": lambda model, noise: decoded.expected(model, torch.ones(1, LATENTS).double()),
+    "embed": lambda model, noise: model.embed(model.observe(IMAGES), 5, noise),
+    "reconstruct": lambda model, noise: model.reconstruct(model.observe(IMAGES[:1]), noise),
+    "interpolate": lambda model, noise: model.interpolate(
+        model.observe(IMAGES[:2]), model.observe(IMAGES[2:4]), 3, noise
+    ),
+    "expected": lambda model, noise: model.expected(torch.ones(1, LATENTS).double()),
 }
 
 

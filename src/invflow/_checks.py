@@ -270,9 +270,15 @@ def event(name: str, value: Tensor, features: int, like: Tensor | None = None) -
 
 
 def context(
-    value: Tensor | None, size: int, batch_shape: torch.Size, like: Tensor | None = None
+    value: Tensor | None,
+    size: int,
+    batch_shape: torch.Size,
+    like: Tensor | None = None,
+    name: str = "context",
 ) -> None:
     """Check a context against the declared `size` and the batch shape it must broadcast to.
+
+    The error calls it `name`.
 
     Raises:
         TypeError: if `value` is not a tensor, or has another dtype.
@@ -282,19 +288,19 @@ def context(
     if size == 0:
         if value is not None:
             raise ValueError(
-                "context must be None, because none was declared (context=0), got a "
+                f"{name} must be None, because none was declared ({name}=0), got a "
                 f"{type(value).__name__} of shape {tuple(getattr(value, 'shape', ()))}"
             )
         return
     if value is None:
-        raise ValueError(f"context of shape (*batch, {size}) is required, got None")
-    _tensor("context", value, size, "the declared context size", like)
+        raise ValueError(f"{name} of shape (*batch, {size}) is required, got None")
+    _tensor(name, value, size, f"the declared {name} size", like)
     try:
         fits = broadcast(value.shape[:-1], batch_shape) == batch_shape
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(
-            f"context must broadcast to the batch shape {tuple(batch_shape)}, "
+            f"{name} must broadcast to the batch shape {tuple(batch_shape)}, "
             f"got batch shape {tuple(value.shape[:-1])}"
         )

@@ -41,12 +41,13 @@ def test_a_run_holds_what_the_design_says(finished: Path) -> None:
         "model.safetensors",
         "report.html",
         "results.json",
+        "scores.safetensors",
     }
     page = (finished / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 6
     assert "http" not in page
     results = json.loads((finished / "results.json").read_text())["results"]["posteriors"]
-    assert list(results) == ["diagonal", "iaf"]
+    assert list(results) == ["diagonal", "full", "iaf"]
 
 
 def test_sample(invflow: Invflow, finished: Path, tmp_path: Path) -> None:
@@ -142,7 +143,11 @@ def test_help_reads_well(invflow: Invflow, command: list[str]) -> None:
     assert not err
     words = " ".join(out.replace("│", " ").split())
     for default in {
-        "vae": ["default: (from DATA)", "default: diagonal,iaf", "default: 6000"],
+        "vae": [
+            "default: (from DATA)",
+            "default: (diagonal,full,iaf; for resnet-vae diagonal,iaf)",
+            "default: 6000",
+        ],
         "sample": ["default: (the last)"],
     }.get("".join(command), []):
         assert default in words

@@ -328,11 +328,11 @@ def test_what_does_not_suit_the_run_is_one_line(
 
 def test_options_of_densities_are_none_of_other_runs(invflow: Invflow, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(
-        '{"format": 1, "invflow": "0", "model": "vae-run", "config": {}}'
+        '{"format": 1, "invflow": "0", "model": "posterior-run", "config": {}}'
     )
     code, _, err = invflow("sample", tmp_path, "--given", "a.csv")
     assert code != 0
-    assert "--given does not apply to a run of `invflow vae`" in err
+    assert "--given does not apply to a run of `invflow posterior`" in err
 
 
 def test_what_is_no_run_is_not_sampled(invflow: Invflow, finished: Path) -> None:

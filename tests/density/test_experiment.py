@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pydantic import ValidationError
 
 from invflow.density import data, experiment, run
@@ -135,7 +136,8 @@ def test_what_is_on_disk(tmp_path: Path) -> None:
     path = written(mixed(60), tmp_path / "a.csv")
     made = experiment.train(config(path, **SOME), tmp_path / "run")
     names = {each.name for each in made.directory.iterdir() if "tfevents" not in each.name}
-    assert names == {"checkpoints", "config.json", "metrics.csv", "model", "results.json"}
+    files = {"config.json", "metrics.csv", "results.json", "scores.safetensors"}
+    assert names == {"checkpoints", "model", *files}
     content = json.loads((made.directory / "config.json").read_text())
     assert content["model"] == "density-run"
     assert content["versions"].keys() == {"torch", "numpy", "safetensors", "python"}
@@ -257,7 +259,9 @@ def test_a_density_of_zero_is_written_and_read(tmp_path: Path) -> None:
         **{**vars(assessment), "log_density": -np.inf, "log_density_error": np.nan, "outside": 1}
     )
     results = run.Results(assessment=changed, seconds=1.0)
-    run.finish(made.directory, made.density, results)
+    scores = torch.full_like(made.scores, -torch.inf)
+    run.finish(made.directory, made.density, results, scores)
+    assert run.load(made.directory).scores.tolist() == scores.tolist()
     found = run.load(made.directory).results.assessment
     assert found.log_density == -np.inf
     assert np.isnan(found.log_density_error)

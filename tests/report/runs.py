@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 from invflow.vae.data import Images
 from invflow.vae.run import Result, Run
+from invflow.vae.scores import ImageScores, Scores
+from invflow.vae.shortfall import rows
 
 RESULT = Result(-90.0, 1.0, -88.0, 0.9, 0.5, 0.1, 20.0, 15, [20.0], 65.4)
 GREY = torch.randint(
@@ -27,6 +30,7 @@ COLOUR = (
 ) % 17
 SMALL = {
     "mlp": {
+        "posteriors": ("diagonal", "iaf"),
         "latents": 3,
         "hidden_features": (8,),
         "context": 4,
@@ -61,13 +65,23 @@ def run(
     digest: str = "",
     result: Result = RESULT,
     test: Tensor | None = None,
+    classes: tuple[str, ...] = (),
+    scores: Scores | None = None,
     **settings: object,
 ) -> Run:
-    """Return a run of untrained models whose weights are all but the initial ones."""
+    """Return a run of untrained models whose weights are all but the initial ones.
+
+    With classes, it is conditional, and the test images are of them in turn.
+    """
     network = str(settings.get("network", "mlp"))
-    config = Config.model_validate(SMALL[network] | settings)
+    config = Config.model_validate(SMALL[network] | {"conditional": bool(classes)} | settings)
     format = Format(
-        shape=(channels, 4, 5), levels=levels, likelihood=likelihood, digest=digest or "a"
+        shape=(channels, 4, 5),
+        levels=levels,
+        likelihood=likelihood,
+        digest=digest or "a",
+        classes=classes,
+        labels="b" if classes else "",
     )
     models = build(config, format)
     for model in models.values():
@@ -81,9 +95,27 @@ def run(
     kls = [result.kl * share / 10 for share in (1, 2, 3, 4)] if groups == 4 else [result.kl]
     result = Result(**(asdict(result) | {"kls": kls}))
     test = (GREY if channels == 1 else COLOUR) if test is None else test
-    images = Images("images", test, test, test, levels, likelihood)
+    labels = {"test": torch.arange(len(test)) % len(classes)} if classes else {}
+    images = Images("images", test, test, test, levels, likelihood, classes, labels)
     data = Input(None, format.digest)
-    return Run(directory, config, data, format, models, dict.fromkeys(models, result), images)
+    results = dict.fromkeys(models, result)
+    scores = _scores(config, results, len(test)) if scores is None else scores
+    return Run(directory, config, data, format, models, results, scores, images)
+
+
+def _scores(config: Config, results: Mapping[str, Result], images: int) -> Scores:
+    """Return scores with the means of results, further apart from image to image."""
+    around = torch.linspace(-1, 1, images, dtype=torch.float64)
+    found = {
+        name: ImageScores(
+            result.bound + (1 + i / 8) * around,
+            result.log_likelihood + around,
+            (result.log_likelihood + around).expand(rows(config.importance_samples) - 1, -1),
+            result.bound + 0.5 * around,
+        )
+        for i, (name, result) in enumerate(results.items())
+    }
+    return Scores(found, torch.arange(images))
 
 
 def write(made: Run) -> Path:
@@ -91,7 +123,7 @@ def write(made: Run) -> Path:
     begun = saved.begun(made.config, made.format)
     saved.KIND.prepare(made.directory, begun, overwrite=False)
     (made.directory / FILE).write_text(METRICS)
-    saved.finish(made.directory, made.models, made.results)
+    saved.finish(made.directory, made.models, made.results, made.scores)
     return made.directory
 
 

@@ -70,6 +70,30 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "importance-single": (lambda m: m.importance_bound(SINGLE), ValueError, ROWS),
     "importance-none": (lambda m: m.importance_bound(X, 0), ValueError, "samples must be at least"),
     "importance-float": (lambda m: m.importance_bound(X, 2.0), TypeError, "samples must be an int"),
+    "embed-pixels": (lambda m: m.embed(WIDE), ValueError, PIXELS),
+    "embed-single": (lambda m: m.embed(SINGLE), ValueError, ROWS),
+    "embed-none": (lambda m: m.embed(X, 0), ValueError, "samples must be at least 1"),
+    "embed-chunk": (lambda m: m.embed(X, chunk=0), ValueError, "chunk must be at least 1"),
+    "expected-latents": (lambda m: m.expected(torch.zeros(2, 3)), ValueError, LATENTS),
+    "expected-double": (lambda m: m.expected(X[:, :2].double()), TypeError, "z must have the mod"),
+    "reconstruct-pixels": (lambda m: m.reconstruct(WIDE), ValueError, PIXELS),
+    "reconstruct-levels": (lambda m: m.reconstruct(INTEGERS), TypeError, FLOATS),
+    "interpolate-first": (
+        lambda m: m.interpolate(WIDE, X),
+        ValueError,
+        r"first must have shape \(\*batch, 6\)",
+    ),
+    "interpolate-second": (
+        lambda m: m.interpolate(X, SINGLE),
+        ValueError,
+        r"second must have shape \(batch, 6\)",
+    ),
+    "interpolate-counts": (
+        lambda m: m.interpolate(X, X[:1]),
+        ValueError,
+        "first and second must hold the same number of observations, got 2 and 1",
+    ),
+    "interpolate-steps": (lambda m: m.interpolate(X, X, 1), ValueError, "steps must be at least 2"),
     "sample-none": (lambda m: m.sample(0), ValueError, "count must be at least 1"),
     "observe-high": (
         lambda m: m.observe(INTEGERS + 17),
@@ -184,3 +208,21 @@ def test_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build().at_once == 2048
     monkeypatch.setattr("invflow.vae.base.MAX_NUMBERS", 10)
     assert build().at_once == 1
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_no_observations(kind: str) -> None:
+    """An empty batch is a batch."""
+    model = MODELS[kind]()
+    x = model.observe(torch.zeros(0, 6, dtype=torch.uint8))
+    assert model.elbo(x).bound.shape == (0,)
+    assert model.elbo(x.reshape(0, 3, 6)).bound.shape == (0, 3)
+    z, log_w = model.draw(x, 3)
+    assert z.shape == (3, 0, 2)
+    assert log_w.shape == (3, 0)
+    assert model.importance_bound(x, 3).shape == model.log_likelihood(x, 3).shape == (0,)
+    assert model.embed(x).shape == (0, 2)
+    assert model.decode(z).shape == (3, 0, 6, 2)
+    assert model.expected(z).shape == (3, 0, 6)
+    assert model.reconstruct(x).shape == (0, 6)
+    assert model.interpolate(x, x, 4).shape == (0, 4, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import random
 from collections.abc import Callable
@@ -59,6 +60,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "importance": {**SIZES["mlp"], "posteriors": ("diagonal", "iaf"), "train_samples": 4},
     "vamp": {**SIZES["mlp"], "prior": "vamp", "likelihood": "bernoulli", "averaging_decay": 0.5},
+    "conditional": {**SIZES["mlp"], "conditional": True, "prior": "vamp", "train_samples": 2},
+    "conditional-gated": {
+        **SIZES["mlp"],
+        "conditional": True,
+        "network": "gated",
+        "hidden_features": (2, 3),
+    },
+    "conditional-layers": {**SIZES["resnet-vae"], "conditional": True},
 }
 
 
@@ -66,7 +75,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def images(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("images") / "images.npz"
     levels = np.random.default_rng(0).integers(0, 9, (40, 5, 4), dtype=np.uint8)
-    np.savez(path, images=levels)
+    np.savez(path, images=levels, labels=np.arange(40) % 3)
     return str(path)
 
 
@@ -117,8 +126,8 @@ def test_precisions(
     config = Config(data=images, **SIZES[network], precision=precision, averaging_decay=0.5)
     computed: set[torch.dtype] = set()
 
-    def spied(model: LatentModel, levels: Tensor, config: Config) -> None:
-        start(model, levels, config)
+    def spied(model: LatentModel, levels: Tensor, given: None, config: Config) -> None:
+        start(model, levels, given, config)
         layer = model.decoder[0] if network == "mlp" else model.stem
         layer.register_forward_hook(
             # What has gradients is training; scores are not computed in half precision.
@@ -190,6 +199,15 @@ def test_compiled(
     # Of the model's parts each runs at every step.
     assert ran >= config.steps * len(compiled.model().parts)
     assert compiled.results["iaf"].bound == pytest.approx(plain.results["iaf"].bound, rel=1e-3)
+
+
+def test_default_posteriors() -> None:
+    assert Config().posteriors == ("diagonal", "full", "iaf")
+    assert Config(network="resnet").posteriors == ("diagonal", "full", "iaf")
+    assert Config(network="resnet-vae").posteriors == ("diagonal", "iaf")
+    assert Config(network="resnet-vae", posteriors=("iaf",)).posteriors == ("iaf",)
+    stored = Config(network="resnet-vae").model_dump(mode="json")
+    assert Config(**stored) == Config(network="resnet-vae")
 
 
 def _format(name: str) -> Format:
@@ -394,3 +412,70 @@ def test_what_cannot_start_overwrites_nothing(
     with pytest.raises(RuntimeError, match="out of memory"):
         experiment.train(other, tmp_path / "run", overwrite=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.*")} == before
+
+
+@pytest.mark.filterwarnings("ignore:.* test images are also training")
+def test_a_conditional_run_learns_what_its_classes_look_like(tmp_path: Path) -> None:
+    """Images of two levels: a class is half of the picture, and latents have nothing to say."""
+    labels = np.arange(300) % 2
+    white = np.zeros((300, 4, 4), np.uint8)
+    white[labels == 0, :2], white[labels == 1, 2:] = 1, 1
+    path = tmp_path / "halves.npz"
+    np.savez(path, images=white, labels=np.array(["upper half", "$lower$"])[labels])
+    settings: dict[str, Any] = {**SIZES["mlp"], "posteriors": ("iaf",), "steps": 400}
+    settings |= {"batch_size": 32, "evaluate_every": 100, "learning_rate": 0.02}
+    bounds: dict[bool, float] = {}
+    for conditional in (True, False):
+        config = Config(data=str(path), conditional=conditional, **settings)
+        trained = experiment.train(config, tmp_path / str(conditional))
+        assert trained is not None
+        bounds[conditional] = trained.results["iaf"].bound
+    # One bit less to say, however well the other model says it.
+    assert bounds[True] > bounds[False] + 0.5
+    loaded = run.load(tmp_path / "True")
+    assert loaded.format.classes == ("$lower$", "upper half")
+    model = loaded.model()
+    samples = model.sample(200, generator(0), loaded.in_turn(model, 200)).reshape(200, 4, 4)
+    upper = samples[:, :2].sum((1, 2)) > samples[:, 2:].sum((1, 2))
+    assert (upper == torch.arange(200) % 2).sum() > 190
+    assert loaded.images.labels_digest == loaded.format.labels
+    x = model.observe(loaded.images.test)
+    given = loaded.given(model)
+    assert given is not None
+    right = model.log_likelihood(x, 50, generator(1), given=given)
+    wrong = model.log_likelihood(x, 50, generator(1), given=1 - given)
+    assert (right > wrong + 5).all()
+    # Another labelling is another run, and the labels may not change.
+    np.savez(path, images=white, labels=1 - labels)
+    with pytest.raises(ValueError, match="have changed since it was trained"):
+        run.load(tmp_path / "True").images  # noqa: B018
+    with pytest.raises(FileExistsError, match="a run with different data"):
+        experiment.train(Config(data=str(path), conditional=True, **settings), tmp_path / "True")
+    assert len(run.load(tmp_path / "False").images.train) == 240
+
+
+def test_runs_from_before_there_were_classes(images: str, tmp_path: Path) -> None:
+    experiment.train(Config(data=images, **SIZES["mlp"]), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    facts = content["config"]["facts"]["images"]
+    assert facts.pop("classes") == []
+    assert facts.pop("labels") == ""
+    assert content["config"]["settings"].pop("conditional") is False
+    path.write_text(json.dumps(content))
+    loaded = run.load(tmp_path / "run")
+    assert loaded.format.classes == ()
+    assert loaded.given(loaded.model()) is None
+    assert loaded.in_turn(loaded.model(), 3) is None
+
+
+def test_runs_whose_classes_are_missing(images: str, tmp_path: Path) -> None:
+    experiment.train(Config(data=images, conditional=True, **SIZES["mlp"]), tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    whole = path.read_text()
+    for key, value in (("classes", []), ("labels", "")):
+        content = json.loads(whole)
+        content["config"]["facts"]["images"][key] = value
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="conditional runs alone have classes and labels"):
+            run.load(tmp_path / "run")

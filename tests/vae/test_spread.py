@@ -14,7 +14,7 @@ def test_means_of_few_draws_do_not_pass_for_activity() -> None:
     slopes = torch.tensor([0.0, 2.0], dtype=torch.float64)
 
     def draw(
-        x: torch.Tensor, samples: int, generator: torch.Generator | None
+        x: torch.Tensor, samples: int, generator: torch.Generator | None, given: None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         noise = torch.randn(samples, len(x), 2, dtype=x.dtype, generator=generator)
         return slopes * x + noise, noise[..., 0]

@@ -31,7 +31,7 @@ SCORE, USUAL = "log_density", "p_value"
 
 
 def sample(
-    run: Path, count: int | None, out: Path | None, seed: int, given: Path | None, fill: Path | None
+    run: Path, count: int | None, out: Path | None, seed: int, given: str | None, fill: Path | None
 ) -> None:
     """Draw rows into a table, or the missing values of one."""
     import numpy as np
@@ -52,7 +52,7 @@ def sample(
         if fill is not None:
             rows = density.sample_conditional(_table(fill), count or 1, random_state=random)
         else:
-            contexts = None if given is None else _table(given)
+            contexts = None if given is None else _table(Path(given))
             several = 0 if contexts is None or len(contexts) == 1 else len(contexts)
             rows = density.sample(count or several or ROWS, given=contexts, random_state=random)
     write(rows, path)

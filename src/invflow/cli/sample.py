@@ -27,7 +27,7 @@ def command(
             "-n",
             help="Number of images, rows or draws; with --fill, for each row.",
             min=1,
-            show_default="64 images, 1000 rows or draws",
+            show_default="64 images, or more to have as many of each class; 1000 rows or draws",
         ),
     ] = None,
     posterior: Annotated[
@@ -39,12 +39,12 @@ def command(
         ),
     ] = None,
     given: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Table with the columns that the density is conditional on: one row for all, or "
-            "one for each.",
-            metavar="FILE",
-            rich_help_panel="Density runs",
+            help="For a conditional VAE, the class of all images; by default all classes in "
+            "turn. For a density, a table with the columns that it is conditional on: one row for "
+            "all, or one for each.",
+            metavar="CLASS|FILE",
         ),
     ] = None,
     fill: Annotated[
@@ -77,7 +77,8 @@ def command(
     """Sample images from a VAE, rows from a density, or draws from a posterior.
 
     Images in an .npz file are an array `images` of levels, shape (count, height, width) or (count,
-    height, width, 3), which `invflow vae` and `invflow score` read. Rows have the columns and types
+    height, width, 3), which `invflow vae` and `invflow score` read, with an array `labels` if the
+    VAE is conditional. Rows have the columns and types
     of the table that the density was learned from. Draws have a column for each number.
     """
     own = {"posterior": posterior, "given": given, "fill": fill, "model": model}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from invflow.cli import terminal
 from invflow.cli.files import output
@@ -17,11 +20,20 @@ run that was stopped; a finished one is reported again, not trained.
 EXAMPLES = (
     "vae digits --steps 500",
     "vae digits --name both --posteriors full,iaf --latents 8 --steps 500",
+    "vae digits --name classes --conditional --steps 500",
 )
+
+#: Largest number of classes side by side in a picture.
+SIDE_BY_SIDE = 20
 
 
 def sample(
-    run: Path, count: int | None, out: Path | None, seed: int, posterior: str | None
+    run: Path,
+    count: int | None,
+    out: Path | None,
+    seed: int,
+    posterior: str | None,
+    given: str | None,
 ) -> None:
     """Draw images into an `.npz` file or a picture."""
     import numpy as np
@@ -35,19 +47,40 @@ def sample(
     kept = {"the images of the run": finished.data.path}
     path = output(out or run / "samples.npz", (".npz", ".png"), kept)
     model = finished.model(posterior)
-    count = 64 if count is None else count
+    classes = finished.format.classes
+    if given is not None and given not in classes:
+        raise ValueError(_no_class(run, given, classes))
+    among = (given,) if given is not None else classes
+    if count is None:  # as many of each class
+        count = 64 if len(among) < 2 else len(among) * math.ceil(64 / len(among))
     generator = torch.Generator().manual_seed(seed)
-    images = model.sample(count, generator).reshape(count, *finished.format.shape)
+    names = [among[i % len(among)] for i in range(count)] if among else []
+    one_hot = model.one_hot(torch.tensor(list(map(classes.index, names)))) if names else None
+    images = model.sample(count, generator, one_hot).reshape(count, *finished.format.shape)
     with _files.replacing(path) as temporary:
         if path.suffix.lower() == ".png":
-            sheet = page.sheet(images, model.levels)
+            by_class = 1 < len(among) <= SIDE_BY_SIDE
+            sheet = page.sheet(images, model.levels, len(among) if by_class else None)
             sheet.savefig(temporary, dpi=150, bbox_inches="tight")
         else:
             # A Gaussian likelihood draws real numbers.
             levels = images.round().clamp(0, model.levels - 1).to(torch.uint8)
             last = levels.movedim(1, -1).numpy()
-            np.savez_compressed(temporary, images=last[..., 0] if last.shape[-1] == 1 else last)
+            labels: dict[str, Any] = {"labels": np.array(names)} if names else {}
+            pixels = last[..., 0] if last.shape[-1] == 1 else last
+            np.savez_compressed(temporary, images=pixels, **labels)
     terminal.say(f"{count} images: {path}")
+
+
+def _no_class(run: Path, given: str, classes: Sequence[str]) -> str:
+    from invflow.vae.data.classes import listed
+
+    if classes:
+        return f"--given must be a class of {run} ({listed(classes)}), got {given!r}"
+    return (
+        f"--given does not apply to {run}, whose models are not given classes; train with "
+        "--conditional"
+    )
 
 
 def score(
@@ -60,6 +93,7 @@ def score(
 ) -> None:
     """Score images into a CSV file."""
     from invflow import _files
+    from invflow._averages import mean_and_error
     from invflow.report import vae as page
     from invflow.vae import data as images
     from invflow.vae import evaluation
@@ -69,9 +103,16 @@ def score(
     kept = {"the images to score": data, "the images of the run": finished.data.path}
     path = output(out or run / "scores.csv", (".csv",), kept)
     model = finished.model(posterior)
+    fit = model.levels, finished.format.shape
+    size, classes = finished.config.size, finished.format.classes
+    given = None
     with terminal.warnings():
-        levels = images.scorable(data, model.levels, finished.format.shape, finished.config.size)
-    scores = evaluation.score(model, levels, samples=samples or 500, seed=seed or 0)
+        if classes:
+            levels, labels = images.scorable_labelled(data, *fit, classes, size)
+            given = model.one_hot(labels)
+        else:
+            levels = images.scorable(data, *fit, size)
+    scores = evaluation.score(model, levels, samples=samples or 500, seed=seed or 0, given=given)
     columns = {"bound": scores.bound, "log_likelihood": scores.log_likelihood, "kl": scores.kl}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -79,7 +120,7 @@ def score(
     values = (column.tolist() for column in columns.values())
     writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
     _files.write_text(path, text.getvalue())
-    means = {name: evaluation.mean_and_error(column) for name, column in columns.items()}
+    means = {name: mean_and_error(column) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
     if page.has_bits(finished):
         bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]

@@ -86,18 +86,21 @@ class Assessment:
         return [each.name for each in found]
 
 
-def assess(density: FlowDensity, test: Source, seed: int = 0) -> Assessment:
+def assess(
+    density: FlowDensity, test: Source, seed: int = 0, known: Floats | None = None
+) -> Assessment:
     """Return how well a density fits test rows.
 
     Args:
         density: fitted.
         test: two or more rows that it was not trained on.
         seed: random seed of draws, and of the choice of rows compared with them.
+        known: the log densities of the rows, if they have been computed already.
 
     Raises:
         ValueError: if columns differ from training, or a value is not of the kind of its column.
     """
-    scores = density.score_samples(test)
+    scores = density.score_samples(test) if known is None else known
     model, rows = density.model_, Rows(test, density.columns_)
     names = [column.name for column in density.columns_.features]
     lowest = np.argsort(scores, kind="stable")[:WORST_ROWS]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from invflow.density import data, run
 from invflow.density.assess import assess
@@ -71,9 +72,11 @@ def train(
     _check_contexts(rows.whole, columns)
     density = build(config)
     density.learn(rows.train, columns=columns, directory=directory, report=report, ready=prepare)
-    assessment = assess(density, rows.test, config.seed)
+    scores = density.score_samples(rows.test)
+    assessment = assess(density, rows.test, config.seed, scores)
     seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
-    run.finish(directory, density, Results(assessment=assessment, seconds=seconds[-1]))
+    results = Results(assessment=assessment, seconds=seconds[-1])
+    run.finish(directory, density, results, torch.from_numpy(scores))
     return run.load(directory, rows)
 
 

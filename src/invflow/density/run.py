@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from invflow import _saving
 from invflow.density.assess import Assessment
@@ -15,13 +16,18 @@ from invflow.density.data import Data
 from invflow.density.data import load as read
 from invflow.density.estimator import FlowDensity
 from invflow.density.table.read import READABLE, suffix
+from invflow.runs import scores
 from invflow.runs.directory import Begun, Input, Kind
+from invflow.runs.scores import Column
 
 #: Where in a run's directory the density is.
 DENSITY = "model"
 #: The files of a saved density, relative to the directory of a run.
 SAVED = (f"{DENSITY}/{_saving.CONFIG}", f"{DENSITY}/{_saving.TENSORS}")
-KIND = Kind("density-run", "density run", Config, ("data",), SAVED)
+KIND = Kind("density-run", "density run", Config, ("data",), (*SAVED, scores.FILE))
+#: What `runs.scores` keeps of the test rows: a density of zero has the logarithm minus infinity.
+LOG_DENSITY = "log_density"
+COLUMNS = {LOG_DENSITY: Column(("rows",), bounded=False)}
 
 
 class Results(BaseModel):
@@ -49,6 +55,7 @@ class Run:
         data: its table: where that is, and its digest.
         density: what it has learned.
         results: how good it is.
+        scores: log density of each test row in nats, (rows,).
         known: the rows of the table, if they have been read already.
     """
 
@@ -57,6 +64,7 @@ class Run:
     data: Input
     density: FlowDensity
     results: Results
+    scores: Tensor
     known: Data | None = None
 
     @property
@@ -79,9 +87,10 @@ def begun(config: Config, digest: str) -> Begun[Config]:
     return Begun(config, {"data": Input(Path(config.data), digest)})
 
 
-def finish(directory: Path, density: FlowDensity, results: Results) -> None:
-    """Write the density and the results."""
+def finish(directory: Path, density: FlowDensity, results: Results, log_density: Tensor) -> None:
+    """Write the density, the results and the log density of each test row."""
     density.save(directory / DENSITY)
+    scores.write(directory, {LOG_DENSITY: log_density.double()})
     KIND.finish(directory, json.loads(results.model_dump_json()))
 
 
@@ -100,7 +109,8 @@ def load(directory: str | Path, rows: Data | None = None) -> Run:
     there = KIND.begun(directory)
     results = KIND.results(directory, Results.model_validate)
     density = FlowDensity.load(directory / DENSITY)
-    return Run(directory, there.config, there.inputs["data"], density, results, rows)
+    log_density = scores.read(directory, COLUMNS)[LOG_DENSITY]
+    return Run(directory, there.config, there.inputs["data"], density, results, log_density, rows)
 
 
 def name(config: Config) -> str:

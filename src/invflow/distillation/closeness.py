@@ -47,6 +47,8 @@ class Closeness:
             teacher does not have a sampler.
         student: draws of the student, (count, features), and their contexts.
         teacher: draws of the teacher; None without samples.
+        student_ratios: log q - log p at each draw of the student, (count,).
+        teacher_ratios: log p - log q at each draw of the teacher; None without samples.
     """
 
     reverse: float
@@ -58,6 +60,8 @@ class Closeness:
     teacher_seconds: float
     student: Draws = field(repr=False, compare=False)
     teacher: Draws | None = field(repr=False, compare=False)
+    student_ratios: Tensor = field(repr=False, compare=False)
+    teacher_ratios: Tensor | None = field(repr=False, compare=False)
 
     @property
     def symmetric(self) -> float:
@@ -109,17 +113,19 @@ def closeness(
     with evaluating(student):
         x, log_ratio = _own(teacher, student, count, noise)
         y = teacher.draws(count, noise)
-        forward = (math.nan, math.nan) if y is None else _mean(_other(teacher, student, y))
+        other = None if y is None else _other(teacher, student, y)
         student_seconds, teacher_seconds = _timed(teacher, student, noise)
     weights = (-log_ratio).softmax(0)
     return Closeness(
         *_mean(log_ratio),
-        *forward,
+        *((math.nan, math.nan) if other is None else _mean(other)),
         effective=float(1 / weights.square().sum()) / count,
         student_seconds=student_seconds,
         teacher_seconds=teacher_seconds,
         student=x,
         teacher=y,
+        student_ratios=log_ratio,
+        teacher_ratios=other,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from invflow.density.checks.two_sample import two_sample
 from invflow.density.run import SAVED
@@ -62,7 +63,8 @@ def train(
     found = closeness(
         teacher(taught, at), student.model_.flow, count=config.evaluation_draws, seed=config.seed
     )
-    run.finish(directory, student, _results(found, _names(taught.columns_), config.seed))
+    results = _results(found, _names(taught.columns_), config.seed)
+    run.finish(directory, student, results, _scores(found))
     return run.load(directory)
 
 
@@ -79,6 +81,12 @@ def _names(columns: Columns) -> list[str] | None:
         values = [f"={value}" for value in column.categories] or [""]
         names += [f"{column.name}{value}" for value in values]
     return names if len(set(names)) == len(names) else None
+
+
+def _scores(found: Closeness) -> dict[str, Tensor]:
+    """Return what is kept of each draw: the higher, the closer."""
+    ratios = {"student_draws": found.student_ratios, "teacher_draws": found.teacher_ratios}
+    return {name: -each for name, each in ratios.items() if each is not None}
 
 
 def _results(found: Closeness, columns: Sequence[str] | None, seed: int) -> Results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,16 @@ from invflow.density.checks.two_sample import EnergyTest
 from invflow.density.estimator import FlowDensity
 from invflow.density.table import Rows
 from invflow.distillation.config import Config
+from invflow.runs import scores
 from invflow.runs.directory import Begun, Input, Kind, kind_of
+from invflow.runs.scores import Column
 
-KIND = Kind("student-run", "distillation run", Config, ("teacher",), run.SAVED)
+KIND = Kind("student-run", "distillation run", Config, ("teacher",), (*run.SAVED, scores.FILE))
+#: What `runs.scores` keeps of the draws: minus infinity where the other density is zero.
+COLUMNS = {
+    "student_draws": Column(("count",), bounded=False),
+    "teacher_draws": Column(("count",), bounded=False),
+}
 
 
 class Results(BaseModel):
@@ -53,6 +61,9 @@ class Run:
         teacher: where its teacher is, and its digest.
         density: what it has learned.
         results: how close it has come.
+        scores: log p - log q at each of the "student_draws", and log q - log p at each of the
+            "teacher_draws", (count,), of the teacher's density p and the student's q. Their means
+            are minus the divergences.
     """
 
     directory: Path
@@ -60,6 +71,7 @@ class Run:
     teacher: Input
     density: FlowDensity
     results: Results
+    scores: Mapping[str, Tensor]
 
 
 def begun(config: Config, digest: str) -> Begun[Config]:
@@ -67,9 +79,12 @@ def begun(config: Config, digest: str) -> Begun[Config]:
     return Begun(config, {"teacher": Input(Path(config.teacher), digest)})
 
 
-def finish(directory: Path, density: FlowDensity, results: Results) -> None:
-    """Write the student and the results."""
+def finish(
+    directory: Path, density: FlowDensity, results: Results, columns: Mapping[str, Tensor]
+) -> None:
+    """Write the student, the results, and the scores of each draw."""
     density.save(directory / run.DENSITY)
+    scores.write(directory, columns)
     KIND.finish(directory, json.loads(results.model_dump_json()))
 
 
@@ -84,7 +99,8 @@ def load(directory: str | Path) -> Run:
     there = KIND.begun(directory)
     results = KIND.results(directory, Results.model_validate)
     density = FlowDensity.load(directory / run.DENSITY)
-    return Run(directory, there.config, there.inputs["teacher"], density, results)
+    columns = scores.read(directory, COLUMNS)
+    return Run(directory, there.config, there.inputs["teacher"], density, results, columns)
 
 
 def name(config: Config) -> str:

@@ -13,6 +13,7 @@ from torch.distributions.constraints import Constraint
 from invflow import _checks
 from invflow._broadcast import broadcast
 from invflow._snapshot import Snapshot
+from invflow.flows.affine import AffineMap, affine_map
 from invflow.flows.base import Base
 from invflow.flows.estimated import Estimated
 from invflow.transforms import Transform
@@ -40,9 +41,10 @@ def _as_called(
 class FlowDistribution(Estimated):
     r"""The distribution of x = f(z, c) for noise z: $\log q(x|c) = \log p(z) + \log|\det dz/dx|$.
 
-    Made by calling a `Flow`. Its mean, variance and entropy have no closed form; use
-    `estimate_mean`, `estimate_variance` and `estimate_entropy` for Monte Carlo estimates. As for
-    all torch distributions, sample shapes are shapes: `sample((5,))`, not `sample(5)`.
+    Made by calling a `Flow`. Mean and variance have a closed form if f is affine and the noise is
+    standard normal, as for a `Gaussian`; otherwise, and for the entropy, use the Monte Carlo
+    estimates `estimate_mean`, `estimate_variance` and `estimate_entropy`. As for all torch
+    distributions, sample shapes are shapes: `sample((5,))`, not `sample(5)`.
 
     It keeps the parameters with which the flow was called, which `torch.func.functional_call` can
     replace for each call. It sees in-place changes, such as an optimizer's.
@@ -206,6 +208,40 @@ class FlowDistribution(Estimated):
             validate(value, self.support)
         z, ladj = self.transform.inverse(value, self.context)
         return self.base.log_prob(z) + ladj
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of a Gaussian, (*batch_shape, features).
+
+        Raises:
+            NotImplementedError: if this distribution is not known to be Gaussian.
+        """
+        found = self._affine_map()
+        return super().mean if found is None else found.shift
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each feature of a Gaussian, (*batch_shape, features).
+
+        Raises:
+            NotImplementedError: if this distribution is not known to be Gaussian.
+        """
+        found = self._affine_map()
+        return super().variance if found is None else found.squares
+
+    @property
+    def stddev(self) -> Tensor:
+        """The standard deviation of each feature of a Gaussian, (*batch_shape, features).
+
+        Raises:
+            NotImplementedError: if this distribution is not known to be Gaussian.
+        """
+        found = self._affine_map()
+        return super().stddev if found is None else found.squares.sqrt()
+
+    @_as_called
+    def _affine_map(self) -> AffineMap | None:
+        return affine_map(self)
 
     def estimate_entropy(
         self, samples: int = 1000, *, generator: torch.Generator | None = None

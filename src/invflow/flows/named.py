@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invflow import _saving
 from invflow._part import Part
+from invflow._pretrained import check_savable, restored
 from invflow._registry import Registry, registering
-from invflow._sized import check_fit, sized_by
-
-_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class Named(Part):
@@ -87,24 +85,8 @@ class Named(Part):
                 built.
         """
         config, state = self.described(), self.state_dict()
-        self._check_config(config)
-        _check_one(_dtypes(state))
-        return config.pop("name"), config, state
-
-    def _check_config(self, config: Mapping[str, Any]) -> None:
-        """Raise a `ValueError` if the configuration no longer rebuilds this model."""
-        # On the CPU: arithmetic on the meta device would import PyTorch's compiler.
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            twin = build(**config)
-        own, wanted = _anatomy(self, twin), _anatomy(twin, twin)
-        changed = [path for path in own.keys() | wanted.keys() if own.get(path) != wanted.get(path)]
-        if changed:
-            path = min(changed)
-            raise ValueError(
-                f"{path or type(self).__name__} has been changed since the model was built, and "
-                "its configuration would not rebuild it: save its state_dict() instead, or build "
-                "the model with the change"
-            )
+        check_savable(self, lambda: build(**config))
+        return config["name"], {k: v for k, v in config.items() if k != "name"}, state
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
@@ -126,44 +108,17 @@ class Named(Part):
             raise ValueError(
                 f"{directory} holds the model {name!r}, expected one of {', '.join(sorted(kinds))}"
             )
-        what = f"a flow {name!r}"
-        with _saving.fitting(saved.directory, what):
+
+        def completed() -> Self:
             config = _as_written({**saved.config, "name": name})
             del config["name"]
-            # Loading must not draw from the global random generator.
-            with torch.random.fork_rng(devices=[]), sized_by(saved.sizes, config):
-                model = kinds[name](**config)
-            dtypes = _dtypes(saved.sizes)
-            model.to(dtype=next(iter(dtypes), None))
-            check_fit(model.state_dict(), saved.sizes)
-            _check_one(dtypes)
-        state = saved.tensors()
-        with _saving.fitting(saved.directory, what):
-            model.load_state_dict(state)
-        return model.to(device=device)
+            return kinds[name](**config)
+
+        return restored(saved, f"a flow {name!r}", completed, device)
 
 
 #: Every flow, by name.
 FLOWS = Registry[type[Named]]("name", "invflow.flows.named.FLOWS", Named)
-
-
-def _anatomy(model: nn.Module, twin: nn.Module) -> dict[str, Any]:
-    """Return the classes of a model's parts, by path, and the attributes that a twin has too."""
-    names = {
-        path: [key for key in vars(part) if _tells(part, key)]
-        for path, part in twin.named_modules(remove_duplicate=False)
-    }
-    return {
-        path: (type(part), {key: vars(part).get(key) for key in names.get(path, ())})
-        for path, part in model.named_modules(remove_duplicate=False)
-    }
-
-
-def _tells(part: nn.Module, name: str) -> bool:
-    """Whether an attribute affects what a part computes; False for classes from elsewhere."""
-    how = {"training", "config", "inverse_method", "tolerance", "checkpoint", "method", "kernel"}
-    known = type(part).__module__.startswith("invflow.")
-    return known and name not in how and not name.startswith("_")
 
 
 def _as_written(config: Any) -> Any:
@@ -180,19 +135,6 @@ def _as_written(config: Any) -> Any:
         whole.get("name") == "iaf" and "inverse" in whole
     )  # written by the library, not by the user
     return {"input_bound": None, **whole} if saved else whole
-
-
-def _dtypes(state: Mapping[str, Tensor]) -> dict[torch.dtype, str]:
-    """Return the precisions in a state, each with the name of one tensor."""
-    return {tensor.dtype: key for key, tensor in state.items() if tensor.is_floating_point()}
-
-
-def _check_one(dtypes: Mapping[torch.dtype, str]) -> None:
-    """Raise a `TypeError` for several precisions, or for one that is not for arithmetic."""
-    if len(dtypes) > 1 or not set(dtypes) <= set(_DTYPES):
-        found = ", ".join(f"{dtype} ({key})" for dtype, key in dtypes.items())
-        known = ", ".join(map(str, _DTYPES))
-        raise TypeError(f"tensors must all have the same precision, one of {known}, got {found}")
 
 
 def build(name: str, **config: Any) -> Any:

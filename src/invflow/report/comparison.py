@@ -9,6 +9,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Protocol, TypeVar
 
+from torch import Tensor
+
+from invflow._averages import mean_and_error
 from invflow.report import page
 
 #: A head, and rows.
@@ -160,6 +163,24 @@ def over_seeds(outcomes: Sequence[Outcome], formats: Mapping[str, str]) -> Table
             ]
             rows += [(f"{name}: {labels}" if name else labels, str(len(tried)), *cells)]
     return [("runs", "seeds", *formats), *rows] if rows else []
+
+
+def paired(mine: Tensor, others: Tensor, clusters: Tensor | None = None, form: str = ".2f") -> str:
+    """Return by how much scores are above others of the same images, rows or draws, as text.
+
+    Args:
+        mine: in nats, (count,).
+        others: those to compare with, (count,).
+        clusters: the number of each one's cluster, (count,); None if all are independent.
+        form: how to format the numbers.
+
+    Example:
+        >>> import torch
+        >>> paired(torch.tensor([-10.0, -90.0]), torch.tensor([-11.0, -92.0]))
+        '+1.50 ± 0.50'
+    """
+    mean, error = mean_and_error(mine - others, clusters)
+    return f"{mean:+{form}} ± {error:{form}}"
 
 
 def differing(settings: Mapping[str, Mapping[str, Any]]) -> Table:

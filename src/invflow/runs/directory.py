@@ -71,15 +71,16 @@ class Begun(Generic[ConfigT]):
 
     def difference(self, asked: Begun[ConfigT]) -> str:
         """Return how this run differs from another one, as text; nothing if it does not."""
+        for name in type(asked.config).model_fields:
+            old, new = getattr(self.config, name), getattr(asked.config, name)
+            # The same input may be reached by another path.
+            if old != new and name not in {**self.inputs, **asked.inputs}:
+                return f"different settings ({name} is {old}, not {new})"
+        # After the settings, which may say what is read of the inputs.
         for name in {**self.inputs, **asked.inputs}:
             there, new = self.inputs.get(name), asked.inputs.get(name)
             if there is None or new is None or there.sha256 != new.sha256:
                 return f"different {name}"
-        for name in type(asked.config).model_fields:
-            old, new = getattr(self.config, name), getattr(asked.config, name)
-            # The same input may be reached by another path.
-            if old != new and name not in self.inputs:
-                return f"different settings ({name} is {old}, not {new})"
         return ""
 
 

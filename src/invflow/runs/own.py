@@ -17,6 +17,7 @@ PARTS = (
     "events.out.tfevents.*",
     "report.html",
     "model.safetensors",
+    "scores.safetensors",
     "model/config.json",
     "model/model.safetensors",
     "model/posterior.json",

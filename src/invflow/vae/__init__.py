@@ -13,6 +13,7 @@ from invflow.vae.likelihood import (
     SharedLogistic,
 )
 from invflow.vae.model import VAE
+from invflow.vae.normal import Normal
 from invflow.vae.objective import Objective
 from invflow.vae.posterior import POSTERIORS, posterior
 from invflow.vae.prior import PRIORS, Prior, prior
@@ -31,6 +32,7 @@ __all__ = [
     "LatentModel",
     "Likelihood",
     "LogisticMixture",
+    "Normal",
     "Objective",
     "Prior",
     "ResNetVAE",

@@ -9,8 +9,8 @@ import torch
 
 from invflow import _checks
 from invflow.vae.base import LatentModel
+from invflow.vae.choice import as_likelihood
 from invflow.vae.config import Config, Format
-from invflow.vae.likelihood import as_likelihood
 from invflow.vae.model import VAE
 from invflow.vae.resnet import ResNetVAE
 
@@ -86,6 +86,7 @@ def vae(config: Config, format: Format, posterior: str) -> VAE:
         config.context,
         4 if config.flow_transforms is None else config.flow_transforms,
         (128,) if config.flow_hidden_features is None else config.flow_hidden_features,
+        len(format.classes),
     )
 
 
@@ -113,4 +114,5 @@ def resnet_vae(config: Config, format: Format, posterior: str) -> ResNetVAE:
         steps if kind.flow else 0,
         () if kind.linear else hidden,
         kind.map,
+        len(format.classes),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 try:
     from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -42,6 +42,7 @@ LikelihoodName = Literal[
     "gaussian",
 ]
 
+Values = dict[str, Any]
 #: The most numbers that an image may have.
 LARGEST = 2**26
 #: Settings of a "resnet-vae" alone.
@@ -56,11 +57,11 @@ class Config(RunConfig):
     data: Annotated[
         str,
         argument(
-            "Images to learn: digits, mnist, fashion-mnist, cifar10 or freyfaces; a folder of "
-            "image files, optionally with subfolders train, validation and test; or an .npz file "
-            "with train_images and test_images, or with one array of shape (count, height, width) "
-            "or (count, height, width, 3). Integers are grey levels; floating-point numbers in "
-            "[0, 1] are probabilities of white.",
+            "Images to learn: photographs, digits, mnist, fashion-mnist, cifar10 or freyfaces; a "
+            "folder of image files, optionally with subfolders train, validation and test; or an "
+            ".npz file with train_images and test_images, or with one array of shape (count, "
+            "height, width) or (count, height, width, 3). Integers are grey levels; floating-point "
+            "numbers in [0, 1] are probabilities of white.",
             metavar="DATA",
         ),
     ] = "digits"
@@ -85,13 +86,20 @@ class Config(RunConfig):
             "Approximate posteriors to train side by side: diagonal, full, iaf, ...; for "
             "resnet-vae also bottom-up-iaf, ...",
             MODEL,
+            shown="diagonal,full,iaf; for resnet-vae diagonal,iaf",
             metavar="NAME,...",
             min_length=1,
         ),
-    ] = ("diagonal", "iaf")
+    ] = ("diagonal", "full", "iaf")
     prior: Annotated[
         Literal["normal", "vamp", "autoregressive"], setting("Prior of the latents.", MODEL)
     ] = "normal"
+    conditional: Annotated[
+        bool,
+        setting(
+            "Learn the images given their class: the folder that each is in, or its label.", MODEL
+        ),
+    ] = False
     network: Annotated[
         Literal["mlp", "gated", "resnet", "resnet-vae"],
         setting("Encoder and decoder; resnet-vae has latents in every layer.", MODEL),
@@ -185,6 +193,14 @@ class Config(RunConfig):
     precision: Precision = "32-true"
     compile: Compile = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default(cls, values: Any) -> Any:
+        """Leave out of a ResNet VAE's default posteriors the one that it does not have."""
+        if isinstance(values, dict) and cast(Values, values).get("network") == "resnet-vae":
+            return {"posteriors": ("diagonal", "iaf"), **cast(Values, values)}
+        return cast(Any, values)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         """See that every setting that was changed applies to the network."""
@@ -205,6 +221,8 @@ class Format(BaseModel):
         levels: how many grey levels there are.
         likelihood: one of `LIKELIHOODS`.
         digest: of the images themselves.
+        classes: names of the classes that the models are given; none for unconditional models.
+        labels: digest of the class of each image; empty for unconditional models.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -213,6 +231,8 @@ class Format(BaseModel):
     levels: Annotated[int, Field(ge=2, le=256)]
     likelihood: str
     digest: str
+    classes: tuple[str, ...] = ()
+    labels: str = ""
 
     @field_validator("shape")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.vae.base import LatentModel
+from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.shortfall import nested
 
 #: A latent is active if the variance of its posterior mean over images exceeds this.
 ACTIVE = 0.01
@@ -25,12 +25,15 @@ class Score:
     Attributes:
         bound: evidence lower bound, averaged over several draws, (images,).
         log_likelihood: importance-sampled log-likelihood, (images,).
+        fewer: the same with a fourth and a sixteenth of the samples, averaged over such parts, (2,
+            images); (0, images) with fewer than 16 samples.
         kls: KL divergence in each group of latents, averaged like the bound, (images, groups).
         variances: variance over images of each latent's posterior mean, (latents,).
     """
 
     bound: Tensor
     log_likelihood: Tensor
+    fewer: Tensor
     kls: Tensor
     variances: Tensor
 
@@ -59,6 +62,7 @@ def score(
     seed: int = 0,
     bound_samples: int = 50,
     chunk: int | None = None,
+    given: Tensor | None = None,
 ) -> Score:
     """Score images; the same seed gives the same scores.
 
@@ -72,6 +76,7 @@ def score(
         bound_samples: number of draws of the latents for the bound.
         chunk: largest number of (image, sample) pairs in memory at once; None for the model's
             `at_once`.
+        given: what a conditional model depends on, (images, C).
 
     Raises:
         TypeError: if a count is not an integer.
@@ -84,20 +89,63 @@ def score(
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
     generator = torch.Generator(like.device).manual_seed(_checks.integer("seed", seed))
     x = model.observe(levels.flatten(1), generator)
-    with evaluating(model):
-        elbos = [
-            [model.elbo(part, generator) for _ in range(bound_samples)] for part in x.split(chunk)
-        ]
+    averages = _averages(model, x, given, bound_samples, generator, chunk)
+    weights = model.log_weights(x, samples, generator, chunk=chunk, given=given)
+    likelihoods = torch.cat([nested(log_w) for log_w in weights], 1).cpu()
     return Score(
-        torch.cat([_mean([each.bound for each in part]) for part in elbos]).cpu(),
-        model.log_likelihood(x, samples, generator, chunk=chunk).cpu(),
-        torch.cat([_mean([each.kls for each in part]) for part in elbos]).cpu(),
-        spread(model, x, max(2, bound_samples), generator, chunk).between.cpu(),
+        averages.bound.cpu(),
+        likelihoods[0],
+        likelihoods[1:],
+        averages.kls.cpu(),
+        spread(model, x, max(2, bound_samples), generator, chunk, given).between.cpu(),
     )
 
 
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean(0)
+@torch.no_grad()
+def bounds(
+    model: LatentModel,
+    levels: Tensor,
+    *,
+    seed: int = 0,
+    samples: int = 50,
+    given: Tensor | None = None,
+) -> Tensor:
+    """Return the evidence lower bound of each image in nats, averaged over draws, (images,).
+
+    Runs the model in evaluation mode, and restores its mode afterwards.
+
+    Args:
+        model: a model of images.
+        levels: grey levels, (images, channels, height, width) or (images, pixels).
+        seed: random seed, for the noise and for dynamic binarisation.
+        samples: number of draws of the latents.
+        given: what a conditional model depends on, (images, C).
+
+    Raises:
+        TypeError: if a count is not an integer.
+        ValueError: if `levels` does not fit the model, or a count is out of range.
+    """
+    samples = _checks.positive_integer("samples", samples)
+    noise = torch.Generator(model.like.device).manual_seed(_checks.integer("seed", seed))
+    x = model.observe(levels.flatten(1), noise)
+    return _averages(model, x, given, samples, noise, model.at_once).bound.cpu()
+
+
+def _averages(
+    model: LatentModel,
+    x: Tensor,
+    given: Tensor | None,
+    samples: int,
+    generator: torch.Generator,
+    chunk: int,
+) -> Elbo:
+    """Return the parts of the bound, averaged over draws."""
+    found: list[Elbo] = []
+    with evaluating(model):
+        for part, c in model.pieces(x, given, chunk):
+            elbos = [model.elbo(part, generator, c) for _ in range(samples)]
+            found.append(Elbo(*(torch.stack(each).mean(0) for each in zip(*elbos, strict=True))))
+    return Elbo(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 
 class Spread(NamedTuple):
@@ -119,6 +167,7 @@ def spread(
     samples: int,
     generator: torch.Generator | None = None,
     chunk: int | None = None,
+    given: Tensor | None = None,
 ) -> Spread:
     """Return the variance of the latents between and within observations.
 
@@ -131,6 +180,7 @@ def spread(
         generator: random numbers; torch's own by default.
         chunk: largest number of (image, sample) pairs in memory at once; None for the model's
             `at_once`.
+        given: what a conditional model depends on, (batch, C).
 
     Raises:
         TypeError: if a count is not an integer, or the dtype of `x` is not the model's.
@@ -143,10 +193,10 @@ def spread(
     # Only sums over images of the means, their squares and the variances are kept, in double
     # precision: there may be many latents.
     sums = torch.zeros(3, model.latents, dtype=torch.float64, device=model.like.device)
-    for part in x.split(max(1, chunk // samples)):
+    for part, c in model.pieces(x, given, max(1, chunk // samples)):
         counts = [min(chunk, samples - start) for start in range(0, samples, chunk)]
         with evaluating(model):
-            z = torch.cat([model.draw(part, count, generator)[0] for count in counts]).double()
+            z = torch.cat([model.draw(part, count, generator, c)[0] for count in counts]).double()
         mean = z.mean(0)
         sums += torch.stack([mean.sum(0), mean.square().sum(0), z.var(0).sum(0)])
     mean, square, within = sums / len(x)
@@ -164,15 +214,3 @@ def bits_per_dim(nats: float, pixels: int) -> float:
         1.0
     """
     return -nats / (pixels * math.log(2))
-
-
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Return the mean and its standard error, which is NaN for a single value.
-
-    Example:
-        >>> import torch
-        >>> mean_and_error(torch.tensor([1.0, 1.0]))
-        (1.0, 0.0)
-    """
-    spread = float(values.std()) if len(values) > 1 else math.nan
-    return float(values.mean()), spread / math.sqrt(len(values))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,12 +17,16 @@ from invflow.vae import networks, run
 from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
-from invflow.vae.evaluation import Score, mean_and_error, score
+from invflow.vae.data import Images
+from invflow.vae.evaluation import bounds, score
 from invflow.vae.objective import Objective
 from invflow.vae.run import Result, Run
+from invflow.vae.scores import ImageScores, Scores
 
 #: With this many validation images, one draw each is enough; with fewer, several are taken.
 ENOUGH = 2048
+#: Number of training images, chosen at random, that are scored to see whether a model overfits.
+TRAIN_IMAGES = 1000
 Report = Callable[[int, str], None]
 
 
@@ -59,6 +64,8 @@ def train(
         levels=images.levels,
         likelihood=images.likelihood,
         digest=images.digest,
+        classes=images.classes,
+        labels=images.labels_digest,
     )
     metrics.require()
     models = build(config, format)
@@ -68,7 +75,8 @@ def train(
     fabric = training.launch(config.accelerator, config.devices, config.precision)
     if overwrite or not is_finished(directory):
         for model in models.values():
-            _start(model, images.train[: config.batch_size].flatten(1), config)
+            first = images.train[: config.batch_size].flatten(1)
+            _start(model, first, run.given(model, images, "train", slice(len(first))), config)
     if fabric.is_global_zero:
         run.KIND.prepare(directory, run.begun(config, format), overwrite=overwrite)
     fabric.barrier()
@@ -82,20 +90,23 @@ def train(
 
     def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         # Levels are checked where they are: on an accelerator each look at them would wait for it.
-        return trained(levels[rows.cpu()], step, noise)
+        labels = images.labels["train"][rows.cpu()] if images.classes else None
+        return trained(levels[rows.cpu()], labels, step, noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         model = cast(_Trained, trained).model
         noise = torch.Generator(model.like.device).manual_seed(config.seed)
-        parts = [model.observe(part, noise) for part in validation.split(model.at_once)]
-        elbos = [model.elbo(part, noise) for part in parts for _ in range(draws)]
+        c = run.given(model, images, "validation")
+        x = torch.cat([model.observe(part, noise) for part in validation.split(model.at_once)])
+        parts = model.pieces(x, c, model.at_once)
+        elbos = [model.elbo(part, noise, c) for part, c in parts for _ in range(draws)]
         whole = Elbo(*(torch.cat(each) for each in zip(*elbos, strict=True)))
         # What is kept is what is best by the loss that the training ends with.
         value = aim.amended(whole, aim.warmup + 1)
         if aim.train_samples > 1:
             rows = max(1, model.at_once // aim.train_samples)
-            pieces = [piece for part in parts for piece in part.split(rows)]
-            bounds = [model.importance_bound(x, aim.train_samples, noise) for x in pieces]
+            pieces = [piece for part in parts for piece in model.pieces(*part, rows)]
+            bounds = [model.importance_bound(x, aim.train_samples, noise, c) for x, c in pieces]
             value = -torch.cat(bounds).mean()
         return {
             "loss": float(value),
@@ -108,14 +119,9 @@ def train(
     seconds = training.fit(
         fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
     )
-    scores = {
-        name: score(model, images.test, samples=config.importance_samples, seed=config.seed)
-        for name, model in models.items()
-    }
-    first = scores[config.posteriors[0]]
-    results = {name: _result(each, first, seconds[name]) for name, each in scores.items()}
+    results, scores = scored(config, models, images, seconds)
     if fabric.is_global_zero:
-        run.finish(directory, models, results)
+        run.finish(directory, models, results, scores)
     fabric.barrier()
     return run.load(directory, images) if fabric.is_global_zero else None
 
@@ -138,15 +144,19 @@ class _Trained(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, levels: Tensor, step: int, noise: torch.Generator) -> Tensor:
-        return self.objective.loss(self.model, self.model.observe(levels, noise), step, noise)
+    def forward(
+        self, levels: Tensor, labels: Tensor | None, step: int, noise: torch.Generator
+    ) -> Tensor:
+        x = self.model.observe(levels, noise)
+        given = None if labels is None else self.model.one_hot(labels)
+        return self.objective.loss(self.model, x, step, noise, given)
 
 
-def _start(model: LatentModel, levels: Tensor, config: Config) -> None:
+def _start(model: LatentModel, levels: Tensor, given: Tensor | None, config: Config) -> None:
     """Let weight-normalised networks start from a batch."""
     noise = torch.Generator(model.like.device).manual_seed(config.seed)
     with networks.starting(model):
-        model.elbo(model.observe(levels, noise), noise)
+        model.elbo(model.observe(levels, noise), noise, given)
 
 
 def _settings(config: Config) -> training.Settings:
@@ -167,13 +177,53 @@ def _settings(config: Config) -> training.Settings:
     )
 
 
-def _result(each: Score, first: Score, seconds: float) -> Result:
-    return Result(
-        *mean_and_error(each.bound),
-        *mean_and_error(each.log_likelihood),
-        *mean_and_error(each.log_likelihood - first.log_likelihood),
-        float(each.kl.mean()),
-        each.active,
-        each.kls.mean(0).tolist(),
-        seconds,
-    )
+def scored(
+    config: Config,
+    models: Mapping[str, LatentModel],
+    images: Images,
+    seconds: Mapping[str, float],
+) -> tuple[dict[str, Result], Scores]:
+    """Return what trained models reach on test images, and the scores of each image."""
+    clusters = torch.arange(len(images.test)) if images.clusters is None else images.clusters
+    chosen = np.random.default_rng(config.seed).permutation(len(images.train))[:TRAIN_IMAGES]
+    rows = torch.from_numpy(np.sort(chosen))
+    some = images.train[rows]
+    found = {
+        name: score(
+            model,
+            images.test,
+            samples=config.importance_samples,
+            seed=config.seed,
+            given=run.given(model, images, "test"),
+        )
+        for name, model in models.items()
+    }
+    kept = {
+        name: ImageScores(
+            each.bound,
+            each.log_likelihood,
+            each.fewer,
+            bounds(
+                models[name],
+                some,
+                seed=config.seed,
+                given=run.given(models[name], images, "train", rows),
+            ),
+        )
+        for name, each in found.items()
+    }
+    scores = Scores(kept, clusters)
+    first = found[config.posteriors[0]]
+    results = {
+        name: Result(
+            *scores.mean_and_error(each.bound),
+            *scores.mean_and_error(each.log_likelihood),
+            *scores.mean_and_error(each.log_likelihood - first.log_likelihood),
+            float(each.kl.mean()),
+            each.active,
+            each.kls.mean(0).tolist(),
+            seconds[name],
+        )
+        for name, each in found.items()
+    }
+    return results, scores

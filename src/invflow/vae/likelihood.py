@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +24,35 @@ class Likelihood(nn.Module, ABC):
     """
 
     outputs: int
+    #: The smallest number of levels; 0 for real numbers.
+    fewest: ClassVar[int] = 2
 
     def __init__(self, levels: int) -> None:
         super().__init__()
-        self.levels = _checks.positive_integer("levels", levels, minimum=2)
+        self.levels = _checks.positive_integer("levels", levels, minimum=self.fewest)
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments that rebuild it, beside the number of levels."""
+        return {}
+
+    def check(self, values: Any) -> None:
+        """Check what will be observed, (*batch, pixels).
+
+        Raises:
+            TypeError: if `values` is not a tensor of integers.
+            ValueError: if one of them is out of range.
+        """
+        if not isinstance(values, Tensor) or values.is_floating_point():
+            got = values.dtype if isinstance(values, Tensor) else type(values).__name__
+            raise TypeError(
+                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
+                "give grey levels, not scaled images, or for real numbers build the model with "
+                "levels=0 and likelihood='normal'"
+            )
+        if values.numel():
+            low, high = (int(end) for end in values.aminmax())
+            if low < 0 or high >= self.levels:
+                raise ValueError(f"levels must lie in 0 .. {self.levels - 1}, got {low} to {high}")
 
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return the observations that are modelled, for images of grey `levels`, as floats."""
@@ -151,6 +177,9 @@ class SharedLogistic(DiscretisedLogistic):
         super().__init__(levels)
         self.raw_scale = nn.Parameter(torch.zeros(_checks.positive_integer("channels", channels)))
 
+    def options(self) -> dict[str, Any]:
+        return {"channels": len(self.raw_scale)}
+
     def _location_scale(self, params: Tensor) -> tuple[Tensor, Tensor]:
         mean, channels = params.squeeze(-1), len(self.raw_scale)
         if mean.shape[-1] % channels:
@@ -186,6 +215,9 @@ class LogisticMixture(Likelihood):
         super().__init__(levels)
         self.components = _checks.positive_integer("components", components)
         self.outputs = 3 * self.components
+
+    def options(self) -> dict[str, Any]:
+        return {"components": self.components}
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and log-scales, (*batch, pixels, components)."""
@@ -322,34 +354,3 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "categorical": Categorical,
     "gaussian": Gaussian,
 }
-
-
-def as_likelihood(likelihood: str | Likelihood, levels: int, channels: int = 1) -> Likelihood:
-    """Return the likelihood of images with `levels` grey levels and `channels` channels.
-
-    Args:
-        likelihood: one of `LIKELIHOODS`, or an object.
-        levels: number of grey levels.
-        channels: number of channels.
-
-    Raises:
-        TypeError: if a size is not an integer, or `likelihood` is neither a name nor an object.
-        ValueError: if the name is unknown, a size is out of range, or the object has another
-            number of levels.
-
-    Example:
-        >>> as_likelihood("shared-logistic", levels=256, channels=3).raw_scale.shape
-        torch.Size([3])
-    """
-    if isinstance(likelihood, str):
-        kind = LIKELIHOODS[_checks.choice("likelihood", likelihood, LIKELIHOODS)]
-        return SharedLogistic(levels, channels) if kind is SharedLogistic else kind(levels)
-    if not isinstance(likelihood, Likelihood):
-        raise TypeError(
-            f"likelihood must be a name or a Likelihood, got {type(likelihood).__name__}"
-        )
-    if likelihood.levels != levels:
-        raise ValueError(
-            f"likelihood must have {levels} levels, as the images have, got {likelihood.levels}"
-        )
-    return likelihood

@@ -89,6 +89,7 @@ class Objective:
         x: Tensor,
         step: int,
         generator: torch.Generator | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Return the loss of a model on observations `x`, (batch, pixels), a scalar in nats.
 
@@ -97,7 +98,8 @@ class Objective:
             x: observations, as `observe` returns them.
             step: number of the step, counted from 1.
             generator: random numbers; torch's own by default.
+            given: what a conditional model depends on, (batch, C).
         """
         if self.train_samples > 1:
-            return -model.importance_bound(x, self.train_samples, generator).mean()
-        return self.amended(model(x, generator), step)
+            return -model.importance_bound(x, self.train_samples, generator, given).mean()
+        return self.amended(model(x, generator, given), step)

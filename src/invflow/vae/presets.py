@@ -25,6 +25,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper-mnist": {
         "data": "mnist",
         "network": "resnet",
+        "likelihood": "bernoulli",
         "latents": 32,
         "hidden_features": (16, 32, 32),
         "context": 450,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from invflow import _checks, _saving, _tensors
 from invflow.runs.directory import Begun, Input, Kind
+from invflow.vae import scores as image_scores
 from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
 from invflow.vae.data import NAMES, Images, name_of
 from invflow.vae.data import load as load_images
+from invflow.vae.scores import Scores
 from invflow.vae.weights import loaded
 
-KIND = Kind("vae-run", "VAE run", Config, ("data",), (_saving.TENSORS,))
+KIND = Kind("vae-run", "VAE run", Config, ("data",), (_saving.TENSORS, image_scores.FILE))
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Result:
 
     Attributes:
         bound: the evidence lower bound.
-        bound_error: its standard error over images.
+        bound_error: its standard error over images, or over clusters of them.
         log_likelihood: importance-sampled.
         log_likelihood_error: its standard error over images.
         gain: the log-likelihood less that of the run's first posterior, image by image.
@@ -59,6 +65,7 @@ class Run:
         format: of its images.
         models: the trained models, by posterior.
         results: what they have reached, by posterior.
+        scores: of each image.
         known: its images, if they have been read already.
     """
 
@@ -68,6 +75,7 @@ class Run:
     format: Format
     models: Mapping[str, LatentModel]
     results: Mapping[str, Result]
+    scores: Scores
     known: Images | None = None
 
     @property
@@ -80,9 +88,26 @@ class Run:
         if self.known is not None:
             return self.known
         images = read(self.config, self.data.path)
-        if images.digest != self.format.digest:
+        found = images.digest, images.labels_digest
+        if found != (self.format.digest, self.format.labels):
             raise ValueError(f"the images of {self.directory} have changed since it was trained")
         return images
+
+    def given(self, model: LatentModel, count: int | None = None) -> Tensor | None:
+        """Return what a model is given for test images, the first `count` or all of them.
+
+        None if the run is not conditional.
+        """
+        return given(model, self.images, "test", slice(count)) if model.given else None
+
+    def in_turn(self, model: LatentModel, count: int) -> Tensor | None:
+        """Return what a model is given for `count` samples: one class after the other, again.
+
+        None if the run is not conditional.
+        """
+        if not self.format.classes:
+            return None
+        return model.one_hot(torch.arange(count) % len(self.format.classes))
 
     def model(self, posterior: str | None = None) -> LatentModel:
         """Return the model with a posterior, the last one by default.
@@ -105,7 +130,7 @@ def read(config: Config, path: Path | None = None) -> Images:
         ValueError: as `data.load`; or if binarisation is fixed and the likelihood not Bernoulli.
     """
     what = config.data if path is None else str(path)
-    images = load_images(what, config.likelihood, config.size)
+    images = load_images(what, config.likelihood, config.size, labelled=config.conditional)
     if config.binarisation == "dynamic":
         return images
     if images.likelihood != "bernoulli":
@@ -113,23 +138,40 @@ def read(config: Config, path: Path | None = None) -> Images:
     return images.binarised()
 
 
+def given(
+    model: LatentModel, images: Images, part: str, rows: slice | Tensor = slice(None)
+) -> Tensor | None:
+    """Return what a model is given for the images of a part, all of them or some rows.
+
+    None if the model is not conditional.
+    """
+    return model.one_hot(images.labels[part][rows]) if model.given else None
+
+
 def begun(config: Config, format: Format) -> Begun[Config]:
     """Return what the directory of a run says of it."""
     path = None if config.data in NAMES else Path(config.data)
-    inputs = {"data": Input(path, format.digest)}
+    # A run with other labels is another run.
+    both = f"{format.digest}{format.labels}".encode()
+    digest = hashlib.sha256(both).hexdigest() if format.labels else format.digest
+    inputs = {"data": Input(path, digest)}
     return Begun(config, inputs, {"images": format.model_dump(mode="json")})
 
 
 def finish(
-    directory: Path, models: Mapping[str, LatentModel], results: Mapping[str, Result]
+    directory: Path,
+    models: Mapping[str, LatentModel],
+    results: Mapping[str, Result],
+    scores: Scores,
 ) -> None:
-    """Write the trained models and their results."""
+    """Write the trained models, their results and the scores of each image."""
     state = {
         f"{name}.{key}": value
         for name, model in models.items()
         for key, value in model.state_dict().items()
     }
     _tensors.write(directory / _saving.TENSORS, state)
+    image_scores.write(directory, scores)
     # A single image has no standard errors, and JSON has no NaN.
     posteriors = {
         name: {k: None if v != v else v for k, v in asdict(result).items()}
@@ -153,7 +195,8 @@ def load(directory: str | Path, images: Images | None = None) -> Run:
     config, inputs, format = _settings(directory)
     results = KIND.results(directory, lambda content: _results(content, config))
     models = loaded(config, format, directory / _saving.TENSORS)
-    return Run(directory, config, inputs["data"], format, models, results, images)
+    scores = image_scores.read(directory, config.posteriors, config.importance_samples)
+    return Run(directory, config, inputs["data"], format, models, results, scores, images)
 
 
 def name(config: Config) -> str:
@@ -164,7 +207,10 @@ def name(config: Config) -> str:
 def _settings(directory: Path) -> tuple[Config, Mapping[str, Input], Format]:
     there = KIND.begun(directory)
     try:
-        return there.config, there.inputs, Format(**there.facts["images"])
+        format = Format(**there.facts["images"])
+        if not bool(format.classes) == bool(format.labels) == there.config.conditional:
+            raise ValueError("conditional runs alone have classes and labels")
+        return there.config, there.inputs, format
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory} does not say what its images are: {error}") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from invflow import _saving, _tensors
+from invflow._pretrained import check_finite
 from invflow._sized import check_fit, sized_by
 from invflow.vae.base import LatentModel
 from invflow.vae.build import build
@@ -49,9 +50,7 @@ def loaded(config: Config, format: Format, path: Path) -> dict[str, LatentModel]
         _check(models, sizes)
     state, _ = _tensors.read(path)
     with _saving.fitting(path, "the settings of the run"):
-        for name, tensor in state.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise ValueError(f"{name} must be finite, got NaN or infinity")
+        check_finite(state)
         for posterior, model in models.items():
             prefix = f"{posterior}."
             model.load_state_dict(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
-from invflow.report.vae.compare import compare, curves, results, samples, seeds
+from invflow.report.figures import Curve
+from invflow.report.vae.compare import compare, lines, results, samples, seeds
 from invflow.vae.run import Run
 from tests.report import runs
-from tests.report.runs import RESULT
+from tests.report.pages import headings, shown
+from tests.report.runs import GREY, RESULT
 
 
 def _run(path: Path, bound: float = -90.0, **settings: object) -> Run:
@@ -24,9 +26,43 @@ def test_results_have_a_row_for_each_posterior_of_each_run(tmp_path: Path) -> No
     made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", -80.0, latents=2)}
     head, *rows = results(made)
     assert [row[0] for row in rows] == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
-    assert rows[0][1:] == ("-90.00 ± 1.00", "-88.00 ± 0.90", "20.00", "15", "65 s")
-    assert rows[2][1] == "-80.00 ± 1.00"
+    assert rows[0][1:] == ("", "", "-90.00 ± 1.00", "-88.00 ± 0.90", "20.00", "15", "65 s")
+    assert rows[2][3] == "-80.00 ± 1.00"
     assert len(head) == len(rows[0])
+
+
+def test_gains_are_image_by_image(tmp_path: Path) -> None:
+    made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", -80.0, latents=2)}
+    # On six images from -1 to 1, the iaf's bounds are around their mean by an eighth more.
+    error = 0.125 * float(torch.linspace(-1, 1, 6).std()) / 6**0.5
+    _, first, *rows = results(made)
+    assert first[1:3] == ("", "")
+    assert rows[0][1:3] == (f"+0.00 ± {error:.2f}", "+0.00 ± 0.00")
+    assert rows[1][1:3] == ("+10.00 ± 0.00", "+10.00 ± 0.00")
+    assert rows[2][1:3] == (f"+10.00 ± {error:.2f}", "+10.00 ± 0.00")
+
+
+def test_gains_of_clusters(tmp_path: Path) -> None:
+    run = _run(tmp_path / "a")
+    clusters = torch.tensor([0, 0, 0, 1, 1, 1])
+    run = replace(run, scores=replace(run.scores, clusters=clusters))
+    # The means of the groups are -0.6 and 0.6, and by an eighth further apart for the iaf.
+    mean, error = results({"a": run})[2][1].split(" ± ")
+    assert (mean, float(error)) == ("+0.00", pytest.approx(0.6 / 8, abs=0.0051))
+
+
+@pytest.mark.parametrize("other", ["bernoulli", "gaussian"])
+def test_other_units_have_no_gain(tmp_path: Path, other: str) -> None:
+    made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", likelihood=other)}
+    _, *rows = results(made)
+    assert rows[1][1] != ""
+    assert [row[1:3] for row in rows[2:]] == [("", "")] * 2
+
+
+def test_scores_of_other_images(tmp_path: Path) -> None:
+    made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", test=GREY[:4])}
+    with pytest.raises(ValueError, match="must have scores of the same test images, got 4 and 6"):
+        results(made)
 
 
 def test_bits_where_all_runs_have_them(tmp_path: Path) -> None:
@@ -43,11 +79,33 @@ def test_mean_and_error_over_seeds(tmp_path: Path) -> None:
         for name, bound, seed in (("a", -90.0, 0), ("b", -84.0, 1), ("c", -93.0, 5))
     }
     head, *rows = seeds(made)
-    assert head == ("runs", "seeds", "test bound", "log-likelihood", "KL")
+    above = ("bound above diagonal", "log-likelihood above diagonal")
+    assert head == ("runs", "seeds", "test bound", "log-likelihood", "KL", *above)
     # Of -90, -84 and -93 the mean is -89 and the sum of squares around it 1 + 25 + 16; their
     # standard error is sqrt(42 / 2 / 3) = 2.65.
-    numbers = ("3", "-89.00 ± 2.65", "-87.00 ± 2.65", "20.00 ± 0.00")
+    zeros = ("0.00 ± 0.00", "0.00 ± 0.00")
+    numbers = ("3", "-89.00 ± 2.65", "-87.00 ± 2.65", "20.00 ± 0.00", *zeros)
     assert rows == [("diagonal: a, b, c", *numbers), ("iaf: a, b, c", *numbers)]
+
+
+def test_differences_over_seeds(tmp_path: Path) -> None:
+    """What both posteriors share with a seed drops out of their difference."""
+    made: dict[str, Run] = {}
+    for seed, (first, second) in enumerate([(-90.0, -89.0), (-70.0, -67.0)]):
+        run = _run(tmp_path / str(seed), first, seed=seed)
+        results = {**run.results, "iaf": replace(RESULT, bound=second, log_likelihood=second)}
+        made[str(seed)] = replace(run, results=results)
+    head, _, iaf = seeds(made)
+    assert iaf[head.index("test bound")] == "-78.00 ± 11.00"
+    assert iaf[head.index("bound above diagonal")] == "2.00 ± 1.00"
+
+
+def test_seeds_with_other_first_posteriors(tmp_path: Path) -> None:
+    made = {
+        "a": _run(tmp_path / "a", seed=0),
+        "b": _run(tmp_path / "b", seed=1, posteriors=("iaf",)),
+    }
+    assert seeds(made)[0] == ("runs", "seeds", "test bound", "log-likelihood", "KL")
 
 
 def test_seeds_are_of_the_same_settings(tmp_path: Path) -> None:
@@ -72,22 +130,19 @@ def test_posteriors_beside_it_do_not_matter(tmp_path: Path) -> None:
 
 def test_samples_have_a_line_for_each_model(tmp_path: Path) -> None:
     made = {"a": runs.run(tmp_path / "a"), "b": runs.run(tmp_path / "b", network="resnet-vae")}
-    figure = samples(made)
-    titles = [axis.get_title(loc="left") for axis in figure.axes]
-    assert titles == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
-    for axis in figure.axes:
-        assert np.asarray(axis.get_images()[0].get_array()).shape == (5, 6 * 20)
+    panels = samples(made)
+    assert [panel.title for panel in panels] == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
+    for panel in panels:
+        assert shown(panel).shape == (5, 6 * 20)
 
 
 def test_bounds_over_steps_and_over_seconds(tmp_path: Path) -> None:
     made = {name: runs.run(tmp_path / name) for name in ("a", "b")}
     for run in made.values():
         runs.write(run)
-    steps, seconds = curves(made).axes
-    assert len(steps.get_lines()) == len(seconds.get_lines()) == 4
-    assert list(steps.get_lines()[3].get_xdata()) == [10, 20]
-    assert list(seconds.get_lines()[3].get_xdata()) == [2.5, 5.0]
-    assert list(seconds.get_lines()[3].get_ydata()) == [-98.0, -94.0]
+    found = lines(made)
+    assert list(found) == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
+    assert found["b, iaf"] == Curve([10, 20], [2.5, 5.0], [-98.0, -94.0])
 
 
 def test_the_page(tmp_path: Path) -> None:
@@ -111,7 +166,7 @@ def test_the_page(tmp_path: Path) -> None:
     ]
     found.write(tmp_path / "compare.html")
     text = (tmp_path / "compare.html").read_text()
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+    assert headings(text) == [
         "Results",
         "Averages over seeds",
         "Settings that differ",

@@ -214,12 +214,30 @@ def _postscript(path: Path) -> None:
         (_postscript, "05.png cannot be read: it is not an image .BMP, GIF, JPEG, PNG"),
         (lambda path: (path / "05.png").write_bytes(b""), "05.png cannot be read: it is empty"),
         (
-            lambda path: Image.fromarray(GREY[0, :4]).save(path / "05.png"),
-            r"differ in size .*: 00.png is 5 x 6, 05.png 5 x 4; set size \(--size 4\) to resize",
-        ),
-        (
             lambda path: Image.fromarray(GREY[0].astype(np.uint16) * 200).save(path / "05.png"),
             "05.png must have 8 bits per channel, .*, got 16 bits; convert it to 8-bit grey or RGB",
+        ),
+    ],
+)
+def test_an_image_that_cannot_be_used_is_left_out(
+    tmp_path: Path, spoil: object, message: str
+) -> None:
+    assert callable(spoil)
+    _write(tmp_path, GREY)
+    spoil(tmp_path)
+    with pytest.warns(UserWarning, match=f"^image left out: .*{message}") as caught:
+        found = folder.read(tmp_path)
+    assert "\n" not in str(caught[0].message)
+    assert len(caught) == 1
+    assert len(found.train) == len(list(tmp_path.glob("*"))) - 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda path: Image.fromarray(GREY[0, :4]).save(path / "05.png"),
+            r"differ in size .*: 00.png is 5 x 6, 05.png 5 x 4; set size \(--size 4\) to resize",
         ),
         (
             lambda path: [file.unlink() for file in path.glob("*.png")],
@@ -444,8 +462,8 @@ def test_sixteen_bits_are_refused_in_colour_too(
 ) -> None:
     _write(tmp_path, COLOUR)
     spoil(tmp_path)
-    with pytest.raises(ValueError, match=r"05.png must have 8 bits .* got 16 bits"):
-        folder.read(tmp_path)
+    with pytest.warns(UserWarning, match=r"left out: .*05.png must have 8 bits .* got 16 bits"):
+        assert len(folder.read(tmp_path).train) == len(COLOUR) - 1
 
 
 def test_cmyk(tmp_path: Path) -> None:
@@ -461,8 +479,52 @@ def test_large_photographs_are_read_without_a_warning(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     assert (folder.read(tmp_path).train[:, 0] == GREY).all()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 14)
-    with pytest.raises(ValueError, match=r"00\.png cannot be read: it has more than 28 pixels"):
+    with (
+        pytest.warns(UserWarning, match=r"\d\d\.png cannot be read: it has more than 28"),
+        pytest.raises(
+            ValueError,
+            match=r"has no image that can be used: .*00\.png cannot be read: it has more than 28",
+        ),
+    ):
         folder.read(tmp_path)
+
+
+def test_at_most_fifty_lines(tmp_path: Path) -> None:
+    _write(tmp_path, GREY)
+    for i in range(60):
+        (tmp_path / f"bad{i:02}.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="image") as caught:
+        assert len(folder.read(tmp_path).train) == len(GREY)
+    lines = [str(warning.message) for warning in caught]
+    assert lines[49].endswith("bad49.png cannot be read: it is empty")
+    assert lines[50:] == [f"{tmp_path}: 10 more image(s) left out"]
+
+
+def test_a_part_without_usable_images(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        _write(tmp_path / part, GREY)
+    for file in (tmp_path / "test").iterdir():
+        file.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="it is empty"),
+        pytest.raises(
+            ValueError, match=r"the part 'test' of .* has no image that can be used: .*/00"
+        ),
+    ):
+        folder.read(tmp_path)
+
+
+def test_classes_are_those_of_the_images_that_are_read(tmp_path: Path) -> None:
+    for name, images in (("cats", GREY[:6]), ("dogs", GREY[6:])):
+        (tmp_path / name).mkdir()
+        _write(tmp_path / name, images)
+    (tmp_path / "cats" / "02.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"image left out: .*02\.png cannot be read: it is empty"):
+        found = folder.read(tmp_path)
+    assert found.labels is not None
+    assert found.labels()["train"].tolist() == 5 * ["cats"] + 6 * ["dogs"]
+    assert len(found.train) == 11
 
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

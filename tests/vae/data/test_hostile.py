@@ -215,5 +215,8 @@ def test_files_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(ValueError, match=r"a\.png cannot be read: permission denied$"):
+    with (
+        pytest.warns(UserWarning, match=r"a\.png cannot be read: permission denied$"),
+        pytest.raises(ValueError, match=r"a\.png cannot be read: permission denied$"),
+    ):
         data.load(str(tmp_path))

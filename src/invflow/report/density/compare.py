@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from invflow.density.run import Run
 from invflow.report import figures, page
@@ -18,7 +17,9 @@ from invflow.report.comparison import (
     differing,
     labelled,
     over_seeds,
+    paired,
 )
+from invflow.report.density.curve import HEIGHT
 from invflow.report.density.tables import calibrated
 from invflow.training import metrics
 
@@ -33,17 +34,14 @@ def compare(runs: Sequence[Run]) -> Comparison:
     """
     named = labelled(runs, lambda run: run.data.sha256, "tables")
     labelled(runs, _columns, "columns, or on columns of other kinds,")
-    curves = figures.curves(
-        {
-            label: figures.evaluations(metrics.read(run.directory), "bound")
-            for label, run in named.items()
-        },
-        "nats per row",
-    )
-    figures.focus(curves.axes[0], [bound for line in curves.axes[0].lines for bound in _y(line)])
+    lines = {
+        label: figures.evaluations(metrics.read(run.directory), "bound")
+        for label, run in named.items()
+    }
+    bounds = [bound for line in lines.values() for bound in line.values]
     return compared(
         title="invflow: comparison of density runs",
-        lead=f"{', '.join(named)}; test rows of {runs[0].config.data}",
+        lead=f"{', '.join(named)}; test rows of {Path(runs[0].config.data).name}",
         measure="Test rows, nats per row",
         results=results(named),
         text=_TEXT,
@@ -52,7 +50,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
         others=[
             page.Section(
                 "Training",
-                picture=page.encoded(curves),
+                panels=figures.curves(lines, HEIGHT, (figures.lowest(bounds), None)),
+                explore=figures.chart(lines, HEIGHT),
                 text="Mean log density of the validation rows against steps and against time.",
             )
         ],
@@ -67,7 +66,7 @@ def results(runs: Mapping[str, Run]) -> Table:
             label,
             f"{run.results.assessment.log_density:.2f} ± "
             f"{run.results.assessment.log_density_error:.2f}",
-            "" if run is first else "{:+.2f} ± {:.2f}".format(*gain(run, first)),
+            "" if run is first else gain(run, first),
             calibrated(run),
             f"{run.results.seconds:.0f} s",
         )
@@ -76,20 +75,24 @@ def results(runs: Mapping[str, Run]) -> Table:
     return [("run", "log density", "gain", "calibrated columns", "time"), *rows]
 
 
-def gain(run: Run, first: Run) -> tuple[float, float]:
+def gain(run: Run, first: Run) -> str:
     """Return by how much a density is higher than another on average, and the standard error.
 
     Compared row by row where both have the same test rows.
+
+    Raises:
+        ValueError: if they have scored different numbers of the same rows.
     """
+    if _test_rows(run) == _test_rows(first):
+        if len(run.scores) != len(first.scores):
+            raise ValueError(
+                f"{run.directory} and {first.directory} must have scores of the same test rows, "
+                f"got {len(run.scores)} and {len(first.scores)} of them"
+            )
+        return paired(run.scores, first.scores)
     found, other = run.results.assessment, first.results.assessment
-    if _test_rows(run) != _test_rows(first):
-        error = math.hypot(found.log_density_error, other.log_density_error)
-        return found.log_density - other.log_density, error
-    with np.errstate(invalid="ignore"):  # both may be zero where a row is outside the bounds
-        gains = run.density.score_samples(run.rows.test) - first.density.score_samples(
-            first.rows.test
-        )
-    return float(gains.mean()), float(gains.std(ddof=1) / math.sqrt(len(gains)))
+    error = math.hypot(found.log_density_error, other.log_density_error)
+    return f"{found.log_density - other.log_density:+.2f} ± {error:.2f}"
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:
@@ -120,10 +123,6 @@ def _columns(run: Run) -> object:
 
 def _settings(run: Run) -> dict[str, Any]:
     return run.config.model_dump()
-
-
-def _y(line: Any) -> list[float]:
-    return list(line.get_ydata())
 
 
 _TEXT = (

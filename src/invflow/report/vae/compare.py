@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,15 +17,14 @@ from invflow.report.comparison import (
     differing,
     labelled,
     over_seeds,
+    paired,
 )
 from invflow.report.vae import pictures, table
+from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
 from invflow.training import metrics
 from invflow.vae.evaluation import bits_per_dim
-from invflow.vae.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from invflow.vae.run import Result, Run
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -36,9 +36,11 @@ def compare(runs: Sequence[Run]) -> Comparison:
             different images.
     """
     named = labelled(runs, _images, "images")
+    bounds = lines(named)
+    seen = [bound for line in bounds.values() for bound in line.values]
     return compared(
         title="invflow: comparison of VAE runs",
-        lead=f"{', '.join(named)}; test images of {runs[0].config.data}",
+        lead=f"{', '.join(named)}; test images of {Path(runs[0].config.data).name}",
         measure=table.MEASURE,
         results=results(named),
         text=_text(runs),
@@ -47,12 +49,13 @@ def compare(runs: Sequence[Run]) -> Comparison:
         others=[
             page.Section(
                 "Training",
-                picture=page.encoded(curves(named)),
+                panels=figures.curves(bounds, HEIGHT, (figures.lowest(seen), None)),
+                explore=figures.chart(bounds, HEIGHT),
                 text="The bound on validation images against steps and against training time.",
             ),
             page.Section(
                 "Samples",
-                picture=page.encoded(samples(named)),
+                panels=samples(named),
                 text="Images from each model, with latents drawn from the prior.",
             ),
         ],
@@ -64,11 +67,38 @@ def results(runs: Mapping[str, Run]) -> Table:
     bits = ["bits/dim"] * all(map(table.has_bits, runs.values()))
     columns = ["test bound", "log-likelihood", *bits, "KL", "active", "time"]
     rows = [
-        (f"{label}, {name}", *cells)
+        (f"{label}, {name}", *gains(run, name, runs), *cells)
         for label, run in runs.items()
         for name, *cells in table.results(run, columns)[1:]
     ]
-    return [("run, posterior", *columns), *rows]
+    return [("run, posterior", "bound, gain", "log-likelihood, gain", *columns), *rows]
+
+
+def gains(run: Run, name: str, runs: Mapping[str, Run]) -> tuple[str, str]:
+    """Return how far a posterior is above the first of all, image by image, as text.
+
+    Empty for the first itself, and where the two measure in different units.
+
+    Raises:
+        ValueError: if the runs have scored different numbers of images.
+    """
+    first = next(iter(runs.values()))
+    if len(run.scores.clusters) != len(first.scores.clusters):
+        raise ValueError(
+            f"{run.directory} and {first.directory} must have scores of the same test images, got "
+            f"{len(run.scores.clusters)} and {len(first.scores.clusters)} of them"
+        )
+    mine, others = run.scores.posteriors[name], next(iter(first.scores.posteriors.values()))
+    if mine is others or _unit(run) != _unit(first):
+        return "", ""
+    bound = paired(mine.bound, others.bound, run.scores.clusters)
+    return bound, paired(mine.log_likelihood, others.log_likelihood, run.scores.clusters)
+
+
+def _unit(run: Run) -> str:
+    """Return what likelihoods are of: pixels that are bits, grey levels or real numbers."""
+    named = {"bernoulli": "bits", "gaussian": "real numbers"}
+    return named.get(run.format.likelihood, "grey levels")
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:
@@ -76,6 +106,10 @@ def seeds(runs: Mapping[str, Run]) -> Table:
     formats = {"test bound": ".2f", "log-likelihood": ".2f", "KL": ".2f"}
     if all(map(table.has_bits, runs.values())):
         formats["bits/dim"] = ".4f"
+    firsts = {run.config.posteriors[0] for run in runs.values()}
+    above = f"above {firsts.pop()}" if len(firsts) == 1 else ""
+    if above:
+        formats |= {f"bound {above}": ".2f", f"log-likelihood {above}": ".2f"}
     outcomes = [
         Outcome(
             label,
@@ -88,6 +122,8 @@ def seeds(runs: Mapping[str, Run]) -> Table:
                 "log-likelihood": found.log_likelihood,
                 "KL": found.kl,
                 "bits/dim": bits_per_dim(found.log_likelihood, run.model().pixels),
+                f"bound {above}": found.bound - _first(run).bound,
+                f"log-likelihood {above}": found.log_likelihood - _first(run).log_likelihood,
             },
         )
         for label, run in runs.items()
@@ -96,29 +132,31 @@ def seeds(runs: Mapping[str, Run]) -> Table:
     return over_seeds(outcomes, formats)
 
 
-def curves(runs: Mapping[str, Run]) -> Figure:
-    """Draw the bounds on validation images."""
-    lines = {
+def _first(run: Run) -> Result:
+    return next(iter(run.results.values()))
+
+
+def lines(runs: Mapping[str, Run]) -> dict[str, figures.Curve]:
+    """Return the bounds on validation images, by run and posterior."""
+    return {
         f"{label}, {name}": figures.evaluations(
             [row for row in metrics.read(run.directory) if row["model"] == name], "bound"
         )
         for label, run in runs.items()
         for name in run.models
     }
-    drawn = figures.curves(lines, "bound (nats per image)")
-    figures.focus(drawn.axes[0], [bound for line in lines.values() for bound in line.values])
-    return drawn
 
 
-def samples(runs: Mapping[str, Run]) -> Figure:
+def samples(runs: Mapping[str, Run]) -> list[page.Panel]:
     """Draw a row of images from each model of each run, all from the same random numbers."""
-    parts = [
-        (f"{label}, {name}", sampled(run, name, COLUMNS, torch.Generator().manual_seed(0)))
-        for label, run in runs.items()
-        for name in run.models
-    ]
-    levels = next(iter(runs.values())).format.levels
-    return pictures.stacked([(k, pictures.grid(v, COLUMNS)) for k, v in parts], levels)
+    panels: list[page.Panel] = []
+    for label, run in runs.items():
+        for name in run.models:
+            images = sampled(run, name, COLUMNS, torch.Generator().manual_seed(0))
+            title, levels = f"{label}, {name}", run.format.levels
+            alt = f"Images drawn from the model {title}."
+            panels += [pictures.strip(title, pictures.grid(images, COLUMNS), levels, alt)]
+    return panels
 
 
 def _images(run: Run) -> object:
@@ -132,20 +170,27 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _text(runs: Sequence[Run]) -> str:
     text = (
-        "Nats per image on the same test images, ± standard error over images. Each error is that "
-        "of one mean; differences between runs, which share the images, are often more precise. "
-        "Time is training time."
+        "Nats per image on the same test images, ± standard error over images, or over groups of "
+        "images that are not independent. A gain is the difference from the first row, computed "
+        "image by image: images that are hard for one model are hard for others too, so its error "
+        "is smaller than those of the two means. It does not cover what another seed would change: "
+        "for that, train each model with several seeds. Time is training time."
     )
     draws = sorted({run.config.importance_samples for run in runs})
     if len(draws) > 1:
         text += (
             f" The log-likelihoods use {', '.join(map(str, draws))} importance samples; more "
-            "samples give higher values."
+            "samples give higher values, and higher gains. Compare bounds instead."
+        )
+    if len({bool(run.format.classes) for run in runs}) > 1:
+        text += (
+            " Conditional runs are given the class of each image, so that their bounds and "
+            "likelihoods are those of images given their class."
         )
     likelihoods = sorted({run.format.likelihood for run in runs})
     if len(likelihoods) > 1:
         text += (
             f" The pixel likelihoods differ ({', '.join(likelihoods)}). Nats of binary pixels, of "
-            "grey levels and of real numbers cannot be compared."
+            "grey levels and of real numbers cannot be compared; gains are left out there."
         )
     return text

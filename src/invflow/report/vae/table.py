@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from invflow.report.page import Brief
+from invflow.report.vae.verdict import lines, verdict
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 
@@ -29,11 +30,11 @@ def results(run: Run, columns: Sequence[str] | None = None) -> list[tuple[str, .
 
 
 def brief(run: Run) -> Brief:
-    """Return what a terminal shows of the results: a title, a head and rows."""
+    """Return what a terminal shows of the results: a title, a head, rows and the verdict."""
     bits = ["bits/dim"] if has_bits(run) else []
     columns = ["test bound", "log-likelihood", "gain", *bits, "KL", "time"]
     head, *rows = results(run, columns)
-    return Brief(MEASURE, head, rows)
+    return Brief(MEASURE, head, rows, lines(verdict(run)))
 
 
 def _cells(run: Run) -> dict[str, Callable[[Result], str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from invflow import _arrays
 from invflow.vae.data.images import Levels, Source
+from invflow.vae.data.parts import labels as labels_of
 from invflow.vae.data.parts import parts
 from invflow.vae.data.resize import all_resized
 
@@ -30,6 +32,10 @@ def read(path: Path, size: int | None = None) -> Source:
     last axis takes precedence. Integers and booleans are levels: as many as there are up to 17,
     otherwise 256. Floats must lie in [0, 1] and become 256 levels; grey floats are probabilities of
     white. Warns of other arrays of images, which are ignored.
+
+    Labels are one-dimensional arrays of integers or names beside the images, named
+    train_labels / validation_labels / test_labels or y_train / y_val / y_test, or labels where
+    there is one array of images.
 
     Args:
         path: the file.
@@ -75,6 +81,7 @@ def read(path: Path, size: int | None = None) -> Source:
                 f"{path} must hold training and {part} images of one shape "
                 f"(channels, height, width), got {shape} and {levels.shape[1:]}; {remedy}"
             )
+    labels = {part: arrays[name] for part, name in labels_of(path, arrays).items()}
     probabilities = _floating(train) and shape[0] == 1
     return Source(
         whole["train"],
@@ -82,7 +89,26 @@ def read(path: Path, size: int | None = None) -> Source:
         test=whole.get("test"),
         levels=count,
         likelihood="bernoulli" if probabilities or count == 2 else "logistic",
+        labels=partial(_labels, path, labels) if labels else None,
     )
+
+
+def _labels(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return labels as arrays of one dimension.
+
+    Raises:
+        ValueError: if there are others.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for part, labels in arrays.items():
+        flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        if flat.ndim != 1 or flat.dtype.kind not in "biuU":
+            raise ValueError(
+                f"{path} must hold an integer or a name as the label of each {part} image, got "
+                f"{labels.dtype} of shape {labels.shape}"
+            )
+        found[part] = flat
+    return found
 
 
 def _only(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

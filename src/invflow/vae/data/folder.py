@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invflow.vae.data import picture
 from invflow.vae.data.images import Levels, Source
@@ -17,8 +19,8 @@ from invflow.vae.data.picture import SUFFIXES, Picture
 
 #: Files and folders that archives and file managers leave behind.
 LEFTOVERS = ("__MACOSX", "Thumbs.db", "desktop.ini")
-#: Largest number of names in a message.
-MAX_LISTED = 3
+#: Largest number of names in a message, and of messages about single images.
+MAX_LISTED, MAX_LINES = 3, 50
 
 
 class Found(NamedTuple):
@@ -40,7 +42,11 @@ def read(folder: Path, size: int | None = None) -> Source:
     nothing else is read. Each may have subfolders. Hidden files are ignored, as are all frames but
     the first; links are followed, to each folder once. Photographs are rotated upright (EXIF).
     Images are grey, with one channel, if all of them are; otherwise red, green and blue. There are
-    256 levels, or 2 if all files have one bit per pixel. Warns of files that are not read.
+    256 levels, or 2 if all files have one bit per pixel. The folders directly in that of a part, if
+    there are any, are the classes of the images below.
+
+    Warns of files that are not images, and of each image that is left out because it cannot be
+    read, has more than 8 bits per channel or has transparent pixels.
 
     Args:
         folder: the folder.
@@ -49,14 +55,15 @@ def read(folder: Path, size: int | None = None) -> Source:
     Raises:
         ImportError: if Pillow is not installed.
         OSError: if a folder cannot be read.
-        ValueError: if the folder has no images, or they differ in size; if one cannot be read, has
-            more than 8 bits per channel or transparent pixels; if it is not clear whether
-            subfolders are parts, or there is a test part but no training part.
+        ValueError: if the folder or a part has no images that can be used, or they differ in size;
+            if it is not clear whether subfolders are parts, or there is a test part but no training
+            part.
     """
     places = _places(folder)
     found = {part: _found(place) for part, place in places.items()}
     beside = _beside(folder, places)
     pictures = _pictures(folder, {part: each.images for part, each in found.items()}, size)
+    files = {part: list(each) for part, each in pictures.items()}
     names = " or ".join(place.name for place in places.values())
     _warn(folder, beside, f"ignored {{}} image(s) that are not in {names}")
     pooled = found["train"].images if places["train"] == folder else []
@@ -65,10 +72,10 @@ def read(folder: Path, size: int | None = None) -> Source:
         _warn(folder, named, "read as one part {} image(s) whose names suggest several")
     for part in found.values():
         _warn(folder, part.others, "ignored {} file(s) that are not images")
-    modes = {each.mode for part in pictures.values() for each in part}
+    modes = {each.mode for part in pictures.values() for each in part.values()}
     mode = "RGB" if "RGB" in modes else "L" if "L" in modes else "1"
     levels: dict[str, Levels] = {
-        part: np.stack([picture.converted(each, mode) for each in several])
+        part: np.stack([picture.converted(each, mode) for each in several.values()])
         for part, several in pictures.items()
     }
     return Source(
@@ -77,7 +84,33 @@ def read(folder: Path, size: int | None = None) -> Source:
         test=levels.get("test"),
         levels=2 if mode == "1" else 256,
         likelihood="bernoulli" if mode == "1" else "logistic",
+        labels=partial(_classes, places, files) if _has_classes(places, files) else None,
     )
+
+
+def _has_classes(places: Mapping[str, Path], files: Mapping[str, Sequence[Path]]) -> bool:
+    return any(path.parent != places[part] for part, paths in files.items() for path in paths)
+
+
+def _classes(
+    places: Mapping[str, Path], files: Mapping[str, Sequence[Path]]
+) -> dict[str, NDArray[Any]]:
+    """Return the class of each image: the folder that it is in, directly in that of its part.
+
+    Raises:
+        ValueError: if an image is not in such a folder.
+    """
+    classes: dict[str, NDArray[Any]] = {}
+    for part, paths in files.items():
+        if outside := [path for path in paths if path.parent == places[part]]:
+            raise ValueError(
+                f"{places[part]} must hold each image in the folder of its class, got "
+                f"{_listed(places[part], outside)} outside of folders"
+            )
+        names = [path.relative_to(places[part]).parts[0] for path in paths]
+        # Names that are not UTF-8 could not be written to a run.
+        classes[part] = np.array([os.fsencode(name).decode("utf-8", "replace") for name in names])
+    return classes
 
 
 def _places(folder: Path) -> dict[str, Path]:
@@ -179,32 +212,51 @@ def _is_shown(name: str) -> bool:
 
 def _pictures(
     folder: Path, files: Mapping[str, Sequence[Path]], size: int | None
-) -> dict[str, list[Picture]]:
-    """Return the pictures of each part, which must be of one size."""
-    first: tuple[Path, Picture] | None = None
-    framed: list[Path] = []
-    pictures: dict[str, list[Picture]] = {part: [] for part in files}
+) -> dict[str, dict[Path, Picture]]:
+    """Return the pictures of each part, which must be of one size, by their files.
+
+    Warns of each file that cannot be used, which is left out.
+    """
+    unusable: list[str] = []
+    pictures: dict[str, dict[Path, Picture]] = {part: {} for part in files}
     for part, paths in files.items():
-        if not paths:
-            where = folder if len(files) == 1 else f"the part {part!r} of {folder}"
-            raise ValueError(f"{where} has no image files ({' '.join(SUFFIXES)})")
         for path in paths:
-            read = picture.read(path)
-            if size is not None:
-                read = picture.resized(read, size)
-            first = first or (path, read)
-            if read.size != first[1].size:
-                one, other = first[1].size, read.size
-                raise ValueError(
-                    f"{folder}: images differ in size (width x height): "
-                    f"{first[0].relative_to(folder)} is {one[0]} x {one[1]}, "
-                    f"{path.relative_to(folder)} {other[0]} x {other[1]}; "
-                    f"set size (--size {min(one + other)}) to resize and crop them"
-                )
-            framed += [path] * (read.frames > 1)
-            pictures[part].append(read)
+            try:
+                read = picture.read(path)
+            except ValueError as error:
+                unusable.append(str(error))
+            else:
+                pictures[part][path] = read if size is None else picture.resized(read, size)
+    for reason in unusable[:MAX_LINES]:
+        warnings.warn(f"image left out: {reason}", stacklevel=2)
+    if len(unusable) > MAX_LINES:
+        more = len(unusable) - MAX_LINES
+        warnings.warn(f"{folder}: {more} more image(s) left out", stacklevel=2)
+    for part, paths in files.items():
+        if not pictures[part]:
+            where = str(folder) if len(files) == 1 else f"the part {part!r} of {folder}"
+            if paths:
+                raise ValueError(f"{where} has no image that can be used: {unusable[0]}")
+            raise ValueError(f"{where} has no image files ({' '.join(SUFFIXES)})")
+    whole = {path: each for part in pictures.values() for path, each in part.items()}
+    _check_one_size(folder, whole)
+    framed = [path for path, each in whole.items() if each.frames > 1]
     _warn(folder, framed, "read only the first frame of {} file(s)")
     return pictures
+
+
+def _check_one_size(folder: Path, pictures: Mapping[Path, Picture]) -> None:
+    """Check that all pictures have the size of the first."""
+    first = next(iter(pictures))
+    one = pictures[first].size
+    for path, each in pictures.items():
+        if each.size != one:
+            raise ValueError(
+                f"{folder}: images differ in size (width x height): "
+                f"{first.relative_to(folder)} is {one[0]} x {one[1]}, "
+                f"{path.relative_to(folder)} {each.size[0]} x {each.size[1]}; "
+                f"set size (--size {min(one + each.size)}) to resize and crop them"
+            )
 
 
 def _warn(folder: Path, files: Sequence[Path], what: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invflow.vae.data.images import Levels
 
@@ -36,12 +37,30 @@ def idx(path: Path) -> Levels:
     return pixels.reshape(count, 1, height, width).copy()  # a copy, which is writable
 
 
-def cifar(path: Path, batches: Sequence[str]) -> Levels:
-    """Return the images of batches in CIFAR-10's binary archive, (count, 3, 32, 32).
+def idx_labels(path: Path) -> NDArray[np.uint8]:
+    """Return the labels of a compressed idx file, (count,).
+
+    Raises:
+        ValueError: if the file holds anything else.
+    """
+    content = gzip.decompress(path.read_bytes())
+    if len(content) < 8 or content[:4] != b"\0\0\x08\x01":
+        raise ValueError(f"{path} must be an idx file of bytes in one dimension")
+    (count,) = struct.unpack(">I", content[4:8])
+    if len(content) != 8 + count:
+        raise ValueError(f"{path} must hold {count} labels, got {len(content) - 8} bytes")
+    return np.frombuffer(content, np.uint8, offset=8)
+
+
+def cifar(path: Path, batches: Sequence[str]) -> tuple[Levels, NDArray[np.uint8]]:
+    """Return the images of batches in CIFAR-10's binary archive, and their labels.
 
     Args:
         path: the archive; nothing is unpacked to disk.
         batches: names of files in it.
+
+    Returns:
+        Images, (count, 3, 32, 32), and labels, (count,).
 
     Raises:
         ValueError: if a batch is missing or incomplete.
@@ -60,7 +79,7 @@ def cifar(path: Path, batches: Sequence[str]) -> Levels:
         if name not in found or not len(found[name]) or len(found[name]) % 3073:
             raise ValueError(f"{path} must hold whole images of 3073 bytes in {name}")
     rows = np.concatenate([found[name] for name in batches]).reshape(-1, 3073)
-    return rows[:, 1:].reshape(-1, 3, 32, 32)
+    return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
 
 
 def frey(path: Path) -> Levels:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +30,10 @@ class Images:
         test: levels of the test images, which score it.
         levels: number of levels of a channel.
         likelihood: name of the likelihood that suits the levels.
+        classes: names of the classes; none where the images have no labels.
+        labels: by part, the number of the class of each image, int64, (count,).
+        clusters: for each test image, the number of its cluster; images of different clusters are
+            independent. None where all are.
     """
 
     name: str
@@ -36,6 +42,9 @@ class Images:
     test: Tensor
     levels: int
     likelihood: str
+    classes: tuple[str, ...] = ()
+    labels: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    clusters: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -62,6 +71,16 @@ class Images:
             digest.update(part.numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def labels_digest(self) -> str:
+        """SHA-256 of all labels and the names of their classes; empty where there are none."""
+        if not self.classes:
+            return ""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for part in PARTS:
+            digest.update(self.labels[part].numpy().tobytes())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True)
 class Source:
@@ -74,6 +93,10 @@ class Source:
         validation: levels of the validation images, or None.
         test: levels of the test images, or None.
         shuffled: whether the training images are in random order.
+        labels: returns the class of each image of each part, as integers or names, or raises
+            ValueError if something is wrong with them; None if there are none.
+        clusters: for each test image, the number of its cluster, (count,); None where all test
+            images are independent.
     """
 
     train: Levels
@@ -82,6 +105,8 @@ class Source:
     validation: Levels | None = None
     test: Levels | None = None
     shuffled: bool = False
+    labels: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+    clusters: NDArray[np.int64] | None = None
 
 
 def binarised(levels: Tensor, count: int, part: str) -> Tensor:
@@ -113,8 +138,23 @@ def split(name: str, source: Source, likelihood: str) -> Images:
     Raises:
         ValueError: if there are too few images.
     """
-    train, validation, test = source.train, source.validation, source.test
-    if not source.shuffled:
+    train, validation, test = divided(source.train, source.validation, source.test, source.shuffled)
+    if not (len(train) and len(validation) and len(test)):
+        raise ValueError(f"{name} must hold at least 10 images, got {_counts(source)}")
+    parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
+    clusters = None if source.clusters is None else torch.from_numpy(source.clusters)
+    found = parts[0], parts[1], parts[2]
+    return Images(name, *found, source.levels, likelihood, clusters=clusters)
+
+
+def divided(
+    train: NDArray[Any],
+    validation: NDArray[Any] | None,
+    test: NDArray[Any] | None,
+    shuffled: bool,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the three parts of images, or of their labels, as `split` describes."""
+    if not shuffled:
         train = train[np.random.default_rng(0).permutation(len(train))]
     if test is not None:
         held_out = min(10_000, len(train) // 6)
@@ -123,10 +163,7 @@ def split(name: str, source: Source, likelihood: str) -> Images:
         test, train = train[len(train) - held_out :], train[: len(train) - held_out]
     if validation is None:
         validation, train = train[len(train) - held_out :], train[: len(train) - held_out]
-    if not (len(train) and len(validation) and len(test)):
-        raise ValueError(f"{name} must hold at least 10 images, got {_counts(source)}")
-    parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
-    return Images(name, parts[0], parts[1], parts[2], source.levels, likelihood)
+    return train, validation, test
 
 
 def _digest(image: Tensor) -> bytes:

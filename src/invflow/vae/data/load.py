@@ -5,21 +5,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow import _checks
-from invflow.vae.data import arrays, folder
-from invflow.vae.data.images import PARTS, Images, Levels, Source, binarised, split
+from invflow.vae.data import arrays, classes, folder
+from invflow.vae.data.images import PARTS, Images, Levels, Source, binarised, divided, split
 from invflow.vae.data.named import NAMES
 from invflow.vae.data.picture import SUFFIXES
 from invflow.vae.data.resize import all_resized, checked, is_black_and_white
 from invflow.vae.likelihood import LIKELIHOODS
 
 
-def load(what: str, likelihood: str = "auto", size: int | None = None) -> Images:
+def load(
+    what: str, likelihood: str = "auto", size: int | None = None, *, labelled: bool = False
+) -> Images:
     """Return the images of a data set, a file or a folder.
 
     Images of black and white alone, 0 and 255, have two levels. Warns of test images that are also
@@ -33,6 +38,8 @@ def load(what: str, likelihood: str = "auto", size: int | None = None) -> Images
             and for MNIST (dynamic binarisation), otherwise "logistic".
         size: resize the shorter side of each image to this many pixels and crop the centre; None
             keeps the images as they are, all of one size.
+        labelled: whether to read the class of each image too: the folder that it is in, or its
+            label in the file. "freyfaces" has none.
 
     Raises:
         ImportError: if an extra is not installed.
@@ -40,7 +47,8 @@ def load(what: str, likelihood: str = "auto", size: int | None = None) -> Images
         OSError: if a download or a folder fails.
         TypeError: if `size` is not an integer.
         ValueError: if the likelihood is unknown, the size is out of range, or the file or folder
-            does not hold images of one size, enough for all parts.
+            does not hold images of one size, enough for all parts, or, if asked for, the class of
+            each.
 
     Example:
         >>> images = load("digits")
@@ -48,10 +56,15 @@ def load(what: str, likelihood: str = "auto", size: int | None = None) -> Images
         ((1, 8, 8), 17, 1439, 179)
         >>> load("digits", size=5).shape
         (1, 5, 5)
+        >>> images = load("digits", labelled=True)
+        >>> images.classes[:3], images.labels["test"].shape
+        (('0', '1', '2'), torch.Size([179]))
     """
     chosen = _checks.choice("likelihood", likelihood, ["auto", *LIKELIHOODS])
     source = _with_two_levels(_source(what, checked(size)))
     images = split(name_of(what), source, source.likelihood if chosen == "auto" else chosen)
+    if labelled:
+        images = classes.labelled(images, source, what)
     if what not in NAMES and images.leaked:
         warnings.warn(
             f"{what}: {images.leaked} of {len(images.test)} test images are also training or "
@@ -95,18 +108,54 @@ def scorable(
         ValueError: if the images have another shape or more levels, or are black and white where
             the model has grey levels.
     """
+    return _fitting(what, _source(what, checked(size)), levels, shape)
+
+
+def scorable_labelled(
+    what: str,
+    levels: int,
+    shape: tuple[int, int, int],
+    known: Sequence[str],
+    size: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return images to score with a conditional model, and the number of the class of each.
+
+    Args:
+        what: as for `scorable`.
+        levels: number of levels of the model.
+        shape: channels, height and width of the model's images.
+        known: names of the model's classes.
+        size: resize and crop the images, as in `load`.
+
+    Returns:
+        Levels, as `scorable` returns them, and numbers of classes, int64, (count,).
+
+    Raises:
+        FileNotFoundError, OSError, TypeError, ValueError: as `scorable`.
+        ValueError: if there are no labels, or one is not a class of the model.
+    """
+    source = _source(what, checked(size))
+    labels = _to_score(what, classes.given(source, what), source.shuffled)
+    return _fitting(what, source, levels, shape), classes.numbered(labels, known)
+
+
+def _to_score(what: str, parts: Mapping[str, NDArray[Any]], shuffled: bool) -> NDArray[Any]:
+    """Return the images that are scored, or their labels, of those of the parts of a source."""
+    train, validation, test = parts["train"], parts.get("validation"), parts.get("test")
     if what in NAMES:
-        known = load(what, size=size)
-        images, own = known.test, known.levels
-    else:
-        source = _source(what, checked(size))
-        images = torch.from_numpy(source.train if source.test is None else source.test)
-        own = source.levels
-        if levels > 2 and own == 2:
-            raise ValueError(
-                f"{what} must hold grey levels 0 .. {levels - 1}, as the model expects, "
-                "got only 0 and 1"
-            )
+        return divided(train, validation, test, shuffled)[2]
+    return train if test is None else test
+
+
+def _fitting(what: str, source: Source, levels: int, shape: tuple[int, int, int]) -> Tensor:
+    """Return the images to score, which must fit the model."""
+    images = torch.from_numpy(_to_score(what, _parts(source), source.shuffled))
+    own = source.levels
+    if levels > 2 and own == 2:
+        raise ValueError(
+            f"{what} must hold grey levels 0 .. {levels - 1}, as the model expects, "
+            "got only 0 and 1"
+        )
     if levels == 2 and own > 2:
         images = binarised(images, own, "test")
     if tuple(images.shape[1:]) != shape:

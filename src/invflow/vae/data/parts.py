@@ -13,6 +13,8 @@ WORDS = {
 }
 #: Words that may accompany them.
 IMAGES = ("images", "image", "x", "data", "set")
+#: Words that say that an array holds labels.
+LABELS = ("labels", "label", "y", "targets", "target", "classes", "class")
 
 
 def parts(where: object, names: Iterable[str]) -> dict[str, str]:
@@ -31,17 +33,47 @@ def parts(where: object, names: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in names:
-        words = _words(name)
         mentioned = mentioned_in(name)
-        if len(mentioned) == 1 and all(word in IMAGES or _part(word) for word in words):
-            (part,) = mentioned
-            if part in found:
-                raise ValueError(
-                    f"{where} must hold each part under one name, got both {found[part]!r} and "
-                    f"{name!r}"
-                )
-            found[part] = name
+        if len(mentioned) == 1 and all(word in IMAGES or _part(word) for word in _words(name)):
+            _add(where, found, mentioned, name)
     return found
+
+
+def labels(where: object, names: Iterable[str]) -> dict[str, str]:
+    """Return the name of the labels of each part among several names, in any case.
+
+    Labels that do not name a part are those of the training part.
+
+    Args:
+        where: the file, for the error.
+        names: names of arrays; those that are not named like labels are ignored.
+
+    Raises:
+        ValueError: if two of them are labels of the same part.
+
+    Example:
+        >>> labels("photos.npz", ["x_train", "y_train", "test_labels", "fine_labels"])
+        {'train': 'y_train', 'test': 'test_labels'}
+        >>> labels("photos.npz", ["images", "labels"])
+        {'train': 'labels'}
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        words, mentioned = _words(name), mentioned_in(name)
+        others = [word for word in words if word not in LABELS]
+        known = all(word in IMAGES or _part(word) for word in others)
+        if len(others) < len(words) and len(mentioned) <= 1 and known:
+            _add(where, found, mentioned or {"train"}, name)
+    return found
+
+
+def _add(where: object, found: dict[str, str], only: set[str], name: str) -> None:
+    (part,) = only
+    if part in found:
+        raise ValueError(
+            f"{where} must hold each part under one name, got both {found[part]!r} and {name!r}"
+        )
+    found[part] = name
 
 
 def mentioned_in(name: str) -> set[str]:

@@ -10,10 +10,11 @@ from torch import nn
 
 from invflow import _checks
 from invflow.vae.networks import gated, perceptron, resnet
-from invflow.vae.networks.maps import Shape
+from invflow.vae.networks.joined import Joined, as_features, as_maps
+from invflow.vae.networks.maps import Shape, ToPixels
 from invflow.vae.networks.weightnorm import starting
 
-__all__ = ["NETWORKS", "Network", "decoder", "encoder", "starting"]
+__all__ = ["NETWORKS", "Network", "ToPixels", "decoder", "encoder", "starting"]
 
 
 @dataclass(frozen=True)
@@ -22,21 +23,23 @@ class Network:
 
     Args:
         encoder: takes the image shape, the size of the context and the hidden layers.
+        beside: how the encoder of a conditional VAE reads what is given beside the image.
         decoder: takes the image shape, the number of outputs per pixel, the number of latents, the
             size of the context and the hidden layers.
         hidden_features: the default hidden layers.
     """
 
     encoder: Callable[[Shape, int, Sequence[int]], nn.Module]
+    beside: Callable[[Shape, int], tuple[Shape, nn.Module]]
     decoder: Callable[[Shape, int, int, int, Sequence[int]], nn.Module]
     hidden_features: tuple[int, ...]
 
 
 #: All networks by name.
 NETWORKS: dict[str, Network] = {
-    "mlp": Network(perceptron.encoder, perceptron.decoder, (256, 256)),
-    "gated": Network(gated.encoder, gated.decoder, (32, 32, 64, 64, 64)),
-    "resnet": Network(resnet.encoder, resnet.decoder, (16, 32, 32)),
+    "mlp": Network(perceptron.encoder, as_features, perceptron.decoder, (256, 256)),
+    "gated": Network(gated.encoder, as_maps, gated.decoder, (32, 32, 64, 64, 64)),
+    "resnet": Network(resnet.encoder, as_maps, resnet.decoder, (16, 32, 32)),
 }
 
 
@@ -45,11 +48,14 @@ def encoder(
     shape: Sequence[int],
     context: int,
     hidden_features: Sequence[int] | None = None,
+    given: int = 0,
 ) -> nn.Module:
     """Return an encoder: from images, flattened and scaled to [-1, 1], to a posterior's context.
 
     It maps (batch, channels * height * width), with exactly one batch dimension, to
-    (batch, context). `starting` initialises weight-normalised layers.
+    (batch, context). `starting` initialises weight-normalised layers. In a conditional VAE it also
+    takes (batch, given), as more inputs of an "mlp" and as learned maps beside the others'
+    channels.
 
     Args:
         name: one of `NETWORKS`.
@@ -58,6 +64,7 @@ def encoder(
         hidden_features: widths of the hidden layers of "mlp"; feature maps of the layers of
             "gated", every second of which halves height and width; feature maps of the halving
             blocks of "resnet". The defaults are (256, 256), (32, 32, 64, 64, 64) and (16, 32, 32).
+        given: number of values on which the VAE is conditional; 0 for none.
 
     Raises:
         TypeError: if a size is not an integer.
@@ -75,9 +82,12 @@ def encoder(
     """
     network = NETWORKS[_checks.choice("network", name, NETWORKS)]
     context = _checks.positive_integer("context", context)
-    return network.encoder(
-        _checks.shape("shape", shape), context, _hidden_features(name, hidden_features)
-    )
+    sizes = context, _hidden_features(name, hidden_features)
+    read = _checks.shape("shape", shape)
+    if not _checks.positive_integer("given", given, minimum=0):
+        return network.encoder(read, *sizes)
+    wider, placed = network.beside(read, given)
+    return Joined(network.encoder(wider, *sizes), placed)
 
 
 def decoder(
@@ -87,11 +97,13 @@ def decoder(
     latents: int,
     context: int,
     hidden_features: Sequence[int] | None = None,
+    given: int = 0,
 ) -> nn.Module:
     """Return a decoder: from latents to the parameters of a likelihood, which start small.
 
     It maps (batch, latents), with exactly one batch dimension, to
-    (batch, channels * height * width, outputs); pixels are flattened channel by channel.
+    (batch, channels * height * width, outputs); pixels are flattened channel by channel. In a
+    conditional VAE it also takes (batch, given), as more latents.
 
     Args:
         name: one of `NETWORKS`.
@@ -100,6 +112,7 @@ def decoder(
         latents: number of latent features.
         context: the encoder's; "resnet" uses it as the width of its first layer.
         hidden_features: the encoder's; the decoder mirrors it.
+        given: number of values on which the VAE is conditional; 0 for none.
 
     Raises:
         TypeError: if a size is not an integer.
@@ -116,13 +129,15 @@ def decoder(
     outputs = _checks.positive_integer("outputs", outputs)
     latents = _checks.positive_integer("latents", latents)
     context = _checks.positive_integer("context", context)
-    return network.decoder(
+    given = _checks.positive_integer("given", given, minimum=0)
+    built = network.decoder(
         _checks.shape("shape", shape),
         outputs,
-        latents,
+        latents + given,
         context,
         _hidden_features(name, hidden_features),
     )
+    return Joined(built, nn.Identity()) if given else built
 
 
 def _hidden_features(name: str, value: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.base import MODELS, Elbo, LatentModel
 from invflow.vae.likelihood import Likelihood
 from invflow.vae.networks.maps import ToPixels
 from invflow.vae.networks.maps import sizes as image_sizes
@@ -37,10 +37,14 @@ class ResNetVAE(LatentModel):
     `networks.starting` sets their scales from one batch; the flows start near the identity. Each
     latent map is a group of latents for free bits, summed over its pixels.
 
+    With `given` C > 0, the model is conditional on C numbers c for each image. Linear maps of c are
+    added to the features where they start, at the stem and at the top. From there they reach every
+    block, prior, posterior and the head.
+
     Args:
         shape: channels, height and width of an image.
-        levels: number of grey levels; pixels take values 0 .. levels - 1.
-        likelihood: one of `LIKELIHOODS`, or a `Likelihood`.
+        levels: number of grey levels; pixels take values 0 .. levels - 1. 0 for real numbers.
+        likelihood: one of `LIKELIHOODS`, "normal" for real numbers, or a `Likelihood`.
         depths: number of layers at each resolution, starting next to the image. The first
             resolution is half the image's; each later one is half the one before.
         feature_maps: number of feature maps.
@@ -50,6 +54,7 @@ class ResNetVAE(LatentModel):
         flow_hidden_features: feature maps in the hidden layers of each transform's network; empty
             for a linear IAF.
         flow_map: univariate map of the transforms: "affine", "additive" (location only), ...
+        given: C, number of values on which the model is conditional; 0 for none.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -80,8 +85,19 @@ class ResNetVAE(LatentModel):
         flow_transforms: int = 1,
         flow_hidden_features: Sequence[int] = (32,),
         flow_map: str = "affine",
+        given: int = 0,
     ) -> None:
-        super().__init__(shape, levels, likelihood)
+        super().__init__(shape, levels, likelihood, given)
+        self.config = {
+            "depths": depths,
+            "feature_maps": feature_maps,
+            "latent_maps": latent_maps,
+            "inference": inference,
+            "flow_transforms": flow_transforms,
+            "flow_hidden_features": flow_hidden_features,
+            "flow_map": flow_map,
+            "given": given,
+        }
         kind = INFERENCES[_checks.choice("inference", inference, INFERENCES)]
         feature_maps = _checks.positive_integer("feature_maps", feature_maps)
         latent_maps = _checks.positive_integer("latent_maps", latent_maps)
@@ -113,6 +129,8 @@ class ResNetVAE(LatentModel):
             size=self.shape[1:],
             scale=0.1,
         )
+        self.given_up = nn.Linear(self.given, feature_maps) if given else None
+        self.given_down = nn.Linear(self.given, feature_maps) if given else None
         self.to_pixels = ToPixels(self.shape[0])
         self.sizes = sizes[1:]
         self.latent_maps = latent_maps
@@ -122,26 +140,36 @@ class ResNetVAE(LatentModel):
     def parts(self) -> Sequence[nn.Module]:
         return [self.stem, *self.layers, self.head]
 
-    def elbo(self, x: Tensor, generator: torch.Generator | None = None) -> Elbo:
+    def elbo(
+        self, x: Tensor, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Elbo:
         self._check(x)
         rows = x.reshape(-1, self.pixels)
-        latents, params = self._infer(rows, 1, generator)
+        latents, params = self._infer(rows, 1, generator, self._row_by_row(given, x.shape[:-1]))
         kls = torch.cat([latent.kl.sum((-2, -1)) for latent in latents], 1)
         fit = self.likelihood.log_prob(rows, params)
-        return Elbo(fit.reshape(x.shape[:-1]), kls.reshape(*x.shape[:-1], -1))
+        return Elbo(fit.reshape(x.shape[:-1]), kls.reshape(*x.shape[:-1], kls.shape[1]))
 
     def draw(
-        self, x: Tensor, samples: int, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        samples: int,
+        generator: torch.Generator | None = None,
+        given: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         self._check_rows(x, samples)
-        latents, params = self._infer(x, samples, generator)
+        latents, params = self._infer(x, samples, generator, self._given(given, x.shape[:1]))
         ratio = torch.stack([latent.log_ratio.sum((1, 2, 3)) for latent in latents]).sum(0)
         z = torch.cat([latent.z.flatten(1) for latent in latents], 1)
-        fit = self.likelihood.log_prob(x, params.unflatten(0, (samples, -1)))
-        return z.unflatten(0, (samples, -1)), fit - ratio.unflatten(0, (samples, -1))
+        fit = self.likelihood.log_prob(x, params.unflatten(0, (samples, len(x))))
+        return z.unflatten(0, (samples, len(x))), fit - ratio.unflatten(0, (samples, len(x)))
 
     def importance_bound(
-        self, x: Tensor, samples: int = 8, generator: torch.Generator | None = None
+        self,
+        x: Tensor,
+        samples: int = 8,
+        generator: torch.Generator | None = None,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Return the importance-weighted bound of observations, differentiable for training.
 
@@ -149,18 +177,20 @@ class ResNetVAE(LatentModel):
         density of given latents in every layer, whose features the posterior and the decoder share.
         See `LatentModel.importance_bound`.
         """
-        return self.draw(x, samples, generator)[1].logsumexp(0) - math.log(samples)
+        return self.draw(x, samples, generator, given)[1].logsumexp(0) - math.log(samples)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         self._check_latents(z)
         parts = iter(z.reshape(-1, self.latents).split(self._counts(), 1))
-        h = self._top(math.prod(z.shape[:-1]))
+        h = self._top(math.prod(z.shape[:-1]), self._row_by_row(given, z.shape[:-1]))
         for layer, part in zip(self._downwards(), parts, strict=True):
             h = layer.generate(h, part.unflatten(1, (self.latent_maps, *layer.size)))
-        return self._params(h).reshape(*z.shape[:-1], self.pixels, -1)
+        return self._params(h).reshape(*z.shape[:-1], self.pixels, self.likelihood.outputs)
 
-    def draw_prior(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        h = self._top(count)
+    def draw_prior(
+        self, count: int, generator: torch.Generator | None = None, given: Tensor | None = None
+    ) -> Tensor:
+        h = self._top(count, self._given(given, torch.Size([count])))
         latents: list[Tensor] = []
         for layer, noise in zip(self._downwards(), self._noise(count, generator), strict=True):
             z = layer.normal(h).draw(noise)
@@ -169,24 +199,32 @@ class ResNetVAE(LatentModel):
         return torch.cat(latents, 1)
 
     def _infer(
-        self, x: Tensor, samples: int, generator: torch.Generator | None
+        self, x: Tensor, samples: int, generator: torch.Generator | None, given: Tensor | None
     ) -> tuple[list[Latent], Tensor]:
         """Return latents from the top layer down, and parameters, for samples times batch rows."""
         noise = self._noise(samples * len(x), generator)
         h = self.stem(self.likelihood.scaled(x).unflatten(1, self.shape))
+        if self.given_up is not None:
+            h = h + self.given_up(given)[..., None, None]
         evidence: list[Any] = []
         for layer, each in zip(self._upwards(), reversed(noise), strict=True):
             h, found = layer("up", h, each)
             evidence.append(found)
-        h = self._top(samples * len(x))
+        h = self._top(samples * len(x), None if given is None else given.repeat(samples, 1))
         latents: list[Latent] = []
         for layer, each, found in zip(self._downwards(), noise, reversed(evidence), strict=True):
             h, latent = layer("down", h, found, each)
             latents.append(latent)
         return latents, self._params(h)
 
-    def _top(self, rows: int) -> Tensor:
-        return self.top[:, None, None].expand(rows, -1, *self.sizes[-1])
+    def _top(self, rows: int, given: Tensor | None) -> Tensor:
+        """Return the features at the top, (rows, feature_maps, height, width)."""
+        h = self.top if self.given_down is None else self.top + self.given_down(given)
+        return h[..., None, None].expand(rows, -1, *self.sizes[-1])
+
+    def _row_by_row(self, given: Tensor | None, batch: torch.Size) -> Tensor | None:
+        c = self._given(given, batch)
+        return None if c is None else c.reshape(-1, self.given)
 
     def _params(self, h: Tensor) -> Tensor:
         """Return the parameters of the pixels, (n, pixels, outputs)."""
@@ -209,3 +247,6 @@ class ResNetVAE(LatentModel):
 
     def _downwards(self) -> Sequence[ResidualLayer]:
         return self._upwards()[::-1]
+
+
+MODELS["resnet-vae"] = ResNetVAE
