@@ -168,6 +168,17 @@ def read_config(directory: Path) -> tuple[str, dict[str, Any]]:
     return content["model"], content["config"]
 
 
+def read_versions(directory: Path) -> dict[str, str]:
+    """Return the versions that a model or a run was made with, by package.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: as `read_config`.
+    """
+    content = _read_config(directory)
+    versions = {"invflow": content.get("invflow", "?"), **content.get("versions", {})}
+    return {str(name): str(version) for name, version in versions.items()}
+
+
 def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     content = read_json(path, ("format", "model", "config"), FORMAT)

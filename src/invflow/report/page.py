@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from invflow import _files
+from invflow.report import svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+#: Pixels of a page per inch of a figure.
+PIXELS = 96
+#: Figures up to this width, in inches, are read without scrolling on a small screen.
+NARROW = 4.9
+#: What a cell begins with that is text, and a number with its error.
+_WORD = re.compile(r"(?!nan|inf)[^\W\d_]")
+_NUMBER = re.compile(r"\S+ ± \S+$")
 
 
 class Brief(NamedTuple):
@@ -33,7 +43,7 @@ class Brief(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a page says first: how good the results are, in words.
+    """What a page says first: how good the results are, as text.
 
     Attributes:
         level: "good", "usable" or "bad".
@@ -46,62 +56,33 @@ class Verdict(NamedTuple):
     points: Sequence[str] = ()
 
 
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>
-  :root { color-scheme: light dark; --line: #8884; --soft: #8882; }
-  body { font: 16px/1.55 system-ui, sans-serif; max-width: 60rem; margin: 2.5rem auto;
-         padding: 0 1.25rem; }
-  h1 { font-size: 1.7rem; margin-bottom: .2rem; }
-  h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
-  p.lead { margin-top: 0; opacity: .75; }
-  div.wide { overflow-x: auto; }
-  table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-  th, td { padding: .35rem .9rem .35rem 0; text-align: right;
-           border-bottom: 1px solid var(--line); }
-  th:first-child, td:first-child { text-align: left; }
-  td.number { white-space: nowrap; }
-  figure { margin: .8rem 0; }
-  figure img { max-width: 100%; background: #fff; border-radius: 6px; padding: .5rem;
-               box-sizing: border-box; }
-  figcaption { opacity: .75; font-size: .93rem; }
-  pre { background: var(--soft); padding: .8rem 1rem; border-radius: 6px; font-size: .85rem;
-        white-space: pre-wrap; }
-</style>
-</head>
-<body>
-<h1>{{ title }}</h1>
-<p class="lead">{{ lead }}</p>
-{% if verdict %}
-<section class="verdict {{ verdict.level }}" aria-label="Verdict">
-<h2><span class="level">{{ verdict.level }}</span> {{ verdict.headline }}</h2>
-{% if verdict.points %}<ul>
-{% for point in verdict.points %}<li>{{ point }}</li>
-{% endfor %}</ul>{% endif %}
-</section>
-{% endif %}
-{% for section in sections %}
-<h2>{{ section.title }}</h2>
-{% if section.table %}
-<div class="wide"><table>
-<tr>{% for cell in section.table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in section.table[1:] %}<tr>{% for cell in row -%}
-<td{% if "±" in cell %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-{% endif %}
-{% if section.picture %}
-<figure><img alt="{{ section.title }}" src="data:image/png;base64,{{ section.picture }}"></figure>
-{% endif %}
-{% if section.text %}<p>{{ section.text }}</p>{% endif %}
-{% if section.code %}<pre>{{ section.code }}</pre>{% endif %}
-{% endfor %}
-</body>
-</html>
-"""
+@dataclass(frozen=True)
+class Panel:
+    """A figure, or one of several that stand side by side where there is room.
+
+    Attributes:
+        figure: what is drawn.
+        alt: what it shows, for those who do not see it.
+        title: above it.
+        starts: whether it begins a new line.
+    """
+
+    figure: Figure
+    alt: str
+    title: str = ""
+    starts: bool = False
+
+
+class Explore(NamedTuple):
+    """What can be looked at more closely, with a browser that runs scripts.
+
+    Attributes:
+        summary: says what, on the line that opens it.
+        data: JSON values; its "kind" names a function in `look/page.js`.
+    """
+
+    summary: str
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -111,23 +92,20 @@ class Section:
     Attributes:
         title: the heading.
         table: rows of cells, the first being the head.
-        picture: a PNG, base64-encoded.
-        text: a paragraph.
+        panels: figures.
+        explore: the same for a closer look.
+        text: a paragraph; below figures, their caption.
         code: preformatted text.
+        folded: more preformatted text, which is shown when it is asked for.
     """
 
     title: str
     table: Sequence[Sequence[str]] = ()
-    picture: str = ""
+    panels: Sequence[Panel] = ()
+    explore: Explore | None = None
     text: str = ""
     code: str = ""
-
-
-def encoded(figure: Figure) -> str:
-    """Return a figure as a base64-encoded PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    folded: str = ""
 
 
 def require() -> None:
@@ -150,13 +128,69 @@ def write(
 ) -> None:
     """Write a page, whole or not at all.
 
+    Args:
+        path: of the file.
+        title: of the page.
+        lead: the line below it.
+        sections: of the page.
+        verdict: what it says first.
+
     Raises:
-        ImportError: if Jinja is not installed.
+        ImportError: if matplotlib or Jinja is not installed.
     """
     require()
     from jinja2 import Environment
 
-    template: Any = Environment(autoescape=True).from_string(_TEMPLATE)
-    text = template.render(title=title, lead=lead, sections=sections, verdict=verdict)
+    scripts, styles = ["page.js"], ["style.css"]
+    if any(section.explore for section in sections):
+        scripts, styles = ["uPlot.iife.min.js", *scripts], ["uPlot.min.css", *styles]
+    template: Any = Environment(autoescape=True).from_string(_look("page.html"))
+    text = template.render(
+        title=title,
+        lead=lead,
+        verdict=verdict,
+        sections=[_shown(section) for section in sections],
+        style="\n".join(map(_look, styles)),
+        script="\n".join(map(_look, scripts)),
+    )
     # File names may contain bytes that are not text.
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _look(name: str) -> str:
+    return (files("invflow.report") / "look" / name).read_text(encoding="utf-8")
+
+
+def _shown(section: Section) -> dict[str, Any]:
+    """Return what the template shows of a section."""
+    id = re.sub(r"\W+", "-", section.title.lower()).strip("-")
+    panels = [_panel(each, f"{id}-{i}") for i, each in enumerate(section.panels)]
+    return {**vars(section), "id": id, "panels": panels, "table": _cells(section.table)}
+
+
+def _cells(table: Sequence[Sequence[str]]) -> list[list[dict[str, str]]]:
+    """Return the cells of a table: columns of text to the left, numbers on one line."""
+    texts = [any(_WORD.match(cell) for cell in column) for column in zip(*table[1:], strict=True)]
+    looks = ["text" if text else "" for text in texts] or [""] * len(table[0] if table else ())
+    return [
+        [
+            {"text": cell, "look": look or ("number" if _NUMBER.match(cell) else "")}
+            for cell, look in zip(row, looks, strict=True)
+        ]
+        for row in table
+    ]
+
+
+def _panel(panel: Panel, name: str) -> dict[str, Any]:
+    """Return what the template shows of a figure."""
+    wide = float(panel.figure.get_figwidth())
+    points = ' class="points"' if svg.has_points(panel.figure) else ""
+    said = f'<svg role="img" aria-label="{html.escape(panel.alt)}"{points}'
+    return {
+        "title": panel.title,
+        "alt": panel.alt,
+        "starts": panel.starts,
+        "width": round(PIXELS * wide),
+        "narrow": wide <= NARROW,
+        "svg": svg.drawn(panel.figure, name).replace("<svg", said, 1),
+    }

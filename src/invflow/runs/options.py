@@ -139,6 +139,54 @@ def configured(config: type[ConfigT], given: Mapping[str, Any], preset: str | No
         raise ValueError(_said(error, known)) from error
 
 
+def arguments(config: Config) -> list[str]:
+    """Return what gives these settings on the command line: those that are not the defaults.
+
+    The inverse of `configured`.
+    """
+    first: list[str] = []
+    others: list[str] = []
+    for option in options(type(config)):
+        value: Any = config
+        for name in option.path:
+            value = getattr(value, name)
+        if value == option.default and not option.required:
+            continue
+        if option.extra["group"] is None:
+            first += [str(value)]
+        else:
+            others += _written(option, value)
+    return [*others, "--", *first] if any(map(_is_like_a_flag, first)) else [*first, *others]
+
+
+def _written(option: Option, value: Any) -> list[str]:
+    """Return a setting as the command line has it."""
+    if isinstance(value, bool):
+        return [option.flag if value else f"--no-{option.flag[2:]}"]
+    if isinstance(value, dict):
+        items = cast(dict[str, Any], value).items()
+        texts = [f"{name}={_joined(each, ':')}" for name, each in items]
+    elif option.extra.get("repeated"):
+        texts = list(map(str, value))
+    else:
+        texts = [_joined(value, ",")]
+    written: list[str] = []
+    for text in texts:
+        written += [f"{option.flag}={text}"] if _is_like_a_flag(text) else [option.flag, text]
+    return written
+
+
+def _joined(value: Any, between: str) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    parts = cast(tuple[Any, ...], value)
+    return between.join("" if part is None else str(part) for part in parts)
+
+
+def _is_like_a_flag(text: str) -> bool:
+    return text.startswith("-")
+
+
 def _read(option: Option, value: Any) -> Any:
     """Return the value of a setting from what was given on the command line."""
     texts: list[Any] = cast(list[Any], value) if isinstance(value, list) else [value]

@@ -13,6 +13,7 @@ from invflow.density.run import Run, load
 from invflow.report.density.compare import compare, gain, results
 from invflow.runs.directory import Input
 from tests.density.runs import config, mixed, written
+from tests.report.pages import headings
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def test_the_page(runs: list[Run], tmp_path: Path) -> None:
     assert mean[:2] == ("run-1, run-2", "2")
     found.write(tmp_path / "compare.html")
     text = (tmp_path / "compare.html").read_text()
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+    assert headings(text) == [
         "Results",
         "Averages over seeds",
         "Settings that differ",
         "Training",
     ]
-    assert text.count("data:image/png;base64,") == 1
+    assert text.count("<svg") == 2  # against steps and against time
 
 
 def test_gains_of_the_same_test_rows_are_paired(runs: list[Run]) -> None:

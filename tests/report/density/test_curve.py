@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from invflow.report.density import curve
-from invflow.report.student.write import curve as loss_curve
+from invflow.report.student.write import lines as taught_lines
+from invflow.report.student.write import scale
 
 
 def _run() -> Any:
@@ -25,36 +26,22 @@ def _recorded(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     monkeypatch.setattr("invflow.training.metrics.read", lambda directory: rows)
 
 
-def test_values_against_steps() -> None:
-    lines = {"aside": [(5, 1.0), (10, 2.0)], "learned": [(5, 3.0), (10, 4.0)]}
-    axis = curve.steps(lines, "nats").axes[0]
-    drawn = {line.get_label(): line for line in axis.get_lines()}
-    assert {
-        label: list(zip(line.get_xdata(), line.get_ydata(), strict=True))
-        for label, line in drawn.items()
-    } == lines
-    assert [line.get_linestyle() for line in drawn.values()] == ["-", ":"]
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("step", "nats")
-    legend = axis.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == list(lines)
-
-
-def test_both_are_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_is_dotted_and_of_the_same_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     _recorded(monkeypatch, [3.0, 2.0, 1.0])
-    density, taught = curve.curve(_run()).axes[0], loss_curve(_run()).axes[0]
-    assert [line.get_linestyle() for line in density.get_lines()] == ["-", ":"]
-    assert [line.get_linestyle() for line in taught.get_lines()] == ["-", ":"]
-    for mine, other in zip(density.get_lines(), taught.get_lines(), strict=True):
-        assert list(mine.get_xdata()) == list(other.get_xdata()) == [0, 50, 100]
-        assert list(mine.get_ydata()) == [-value for value in other.get_ydata()]
-        assert mine.get_color() == other.get_color()
-    assert (density.get_ylabel(), taught.get_ylabel()) == ("nats per row", "loss (nats)")
+    density, taught = curve.lines(_run()), taught_lines(_run())
+    assert list(density) == ["validation rows", "training rows"]
+    assert list(taught) == ["validation", "train"]
+    for mine, other in zip(density.values(), taught.values(), strict=True):
+        assert list(mine.steps) == list(other.steps) == [0, 50, 100]
+        assert list(mine.values) == [-value for value in other.values]
+        assert (mine.colour(0), mine.style) == (other.colour(0), other.style)
+    assert [line.style for line in density.values()] == ["-", ":"]
+    assert [line.colour(i) for i, line in enumerate(density.values())] == [0, 0]
 
 
-@pytest.mark.parametrize(("last", "scale"), [(0.01, "log"), (-0.01, "linear"), (0.0, "linear")])
+@pytest.mark.parametrize(("last", "expected"), [(0.01, "log"), (-0.01, "linear"), (0.0, "linear")])
 def test_losses_above_zero_are_on_a_logarithmic_scale(
-    monkeypatch: pytest.MonkeyPatch, last: float, scale: str
+    monkeypatch: pytest.MonkeyPatch, last: float, expected: str
 ) -> None:
     _recorded(monkeypatch, [3.0, float("nan"), last])
-    assert loss_curve(_run()).axes[0].get_yscale() == scale
+    assert scale(taught_lines(_run())) == expected

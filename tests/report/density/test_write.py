@@ -14,8 +14,9 @@ from invflow.report import density as report
 from invflow.report import figures
 from invflow.report.density import points as module
 from invflow.report.density import ranks
-from invflow.report.density.curve import curve
+from invflow.report.density.curve import lines, view
 from tests.density.runs import config, mixed, written
+from tests.report.pages import headings
 
 SECTIONS = [
     "Results",
@@ -53,11 +54,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_page_holds_everything(trained: Run) -> None:
     text = _text(trained)
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == SECTIONS
-    assert text.count("data:image/png;base64,") == 3
-    assert "http" not in text
+    assert headings(text) == SECTIONS
+    assert text.count("<svg") == 1 + 4 + 1
+    assert "invflow density" in text
+    assert "600 rows, of which 60 test rows" in text
     assert "&lt;table&gt;.csv" in text
     assert "<table>.csv" not in text
+    assert "<h1>invflow: density of &lt;table&gt;.csv</h1>" in text
+    assert '<section class="verdict ' in text.partition("<nav")[0]
     for words in (
         "4 columns given colour; 600 rows, 60 of them test rows",
         "in nats per row",
@@ -79,7 +83,7 @@ def test_page_of_one_column_with_gaps(tmp_path: Path) -> None:
     assert "too few complete rows to train a classifier" in text
     assert "density of the observed values" in text
     # The training loss includes that of the imputer.
-    assert [line.get_label() for line in curve(run).axes[0].get_lines()] == ["validation rows"]
+    assert list(lines(run)) == ["validation rows"]
 
 
 def test_pairs_show_the_worst_columns(trained: Run) -> None:
@@ -92,7 +96,7 @@ def test_pairs_show_the_worst_columns(trained: Run) -> None:
     np.testing.assert_allclose(shown.rows[:, size], frame["size"], atol=1e-9)
     moved = shown.draws[:, size][frame["colour"] == "red"].mean()
     assert moved - shown.draws[:, size][frame["colour"] == "green"].mean() > 1
-    assert len(figures.pairs(shown.names, shown.rows, shown.draws).axes) == 16
+    assert len(figures.pairs(shown.names, shown.rows, shown.draws).figure.axes) == 16
     low, high = figures.limits(shown.rows)[new]
     assert low < 0
     assert high > 1
@@ -110,9 +114,8 @@ def test_of_many_columns_a_few_are_shown(tmp_path: Path) -> None:
 
 def test_histograms_of_ranks(trained: Run) -> None:
     found = trained.results.assessment
-    figure = ranks.ranks(found.calibration, found.histograms, found.worst_columns)
-    shown = [axis for axis in figure.axes if axis.get_title()]
-    assert [axis.get_title() for axis in shown] == found.worst_columns
+    panels = ranks.ranks(found.calibration, found.histograms, found.worst_columns)
+    assert [panel.title for panel in panels] == found.worst_columns
     column = found.calibration.columns[0]
     low, high = ranks.band(column, 5)
     counts = np.random.default_rng(0).binomial(round(column.effective), 1 / 5, 20_000)
@@ -138,15 +141,13 @@ def test_curve_shows_what_matters(trained: Run, monkeypatch: pytest.MonkeyPatch)
         for split in ("train", "validation")
     ]
     monkeypatch.setattr("invflow.training.metrics.read", lambda directory: rows)
-    low, high = curve(trained).axes[0].get_ylim()
+    low, high = view(lines(trained))
     assert -40 < low < -20
     assert -10 < high < 20
 
 
 def test_curve_ends_where_the_training_does(trained: Run) -> None:
-    lines = {line.get_label(): line for line in curve(trained).axes[0].get_lines()}
-    assert list(lines) == ["validation rows", "training rows"]
-    assert list(lines["validation rows"].get_xdata()) == [50, 60]
-    assert list(lines["validation rows"].get_ydata()) == [
-        bound for _, bound in trained.density.curve_
-    ]
+    found = lines(trained)
+    assert list(found) == ["validation rows", "training rows"]
+    assert found["validation rows"].steps == [50, 60]
+    assert found["validation rows"].values == [bound for _, bound in trained.density.curve_]

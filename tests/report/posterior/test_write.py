@@ -16,16 +16,19 @@ from invflow.vi.config import Config
 from invflow.vi.record import Record
 from invflow.vi.run import Results, Run
 from invflow.vi.trust.verdict import Verdict
+from tests.report.pages import headings
 
 VERDICT = Verdict("good", -1.2, 0.1, -1.0, 0.3, 0.2, 900.0, 1000, 0.0, 0.0, 0.0, ["Fine."])
-RECORD = Record(evaluations=12_345, seconds=7.0, bounds=[(0, 20, -3.0), (1, 20, -4.0)])
+RECORD = Record(
+    evaluations=12_345, seconds=7.0, bounds=[(0, 20, -3.0), (0, 40, -2.0), (1, 20, -4.0)]
+)
 
 
-def _run(
+def fitted(
     directory: Path, verdict: Verdict = VERDICT, sha256: tuple[str, ...] = ("m",), **settings: Any
 ) -> Run:
     """Return a run that was never fitted."""
-    directory.mkdir()
+    directory.mkdir(parents=True)
     config = Config.model_validate({"model": "a/model.py"} | settings)
     inputs = {"model": Input(Path(config.model), sha256[0])}
     if config.data is not None:
@@ -37,19 +40,24 @@ def _run(
 
 
 def test_the_page(tmp_path: Path) -> None:
-    run = _run(tmp_path / "run")
+    run = fitted(tmp_path / "run")
     report.write(run)
     text = (run.directory / "report.html").read_text()
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
-        "Verdict: good",
+    assert headings(text) == [
         "Parameters",
-        "Training",
         "Pairs",
         "Marginals",
+        "Training",
+        "Settings",
     ]
     assert "<h1>invflow: posterior of model</h1>" in text
     assert "2 unconstrained dimensions, seed 0, 12,345 evaluations of the log density, 7 s" in text
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("<svg") == 1 + 2 + 1
+    opening = text.partition("<nav")[0]
+    assert '<section class="verdict good"' in opening
+    assert "The draws match the posterior within their Monte Carlo errors." in opening
+    assert "<li>Fine.</li>" in opening
+    assert "k-hat 0.20, ESS 900 of 1000" in opening
     brief = report.brief(run)
     assert (brief.title, brief.head) == ("Parameters", ("parameter", "mean", "sd"))
     assert brief.rows == [("z[0]", "0.5", "1"), ("z$1$", "1", "2")]
@@ -58,9 +66,9 @@ def test_the_page(tmp_path: Path) -> None:
 def test_several(tmp_path: Path) -> None:
     other = replace(VERDICT, level="usable", log_evidence=-3.0, log_evidence_error=0.4)
     runs = [
-        _run(tmp_path / "a"),
-        _run(tmp_path / "b", other, seed=1),
-        _run(tmp_path / "c", other, model="other.py", sha256=("o",)),
+        fitted(tmp_path / "a"),
+        fitted(tmp_path / "b", other, seed=1),
+        fitted(tmp_path / "c", other, model="other.py", sha256=("o",)),
     ]
     found = report.compare(runs)
     results, seeds = found.tables.values()
@@ -78,14 +86,25 @@ def test_several(tmp_path: Path) -> None:
     found.write(tmp_path / "compare.html")
     text = (tmp_path / "compare.html").read_text()
     assert "The models (model.py, other.py) have no data file" in text
-    assert text.count("data:image/png;base64,") == 1
+    assert text.count("<svg") == 1
 
 
 def test_models_of_other_data_are_not_compared(tmp_path: Path) -> None:
-    first = _run(tmp_path / "a", data="x.json", sha256=("m", "x"))
-    same = _run(tmp_path / "b", data="copy.json", model="other.py", sha256=("o", "x"))
+    first = fitted(tmp_path / "a", data="x.json", sha256=("m", "x"))
+    same = fitted(tmp_path / "b", data="copy.json", model="other.py", sha256=("o", "x"))
     assert "no data file" not in report.compare([first, same]).sections[0].text
-    other = _run(tmp_path / "c", data="y.json", sha256=("m", "y"))
-    for run in (other, _run(tmp_path / "d")):
+    other = fitted(tmp_path / "c", data="y.json", sha256=("m", "y"))
+    for run in (other, fitted(tmp_path / "d")):
         with pytest.raises(ValueError, match="different data and cannot be compared"):
             report.compare([first, run])
+
+
+@pytest.mark.parametrize(("effective", "shown"), [(299.0, False), (300.0, True)])
+def test_figures_need_enough_effective_draws(tmp_path: Path, effective: float, shown: bool) -> None:
+    run = fitted(tmp_path / "run", replace(VERDICT, level="bad", ess=effective))
+    report.write(run)
+    text = (run.directory / "report.html").read_text()
+    assert ("Pairs" in headings(text)) is shown
+    assert ("Marginals" in headings(text)) is shown
+    assert ("Only 299 draws are effective, fewer than the 300" in text) is not shown
+    assert "Do not use these draws." in text

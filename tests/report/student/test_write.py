@@ -12,8 +12,10 @@ from invflow.distillation import experiment as distillation
 from invflow.distillation.config import Config
 from invflow.distillation.run import Run
 from invflow.report import student as report
+from invflow.report.student.write import verdict
 from invflow.runs.directory import Input
 from tests.density.runs import config, mixed, written
+from tests.report.pages import headings
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +34,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_the_page(runs: list[Run]) -> None:
     report.write(runs[0])
     text = (runs[0].directory / "report.html").read_text()
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+    assert headings(text) == [
         "Results",
         "Teacher and student",
         "Training",
         "Settings",
     ]
     assert "1000 draws from the teacher" in text
+    assert "<h1>invflow: student of teacher</h1>" in text
+    assert str(runs[0].directory.parent) not in text.partition("<main>")[0]
     assert set(runs[0].results.energy.column_p_values) == {"size", "new"}
     brief = report.brief(runs[0])
     assert (brief.title, brief.head) == ("Student and teacher", ("measure", "value"))
@@ -68,3 +72,33 @@ def test_several(runs: list[Run], tmp_path: Path) -> None:
     assert "Averages over seeds" in (tmp_path / "compare.html").read_text()
     with pytest.raises(ValueError, match="different teachers and cannot be compared"):
         report.compare([runs[0], replace(runs[1], teacher=Input(tmp_path, "another"))])
+
+
+@pytest.mark.parametrize(
+    ("reverse", "forward", "effective", "level", "words"),
+    [
+        (0.02, 0.03, 0.9, "good", "can take the place of its teacher"),
+        (0.02, 0.5, 0.4, "usable", "is near its teacher"),
+        (0.02, 0.5, 0.05, "bad", "is not like its teacher"),
+        (2.0, 0.05, 0.6, "bad", "is not like its teacher"),
+    ],
+)
+def test_the_verdict(
+    runs: list[Run], reverse: float, forward: float, effective: float, level: str, words: str
+) -> None:
+    results = runs[0].results.model_copy(
+        update={
+            "reverse": (reverse, 0.01),
+            "forward": (forward, 0.01),
+            "effective": effective,
+            "student_seconds": 2.0,
+            "teacher_seconds": 1.0,
+        }
+    )
+    found = verdict(replace(runs[0], results=results))
+    assert (found.level, words in found.headline) == (level, True)
+    said = " ".join(found.points)
+    assert f"KL(teacher || student) {forward:g} nats" in said
+    assert "The student is not faster" in said
+    assert ("--forward 1" in said) is (forward == 0.5)
+    assert ("larger student" in said) is (level != "good")

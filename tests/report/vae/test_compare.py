@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from invflow.report.vae.compare import compare, curves, results, samples, seeds
+from invflow.report.figures import Curve
+from invflow.report.vae.compare import compare, lines, results, samples, seeds
 from invflow.vae.run import Run
 from tests.report import runs
+from tests.report.pages import headings, shown
 from tests.report.runs import GREY, RESULT
 
 
@@ -129,22 +131,19 @@ def test_posteriors_beside_it_do_not_matter(tmp_path: Path) -> None:
 
 def test_samples_have_a_line_for_each_model(tmp_path: Path) -> None:
     made = {"a": runs.run(tmp_path / "a"), "b": runs.run(tmp_path / "b", network="resnet-vae")}
-    figure = samples(made)
-    titles = [axis.get_title(loc="left") for axis in figure.axes]
-    assert titles == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
-    for axis in figure.axes:
-        assert np.asarray(axis.get_images()[0].get_array()).shape == (5, 6 * 20)
+    panels = samples(made)
+    assert [panel.title for panel in panels] == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
+    for panel in panels:
+        assert shown(panel).shape == (5, 6 * 20)
 
 
 def test_bounds_over_steps_and_over_seconds(tmp_path: Path) -> None:
     made = {name: runs.run(tmp_path / name) for name in ("a", "b")}
     for run in made.values():
         runs.write(run)
-    steps, seconds = curves(made).axes
-    assert len(steps.get_lines()) == len(seconds.get_lines()) == 4
-    assert list(steps.get_lines()[3].get_xdata()) == [10, 20]
-    assert list(seconds.get_lines()[3].get_xdata()) == [2.5, 5.0]
-    assert list(seconds.get_lines()[3].get_ydata()) == [-98.0, -94.0]
+    found = lines(made)
+    assert list(found) == ["a, diagonal", "a, iaf", "b, diagonal", "b, iaf"]
+    assert found["b, iaf"] == Curve([10, 20], [2.5, 5.0], [-98.0, -94.0])
 
 
 def test_the_page(tmp_path: Path) -> None:
@@ -168,7 +167,7 @@ def test_the_page(tmp_path: Path) -> None:
     ]
     found.write(tmp_path / "compare.html")
     text = (tmp_path / "compare.html").read_text()
-    assert [part.split("</h2>")[0] for part in text.split("<h2>")[1:]] == [
+    assert headings(text) == [
         "Results",
         "Averages over seeds",
         "Settings that differ",

@@ -17,9 +17,11 @@ def test_layers_go_from_the_top_and_maps_from_the_largest(tmp_path: Path) -> Non
 
 def test_bars_are_the_divergences(tmp_path: Path) -> None:
     run = runs.run(tmp_path, network="resnet-vae", free_bits=0.25)
-    figure = figures.information(run)
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["diagonal", "iaf"]
-    for axis in figure.axes:
+    panels = figures.information(run)
+    assert [panel.title for panel in panels] == ["diagonal", "iaf"]
+    for panel in panels:
+        (axis,) = panel.figure.axes
+        assert axis.get_ylim() == (0, 1.05 * 8)
         assert [bar.get_height() for bar in axis.patches] == [4.0, 2.0, 8.0, 6.0]
         assert list(axis.get_lines()[0].get_ydata()) == [0.25, 0.25]
         assert len({bar.get_x() for bar in axis.patches}) == 4

@@ -56,12 +56,27 @@ def test_the_most_active_latents_come_first() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_rows_are_latents(tmp_path: Path, channels: int) -> None:
     run = runs.run(tmp_path, channels=channels, posteriors=("diagonal", "iaf", "planar"))
-    figure = figures.traversals(run, torch.Generator().manual_seed(0))
-    shown = [axis for axis in figure.axes if axis.get_images()]
-    assert [axis.get_title(loc="left") for axis in shown] == ["diagonal", "iaf", "planar"]
-    for axis in shown:
+    panels = figures.panels(run, figures.traversals(run, torch.Generator().manual_seed(0)))
+    assert [panel.title for panel in panels] == ["diagonal", "iaf", "planar"]
+    for panel in panels:
+        (axis,) = panel.figure.axes
         picture = np.asarray(axis.get_images()[0].get_array())
         assert picture.shape[:2] == (3 * 5, figures.POINTS * 6)
         labels = {label.get_text() for label in axis.get_yticklabels()}
         assert labels == {"z0", "z1", "z2"}
         assert [label.get_text() for label in axis.get_xticklabels()][::3] == ["-3", "0", "+3"]
+
+
+def test_the_sheet_of_images_has_no_gaps(tmp_path: Path) -> None:
+    run = runs.run(tmp_path)
+    (found, _) = figures.traversals(run, torch.Generator().manual_seed(0))
+    whole = figures._without_gaps(found, 4, 5)
+    assert whole.shape == (3 * 4, figures.POINTS * 5, 1)
+    for i in range(3):
+        for j in range(figures.POINTS):
+            image = found.picture[5 * i : 5 * i + 4, 6 * j : 6 * j + 5]
+            np.testing.assert_array_equal(whole[4 * i : 4 * i + 4, 5 * j : 5 * j + 5], image)
+    data = figures.closer(run, [found]).data
+    assert data["size"] == [5, 4]
+    assert data["values"][0] == "-3"
+    assert data["models"][0]["latents"] == [f"z{i}" for i in found.latents]

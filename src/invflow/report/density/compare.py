@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from invflow.density.run import Run
@@ -18,6 +19,7 @@ from invflow.report.comparison import (
     over_seeds,
     paired,
 )
+from invflow.report.density.curve import HEIGHT
 from invflow.report.density.tables import calibrated
 from invflow.training import metrics
 
@@ -32,17 +34,14 @@ def compare(runs: Sequence[Run]) -> Comparison:
     """
     named = labelled(runs, lambda run: run.data.sha256, "tables")
     labelled(runs, _columns, "columns, or on columns of other kinds,")
-    curves = figures.curves(
-        {
-            label: figures.evaluations(metrics.read(run.directory), "bound")
-            for label, run in named.items()
-        },
-        "nats per row",
-    )
-    figures.focus(curves.axes[0], [bound for line in curves.axes[0].lines for bound in _y(line)])
+    lines = {
+        label: figures.evaluations(metrics.read(run.directory), "bound")
+        for label, run in named.items()
+    }
+    bounds = [bound for line in lines.values() for bound in line.values]
     return compared(
         title="invflow: comparison of density runs",
-        lead=f"{', '.join(named)}; test rows of {runs[0].config.data}",
+        lead=f"{', '.join(named)}; test rows of {Path(runs[0].config.data).name}",
         measure="Test rows, nats per row",
         results=results(named),
         text=_TEXT,
@@ -51,7 +50,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
         others=[
             page.Section(
                 "Training",
-                picture=page.encoded(curves),
+                panels=figures.curves(lines, HEIGHT, (figures.lowest(bounds), None)),
+                explore=figures.chart(lines, HEIGHT),
                 text="Mean log density of the validation rows against steps and against time.",
             )
         ],
@@ -123,10 +123,6 @@ def _columns(run: Run) -> object:
 
 def _settings(run: Run) -> dict[str, Any]:
     return run.config.model_dump()
-
-
-def _y(line: Any) -> list[float]:
-    return list(line.get_ydata())
 
 
 _TEXT = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +10,13 @@ from invflow._uniformity import Uniformity
 from invflow.density.checks.calibration import Calibration
 from invflow.density.table.labels import Label
 from invflow.report import figures
-from invflow.report.figures import short
+from invflow.report.page import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-#: Largest number of columns drawn, and of histograms side by side.
-COLUMNS, SIDE_BY_SIDE = 24, 4
+#: Largest number of columns drawn, and the size of a histogram in inches.
+COLUMNS, SIZE = 24, (1.7, 1.35)
 #: Smallest number of values per bar, if there are enough.
 VALUES_PER_BAR = 8
 #: Probability that a bar is in the band, if the density is right.
@@ -27,7 +25,7 @@ BAND = 0.99
 
 def ranks(
     calibration: Calibration, histograms: dict[Label, list[int]], names: list[Label]
-) -> Figure:
+) -> list[Panel]:
     """Draw a histogram for each column, with the band expected by chance.
 
     Args:
@@ -35,17 +33,14 @@ def ranks(
         histograms: counts in equal parts of the unit interval, by column.
         names: of the columns, in the order to draw them.
     """
-    shown = names[:COLUMNS]
-    wide = min(SIDE_BY_SIDE, len(shown))
-    high = math.ceil(len(shown) / wide)
-    figure, grid = figures.figure(high, wide, (2.1 * wide + 0.3, 1.55 * high + 0.3))
-    axes = grid.flatten()
-    for axis in axes[len(shown) :]:
-        axis.axis("off")
     found = {each.name: each for each in calibration.columns}
-    for axis, name in zip(axes, shown, strict=False):
-        _draw(axis, found[name], np.array(histograms[name]))
-    return figure
+    panels: list[Panel] = []
+    for name in names[:COLUMNS]:
+        figure, axes = figures.figure(1, 1, SIZE)
+        _draw(axes[0, 0], found[name], np.array(histograms[name]))
+        alt = f"Histogram of the ranks of {name}, p-value {found[name].adjusted:.2g}."
+        panels += [Panel(figure, alt, str(name))]
+    return panels
 
 
 def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
@@ -56,10 +51,9 @@ def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
     even = column.rows / bars
     axis.axhspan(low / even, high / even, color="#999", alpha=0.3, lw=0)
     axis.stairs(counts / even, edges, fill=True, color=figures.BLUE, alpha=0.75)
-    axis.axhline(1, color="#444", lw=0.8, ls=":")
-    axis.set_title(short(column.name, 26), fontsize=8)
+    axis.axhline(1, color="black", lw=0.8, ls=":")
     axis.set(xlim=(0, 1), ylim=(0, 1.08 * max(high / even, counts.max() / even)))
-    axis.tick_params(labelsize=6)
+    axis.tick_params(labelsize=8)
 
 
 def merged(counts: np.ndarray) -> np.ndarray:

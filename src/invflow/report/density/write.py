@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from invflow.density.run import Run
+from pathlib import Path
+
+from invflow.density.run import Run, name
 from invflow.report import figures, page
 from invflow.report.density import tables
-from invflow.report.density.curve import curve
+from invflow.report.density.curve import HEIGHT, lines, view
 from invflow.report.density.points import Points, points
 from invflow.report.density.ranks import BAND, COLUMNS, ranks
+from invflow.report.density.verdict import verdict
+from invflow.report.settings import count, settings
 
 
 def write(run: Run) -> None:
@@ -19,30 +23,54 @@ def write(run: Run) -> None:
     page.require()
     found = run.results.assessment
     shown = points(run)
-    pairs = figures.pairs(shown.names, shown.rows, shown.draws)
-    histograms = ranks(found.calibration, found.histograms, found.worst_columns)
-    brief = tables.brief(run)
+    brief, bounds = tables.brief(run), lines(run)
     sections = [
         page.Section("Results", table=[brief.head, *brief.rows], text=_results(run)),
-        page.Section("Rows and draws", picture=page.encoded(pairs), text=_pairs(run, shown)),
-        page.Section("Ranks", picture=page.encoded(histograms), text=_ranks(run)),
+        page.Section(
+            "Rows and draws",
+            panels=[figures.pairs(shown.names, shown.rows, shown.draws, ("rows", "draws"))],
+            explore=figures.closer(shown.names, {"rows": shown.rows, "draws": shown.draws}),
+            text=_pairs(run, shown),
+        ),
+        page.Section(
+            "Ranks",
+            panels=ranks(found.calibration, found.histograms, found.worst_columns),
+            text=_ranks(run),
+        ),
         page.Section(
             "Calibration", table=tables.coverage(found.calibration), text=_calibration(run)
         ),
         page.Section("Two-sample tests", text=_two_sample(run)),
         page.Section("Columns that fit worst", table=tables.worst_columns(run), text=_COLUMNS),
         page.Section("Rows that fit worst", table=tables.worst_rows(run), text=_rows(run)),
-        page.Section("Training", picture=page.encoded(curve(run)), text=_training(run)),
+        page.Section(
+            "Training",
+            panels=figures.curves(bounds, HEIGHT, view(bounds)),
+            explore=figures.chart(bounds, HEIGHT),
+            text=_training(run),
+        ),
         page.Section("Columns", table=tables.columns(run)),
-        page.Section("Settings", code=run.config.model_dump_json(indent=2)),
+        settings(run.directory, run.config, "density", name(run.config), _facts(run)),
     ]
     columns = run.density.columns_
     lead = f"{run.config.flow}, {len(columns.features)} columns"
     if columns.context:
         lead += f" given {', '.join(str(column.name) for column in columns.context)}"
     lead += f"; {columns.rows} rows, {found.rows} of them test rows; seed {run.config.seed}"
-    title = f"invflow: density of {run.config.data}"
-    page.write(run.directory / "report.html", title, lead, sections)
+    title = f"invflow: density of {Path(run.config.data).name}"
+    page.write(run.directory / "report.html", title, lead, sections, verdict(found))
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """Return the sizes of the data and of the density."""
+    columns = run.density.columns_
+    given = f", given {count(len(columns.context), 'column')}" if columns.context else ""
+    tested = count(run.results.assessment.rows, "test row")
+    return {
+        "table": f"{count(columns.rows, 'row')}, of which {tested}",
+        "columns": f"{len(columns.features):,}{given}",
+        "parameters": f"{sum(each.numel() for each in run.density.model_.parameters()):,}",
+    }
 
 
 def _results(run: Run) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 
 from invflow.report import figures, page
@@ -18,6 +17,9 @@ from invflow.report.comparison import (
     labelled,
     over_seeds,
 )
+from invflow.report.figures import Curve
+from invflow.report.posterior.figures import bounds
+from invflow.report.posterior.write import HEIGHT
 from invflow.vi.run import Run
 
 EVIDENCE = "log evidence, nats"
@@ -32,9 +34,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
             different data.
     """
     named = labelled(runs, _data, "data")
+    data = runs[0].config.data
     return compared(
         title="invflow: comparison of posteriors",
-        lead=f"{', '.join(named)}; data {runs[0].config.data or 'in the model files'}",
+        lead=f"{', '.join(named)}; data {Path(data).name if data else 'in the model files'}",
         measure="Posteriors",
         results=results(named),
         text=_text(runs),
@@ -92,18 +95,17 @@ def seeds(runs: Mapping[str, Run]) -> Table:
 
 def _training(runs: Mapping[str, Run]) -> list[page.Section]:
     """Return the bounds of all runs, a line for each mode; none where no run was trained."""
-    lines: dict[str, figures.Curve] = {}
+    lines: dict[str, Curve] = {}
     for label, run in runs.items():
-        bounds = sorted(run.results.record.bounds)
-        for mode, found in groupby(bounds, key=lambda each: each[0]):
-            _, steps, values = zip(*found, strict=True)
-            lines[f"{label}, mode {mode + 1}"] = figures.Curve(steps, (), values)
+        lines |= bounds(run.results.record.bounds, f"{label}, ")
     if not lines:
         return []
-    drawn = figures.curves(lines, "bound (nats)")
-    figures.focus(drawn.axes[0], [value for line in lines.values() for value in line.values])
+    lowest = figures.lowest([value for line in lines.values() for value in line.values])
     text = "The best bound on the log evidence so far, after each round of training."
-    return [page.Section("Training", picture=page.encoded(drawn), text=text)]
+    panels = figures.curves(lines, HEIGHT, (lowest, None))
+    return [
+        page.Section("Training", panels=panels, explore=figures.chart(lines, HEIGHT), text=text)
+    ]
 
 
 def _settings(run: Run) -> dict[str, object]:

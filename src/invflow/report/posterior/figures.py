@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from invflow.report import figures
+from invflow.report.figures import Curve
+from invflow.report.page import Explore, Panel
 from invflow.vi.tables import unrolled
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: Largest number of parameters in the pair plot, and of marginals.
 PAIRS, MARGINALS = 6, 24
-#: Largest number of marginals side by side.
-SIDE_BY_SIDE = 4
+#: Largest number of draws to zoom into.
+POINTS = 2000
+#: Size of a marginal in inches.
+SIZE = (1.7, 1.4)
 
 
-def bounds(rounds: Sequence[tuple[int, int, float]]) -> Figure:
-    """Draw the bound against the step, a line for each mode.
+def bounds(rounds: Sequence[tuple[int, int, float]], label: str = "") -> dict[str, Curve]:
+    """Return the bound against the step, a line for each mode.
 
     Args:
         rounds: mode, step and bound.
+        label: before the number of the mode.
     """
-    drawn, axes = figures.figure(1, 1, (7.5, 3.2))
-    axis = axes[0, 0]
-    modes = sorted({mode for mode, _, _ in rounds})
-    for mode in modes:
+    lines: dict[str, Curve] = {}
+    for mode in sorted({mode for mode, _, _ in rounds}):
         mine = [(step, bound) for k, step, bound in rounds if k == mode]
-        axis.plot(*zip(*mine, strict=True), marker=".", label=f"mode {mode + 1}")
-    axis.set(xlabel="step", ylabel="bound (nats)")
-    axis.ticklabel_format(useOffset=False)
-    axis.grid(alpha=0.25)
-    if len(modes) > 1:
-        axis.legend(frameon=False, fontsize=8)
-    return drawn
+        steps, values = zip(*mine, strict=True)
+        lines[f"{label}mode {mode + 1}"] = Curve(steps, (), values)
+    return lines
 
 
 def around(draws: Any, angular: Collection[str]) -> Any:
@@ -55,28 +51,34 @@ def around(draws: Any, angular: Collection[str]) -> Any:
     return draws.assign(**turned)
 
 
-def pairs(draws: Any) -> Figure:
+def pairs(draws: Any) -> Panel:
     """Draw the first parameters against each other."""
     names = list(draws.columns[:PAIRS])
     return figures.pairs(names, draws[names].to_numpy())
 
 
-def marginals(draws: Any) -> Figure:
+def closer(draws: Any) -> Explore:
+    """Return the same draws, to choose and to zoom into."""
+    names = list(draws.columns[:PAIRS])
+    return figures.closer(names, {"draws": draws[names].to_numpy()[:POINTS]})
+
+
+def marginals(draws: Any) -> list[Panel]:
     """Draw a histogram of each parameter, with its median and central 94% interval."""
-    names = list(draws.columns[:MARGINALS])
-    wide = min(SIDE_BY_SIDE, len(names))
-    high = -(-len(names) // wide)
-    drawn, axes = figures.figure(high, wide, (2.1 * wide + 0.3, 1.7 * high + 0.3))
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, name in zip(axes.flat, names, strict=False):
-        axis.axis("on")
+    panels: list[Panel] = []
+    for name in draws.columns[:MARGINALS]:
+        drawn, axes = figures.figure(1, 1, SIZE)
+        axis = axes[0, 0]
         values = draws[name].to_numpy()
         low, middle, top = np.quantile(values, [0.03, 0.5, 0.97])
-        axis.hist(values, bins=50, color="#9ecae1", density=True)
-        axis.axvspan(low, top, color=figures.BLUE, alpha=0.12, lw=0)
-        axis.axvline(middle, color=figures.BLUE, lw=1)
-        axis.set_title(figures.short(name, 26), fontsize=8)
+        axis.hist(
+            values, bins=50, color=figures.BLUE, alpha=0.5, density=True, histtype="stepfilled"
+        )
+        axis.axvspan(low, top, color=figures.BLUE, alpha=0.15, lw=0)
+        axis.axvline(middle, color="black", lw=1)
         axis.set_yticks([])
-        axis.tick_params(labelsize=6)
-    return drawn
+        axis.tick_params(labelsize=8)
+        axis.locator_params(axis="x", nbins=4)
+        alt = f"Histogram of {name}: median {middle:.3g}, central 94% from {low:.3g} to {top:.3g}."
+        panels += [Panel(drawn, alt, str(name))]
+    return panels

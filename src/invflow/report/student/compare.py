@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from invflow.distillation.run import Run
 from invflow.report import figures, page
@@ -28,23 +29,27 @@ def compare(runs: Sequence[Run]) -> Comparison:
             have different teachers.
     """
     named = labelled(runs, lambda run: run.teacher.sha256, "teachers")
-    curves = figures.curves(
-        {
-            label: figures.evaluations(metrics.read(run.directory), "loss")
-            for label, run in named.items()
-        },
-        "loss",
-    )
+    lines = {
+        label: figures.evaluations(metrics.read(run.directory), "loss")
+        for label, run in named.items()
+    }
     text = "The loss that each student minimises; losses with different weights are not comparable."
     return compared(
         title="invflow: comparison of students",
-        lead=f"{', '.join(named)}; teacher {runs[0].config.teacher}",
+        lead=f"{', '.join(named)}; teacher {Path(runs[0].config.teacher).name}",
         measure="Students and teacher, nats",
         results=results(named),
         text=_TEXT,
         seeds=seeds(named),
         settings=differing({label: run.config.model_dump() for label, run in named.items()}),
-        others=[page.Section("Training", picture=page.encoded(curves), text=text)],
+        others=[
+            page.Section(
+                "Training",
+                panels=figures.curves(lines, "loss"),
+                explore=figures.chart(lines, "loss"),
+                text=text,
+            )
+        ],
     )
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
 from invflow.density.learning import draws
-from invflow.distillation.run import Run, contexts, density
+from invflow.distillation.run import Run, contexts, density, name
 from invflow.report import figures, page
-from invflow.report.density.curve import steps
+from invflow.report.density.curve import line
 from invflow.report.density.points import COLUMNS, ROWS, Points
 from invflow.report.page import Brief
+from invflow.report.settings import settings
 from invflow.report.student.compare import rounded, speedup
 from invflow.training import metrics
 from invflow.training.batches import generator
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+#: Label of the vertical axis.
+HEIGHT = "loss (nats)"
+#: Largest divergences, in nats, and smallest effective fractions of draws, of students that are
+#: good and of those that are usable.
+CLOSE, FAR = 0.1, 1.0
+EFFECTIVE, LEAST_EFFECTIVE = 0.5, 0.1
 
 
 def write(run: Run) -> None:
@@ -31,26 +37,64 @@ def write(run: Run) -> None:
     """
     page.require()
     shown = points(run)
-    pairs = figures.pairs(shown.names, shown.rows, shown.draws)
-    found = brief(run)
+    found, losses = brief(run), lines(run)
     sections = [
         page.Section("Results", table=[found.head, *found.rows], text=_results(run)),
         page.Section(
             "Teacher and student",
-            picture=page.encoded(pairs),
+            panels=[figures.pairs(shown.names, shown.rows, shown.draws, ("teacher", "student"))],
+            explore=figures.closer(shown.names, {"teacher": shown.rows, "student": shown.draws}),
             text=(
                 f"{len(shown.rows)} draws from the teacher (blue, below the diagonal) and the same "
                 f"number from the student (orange, above it), for {len(shown.names)} columns. Each "
                 "panel below the diagonal should look like the mirror image of the one above it."
             ),
         ),
-        page.Section("Training", picture=page.encoded(curve(run)), text=_TRAINING),
-        page.Section("Settings", code=run.config.model_dump_json(indent=2)),
+        page.Section(
+            "Training",
+            panels=figures.curves(losses, HEIGHT, scale=scale(losses)),
+            explore=figures.chart(losses, HEIGHT),
+            text=_TRAINING,
+        ),
+        settings(run.directory, run.config, "distill", name(run.config), _facts(run)),
     ]
-    columns = run.density.columns_
-    lead = f"{run.config.flow}, {len(columns.features)} columns, teacher {run.config.teacher}"
-    title = f"invflow: student of {run.config.teacher}"
-    page.write(run.directory / "report.html", title, f"{lead}; seed {run.config.seed}", sections)
+    columns, teacher = run.density.columns_, Path(run.config.teacher).name
+    lead = f"{run.config.flow}, {len(columns.features)} columns, teacher {teacher}"
+    lead += f"; seed {run.config.seed}"
+    title = f"invflow: student of {teacher}"
+    page.write(run.directory / "report.html", title, lead, sections, verdict(run))
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """Return the sizes of the student."""
+    size = sum(each.numel() for each in run.density.model_.parameters())
+    return {"columns": f"{len(run.density.columns_.features):,}", "parameters": f"{size:,}"}
+
+
+def verdict(run: Run) -> page.Verdict:
+    """Return how close a student is to its teacher, as text."""
+    found, faster = run.results, speedup(run)
+    furthest = max(found.reverse[0], found.forward[0])
+    points = [
+        f"KL(student || teacher) is {found.reverse[0]:.3g} nats, KL(teacher || student) "
+        f"{found.forward[0]:.3g} nats.",
+        f"Weighted to represent the teacher, {found.effective:.1%} of the student's draws are "
+        "effective.",
+        f"The energy test finds {'a' if found.energy.differs else 'no'} difference between their "
+        "draws.",
+        f"A draw from the student is {rounded(faster)} times as fast as one from the teacher.",
+    ]
+    if faster <= 1:
+        points += ["The student is not faster: choose a smaller one, or another --flow."]
+    if furthest <= CLOSE and found.effective >= EFFECTIVE:
+        return page.Verdict("good", "The student can take the place of its teacher.", points)
+    points += ["To bring it closer, train longer (--steps) or choose a larger student."]
+    if found.forward[0] > 2 * max(found.reverse[0], CLOSE):
+        points += ["It misses parts of the teacher; --forward 1 makes it cover them."]
+    if furthest <= FAR and found.effective >= LEAST_EFFECTIVE:
+        headline = "The student is near its teacher; weight its draws where it matters."
+        return page.Verdict("usable", headline, points)
+    return page.Verdict("bad", "The student is not like its teacher.", points)
 
 
 def brief(run: Run) -> Brief:
@@ -86,17 +130,16 @@ def points(run: Run) -> Points:
     return Points([column.name for column in columns], of_teacher, of_student, held_out=False)
 
 
-def curve(run: Run) -> Figure:
-    """Draw the loss against the step."""
+def lines(run: Run) -> dict[str, figures.Curve]:
+    """Return the loss against the step."""
     rows = metrics.read(run.directory)
-    lines = {
-        split: [(r["step"], r["loss"]) for r in rows if r["split"] == split]
-        for split in ("validation", "train")
-    }
-    figure = steps(lines, "loss (nats)")
-    if min(r["loss"] for r in rows if math.isfinite(r["loss"])) > 0:
-        figure.axes[0].set_yscale("log")
-    return figure
+    return {split: line(rows, split, lambda row: row["loss"]) for split in ("validation", "train")}
+
+
+def scale(lines: Mapping[str, figures.Curve]) -> str:
+    """Return the scale for losses: logarithmic if all are above zero."""
+    finite = [value for line in lines.values() for value in line.values if math.isfinite(value)]
+    return "log" if min(finite) > 0 else "linear"
 
 
 def _results(run: Run) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,13 +20,11 @@ from invflow.report.comparison import (
     paired,
 )
 from invflow.report.vae import pictures, table
+from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
 from invflow.training import metrics
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -37,9 +36,11 @@ def compare(runs: Sequence[Run]) -> Comparison:
             different images.
     """
     named = labelled(runs, _images, "images")
+    bounds = lines(named)
+    seen = [bound for line in bounds.values() for bound in line.values]
     return compared(
         title="invflow: comparison of VAE runs",
-        lead=f"{', '.join(named)}; test images of {runs[0].config.data}",
+        lead=f"{', '.join(named)}; test images of {Path(runs[0].config.data).name}",
         measure=table.MEASURE,
         results=results(named),
         text=_text(runs),
@@ -48,12 +49,13 @@ def compare(runs: Sequence[Run]) -> Comparison:
         others=[
             page.Section(
                 "Training",
-                picture=page.encoded(curves(named)),
+                panels=figures.curves(bounds, HEIGHT, (figures.lowest(seen), None)),
+                explore=figures.chart(bounds, HEIGHT),
                 text="The bound on validation images against steps and against training time.",
             ),
             page.Section(
                 "Samples",
-                picture=page.encoded(samples(named)),
+                panels=samples(named),
                 text="Images from each model, with latents drawn from the prior.",
             ),
         ],
@@ -134,29 +136,27 @@ def _first(run: Run) -> Result:
     return next(iter(run.results.values()))
 
 
-def curves(runs: Mapping[str, Run]) -> Figure:
-    """Draw the bounds on validation images."""
-    lines = {
+def lines(runs: Mapping[str, Run]) -> dict[str, figures.Curve]:
+    """Return the bounds on validation images, by run and posterior."""
+    return {
         f"{label}, {name}": figures.evaluations(
             [row for row in metrics.read(run.directory) if row["model"] == name], "bound"
         )
         for label, run in runs.items()
         for name in run.models
     }
-    drawn = figures.curves(lines, "bound (nats per image)")
-    figures.focus(drawn.axes[0], [bound for line in lines.values() for bound in line.values])
-    return drawn
 
 
-def samples(runs: Mapping[str, Run]) -> Figure:
+def samples(runs: Mapping[str, Run]) -> list[page.Panel]:
     """Draw a row of images from each model of each run, all from the same random numbers."""
-    parts = [
-        (f"{label}, {name}", sampled(run, name, COLUMNS, torch.Generator().manual_seed(0)))
-        for label, run in runs.items()
-        for name in run.models
-    ]
-    levels = next(iter(runs.values())).format.levels
-    return pictures.stacked([(k, pictures.grid(v, COLUMNS)) for k, v in parts], levels)
+    panels: list[page.Panel] = []
+    for label, run in runs.items():
+        for name in run.models:
+            images = sampled(run, name, COLUMNS, torch.Generator().manual_seed(0))
+            title, levels = f"{label}, {name}", run.format.levels
+            alt = f"Images drawn from the model {title}."
+            panels += [pictures.strip(title, pictures.grid(images, COLUMNS), levels, alt)]
+    return panels
 
 
 def _images(run: Run) -> object:

@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from statistics import median
-from typing import TYPE_CHECKING
 
 from invflow.report import figures
-from invflow.report.figures import focus
+from invflow.report.figures import Curve
+from invflow.report.page import Explore, Panel
 from invflow.training import metrics
 from invflow.vae.experiment import objective
 from invflow.vae.run import Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+#: Label of the vertical axis.
+HEIGHT = "bound (nats per image)"
 
 
-def curves(run: Run) -> Figure:
-    """Draw the bounds on validation images and, where known, on training images against the step.
+def lines(run: Run) -> dict[str, Curve]:
+    """Return the bounds on validation images and, where known, on training images, by label.
 
     The bound on training images is unknown during warm-up, and with free bits and similar changes.
     """
-    figure, axes = figures.figure(1, 1, (figures.WIDTH, 3.4 + 0.2 * len(run.models)))
-    axis: Axes = axes[0, 0]
     recorded = metrics.read(run.directory)
     aim = objective(run.config)
+    known = aim.warmup + run.config.evaluate_every
     styles = {"train": ":", "validation": "-"} if aim.plain else {"validation": "-"}
-    recorded = [
-        row
-        for row in recorded
-        if row["split"] != "train" or row["step"] >= aim.warmup + run.config.evaluate_every
-    ]
+    found: dict[str, Curve] = {}
     for i, name in enumerate(run.models):
+        mine = [row for row in recorded if row["model"] == name]
+        seconds = {row["step"]: row["seconds"] for row in mine if row["split"] == "train"}
         for split, style in styles.items():
-            mine = [r for r in recorded if r["model"] == name and r["split"] == split]
-            steps, bounds = [r["step"] for r in mine], [r.get("bound", -r["loss"]) for r in mine]
-            label = f"{name}, {split}"
-            axis.plot(steps, bounds, style, marker=".", ms=4, color=f"C{i % 10}", label=label)
-    focus(axis, [row["bound"] for row in recorded if row["split"] == "validation"])
-    # Bounds on training images may be higher.
-    seen = [-row["loss"] for row in recorded if row["split"] == "train" and aim.plain]
-    axis.set_ylim(top=max([axis.get_ylim()[1], *(b + 1 for b in seen if isfinite(b))]))
-    axis.set_xlabel("step")
-    axis.set_ylabel("bound (nats per image)")
-    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)
-    axis.grid(alpha=0.25)
-    return figure
+            rows = [row for row in mine if row["split"] == split]
+            rows = [row for row in rows if split == "validation" or row["step"] >= known]
+            steps = [row["step"] for row in rows]
+            bounds = [row.get("bound", -row["loss"]) for row in rows]
+            times = [seconds[step] for step in steps]
+            if steps:
+                found[f"{name}, {split}"] = Curve(steps, times, bounds, like=i, style=style)
+    return found
+
+
+def curves(lines: Mapping[str, Curve]) -> list[Panel]:
+    """Draw the bounds, those on training images dotted."""
+    # Bounds on training images may be higher; those of the first steps, far lower, do not matter.
+    seen = [bound for line in lines.values() for bound in line.values if isfinite(bound)]
+    judged = [b for line in lines.values() if line.style == "-" for b in line.values]
+    top = max(seen) + 1 if seen else None
+    return figures.curves(lines, HEIGHT, (figures.lowest(judged), top))
+
+
+def closer(lines: Mapping[str, Curve]) -> Explore:
+    """Return the same lines, to zoom into."""
+    return figures.chart(lines, HEIGHT)
 
 
 def pace(run: Run) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from invflow.report.page import Panel
 from invflow.report.vae import pictures
 from invflow.vae.base import LatentModel
 from invflow.vae.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: Images in a row, and rows of samples.
 COLUMNS, ROWS = 20, 2
@@ -20,25 +16,35 @@ COLUMNS, ROWS = 20, 2
 CLASSES = 20
 
 
-def reconstructions(run: Run, generator: torch.Generator) -> Figure:
+def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw test images above their reconstructions by each model."""
     chosen = run.images.test[:COLUMNS]
-    parts = [("images", chosen)]
+    parts = [("test images", "Test images.", chosen)]
     for name, model in run.models.items():
-        given = run.given(model, len(chosen))
-        levels = model.reconstruct(model.observe(chosen, generator), generator, given)
-        parts += [(name, levels.unflatten(1, model.shape))]
-    return pictures.stacked([(k, pictures.grid(v, COLUMNS)) for k, v in parts], run.format.levels)
+        x, given = model.observe(chosen, generator), run.given(model, len(chosen))
+        found = model.reconstruct(x, generator, given).unflatten(1, model.shape)
+        parts += [(name, f"Reconstructions of the test images by the model {name}.", found)]
+    levels = run.format.levels
+    return [
+        pictures.strip(title, pictures.grid(images, COLUMNS), levels, alt)
+        for title, alt, images in parts
+    ]
 
 
-def samples(run: Run, generator: torch.Generator) -> Figure:
+def samples(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw images from each model; from conditional ones, a row for each class, the first few."""
     classes = run.format.classes[:CLASSES]
-    parts = [
-        (name, pictures.grid(_rows(run, model, generator), COLUMNS))
+    by_class = ", a row for each class" if classes else ""
+    return [
+        pictures.strip(
+            name,
+            pictures.grid(_rows(run, model, generator), COLUMNS),
+            run.format.levels,
+            f"Images drawn from the model {name}{by_class}.",
+            classes,
+        )
         for name, model in run.models.items()
     ]
-    return pictures.stacked(parts, run.format.levels, classes)
 
 
 def sampled(run: Run, name: str, count: int, generator: torch.Generator) -> Tensor:

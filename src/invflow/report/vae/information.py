@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invflow.report import figures
+from invflow.report.page import Panel
 from invflow.vae.base import LatentModel
 from invflow.vae.resnet import ResNetVAE
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def grouped(run: Run) -> list[str]:
@@ -21,19 +21,22 @@ def grouped(run: Run) -> list[str]:
     return [name for name, result in run.results.items() if len(result.kls) > 1]
 
 
-def information(run: Run) -> Figure:
+def information(run: Run) -> list[Panel]:
     """Draw the divergence in each group of latents, layer by layer, for each grouped model."""
-    names = grouped(run)
-    size = (figures.WIDTH, 1.9 * len(names) + 0.3)
-    figure, axes = figures.figure(len(names), 1, size, sharey=True)
-    for axis, name in zip(axes[:, 0], names, strict=True):
-        axis.set_title(name, fontsize=10, loc="left")
-        _bars(axis, layers(run.models[name], run.results[name].kls))
+    parts = {name: layers(run.models[name], run.results[name].kls) for name in grouped(run)}
+    highest = max(max(heights) for part in parts.values() for _, heights in part)
+    panels: list[Panel] = []
+    for name, part in parts.items():
+        figure, axes = figures.figure(1, 1, (figures.WIDTH, 2.2))
+        axis = axes[0, 0]
+        _bars(axis, part)
         if run.config.free_bits:
-            axis.axhline(run.config.free_bits, color="#c44", ls="--", lw=1)
-        axis.set_ylabel("KL (nats)")
+            axis.axhline(run.config.free_bits, color=figures.RED, ls="--", lw=1)
+        axis.set(ylabel="KL (nats)", ylim=(0, 1.05 * max(highest, run.config.free_bits) or 1))
         axis.grid(axis="y", alpha=0.25)
-    return figure
+        alt = f"Bars: KL divergence of each latent map of the model {name}, layer by layer."
+        panels += [Panel(figure, alt, name)]
+    return panels
 
 
 def layers(model: LatentModel, kls: list[float]) -> list[tuple[str, list[float]]]:
@@ -56,7 +59,7 @@ def _bars(axis: Axes, parts: list[tuple[str, list[float]]]) -> None:
     middles: list[float] = []
     for i, (_, heights) in enumerate(parts):
         places = start + np.arange(len(heights))
-        axis.bar(places, heights, width=0.85, color=f"C{i % 2}")
+        axis.bar(places, heights, width=0.85, color=figures.COLOURS[i % 2])
         middles += [float(places.mean())]
         start = float(places[-1]) + 2
     axis.set_xticks(middles, [label for label, _ in parts], fontsize=8)

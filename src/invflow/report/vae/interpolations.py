@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
+from invflow.report.page import Panel
 from invflow.report.vae import pictures
 from invflow.vae.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: Pairs of images, and points between the two of a pair, both ends included.
 IMAGE_PAIRS, POINTS = 4, 11
 
 
-def interpolations(run: Run, generator: torch.Generator) -> Figure:
+def interpolations(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw interpolations between pairs of test images, between the two, for each model."""
     first = run.images.test[:IMAGE_PAIRS]
     second = first.roll(-1, 0)
-    parts = []
+    panels: list[Panel] = []
     for name, model in run.models.items():
-        x = model.observe(first, generator)
-        given = run.given(model, len(first))
+        x, given = model.observe(first, generator), run.given(model, len(first))
         ends = None if given is None else (given, given.roll(-1, 0))
         levels = model.interpolate(x, x.roll(-1, 0), POINTS, generator, ends)
         between = levels.unflatten(2, model.shape)
         lines = torch.cat([first[:, None], between, second[:, None]], 1)
-        parts += [(name, pictures.grid(lines.flatten(0, 1), POINTS + 2))]
-    return pictures.stacked(parts, run.format.levels)
+        picture = pictures.grid(lines.flatten(0, 1), POINTS + 2)
+        alt = f"Interpolations between test images by the model {name}, a pair in each row."
+        panels += [pictures.strip(name, picture, run.format.levels, alt)]
+    return panels

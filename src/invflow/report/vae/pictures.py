@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow.report.figures import WIDTH, figure
+from invflow.report.page import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Height of a line of text, in inches.
-LINE = 0.3
 #: Largest number of characters of the name of a row.
 LONGEST = 16
 
@@ -30,30 +29,31 @@ def sheet(images: Tensor, levels: int, columns: int | None = None) -> Figure:
     return drawn
 
 
-def stacked(
-    parts: Sequence[tuple[str, NDArray[Any]]], levels: int, rows: Sequence[str] = ()
-) -> Figure:
-    """Draw pictures of equal width below each other, each under its title.
+def strip(
+    title: str, picture: NDArray[Any], levels: int, alt: str, rows: Sequence[str] = ()
+) -> Panel:
+    """Return a picture as wide as the page, under its title.
 
     Args:
-        parts: titles and pictures.
+        title: above the picture.
+        picture: shape (height, width, channels).
         levels: number of levels.
-        rows: names of the rows of each picture, all of one height; none by default.
+        alt: what the picture shows, as text.
+        rows: names of the rows of the picture, all of one height; none by default.
     """
-    heights = [LINE + WIDTH * picture.shape[0] / picture.shape[1] for _, picture in parts]
-    drawn, axes = figure(len(parts), 1, (WIDTH, sum(heights)), height_ratios=heights)
-    for axis, (title, picture) in zip(axes[:, 0], parts, strict=True):
-        show(axis, picture, levels, title)
-        if rows:
-            name_rows(axis, rows, picture.shape[0])
-    return drawn
+    drawn, axes = figure(1, 1, (WIDTH, WIDTH * picture.shape[0] / picture.shape[1]))
+    drawn.set_layout_engine("constrained", w_pad=0, h_pad=0)
+    show(axes[0, 0], picture, levels)
+    if rows:
+        name_rows(axes[0, 0], rows, picture.shape[0])
+    return Panel(drawn, alt, title)
 
 
 def name_rows(axis: Axes, names: Sequence[str], height: int) -> None:
     """Write names beside the rows of a picture, all of one height."""
     axis.axis("on")
     axis.spines[:].set_visible(False)
-    axis.tick_params(length=0, labelsize=7)
+    axis.tick_params(length=0, labelsize=8)
     size = height / len(names)
     # A gap follows each row, and the centre of the first pixel is at 0.
     places = [(i + 0.5) * size - 1 for i in range(len(names))]
@@ -79,11 +79,18 @@ def grid(images: Tensor, columns: int) -> NDArray[Any]:
     return np.concatenate([np.concatenate(list(line), axis=1) for line in lines], axis=0)
 
 
-def show(axis: Axes, picture: NDArray[Any], levels: int, title: str = "") -> None:
-    """Draw a picture, (height, width, channels); grey ones are drawn dark on white."""
-    if picture.shape[-1] == 1:
-        axis.imshow(picture[..., 0], cmap="gray_r", vmin=0, vmax=levels - 1)
-    else:
-        axis.imshow(np.nan_to_num(picture / (levels - 1), nan=1.0).clip(0, 1))
-    axis.set_title(title, fontsize=10, loc="left")
+def show(axis: Axes, picture: NDArray[Any], levels: int) -> None:
+    """Draw a picture, (height, width, channels); its pixels stay sharp, its gaps transparent."""
+    axis.imshow(coloured(picture, levels), interpolation="none")
     axis.axis("off")
+
+
+def coloured(picture: NDArray[Any], levels: int) -> NDArray[np.uint8]:
+    """Return the red, green, blue and opacity of each pixel, (height, width, 4).
+
+    Level 0 is black, and the highest one white.
+    """
+    colours = np.broadcast_to(picture, (*picture.shape[:2], 3)) / (levels - 1)
+    opacity = ~np.isnan(colours[..., :1])
+    whole = np.concatenate([np.nan_to_num(colours, nan=1.0), opacity], -1)
+    return (whole.clip(0, 1) * 255).round().astype(np.uint8)

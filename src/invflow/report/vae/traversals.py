@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from torch import Tensor
 
 from invflow._modes import evaluating
 from invflow.report import figures
+from invflow.report.page import Explore, Panel
 from invflow.report.vae import pictures
 from invflow.vae import evaluation
 from invflow.vae.base import LatentModel
@@ -18,7 +23,6 @@ from invflow.vae.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Largest number of latents shown, and of values of each.
 LATENTS, POINTS = 8, 7
@@ -26,32 +30,82 @@ LATENTS, POINTS = 8, 7
 REACH = 3
 #: Test images, and draws for each, that determine which latents are active.
 IMAGES, DRAWS = 64, 8
-#: Models side by side.
-COLUMNS = 2
 
 
-def traversals(run: Run, generator: torch.Generator) -> Figure:
-    """Draw an image as the most active latents change one by one, for each model."""
+@dataclass(frozen=True)
+class Traversal:
+    """The images of one model as its most active latents change one by one.
+
+    Attributes:
+        name: of the model.
+        latents: indices of the latents, one for each row.
+        picture: the images side by side, (height, width, channels), as from `pictures.grid`.
+    """
+
+    name: str
+    latents: list[int]
+    picture: NDArray[Any]
+
+
+def traversals(run: Run, generator: torch.Generator) -> list[Traversal]:
+    """Return what the most active latents change in the first test image, for each model."""
     test = run.images.test
-    _, high, wide = run.format.shape
-    columns = min(COLUMNS, len(run.models))
-    rows = -(-len(run.models) // columns)
-    shown = min(LATENTS, max(model.latents for model in run.models.values()))
-    width = figures.WIDTH / COLUMNS
-    height = 2 * pictures.LINE + width * shown * (high + 1) / (POINTS * (wide + 1))
-    figure, axes = figures.figure(rows, columns, (columns * width, rows * height))
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (name, model) in zip(axes.flat, run.models.items(), strict=False):
+    found: list[Traversal] = []
+    for name, model in run.models.items():
         given = run.given(model, IMAGES)
         which, sd = most_active(model, test[:IMAGES], generator, given)
         first = None if given is None else given[:1]
         with torch.no_grad(), evaluating(model):
             z = model.draw(model.observe(test[:1], generator), 1, generator, first)[0][0, 0]
         images = traversed(model, z, which, sd, first)
-        pictures.show(axis, pictures.grid(images.flatten(0, 1), POINTS), run.format.levels, name)
-        _label(axis, which, (high + 1, wide + 1))
-    return figure
+        found += [Traversal(name, which.tolist(), pictures.grid(images.flatten(0, 1), POINTS))]
+    return found
+
+
+def panels(run: Run, found: Sequence[Traversal]) -> list[Panel]:
+    """Draw traversals: a row for each latent, with the images along it."""
+    _, high, wide = run.format.shape
+    drawn: list[Panel] = []
+    for each in found:
+        rows = len(each.latents)
+        height = 0.3 + (figures.HALF - 0.4) * rows * (high + 1) / (POINTS * (wide + 1))
+        figure, axes = figures.figure(1, 1, (figures.HALF, height))
+        pictures.show(axes[0, 0], each.picture, run.format.levels)
+        _label(axes[0, 0], each.latents, (high + 1, wide + 1))
+        alt = f"The first test image as {rows} latents of the model {each.name} change one by one."
+        drawn += [Panel(figure, alt, each.name)]
+    return drawn
+
+
+def closer(run: Run, found: Sequence[Traversal]) -> Explore:
+    """Return the same images, of which one is shown at a time."""
+    _, high, wide = run.format.shape
+    models = [
+        {
+            "name": each.name,
+            "latents": [f"z{i}" for i in each.latents],
+            "sheet": _png(pictures.coloured(_without_gaps(each, high, wide), run.format.levels)),
+        }
+        for each in found
+    ]
+    data = {"kind": "traversal", "size": [wide, high], "values": _values(), "models": models}
+    return Explore("Choose a latent and move it", data)
+
+
+def _without_gaps(found: Traversal, high: int, wide: int) -> NDArray[Any]:
+    """Return the images without the last row and column of each, which are gaps."""
+    cells = found.picture.reshape(len(found.latents), high + 1, POINTS, wide + 1, -1)
+    kept = cells[:, :high, :, :wide]
+    return kept.reshape(len(found.latents) * high, POINTS * wide, -1)
+
+
+def _png(picture: NDArray[Any]) -> str:
+    """Return a picture as the address of a PNG."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, picture, format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @torch.no_grad()
@@ -96,14 +150,18 @@ def traversed(
     return model.expected(moved, given).unflatten(-1, model.shape)
 
 
-def _label(axis: Axes, which: Tensor, size: tuple[int, int]) -> None:
+def _label(axis: Axes, which: Sequence[int], size: tuple[int, int]) -> None:
     """Name the latents beside the rows, and the deviations below the columns."""
     axis.axis("on")
     axis.spines[:].set_visible(False)
-    axis.tick_params(length=0, labelsize=7)
-    axis.set_yticks(_middles(size[0], len(which)), [f"z{i}" for i in which.tolist()])
-    away = np.linspace(-REACH, REACH, POINTS)
-    axis.set_xticks(_middles(size[1], POINTS), [f"{each:+g}" if each else "0" for each in away])
+    axis.tick_params(length=0, labelsize=8)
+    axis.set_yticks(_middles(size[0], len(which)), [f"z{i}" for i in which])
+    axis.set_xticks(_middles(size[1], POINTS), _values())
+
+
+def _values() -> list[str]:
+    """Return the values of a latent as text."""
+    return [f"{each:+g}" if each else "0" for each in np.linspace(-REACH, REACH, POINTS)]
 
 
 def _middles(size: int, count: int) -> NDArray[Any]:

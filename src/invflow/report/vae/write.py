@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 
 from invflow.report import page
-from invflow.report.vae import posteriors, table
-from invflow.report.vae.curves import curves, pace
+from invflow.report.settings import count, settings
+from invflow.report.vae import curves, posteriors, table, traversals
 from invflow.report.vae.images import CLASSES, reconstructions, samples
 from invflow.report.vae.information import grouped, information
 from invflow.report.vae.interpolations import interpolations
-from invflow.report.vae.traversals import REACH, traversals
 from invflow.report.vae.verdict import verdict
-from invflow.vae.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from invflow.vae.run import Run, name
 
 
 def write(run: Run) -> None:
@@ -27,51 +23,68 @@ def write(run: Run) -> None:
         ImportError: if matplotlib or Jinja is not installed.
     """
     generator = torch.Generator().manual_seed(run.config.seed)
+    bounds = curves.lines(run)
     sections = [
         page.Section("Results", table=table.results(run), text=_results(run)),
-        _drawn("Training", curves(run), f"The evidence lower bound during training. {pace(run)}"),
+        page.Section(
+            "Training",
+            panels=curves.curves(bounds),
+            explore=curves.closer(bounds),
+            text=f"The evidence lower bound during training. {curves.pace(run)}",
+        ),
     ]
     if grouped(run):
-        sections += [_drawn("Information by layer", information(run), _information(run))]
+        panels = information(run)
+        sections += [page.Section("Information by layer", panels=panels, text=_information(run))]
+    panels = posteriors.posteriors(run, generator)
     sections += [
-        _drawn("Posteriors", posteriors.posteriors(run, generator), _POSTERIORS),
-        _drawn(
+        page.Section("Posteriors", panels=panels, text=_POSTERIORS),
+        page.Section(
             "Reconstructions",
-            reconstructions(run, generator),
-            "Test images, and below them the expected image given one posterior draw.",
+            panels=reconstructions(run, generator),
+            text="Test images, and below them the expected image given one posterior draw.",
         ),
-        _drawn(
-            "Interpolations",
-            interpolations(run, generator),
-            "Each row interpolates between the test images at its two ends: expected images along "
-            "a straight line between one posterior draw for each.",
-        ),
-        _drawn(
+        page.Section("Interpolations", panels=interpolations(run, generator), text=_INTERPOLATIONS),
+    ]
+    moved = traversals.traversals(run, generator)
+    sections += [
+        page.Section(
             "Latent traversals",
-            traversals(run, generator),
-            "The middle column is the expected image given one posterior draw for the first test "
-            f"image. Along each row, one latent moves by up to {REACH} standard deviations, taken "
-            "over images. The most active latents, those whose posterior mean varies most, come "
-            "first.",
+            panels=traversals.panels(run, moved),
+            explore=traversals.closer(run, moved),
+            text=_TRAVERSALS,
         ),
-        _drawn(
+        page.Section(
             "Samples",
-            samples(run, generator),
-            f"Images from each model, with latents drawn from the prior.{_given(run)}",
+            panels=samples(run, generator),
+            text=f"Images from each model, with latents drawn from the prior.{_given(run)}",
         ),
-        page.Section("Settings", code=run.config.model_dump_json(indent=2)),
+        settings(run.directory, run.config, "vae", name(run.config), _facts(run)),
     ]
     names = list(run.results)
     lead = (
         f"{'Posteriors' if len(names) > 1 else 'Posterior'}: {', '.join(names)}; "
         f"{run.model().latents} latents, {run.config.steps} steps, seed {run.config.seed}"
     )
-    title = f"invflow: VAE on {run.config.data}"
+    title = f"invflow: VAE on {Path(run.config.data).name}"
     page.write(run.directory / "report.html", title, lead, sections, verdict(run))
 
 
-def _drawn(title: str, figure: Figure, text: str) -> page.Section:
-    return page.Section(title, picture=page.encoded(figure), text=text)
+def _facts(run: Run) -> dict[str, str]:
+    """Return the sizes of the data and of the models."""
+    images = run.images
+    channels, high, wide = run.format.shape
+    parts = ("train", "validation", "test")
+    counts = ", ".join(f"{len(getattr(images, part)):,} {part}" for part in parts)
+    sizes = {
+        name: sum(each.numel() for each in model.parameters()) for name, model in run.models.items()
+    }
+    return {
+        "images": f"{counts}, {high} x {wide} pixels, {count(channels, 'channel')}, "
+        f"{run.format.levels} levels",
+        "likelihood": run.format.likelihood,
+        "parameters": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+    }
 
 
 def _results(run: Run) -> str:
@@ -111,9 +124,21 @@ _POSTERIORS = (
     "Posteriors of test images in two latent dimensions. Filled: the approximate posterior "
     "q(z|x). Lines: the exact posterior p(z|x) of the model, estimated by resampling draws from q "
     "with truncated importance weights. ESS is the effective sample size of the weights as a "
-    "percentage of the draws; where it is small, the lines are rough and stay close to q. The two "
-    f"dimensions are the most correlated ones under the exact posterior, among the first "
-    f"{posteriors.LATENTS}. Each model has its own latents."
+    "percentage of the draws. Where it is small, the lines are rough and stay close to q; where "
+    f"fewer than {posteriors.ENOUGH} draws are effective, there are none. The two dimensions are "
+    f"the most correlated ones among the first {posteriors.LATENTS}. Each model has its own "
+    "latents."
+)
+
+_INTERPOLATIONS = (
+    "Each row interpolates between the test images at its two ends: expected images along a "
+    "straight line between one posterior draw for each."
+)
+
+_TRAVERSALS = (
+    "The middle column is the expected image given one posterior draw for the first test image. "
+    f"Along each row, one latent moves by up to {traversals.REACH} standard deviations, taken over "
+    "images. The most active latents, those whose posterior mean varies most, come first."
 )
 
 
