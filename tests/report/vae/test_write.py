@@ -78,6 +78,7 @@ def test_page_of_a_conditional_run(tmp_path: Path, network: str) -> None:
     text = (run.directory / "report.html").read_text()
     assert "The models are given the class of each image, one of 4" in text
     assert "Each row was given the class beside it." in text
+    assert "changes from one class to the other along the line" in text
     assert "<b>&" not in text
     drawn = images.samples(run, generator(0))
     for panel in drawn:
