@@ -92,7 +92,8 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "encoder-integers": (
         lambda: build(Calls(PIXELS, 6, lambda h: h.long())),
         TypeError,
-        r"the encoder must return floating-point numbers, \(n, context\), got torch\.int64; do not",
+        r"the encoder must return floating-point numbers, \(n, context\), got torch\.int64; "
+        "do not round or index them",
     ),
     "encoder-double": (
         lambda: build(encoder().double()).elbo(torch.zeros(1, PIXELS).double()),

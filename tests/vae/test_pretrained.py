@@ -269,7 +269,8 @@ REFUSED: dict[str, tuple[Callable[[], VAE], str]] = {
     ),
     "likelihood": (
         lambda: _vae(likelihood=MyLikelihood(17)),
-        "likelihood: a MyLikelihood has no name by which it could be rebuilt",
+        "likelihood: a MyLikelihood has no name by which it could be rebuilt; save the model's "
+        r"state_dict\(\) instead",
     ),
     "class": (
         lambda: perturbed(MyVAE(SHAPE, 17, **SMALL)),

@@ -554,7 +554,8 @@ class LatentModel(nn.Module, ABC):
             ValueError: if a part was given as an object that has no name, or has been changed since
                 the model was built.
         """
-        pretrained.save(self, Path(directory))
+        arguments = {"shape": self.shape, "levels": self.levels, **self.config}
+        pretrained.save(self, arguments, Path(directory), MODELS)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path, *, device: str | torch.device = "cpu") -> Self:
@@ -572,7 +573,7 @@ class LatentModel(nn.Module, ABC):
             ValueError: if a file is damaged, foreign or newer than this version, if the files were
                 not saved together, or if they hold another kind of model than this class.
         """
-        return pretrained.load(cls, Path(directory), device)
+        return pretrained.load(cls, Path(directory), device, MODELS)
 
     @property
     @abstractmethod

@@ -4,49 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from invflow import _checks, _saving
 from invflow._pretrained import check_savable, restored
+from invflow._registry import Registry
 from invflow.flows import build as build_flow
 from invflow.vae.choice import described, rebuilt
 
-if TYPE_CHECKING:
-    from invflow.vae.base import LatentModel
-
-ModelT = TypeVar("ModelT", bound="LatentModel")
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
-def save(model: LatentModel, directory: Path) -> None:
+def save(
+    model: nn.Module, arguments: Mapping[str, Any], directory: Path, models: Registry[Any]
+) -> None:
     """Write a model.
+
+    Args:
+        model: a model of images.
+        arguments: those that rebuild it; None for a posterior, prior or network that was an object.
+        directory: created if it does not exist.
+        models: the classes that can be saved, by name.
 
     Raises:
         OSError: if the disk is full, or a file cannot be written.
         TypeError: if the model has several precisions.
         ValueError: if a part has no name, or has been changed since the model was built.
     """
-    from invflow.vae.base import MODELS  # it imports this module
-
-    name, own = MODELS.name_of(type(model)), type(model).__name__
+    name, own = models.name_of(type(model)), type(model).__name__
     if name is None:
         raise ValueError(
             f"the class {own} has no name by which it could be rebuilt: register it with "
             'invflow.vae.base.MODELS["my-name"] = ' + f"{own}, or save its state_dict() instead"
         )
-    config = _config(model)
+    config = _config(model, arguments)
     check_savable(model, lambda: _built(type(model), config))
     _saving.write(directory, name, config, model.state_dict())
 
 
-def load(cls: type[ModelT], directory: Path, device: str | torch.device) -> ModelT:
+def load(
+    cls: type[ModelT], directory: Path, device: str | torch.device, models: Registry[Any]
+) -> ModelT:
     """Return a model that was saved, in evaluation mode.
 
     Args:
         cls: its class, or a base of it.
         directory: where it was saved.
         device: where to put it.
+        models: the classes that can be saved, by name.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -54,10 +62,8 @@ def load(cls: type[ModelT], directory: Path, device: str | torch.device) -> Mode
         ValueError: if a file is damaged, foreign or newer than this version, if the files were not
             saved together, or if they hold another kind of model.
     """
-    from invflow.vae.base import MODELS  # it imports this module
-
     saved = _saving.read(directory)
-    kinds = {name: kind for name, kind in MODELS.items() if issubclass(kind, cls)}
+    kinds = {name: kind for name, kind in models.items() if issubclass(kind, cls)}
     if saved.model == "vae-run":
         raise ValueError(
             f"{directory} holds a VAE run; load it with invflow.vae.run.load(directory).model()"
@@ -72,20 +78,16 @@ def load(cls: type[ModelT], directory: Path, device: str | torch.device) -> Mode
     return restored(saved, what, lambda: _built(kind, saved.config), device).eval()
 
 
-def _config(model: LatentModel) -> dict[str, Any]:
+def _config(model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that rebuild a model, as JSON can hold them.
 
     Raises:
         ValueError: if a part has no name.
     """
-    config = {
-        "shape": model.shape,
-        "levels": model.levels,
-        "likelihood": described(model.likelihood),
-        **model.config,
-    }
+    parts: Mapping[str, Any] = vars(model)["_modules"]
+    config = {**arguments, "likelihood": described(parts["likelihood"])}
     if config.get("posterior", "") is None:
-        config["posterior"] = vars(model)["_modules"]["posterior"].described()
+        config["posterior"] = parts["posterior"].described()
     for part in ("prior", "network"):
         if config.get(part, "") is None:
             raise ValueError(
