@@ -28,8 +28,9 @@ def command(
 ) -> None:
     """Compare finished runs of one kind on the same data: results, training, samples.
 
-    Writes one page, and shows the results. Runs that differ only in their seeds are also averaged,
-    with the standard error over seeds.
+    Writes one page, and shows the results. Differences are from the first run, and are computed
+    image by image, row by row or draw by draw where runs have these in common. Runs that differ
+    only in their seeds are also averaged, with the standard error over seeds.
     """
     output(out, (".html",), {})
     report.require()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from invflow.report import vae as report
 from invflow.report.vae import images, posteriors
+from invflow.report.vae.verdict import verdict
 from tests.helpers import generator
 from tests.report import runs
 from tests.report.pages import headings
@@ -39,6 +40,9 @@ def test_page_holds_everything(tmp_path: Path, latents: int, count: int) -> None
     report.write(run)
     text = (run.directory / "report.html").read_text()
     assert headings(text) == SECTIONS
+    found = verdict(run)
+    assert f'<section class="verdict {found.level}"' in text
+    assert found.headline in text
     assert text.count("<svg") == 2 + 3 * min(count, 3) + 3 + 2 + 2 + 2
     assert "-88.00 ± 0.90" in text
     assert "iaf 3 of 20" in text
