@@ -20,7 +20,6 @@ run that was stopped; a finished one is reported again, not trained.
 EXAMPLES = (
     "vae digits --steps 500",
     "vae digits --name both --posteriors full,iaf --latents 8 --steps 500",
-    "vae digits --name classes --conditional --steps 500",
 )
 
 #: Largest number of classes side by side in a picture.

@@ -21,10 +21,9 @@ def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
     chosen = run.images.test[:COLUMNS]
     parts = [("test images", "Test images.", chosen)]
     for name, model in run.models.items():
-        given = run.given(model, len(chosen))
-        found = model.reconstruct(model.observe(chosen, generator), generator, given)
-        alt = f"Reconstructions of the test images by the model {name}."
-        parts += [(name, alt, found.unflatten(1, model.shape))]
+        x, given = model.observe(chosen, generator), run.given(model, len(chosen))
+        found = model.reconstruct(x, generator, given).unflatten(1, model.shape)
+        parts += [(name, f"Reconstructions of the test images by the model {name}.", found)]
     levels = run.format.levels
     return [
         pictures.strip(title, pictures.grid(images, COLUMNS), levels, alt)
@@ -35,12 +34,13 @@ def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
 def samples(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw images from each model; from conditional ones, a row for each class, the first few."""
     classes = run.format.classes[:CLASSES]
+    by_class = ", a row for each class" if classes else ""
     return [
         pictures.strip(
             name,
             pictures.grid(_rows(run, model, generator), COLUMNS),
             run.format.levels,
-            f"Images drawn from the model {name}{', a row for each class' if classes else ''}.",
+            f"Images drawn from the model {name}{by_class}.",
             classes,
         )
         for name, model in run.models.items()

@@ -18,8 +18,7 @@ def interpolations(run: Run, generator: torch.Generator) -> list[Panel]:
     second = first.roll(-1, 0)
     panels: list[Panel] = []
     for name, model in run.models.items():
-        x = model.observe(first, generator)
-        given = run.given(model, len(first))
+        x, given = model.observe(first, generator), run.given(model, len(first))
         ends = None if given is None else (given, given.roll(-1, 0))
         levels = model.interpolate(x, x.roll(-1, 0), POINTS, generator, ends)
         between = levels.unflatten(2, model.shape)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 #: Largest number of characters of the name of a row.
 LONGEST = 16
 
@@ -36,11 +35,11 @@ def strip(
     """Return a picture as wide as the page, under its title.
 
     Args:
-        title: above it.
-        picture: (height, width, channels).
+        title: above the picture.
+        picture: shape (height, width, channels).
         levels: number of levels.
-        alt: what it shows.
-        rows: names of its rows, all of one height; none by default.
+        alt: what the picture shows, as text.
+        rows: names of the rows of the picture, all of one height; none by default.
     """
     drawn, axes = figure(1, 1, (WIDTH, WIDTH * picture.shape[0] / picture.shape[1]))
     drawn.set_layout_engine("constrained", w_pad=0, h_pad=0)

@@ -34,13 +34,12 @@ def posteriors(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw approximate and exact posteriors of a few test images in two latent dimensions."""
     draws = DRAWS.get(run.config.network, DRAWS_OF_SLOW_NETWORKS)
     panels: list[Panel] = []
-    chosen = run.images.test[:IMAGES]
-    for k, image in enumerate(chosen):
+    for k, image in enumerate(run.images.test[:IMAGES]):
         figure, axes = figures.figure(1, 1, (1.1, 1.1))
         pictures.show(axes[0, 0], pictures.grid(image[None], 1), run.format.levels)
         panels += [Panel(figure, f"Test image {k}.", f"test image {k}", starts=True)]
         for name, model in run.models.items():
-            given = run.given(model, len(chosen))
+            given = run.given(model, IMAGES)
             c = None if given is None else given[[k]]
             panels += [_panel(name, k, _draws(model, image, draws, generator, c))]
     return panels

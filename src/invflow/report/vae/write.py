@@ -44,7 +44,11 @@ def write(run: Run) -> None:
             panels=reconstructions(run, generator),
             text="Test images, and below them the expected image given one posterior draw.",
         ),
-        page.Section("Interpolations", panels=interpolations(run, generator), text=_INTERPOLATIONS),
+        page.Section(
+            "Interpolations",
+            panels=interpolations(run, generator),
+            text=_INTERPOLATIONS + (_CLASSES_CHANGE if run.format.classes else ""),
+        ),
     ]
     moved = traversals.traversals(run, generator)
     sections += [
@@ -134,6 +138,8 @@ _INTERPOLATIONS = (
     "Each row interpolates between the test images at its two ends: expected images along a "
     "straight line between one posterior draw for each."
 )
+
+_CLASSES_CHANGE = " What the model is given changes from one class to the other along the line."
 
 _TRAVERSALS = (
     "The middle column is the expected image given one posterior draw for the first test image. "
