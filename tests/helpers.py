@@ -360,7 +360,7 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "compose-3-mixed": lambda: Compose(
         [
             _step("made-3-no-hidden"),
-            perturbed(Elementwise(3, "gated", context=2, generator=generator(2))),
+            perturbed(Elementwise(3, "gated", context=2, generator=generator(3))),
             Permutation([1, 2, 0]),
             Inverse(_step("made-3-context")),
         ]

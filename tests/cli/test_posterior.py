@@ -70,8 +70,10 @@ def test_a_run_has_everything(folder: Path) -> None:
     summary = pd.read_csv(run / "summary.csv", index_col="parameter")
     assert list(summary.index) == ["mu", "sigma"]
     page = (run / "report.html").read_text()
-    for part in ("Verdict", "Training", "Pairs", "Marginals"):
+    for part in ("Parameters", "Training", "Pairs", "Marginals"):
         assert part in page
+    level, *_ = (run / "verdict.txt").read_text().partition(":")
+    assert level in page
     # The same command again ends with the same draws; other data are another run.
     again = _run(folder, *COMMAND)
     assert again.returncode == 0, again.stderr

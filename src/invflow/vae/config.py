@@ -86,7 +86,7 @@ class Config(RunConfig):
             "Approximate posteriors to train side by side: diagonal, full, iaf, ...; for "
             "resnet-vae also bottom-up-iaf, ...",
             MODEL,
-            shown="diagonal,full,iaf; for resnet-vae diagonal,iaf",
+            shown="diagonal, full, iaf; for resnet-vae diagonal, iaf",
             metavar="NAME,...",
             min_length=1,
         ),

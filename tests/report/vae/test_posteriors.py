@@ -36,7 +36,10 @@ def test_resampled_draws_follow_the_exact_posterior() -> None:
     torch.manual_seed(0)
     vae = VAE((1, 1, 5), 17, Gaussian(17), "diagonal", latents=2, hidden_features=(), context=3)
     with torch.no_grad():
-        vae.decoder[0].weight.mul_(0.6)
+        vae.decoder[0].weight.mul_(3.5)
+        vae.encoder[0].weight.mul_(0.3)
+        # Wider than the exact posterior, so that the weights are bounded.
+        vae.posterior.transform.transforms[0].given.bias[1::2] += 0.5
     image = torch.tensor([[1, 0, 1, 0, 1]])
     q, exact, effective = figures._draws(vae, image, 40_000, torch.Generator().manual_seed(1))
     weight, bias = vae.decoder[0].weight[::2].detach(), vae.decoder[0].bias[::2].detach()
