@@ -31,7 +31,7 @@ FLOORS = {
 #: The rooms of a part, each importing only rooms before it, also by way of the files beside them.
 ROOMS = {
     "vi": ["targets", "trust", "fitting"],
-    "vae": ["data", "networks", "resnet"],
+    "vae": ["likelihoods", "data", "networks", "models", "resnet"],
     "density": ["table", "checks", "learning"],
 }
 #: What stands above all floors: it opens the house.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from invflow.vae import VAE, DiscretisedLogistic
-from invflow.vae.prior import Prior
+from invflow.vae.models.prior import Prior
 from tests.helpers import perturbed
 
 

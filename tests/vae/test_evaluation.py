@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from invflow.vae import VAE, ResNetVAE
-from invflow.vae.base import LatentModel
 from invflow.vae.evaluation import bits_per_dim, bounds, score
+from invflow.vae.models.base import LatentModel
 from tests.helpers import assert_close, generator
 from tests.vae.linear import decoder, linear_vae
 

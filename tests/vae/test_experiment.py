@@ -20,9 +20,9 @@ from invflow import training
 from invflow.runs.directory import is_finished
 from invflow.training import compiling
 from invflow.vae import data, experiment, run
-from invflow.vae.base import LatentModel
 from invflow.vae.build import RESNET_POSTERIORS, build
 from invflow.vae.config import Config, Format
+from invflow.vae.models.base import LatentModel
 from invflow.vae.presets import PRESETS
 from tests.helpers import assert_close, generator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from invflow.vae import evaluation
-from invflow.vae.model import VAE
+from invflow.vae.models.vae import VAE
 
 
 def test_means_of_few_draws_do_not_pass_for_activity() -> None:

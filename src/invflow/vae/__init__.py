@@ -1,8 +1,7 @@
 """Variational autoencoders with flow posteriors."""
 
-from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.evaluation import Score, bits_per_dim, score
-from invflow.vae.likelihood import (
+from invflow.vae.likelihoods.levels import (
     LIKELIHOODS,
     Bernoulli,
     Categorical,
@@ -12,15 +11,17 @@ from invflow.vae.likelihood import (
     LogisticMixture,
     SharedLogistic,
 )
-from invflow.vae.model import VAE
-from invflow.vae.normal import Normal
+from invflow.vae.likelihoods.normal import Normal
+from invflow.vae.models.base import MODELS, Elbo, LatentModel
+from invflow.vae.models.posterior import POSTERIORS, posterior
+from invflow.vae.models.prior import PRIORS, Prior, prior
+from invflow.vae.models.vae import VAE
 from invflow.vae.objective import Objective
-from invflow.vae.posterior import POSTERIORS, posterior
-from invflow.vae.prior import PRIORS, Prior, prior
 from invflow.vae.resnet import ResNetVAE
 
 __all__ = [
     "LIKELIHOODS",
+    "MODELS",
     "POSTERIORS",
     "PRIORS",
     "VAE",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from invflow import _checks
-from invflow.vae.base import LatentModel
-from invflow.vae.choice import as_likelihood
 from invflow.vae.config import Config, Format
-from invflow.vae.model import VAE
+from invflow.vae.likelihoods.choice import as_likelihood
+from invflow.vae.models.base import LatentModel
+from invflow.vae.models.vae import VAE
 from invflow.vae.resnet import ResNetVAE
 
 

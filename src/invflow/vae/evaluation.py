@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.models.base import Elbo, LatentModel
 from invflow.vae.shortfall import nested
 
 #: A latent is active if the variance of its posterior mean over images exceeds this.

@@ -14,11 +14,11 @@ from invflow import training
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
 from invflow.vae import networks, run
-from invflow.vae.base import Elbo, LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 from invflow.vae.data import Images
 from invflow.vae.evaluation import bounds, score
+from invflow.vae.models.base import Elbo, LatentModel
 from invflow.vae.objective import Objective
 from invflow.vae.run import Result, Run
 from invflow.vae.scores import ImageScores, Scores

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
-from invflow.vae.base import Elbo, LatentModel
+from invflow.vae.models.base import Elbo, LatentModel
 
 
 @dataclass(frozen=True)

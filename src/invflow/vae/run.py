@@ -15,10 +15,10 @@ from torch import Tensor
 from invflow import _checks, _saving, _tensors
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae import scores as image_scores
-from invflow.vae.base import LatentModel
 from invflow.vae.config import Config, Format
 from invflow.vae.data import NAMES, Images, name_of
 from invflow.vae.data import load as load_images
+from invflow.vae.models.base import LatentModel
 from invflow.vae.scores import Scores
 from invflow.vae.weights import loaded
 

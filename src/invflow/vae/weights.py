@@ -10,9 +10,9 @@ from torch import Tensor
 from invflow import _saving, _tensors
 from invflow._pretrained import check_finite
 from invflow._sized import check_fit, sized_by
-from invflow.vae.base import LatentModel
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
+from invflow.vae.models.base import LatentModel
 
 #: The settings that are sizes of models.
 SIZES = {

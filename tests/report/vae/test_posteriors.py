@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from invflow.report.vae import posteriors as figures
-from invflow.vae.likelihood import Likelihood
-from invflow.vae.model import VAE
+from invflow.vae.likelihoods.levels import Likelihood
+from invflow.vae.models.vae import VAE
 from tests.report import runs
 from tests.report.pages import grey, shown
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from invflow.report.vae import traversals as figures
-from invflow.vae.model import VAE
+from invflow.vae.models.vae import VAE
 from tests.helpers import assert_close
 from tests.report import runs
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from invflow.report.page import Panel
 from invflow.report.vae import pictures
-from invflow.vae.base import LatentModel
+from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run
 
 #: Images in a row, and rows of samples.

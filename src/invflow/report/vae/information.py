@@ -8,7 +8,7 @@ import numpy as np
 
 from invflow.report import figures
 from invflow.report.page import Panel
-from invflow.vae.base import LatentModel
+from invflow.vae.models.base import LatentModel
 from invflow.vae.resnet import ResNetVAE
 from invflow.vae.run import Run
 

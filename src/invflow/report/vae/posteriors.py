@@ -14,7 +14,7 @@ from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.page import Panel
 from invflow.report.vae import pictures
-from invflow.vae.base import LatentModel
+from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:

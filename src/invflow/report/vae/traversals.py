@@ -18,7 +18,7 @@ from invflow.report import figures
 from invflow.report.page import Explore, Panel
 from invflow.report.vae import pictures
 from invflow.vae import evaluation
-from invflow.vae.base import LatentModel
+from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from invflow.vae.data.images import PARTS, Images, Levels, Source, binarised, di
 from invflow.vae.data.named import NAMES
 from invflow.vae.data.picture import SUFFIXES
 from invflow.vae.data.resize import all_resized, checked, is_black_and_white
-from invflow.vae.likelihood import LIKELIHOODS
+from invflow.vae.likelihoods.levels import LIKELIHOODS
 
 
 def load(

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow.vae.base import MODELS, Elbo, LatentModel
-from invflow.vae.likelihood import Likelihood
+from invflow.vae.likelihoods.levels import Likelihood
+from invflow.vae.models.base import MODELS, Elbo, LatentModel
 from invflow.vae.networks.maps import ToPixels
 from invflow.vae.networks.maps import sizes as image_sizes
 from invflow.vae.networks.weightnorm import WeightNormConv2d, WeightNormConvTranspose2d

@@ -18,8 +18,8 @@ from invflow import IAF
 from invflow.flows import Flow
 from invflow.transforms import Elementwise
 from invflow.vae import VAE, DiscretisedLogistic, LogisticMixture, Normal, ResNetVAE
-from invflow.vae.base import MODELS, LatentModel
-from invflow.vae.prior import Vamp
+from invflow.vae.models.base import MODELS, LatentModel
+from invflow.vae.models.prior import Vamp
 from tests.flows.test_saving import _cut, _edited, _tensors, _with_config, _written
 from tests.helpers import generator, perturbed
 
@@ -275,7 +275,7 @@ REFUSED: dict[str, tuple[Callable[[], VAE], str]] = {
     "class": (
         lambda: perturbed(MyVAE(SHAPE, 17, **SMALL)),
         "the class MyVAE has no name by which it could be rebuilt: register it with "
-        r'invflow\.vae\.base\.MODELS\["my-name"\] = MyVAE',
+        r'invflow\.vae\.MODELS\["my-name"\] = MyVAE',
     ),
     "changed": (_other_decoder, "decoder.* has been changed since the model was built"),
     "changed-width": (_other_width, r"encoder\.\d has been changed since the model was built"),

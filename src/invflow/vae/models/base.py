@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow._modes import evaluating
 from invflow._registry import Registry
-from invflow.vae import pretrained
-from invflow.vae.choice import as_likelihood
-from invflow.vae.likelihood import Likelihood
+from invflow.vae.likelihoods.choice import as_likelihood
+from invflow.vae.likelihoods.levels import Likelihood
+from invflow.vae.models import pretrained
 
 #: Limits of a chunk: its (image, sample) pairs, and the numbers that all layers hold for them.
 MAX_PAIRS, MAX_NUMBERS = 2048, 2**26
@@ -608,4 +608,4 @@ class LatentModel(nn.Module, ABC):
 
 
 #: Every model that can be saved, by name.
-MODELS = Registry[type[LatentModel]]("name", "invflow.vae.base.MODELS", LatentModel)
+MODELS = Registry[type[LatentModel]]("name", "invflow.vae.MODELS", LatentModel)

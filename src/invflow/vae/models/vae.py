@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from invflow.flows import Flow, FlowDistribution
 from invflow.flows.affine import affine_map
 from invflow.flows.path_gradient import path_bound
-from invflow.vae import custom, networks
-from invflow.vae.base import MODELS, Elbo, LatentModel
-from invflow.vae.gaussian import kl_from_normal
-from invflow.vae.likelihood import Likelihood
-from invflow.vae.posterior import posterior as build_posterior
-from invflow.vae.prior import Normal, Prior, Vamp
-from invflow.vae.prior import prior as build_prior
+from invflow.vae import networks
+from invflow.vae.likelihoods.levels import Likelihood
+from invflow.vae.models.base import MODELS, Elbo, LatentModel
+from invflow.vae.models.gaussian import kl_from_normal
+from invflow.vae.models.posterior import posterior as build_posterior
+from invflow.vae.models.prior import Normal, Prior, Vamp
+from invflow.vae.models.prior import prior as build_prior
+from invflow.vae.networks import custom
 
 
 class VAE(LatentModel):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from invflow.vae import POSTERIORS, VAE, DiscretisedLogistic
 from invflow.vae.evaluation import score
-from invflow.vae.gaussian import kl_from_normal
-from invflow.vae.prior import Normal
+from invflow.vae.models.gaussian import kl_from_normal
+from invflow.vae.models.prior import Normal
 from tests.vae.linear import exact, linear_vae
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from invflow.vae import VAE, ResNetVAE
-from invflow.vae.base import LatentModel
 from invflow.vae.evaluation import score, spread
+from invflow.vae.models.base import LatentModel
 from tests.helpers import generator
 
 
@@ -206,7 +206,7 @@ def test_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # More numbers for each pixel.
     assert build(shapes[0], "categorical").at_once < build(shapes[0], "bernoulli").at_once
     assert build().at_once == 2048
-    monkeypatch.setattr("invflow.vae.base.MAX_NUMBERS", 10)
+    monkeypatch.setattr("invflow.vae.models.base.MAX_NUMBERS", 10)
     assert build().at_once == 1
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from invflow.vae import VAE, ResNetVAE
-from invflow.vae.base import LatentModel
+from invflow.vae.models.base import LatentModel
 from tests.helpers import assert_close, generator, perturbed
 from tests.vae.linear import linear_vae
 
@@ -88,7 +88,7 @@ def test_probabilities_of_levels_fit_into_memory(monkeypatch: pytest.MonkeyPatch
         return decode(z, given)
 
     monkeypatch.setattr(vae, "decode", counted)
-    monkeypatch.setattr("invflow.vae.base.MAX_NUMBERS", 4 * 5 * 17)
+    monkeypatch.setattr("invflow.vae.models.base.MAX_NUMBERS", 4 * 5 * 17)
     vae.at_once = 100
     vae.expected(torch.zeros(10, 2))
     assert sizes == [4, 4, 2]

@@ -16,7 +16,7 @@ from torch.distributions import Normal as TorchNormal
 from invflow import IAF, Flow
 from invflow.transforms import Compose, Elementwise, Inverse, Transform
 from invflow.vae import PRIORS, VAE
-from invflow.vae.prior import Autoregressive, Prior, Vamp
+from invflow.vae.models.prior import Autoregressive, Prior, Vamp
 from tests.helpers import assert_close, generator, perturbed, randn
 from tests.vae.linear import NormalPixels, linear_vae
 

@@ -19,10 +19,10 @@ from torch.distributions import Normal as TorchNormal
 from invflow.flows import Flow
 from invflow.transforms import Elementwise
 from invflow.vae import VAE, Objective, ResNetVAE
-from invflow.vae.base import LatentModel
 from invflow.vae.evaluation import score, spread
+from invflow.vae.models.base import LatentModel
+from invflow.vae.models.prior import Autoregressive, Normal, Vamp
 from invflow.vae.networks import NETWORKS, Joined, starting
-from invflow.vae.prior import Autoregressive, Normal, Vamp
 from tests.helpers import assert_close, generator, perturbed, randn
 from tests.vae.linear import NormalPixels
 
@@ -264,7 +264,7 @@ def test_pieces_keep_what_is_given_with_its_images(
     score(model, torch.arange(35).reshape(7, 5) % 17, samples=2, given=_scored(model)[:, :3])
     assert len(seen) > 20
     assert all(seen)
-    monkeypatch.setattr("invflow.vae.base.MAX_NUMBERS", 2 * model.pixels * 17)
+    monkeypatch.setattr("invflow.vae.models.base.MAX_NUMBERS", 2 * model.pixels * 17)
     assert_close(model.expected(z, first), model.likelihood.mean(decode(z, first)))
     given: list[Tensor] = []
 

@@ -13,7 +13,7 @@ from invflow import _checks, _saving
 from invflow._pretrained import check_savable, restored
 from invflow._registry import Registry
 from invflow.flows import build as build_flow
-from invflow.vae.choice import described, rebuilt
+from invflow.vae.likelihoods.choice import described, rebuilt
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -38,7 +38,7 @@ def save(
     if name is None:
         raise ValueError(
             f"the class {own} has no name by which it could be rebuilt: register it with "
-            'invflow.vae.base.MODELS["my-name"] = ' + f"{own}, or save its state_dict() instead"
+            'invflow.vae.MODELS["my-name"] = ' + f"{own}, or save its state_dict() instead"
         )
     config = _config(model, arguments)
     check_savable(model, lambda: _built(type(model), config))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._part import Part
-from invflow.vae.likelihood import Likelihood
+from invflow.vae.likelihoods.levels import Likelihood
 
 #: Values further from the mean than this many standard deviations, and than twice the furthest
 #: training value, are out of range.

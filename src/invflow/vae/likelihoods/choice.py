@@ -7,8 +7,8 @@ from math import prod
 from typing import Any
 
 from invflow import _checks
-from invflow.vae.likelihood import LIKELIHOODS, Likelihood, SharedLogistic
-from invflow.vae.normal import Normal
+from invflow.vae.likelihoods.levels import LIKELIHOODS, Likelihood, SharedLogistic
+from invflow.vae.likelihoods.normal import Normal
 
 #: The likelihoods of real numbers, by name.
 REAL = {"normal": Normal}

@@ -1,0 +1,1 @@
+"""Likelihoods: distributions of grey levels or real numbers, given the decoder's output."""

@@ -1,0 +1,1 @@
+"""Models of images: the variational autoencoder, its posteriors and its priors."""
