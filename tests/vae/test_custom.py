@@ -108,8 +108,8 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: build(encoder().double()).elbo(torch.zeros(1, PIXELS).double()),
         ValueError,
         "network, posterior, prior and likelihood must have one dtype and device, got "
-        r"torch\.float64 on cpu in the encoder, torch\.float32 on cpu in the posterior, .*; convert "
-        r"the model with \.to\(dtype\) and \.to\(device\)",
+        r"torch\.float64 on cpu in the encoder, torch\.float32 on cpu in the posterior, .*; "
+        r"convert the model with \.to\(dtype\) and \.to\(device\)",
     ),
     "all-double-but-the-prior": (
         lambda: double(prior="vamp").elbo(torch.zeros(1, PIXELS).double()),
