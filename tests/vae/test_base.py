@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "score-none": (
         lambda m: score(m, INTEGERS[:0], samples=2),
         ValueError,
-        "levels must hold at least",
+        "levels must hold at least one image, got shape",
     ),
     "score-levels": (lambda m: score(m, INTEGERS + 17, samples=2), ValueError, "levels must lie"),
     "score-samples": (lambda m: score(m, INTEGERS, samples=0), ValueError, "samples must be at"),
