@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from invflow.transforms import (
     Transform,
     UnitTriangular,
 )
+from invflow.univariate import Affine
 from tests.helpers import assert_close, generator, perturbed, randn
 
 SHAPES = [(), (4,), (2, 3)]
@@ -41,10 +43,30 @@ FLOWS: dict[str, Callable[[], Flow]] = {
         )
     ),
 }
+
+
+@dataclass(frozen=True)
+class Cubed(Affine):
+    """A subclass of an affine map that is not affine."""
+
+    def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        x, ladj = super().forward(z, params)
+        return x**3, ladj + (3 * x.square()).log()
+
+
+class Cubes(Permutation):
+    """A subclass of a linear transform that is not linear."""
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return z**3, (3 * z.square()).log().sum(-1)
+
+
 NOT_GAUSSIAN: dict[str, Callable[[], Transform]] = {
     "iaf": lambda: IAF(3, 2).transform,
     "planar": lambda: Planar(3, context=2),
     "spline": lambda: Elementwise(3, "spline", context=2),
+    "of-a-subclass": lambda: Elementwise(3, Cubed(), context=2),
+    "subclass": lambda: Compose([Elementwise(3, context=2), Cubes([2, 0, 1])]),
     "within": lambda: Compose([Elementwise(3, context=2), Planar(3, context=2)]),
 }
 

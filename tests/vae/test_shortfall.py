@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,12 +21,10 @@ def test_parts_by_brute_force() -> None:
     w = log_w.exp()
     whole, fourths, sixteenths = nested(log_w)
     assert_close(whole, w.mean(0).log())
-    assert_close(
-        fourths, torch.stack([w[8 * i : 8 * i + 8].mean(0).log() for i in range(4)]).mean(0)
-    )
-    assert_close(
-        sixteenths, torch.stack([w[2 * i : 2 * i + 2].mean(0).log() for i in range(16)]).mean(0)
-    )
+    for found, parts in ((fourths, 4), (sixteenths, 16)):
+        places = np.array_split(np.arange(35), parts)
+        each = [len(place) / 35 * w[place].mean(0).log() for place in places]
+        assert_close(found, torch.stack(each).sum(0))
 
 
 @pytest.mark.parametrize("samples", [1, 15])
@@ -50,6 +49,16 @@ def test_extrapolation() -> None:
     assert _levels(-1.0, -2.0, -3.0) == math.inf
     assert _levels(-1.0, -2.0, -1.5) == math.inf
     assert _levels(-1.0, -1.0, -1.5) == 0.0
+
+
+@pytest.mark.parametrize("size", [-90.0, -3000.0])
+@pytest.mark.parametrize("spread", [1e-3, 1e-2, 0.1])
+@pytest.mark.parametrize("samples", [64, 500])
+def test_a_nearly_exact_posterior(samples: int, spread: float, size: float) -> None:
+    """Neither rounding nor the noise of single samples is a rise that does not slow down."""
+    log_w = size + spread * torch.randn(samples, 200, generator=generator(3))
+    whole, *fewer = nested(log_w)
+    assert 0 <= shortfall(whole, torch.stack(fewer)) < 2 * spread**2 / samples + 1e-6
 
 
 def _mean_field(correlation: float, features: int) -> tuple[Tensor, Tensor]:

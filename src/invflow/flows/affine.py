@@ -60,7 +60,9 @@ def affine_map(q: FlowDistribution) -> AffineMap | None:
     # The columns of a diagonal matrix sum to its diagonal, so one point is enough.
     diagonal = all(isinstance(part, Elementwise) for part in parts)
     like = q.like
-    directions = like.new_ones(1, features) if diagonal else torch.eye(features).to(like)
+    directions = like.new_ones(1, features)
+    if not diagonal:
+        directions = torch.eye(features, dtype=like.dtype, device=like.device)
     points = torch.cat([like.new_zeros(1, features), directions])
     points = points.reshape(len(points), *(1 for _ in q.batch_shape), features)
     values, ladj = q.transform(points.expand(-1, *q.batch_shape, features), q.context)
@@ -74,6 +76,7 @@ def _parts(transform: Transform) -> Sequence[Transform]:
 
 
 def _is_affine(part: Transform) -> bool:
-    if isinstance(part, Elementwise):
-        return isinstance(part.univariate, Additive | Affine)
-    return isinstance(part, LINEAR)
+    # Not those of subclasses, which may compute something else.
+    if type(part) is Elementwise:
+        return type(part.univariate) in (Additive, Affine)
+    return type(part) in LINEAR

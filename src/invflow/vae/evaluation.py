@@ -24,7 +24,7 @@ class Score:
 
     Attributes:
         bound: evidence lower bound, averaged over several draws, (images,).
-        log_likelihood: importance-sampled log-likelihood, (images,).
+        log_likelihood: importance-sampled log-likelihood, (images,), float64.
         fewer: the same with a fourth and a sixteenth of the samples, averaged over such parts, (2,
             images); (0, images) with fewer than 16 samples.
         kls: KL divergence in each group of latents, averaged like the bound, (images, groups).
@@ -79,19 +79,21 @@ def score(
         given: what a conditional model depends on, (images, C).
 
     Raises:
-        TypeError: if a count is not an integer.
+        TypeError: if `levels` is not a tensor of what the model observes, or a count is not an
+            integer.
         ValueError: if `levels` is empty or does not fit the model, or a count is out of range.
     """
-    if levels.dim() < 2 or not len(levels):
+    levels = _rows(levels)
+    if not len(levels):
         raise ValueError(f"levels must hold at least one image, got shape {tuple(levels.shape)}")
     like = model.like
     chunk = model.at_once if chunk is None else _checks.positive_integer("chunk", chunk)
     bound_samples = _checks.positive_integer("bound_samples", bound_samples)
     generator = torch.Generator(like.device).manual_seed(_checks.integer("seed", seed))
-    x = model.observe(levels.flatten(1), generator)
+    x = model.observe(levels, generator)
     averages = _averages(model, x, given, bound_samples, generator, chunk)
     weights = model.log_weights(x, samples, generator, chunk=chunk, given=given)
-    likelihoods = torch.cat([nested(log_w) for log_w in weights], 1).cpu()
+    likelihoods = torch.cat([nested(log_w.cpu()) for log_w in weights], 1)
     return Score(
         averages.bound.cpu(),
         likelihoods[0],
@@ -122,13 +124,26 @@ def bounds(
         given: what a conditional model depends on, (images, C).
 
     Raises:
-        TypeError: if a count is not an integer.
+        TypeError: if `levels` is not a tensor of what the model observes, or a count is not an
+            integer.
         ValueError: if `levels` does not fit the model, or a count is out of range.
     """
     samples = _checks.positive_integer("samples", samples)
     noise = torch.Generator(model.like.device).manual_seed(_checks.integer("seed", seed))
-    x = model.observe(levels.flatten(1), noise)
+    x = model.observe(_rows(levels), noise)
     return _averages(model, x, given, samples, noise, model.at_once).bound.cpu()
+
+
+def _rows(levels: Tensor) -> Tensor:
+    """Return images as rows of pixels."""
+    if not isinstance(levels, Tensor):
+        raise TypeError(f"levels must be a tensor, got {type(levels).__name__}")
+    if levels.dim() < 2:
+        raise ValueError(
+            "levels must hold images, (images, pixels) or (images, channels, height, width), "
+            f"got shape {tuple(levels.shape)}"
+        )
+    return levels.flatten(1)
 
 
 def _averages(

@@ -188,6 +188,17 @@ def test_importance_samples(
     assert sentence in _text(run)
 
 
+def test_an_unknown_amount_corrects_nothing(tmp_path: Path) -> None:
+    """The best posterior is the one whose log-likelihood is short of an unknown amount."""
+    posteriors = {
+        "diagonal": _scores(fewer=(-0.02, -0.08)),
+        "iaf": _scores(-88.0, fewer=(-0.4, -0.6)),
+    }
+    text = _text(_run(tmp_path, posteriors=posteriors))
+    assert "by about 0.01 (diagonal) and an unknown amount (iaf) nats. Do not rely on" in text
+    assert "inf " not in text
+
+
 def test_large_images_may_be_short_of_more(tmp_path: Path) -> None:
     posteriors = {"iaf": _scores(-7000.0, fewer=(-0.4, -1.2))}
     assert "500 importance samples suffice" in _text(_run(tmp_path, posteriors=posteriors))

@@ -113,14 +113,40 @@ def test_samples_follow_the_model() -> None:
     assert_close(torch.cov(drawn.T), covariance, 0.1)
 
 
-def test_large_offsets_keep_their_precision() -> None:
+@pytest.mark.parametrize("offset", [1_700_000_060.0, -1e12])
+def test_large_offsets_keep_their_precision(offset: float) -> None:
     """Seconds since 1970 differ in digits that float32 does not have."""
-    rows = 1.7e9 + torch.arange(10, dtype=torch.float64)[:, None]
+    rows = offset + torch.arange(10, dtype=torch.float64)[:, None]
     vae = VAE((1, 1, 1), 0, "normal", latents=1)
-    vae.likelihood.standardise(rows)
-    x = vae.observe(rows)
-    assert x.dtype == torch.float32
-    assert_close(x.diff(dim=0), torch.full((9, 1), 1 / float(rows.std())), 1e-5)
+    message = (
+        r"data must have means and standard deviations that torch\.float32 can tell apart: feature "
+        r"0 has .* and 3\.02765; subtract an offset, .*, or convert the model with \.double\(\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        vae.likelihood.standardise(rows)
+    vae.double().likelihood.standardise(rows)
+    for values in (rows, rows.long()):
+        x = vae.observe(values)
+        assert abs(float(x.mean())) < 1e-4
+        assert_close(x.std(), torch.tensor(1.0).double(), 1e-4)
+        assert_close(vae.likelihood.mean(x[..., None]), rows, 1e-3)
+
+
+@pytest.mark.parametrize("unit", [1e-42, 1e-60, 1e42])
+def test_units_that_single_precision_does_not_have(unit: float) -> None:
+    rows = unit * data(20, 1)
+    with pytest.raises(ValueError, match="rescale the feature"):
+        Normal(1).standardise(rows)
+    assert_close(Normal(1).double().standardise(rows).observe(rows).std(), torch.ones(()).double())
+
+
+def test_half_precision_is_standardised_in_single() -> None:
+    """Units below the smallest number of half precision would divide by 0."""
+    rows = 1e-5 * torch.randn(50, 2, generator=generator(0))
+    likelihood = Normal(2).standardise(1e-4 * rows)
+    found = likelihood.observe(torch.zeros(2, dtype=torch.float16))
+    assert found.dtype == torch.float32
+    assert_close(found, -likelihood.centre / likelihood.unit)
 
 
 def test_training_learns_the_noise() -> None:

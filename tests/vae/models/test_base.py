@@ -115,12 +115,17 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "score-single": (
         lambda m: score(m, INTEGERS[0], samples=2),
         ValueError,
-        "levels must hold at least",
+        r"levels must hold images, \(images, pixels\) or \(images, channels, height, width\), got",
+    ),
+    "score-array": (
+        lambda m: score(m, INTEGERS.numpy(), samples=2),
+        TypeError,
+        "levels must be a tensor, got ndarray",
     ),
     "score-none": (
         lambda m: score(m, INTEGERS[:0], samples=2),
         ValueError,
-        "levels must hold at least",
+        "levels must hold at least one image, got shape",
     ),
     "score-levels": (lambda m: score(m, INTEGERS + 17, samples=2), ValueError, "levels must lie"),
     "score-samples": (lambda m: score(m, INTEGERS, samples=0), ValueError, "samples must be at"),

@@ -437,6 +437,17 @@ def test_bad_input(name: str, call: str) -> None:
         CALLS[call](MODELS[name](0), C)
 
 
+def test_an_interpolation_has_two_ends() -> None:
+    """The rows of one tensor are not its ends, whatever their number."""
+    for value, got in ((C, "Tensor of length 2"), ([C, C], "list of length 2"), ((C,), "tuple of")):
+        with pytest.raises(
+            TypeError,
+            match="given must be two tensors in a tuple, for the first and for the second "
+            rf"observations, got a {got}.*; where both are the same, give \(given, given\)",
+        ):
+            MODELS["vamp"]().interpolate(X, X, given=value)  # pyright: ignore[reportArgumentType]
+
+
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="given must be at least 0, got -1"):
         _vae(-1)

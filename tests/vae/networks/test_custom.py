@@ -42,6 +42,15 @@ def build(first: Any = None, second: Any = None, **options: Any) -> VAE:
     return VAE(SHAPE, 17, **{"network": pair, "latents": 3, "context": 6, **options})
 
 
+def double(likelihood: str = "logistic", **options: Any) -> VAE:
+    """A model whose parts from elsewhere alone are in double precision."""
+    outputs = 1 if likelihood == "shared-logistic" else OUTPUTS
+    second = nn.Sequential(nn.Linear(3, PIXELS * outputs), nn.Unflatten(-1, (PIXELS, outputs)))
+    flow = IAF(3, context=6).double()
+    pair = encoder().double(), second.double()
+    return build(*pair, posterior=flow, likelihood=likelihood, **options)
+
+
 class Maps(nn.Module):
     """A decoder of maps, (n, 2, 4, 4)."""
 
@@ -98,8 +107,19 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "encoder-double": (
         lambda: build(encoder().double()).elbo(torch.zeros(1, PIXELS).double()),
         ValueError,
-        "network and posterior must have one dtype and device, got torch.float64 on cpu in "
-        r"the encoder, torch\.float32 on cpu in the decoder.*; convert them with \.to\(dtype\)",
+        "network, posterior, prior and likelihood must have one dtype and device, got "
+        r"torch\.float64 on cpu in the encoder, torch\.float32 on cpu in the posterior, .*; "
+        r"convert the model with \.to\(dtype\) and \.to\(device\)",
+    ),
+    "all-double-but-the-prior": (
+        lambda: double(prior="vamp").elbo(torch.zeros(1, PIXELS).double()),
+        ValueError,
+        r"torch\.float64 on cpu in the posterior, torch\.float32 on cpu in the prior",
+    ),
+    "all-double-but-the-likelihood": (
+        lambda: double(likelihood="shared-logistic").encode(torch.zeros(1, PIXELS)),
+        ValueError,
+        r"got torch\.float32 on cpu in the likelihood, torch\.float64 on cpu in the encoder",
     ),
     "encoder-none": (
         lambda: build(Calls(PIXELS, 6, lambda h: None)),

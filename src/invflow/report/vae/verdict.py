@@ -162,7 +162,8 @@ def _corrected(run: Run, short: Mapping[str, float]) -> str:
     best, *others = _ranked(run)
     found = {name: difference(run, best, name).log_likelihood for name in others}
     corrected = {k: mean + short[best] - short[k] for k, (mean, _) in found.items()}
-    if others and all(corrected[k] > CLEAR * error for k, (_, error) in found.items()):
+    known = max(short.values()) < math.inf
+    if others and known and all(corrected[k] > CLEAR * error for k, (_, error) in found.items()):
         least = min(corrected.values())
         return (
             f"Corrected for this, {best} is still the best, by {least:.2f} nats; {more} tell more."

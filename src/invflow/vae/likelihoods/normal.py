@@ -16,6 +16,8 @@ from invflow.vae.likelihoods.levels import Likelihood
 #: Values further from the mean than this many standard deviations, and than twice the furthest
 #: training value, are out of range.
 FAR = 10
+#: Rounding of the mean, in standard deviations, above which samples in the data's units are coarse.
+COARSE = 0.01
 
 
 class Normal(Likelihood, Part):
@@ -80,7 +82,8 @@ class Normal(Likelihood, Part):
 
         Raises:
             TypeError: if `data` is not a tensor of real numbers.
-            ValueError: if the shape is wrong, a number is not finite, or a feature is constant.
+            ValueError: if the shape is wrong, a number is not finite, or a feature is constant or
+                varies too little, compared with its mean, for the precision of this likelihood.
         """
         self._check_numbers("data", data)
         if data.dim() < 2 or len(data) < 2 or data[0].numel() != self.features:
@@ -96,6 +99,16 @@ class Normal(Likelihood, Part):
             raise ValueError(
                 f"data must vary in every feature, got {float(rows[0, place]):g} throughout "
                 f"feature {place}: its density has no maximum; drop the feature, or add noise to it"
+            )
+        held = torch.finfo(self.unit.dtype)
+        coarse = (held.eps * centre.abs() > COARSE * unit) | (unit < held.tiny)
+        lost = (coarse | (torch.maximum(centre.abs(), unit) > held.max)).nonzero()
+        if len(lost):
+            place = int(lost[0])
+            raise ValueError(
+                f"data must have means and standard deviations that {self.unit.dtype} can tell "
+                f"apart: feature {place} has {float(centre[place]):g} and {float(unit[place]):g}; "
+                "subtract an offset, rescale the feature, or convert the model with .double() first"
             )
         reach = ((rows - centre) / unit).abs().amax(0)
         for own, value in ((self.centre, centre), (self.unit, unit), (self.reach, reach)):
@@ -126,7 +139,7 @@ class Normal(Likelihood, Part):
         )
 
     def observe(self, levels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return real numbers, standardised, in their own precision."""
+        """Return real numbers, standardised, in their own precision or this likelihood's."""
         return self._standard(levels)
 
     def scaled(self, x: Tensor) -> Tensor:
@@ -152,7 +165,8 @@ class Normal(Likelihood, Part):
         return 5 * torch.tanh(self.raw_scale.to(params) / 5)
 
     def _standard(self, values: Tensor) -> Tensor:
-        real = values if values.is_floating_point() else values.to(self.unit.dtype)
+        own = values.dtype if values.is_floating_point() else torch.float64
+        real = values.to(torch.promote_types(own, self.unit.dtype))
         return (real - self.centre.to(real)) / self.unit.to(real)
 
     def _restored(self, standard: Tensor) -> Tensor:

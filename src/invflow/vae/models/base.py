@@ -509,8 +509,8 @@ class LatentModel(nn.Module, ABC):
             Grey levels, not rounded, (batch, steps, pixels).
 
         Raises:
-            TypeError: if the dtype of an observation is not the model's, or `steps` is not an
-                integer.
+            TypeError: if the dtype of an observation is not the model's, `steps` is not an integer,
+                or `given` is not a tuple of two.
             ValueError: if an argument has another shape, or `steps` is below 2.
         """
         steps = _checks.positive_integer("steps", steps, minimum=2)
@@ -522,6 +522,13 @@ class LatentModel(nn.Module, ABC):
                 f"got {len(first)} and {len(second)}"
             )
         ends = (None, None) if given is None else given
+        # The rows of a tensor would pass for the two ends.
+        if not isinstance(ends, tuple) or len(ends) != 2:
+            raise TypeError(
+                "given must be two tensors in a tuple, for the first and for the second "
+                f"observations, got a {type(ends).__name__} of length {len(ends)}; where both are "
+                "the same, give (given, given)"
+            )
         c = [self._given(each, first.shape[:1]) for each in ends]
         start = self._one_draw(first, generator, c[0])
         end = self._one_draw(second, generator, c[1])

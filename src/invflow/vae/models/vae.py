@@ -170,9 +170,7 @@ class VAE(LatentModel):
 
     def _encode(self, scaled: Tensor, given: Tensor | None) -> FlowDistribution:
         if self.config["network"] is None:
-            custom.check_places(
-                {"encoder": self.encoder, "decoder": self.decoder, "posterior": self.posterior}
-            )
+            custom.check_places(dict(self.named_children()))
         inputs = _rows(scaled, given)
         context = self._context(self.encoder(*inputs), len(inputs[0])).to(self.like.dtype)
         batch = scaled.shape[:-1]

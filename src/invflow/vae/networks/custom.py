@@ -106,8 +106,8 @@ def check_places(parts: dict[str, nn.Module]) -> None:
     if len(set(places.values())) > 1:
         got = ", ".join(f"{place} in the {name}" for name, place in places.items())
         raise ValueError(
-            f"network and posterior must have one dtype and device, got {got}; "
-            "convert them with .to(dtype) and .to(device) first"
+            f"network, posterior, prior and likelihood must have one dtype and device, got {got}; "
+            "convert the model with .to(dtype) and .to(device)"
         )
 
 
