@@ -23,6 +23,7 @@ from invflow.transforms import (
     UnitTriangular,
 )
 from invflow.univariate import Affine
+from invflow.vae.models.gaussian import kl_from_normal
 from tests.helpers import assert_close, generator, perturbed, randn
 
 SHAPES = [(), (4,), (2, 3)]
@@ -122,8 +123,12 @@ def test_moments_are_those_of_the_parameters_at_the_call() -> None:
     state = {name: tensor.detach() + 0.1 for name, tensor in flow.state_dict().items()}
     context = randn(4, 2)
     q = torch.func.functional_call(flow, state, (context,))
+    found = q.mean, q.variance, kl_from_normal(q)
     flow.load_state_dict(state)
-    assert_close(q.mean, flow(context).mean)
+    expected = flow(context)
+    assert_close(found[0], expected.mean)
+    assert_close(found[1], expected.variance)
+    assert_close(found[2], kl_from_normal(expected))
 
 
 @pytest.mark.parametrize("name", NOT_GAUSSIAN)

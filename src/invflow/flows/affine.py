@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
+from invflow.flows.base import Base
 from invflow.flows.bases import StandardNormal
 from invflow.transforms import (
     Compose,
@@ -20,9 +21,6 @@ from invflow.transforms import (
     UnitTriangular,
 )
 from invflow.univariate import Additive, Affine
-
-if TYPE_CHECKING:
-    from invflow.flows.distribution import FlowDistribution
 
 #: Transforms that are linear, and constant shifts and scales, whatever their parameters.
 LINEAR = (Householder, LULinear, Permutation, Rotation, UnitTriangular)
@@ -42,30 +40,35 @@ class AffineMap(NamedTuple):
     ladj: Tensor
 
 
-def affine_map(q: FlowDistribution) -> AffineMap | None:
-    """Return the affine map of a Gaussian, or None if `q` is not known to be Gaussian.
+def affine_map(
+    transform: Transform, base: Base, context: Tensor | None, batch_shape: Size, like: Tensor
+) -> AffineMap | None:
+    """Return the affine map of a flow's distribution, or None if it is not known to be Gaussian.
 
     Args:
-        q: a flow's distribution.
+        transform: of the noise.
+        base: the distribution of the noise.
+        context: shape (*batch, context), or None.
+        batch_shape: to which the context's batch broadcasts.
+        like: a tensor with the dtype and device of the result.
 
     Example:
         >>> import torch, invflow
-        >>> affine_map(invflow.flows.Gaussian(3, context=2)(torch.randn(5, 2))).shift.shape
+        >>> invflow.flows.Gaussian(3, context=2)(torch.randn(5, 2)).affine_map().shift.shape
         torch.Size([5, 3])
     """
-    parts = _parts(q.transform)
-    if type(q.base) is not StandardNormal or not all(map(_is_affine, parts)):
+    parts = _parts(transform)
+    if type(base) is not StandardNormal or not all(map(_is_affine, parts)):
         return None
-    features = q.event_shape[0]
+    features = transform.features
     # The columns of a diagonal matrix sum to its diagonal, so one point is enough.
     diagonal = all(isinstance(part, Elementwise) for part in parts)
-    like = q.like
     directions = like.new_ones(1, features)
     if not diagonal:
         directions = torch.eye(features, dtype=like.dtype, device=like.device)
     points = torch.cat([like.new_zeros(1, features), directions])
-    points = points.reshape(len(points), *(1 for _ in q.batch_shape), features)
-    values, ladj = q.transform(points.expand(-1, *q.batch_shape, features), q.context)
+    points = points.reshape(len(points), *(1 for _ in batch_shape), features)
+    values, ladj = transform(points.expand(-1, *batch_shape, features), context)
     return AffineMap(values[0], (values[1:] - values[0]).square().sum(0), ladj[0])
 
 

@@ -209,6 +209,11 @@ class FlowDistribution(Estimated):
         z, ladj = self.transform.inverse(value, self.context)
         return self.base.log_prob(z) + ladj
 
+    @_as_called
+    def affine_map(self) -> AffineMap | None:
+        """Return the affine map of a Gaussian; None if this is not known to be one."""
+        return affine_map(self.transform, self.base, self.context, self.batch_shape, self.like)
+
     @property
     def mean(self) -> Tensor:
         """The mean of a Gaussian, (*batch_shape, features).
@@ -216,7 +221,7 @@ class FlowDistribution(Estimated):
         Raises:
             NotImplementedError: if this distribution is not known to be Gaussian.
         """
-        found = self._affine_map()
+        found = self.affine_map()
         return super().mean if found is None else found.shift
 
     @property
@@ -226,7 +231,7 @@ class FlowDistribution(Estimated):
         Raises:
             NotImplementedError: if this distribution is not known to be Gaussian.
         """
-        found = self._affine_map()
+        found = self.affine_map()
         return super().variance if found is None else found.squares
 
     @property
@@ -236,12 +241,8 @@ class FlowDistribution(Estimated):
         Raises:
             NotImplementedError: if this distribution is not known to be Gaussian.
         """
-        found = self._affine_map()
+        found = self.affine_map()
         return super().stddev if found is None else found.squares.sqrt()
-
-    @_as_called
-    def _affine_map(self) -> AffineMap | None:
-        return affine_map(self)
 
     def estimate_entropy(
         self, samples: int = 1000, *, generator: torch.Generator | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from invflow.flows import FlowDistribution
-from invflow.flows.affine import affine_map
 
 
 def kl_from_normal(q: FlowDistribution) -> Tensor | None:
@@ -30,7 +29,7 @@ def kl_from_normal(q: FlowDistribution) -> Tensor | None:
         >>> kl_from_normal(flow(torch.randn(5, 2))).shape
         torch.Size([5])
     """
-    found = affine_map(q)
+    found = q.affine_map()
     if found is None:
         return None
     squares = found.squares.sum(-1) + found.shift.square().sum(-1)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from invflow.flows import Flow, FlowDistribution
-from invflow.flows.affine import affine_map
 from invflow.flows.path_gradient import path_bound
 from invflow.vae import networks
 from invflow.vae.likelihoods.levels import Likelihood
@@ -238,7 +237,7 @@ class VAE(LatentModel):
         given: Tensor | None,
     ) -> Tensor:
         q = self.encode(x, given)
-        if (found := affine_map(q)) is not None:
+        if (found := q.affine_map()) is not None:
             return found.shift
         sums = [q.sample((count,), generator=generator).sum(0) for count in counts]
         return torch.stack(sums).sum(0) / sum(counts)
