@@ -60,14 +60,25 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "importance": {**SIZES["mlp"], "posteriors": ("diagonal", "iaf"), "train_samples": 4},
     "vamp": {**SIZES["mlp"], "prior": "vamp", "likelihood": "bernoulli", "averaging_decay": 0.5},
-    "conditional": {**SIZES["mlp"], "conditional": True, "prior": "vamp", "train_samples": 2},
+    "conditional": {
+        **SIZES["mlp"],
+        "conditional": True,
+        "posteriors": ("iaf",),
+        "prior": "vamp",
+        "train_samples": 2,
+    },
     "conditional-gated": {
         **SIZES["mlp"],
         "conditional": True,
+        "posteriors": ("iaf",),
         "network": "gated",
         "hidden_features": (2, 3),
     },
-    "conditional-layers": {**SIZES["resnet-vae"], "conditional": True},
+    "conditional-layers": {
+        **SIZES["resnet-vae"],
+        "conditional": True,
+        "posteriors": ("iaf",),
+    },
 }
 
 
