@@ -450,6 +450,7 @@ def test_a_conditional_run_learns_what_its_classes_look_like(tmp_path: Path) -> 
     upper = samples[:, :2].sum((1, 2)) > samples[:, 2:].sum((1, 2))
     assert (upper == torch.arange(200) % 2).sum() > 190
     assert loaded.images.labels_digest == loaded.format.labels
+    assert loaded.images is loaded.images  # a report asks for them often
     x = model.observe(loaded.images.test)
     given = loaded.given(model)
     assert given is not None

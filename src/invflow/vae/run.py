@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,9 @@ class Run:
     scores: Scores
     known: Images | None = None
 
-    @property
+    @cached_property
     def images(self) -> Images:
-        """The images of the run.
+        """The images of the run, which are read once.
 
         Raises:
             FileNotFoundError, ValueError: if they are no longer there, or have changed.
