@@ -26,6 +26,8 @@ class Likelihood(nn.Module, ABC):
     outputs: int
     #: The smallest number of levels; 0 for real numbers.
     fewest: ClassVar[int] = 2
+    #: Whether observations that are `scaled` lie in [-1, 1].
+    bounded: ClassVar[bool] = True
 
     def __init__(self, levels: int) -> None:
         super().__init__()
