@@ -593,6 +593,11 @@ class LatentModel(nn.Module, ABC):
         return next(self.parameters())
 
     def _check(self, x: Tensor, name: str = "x") -> None:
+        if isinstance(x, Tensor) and not x.is_floating_point():
+            raise TypeError(
+                f"{name} must hold observations, which are real numbers, got {x.dtype}; "
+                "observe turns grey levels into them"
+            )
         _checks.event(name, x, self.pixels, self.like)
 
     def _check_rows(self, x: Tensor, samples: int, name: str = "x") -> None:
