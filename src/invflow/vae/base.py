@@ -608,6 +608,11 @@ class LatentModel(nn.Module, ABC):
 
     def _given(self, given: Tensor | None, batch: torch.Size) -> Tensor | None:
         """Return what is given for each element of a batch; None if the model is unconditional."""
+        if self.given and given is None:
+            raise ValueError(
+                f"given of shape (*batch, {self.given}) is required, got None; pass given=c by name, "
+                "for labels given=model.one_hot(labels)"
+            )
         if self.given and isinstance(given, Tensor) and not given.is_floating_point():
             raise TypeError(
                 f"given must hold real numbers, got {given.dtype}; one_hot turns labels into them"
