@@ -610,8 +610,8 @@ class LatentModel(nn.Module, ABC):
         """Return what is given for each element of a batch; None if the model is unconditional."""
         if self.given and given is None:
             raise ValueError(
-                f"given of shape (*batch, {self.given}) is required, got None; pass given=c by name, "
-                "for labels given=model.one_hot(labels)"
+                f"given of shape (*batch, {self.given}) is required, got None; "
+                "pass given=c by name, for labels given=model.one_hot(labels)"
             )
         if self.given and isinstance(given, Tensor) and not given.is_floating_point():
             raise TypeError(
