@@ -67,7 +67,15 @@ def test_parts_of_another_kind(options: Any, error: type[Exception], message: st
         VAE(SHAPE, levels=2, **{"latents": 2, **options})
 
 
-@pytest.mark.parametrize("levels", [torch.rand(3, 16), [[0] * 16]])
-def test_levels_that_are_not_integers(levels: Any) -> None:
-    with pytest.raises(TypeError, match=r"levels must be a tensor of integers 0 \.\. 3, got "):
+@pytest.mark.parametrize(
+    ("levels", "got"),
+    [
+        (torch.rand(3, 16), r"torch\.float32; give grey levels, not scaled images"),
+        ([[0] * 16], r"list; torch\.as_tensor turns arrays and lists into tensors"),
+    ],
+)
+def test_levels_that_are_not_integers(levels: Any, got: str) -> None:
+    with pytest.raises(
+        TypeError, match=rf"levels must be a tensor of integers 0 \.\. 3, got {got}"
+    ):
         VAE(SHAPE, levels=4, latents=2).observe(levels)

@@ -137,7 +137,10 @@ def bounds(
 def _rows(levels: Tensor) -> Tensor:
     """Return images as rows of pixels."""
     if not isinstance(levels, Tensor):
-        raise TypeError(f"levels must be a tensor, got {type(levels).__name__}")
+        raise TypeError(
+            f"levels must be a tensor, got {type(levels).__name__}; "
+            "torch.as_tensor turns arrays and lists into tensors"
+        )
     if levels.dim() < 2:
         raise ValueError(
             "levels must hold images, (images, pixels) or (images, channels, height, width), "

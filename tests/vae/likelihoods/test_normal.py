@@ -149,6 +149,20 @@ def test_half_precision_is_standardised_in_single() -> None:
     assert_close(found, -likelihood.centre / likelihood.unit)
 
 
+def test_a_vamp_prior_reaches_all_data() -> None:
+    """Its pseudo-rows are standardised like data, which lie beyond one standard deviation."""
+    rows = data(8)
+    vae = VAE((1, 1, FEATURES), 0, "normal", "iaf", "vamp", latents=2, hidden_features=(4,))
+    vae = perturbed(vae, scale=0.5)
+    vae.likelihood.standardise(rows)
+    x = vae.observe(rows)
+    assert x.abs().max() > 1.5
+    vae.prior.raw.data[:] = x.repeat(4, 1)
+    z = randn(6, 2, seed=7)
+    expected = vae.encode(x).log_prob(z[:, None]).exp().mean(1).log()
+    assert_close(vae.log_prior(z), expected)
+
+
 def test_training_learns_the_noise() -> None:
     torch.manual_seed(0)
     rows = 100 + torch.randn(400, 1) @ torch.tensor([[3.0, 4.0, 5.0]]) + torch.randn(400, 3)

@@ -47,7 +47,10 @@ WIDE, SINGLE, INTEGERS = torch.zeros(2, 7), torch.zeros(6), torch.zeros(2, 6, dt
 PIXELS = r"x must have shape \(\*batch, 6\)"
 ROWS = r"x must have shape \(batch, 6\)"
 LATENTS = r"z must have shape \(\*batch, 2\)"
-FLOATS = "x must have a floating-point dtype"
+FLOATS = (
+    r"x must hold observations, which are real numbers, got torch\.int64; "
+    "observe turns grey levels into them"
+)
 Call = Callable[[Any], Any]
 
 BAD: dict[str, tuple[Call, type[Exception], str]] = {
@@ -120,7 +123,7 @@ BAD: dict[str, tuple[Call, type[Exception], str]] = {
     "score-array": (
         lambda m: score(m, INTEGERS.numpy(), samples=2),
         TypeError,
-        "levels must be a tensor, got ndarray",
+        "levels must be a tensor, got ndarray; torch.as_tensor turns arrays and lists into tensors",
     ),
     "score-none": (
         lambda m: score(m, INTEGERS[:0], samples=2),

@@ -410,7 +410,12 @@ CALLS: dict[str, Call] = {
     "spread": lambda m, c: spread(m, X, 2, given=c),
 }
 BAD: dict[str, tuple[Any, type[Exception], str]] = {
-    "missing": (None, ValueError, r"given of shape \(\*batch, 3\) is required, got None"),
+    "missing": (
+        None,
+        ValueError,
+        r"given of shape \(\*batch, 3\) is required, got None; pass given=c by name, for labels "
+        r"given=model\.one_hot\(labels\)",
+    ),
     "size": (C[:, :2], ValueError, r"given must have shape \(\*batch, 3\), .* got \(2, 2\)"),
     "batch": (C[:1].repeat(3, 1), ValueError, r"given must broadcast to the batch shape \(2,\)"),
     "labels": (

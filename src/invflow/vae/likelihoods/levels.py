@@ -26,6 +26,8 @@ class Likelihood(nn.Module, ABC):
     outputs: int
     #: The smallest number of levels; 0 for real numbers.
     fewest: ClassVar[int] = 2
+    #: Whether observations that are `scaled` lie in [-1, 1].
+    bounded: ClassVar[bool] = True
 
     def __init__(self, levels: int) -> None:
         super().__init__()
@@ -42,10 +44,14 @@ class Likelihood(nn.Module, ABC):
             TypeError: if `values` is not a tensor of integers.
             ValueError: if one of them is out of range.
         """
-        if not isinstance(values, Tensor) or values.is_floating_point():
-            got = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        if not isinstance(values, Tensor):
             raise TypeError(
-                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {got}; "
+                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got "
+                f"{type(values).__name__}; torch.as_tensor turns arrays and lists into tensors"
+            )
+        if values.is_floating_point():
+            raise TypeError(
+                f"levels must be a tensor of integers 0 .. {self.levels - 1}, got {values.dtype}; "
                 "give grey levels, not scaled images, or for real numbers build the model with "
                 "levels=0 and likelihood='normal'"
             )
@@ -222,7 +228,7 @@ class LogisticMixture(Likelihood):
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-weights, means and log-scales, (*batch, pixels, components)."""
         logits, mean, raw = params.unflatten(-1, (3, self.components)).unbind(-2)
-        centres = (torch.arange(self.components).to(params) + 0.5) / self.components
+        centres = (_numbers(self.components, params) + 0.5) / self.components
         return logits.log_softmax(-1), mean + centres, _log_scale(raw)
 
     def log_prob(self, x: Tensor, params: Tensor) -> Tensor:
@@ -263,7 +269,7 @@ class Categorical(Likelihood):
         return log_p.gather(-1, index[..., :1]).squeeze(-1).sum(-1)
 
     def mean(self, params: Tensor) -> Tensor:
-        return (params.softmax(-1) * torch.arange(self.levels).to(params)).sum(-1)
+        return (params.softmax(-1) * _numbers(self.levels, params)).sum(-1)
 
     def sample(self, params: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return _choose(params.log_softmax(-1), generator).to(params.dtype)
@@ -304,6 +310,11 @@ class Gaussian(Likelihood):
         mean, log_scale = self._normal(params)
         noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
         return (mean + log_scale.exp() * noise) * (self.levels - 1)
+
+
+def _numbers(count: int, like: Tensor) -> Tensor:
+    """Return 0 .. count - 1, made where `like` is: a copy from the host would be waited for."""
+    return torch.arange(count, dtype=like.dtype, device=like.device)
 
 
 def _log_scale(raw: Tensor) -> Tensor:

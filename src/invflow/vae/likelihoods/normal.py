@@ -49,6 +49,7 @@ class Normal(Likelihood, Part):
 
     outputs = 1
     fewest: ClassVar[int] = 0
+    bounded: ClassVar[bool] = False
 
     centre: Tensor
     unit: Tensor

@@ -593,6 +593,11 @@ class LatentModel(nn.Module, ABC):
         return next(self.parameters())
 
     def _check(self, x: Tensor, name: str = "x") -> None:
+        if isinstance(x, Tensor) and not x.is_floating_point():
+            raise TypeError(
+                f"{name} must hold observations, which are real numbers, got {x.dtype}; "
+                "observe turns grey levels into them"
+            )
         _checks.event(name, x, self.pixels, self.like)
 
     def _check_rows(self, x: Tensor, samples: int, name: str = "x") -> None:
@@ -603,6 +608,11 @@ class LatentModel(nn.Module, ABC):
 
     def _given(self, given: Tensor | None, batch: torch.Size) -> Tensor | None:
         """Return what is given for each element of a batch; None if the model is unconditional."""
+        if self.given and given is None:
+            raise ValueError(
+                f"given of shape (*batch, {self.given}) is required, got None; "
+                "pass given=c by name, for labels given=model.one_hot(labels)"
+            )
         if self.given and isinstance(given, Tensor) and not given.is_floating_point():
             raise TypeError(
                 f"given must hold real numbers, got {given.dtype}; one_hot turns labels into them"

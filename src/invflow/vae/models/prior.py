@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.flows import MAF, FlowDistribution, StandardNormal
 
-#: Maps images, scaled to [-1, 1], and what a conditional model is given, to their posterior.
+#: Maps images, scaled like the network's input, and what a conditional model is given, to their
+#: posterior.
 Encode = Callable[[Tensor, Tensor | None], FlowDistribution]
 
 
@@ -136,13 +137,23 @@ class Vamp(Prior):
         pixels: numbers per image.
         components: number of pseudo-images K.
         given: size of c; 0 for none.
+        bounded: whether images lie in [-1, 1], as grey levels do; False for real numbers.
 
     References:
         Tomczak and Welling 2018, arXiv 1705.07120, for the prior without c.
     """
 
-    def __init__(self, latents: int, pixels: int, components: int = 32, given: int = 0) -> None:
+    def __init__(
+        self,
+        latents: int,
+        pixels: int,
+        components: int = 32,
+        given: int = 0,
+        *,
+        bounded: bool = True,
+    ) -> None:
         super().__init__(latents, given)
+        self.bounded = bounded
         components = _checks.positive_integer("components", components)
         pixels = _checks.positive_integer("pixels", pixels)
         self.raw = nn.Parameter(0.5 * torch.randn(components, pixels))
@@ -151,8 +162,8 @@ class Vamp(Prior):
 
     @property
     def images(self) -> Tensor:
-        """The pseudo-images, scaled to [-1, 1], (components, pixels)."""
-        return torch.tanh(self.raw)
+        """The pseudo-images, scaled like the network's input, (components, pixels)."""
+        return torch.tanh(self.raw) if self.bounded else self.raw
 
     def log_prob(self, z: Tensor, encode: Encode, given: Tensor | None = None) -> Tensor:
         each = encode(self.images, self.conditions).log_prob(z.unsqueeze(-2))
@@ -188,6 +199,8 @@ def prior(
     transforms: int,
     hidden_features: Sequence[int],
     given: int = 0,
+    *,
+    bounded: bool = True,
 ) -> Prior:
     """Return the prior of a VAE.
 
@@ -198,6 +211,7 @@ def prior(
         transforms: number of flow transforms.
         hidden_features: widths of the hidden layers of each transform's network.
         given: number of values on which the VAE is conditional; 0 for none.
+        bounded: whether the network's inputs lie in [-1, 1], as grey levels do.
 
     Raises:
         TypeError: if a size is not an integer.
@@ -213,6 +227,6 @@ def prior(
         case "normal":
             return Normal(latents)
         case "vamp":
-            return Vamp(latents, pixels, given=given)
+            return Vamp(latents, pixels, given=given, bounded=bounded)
         case _:
             return Autoregressive(latents, transforms, hidden_features, given)

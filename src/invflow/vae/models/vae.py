@@ -44,9 +44,9 @@ class VAE(LatentModel):
         posterior: one of `POSTERIORS`, or a `Flow` with a context.
         prior: one of `PRIORS`, or a `Prior`.
         network: one of `networks.NETWORKS`, or two modules: an encoder from images scaled to
-            [-1, 1], (n, pixels), to (n, context), and a decoder from (n, latents) to
-            (n, pixels, outputs). Each takes c, (n, given), as a second argument if there is one.
-            Modules are tried on two rows of zeros, in evaluation mode.
+            [-1, 1], or standardised real numbers, (n, pixels), to (n, context), and a decoder from
+            (n, latents) to (n, pixels, outputs). Each takes c, (n, given), as a second argument if
+            there is one. Modules are tried on two rows of zeros, in evaluation mode.
         latents: number of latent features.
         hidden_features: widths of the layers of an "mlp", feature maps of the other networks;
             None for the network's defaults.
@@ -116,7 +116,8 @@ class VAE(LatentModel):
             )
         if isinstance(prior, str):
             sizes = posterior.features, self.pixels, flow_transforms
-            prior = build_prior(prior, *sizes, flow_hidden_features, self.given)
+            bounded = self.likelihood.bounded
+            prior = build_prior(prior, *sizes, flow_hidden_features, self.given, bounded=bounded)
         if not isinstance(prior, Prior):
             raise TypeError(f"prior must be a name or a Prior, got {type(prior).__name__}")
         if prior.latents != posterior.features:
