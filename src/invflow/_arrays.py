@@ -71,7 +71,9 @@ def _array(content: IO[bytes], size: int) -> NDArray[Any]:
     except Exception as error:  # it is parsed as a Python literal, which may fail in any way
         raise ValueError("its header is damaged") from error
     if dtype.hasobject:
-        raise ValueError("it holds Python objects; save it as an array of numbers")
+        raise ValueError(
+            "it holds Python objects; save it as an array of numbers, or of text with astype(str)"
+        )
     claimed, there = math.prod(shape) * dtype.itemsize, size - content.tell()
     if dtype.itemsize == 0 or min(shape, default=0) < 0 or claimed > there:
         raise ValueError(

@@ -137,9 +137,13 @@ def test_the_likelihood_asked_for_is_taken(invflow: Invflow, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("command", [[], ["vae"], ["sample"], ["score"]])
-def test_help_reads_well(invflow: Invflow, command: list[str]) -> None:
+def test_help_reads_well(
+    invflow: Invflow, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     code, out, err = invflow(*command, "--help")
     assert code == 0
+    assert "…" not in out  # names of options are whole
     assert "Usage" in out
     assert not err
     words = " ".join(out.replace("│", " ").split())

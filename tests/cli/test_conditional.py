@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
+from invflow._averages import mean_and_error
 from invflow.vae import data, evaluation
 from invflow.vae import run as saved
 from tests.cli.conftest import Invflow
@@ -123,3 +125,16 @@ def test_classes_that_are_missing(invflow: Invflow, conditional: Path, tmp_path:
         assert code != 0
         assert re.search(message, err.replace("\n", " "))
         assert err.count("\n") <= 1
+
+
+def test_errors_of_scores_are_over_clusters(
+    invflow: Invflow, conditional: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters = torch.arange(12) // 4
+    monkeypatch.setattr(data, "clusters", lambda what: clusters)  # pyright: ignore
+    code, shown, _ = invflow("score", conditional, tmp_path / "pictures", "--samples", 2)
+    assert code == 0
+    bound = pd.read_csv(conditional / "scores.csv")["bound"].to_numpy()
+    mean, error = mean_and_error(torch.tensor(bound), clusters)
+    assert f"{error:.2f}" != f"{mean_and_error(torch.tensor(bound))[1]:.2f}"
+    assert re.search(rf"bound +│ +{mean:.2f} │ +{error:.2f} ", shown)

@@ -119,7 +119,8 @@ def score(
     values = (column.tolist() for column in columns.values())
     writer.writerows([i, *row] for i, row in enumerate(zip(*values, strict=True)))
     _files.write_text(path, text.getvalue())
-    means = {name: mean_and_error(column) for name, column in columns.items()}
+    clusters = images.clusters(data)
+    means = {name: mean_and_error(column, clusters) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
     if page.has_bits(finished):
         bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]

@@ -92,8 +92,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     if option.extra["group"] is None:
         info = typer.Argument(**known)
     else:
-        names = [f"{option.flag}/--no-{option.flag[2:]}"] if kind is bool else [option.flag]
-        info = typer.Option(*names, rich_help_panel=option.extra["group"], **known)
+        info = typer.Option(option.flag, rich_help_panel=option.extra["group"], **known)
     default = _typed(option.default)
     return inspect.Parameter(
         option.name,
@@ -162,7 +161,7 @@ def arguments(config: Config) -> list[str]:
 def _written(option: Option, value: Any) -> list[str]:
     """Return a setting as the command line has it."""
     if isinstance(value, bool):
-        return [option.flag if value else f"--no-{option.flag[2:]}"]
+        return [option.flag]  # it is off by default
     if isinstance(value, dict):
         items = cast(dict[str, Any], value).items()
         texts = [f"{name}={_joined(each, ':')}" for name, each in items]

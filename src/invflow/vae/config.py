@@ -61,7 +61,8 @@ class Config(RunConfig):
             "folder of image files, optionally with subfolders train, validation and test; or an "
             ".npz file with train_images and test_images, or with one array of shape (count, "
             "height, width) or (count, height, width, 3). Integers are grey levels; floating-point "
-            "numbers in [0, 1] are probabilities of white.",
+            "numbers in [0, 1] are probabilities of white. --conditional also needs classes: a "
+            "folder for each class, or labels beside the images in the .npz file.",
             metavar="DATA",
         ),
     ] = "digits"

@@ -172,7 +172,10 @@ COLOUR_NAN[7, 2, 3, 1] = np.inf
             r"got \(1, 4, 5\) and \(3, 4, 5\); make all of them grey or all of them RGB$",
         ),
         ({"train": GREY / 8, "test": GREY}, "of one kind, got dtypes float64 and uint8"),
-        ({"images": GREY.astype(object)}, "array 'images': it holds Python objects; save it as"),
+        (
+            {"images": GREY.astype(object)},
+            "array 'images': it holds Python objects; save it as an array of numbers, or of text",
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:

@@ -209,11 +209,19 @@ def test_idx_files_of_other_things(tmp_path: Path, content: bytes, message: str)
     [
         ({}, "images.npz does not say the class of each image; put the images of each class"),
         ({"fine_labels": LABELS}, "does not say the class of each image"),
-        ({"labels": LABELS[:59]}, "one label for each train image, got 59 labels for 60 images"),
-        ({"labels": LABELS / 2}, r"an integer or a name as the label .* got float64 of shape"),
+        ({"labels": LABELS[:59]}, "one label for each training image, got 59 labels for 60 images"),
+        (
+            {"labels": LABELS / 2},
+            r"an integer or a name as the label of each training image, got float64 of shape "
+            r"\(60,\); save labels.astype\(int\)$",
+        ),
+        (
+            {"labels": LABELS.astype("S")},
+            r"got \|S\d+ of shape \(60,\); save labels.astype\(str\)$",
+        ),
         (
             {"labels": np.eye(3, dtype=int)[LABELS]},
-            r"label of each train image, got int64 of shape \(60, 3\)",
+            r"got int64 of shape \(60, 3\); if they are one-hot, save labels.argmax\(1\)$",
         ),
         ({"labels": LABELS * 0}, "images of at least two classes, got only 0"),
         ({"labels": LABELS, "y_train": LABELS}, "must hold each part under one name, got both"),
@@ -261,13 +269,20 @@ def test_bad_folders(tmp_path: Path) -> None:
         data.load(_folder(tmp_path / "one", ["a"] * 60), labelled=True)
 
 
+def test_named_images_without_classes() -> None:
+    with pytest.raises(ValueError, match=r"^photographs has no classes; choose other images, or"):
+        data.load("photographs", labelled=True)
+
+
 def test_labels_of_images_to_score(tmp_path: Path) -> None:
     fit = 256, (1, 4, 5)
     path = _file(tmp_path, images=NUMBERED, labels=LABELS)
     levels, labels = data.scorable_labelled(path, *fit, ("0", "other", "1", "2"))
     assert levels.equal(data.scorable(path, *fit))
     assert labels.tolist() == [(0, 2, 3)[k] for k in LABELS]
-    with pytest.raises(ValueError, match=r"labels must be classes of the model \(0, 1\), got '2'"):
+    with pytest.raises(
+        ValueError, match=r"npz must hold only images of the classes of the model \(0, 1\), got '2'"
+    ):
         data.scorable_labelled(path, *fit, ("0", "1"))
     with pytest.raises(ValueError, match=r"model \(0, 3, 4, 5, 6, 7, 8, 9, 10, 11, \.\.\.\), got"):
         data.scorable_labelled(path, *fit, ("0", *map(str, range(3, 20))))

@@ -70,6 +70,9 @@ def test_the_images() -> None:
     assert (images.shape, images.levels, images.likelihood) == ((1, 8, 8), 256, "logistic")
     assert images.clusters is not None
     assert len(images.clusters) == len(images.test)
+    assert images.clusters.equal(data.clusters("photographs"))  # type: ignore[arg-type]
+    assert data.clusters("digits") is None
+    assert data.clusters("./photographs") is None
     assert images.leaked == 0
     counts = images.clusters.bincount()
     assert counts.unique().tolist() == [49]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invflow import _arrays
-from invflow.vae.data.images import Levels, Source
+from invflow.vae.data.images import WORD, Levels, Source
 from invflow.vae.data.parts import labels as labels_of
 from invflow.vae.data.parts import parts
 from invflow.vae.data.resize import all_resized
@@ -104,11 +104,17 @@ def _labels(path: Path, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray
         flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if flat.ndim != 1 or flat.dtype.kind not in "biuU":
             raise ValueError(
-                f"{path} must hold an integer or a name as the label of each {part} image, got "
-                f"{labels.dtype} of shape {labels.shape}"
+                f"{path} must hold an integer or a name as the label of each {WORD[part]} image, "
+                f"got {labels.dtype} of shape {labels.shape}; {_label_remedy(labels)}"
             )
         found[part] = flat
     return found
+
+
+def _label_remedy(labels: NDArray[Any]) -> str:
+    if labels.ndim == 2 and labels.dtype.kind in "biuf":
+        return "if they are one-hot, save labels.argmax(1)"
+    return f"save labels.astype({'str' if labels.dtype.kind == 'S' else 'int'})"
 
 
 def _only(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

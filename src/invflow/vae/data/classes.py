@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invflow.vae.data.images import PARTS, Images, Source, divided
+from invflow.vae.data.images import PARTS, WORD, Images, Source, divided
+from invflow.vae.data.named import NAMES
 
 #: Largest number of names in a message.
 MAX_LISTED = 10
@@ -40,14 +41,14 @@ def labelled(images: Images, source: Source, what: object) -> Images:
         raise ValueError(
             f"{what} must hold images of at least two classes, got only {listed(classes)}"
         )
-    labels = {"train": numbered(train, classes)}
+    labels = {"train": numbered(train, classes, what)}
     for part, values in (("validation", validation), ("test", test)):
         if missing := [name for name in names(values) if name not in classes]:
             raise ValueError(
                 f"{what} holds {part} images of the class {missing[0]!r}, but no training images "
                 "of it; add some, or remove the class"
             )
-        labels[part] = numbered(values, classes)
+        labels[part] = numbered(values, classes, what)
     return dataclasses.replace(images, classes=classes, labels=labels)
 
 
@@ -62,6 +63,8 @@ def given(source: Source, what: object) -> Mapping[str, NDArray[Any]]:
         ValueError: if there are no labels, or they do not fit the images.
     """
     if source.labels is None:
+        if what in NAMES:
+            raise ValueError(f"{what} has no classes; choose other images, or train without them")
         raise ValueError(
             f"{what} does not say the class of each image; put the images of each class into a "
             "folder named after it, or labels beside the images in an .npz file (labels; or "
@@ -73,8 +76,8 @@ def given(source: Source, what: object) -> Mapping[str, NDArray[Any]]:
         counts = [0 if each is None else len(each) for each in (images, labels)]
         if counts[0] != counts[1]:
             raise ValueError(
-                f"{what} must hold one label for each {part} image, got {counts[1]} labels for "
-                f"{counts[0]} images"
+                f"{what} must hold one label for each {WORD[part]} image, got {counts[1]} labels "
+                f"for {counts[0]} images"
             )
     return found
 
@@ -89,21 +92,27 @@ def names(labels: NDArray[Any]) -> tuple[str, ...]:
     return tuple(str(each) for each in np.unique(labels))
 
 
-def numbered(labels: NDArray[Any], classes: Sequence[str]) -> Tensor:
+def numbered(labels: NDArray[Any], classes: Sequence[str], what: object) -> Tensor:
     """Return the place of each label among the names of the classes, int64, (count,).
+
+    Args:
+        labels: integers or names, (count,).
+        classes: the names of the classes.
+        what: where the labels are from, for the error.
 
     Raises:
         ValueError: if a label is not among them.
 
     Example:
-        >>> numbered(np.array([3, 3, 7]), ("3", "5", "7"))
+        >>> numbered(np.array([3, 3, 7]), ("3", "5", "7"), "photos.npz")
         tensor([0, 0, 2])
     """
     unique, places = np.unique(labels, return_inverse=True)
     numbers = {name: number for number, name in enumerate(classes)}
     if unknown := [str(each) for each in unique if str(each) not in numbers]:
         raise ValueError(
-            f"labels must be classes of the model ({listed(classes)}), got {unknown[0]!r}"
+            f"{what} must hold only images of the classes of the model ({listed(classes)}), got "
+            f"{unknown[0]!r}"
         )
     table = np.array([numbers[str(each)] for each in unique], np.int64)
     return torch.from_numpy(table[places.reshape(-1)])

@@ -15,6 +15,8 @@ from torch import Tensor
 
 Levels = NDArray[np.uint8]
 PARTS = ("train", "validation", "test")
+#: What the images of a part are called.
+WORD = {"train": "training", "validation": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)

@@ -31,15 +31,16 @@ def load(
     training or validation images, and of what is ignored in a file or folder.
 
     Args:
-        what: "digits" (scikit-learn's, 8x8, 17 levels); "mnist", "fashion-mnist", "cifar10" or
-            "freyfaces" (downloaded once, with a checksum); or the path of an `.npz` or `.npy` file
-            or of a folder of images. A path that looks like a name needs "./" in front of it.
+        what: "digits" (8x8, 17 levels) or "photographs" (8x8, 256 levels), from scikit-learn;
+            "mnist", "fashion-mnist", "cifar10" or "freyfaces" (downloaded once, with a checksum);
+            or the path of an `.npz` or `.npy` file or of a folder of images. A path that looks like
+            a name needs "./" in front of it.
         likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for grey floats
             and for MNIST (dynamic binarisation), otherwise "logistic".
         size: resize the shorter side of each image to this many pixels and crop the centre; None
             keeps the images as they are, all of one size.
         labelled: whether to read the class of each image too: the folder that it is in, or its
-            label in the file. "freyfaces" has none.
+            label in the file. "photographs" and "freyfaces" have none.
 
     Raises:
         ImportError: if an extra is not installed.
@@ -136,7 +137,17 @@ def scorable_labelled(
     """
     source = _source(what, checked(size))
     labels = _to_score(what, classes.given(source, what), source.shuffled)
-    return _fitting(what, source, levels, shape), classes.numbered(labels, known)
+    return _fitting(what, source, levels, shape), classes.numbered(labels, known, what)
+
+
+def clusters(what: str) -> Tensor | None:
+    """Return the number of the cluster of each image that `scorable` returns.
+
+    Returns:
+        int64, (count,), as for `Images`; None where all images are independent.
+    """
+    found = NAMES[what]().clusters if what in NAMES else None
+    return None if found is None else torch.from_numpy(found)
 
 
 def _to_score(what: str, parts: Mapping[str, NDArray[Any]], shuffled: bool) -> NDArray[Any]:
