@@ -114,7 +114,7 @@ def test_classes_that_are_missing(invflow: Invflow, conditional: Path, tmp_path:
         ),
         (
             ("score", conditional, tmp_path / "other.npz"),
-            "labels must be classes of the model .*, got 'x'",
+            "other.npz must hold only images of the classes of the model .*, got 'x'",
         ),
         (
             ("vae", tmp_path / "plain.npz", *runs, "--conditional", "--name", "a"),

@@ -138,6 +138,7 @@ def test_every_setting_has_help_and_one_name(job: Any) -> None:
     for each in found:
         assert each.help[0].isupper(), each.name
         assert each.help.endswith("."), each.name
+        assert each.kind is not bool or each.default is False, each.name  # has no --no-
     for name, preset in job.config.presets.items():
         assert configured(job.config, {}, name).model_dump().items() >= {**preset}.items()
 
