@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     """What a page says first: how good the results are, as text.
 
     Attributes:
-        level: "good", "usable" or "bad".
+        level: "good", "usable" or "bad"; of a comparison, "clear" or "unclear".
         headline: one sentence.
         points: further sentences.
     """
@@ -54,6 +54,16 @@ class Verdict(NamedTuple):
     level: str
     headline: str
     points: Sequence[str] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines that a terminal shows.
+
+        Example:
+            >>> Verdict("good", "iaf is best.", ["It is ahead of full."]).lines
+            ('good: iaf is best.', '- It is ahead of full.')
+        """
+        return (f"{self.level}: {self.headline}", *(f"- {point}" for point in self.points))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from invflow.report.comparison import (
     over_seeds,
     paired,
 )
+from invflow.report.ranking import Differences, leader
 from invflow.report.vae import pictures, table
 from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
+from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference
 from invflow.training import metrics
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
@@ -41,6 +44,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return compared(
         title="invflow: comparison of VAE runs",
         lead=f"{', '.join(named)}; test images of {Path(runs[0].config.data).name}",
+        verdict=ahead(named),
         measure=table.MEASURE,
         results=results(named),
         text=_text(runs),
@@ -101,16 +105,45 @@ def _unit(run: Run) -> str:
     return named.get(run.format.likelihood, "grey levels")
 
 
+def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
+    """Return which posterior of which run is ahead; None if there is only one."""
+    if len(set(map(_unit, runs.values()))) > 1:
+        return page.Verdict("unclear", "Runs with different units have no ranking.", [_UNITS])
+    alike = len({run.config.importance_samples for run in runs.values()}) == 1
+    kept = (BOUND, LOG_LIKELIHOOD) if alike else (BOUND,)
+
+    def better(mine: Outcome, others: Outcome) -> Differences:
+        scores = runs[mine.label].scores
+        other = runs[others.label].scores.posteriors[others.name]
+        found = difference(scores.posteriors[mine.name], other, scores.clusters)
+        return {measure: found[measure] for measure in kept}
+
+    found = leader(outcomes(runs), better, kept[-1])
+    classes = {len(run.format.classes) for run in runs.values()}
+    if found is None or len(classes) == 1:
+        return found
+    worth = (
+        "Conditional runs are given the class of each image, which by itself can be worth up to "
+        f"log {max(classes)} = {math.log(max(classes)):.2f} nats."
+    )
+    return found._replace(points=[*found.points, worth])
+
+
 def seeds(runs: Mapping[str, Run]) -> Table:
     """Return the averages over seeds of each posterior."""
     formats = {"test bound": ".2f", "log-likelihood": ".2f", "KL": ".2f"}
     if all(map(table.has_bits, runs.values())):
         formats["bits/dim"] = ".4f"
     firsts = {run.config.posteriors[0] for run in runs.values()}
-    above = f"above {firsts.pop()}" if len(firsts) == 1 else ""
-    if above:
+    if len(firsts) == 1:
+        above = _above(next(iter(runs.values())))
         formats |= {f"bound {above}": ".2f", f"log-likelihood {above}": ".2f"}
-    outcomes = [
+    return over_seeds(outcomes(runs), formats)
+
+
+def outcomes(runs: Mapping[str, Run]) -> list[Outcome]:
+    """Return what each posterior of each run reached."""
+    return [
         Outcome(
             label,
             name,
@@ -122,18 +155,21 @@ def seeds(runs: Mapping[str, Run]) -> Table:
                 "log-likelihood": found.log_likelihood,
                 "KL": found.kl,
                 "bits/dim": bits_per_dim(found.log_likelihood, run.model().pixels),
-                f"bound {above}": found.bound - _first(run).bound,
-                f"log-likelihood {above}": found.log_likelihood - _first(run).log_likelihood,
+                f"bound {_above(run)}": found.bound - _first(run).bound,
+                f"log-likelihood {_above(run)}": found.log_likelihood - _first(run).log_likelihood,
             },
         )
         for label, run in runs.items()
         for name, found in run.results.items()
     ]
-    return over_seeds(outcomes, formats)
 
 
 def _first(run: Run) -> Result:
     return next(iter(run.results.values()))
+
+
+def _above(run: Run) -> str:
+    return f"above {run.config.posteriors[0]}"
 
 
 def lines(runs: Mapping[str, Run]) -> dict[str, figures.Curve]:
@@ -190,7 +226,10 @@ def _text(runs: Sequence[Run]) -> str:
     likelihoods = sorted({run.format.likelihood for run in runs})
     if len(likelihoods) > 1:
         text += (
-            f" The pixel likelihoods differ ({', '.join(likelihoods)}). Nats of binary pixels, of "
-            "grey levels and of real numbers cannot be compared; gains are left out there."
+            f" The pixel likelihoods differ ({', '.join(likelihoods)}). {_UNITS} Gains are left "
+            "out there."
         )
     return text
+
+
+_UNITS = "Nats of binary pixels, of grey levels and of real numbers cannot be compared."
