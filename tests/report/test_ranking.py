@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import pytest
 
@@ -101,11 +100,9 @@ def test_names_of_parts() -> None:
     assert _lead(*parts, other).headline.startswith("iaf of b is ahead of iaf of a by")
 
 
-def test_what_is_not_a_number_comes_last() -> None:
-    values: Mapping[str, float] = {"a": math.nan, "b": -math.inf, "c": 0.0, "d": 1.0}
-    found = _lead(*(_outcome(k, v, steps=i) for i, (k, v) in enumerate(values.items())))
-    # All are compared with the first, which is not a number; no order is invented.
-    assert found.level == "unclear"
-    finite = [_outcome(k, values[k], steps=i) for i, k in enumerate("cbd")]
-    assert _lead(*finite).headline.startswith("d is ahead of c by 1.00 ± 0.10")
-    assert _lead(*finite).points[0] == "d against b: +inf ± 0.10 in score."
+@pytest.mark.parametrize("order", ["cbd", "bcd", "dcb"])
+def test_scores_of_minus_infinity_come_last(order: str) -> None:
+    values = {"b": -math.inf, "c": 0.0, "d": 1.0}
+    found = _lead(*(_outcome(k, values[k], steps=i) for i, k in enumerate(order)))
+    assert found.headline.startswith("d is ahead of c by 1.00 ± 0.10")
+    assert found.points[0] == "d against b: +inf ± nan in score."

@@ -37,11 +37,12 @@ def leader(
     groups = _named(outcomes)
     if len(groups) < 2:
         return None
-    first = next(iter(groups.values()))
-    above = {name: _over_seeds(group, first, better)[by][0] for name, group in groups.items()}
-    # What is not a number comes last.
-    best, *others = sorted(groups, key=lambda name: (math.isnan(above[name]), -above[name]))
-    found = {name: _over_seeds(groups[best], groups[name], better) for name in others}
+    best, *rest = groups
+    for name in rest:
+        if _over_seeds(groups[name], groups[best], better)[by][0] > 0:
+            best = name
+    found = {k: _over_seeds(groups[best], each, better) for k, each in groups.items() if k != best}
+    others = sorted(found, key=lambda name: found[name][by][0])
     if unclear := [name for name, each in found.items() if not clear(each)]:
         measures = listed(list(found[unclear[0]]))
         level, told = "unclear", others
