@@ -54,6 +54,12 @@ def test_the_verdict_comes_first(tmp_path: Path) -> None:
     assert "verdict bad" not in _text(tmp_path, Section("A"))
 
 
+def test_options_stay_on_one_line(tmp_path: Path) -> None:
+    found = Verdict("bad", "No.", ["Take <a> larger --weight-decay, or --steps 9."])
+    expected = "Take &lt;a&gt; larger <code>--weight-decay</code>, or <code>--steps</code> 9."
+    assert f"<li>{expected}</li>" in _text(tmp_path, Section("A"), verdict=found)
+
+
 def test_contents_lead_to_the_sections(tmp_path: Path) -> None:
     text = _text(tmp_path, Section("Rows and draws"), Section("Latent (z)"))
     for id in re.findall(r'<a href="#([^"]+)">', text):

@@ -154,7 +154,9 @@ def write(
     scripts, styles = ["page.js"], ["style.css"]
     if any(section.explore for section in sections):
         scripts, styles = ["uPlot.iife.min.js", *scripts], ["uPlot.min.css", *styles]
-    template: Any = Environment(autoescape=True).from_string(_look("page.html"))
+    environment = Environment(autoescape=True)
+    environment.filters["options"] = _options
+    template: Any = environment.from_string(_look("page.html"))
     text = template.render(
         title=title,
         lead=lead,
@@ -165,6 +167,11 @@ def write(
     )
     # File names may contain bytes that are not text.
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _options(text: str) -> str:
+    """Return text as HTML in which the names of options are not broken at their hyphens."""
+    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", html.escape(text))
 
 
 def _look(name: str) -> str:

@@ -22,8 +22,12 @@ from invflow.report.posterior.figures import bounds
 from invflow.report.posterior.write import HEIGHT
 from invflow.report.ranking import CLEAR, Differences, leader, listed
 from invflow.vi.run import Run
+from invflow.vi.trust.verdict import INFINITE_VARIANCE_KHAT
 
 EVIDENCE = "log evidence, nats"
+_BAYES = (
+    "A difference is a log Bayes factor only if both densities are normalised and of the same data."
+)
 _MISSED = (
     "At least one of them has missed a part of the posterior, most likely the one with the lower "
     "log evidence."
@@ -113,14 +117,14 @@ def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
         Outcome(label, "", 0, {"model": model}, {})
         for model, label in zip(models, surest, strict=True)
     ]
-    return leader(outcomes, better, "log evidence", ".3f")
+    found = leader(outcomes, better, "log evidence", ".3f")
+    return found and found._replace(points=[*found.points, _BAYES])
 
 
 def difference(run: Run, other: Run) -> tuple[float, float]:
     """Return how far the log evidence of a run is above that of another, and the error."""
-    found, others = run.results.verdict, other.results.verdict
-    error = math.hypot(found.log_evidence_error, others.log_evidence_error)
-    return found.log_evidence - others.log_evidence, error
+    mean = run.results.verdict.log_evidence - other.results.verdict.log_evidence
+    return mean, math.hypot(_error(run), _error(other))
 
 
 def _disagreement(runs: Mapping[str, Run]) -> str:
@@ -137,7 +141,10 @@ def _disagreement(runs: Mapping[str, Run]) -> str:
 
 
 def _error(run: Run) -> float:
-    return run.results.verdict.log_evidence_error
+    """Return the error of a log evidence, with what its standard error does not cover."""
+    found = run.results.verdict
+    tail = found.tail if found.khat > INFINITE_VARIANCE_KHAT else 0.0
+    return math.hypot(found.log_evidence_error, tail, found.outside)
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:
@@ -188,10 +195,11 @@ def _data(run: Run) -> object:
 def _text(runs: Sequence[Run]) -> str:
     text = (
         "The log evidence is estimated by importance sampling, ± Monte Carlo standard error. The "
-        "difference is from the first run; between models of the same data with normalised "
-        "densities, it is the log Bayes factor. Trust it only where the verdicts are good or "
-        "usable. k-hat is the tail shape of the importance weights (below 0.7 they are reliable) "
-        "and ESS their effective sample size, of "
+        "difference is from the first run; its error also covers the mass in the tail of the "
+        "weights and the mass that the wider search finds. Between models of the same data with "
+        "normalised densities, it is the log Bayes factor. Trust it only where the verdicts are "
+        "good or usable. k-hat is the tail shape of the importance weights (below 0.7 they are "
+        "reliable) and ESS their effective sample size, of "
         f"{runs[0].results.verdict.draws:,} draws. Time is that of the fit."
     )
     models = {run.inputs["model"].sha256 for run in runs}

@@ -78,7 +78,7 @@ def _comparison(run: Run) -> Iterator[Finding]:
         bound = f"{result.bound:.2f} ± {result.bound_error:.2f}"
         likelihood = f"{result.log_likelihood:.2f} ± {result.log_likelihood_error:.2f}"
         reached = f"a bound of {bound} and a log-likelihood of {likelihood} nats per image"
-        yield Finding("good", f"{best} reaches {reached} on {_units(run)}.")
+        yield Finding("good", f"{best} reaches {reached} on {units(run)}.")
         return
     found = {name: _difference(run, best, name) for name in others}
     if math.isnan(result.bound_error):
@@ -100,11 +100,11 @@ def _comparison(run: Run) -> Iterator[Finding]:
     for name in others:
         yield Finding("good", f"{best} against {name}: {text(found[name])}.")
     yield Finding(
-        "good", f"Differences are taken image by image, ± standard error over {_units(run)}."
+        "good", f"Differences are taken image by image, ± standard error over {units(run)}."
     )
 
 
-def _units(run: Run) -> str:
+def units(run: Run) -> str:
     """Return what errors are taken over."""
     images, clusters = len(run.scores.clusters), len(run.scores.clusters.unique())
     if clusters == images:
