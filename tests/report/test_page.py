@@ -54,10 +54,12 @@ def test_the_verdict_comes_first(tmp_path: Path) -> None:
     assert "verdict bad" not in _text(tmp_path, Section("A"))
 
 
-def test_options_stay_on_one_line(tmp_path: Path) -> None:
-    found = Verdict("bad", "No.", ["Take <a> larger --weight-decay, or --steps 9."])
+def test_what_stays_on_one_line(tmp_path: Path) -> None:
+    advice = "Take <a> larger --weight-decay, or --steps 9."
+    text = _text(tmp_path, Section("A"), verdict=Verdict("bad", "By 1.00 ± 0.20.", [advice]))
     expected = "Take &lt;a&gt; larger <code>--weight-decay</code>, or <code>--steps</code> 9."
-    assert f"<li>{expected}</li>" in _text(tmp_path, Section("A"), verdict=found)
+    assert f"<li>{expected}</li>" in text
+    assert "By 1.00&nbsp;±&nbsp;0.20.</h2>" in text
 
 
 def test_contents_lead_to_the_sections(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def write(
     if any(section.explore for section in sections):
         scripts, styles = ["uPlot.iife.min.js", *scripts], ["uPlot.min.css", *styles]
     environment = Environment(autoescape=True)
-    environment.filters["options"] = _options
+    environment.filters["unbroken"] = _unbroken
     template: Any = environment.from_string(_look("page.html"))
     text = template.render(
         title=title,
@@ -169,9 +169,10 @@ def write(
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _options(text: str) -> str:
-    """Return text as HTML in which the names of options are not broken at their hyphens."""
-    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", html.escape(text))
+def _unbroken(text: str) -> str:
+    """Return text as HTML whose lines end neither within options nor within numbers with errors."""
+    text = html.escape(text).replace(" ± ", "&nbsp;±&nbsp;")
+    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", text)
 
 
 def _look(name: str) -> str:

@@ -169,6 +169,35 @@ def test_what_classes_are_worth(tmp_path: Path) -> None:
     assert found.points[-1].endswith("can be worth up to log 3 = 1.10 nats.")
 
 
+@pytest.mark.parametrize(
+    ("fewer", "words"),
+    [
+        ((-0.05, -0.25), ""),
+        ((-0.9, -2.7), "by up to about 0.90 nats (iaf of b): rely on the bound"),
+        ((-1.0, -1.5), "by up to an unknown amount (iaf of b)"),
+        (None, "by up to an unknown amount (iaf of b)"),
+    ],
+)
+def test_too_few_importance_samples(tmp_path: Path, fewer: tuple[float, float], words: str) -> None:
+    made = {
+        "a": _only(_run(tmp_path / "a"), "iaf"),
+        "b": _only(_run(tmp_path / "b", seed=1), "iaf"),
+    }
+    mine = made["b"].scores.posteriors["iaf"]
+    known = torch.empty(0, len(mine.bound))
+    if fewer is not None:
+        known = mine.log_likelihood + torch.tensor(fewer)[:, None]
+    posteriors = {"iaf": replace(mine, fewer=known)}
+    made["b"] = replace(made["b"], scores=replace(made["b"].scores, posteriors=posteriors))
+    made["c"] = _only(_run(tmp_path / "c", latents=2), "iaf")
+    found = ahead(made)
+    assert found is not None
+    if words:
+        assert words in found.points[-1]
+    else:
+        assert "importance" not in " ".join(found.points)
+
+
 def test_other_units_are_not_ranked(tmp_path: Path) -> None:
     made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", likelihood="bernoulli")}
     found = ahead(made)

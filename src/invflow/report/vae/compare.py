@@ -24,10 +24,11 @@ from invflow.report.ranking import Differences, leader
 from invflow.report.vae import pictures, table
 from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
-from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference
+from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, SHORT, difference
 from invflow.training import metrics
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
+from invflow.vae.shortfall import shortfall
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -75,7 +76,7 @@ def results(runs: Mapping[str, Run]) -> Table:
         for label, run in runs.items()
         for name, *cells in table.results(run, columns)[1:]
     ]
-    return [("run, posterior", "bound, gain", "log-likelihood, gain", *columns), *rows]
+    return [("run, posterior", "gain in bound", "gain in log-likelihood", *columns), *rows]
 
 
 def gains(run: Run, name: str, runs: Mapping[str, Run]) -> tuple[str, str]:
@@ -119,14 +120,38 @@ def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
         return {measure: found[measure] for measure in kept}
 
     found = leader(outcomes(runs), better, kept[-1])
+    short = _short(runs) if alike else []
+    return found and found._replace(points=[*found.points, *_worth(runs), *short])
+
+
+def _worth(runs: Mapping[str, Run]) -> list[str]:
+    """Return what the classes can be worth, where not all runs are given them."""
     classes = {len(run.format.classes) for run in runs.values()}
-    if found is None or len(classes) == 1:
-        return found
-    worth = (
+    if len(classes) == 1:
+        return []
+    most = max(classes)
+    return [
         "Conditional runs are given the class of each image, which by itself can be worth up to "
-        f"log {max(classes)} = {math.log(max(classes)):.2f} nats."
-    )
-    return found._replace(points=[*found.points, worth])
+        f"log {most} = {math.log(most):.2f} nats."
+    ]
+
+
+def _short(runs: Mapping[str, Run]) -> list[str]:
+    """Return by how much log-likelihoods are too low, where that matters."""
+    found = {
+        f"{name} of {label}": shortfall(each.log_likelihood, each.fewer)
+        for label, run in runs.items()
+        for name, each in run.scores.posteriors.items()
+    }
+    unknown = [name for name, nats in found.items() if not math.isfinite(nats)]
+    name = unknown[0] if unknown else max(found, key=lambda name: found[name])
+    if (nats := found[name]) <= SHORT:
+        return []
+    amount = f"about {nats:.2f} nats" if math.isfinite(nats) else "an unknown amount"
+    return [
+        f"For lack of importance samples, log-likelihoods are too low by up to {amount} ({name}): "
+        "rely on the bound for differences below that."
+    ]
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:
