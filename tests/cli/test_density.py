@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
+from rich.console import Console
 
 from invflow.cli import terminal
 from invflow.cli.app import app
@@ -484,3 +485,29 @@ def test_what_is_shown_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for text in ("of [bold]a[/bold]", "x[red]", "[b]y[/b]", "[/]"):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("width", "whole"),
+    [
+        (60, ["log-likelihood", "-276.75 ± 5.48", "diagonal"]),
+        (40, ["log-likelihood", "-276.75", "± 5.48", "diagonal"]),
+        (32, ["-276.75", "± 5.48", "diagonal"]),
+    ],
+)
+def test_tables_keep_words_whole(
+    width: int,
+    whole: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(terminal, "_console", Console(width=width))
+    terminal.table("t", ("posterior", "log-likelihood", "gain"), [("diagonal", *_SCORES)])
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+    for text in whole:
+        assert text in shown
+
+
+_SCORES = ("-276.75 ± 5.48", "+1.00")

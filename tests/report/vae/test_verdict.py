@@ -171,7 +171,7 @@ def test_one_image(tmp_path: Path) -> None:
         ((-0.4, -1.2), 500, "usable", "too low by about 0.40 (diagonal) and 0.01 (iaf) nats."),
         # The iaf is ahead by 2, less the 0.39 nats by which the diagonal is short of more.
         ((-0.4, -1.2), 500, "usable", "Corrected for this, iaf is still the best, by 1.61 nats;"),
-        ((-0.4, -1.2), 500, "usable", " nats; --importance-samples 2000 tell more."),
+        ((-0.4, -1.2), 500, "usable", " nats; --importance-samples 2000 would be surer."),
         # A rise of 6, then of 3: 3 are left, more than the iaf is ahead.
         ((-3.0, -9.0), 500, "usable", "Do not rely on differences of this size: take --importance"),
         ((-0.4, -0.6), 500, "usable", "take --importance-samples 2000, or compare the bounds."),

@@ -152,9 +152,8 @@ def _corrected(run: Run, short: Mapping[str, float]) -> str:
     corrected = {k: mean + short[best] - short[k] for k, (mean, _) in found.items()}
     if others and all(corrected[k] > CLEAR * error for k, (_, error) in found.items()):
         least = min(corrected.values())
-        return (
-            f"Corrected for this, {best} is still the best, by {least:.2f} nats; {more} tell more."
-        )
+        still = f"Corrected for this, {best} is still the best, by {least:.2f} nats"
+        return f"{still}; {more} would be surer."
     return f"Do not rely on differences of this size: take {more}, or compare the bounds."
 
 

@@ -142,7 +142,7 @@ _INTERPOLATIONS = (
 _CLASSES_CHANGE = " What the model is given changes from one class to the other along the line."
 
 _TRAVERSALS = (
-    "The middle column is the expected image given one posterior draw for the first test image. "
+    "The middle column is the expected image given one posterior draw for a test image. "
     f"Along each row, one latent moves by up to {traversals.REACH} standard deviations, taken over "
     "images. The most active latents, those whose posterior mean varies most, come first."
 )
