@@ -117,6 +117,7 @@ def compared(
     seeds: Table,
     settings: Table,
     others: Sequence[page.Section],
+    narrow: Table = (),
 ) -> Comparison:
     """Return a comparison: results first, then means over seeds, differing settings and others.
 
@@ -130,9 +131,10 @@ def compared(
         seeds: from `over_seeds`.
         settings: from `differing`.
         others: further sections.
+        narrow: the results for a terminal, if they need fewer columns there.
     """
     sections = [page.Section("Results", table=results, text=text)]
-    tables = {measure: results}
+    tables = {measure: narrow or results}
     if seeds:
         over = "Mean over seeds, ± standard error over seeds"
         tables[over] = seeds

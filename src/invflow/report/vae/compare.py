@@ -24,7 +24,7 @@ from invflow.report.ranking import Differences, leader
 from invflow.report.vae import pictures, table
 from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
-from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, SHORT, difference
+from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference, tolerated
 from invflow.training import metrics
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
@@ -48,6 +48,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         verdict=ahead(named),
         measure=table.MEASURE,
         results=results(named),
+        narrow=results(named, ["test bound", "log-likelihood", "time"]),
         text=_text(runs),
         seeds=seeds(named),
         settings=differing({label: _settings(run) for label, run in named.items()}),
@@ -67,10 +68,16 @@ def compare(runs: Sequence[Run]) -> Comparison:
     )
 
 
-def results(runs: Mapping[str, Run]) -> Table:
-    """Return a head, and a row for each posterior of each run."""
-    bits = ["bits/dim"] * all(map(table.has_bits, runs.values()))
-    columns = ["test bound", "log-likelihood", *bits, "KL", "active", "time"]
+def results(runs: Mapping[str, Run], columns: Sequence[str] | None = None) -> Table:
+    """Return a head, and a row for each posterior of each run.
+
+    Args:
+        runs: by label.
+        columns: those wanted beside the gains; by default, all that apply to all runs.
+    """
+    if columns is None:
+        bits = ["bits/dim"] * all(map(table.has_bits, runs.values()))
+        columns = ["test bound", "log-likelihood", *bits, "KL", "active", "time"]
     rows = [
         (f"{label}, {name}", *gains(run, name, runs), *cells)
         for label, run in runs.items()
@@ -145,7 +152,7 @@ def _short(runs: Mapping[str, Run]) -> list[str]:
     }
     unknown = [name for name, nats in found.items() if not math.isfinite(nats)]
     name = unknown[0] if unknown else max(found, key=lambda name: found[name])
-    if (nats := found[name]) <= SHORT:
+    if (nats := found[name]) <= max(map(tolerated, runs.values())):
         return []
     amount = f"about {nats:.2f} nats" if math.isfinite(nats) else "an unknown amount"
     return [

@@ -126,9 +126,8 @@ def _samples(run: Run) -> Iterator[Finding]:
         name: shortfall(each.log_likelihood, each.fewer)
         for name, each in run.scores.posteriors.items()
     }
-    size = max(abs(result.log_likelihood) for result in run.results.values())
     worst = max(short.values())
-    if worst <= max(SHORT, SHORT_FRACTION * size):
+    if worst <= tolerated(run):
         yield Finding(
             "good",
             f"{count} importance samples suffice: the log-likelihoods are too low by about "
@@ -142,6 +141,12 @@ def _samples(run: Run) -> Iterator[Finding]:
         f"{count} importance samples are few: the log-likelihoods are too low by about "
         f"{listed([*known, *unknown])} nats. {_corrected(run, short)}",
     )
+
+
+def tolerated(run: Run) -> float:
+    """Return by how many nats the log-likelihoods of a run may be too low."""
+    size = max(abs(result.log_likelihood) for result in run.results.values())
+    return max(SHORT, SHORT_FRACTION * size)
 
 
 def _corrected(run: Run, short: Mapping[str, float]) -> str:
