@@ -30,7 +30,9 @@ def test_a_page_and_two_tables(folder: Path, invflow: Invflow) -> None:
     assert (code, err) == (0, "")
     assert "iaf: a, b" in out
     assert "compare.html" in out
+    assert "unclear: Nothing is clearly ahead." in out
     text = (folder / "compare.html").read_text()
+    assert '<section class="verdict unclear"' in text
     assert "layers, iaf" in text
     assert headings(text) == [
         "Results",

@@ -54,6 +54,14 @@ def test_the_verdict_comes_first(tmp_path: Path) -> None:
     assert "verdict bad" not in _text(tmp_path, Section("A"))
 
 
+def test_what_stays_on_one_line(tmp_path: Path) -> None:
+    advice = "Take <a> larger --weight-decay, or --steps 9."
+    text = _text(tmp_path, Section("A"), verdict=Verdict("bad", "By 1.00 ± 0.20.", [advice]))
+    expected = "Take &lt;a&gt; larger <code>--weight-decay</code>, or <code>--steps</code> 9."
+    assert f"<li>{expected}</li>" in text
+    assert "By 1.00&nbsp;±&nbsp;0.20.</h2>" in text
+
+
 def test_contents_lead_to_the_sections(tmp_path: Path) -> None:
     text = _text(tmp_path, Section("Rows and draws"), Section("Latent (z)"))
     for id in re.findall(r'<a href="#([^"]+)">', text):

@@ -28,9 +28,10 @@ def command(
 ) -> None:
     """Compare finished runs of one kind on the same data: results, training, samples.
 
-    Writes one page, and shows the results. Differences are from the first run, and are computed
-    image by image, row by row or draw by draw where runs have these in common. Runs that differ
-    only in their seeds are also averaged, with the standard error over seeds.
+    Writes one page, and shows the results and which run is ahead. Differences are from the first
+    run, and are computed image by image, row by row or draw by draw where runs have these in
+    common. Runs that differ only in their seeds are also averaged, with the standard error over
+    seeds.
     """
     output(out, (".html",), {})
     report.require()
@@ -44,4 +45,6 @@ def command(
     found.write(out)
     for title, (head, *rows) in found.tables.items():
         terminal.table(title, head, rows)
+    for line in found.verdict.lines if found.verdict else ():
+        terminal.say(line)
     terminal.say(f"Comparison: {out}")

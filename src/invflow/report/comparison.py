@@ -37,12 +37,14 @@ class Comparison:
     Attributes:
         title: of the page.
         lead: the line below the title.
+        verdict: what is ahead, and by how much; None where nothing is compared.
         tables: what a terminal shows, by title.
         sections: of the page.
     """
 
     title: str
     lead: str
+    verdict: page.Verdict | None
     tables: Mapping[str, Table]
     sections: Sequence[page.Section]
 
@@ -52,7 +54,7 @@ class Comparison:
         Raises:
             ImportError: if Jinja is not installed.
         """
-        page.write(path, self.title, self.lead, self.sections)
+        page.write(path, self.title, self.lead, self.sections, self.verdict)
 
 
 @dataclass(frozen=True)
@@ -108,27 +110,31 @@ def labelled(runs: Sequence[R], subject: Callable[[R], object], what: str) -> di
 def compared(
     title: str,
     lead: str,
+    verdict: page.Verdict | None,
     measure: str,
     results: Table,
     text: str,
     seeds: Table,
     settings: Table,
     others: Sequence[page.Section],
+    narrow: Table = (),
 ) -> Comparison:
     """Return a comparison: results first, then means over seeds, differing settings and others.
 
     Args:
         title: of the page.
         lead: the line below the title.
+        verdict: what is ahead.
         measure: title of the results in a terminal.
         results: a row for each run, or for each part of it.
         text: about the results.
         seeds: from `over_seeds`.
         settings: from `differing`.
         others: further sections.
+        narrow: the results for a terminal, if they need fewer columns there.
     """
     sections = [page.Section("Results", table=results, text=text)]
-    tables = {measure: results}
+    tables = {measure: narrow or results}
     if seeds:
         over = "Mean over seeds, ± standard error over seeds"
         tables[over] = seeds
@@ -136,7 +142,7 @@ def compared(
         sections += [page.Section("Averages over seeds", table=seeds, text=about)]
     if settings:
         sections += [page.Section("Settings that differ", table=settings)]
-    return Comparison(title, lead, tables, [*sections, *others])
+    return Comparison(title, lead, verdict, tables, [*sections, *others])
 
 
 def over_seeds(outcomes: Sequence[Outcome], formats: Mapping[str, str]) -> Table:
@@ -149,13 +155,10 @@ def over_seeds(outcomes: Sequence[Outcome], formats: Mapping[str, str]) -> Table
     Returns:
         A head, and a row for everything tried with several seeds; empty if nothing was.
     """
-    groups: dict[tuple[str, str], dict[int, Outcome]] = {}
-    for each in outcomes:
-        # The same seed gives the same numbers, and counts once.
-        groups.setdefault((each.name, repr(each.settings)), {}).setdefault(each.seed, each)
     rows: list[tuple[str, ...]] = []
-    for (name, _), tried in groups.items():
+    for tried in grouped(outcomes):
         if len(tried) > 1:
+            name = next(iter(tried.values())).name
             labels = ", ".join(each.label for each in tried.values())
             cells = [
                 _mean([each.values[key] for each in tried.values()], form)
@@ -163,6 +166,15 @@ def over_seeds(outcomes: Sequence[Outcome], formats: Mapping[str, str]) -> Table
             ]
             rows += [(f"{name}: {labels}" if name else labels, str(len(tried)), *cells)]
     return [("runs", "seeds", *formats), *rows] if rows else []
+
+
+def grouped(outcomes: Sequence[Outcome]) -> list[Mapping[int, Outcome]]:
+    """Return outcomes by seed, those that differ only in the seed together."""
+    groups: dict[tuple[str, str], dict[int, Outcome]] = {}
+    for each in outcomes:
+        # The same seed gives the same numbers, and counts once.
+        groups.setdefault((each.name, repr(each.settings)), {}).setdefault(each.seed, each)
+    return list(groups.values())
 
 
 def paired(mine: Tensor, others: Tensor, clusters: Tensor | None = None, form: str = ".2f") -> str:

@@ -93,6 +93,7 @@ def curves(
             look = {"linestyle": line.dashes(i), "color": COLOURS[line.colour(i)]}
             axis.plot(x, line.values, marker=".", ms=4, label=name, **look)
         axis.set(xlabel=label, ylabel=height, yscale=scale)
+        axis.locator_params(axis="x", integer=label == "step")
         if scale == "linear":
             axis.ticklabel_format(useOffset=False)
         axis.set_ylim(*view)

@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     """What a page says first: how good the results are, as text.
 
     Attributes:
-        level: "good", "usable" or "bad".
+        level: "good", "usable" or "bad"; of a comparison, "clear" or "unclear".
         headline: one sentence.
         points: further sentences.
     """
@@ -54,6 +54,16 @@ class Verdict(NamedTuple):
     level: str
     headline: str
     points: Sequence[str] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines that a terminal shows.
+
+        Example:
+            >>> Verdict("good", "iaf is best.", ["It is ahead of full."]).lines
+            ('good: iaf is best.', '- It is ahead of full.')
+        """
+        return (f"{self.level}: {self.headline}", *(f"- {point}" for point in self.points))
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,9 @@ def write(
     scripts, styles = ["page.js"], ["style.css"]
     if any(section.explore for section in sections):
         scripts, styles = ["uPlot.iife.min.js", *scripts], ["uPlot.min.css", *styles]
-    template: Any = Environment(autoescape=True).from_string(_look("page.html"))
+    environment = Environment(autoescape=True)
+    environment.filters["unbroken"] = _unbroken
+    template: Any = environment.from_string(_look("page.html"))
     text = template.render(
         title=title,
         lead=lead,
@@ -155,6 +167,12 @@ def write(
     )
     # File names may contain bytes that are not text.
     _files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _unbroken(text: str) -> str:
+    """Return text as HTML whose lines end neither within options nor within numbers with errors."""
+    text = html.escape(text).replace(" ± ", "&nbsp;±&nbsp;")
+    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", text)
 
 
 def _look(name: str) -> str:

@@ -94,12 +94,12 @@ class Run:
             raise ValueError(f"the images of {self.directory} have changed since it was trained")
         return images
 
-    def given(self, model: LatentModel, count: int | None = None) -> Tensor | None:
-        """Return what a model is given for test images, the first `count` or all of them.
+    def given(self, model: LatentModel, rows: slice | Tensor = slice(None)) -> Tensor | None:
+        """Return what a model is given for test images, all of them or some rows.
 
         None if the run is not conditional.
         """
-        return given(model, self.images, "test", slice(count)) if model.given else None
+        return given(model, self.images, "test", rows) if model.given else None
 
     def in_turn(self, model: LatentModel, count: int) -> Tensor | None:
         """Return what a model is given for `count` samples: one class after the other, again.

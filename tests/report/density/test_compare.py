@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from invflow.density import experiment
 from invflow.density.run import Run, load
-from invflow.report.density.compare import compare, gain, results
+from invflow.report.density.compare import ahead, compare, gain, results
 from invflow.runs.directory import Input
 from tests.density.runs import config, mixed, written
 from tests.report.pages import headings
@@ -59,6 +60,27 @@ def test_gains_of_the_same_test_rows_are_paired(runs: list[Run]) -> None:
     value = scores[2].mean() - scores[0].mean()
     error = np.sqrt(scores[2].var(ddof=1) / 20 + scores[0].var(ddof=1) / 20)
     assert gain(other, short) == f"{value:+.2f} ± {error:.2f}"
+
+
+def test_what_is_ahead(runs: list[Run]) -> None:
+    short, long, other = (
+        replace(run, scores=torch.tensor([0.0, 1.0, 2.0, 3.0]).double() + gain)
+        for run, gain in zip(runs, (0.0, 2.0, 7.0), strict=True)
+    )
+    found = ahead({"short": short, "long": long})
+    assert found is not None
+    assert (found.level, found.headline) == (
+        "clear",
+        "long is ahead of short by 2.00 ± 0.00 in log density (nats).",
+    )
+    # The other seed is of the same settings as the long run; the seed in common decides.
+    found = ahead({"short": short, "long": long, "other": other})
+    assert found is not None
+    assert found.headline == (
+        "long (2 seeds) is ahead of short by 2.00 ± 0.00 in log density (nats)."
+    )
+    assert ahead({"long": long, "other": other}) is None
+    assert compare(runs).verdict == ahead({run.directory.name: run for run in runs})
 
 
 def test_the_scores_of_rows_are_on_disk(runs: list[Run], tmp_path: Path) -> None:

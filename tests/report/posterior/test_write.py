@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from invflow.report import posterior as report
+from invflow.report.posterior.compare import ahead
 from invflow.runs.directory import Input
 from invflow.vi.config import Config
 from invflow.vi.record import Record
@@ -87,6 +88,57 @@ def test_several(tmp_path: Path) -> None:
     text = (tmp_path / "compare.html").read_text()
     assert "The models (model.py, other.py) have no data file" in text
     assert text.count("<svg") == 1
+
+
+def test_which_model_has_the_highest_evidence(tmp_path: Path) -> None:
+    """The surest run of each model counts."""
+    higher = replace(VERDICT, log_evidence=2.0, log_evidence_error=0.4)
+    runs = {
+        "a": fitted(tmp_path / "a"),
+        "vague": fitted(tmp_path / "vague", replace(VERDICT, log_evidence_error=9.0), seed=1),
+        "b": fitted(tmp_path / "b", higher, model="other.py", sha256=("o",)),
+    }
+    found = ahead(runs)
+    assert found is not None
+    assert found.level == "clear"
+    assert found.headline == "b is ahead of a by 3.000 ± 0.500 in log evidence (nats)."
+    assert "only if both densities are normalised" in found.points[-1]
+    assert ahead({"a": runs["a"]}) is None
+    bad = replace(runs["b"], results=Results(verdict=replace(higher, level="bad"), record=RECORD))
+    found = ahead(runs | {"b": bad})
+    assert found is not None
+    assert (found.level, found.headline) == (
+        "unclear",
+        "Nothing can be compared: the verdict on b is bad.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "agree"),
+    [
+        ({}, False),
+        ({"log_evidence": -2.0}, True),
+        # What the standard error does not cover: heavy tails, and mass that a wider search finds.
+        ({"khat": 0.6, "tail": 1.0}, True),
+        ({"khat": 0.4, "tail": 1.0}, False),
+        ({"outside": 1.0}, True),
+    ],
+)
+def test_runs_of_one_model_should_agree(
+    tmp_path: Path, settings: dict[str, float], agree: bool
+) -> None:
+    other = replace(VERDICT, **({"log_evidence": -3.0, "ess": 950.0} | settings))
+    found = ahead({"a": fitted(tmp_path / "a"), "b": fitted(tmp_path / "b", other, seed=1)})
+    assert found is not None
+    if agree:
+        assert found.headline.startswith("The runs agree: no two log evidences are 3 standard")
+        assert found.points == ["b has the most effective draws, 950 of 1,000."]
+    else:
+        assert found.headline == (
+            "Runs of the same model disagree: the log evidence of a is above that of b by "
+            "2.000 ± 0.424 nats."
+        )
+        assert "has missed a part of the posterior" in found.points[0]
 
 
 def test_models_of_other_data_are_not_compared(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from invflow.density import experiment
 from invflow.distillation import experiment as distillation
 from invflow.distillation.config import Config
 from invflow.distillation.run import Run
 from invflow.report import student as report
+from invflow.report.student.compare import ahead
 from invflow.report.student.write import verdict
 from invflow.runs.directory import Input
 from tests.density.runs import config, mixed, written
@@ -47,6 +49,7 @@ def test_the_page(runs: list[Run]) -> None:
     brief = report.brief(runs[0])
     assert (brief.title, brief.head) == ("Student and teacher", ("measure", "value"))
     faster = runs[0].results.teacher_seconds / runs[0].results.student_seconds
+    assert brief.notes == verdict(runs[0]).lines
     assert brief.rows[-1] == ("speed-up", f"{float(f'{faster:.3g}'):,g}")
 
 
@@ -72,6 +75,28 @@ def test_several(runs: list[Run], tmp_path: Path) -> None:
     assert "Averages over seeds" in (tmp_path / "compare.html").read_text()
     with pytest.raises(ValueError, match="different teachers and cannot be compared"):
         report.compare([runs[0], replace(runs[1], teacher=Input(tmp_path, "another"))])
+
+
+def test_which_student_is_closer(runs: list[Run]) -> None:
+    """The scores are minus the divergences."""
+    first = replace(runs[0], scores=dict.fromkeys(runs[0].scores, -torch.tensor([0.5, 0.7])))
+    config = runs[1].config.model_copy(update={"steps": 9, "seed": 0})
+    scores = {"student_draws": -torch.tensor([0.2, 0.4]), "teacher_draws": -torch.tensor([0.1])}
+    found = ahead({"first": first, "second": replace(runs[1], config=config, scores=scores)})
+    assert found is not None
+    # With another number of draws, the variances add; a single draw has none.
+    assert found.headline.startswith("Nothing is clearly ahead. second comes first")
+    assert found.points[0] == (
+        "second against first: +0.3000 ± 0.0000 in KL(student || teacher) and +0.5000 ± nan in "
+        "KL(teacher || student)."
+    )
+    scores["teacher_draws"] = -torch.tensor([0.1, 0.1, 0.1])
+    found = ahead({"first": first, "second": replace(runs[1], config=config, scores=scores)})
+    assert found is not None
+    assert found.headline == (
+        "second is ahead of first by 0.3000 ± 0.0000 in KL(student || teacher) and "
+        "0.5000 ± 0.1000 in KL(teacher || student) (nats)."
+    )
 
 
 @pytest.mark.parametrize(

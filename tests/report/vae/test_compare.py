@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from invflow.report.figures import Curve
-from invflow.report.vae.compare import compare, lines, results, samples, seeds
+from invflow.report.vae.compare import ahead, compare, lines, results, samples, seeds
 from invflow.vae.run import Run
 from tests.report import runs
 from tests.report.pages import headings, shown
@@ -20,6 +20,13 @@ def _run(path: Path, bound: float = -90.0, **settings: object) -> Run:
     likelihood = RESULT.log_likelihood + bound - RESULT.bound
     result = replace(RESULT, bound=bound, log_likelihood=likelihood)
     return runs.run(path, result=result, **settings)  # type: ignore[arg-type]
+
+
+def _only(run: Run, name: str) -> Run:
+    """Return a run without its other posteriors."""
+    scores = replace(run.scores, posteriors={name: run.scores.posteriors[name]})
+    config = run.config.model_copy(update={"posteriors": (name,)})
+    return replace(run, config=config, results={name: run.results[name]}, scores=scores)
 
 
 def test_results_have_a_row_for_each_posterior_of_each_run(tmp_path: Path) -> None:
@@ -126,6 +133,76 @@ def test_posteriors_beside_it_do_not_matter(tmp_path: Path) -> None:
     }
     _, *rows = seeds(made)
     assert [row[0] for row in rows] == ["iaf: a, b"]
+
+
+def test_what_is_ahead(tmp_path: Path) -> None:
+    made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", -80.0, latents=2)}
+    found = ahead({"b": made["b"]})
+    # Their log-likelihoods are the same.
+    assert found is not None
+    assert found.level == "unclear"
+    single = {name: _only(run, "iaf") for name, run in made.items()}
+    found = ahead(single)
+    assert found is not None
+    assert (found.level, found.headline) == (
+        "clear",
+        "iaf of b is ahead of iaf of a by 10.00 ± 0.00 in the bound and 10.00 ± 0.00 in the "
+        "log-likelihood (nats).",
+    )
+    assert ahead({"a": single["a"]}) is None
+
+
+def test_more_importance_samples_are_not_ahead(tmp_path: Path) -> None:
+    """Log-likelihoods from other numbers of samples are left out of the verdict."""
+    few = _only(_run(tmp_path / "a", importance_samples=50), "iaf")
+    many = _only(_run(tmp_path / "b", -80.0, importance_samples=500), "iaf")
+    found = ahead({"a": few, "b": many})
+    assert found is not None
+    assert found.headline == "iaf of b is ahead of iaf of a by 10.00 ± 0.00 in the bound (nats)."
+
+
+def test_what_classes_are_worth(tmp_path: Path) -> None:
+    plain = _only(_run(tmp_path / "a"), "iaf")
+    given = _only(_run(tmp_path / "b", -80.0, classes=("x", "y", "z")), "iaf")
+    found = ahead({"a": plain, "b": given})
+    assert found is not None
+    assert found.points[-1].endswith("can be worth up to log 3 = 1.10 nats.")
+
+
+@pytest.mark.parametrize(
+    ("fewer", "words"),
+    [
+        ((-0.05, -0.25), ""),
+        ((-0.9, -2.7), "by up to about 0.90 nats (iaf of b): rely on the bound"),
+        ((-1.0, -1.5), "by up to an unknown amount (iaf of b)"),
+        (None, "by up to an unknown amount (iaf of b)"),
+    ],
+)
+def test_too_few_importance_samples(tmp_path: Path, fewer: tuple[float, float], words: str) -> None:
+    made = {
+        "a": _only(_run(tmp_path / "a"), "iaf"),
+        "b": _only(_run(tmp_path / "b", seed=1), "iaf"),
+    }
+    mine = made["b"].scores.posteriors["iaf"]
+    known = torch.empty(0, len(mine.bound))
+    if fewer is not None:
+        known = mine.log_likelihood + torch.tensor(fewer)[:, None]
+    posteriors = {"iaf": replace(mine, fewer=known)}
+    made["b"] = replace(made["b"], scores=replace(made["b"].scores, posteriors=posteriors))
+    made["c"] = _only(_run(tmp_path / "c", latents=2), "iaf")
+    found = ahead(made)
+    assert found is not None
+    if words:
+        assert words in found.points[-1]
+    else:
+        assert "importance" not in " ".join(found.points)
+
+
+def test_other_units_are_not_ranked(tmp_path: Path) -> None:
+    made = {"a": _run(tmp_path / "a"), "b": _run(tmp_path / "b", likelihood="bernoulli")}
+    found = ahead(made)
+    assert found is not None
+    assert found.headline == "Runs with different units have no ranking."
 
 
 def test_samples_have_a_line_for_each_model(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from invflow._averages import mean_and_error
 from invflow.density.run import Run
 from invflow.report import figures, page
 from invflow.report.comparison import (
@@ -17,10 +18,10 @@ from invflow.report.comparison import (
     differing,
     labelled,
     over_seeds,
-    paired,
 )
 from invflow.report.density.curve import HEIGHT
 from invflow.report.density.tables import calibrated
+from invflow.report.ranking import Differences, leader
 from invflow.training import metrics
 
 
@@ -42,6 +43,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return compared(
         title="invflow: comparison of density runs",
         lead=f"{', '.join(named)}; test rows of {Path(runs[0].config.data).name}",
+        verdict=ahead(named),
         measure="Test rows, nats per row",
         results=results(named),
         text=_TEXT,
@@ -83,21 +85,41 @@ def gain(run: Run, first: Run) -> str:
     Raises:
         ValueError: if they have scored different numbers of the same rows.
     """
+    mean, error = difference(run, first)
+    return f"{mean:+.2f} ± {error:.2f}"
+
+
+def difference(run: Run, first: Run) -> tuple[float, float]:
+    """Return the numbers of `gain`."""
     if _test_rows(run) == _test_rows(first):
         if len(run.scores) != len(first.scores):
             raise ValueError(
                 f"{run.directory} and {first.directory} must have scores of the same test rows, "
                 f"got {len(run.scores)} and {len(first.scores)} of them"
             )
-        return paired(run.scores, first.scores)
+        return mean_and_error(run.scores - first.scores)
     found, other = run.results.assessment, first.results.assessment
     error = math.hypot(found.log_density_error, other.log_density_error)
-    return f"{found.log_density - other.log_density:+.2f} ± {error:.2f}"
+    return found.log_density - other.log_density, error
+
+
+def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
+    """Return which density is ahead; None if there is only one."""
+
+    def better(mine: Outcome, others: Outcome) -> Differences:
+        return {"log density": difference(runs[mine.label], runs[others.label])}
+
+    return leader(outcomes(runs), better, "log density")
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:
     """Return the averages over seeds."""
-    outcomes = [
+    return over_seeds(outcomes(runs), {"log density": ".2f", "time, s": ".0f"})
+
+
+def outcomes(runs: Mapping[str, Run]) -> list[Outcome]:
+    """Return what each density reached."""
+    return [
         Outcome(
             label,
             "",
@@ -107,7 +129,6 @@ def seeds(runs: Mapping[str, Run]) -> Table:
         )
         for label, run in runs.items()
     ]
-    return over_seeds(outcomes, {"log density": ".2f", "time, s": ".0f"})
 
 
 def _test_rows(run: Run) -> object:

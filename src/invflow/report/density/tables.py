@@ -5,6 +5,7 @@ from __future__ import annotations
 from invflow.density.checks.calibration import Calibration
 from invflow.density.run import Run
 from invflow.density.table import Column
+from invflow.report.density.verdict import verdict
 from invflow.report.page import Brief
 
 #: Largest number of columns listed as those that fit worst.
@@ -12,7 +13,7 @@ WORST_COLUMNS = 8
 
 
 def brief(run: Run) -> Brief:
-    """Return what a terminal shows of the results: a title, a head and rows."""
+    """Return what a terminal shows of the results: a title, a head, rows and the verdict."""
     found = run.results.assessment
     density = f"{found.log_density:.4g} ± {found.log_density_error:.2g}"
     rows = [("log density, nats per row", density)]
@@ -20,15 +21,16 @@ def brief(run: Run) -> Brief:
         rows += [("rows outside the bounds", str(found.outside))]
     rows += [("calibrated columns", calibrated(run))]
     if found.energy is not None:
-        verdict = "differs" if found.energy.differs else "no difference found"
-        rows += [("energy test against draws", f"p = {found.energy.p_value:.2g}: {verdict}")]
+        said = "differs" if found.energy.differs else "no difference found"
+        rows += [("energy test against draws", f"p = {found.energy.p_value:.2g}: {said}")]
     if found.classifier is not None:
         auc, error = found.classifier.statistic, found.classifier.standard_error
         differs = found.classifier.p_value <= found.classifier.level
-        verdict = "differs" if differs else "no difference found"
-        rows += [("classifier against draws", f"AUC {auc:.3f} ± {error:.3f}: {verdict}")]
+        said = "differs" if differs else "no difference found"
+        rows += [("classifier against draws", f"AUC {auc:.3f} ± {error:.3f}: {said}")]
     rows += [("training time", f"{run.results.seconds:.0f} s")]
-    return Brief(f"Results on {found.rows} test rows", ("measure", "value"), rows)
+    title = f"Results on {found.rows} test rows"
+    return Brief(title, ("measure", "value"), rows, verdict(found).lines)
 
 
 def calibrated(run: Run) -> str:

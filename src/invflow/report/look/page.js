@@ -9,7 +9,6 @@ for (const panel of document.querySelectorAll(".panel")) {
   const open = () => {
     const large = panel.querySelector("svg").cloneNode(true);
     large.classList.toggle("narrow", panel.classList.contains("narrow"));
-    large.classList.toggle("narrow", panel.classList.contains("narrow"));
     dialog.querySelector(".scroll").replaceChildren(large);
     dialog.showModal();
   };

@@ -20,9 +20,18 @@ from invflow.report.comparison import (
 from invflow.report.figures import Curve
 from invflow.report.posterior.figures import bounds
 from invflow.report.posterior.write import HEIGHT
+from invflow.report.ranking import CLEAR, Differences, leader, listed
 from invflow.vi.run import Run
+from invflow.vi.trust.verdict import INFINITE_VARIANCE_KHAT
 
 EVIDENCE = "log evidence, nats"
+_BAYES = (
+    "A difference is a log Bayes factor only if both densities are normalised and of the same data."
+)
+_MISSED = (
+    "At least one of them has missed a part of the posterior, most likely the one with the lower "
+    "log evidence."
+)
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -38,6 +47,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return compared(
         title="invflow: comparison of posteriors",
         lead=f"{', '.join(named)}; data {Path(data).name if data else 'in the model files'}",
+        verdict=ahead(named),
         measure="Posteriors",
         results=results(named),
         text=_text(runs),
@@ -54,24 +64,87 @@ def compare(runs: Sequence[Run]) -> Comparison:
 
 def results(runs: Mapping[str, Run]) -> Table:
     """Return a head, and a row for each run."""
-    first = next(iter(runs.values())).results.verdict
+    first = next(iter(runs.values()))
     rows: list[tuple[str, ...]] = []
     for label, run in runs.items():
         found, record = run.results.verdict, run.results.record
-        error = math.hypot(found.log_evidence_error, first.log_evidence_error)
-        gain = f"{found.log_evidence - first.log_evidence:+.3f} ± {error:.3f}"
+        mean, error = difference(run, first)
+        gain = f"{mean:+.3f} ± {error:.3f}"
         rows += [
             (
                 label,
                 found.level,
                 f"{found.log_evidence:.3f} ± {found.log_evidence_error:.3f}",
-                "" if found is first else gain,
+                "" if run is first else gain,
                 f"{found.khat:.2f}",
                 f"{found.ess:.0f}",
                 f"{record.seconds:.0f} s",
             )
         ]
     return [("run", "verdict", EVIDENCE, "difference", "k-hat", "ESS", "time"), *rows]
+
+
+def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
+    """Return which model has the highest evidence, or whether runs of one model agree.
+
+    None for a single run.
+    """
+    if len(runs) < 2:
+        return None
+    if bad := [label for label, run in runs.items() if run.results.verdict.level == "bad"]:
+        headline = f"Nothing can be compared: the verdict on {listed(bad)} is bad."
+        return page.Verdict("unclear", headline, ["A log evidence from such draws means nothing."])
+    models: dict[str, dict[str, Run]] = {}
+    for label, run in runs.items():
+        models.setdefault(run.inputs["model"].sha256, {})[label] = run
+    for same in models.values():
+        if found := _disagreement(same):
+            return page.Verdict("unclear", found, [_MISSED])
+    if len(models) == 1:
+        best = max(runs, key=lambda label: runs[label].results.verdict.ess)
+        verdict = runs[best].results.verdict
+        return page.Verdict(
+            "clear",
+            f"The runs agree: no two log evidences are {CLEAR:g} standard errors apart.",
+            [f"{best} has the most effective draws, {verdict.ess:,.0f} of {verdict.draws:,}."],
+        )
+
+    def better(mine: Outcome, others: Outcome) -> Differences:
+        return {"log evidence": difference(runs[mine.label], runs[others.label])}
+
+    surest = [min(same, key=lambda label: _error(same[label])) for same in models.values()]
+    outcomes = [
+        Outcome(label, "", 0, {"model": model}, {})
+        for model, label in zip(models, surest, strict=True)
+    ]
+    found = leader(outcomes, better, "log evidence", ".3f")
+    return found and found._replace(points=[*found.points, _BAYES])
+
+
+def difference(run: Run, other: Run) -> tuple[float, float]:
+    """Return how far the log evidence of a run is above that of another, and the error."""
+    mean = run.results.verdict.log_evidence - other.results.verdict.log_evidence
+    return mean, math.hypot(_error(run), _error(other))
+
+
+def _disagreement(runs: Mapping[str, Run]) -> str:
+    """Return which runs of a model are furthest apart, as text; "" if all agree."""
+    furthest = max(runs, key=lambda label: runs[label].results.verdict.log_evidence)
+    for label, run in runs.items():
+        mean, error = difference(runs[furthest], run)
+        if mean > CLEAR * error:
+            return (
+                f"Runs of the same model disagree: the log evidence of {furthest} is above that of "
+                f"{label} by {mean:.3f} ± {error:.3f} nats."
+            )
+    return ""
+
+
+def _error(run: Run) -> float:
+    """Return the error of a log evidence, with what its standard error does not cover."""
+    found = run.results.verdict
+    tail = found.tail if found.khat > INFINITE_VARIANCE_KHAT else 0.0
+    return math.hypot(found.log_evidence_error, tail, found.outside)
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:
@@ -122,10 +195,11 @@ def _data(run: Run) -> object:
 def _text(runs: Sequence[Run]) -> str:
     text = (
         "The log evidence is estimated by importance sampling, ± Monte Carlo standard error. The "
-        "difference is from the first run; between models of the same data with normalised "
-        "densities, it is the log Bayes factor. Trust it only where the verdicts are good or "
-        "usable. k-hat is the tail shape of the importance weights (below 0.7 they are reliable) "
-        "and ESS their effective sample size, of "
+        "difference is from the first run; its error also covers the mass in the tail of the "
+        "weights and the mass that the wider search finds. Between models of the same data with "
+        "normalised densities, it is the log Bayes factor. Trust it only where the verdicts are "
+        "good or usable. k-hat is the tail shape of the importance weights (below 0.7 they are "
+        "reliable) and ESS their effective sample size, of "
         f"{runs[0].results.verdict.draws:,} draws. Time is that of the fit."
     )
     models = {run.inputs["model"].sha256 for run in runs}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
+from invflow._averages import mean_and_error
 from invflow.distillation.run import Run
 from invflow.report import figures, page
 from invflow.report.comparison import (
@@ -17,7 +21,14 @@ from invflow.report.comparison import (
     over_seeds,
     paired,
 )
+from invflow.report.ranking import Differences, leader
 from invflow.training import metrics
+
+#: The divergences, and the draws whose scores give them.
+DIVERGENCES = (
+    ("KL(student || teacher)", "student_draws"),
+    ("KL(teacher || student)", "teacher_draws"),
+)
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -37,6 +48,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return compared(
         title="invflow: comparison of students",
         lead=f"{', '.join(named)}; teacher {Path(runs[0].config.teacher).name}",
+        verdict=ahead(named),
         measure="Students and teacher, nats",
         results=results(named),
         text=_TEXT,
@@ -88,9 +100,36 @@ def _difference(run: Run, first: Run, draws: str) -> str:
     return paired(others, mine, form=".4f")
 
 
+def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
+    """Return which student is closer to the teacher; None if there is only one."""
+
+    def better(mine: Outcome, others: Outcome) -> Differences:
+        both = runs[mine.label].scores, runs[others.label].scores
+        return {name: _above(*(each[draws] for each in both)) for name, draws in DIVERGENCES}
+
+    return leader(outcomes(runs), better, DIVERGENCES[0][0], ".4f")
+
+
+def _above(mine: Tensor, others: Tensor) -> tuple[float, float]:
+    """Return how far the mean of scores is above that of others, draw by draw if there are as many.
+
+    With as many draws, those with the same number have random numbers in common.
+    """
+    if len(mine) == len(others):
+        return mean_and_error(mine - others)
+    (mean, error), (other, others_error) = map(mean_and_error, (mine, others))
+    return mean - other, math.hypot(error, others_error)
+
+
 def seeds(runs: Mapping[str, Run]) -> Table:
     """Return the averages over seeds."""
-    outcomes = [
+    names = [name for name, _ in DIVERGENCES]
+    return over_seeds(outcomes(runs), dict.fromkeys(names, ".4f") | {"speed-up": ".1f"})
+
+
+def outcomes(runs: Mapping[str, Run]) -> list[Outcome]:
+    """Return what each student reached."""
+    return [
         Outcome(
             label,
             "",
@@ -104,8 +143,6 @@ def seeds(runs: Mapping[str, Run]) -> Table:
         )
         for label, run in runs.items()
     ]
-    formats = {"KL(student || teacher)": ".4f", "KL(teacher || student)": ".4f", "speed-up": ".1f"}
-    return over_seeds(outcomes, formats)
 
 
 def speedup(run: Run) -> float:

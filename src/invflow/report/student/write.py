@@ -82,7 +82,7 @@ def verdict(run: Run) -> page.Verdict:
         "effective.",
         f"The energy test finds {'a' if found.energy.differs else 'no'} difference between their "
         "draws.",
-        f"A draw from the student is {rounded(faster)} times as fast as one from the teacher.",
+        f"Sampling from the student is {rounded(faster)} times as fast as from the teacher.",
     ]
     if faster <= 1:
         points += ["The student is not faster: choose a smaller one, or another --flow."]
@@ -98,19 +98,19 @@ def verdict(run: Run) -> page.Verdict:
 
 
 def brief(run: Run) -> Brief:
-    """Return what a terminal shows of the results: a title, a head and rows."""
+    """Return what a terminal shows of the results: a title, a head, rows and the verdict."""
     found = run.results
-    verdict = "differ" if found.energy.differs else "no difference found"
+    said = "differ" if found.energy.differs else "no difference found"
     rows: list[tuple[str, ...]] = [
         ("KL(student || teacher), nats", "{:.4g} ± {:.2g}".format(*found.reverse)),
         ("KL(teacher || student), nats", "{:.4g} ± {:.2g}".format(*found.forward)),
         ("effective sample size", f"{found.effective:.1%} of draws"),
-        ("energy test of their draws", f"p = {found.energy.p_value:.2g}: {verdict}"),
+        ("energy test of their draws", f"p = {found.energy.p_value:.2g}: {said}"),
         ("student, microseconds per draw", rounded(1e6 * found.student_seconds)),
         ("teacher, microseconds per draw", rounded(1e6 * found.teacher_seconds)),
         ("speed-up", rounded(speedup(run))),
     ]
-    return Brief("Student and teacher", ("measure", "value"), rows)
+    return Brief("Student and teacher", ("measure", "value"), rows, verdict(run).lines)
 
 
 def points(run: Run) -> Points:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from invflow.report.comparison import (
     over_seeds,
     paired,
 )
+from invflow.report.ranking import Differences, leader
 from invflow.report.vae import pictures, table
 from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
+from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference, tolerated
 from invflow.training import metrics
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
+from invflow.vae.shortfall import shortfall
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -41,8 +45,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return compared(
         title="invflow: comparison of VAE runs",
         lead=f"{', '.join(named)}; test images of {Path(runs[0].config.data).name}",
+        verdict=ahead(named),
         measure=table.MEASURE,
         results=results(named),
+        narrow=results(named, ["test bound", "log-likelihood", "time"]),
         text=_text(runs),
         seeds=seeds(named),
         settings=differing({label: _settings(run) for label, run in named.items()}),
@@ -62,16 +68,22 @@ def compare(runs: Sequence[Run]) -> Comparison:
     )
 
 
-def results(runs: Mapping[str, Run]) -> Table:
-    """Return a head, and a row for each posterior of each run."""
-    bits = ["bits/dim"] * all(map(table.has_bits, runs.values()))
-    columns = ["test bound", "log-likelihood", *bits, "KL", "active", "time"]
+def results(runs: Mapping[str, Run], columns: Sequence[str] | None = None) -> Table:
+    """Return a head, and a row for each posterior of each run.
+
+    Args:
+        runs: by label.
+        columns: those wanted beside the gains; by default, all that apply to all runs.
+    """
+    if columns is None:
+        bits = ["bits/dim"] * all(map(table.has_bits, runs.values()))
+        columns = ["test bound", "log-likelihood", *bits, "KL", "active", "time"]
     rows = [
         (f"{label}, {name}", *gains(run, name, runs), *cells)
         for label, run in runs.items()
         for name, *cells in table.results(run, columns)[1:]
     ]
-    return [("run, posterior", "bound, gain", "log-likelihood, gain", *columns), *rows]
+    return [("run, posterior", "gain in bound", "gain in log-likelihood", *columns), *rows]
 
 
 def gains(run: Run, name: str, runs: Mapping[str, Run]) -> tuple[str, str]:
@@ -101,16 +113,69 @@ def _unit(run: Run) -> str:
     return named.get(run.format.likelihood, "grey levels")
 
 
+def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
+    """Return which posterior of which run is ahead; None if there is only one."""
+    if len(set(map(_unit, runs.values()))) > 1:
+        return page.Verdict("unclear", "Runs with different units have no ranking.", [_UNITS])
+    alike = len({run.config.importance_samples for run in runs.values()}) == 1
+    kept = (BOUND, LOG_LIKELIHOOD) if alike else (BOUND,)
+
+    def better(mine: Outcome, others: Outcome) -> Differences:
+        scores = runs[mine.label].scores
+        other = runs[others.label].scores.posteriors[others.name]
+        found = difference(scores.posteriors[mine.name], other, scores.clusters)
+        return {measure: found[measure] for measure in kept}
+
+    found = leader(outcomes(runs), better, kept[-1])
+    short = _short(runs) if alike else []
+    return found and found._replace(points=[*found.points, *_worth(runs), *short])
+
+
+def _worth(runs: Mapping[str, Run]) -> list[str]:
+    """Return what the classes can be worth, where not all runs are given them."""
+    classes = {len(run.format.classes) for run in runs.values()}
+    if len(classes) == 1:
+        return []
+    most = max(classes)
+    return [
+        "Conditional runs are given the class of each image, which by itself can be worth up to "
+        f"log {most} = {math.log(most):.2f} nats."
+    ]
+
+
+def _short(runs: Mapping[str, Run]) -> list[str]:
+    """Return by how much log-likelihoods are too low, where that matters."""
+    found = {
+        f"{name} of {label}": shortfall(each.log_likelihood, each.fewer)
+        for label, run in runs.items()
+        for name, each in run.scores.posteriors.items()
+    }
+    unknown = [name for name, nats in found.items() if not math.isfinite(nats)]
+    name = unknown[0] if unknown else max(found, key=lambda name: found[name])
+    if (nats := found[name]) <= max(map(tolerated, runs.values())):
+        return []
+    amount = f"about {nats:.2f} nats" if math.isfinite(nats) else "an unknown amount"
+    return [
+        f"For lack of importance samples, log-likelihoods are too low by up to {amount} ({name}): "
+        "rely on the bound for differences below that."
+    ]
+
+
 def seeds(runs: Mapping[str, Run]) -> Table:
     """Return the averages over seeds of each posterior."""
     formats = {"test bound": ".2f", "log-likelihood": ".2f", "KL": ".2f"}
     if all(map(table.has_bits, runs.values())):
         formats["bits/dim"] = ".4f"
     firsts = {run.config.posteriors[0] for run in runs.values()}
-    above = f"above {firsts.pop()}" if len(firsts) == 1 else ""
-    if above:
+    if len(firsts) == 1:
+        above = _above(next(iter(runs.values())))
         formats |= {f"bound {above}": ".2f", f"log-likelihood {above}": ".2f"}
-    outcomes = [
+    return over_seeds(outcomes(runs), formats)
+
+
+def outcomes(runs: Mapping[str, Run]) -> list[Outcome]:
+    """Return what each posterior of each run reached."""
+    return [
         Outcome(
             label,
             name,
@@ -122,18 +187,21 @@ def seeds(runs: Mapping[str, Run]) -> Table:
                 "log-likelihood": found.log_likelihood,
                 "KL": found.kl,
                 "bits/dim": bits_per_dim(found.log_likelihood, run.model().pixels),
-                f"bound {above}": found.bound - _first(run).bound,
-                f"log-likelihood {above}": found.log_likelihood - _first(run).log_likelihood,
+                f"bound {_above(run)}": found.bound - _first(run).bound,
+                f"log-likelihood {_above(run)}": found.log_likelihood - _first(run).log_likelihood,
             },
         )
         for label, run in runs.items()
         for name, found in run.results.items()
     ]
-    return over_seeds(outcomes, formats)
 
 
 def _first(run: Run) -> Result:
     return next(iter(run.results.values()))
+
+
+def _above(run: Run) -> str:
+    return f"above {run.config.posteriors[0]}"
 
 
 def lines(runs: Mapping[str, Run]) -> dict[str, figures.Curve]:
@@ -190,7 +258,10 @@ def _text(runs: Sequence[Run]) -> str:
     likelihoods = sorted({run.format.likelihood for run in runs})
     if len(likelihoods) > 1:
         text += (
-            f" The pixel likelihoods differ ({', '.join(likelihoods)}). Nats of binary pixels, of "
-            "grey levels and of real numbers cannot be compared; gains are left out there."
+            f" The pixel likelihoods differ ({', '.join(likelihoods)}). {_UNITS} Gains are left "
+            "out there."
         )
     return text
+
+
+_UNITS = "Nats of binary pixels, of grey levels and of real numbers cannot be compared."

@@ -16,12 +16,23 @@ COLUMNS, ROWS = 20, 2
 CLASSES = 20
 
 
+def spaced(run: Run, count: int) -> Tensor:
+    """Return the numbers of test images that are shown, evenly spaced.
+
+    Neighbours may be alike: of one class, or from one part of a picture.
+    """
+    there = len(run.images.test)
+    count = min(count, there)
+    return (2 * torch.arange(count) + 1) * there // (2 * count)
+
+
 def reconstructions(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw test images above their reconstructions by each model."""
-    chosen = run.images.test[:COLUMNS]
+    rows = spaced(run, COLUMNS)
+    chosen = run.images.test[rows]
     parts = [("test images", "Test images.", chosen)]
     for name, model in run.models.items():
-        x, given = model.observe(chosen, generator), run.given(model, len(chosen))
+        x, given = model.observe(chosen, generator), run.given(model, rows)
         found = model.reconstruct(x, generator, given).unflatten(1, model.shape)
         parts += [(name, f"Reconstructions of the test images by the model {name}.", found)]
     levels = run.format.levels

@@ -6,6 +6,7 @@ import torch
 
 from invflow.report.page import Panel
 from invflow.report.vae import pictures
+from invflow.report.vae.images import spaced
 from invflow.vae.run import Run
 
 #: Pairs of images, and points between the two of a pair, both ends included.
@@ -14,11 +15,12 @@ IMAGE_PAIRS, POINTS = 4, 11
 
 def interpolations(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw interpolations between pairs of test images, between the two, for each model."""
-    first = run.images.test[:IMAGE_PAIRS]
+    rows = spaced(run, IMAGE_PAIRS)
+    first = run.images.test[rows]
     second = first.roll(-1, 0)
     panels: list[Panel] = []
     for name, model in run.models.items():
-        x, given = model.observe(first, generator), run.given(model, len(first))
+        x, given = model.observe(first, generator), run.given(model, rows)
         ends = None if given is None else (given, given.roll(-1, 0))
         levels = model.interpolate(x, x.roll(-1, 0), POINTS, generator, ends)
         between = levels.unflatten(2, model.shape)

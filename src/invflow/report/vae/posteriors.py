@@ -14,6 +14,7 @@ from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.page import Panel
 from invflow.report.vae import pictures
+from invflow.report.vae.images import spaced
 from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run
 
@@ -34,14 +35,14 @@ def posteriors(run: Run, generator: torch.Generator) -> list[Panel]:
     """Draw approximate and exact posteriors of a few test images in two latent dimensions."""
     draws = DRAWS.get(run.config.network, DRAWS_OF_SLOW_NETWORKS)
     panels: list[Panel] = []
-    for k, image in enumerate(run.images.test[:IMAGES]):
+    for k in spaced(run, IMAGES).tolist():
+        image = run.images.test[k]
         figure, axes = figures.figure(1, 1, (1.1, 1.1))
         pictures.show(axes[0, 0], pictures.grid(image[None], 1), run.format.levels)
         panels += [Panel(figure, f"Test image {k}.", f"test image {k}", starts=True)]
         for name, model in run.models.items():
-            given = run.given(model, IMAGES)
-            c = None if given is None else given[[k]]
-            panels += [_panel(name, k, _draws(model, image, draws, generator, c))]
+            given = run.given(model, slice(k, k + 1))
+            panels += [_panel(name, k, _draws(model, image, draws, generator, given))]
     return panels
 
 

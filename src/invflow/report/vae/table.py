@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from invflow.report.page import Brief
-from invflow.report.vae.verdict import lines, verdict
+from invflow.report.vae.verdict import verdict
 from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 
@@ -34,7 +34,7 @@ def brief(run: Run) -> Brief:
     bits = ["bits/dim"] if has_bits(run) else []
     columns = ["test bound", "log-likelihood", "gain", *bits, "KL", "time"]
     head, *rows = results(run, columns)
-    return Brief(MEASURE, head, rows, lines(verdict(run)))
+    return Brief(MEASURE, head, rows, verdict(run).lines)
 
 
 def _cells(run: Run) -> dict[str, Callable[[Result], str]]:

@@ -17,6 +17,7 @@ from invflow._modes import evaluating
 from invflow.report import figures
 from invflow.report.page import Explore, Panel
 from invflow.report.vae import pictures
+from invflow.report.vae.images import spaced
 from invflow.vae import evaluation
 from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run
@@ -48,17 +49,17 @@ class Traversal:
 
 
 def traversals(run: Run, generator: torch.Generator) -> list[Traversal]:
-    """Return what the most active latents change in the first test image, for each model."""
-    test = run.images.test
+    """Return what the most active latents change in a test image, for each model."""
+    rows, (shown,) = spaced(run, IMAGES), spaced(run, 1).tolist()
+    images, image = run.images.test[rows], run.images.test[shown : shown + 1]
     found: list[Traversal] = []
     for name, model in run.models.items():
-        given = run.given(model, IMAGES)
-        which, sd = most_active(model, test[:IMAGES], generator, given)
-        first = None if given is None else given[:1]
+        which, sd = most_active(model, images, generator, run.given(model, rows))
+        given = run.given(model, slice(shown, shown + 1))
         with torch.no_grad(), evaluating(model):
-            z = model.draw(model.observe(test[:1], generator), 1, generator, first)[0][0, 0]
-        images = traversed(model, z, which, sd, first)
-        found += [Traversal(name, which.tolist(), pictures.grid(images.flatten(0, 1), POINTS))]
+            z = model.draw(model.observe(image, generator), 1, generator, given)[0][0, 0]
+        moved = traversed(model, z, which, sd, given)
+        found += [Traversal(name, which.tolist(), pictures.grid(moved.flatten(0, 1), POINTS))]
     return found
 
 
@@ -72,7 +73,7 @@ def panels(run: Run, found: Sequence[Traversal]) -> list[Panel]:
         figure, axes = figures.figure(1, 1, (figures.HALF, height))
         pictures.show(axes[0, 0], each.picture, run.format.levels)
         _label(axes[0, 0], each.latents, (high + 1, wide + 1))
-        alt = f"The first test image as {rows} latents of the model {each.name} change one by one."
+        alt = f"A test image as {rows} latents of the model {each.name} change one by one."
         drawn += [Panel(figure, alt, each.name)]
     return drawn
 

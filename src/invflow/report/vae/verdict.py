@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+from torch import Tensor
 
 from invflow._averages import mean_and_error
 from invflow.report.page import Verdict
+from invflow.report.ranking import CLEAR, Differences, ahead, clear, listed, text
 from invflow.training import metrics
 from invflow.vae.run import Run
 from invflow.vae.scores import ImageScores
 from invflow.vae.shortfall import PARTS, shortfall
 
-#: Number of standard errors above which a difference is clear.
-CLEAR = 3.0
 #: Nats by which log-likelihoods may be too low, and the fraction of their size, for large images.
 SHORT, SHORT_FRACTION = 0.1, 1e-3
 #: Nats that the validation bound may lose before a model is said to overfit, or gain in the last
@@ -26,6 +27,8 @@ FEW_ACTIVE = 0.5
 SKIPPED = 0.01
 
 LEVELS = ("good", "usable", "bad")
+#: The measures in which posteriors are compared.
+BOUND, LOG_LIKELIHOOD = "the bound", "the log-likelihood"
 
 
 class Finding(NamedTuple):
@@ -33,22 +36,6 @@ class Finding(NamedTuple):
 
     level: str
     sentence: str
-
-
-class Difference(NamedTuple):
-    """By how much one posterior is above another, image by image: nats and standard errors."""
-
-    bound: tuple[float, float]
-    log_likelihood: tuple[float, float]
-
-    @property
-    def clear(self) -> bool:
-        """Whether both are above zero by `CLEAR` standard errors."""
-        return all(mean > CLEAR * error for mean, error in self)
-
-    def __str__(self) -> str:
-        bound, log_likelihood = (_signed(*each) for each in self)
-        return f"{bound} in the bound and {log_likelihood} in the log-likelihood"
 
 
 def verdict(run: Run) -> Verdict:
@@ -64,23 +51,23 @@ def verdict(run: Run) -> Verdict:
     return Verdict(level, first.sentence, [each.sentence for each in others])
 
 
-def lines(found: Verdict) -> tuple[str, ...]:
-    """Return a verdict as the lines that a terminal shows.
+def difference(mine: ImageScores, others: ImageScores, clusters: Tensor) -> Differences:
+    """Return by how much a posterior is above another, image by image, in nats.
 
-    Example:
-        >>> lines(Verdict("good", "iaf is best.", ["It is ahead of full."]))
-        ('good: iaf is best.', '- It is ahead of full.')
+    Args:
+        mine: its scores.
+        others: those of the other one.
+        clusters: the number of each image's cluster, (images,).
     """
-    return (f"{found.level}: {found.headline}", *(f"- {point}" for point in found.points))
+    return {
+        BOUND: mean_and_error(mine.bound - others.bound, clusters),
+        LOG_LIKELIHOOD: mean_and_error(mine.log_likelihood - others.log_likelihood, clusters),
+    }
 
 
-def difference(run: Run, name: str, other: str) -> Difference:
-    """Return by how much a posterior of a run is above another."""
-    mine, others = run.scores.posteriors[name], run.scores.posteriors[other]
-    return Difference(
-        run.scores.mean_and_error(mine.bound - others.bound),
-        run.scores.mean_and_error(mine.log_likelihood - others.log_likelihood),
-    )
+def _difference(run: Run, name: str, other: str) -> Differences:
+    posteriors = run.scores.posteriors
+    return difference(posteriors[name], posteriors[other], run.scores.clusters)
 
 
 def _comparison(run: Run) -> Iterator[Finding]:
@@ -91,32 +78,33 @@ def _comparison(run: Run) -> Iterator[Finding]:
         bound = f"{result.bound:.2f} ± {result.bound_error:.2f}"
         likelihood = f"{result.log_likelihood:.2f} ± {result.log_likelihood_error:.2f}"
         reached = f"a bound of {bound} and a log-likelihood of {likelihood} nats per image"
-        yield Finding("good", f"{best} reaches {reached} on {_units(run)}.")
+        yield Finding("good", f"{best} reaches {reached} on {units(run)}.")
         return
-    found = {name: difference(run, best, name) for name in others}
+    found = {name: _difference(run, best, name) for name in others}
     if math.isnan(result.bound_error):
         yield Finding("usable", "More than one test image is needed to compare posteriors.")
         return
-    unclear = [name for name, each in found.items() if not each.clear]
+    unclear = [name for name, each in found.items() if not clear(each)]
     if unclear:
         yield Finding(
             "usable",
             f"No posterior is clearly the best. {best} has the highest log-likelihood, but is not "
-            f"{CLEAR:g} standard errors ahead of {_listed(unclear)} in both measures.",
+            f"{CLEAR:g} standard errors ahead of {listed(unclear)} in both measures.",
         )
     else:
         second = others.pop(0)
         yield Finding(
-            "good", f"{best} is the best posterior, ahead of {second} by {found[second]} (nats)."
+            "good",
+            f"{best} is the best posterior, {ahead(second, found[second])}.",
         )
     for name in others:
-        yield Finding("good", f"{best} against {name}: {found[name]}.")
+        yield Finding("good", f"{best} against {name}: {text(found[name])}.")
     yield Finding(
-        "good", f"Differences are taken image by image, ± standard error over {_units(run)}."
+        "good", f"Differences are taken image by image, ± standard error over {units(run)}."
     )
 
 
-def _units(run: Run) -> str:
+def units(run: Run) -> str:
     """Return what errors are taken over."""
     images, clusters = len(run.scores.clusters), len(run.scores.clusters.unique())
     if clusters == images:
@@ -138,9 +126,8 @@ def _samples(run: Run) -> Iterator[Finding]:
         name: shortfall(each.log_likelihood, each.fewer)
         for name, each in run.scores.posteriors.items()
     }
-    size = max(abs(result.log_likelihood) for result in run.results.values())
     worst = max(short.values())
-    if worst <= max(SHORT, SHORT_FRACTION * size):
+    if worst <= tolerated(run):
         yield Finding(
             "good",
             f"{count} importance samples suffice: the log-likelihoods are too low by about "
@@ -152,22 +139,27 @@ def _samples(run: Run) -> Iterator[Finding]:
     yield Finding(
         "usable",
         f"{count} importance samples are few: the log-likelihoods are too low by about "
-        f"{_listed([*known, *unknown])} nats. {_corrected(run, short)}",
+        f"{listed([*known, *unknown])} nats. {_corrected(run, short)}",
     )
+
+
+def tolerated(run: Run) -> float:
+    """Return by how many nats the log-likelihoods of a run may be too low."""
+    size = max(abs(result.log_likelihood) for result in run.results.values())
+    return max(SHORT, SHORT_FRACTION * size)
 
 
 def _corrected(run: Run, short: Mapping[str, float]) -> str:
     """Return whether the best posterior is still the best when log-likelihoods are corrected."""
     more = f"--importance-samples {4 * run.config.importance_samples}"
     best, *others = _ranked(run)
-    found = {name: difference(run, best, name).log_likelihood for name in others}
+    found = {name: _difference(run, best, name)[LOG_LIKELIHOOD] for name in others}
     corrected = {k: mean + short[best] - short[k] for k, (mean, _) in found.items()}
     known = max(short.values()) < math.inf
     if others and known and all(corrected[k] > CLEAR * error for k, (_, error) in found.items()):
         least = min(corrected.values())
-        return (
-            f"Corrected for this, {best} is still the best, by {least:.2f} nats; {more} tell more."
-        )
+        still = f"Corrected for this, {best} is still the best, by {least:.2f} nats"
+        return f"{still}; {more} would be surer."
     return f"Do not rely on differences of this size: take {more}, or compare the bounds."
 
 
@@ -203,7 +195,7 @@ def _overfitting(run: Run) -> Iterator[Finding]:
         yield Finding(
             "good",
             "No sign of overfitting: the bound of training images less that of test images is "
-            f"{_listed(fine)} nats.",
+            f"{listed(fine)} nats.",
         )
 
 
@@ -229,7 +221,7 @@ def _latents(run: Run) -> Iterator[Finding]:
     if dead:
         yield Finding(
             "bad",
-            f"Posterior collapse: no latent of {_listed(dead)} depends on the image. Take a longer "
+            f"Posterior collapse: no latent of {listed(dead)} depends on the image. Take a longer "
             "--warmup, --free-bits 0.1 or a smaller --beta.",
         )
     latents = run.model().latents
@@ -237,7 +229,7 @@ def _latents(run: Run) -> Iterator[Finding]:
     if few:
         yield Finding(
             "good",
-            f"Of {latents} latents, {_listed(few)} are active: the posterior means of the others "
+            f"Of {latents} latents, {listed(few)} are active: the posterior means of the others "
             "hardly depend on the image. Fewer --latents may do, or --free-bits 0.1 uses more.",
         )
 
@@ -253,7 +245,7 @@ def _steps(run: Run) -> Iterator[Finding]:
     if rising:
         yield Finding(
             "good",
-            f"In the last third of the steps the validation bound still rose, by {_listed(rising)} "
+            f"In the last third of the steps the validation bound still rose, by {listed(rising)} "
             f"nats: more steps, such as --steps {2 * run.config.steps}, will give better models.",
         )
     for name in run.models:
@@ -278,8 +270,3 @@ def _rows(run: Run, name: str, split: str) -> list[metrics.Row]:
 
 def _signed(mean: float, error: float) -> str:
     return f"{mean:+.2f} ± {error:.2f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last

@@ -12,7 +12,7 @@ from invflow.report.vae import curves, posteriors, table, traversals
 from invflow.report.vae.images import CLASSES, reconstructions, samples
 from invflow.report.vae.information import grouped, information
 from invflow.report.vae.interpolations import interpolations
-from invflow.report.vae.verdict import verdict
+from invflow.report.vae.verdict import units, verdict
 from invflow.vae.run import Run, name
 
 
@@ -93,7 +93,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _results(run: Run) -> str:
     text = (
-        f"Nats per image on {len(run.images.test)} test images, ± standard error over images. The "
+        f"Nats per image, ± standard error over {units(run)}. The "
         "test bound is the evidence lower bound. The log-likelihood is estimated with "
         f"{run.config.importance_samples} importance samples, which on average gives a lower "
         "bound on it. The gain is the difference in log-likelihood from the first row, "
@@ -142,7 +142,7 @@ _INTERPOLATIONS = (
 _CLASSES_CHANGE = " What the model is given changes from one class to the other along the line."
 
 _TRAVERSALS = (
-    "The middle column is the expected image given one posterior draw for the first test image. "
+    "The middle column is the expected image given one posterior draw for a test image. "
     f"Along each row, one latent moves by up to {traversals.REACH} standard deviations, taken over "
     "images. The most active latents, those whose posterior mean varies most, come first."
 )
