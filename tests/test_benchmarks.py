@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from invflow.vae import data
 from invflow.vi.targets.target import Flat
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -183,6 +184,36 @@ def test_vaes_of_both_libraries_are_the_same_size_and_take_a_step(load, library:
     assert trainee.parameters == 621_456
     after = trainee.module.parameters()
     assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("library", ["invflow", "zuko", "pythae"])
+def test_vaes_at_equal_time_are_the_same_model(library: str, load) -> None:
+    pytest.importorskip(library)
+    learning = load("vae_learning")
+    trainee = learning.Trainee(library, torch.randint(256, (9, 784)).float(), 0, seconds=1e-9)
+    x = torch.randint(2, (7, 784)).float()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        losses = torch.stack([trainee.model.loss(x) for _ in range(200)])
+    bound, likelihood = trainee.score(x, 200)
+    assert -losses.mean() == pytest.approx(bound, abs=0.5)
+    assert bound < likelihood
+    before = [parameter.clone() for parameter in trainee.model.module.parameters()]
+    trainee.train(1e-9)
+    assert trainee.step == 1
+    after = trainee.model.module.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_every_start_trains(load) -> None:
+    starts = load("starts")
+    images = data.load("digits")
+    found = {
+        name: starts.bound(images, "iaf", name, seed=0, updates=2, rate=1e-3)
+        for name in starts.STARTS
+    }
+    assert all(np.isfinite(bound) for bound in found.values())
+    assert len(set(found.values())) == len(found)
 
 
 def test_numpyro_has_the_densities_of_posteriordb(load) -> None:

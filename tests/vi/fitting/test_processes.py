@@ -39,6 +39,7 @@ def _joined(rank: int, processes: int, directory: str, work: Callable[[int, Path
     )
     try:
         work(rank, Path(directory))
+        dist.barrier()  # a process that leaves while others still talk to it may end in an abort
     finally:
         dist.destroy_process_group()
 
