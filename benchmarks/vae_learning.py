@@ -111,9 +111,9 @@ def _zuko() -> Model:
     def log_weights(x: Tensor, samples: int) -> Tensor:
         noise = torch.randn(samples, len(x), LATENTS)
         z, ladj = posterior(encoder(2 * x - 1)).call_and_ladj(noise)
-        fit = -F.binary_cross_entropy_with_logits(decoder(z), x.expand(samples, -1, -1), None, None,
-                                                  None, "none").sum(-1)  # fmt: skip
-        return fit + _log_normal(z) - _log_normal(noise) + ladj
+        logits, pixels = decoder(z), x.expand(samples, -1, -1)
+        misfit = F.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(-1)
+        return -misfit + _log_normal(z) - _log_normal(noise) + ladj
 
     modules = nn.ModuleList([encoder, posterior, decoder])
     return Model(modules, lambda x: -log_weights(x, 1).mean(), log_weights)

@@ -90,8 +90,9 @@ def train(
 
     def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         # Levels are checked where they are: on an accelerator each look at them would wait for it.
-        labels = images.labels["train"][rows.cpu()] if images.classes else None
-        return trained(levels[rows.cpu()], labels, step, noise)
+        rows = rows.cpu()
+        labels = images.labels["train"][rows] if images.classes else None
+        return trained(levels[rows], labels, step, noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         model = cast(_Trained, trained).model

@@ -307,9 +307,9 @@ def test_a_conditional_vamp_is_a_mixture_of_posteriors() -> None:
     prior = vae.prior
     assert isinstance(prior, Vamp)
     assert prior.scores is not None
-    assert prior.conditions is not None
+    assert prior.contexts is not None
     layers = cast(Any, vae.encoder).network
-    context = layers(torch.cat([torch.tanh(prior.raw), prior.conditions], 1))
+    context = layers(torch.cat([torch.tanh(prior.raw), prior.contexts], 1))
     zeros, ones = torch.zeros(3, 2).double(), torch.ones(3, 2).double()
     means = vae.posterior.transform(zeros, context)[0]
     sds = vae.posterior.transform(ones, context)[0] - means

@@ -157,7 +157,7 @@ class Vamp(Prior):
         components = _checks.positive_integer("components", components)
         pixels = _checks.positive_integer("pixels", pixels)
         self.raw = nn.Parameter(0.5 * torch.randn(components, pixels))
-        self.conditions = nn.Parameter(torch.randn(components, self.given)) if given else None
+        self.contexts = nn.Parameter(torch.randn(components, self.given)) if given else None
         self.scores = nn.Linear(self.given, components) if given else None
 
     @property
@@ -166,7 +166,7 @@ class Vamp(Prior):
         return torch.tanh(self.raw) if self.bounded else self.raw
 
     def log_prob(self, z: Tensor, encode: Encode, given: Tensor | None = None) -> Tensor:
-        each = encode(self.images, self.conditions).log_prob(z.unsqueeze(-2))
+        each = encode(self.images, self.contexts).log_prob(z.unsqueeze(-2))
         if self.scores is None:
             return each.logsumexp(-1) - math.log(len(self.raw))
         return (each + self.scores(given).log_softmax(-1)).logsumexp(-1)
@@ -179,13 +179,13 @@ class Vamp(Prior):
         generator: torch.Generator | None = None,
         given: Tensor | None = None,
     ) -> Tensor:
-        if self.scores is None or self.conditions is None:
+        if self.scores is None or self.contexts is None:
             device, components = self.raw.device, len(self.raw)
             chosen = torch.randint(components, (count,), device=device, generator=generator)
             return encode(self.images[chosen], None).sample(generator=generator)
         weights = self.scores(given).softmax(-1)
         chosen = weights.multinomial(1, generator=generator).squeeze(-1)
-        return encode(self.images[chosen], self.conditions[chosen]).sample(generator=generator)
+        return encode(self.images[chosen], self.contexts[chosen]).sample(generator=generator)
 
 
 #: All priors by name.
