@@ -17,12 +17,15 @@ from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
 from invflow.vi.fitting import processes
 from invflow.vi.fitting.angles import fit_charted
+from invflow.vi.fitting.accuracy import reached
 from invflow.vi.fitting.modes import find_modes
+from invflow.vi.fitting.normal import Normal
 from invflow.vi.fitting.training import Settings, train
 from invflow.vi.fitting.trial import try_out
 from invflow.vi.fitting.weigh import weigh
 from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
+from invflow.vi.targets.density import Density
 from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Flat, Target
 from invflow.vi.targets.vectors import tensor
@@ -124,25 +127,25 @@ def fit(
                 raise
             raise ValueError(f"{error}; the first error raised was: {density.refusal}") from error
         ready()
-        parts: list[Preconditioned] = []
-        steps, bounds = 0, list[tuple[int, int, float]]()
-        reasons = ["interrupted"] if modes.interrupted else list[str]()
-        for k, normal in enumerate(modes.normals):
-            part = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
-            part.set(normal.location, normal.scale)
-            parts.append(part)
+        parts = [_gaussian(normal) for normal in modes.normals]
+        steps, bounds, reasons = 0, list[tuple[int, int, float]](), list[str]()
+        if modes.interrupted:
+            reasons = ["interrupted"]
+        elif flow is None and _accurate(parts, density, settings, seed):
+            reasons = ["converged"]
+        for k, normal in enumerate(modes.normals if not reasons else ()):
             # A Gaussian is enough for a mode that is small, or that earlier flows already cover.
-            if "interrupted" in reasons or (
-                k and weigh(density, parts, seed)[0][-1] < TRAINED_FRACTION
-            ):
+            if k and weigh(density, parts[: k + 1], seed)[0][-1] < TRAINED_FRACTION:
                 continue
+            parts[k] = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
+            parts[k].set(normal.location, normal.scale)
 
             def after_round(done: int, bound: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
                 tell(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
 
             taken, reason = train(
-                part,
+                parts[k],
                 density,
                 settings,
                 seed,
@@ -150,6 +153,8 @@ def fit(
                 None if directory is None else Path(directory) / f"mode-{k}",
             )
             steps, reasons = steps + taken, [*reasons, reason]
+            if reason == "interrupted":
+                break
     shares, evidence = weigh(density, parts, seed)
     kept = [k for k, share in enumerate(shares.tolist()) if share > KEPT_FRACTION]
     record = Record(
@@ -228,6 +233,25 @@ def _build(
         if dim == 1:  # affine maps of one feature only give normals
             config = {**config, "univariate": "spline"}
     return Preconditioned({**config, "features": dim}, generator=generator).double()
+
+
+def _gaussian(normal: Normal) -> Preconditioned:
+    """Return a normal distribution as a flow."""
+    identity = {"name": "gaussian", "features": len(normal.location), "kind": "diagonal"}
+    found = Preconditioned(identity).double()
+    found.set(normal.location, normal.scale)
+    return found
+
+
+@torch.no_grad()
+def _accurate(
+    parts: list[Preconditioned], density: Density, settings: Settings, seed: int
+) -> bool:
+    """Return whether a mixture of flows, weighted by their evidence, is accurate enough."""
+    q = _mixed(parts, weigh(density, parts, seed)[0])(validate_args=False)
+    generator = torch.Generator().manual_seed(seed)
+    x = q.sample((settings.evaluation_draws,), generator=generator)
+    return reached(settings.accuracy, density.exact(x) - q.log_prob(x))
 
 
 def _mixed(parts: list[Preconditioned], shares: Tensor) -> Flow | FlowMixture:

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invflow.vi.fitting.gaussian import Normal, match, pathfinder, standard
+from invflow.vi.fitting.matching import match
+from invflow.vi.fitting.normal import Normal, standard
+from invflow.vi.fitting.pathfinder import pathfinder
 from invflow.vi.targets.density import Density
 
 #: Nats below the best bound at which a mode is dropped. A Gaussian's bound can fall short of the
 #: evidence of a curved mode by a few nats, hardly more.
 DROPPED_BELOW = 12.0
-#: Limits on the number of starts, and on the evaluations of the log density that they may take.
-FEWEST_STARTS, MOST_STARTS = 16, 48
-FEWEST_EVALUATIONS, MOST_EVALUATIONS = 20_000, 100_000
+#: Nats by which the bound of a Gaussian from a few draws has to exceed that of a better known one.
+CLEARLY = 1.0
+#: Numbers of starts that are run side by side, until more are unlikely to help.
+WAVES, FEWEST_STARTS = (4, 12, 16, 16), 16
+#: Numbers in the inverse Hessians of starts that are run side by side.
+MOST_NUMBERS = 2**24
 #: Distances of starts from the best mode, in its standard deviations, log-uniform.
 NEAR_STARTS, FAR_STARTS = (3.0, 10.0), (10.0, 100.0)
 
@@ -48,15 +53,22 @@ class _Basins:
 
     def add(self, normal: Normal, hits: int = 1) -> None:
         """Assign a Gaussian to the mode whose bulk it lies in, or to a new mode."""
+        i = self.place(normal)
+        if i is None:
+            self.normals.append(normal)
+            self.hits.append(hits)
+        else:
+            self.hits[i] += hits
+            self.normals[i] = max(self.normals[i], normal, key=lambda each: each.elbo)
+
+    def place(self, normal: Normal) -> int | None:
+        """Return the mode in whose bulk a Gaussian lies, if there is one."""
         reach = 3 + math.sqrt(len(normal.location)) / 2
         for i, other in enumerate(self.normals):
             near = min(other.distance(normal.location), normal.distance(other.location))
             if near < reach:
-                self.hits[i] += hits
-                self.normals[i] = max(other, normal, key=lambda each: each.elbo)
-                return
-        self.normals.append(normal)
-        self.hits.append(hits)
+                return i
+        return None
 
     @property
     def best(self) -> Normal:
@@ -93,60 +105,56 @@ def find_modes(
     Raises:
         ValueError: if no start leads anywhere.
     """
-    basins, starts = _Basins(), 0
-    # Before the Gaussians are improved their bounds fall short by more, growing with dimension.
-    rough = DROPPED_BELOW + 2 * density.target.dim
-    interrupted = False
+    found, starts, interrupted = _Basins(), 0, False
     try:
-        for starts in _search(density, points, generator, basins, rough):
-            report(starts, f"{len(basins.normals)} found")
+        for starts in _search(density, points, generator, found):
+            report(starts, f"{len(found.normals)} found")
     except KeyboardInterrupt:
-        if not basins.normals:
+        if not found.normals:
             raise
         interrupted = True
-    improved = _Basins()
-    for i in basins.within(rough):
-        normal = basins.normals[i]
-        if not interrupted:
-            try:
-                normal = match(density, normal, generator)
-            except KeyboardInterrupt:
-                interrupted = True
-        improved.add(normal, basins.hits[i])
-    kept = sorted(improved.within(DROPPED_BELOW), key=lambda i: -improved.normals[i].elbo)
+    kept = sorted(found.within(DROPPED_BELOW), key=lambda i: -found.normals[i].elbo)
     if not kept:
         raise ValueError(
             "log_density must be finite in some region, and so must its gradient: none of "
             f"{starts} starting points leads to one; declare bounded parameters with vi.Named"
         )
     return Modes(
-        [improved.normals[i] for i in kept],
-        [improved.hits[i] for i in kept],
-        starts,
-        interrupted,
+        [found.normals[i] for i in kept], [found.hits[i] for i in kept], starts, interrupted
     )
 
 
 def _search(
-    density: Density,
-    points: Tensor | None,
-    generator: torch.Generator,
-    basins: _Basins,
-    rough: float,
+    density: Density, points: Tensor | None, generator: torch.Generator, found: _Basins
 ) -> Iterator[int]:
-    """Follow starts into the basins one by one, and yield the number done."""
-    frame = standard(density.target.dim)
-    for run in range(MOST_STARTS if points is None else len(points)):
-        point = _start(run, frame, generator) if points is None else points[run]
-        normal = pathfinder(density, point, frame, generator)
-        if normal is not None and math.isfinite(normal.elbo):
-            basins.add(normal)
-            frame = basins.best
-        yield run + 1
-        if points is None and run + 1 >= FEWEST_STARTS:
-            done = density.evaluations
-            if done > MOST_EVALUATIONS or (done > FEWEST_EVALUATIONS and basins.complete(rough)):
-                return
+    """Follow starts into the basins, improve each basin's Gaussian, and yield the number done."""
+    dim = density.target.dim
+    # Before Gaussians are improved their bounds fall short by more, growing with dimension.
+    rough = DROPPED_BELOW + 2 * dim
+    frame, done = standard(dim), 0
+    for count in WAVES if points is None else (1, len(points) - 1):
+        if points is None:
+            wave = torch.stack([_start(done + i, frame, generator) for i in range(count)])
+        else:
+            wave = points[done : done + count]
+        for part in wave.split(max(1, MOST_NUMBERS // dim**2)):
+            basins = _Basins()
+            for normal in pathfinder(density, part, frame, generator):
+                if normal is not None:
+                    basins.add(normal)
+            for i in basins.within(rough):
+                normal, hits = basins.normals[i], basins.hits[i]
+                known = found.place(normal)
+                if known is not None and normal.elbo < found.normals[known].elbo + CLEARLY:
+                    found.hits[known] += hits
+                elif not found.normals or normal.elbo > found.best.elbo - rough:
+                    found.add(match(density, normal, generator), hits)
+            done += len(part)
+            yield done
+        if found.normals:
+            frame = found.best
+        if points is None and done >= FEWEST_STARTS and found.complete(DROPPED_BELOW):
+            return
 
 
 def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from invflow.vi.targets.target import Target
 #: Distributions that have no normalising constant, may lack it, or have a wrong one (LKJ).
 UNNORMALISED = ("Flat", "HalfFlat", "LKJ", "CustomDist")
 
+#: Seconds that a density takes in NumPy before it is compiled.
+PATIENCE = 10.0
 #: Distributions whose latent variables have no density on a real space, and what to use instead.
 REFUSED = {
     "Censored": "which has point masses at its bounds: use pymc.Truncated, or make it observed",
@@ -29,9 +34,11 @@ REFUSED = {
 def from_pymc(model: Any) -> PyMCTarget:
     """Return the posterior of a PyMC model.
 
-    Density, gradient and constrained values are compiled by PyTensor, vectorised over draws. Some
-    matrices PyTensor cannot vectorise: draws are then evaluated one by one, with a warning.
-    Variables that PyMC maps around a circle are angles.
+    Density, gradient and constrained values are functions of PyTensor, vectorised over draws. They
+    run in NumPy at first, without a wait. The density is compiled by Numba once it has taken ten
+    seconds; PyTensor keeps what Numba has compiled for later runs. Some matrices PyTensor cannot
+    vectorise: draws are then evaluated one by one, with a warning. Variables that PyMC maps around
+    a circle are angles.
 
     Args:
         model: a PyMC model with continuous free variables.
@@ -100,14 +107,14 @@ class PyMCTarget(Target):
         )
         start = np.concatenate([start.ravel() for start in starts])
         try:
-            self._density = _over_rows([value], vector, start, gradient=True)
+            self._density = _Density(value, vector, start)
         except NotImplementedError as error:
             line = str(error).partition("\n")[0]
             raise ValueError(f"model must have a gradient, got none: {line}") from error
-        self._constrain = _over_rows(quantities, vector, start)
+        self._constrain = _over_rows(quantities, vector, start, _numpy())
 
     def log_density(self, z: Tensor) -> Tensor:
-        return external(self._value_and_gradient, z)
+        return external(self._density, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         batch = z.shape[:-1]
@@ -118,14 +125,42 @@ class PyMCTarget(Target):
             values[name] = column.reshape(*batch, *column.shape[1:])
         return values
 
-    def _value_and_gradient(self, rows: Array) -> tuple[Array, Array]:
+
+class _Density:
+    """A density and its gradient for rows of vectors: in NumPy, and compiled if that takes long."""
+
+    def __init__(self, value: Any, vector: Any, start: Array) -> None:
+        self._what = value, vector, start
+        self._run = _over_rows([value], vector, start, _numpy(), gradient=True)
+        self._left = PATIENCE
+
+    def __call__(self, rows: Array) -> tuple[Array, Array]:
+        if self._left <= 0:
+            value, vector, start = self._what
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what NumPy was warned of
+                self._run = _over_rows([value], vector, start, _compiled(), gradient=True)
+            self._left = math.inf
+        started = time.perf_counter()
         with np.errstate(all="ignore"):  # the caller counts values that are not finite
-            value, gradient = self._density(rows)
+            value, gradient = self._run(rows)
+        self._left -= time.perf_counter() - started
         return value, gradient
 
 
+def _numpy() -> Any:
+    """Return PyTensor's mode that evaluates in NumPy."""
+    mode: Any = import_module("pytensor.compile.mode").Mode
+    return mode("py", "fast_run").excluding("fusion", "inplace")
+
+
+def _compiled() -> Any:
+    """Return PyTensor's mode that compiles soonest: Numba's, if it is there."""
+    return "NUMBA" if find_spec("numba") else None
+
+
 def _over_rows(
-    outputs: Sequence[Any], vector: Any, start: Array, *, gradient: bool = False
+    outputs: Sequence[Any], vector: Any, start: Array, mode: Any, *, gradient: bool = False
 ) -> Callable[[Array], Sequence[Array]]:
     """Compile functions of a vector for rows of vectors.
 
@@ -133,6 +168,7 @@ def _over_rows(
         outputs: variables of PyTensor.
         vector: the variable that they depend on.
         start: a value of the vector at which they are finite.
+        mode: PyTensor's mode.
         gradient: also return the gradient of the first output, after the outputs.
 
     Raises:
@@ -146,7 +182,9 @@ def _over_rows(
         if gradient:
             total = values[0].sum()
             slopes = [pytensor.grad(total, argument, disconnected_inputs="ignore")]
-        return pytensor.function([argument], [*values, *slopes], on_unused_input="ignore")
+        return pytensor.function(
+            [argument], [*values, *slopes], mode=mode, on_unused_input="ignore"
+        )
 
     rows = pytensor.tensor.dmatrix("z")
     try:

@@ -1,0 +1,311 @@
+"""Posteriors from a fresh process: `vi.fit` beside NUTS and Pathfinder, by time until they are right.
+
+Twelve models with their data (`nuts/data.py`), each the same for every tool:
+
+- invflow: `vi.fit(vi.from_pymc(model))`, and 4,000 weighted draws;
+- pymc: `pymc.sample`, 4 chains, 1,000 draws after 1,000 of tuning;
+- nutpie: the same, by nutpie's sampler of the PyMC model;
+- numpyro: the same of the model in NumPyro, in double precision;
+- pathfinder: `pymc_extras.fit_pathfinder`, with 4,000 draws.
+
+Every fit runs in a process of its own, on two cores. "Cold" counts from before the tool's imports
+until the draws are there; "warm" is a second fit, with another seed, of the same model in the same
+process. A fit is right as soon as every parameter's mean is within 0.1 posterior standard
+deviations of a reference and the log of its standard deviation within 0.1, positive parameters on a
+log scale; for the chains, the draws so far are looked at after 100, 200, 400 and so on, and time is
+divided evenly among draws.
+
+    python benchmarks/versus_nuts.py reference --data FOLDER [--models NAME ...]
+    python benchmarks/versus_nuts.py run --data FOLDER [--models ...] [--tools ...] [--seeds 0 1 2]
+    python benchmarks/versus_nuts.py table
+
+FOLDER is that of the posteriors of posteriordb. `reference` writes
+`results/nuts/references.json`, from nutpie's chains of 25,000 draws; `run` adds lines to
+`results/nuts/fits.csv`. Needs pip install pymc nutpie numpyro pymc-extras arviz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results" / "nuts"
+REFERENCES, FITS = RESULTS / "references.json", RESULTS / "fits.csv"
+CHAINS, TUNE, DRAWS, CORES = 4, 1000, 1000, 2
+LOOKS = (100, 200, 400, 600, 800, 1000)
+FIELDS = ("model", "tool", "seed", "when", "seconds", "right", "mean", "sd", "ess", "note")
+Values = dict[str, np.ndarray[Any, Any]]
+#: Returns draws by parameter, (chains, draws, *shape); the effective draws, if it knows them; and a
+#: remark.
+Fit = Callable[[int], tuple[Values, float | None, str]]
+
+
+def invflow(name: str, folder: Path) -> Fit:
+    from nuts import data, pymc_models
+
+    from invflow import vi
+
+    model = pymc_models.build(name, data.load(name, folder))
+    names = [variable.name for variable in model.free_RVs]
+    kept: list[Any] = []
+
+    def fit(seed: int) -> tuple[Values, float | None, str]:
+        if not kept:
+            kept.append(vi.from_pymc(model))
+        posterior = vi.fit(kept[0], seed=seed)
+        draws = posterior.draws(CHAINS * DRAWS)
+        verdict = posterior.diagnose(CHAINS * DRAWS)
+        record = posterior.record
+        note = f"{verdict.level}; {record.evaluations if record else 0} evaluations"
+        return {k: draws[k].numpy()[None] for k in names}, verdict.ess, note
+
+    return fit
+
+
+def pymc(name: str, folder: Path) -> Fit:
+    import pymc as pm
+    from nuts import data, pymc_models
+
+    model = pymc_models.build(name, data.load(name, folder))
+
+    def fit(seed: int) -> tuple[Values, float | None, str]:
+        with model:
+            found = pm.sample(
+                DRAWS, tune=TUNE, chains=CHAINS, cores=CORES, random_seed=seed, progressbar=False
+            )
+        return _arrays(found, model), None, f"{int(found.sample_stats.diverging.sum())} divergences"
+
+    return fit
+
+
+def nutpie(name: str, folder: Path, draws: int = DRAWS, **options: Any) -> Fit:
+    import nutpie as sampler
+    from nuts import data, pymc_models
+
+    model = pymc_models.build(name, data.load(name, folder))
+    kept: list[Any] = []
+
+    def fit(seed: int) -> tuple[Values, float | None, str]:
+        if not kept:
+            kept.append(sampler.compile_pymc_model(model))
+        found = sampler.sample(
+            kept[0],
+            draws=draws,
+            tune=TUNE,
+            chains=CHAINS,
+            cores=CORES,
+            seed=seed,
+            progress_bar=False,
+            **options,
+        )
+        return _arrays(found, model), None, f"{int(found.sample_stats.diverging.sum())} divergences"
+
+    return fit
+
+
+def numpyro(name: str, folder: Path) -> Fit:
+    import numpyro as library
+
+    library.enable_x64()
+    library.set_host_device_count(CHAINS)
+    import jax
+    from nuts import data, numpyro_models
+    from numpyro.infer import MCMC, NUTS
+
+    model = numpyro_models.build(name, data.load(name, folder))
+    chains = MCMC(
+        NUTS(model), num_warmup=TUNE, num_samples=DRAWS, num_chains=CHAINS, progress_bar=False
+    )
+
+    def fit(seed: int) -> tuple[Values, float | None, str]:
+        chains.run(jax.random.PRNGKey(seed))
+        found = chains.get_samples(group_by_chain=True)
+        bad = int(chains.get_extra_fields()["diverging"].sum())
+        return {k: np.asarray(v) for k, v in found.items()}, None, f"{bad} divergences"
+
+    return fit
+
+
+def pathfinder(name: str, folder: Path) -> Fit:
+    import pymc_extras
+    from nuts import data, pymc_models
+
+    model = pymc_models.build(name, data.load(name, folder))
+
+    def fit(seed: int) -> tuple[Values, float | None, str]:
+        found = pymc_extras.fit_pathfinder(
+            model=model, num_draws=CHAINS * DRAWS, random_seed=seed, progressbar=False
+        )
+        return _arrays(found, model), None, ""
+
+    return fit
+
+
+TOOLS: dict[str, Callable[[str, Path], Fit]] = {
+    "invflow": invflow,
+    "pymc": pymc,
+    "nutpie": nutpie,
+    "numpyro": numpyro,
+    "pathfinder": pathfinder,
+}
+
+
+def _arrays(found: Any, model: Any) -> Values:
+    return {v.name: np.asarray(found.posterior[v.name]) for v in model.free_RVs}
+
+
+def columns(name: str, draws: Values) -> Values:
+    """Return the compared numbers, each (chains, draws)."""
+    from nuts import data
+
+    chains, count = next(iter(draws.values())).shape[:2]
+    flat = {k: v.reshape(chains * count, *v.shape[2:]) for k, v in draws.items()}
+    return {k: v.reshape(chains, count) for k, v in data.columns(name, flat).items()}
+
+
+def errors(found: Values, reference: dict[str, list[float]], count: int) -> tuple[float, float]:
+    """Return the largest errors of means, in sds, and of log sds, of the first draws of chains."""
+    mean, sd = 0.0, 0.0
+    for key, (centre, width) in reference.items():
+        part = found[key][:, :count]
+        mean = max(mean, abs(float(part.mean()) - centre) / width)
+        sd = max(sd, abs(float(np.log(part.std() / width))))
+    return mean, sd
+
+
+def worker(tool: str, name: str, folder: Path, seed: int, started: float) -> None:
+    """Fit twice, and print a line for each."""
+    reference = json.loads(REFERENCES.read_text())[name]
+    fit = TOOLS[tool](name, folder)
+    setup = time.time() - started
+    for when, shift in (("cold", 0), ("warm", 1000)):
+        begin = time.time()
+        draws, ess, note = fit(seed + shift)
+        spent = time.time() - begin
+        seconds = spent + (setup if when == "cold" else 0.0)
+        found = columns(name, draws)
+        count = next(iter(found.values())).shape[1]
+        looks = LOOKS if count == DRAWS else (count,)
+        seen = [errors(found, reference, look) for look in looks]
+        wrong = [max(pair) >= 0.1 for pair in seen]
+        first = next((i for i in range(len(seen)) if not any(wrong[i:])), None)
+        right = float("nan")
+        if first is not None:
+            left = spent * (count - looks[first]) / (count + TUNE) if len(looks) > 1 else 0.0
+            right = seconds - left
+        if ess is None:
+            import arviz as az
+
+            ess = min(float(az.ess(value)) for value in found.values())
+        row = [name, tool, seed, when, seconds, right, *seen[-1], ess, note]
+        print("ROW " + json.dumps(dict(zip(FIELDS, row, strict=True))), flush=True)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run workers one by one, and keep their lines."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES)}
+    for seed in options.seeds:
+        for name in options.models:
+            for tool in options.tools:
+                arguments = ["worker", tool, name, str(options.data), str(seed), str(time.time())]
+                try:
+                    done = subprocess.run(
+                        [sys.executable, "-W", "ignore", __file__, *arguments],
+                        env=environment,
+                        capture_output=True,
+                        text=True,
+                        timeout=options.limit,
+                        check=False,
+                    )
+                    out, error = done.stdout, done.stderr
+                except subprocess.TimeoutExpired:
+                    out, error = "", f"more than {options.limit} s"
+                rows = [json.loads(x[4:]) for x in out.splitlines() if x.startswith("ROW ")]
+                if not rows:
+                    last = (error.strip().splitlines() or ["nothing"])[-1]
+                    print(name, tool, seed, "FAILED", last, flush=True)
+                new = not FITS.exists()
+                with FITS.open("a", newline="") as file:
+                    writer = csv.DictWriter(file, FIELDS)
+                    if new:
+                        writer.writeheader()
+                    writer.writerows(rows)
+                for row in rows:
+                    print(*(f"{v:.4g}" if isinstance(v, float) else v for v in row.values()))
+                    sys.stdout.flush()
+
+
+def reference(options: argparse.Namespace) -> None:
+    """Draw long chains, and keep means and standard deviations."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    known = json.loads(REFERENCES.read_text()) if REFERENCES.exists() else {}
+    for name in options.models:
+        draws, _, note = nutpie(name, options.data, 25_000, target_accept=0.95)(12345)
+        found = columns(name, draws)
+        known[name] = {k: [float(v.mean()), float(v.std())] for k, v in found.items()}
+        import arviz as az
+
+        rhat = max(float(az.rhat(v)) for v in found.values())
+        ess = min(float(az.ess(v)) for v in found.values())
+        print(name, len(found), note, f"R-hat {rhat:.4f}, ESS {ess:.0f}", flush=True)
+        REFERENCES.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def table() -> None:
+    """Print medians over seeds of the seconds until right, and the wins."""
+    with FITS.open() as file:
+        rows = list(csv.DictReader(file))
+    for when in ("cold", "warm"):
+        print(f"\n| {when} | " + " | ".join(TOOLS) + " |\n| --- |" + " --- |" * len(TOOLS))
+        ratios: list[float] = []
+        for name in dict.fromkeys(row["model"] for row in rows):
+            cells: dict[str, float] = {}
+            for tool in TOOLS:
+                mine = [r for r in rows if (r["model"], r["tool"], r["when"]) == (name, tool, when)]
+                # A fit that is never right takes for ever.
+                right = [float(r["right"]) for r in mine]
+                right = [np.inf if np.isnan(x) else x for x in right]
+                cells[tool] = statistics.median(right) if right else np.nan
+            print(f"| {name} | " + " | ".join(f"{v:.3g}" for v in cells.values()) + " |")
+            others = [cells[t] for t in ("pymc", "nutpie", "numpyro") if not np.isnan(cells[t])]
+            if others:
+                ratios.append(cells["invflow"] / min(others))
+        wins = sum(ratio <= 1 for ratio in ratios)
+        print(f"\n{when}: no slower on {wins} of {len(ratios)}; median {np.median(ratios):.2f}")
+
+
+def main(arguments: list[str]) -> None:
+    """Run one of the commands."""
+    from nuts.data import NAMES
+
+    if arguments[:1] == ["worker"]:
+        tool, name, folder, seed, started = arguments[1:]
+        worker(tool, name, Path(folder), int(seed), float(started))
+        return
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("command", choices=("reference", "run", "table"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--models", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--limit", type=float, default=600.0)
+    options = parser.parse_args(arguments)
+    if options.command == "table":
+        table()
+    else:
+        {"run": run, "reference": reference}[options.command](options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
