@@ -20,7 +20,9 @@ divided evenly among draws.
     python benchmarks/versus_nuts.py table
 
 FOLDER is that of the posteriors of posteriordb. `reference` writes
-`results/nuts/references.json`, from nutpie's chains of 25,000 draws; `run` adds lines to
+`results/nuts/references.json`: of posteriordb's draws for its six; from a grid for golf and coal,
+with two parameters (golf has two modes, between which no chain goes); from nutpie's four chains of
+25,000 draws for the others. `run` adds lines to
 `results/nuts/fits.csv`. Needs pip install pymc nutpie numpyro pymc-extras arviz.
 """
 
@@ -44,6 +46,9 @@ RESULTS = Path(__file__).parent / "results" / "nuts"
 REFERENCES, FITS = RESULTS / "references.json", RESULTS / "fits.csv"
 CHAINS, TUNE, DRAWS, CORES = 4, 1000, 1000, 2
 LOOKS = (100, 200, 400, 600, 800, 1000)
+#: Limits of the grids of references, on the log scale, and their size.
+GRIDS = {"golf": ((-9.0, -1.0), (-5.0, 0.0)), "coal": ((0.0, 2.0), (-1.5, 1.0))}
+GRID = 800
 FIELDS = ("model", "tool", "seed", "when", "seconds", "right", "mean", "sd", "ess", "note")
 Values = dict[str, np.ndarray[Any, Any]]
 #: Returns draws by parameter, (chains, draws, *shape); the effective draws, if it knows them; and a
@@ -247,19 +252,53 @@ def run(options: argparse.Namespace) -> None:
 
 
 def reference(options: argparse.Namespace) -> None:
-    """Draw long chains, and keep means and standard deviations."""
+    """Keep means and standard deviations: posteriordb's, from a grid, or from long chains."""
+    from nuts import data
+
     RESULTS.mkdir(parents=True, exist_ok=True)
     known = json.loads(REFERENCES.read_text()) if REFERENCES.exists() else {}
     for name in options.models:
-        draws, _, note = nutpie(name, options.data, 25_000, target_accept=0.95)(12345)
-        found = columns(name, draws)
-        known[name] = {k: [float(v.mean()), float(v.std())] for k, v in found.items()}
-        import arviz as az
-
-        rhat = max(float(az.rhat(v)) for v in found.values())
-        ess = min(float(az.ess(v)) for v in found.values())
-        print(name, len(found), note, f"R-hat {rhat:.4f}, ESS {ess:.0f}", flush=True)
+        if name in data.POSTERIORDB:
+            known[name] = moments(data.reference(name, options.data))
+        else:
+            known[name] = on_grid(name) if name in GRIDS else of_chains(name, options.data)
         REFERENCES.write_text(json.dumps(known, indent=1) + "\n")
+
+
+def moments(found: Values) -> dict[str, list[float]]:
+    """Return the mean and the standard deviation of each number."""
+    return {k: [float(v.mean()), float(v.std())] for k, v in found.items()}
+
+
+def of_chains(name: str, folder: Path) -> dict[str, list[float]]:
+    """Return means and standard deviations of long chains."""
+    import arviz as az
+
+    draws, _, note = nutpie(name, folder, 25_000, target_accept=0.95)(12345)
+    found = columns(name, draws)
+    rhat = max(float(az.rhat(v)) for v in found.values())
+    ess = min(float(az.ess(v)) for v in found.values())
+    print(name, len(found), note, f"R-hat {rhat:.4f}, ESS {ess:.0f}", flush=True)
+    return moments(found)
+
+
+def on_grid(name: str) -> dict[str, list[float]]:
+    """Return means and standard deviations of the logs of two positive parameters."""
+    from nuts import data, pymc_models
+
+    model = pymc_models.build(name, data.load(name, Path()))
+    log_density = model.compile_logp()
+    names = [variable.name for variable in model.value_vars]
+    axes = [np.linspace(*limits, GRID) for limits in GRIDS[name]]
+    values = np.array([[log_density(dict(zip(names, (a, b)))) for b in axes[1]] for a in axes[0]])
+    weights = np.exp(values - values.max())
+    found: dict[str, list[float]] = {}
+    for i, variable in enumerate(model.free_RVs):
+        marginal = weights.sum(1 - i) / weights.sum()
+        mean = float(marginal @ axes[i])
+        found[f"{variable.name}[0]"] = [mean, float(marginal @ (axes[i] - mean) ** 2) ** 0.5]
+        print(name, variable.name, f"mass at the edges {marginal[[0, -1]].sum():.1g}", flush=True)
+    return found
 
 
 def table() -> None:

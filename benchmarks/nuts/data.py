@@ -80,7 +80,7 @@ def radon() -> Data:
     found = json.loads(file.read_text())
     return {
         "counties": found["J"],
-        "county": np.array(found["county"]) - 1,
+        "county": np.array(found["county"]),
         "floor": np.array(found["x"], float),
         "y": np.array(found["y"], float),
     }
@@ -138,8 +138,23 @@ EXAMPLES: dict[str, Callable[[], Data]] = {
 NAMES = (*POSTERIORDB, *EXAMPLES)
 
 
+def reference(name: str, folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Return posteriordb's draws of the numbers that are compared."""
+    found = np.load(folder / POSTERIORDB[name] / "reference_draws.npz")
+    draws: dict[str, np.ndarray[Any, Any]] = {}
+    for key in found:
+        parameter, _, index = key.lower().partition("[")
+        place = int(index.rstrip("]")) - 1 if index else 0
+        value = found[key]
+        draws[f"{parameter}[{place}]"] = np.log(value) if parameter in LOGS[name] else value
+    return draws
+
+
 def columns(name: str, draws: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
     """Return the numbers that are compared, each (draws,), of parameters, (draws, *shape) each."""
+    if name == "eight_schools_noncentered":
+        theta = draws["mu"][:, None] + draws["tau"][:, None] * draws["t"]
+        draws = {"theta": theta, "mu": draws["mu"], "tau": draws["tau"]}
     found: dict[str, Any] = {}
     for parameter, value in sorted(draws.items()):
         flat = np.asarray(value, float).reshape(len(value), -1)

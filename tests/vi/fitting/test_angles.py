@@ -15,7 +15,12 @@ from invflow.vi.fitting.angles import _chart, _concentration
 from tests.helpers import assert_close
 
 QUICK = Settings(
-    batch_size=128, steps_per_round=40, learning_rate_drops=0, max_steps=200, evaluation_draws=512
+    accuracy="high",
+    batch_size=128,
+    steps_per_round=40,
+    learning_rate_drops=1,
+    max_steps=200,
+    evaluation_draws=512,
 )
 
 

@@ -91,7 +91,8 @@ def test_every_setting_has_a_help_text_and_pydantic_reads_it() -> None:
 def test_the_docs_list_every_setting() -> None:
     text = (Path(__file__).parents[3] / "docs" / "posteriors.md").read_text()
     for each in dataclasses.fields(Settings):
-        cells = (f"`{each.name}`", f"{each.default:g}", each.metadata["description"])
+        default = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
+        cells = (f"`{each.name}`", default, each.metadata["description"])
         row = r" +\| ".join(map(re.escape, cells))
         assert re.search(rf"\| {row} +\|", text), each.name
 

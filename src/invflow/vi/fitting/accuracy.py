@@ -11,8 +11,9 @@ from torch import Tensor
 from invflow.vi.trust.importance import importance
 
 Accuracy = Literal["standard", "high"]
-#: At "standard": pairs of a fraction of effective draws to be reached, and of a bound on k-hat.
-STANDARD = ((0.9, 0.5), (0.95, 0.7))
+#: At "standard": the fraction of effective draws to be reached, and a bound on k-hat, below which
+#: the weights have a variance.
+EFFECTIVE, MOST_KHAT = 0.9, 0.5
 #: At "high": nats between the bound and the evidence. 99.9 % of the draws are effective.
 NEGLIGIBLE_GAP = 5e-4
 
@@ -22,11 +23,8 @@ def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
     some = log_weights[torch.isfinite(log_weights)]
     if len(some) < 2:
         return False
+    found = importance(log_weights, torch.zeros_like(log_weights))
     if accuracy == "high":
         gap = some.logsumexp(0) - math.log(len(some)) - some.mean()
-        return float(gap) < NEGLIGIBLE_GAP
-    effective = 1 / float(log_weights.softmax(0).square().sum()) / len(log_weights)
-    if effective < min(share for share, _ in STANDARD):
-        return False
-    khat = importance(log_weights, torch.zeros_like(log_weights)).khat
-    return any(effective >= share and khat < most for share, most in STANDARD)
+        return found.light and float(gap) < NEGLIGIBLE_GAP
+    return found.equal or (found.effective >= EFFECTIVE and found.khat < MOST_KHAT)

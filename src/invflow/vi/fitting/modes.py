@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.quasirandom import SobolEngine
 
 from invflow.vi.fitting.matching import match
 from invflow.vi.fitting.normal import Normal, standard
@@ -20,7 +21,9 @@ DROPPED_BELOW = 12.0
 #: Nats by which the bound of a Gaussian from a few draws has to exceed that of a better known one.
 CLEARLY = 1.0
 #: Numbers of starts that are run side by side, until more are unlikely to help.
-WAVES, FEWEST_STARTS = (4, 12, 16, 16), 16
+WAVES, FEWEST_STARTS = (4, 12, 16, 32, 64), 32
+#: Starts for each mode found, on average; with fewer it is not unlikely that one was never met.
+STARTS_PER_MODE = 8
 #: Numbers in the inverse Hessians of starts that are run side by side.
 MOST_NUMBERS = 2**24
 #: Distances of starts from the best mode, in its standard deviations, log-uniform.
@@ -81,10 +84,11 @@ class _Basins:
         least = self.best.elbo - margin
         return [i for i, normal in enumerate(self.normals) if normal.elbo > least]
 
-    def complete(self, margin: float) -> bool:
-        """Whether more starts are unlikely to help (Good-Turing: no mode was found only once)."""
-        within = self.within(margin)
-        return bool(within) and all(self.hits[i] > 1 for i in within)
+    def complete(self, starts: int) -> bool:
+        """Whether more starts are unlikely to help (Good-Turing: no mode was met only once)."""
+        within = self.within(DROPPED_BELOW)
+        enough = starts >= max(FEWEST_STARTS, STARTS_PER_MODE * len(within))
+        return enough and bool(within) and all(self.hits[i] > 1 for i in within)
 
 
 def find_modes(
@@ -131,10 +135,10 @@ def _search(
     dim = density.target.dim
     # Before Gaussians are improved their bounds fall short by more, growing with dimension.
     rough = DROPPED_BELOW + 2 * dim
-    frame, done = standard(dim), 0
+    frame, done, start = standard(dim), 0, _Starts(dim, generator)
     for count in WAVES if points is None else (1, len(points) - 1):
         if points is None:
-            wave = torch.stack([_start(done + i, frame, generator) for i in range(count)])
+            wave = torch.stack([start(done + i, frame) for i in range(count)])
         else:
             wave = points[done : done + count]
         for part in wave.split(max(1, MOST_NUMBERS // dim**2)):
@@ -153,18 +157,38 @@ def _search(
             yield done
         if found.normals:
             frame = found.best
-        if points is None and done >= FEWEST_STARTS and found.complete(DROPPED_BELOW):
+        if points is None and found.complete(done):
             return
 
 
-def _start(run: int, frame: Normal, generator: torch.Generator) -> Tensor:
-    """Return a point uniform on [-2, 2]; in later runs also far out from the best mode."""
-    dim = len(frame.location)
-    if run < 4 or run % 3 == 0:
-        return 4 * torch.rand(dim, generator=generator, dtype=torch.float64) - 2
-    nearest, farthest = NEAR_STARTS if run % 3 == 1 else FAR_STARTS
-    power = torch.rand((), generator=generator, dtype=torch.float64)
-    distance = nearest * (farthest / nearest) ** power
-    return frame.location + frame.scale @ (
-        distance * torch.randn(dim, generator=generator).double()
-    )
+class _Starts:
+    """Starting points: uniform on [-2, 2] at first, then two of three far out from the best mode.
+
+    Directions come from a Sobol sequence, in opposite pairs, so that no side is left out.
+    """
+
+    def __init__(self, dim: int, generator: torch.Generator) -> None:
+        seed = int(torch.randint(2**31, (), generator=generator))
+        self._directions = SobolEngine(dim, scramble=True, seed=seed)
+        self._generator = generator
+        self._opposite: Tensor | None = None
+
+    def __call__(self, run: int, frame: Normal) -> Tensor:
+        """Return the starting point of a run, (dim,), given the best mode so far."""
+        dim = len(frame.location)
+        if run < WAVES[0] or run % 3 == 0:
+            return 4 * torch.rand(dim, generator=self._generator, dtype=torch.float64) - 2
+        nearest, farthest = NEAR_STARTS if run % 3 == 1 else FAR_STARTS
+        power = torch.rand((), generator=self._generator, dtype=torch.float64)
+        distance = nearest * (farthest / nearest) ** power
+        return frame.points(distance * self._direction())
+
+    def _direction(self) -> Tensor:
+        """Return a standard normal vector, (dim,)."""
+        if self._opposite is not None:
+            direction, self._opposite = self._opposite, None
+            return direction
+        uniform = self._directions.draw(1, dtype=torch.float64)[0]
+        direction = torch.special.ndtri(uniform.clamp(1e-9, 1 - 1e-9))
+        self._opposite = -direction
+        return direction

@@ -29,6 +29,10 @@ from torch import Tensor
 
 from invflow.vi.trust._arviz import smoothed
 
+#: k-hat above which importance weights are of no use (Vehtari et al. 2024).
+USELESS_KHAT = 0.7
+#: Fraction of effective draws above which the flow's own draws are as good as weighted ones.
+NEAR_EXACT = 0.99
 #: Log weights within this range are equal up to rounding.
 ROUNDING = 1e-6
 #: The tail is extrapolated to this many times the number of draws.
@@ -62,6 +66,22 @@ class Importance:
     non_finite: float
     tail: float
     log_weights: Tensor
+
+    @property
+    def effective(self) -> float:
+        """The effective fraction of the draws."""
+        return self.ess / self.draws
+
+    @property
+    def equal(self) -> bool:
+        """Whether the weights are so nearly equal that the shape of their tail does not matter."""
+        noise = 0.5 / math.sqrt(self.draws)  # of a probability
+        return self.effective > NEAR_EXACT and self.tail < noise
+
+    @property
+    def light(self) -> bool:
+        """Whether weights repair the draws: their tail is light, or they are nearly equal."""
+        return self.khat < USELESS_KHAT or self.equal
 
 
 def importance(log_p: Tensor, log_q: Tensor) -> Importance:

@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from invflow.vi.record import Record
-from invflow.vi.trust.importance import Importance
+from invflow.vi.trust.importance import NEAR_EXACT, USELESS_KHAT, Importance
 
-#: k-hat above which importance weights are of no use (Vehtari et al. 2024).
-USELESS_KHAT = 0.7
 #: k-hat above which the weights have infinite variance.
 INFINITE_VARIANCE_KHAT = 0.5
-#: Fraction of effective draws above which the flow's own draws are as good as weighted ones.
-NEAR_EXACT = 0.99
 #: Fraction of the posterior that the flow may miss before draws mislead.
 MISSING_FRACTION = 0.02
 #: Smallest fraction worth reporting, of the posterior or of non-finite densities; and the fraction
@@ -169,11 +165,8 @@ def _of_weights(found: Importance) -> list[Finding]:
     """Distinguish near exact, repairable, inexact in the tails, and poor."""
     if found.non_finite == 1:
         return []
-    effective = found.ess / found.draws
-    # The shape of the tail is irrelevant if it holds less than the noise.
-    equal = effective > NEAR_EXACT and found.tail < _monte_carlo_error(found)
-    light, many = found.khat < USELESS_KHAT or equal, effective > 0.5
-    if light and many:
+    effective, many = found.effective, found.effective > 0.5
+    if found.light and many:
         if found.khat < USELESS_KHAT:
             why = f"k-hat {found.khat:.2f} is below {USELESS_KHAT}"
         else:
@@ -183,7 +176,7 @@ def _of_weights(found: Importance) -> list[Finding]:
             )
         near = "near exact" if effective > NEAR_EXACT else "good when weighted"
         return [("good", f"The draws are {near}: {why}, and {effective:.0%} are effective.")]
-    if light:
+    if found.light:
         sentence = (
             "The flow's own draws are off, but importance weights repair them: k-hat is "
             f"{found.khat:.2f}, with {found.ess:.0f} effective draws out of {found.draws}. Use "

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from invflow.vi.fitting.accuracy import reached
+from tests.helpers import generator
+
+DRAWS = 4000
+
+
+def _weights(scale: float) -> Tensor:
+    """Log weights of draws from N(0, 1) for N(0, scale): k-hat is 1 - 1 / scale^2 above scale 1.
+
+    Their effective fraction is 1 / E w^2, where E w^2 = 1 / (scale sqrt(2 - scale^2)).
+    """
+    x = torch.randn(DRAWS, generator=generator(0), dtype=torch.float64)
+    return Normal(0.0, scale).log_prob(x) - Normal(0.0, 1.0).log_prob(x)
+
+
+@pytest.mark.parametrize(
+    ("scale", "standard", "high"),
+    [
+        (1.0, True, True),
+        (0.99, True, True),  # effective 99.98 %, gap (s^2 - 1 - log s^2) / 2 = 1e-4
+        (0.9, True, False),  # effective 98 %
+        (0.5, False, False),  # effective 66 %
+        (1.15, True, False),  # effective 94.6 %, k-hat about 0.24
+        (1.35, False, False),  # effective 57 %, k-hat about 0.45
+    ],
+)
+def test_normals_of_other_scales(scale: float, standard: bool, high: bool) -> None:
+    log_weights = _weights(scale)
+    assert reached("standard", log_weights) is standard
+    assert reached("high", log_weights) is high
+
+
+def test_constants_do_not_matter() -> None:
+    assert reached("standard", _weights(0.9) + 1000.0)
+    assert reached("high", _weights(0.99) - 1000.0)
+
+
+def test_a_heavy_tail_is_not_accurate() -> None:
+    """Weights with a Pareto tail of shape 0.9, which has no variance, in a fiftieth of the draws."""
+    x = torch.rand(DRAWS, generator=generator(0), dtype=torch.float64)
+    log_weights = torch.where(x < 0.02, -0.9 * (x / 0.02).log(), 0.0)
+    assert not reached("standard", log_weights)
+    assert reached("standard", torch.where(x < 0.02, -0.001 * (x / 0.02).log(), 0.0))
+
+
+def test_draws_without_a_density_count_as_weightless() -> None:
+    log_weights = _weights(1.0)
+    log_weights[: DRAWS // 50] = -math.inf
+    assert reached("standard", log_weights)
+    log_weights[: DRAWS // 5] = -math.inf
+    assert not reached("standard", log_weights)
+
+
+@pytest.mark.parametrize("accuracy", ["standard", "high"])
+def test_nothing_is_reached_without_a_density(accuracy: str) -> None:
+    nowhere = torch.full((DRAWS,), -math.inf)
+    assert not reached(accuracy, nowhere)  # type: ignore[arg-type]
