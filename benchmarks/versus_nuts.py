@@ -1,4 +1,4 @@
-"""Posteriors from a fresh process: `vi.fit` beside NUTS and Pathfinder, by time until they are right.
+"""Posteriors from a fresh process: `vi.fit` beside NUTS and Pathfinder, by time until right.
 
 Twelve models with their data (`nuts/data.py`), each the same for every tool:
 
@@ -20,9 +20,8 @@ divided evenly among draws.
     python benchmarks/versus_nuts.py table
 
 FOLDER is that of the posteriors of posteriordb. `reference` writes
-`results/nuts/references.json`: of posteriordb's draws for its six; from a grid for golf and coal,
-with two parameters (golf has two modes, between which no chain goes); from nutpie's four chains of
-25,000 draws for the others. `run` adds lines to
+`results/nuts/references.json`: of posteriordb's draws for its six, from a grid for coal, from
+nutpie's four chains of 25,000 draws for the others. `run` adds lines to
 `results/nuts/fits.csv`. Needs pip install pymc nutpie numpyro pymc-extras arviz.
 """
 
@@ -46,8 +45,8 @@ RESULTS = Path(__file__).parent / "results" / "nuts"
 REFERENCES, FITS = RESULTS / "references.json", RESULTS / "fits.csv"
 CHAINS, TUNE, DRAWS, CORES = 4, 1000, 1000, 2
 LOOKS = (100, 200, 400, 600, 800, 1000)
-#: Limits of the grids of references, on the log scale, and their size.
-GRIDS = {"golf": ((-9.0, -1.0), (-5.0, 0.0)), "coal": ((0.0, 2.0), (-1.5, 1.0))}
+#: Limits of the grid of a model with two positive parameters, on the log scale, and its size.
+GRIDS = {"coal": ((0.0, 2.0), (-1.5, 1.0))}
 GRID = 800
 FIELDS = ("model", "tool", "seed", "when", "seconds", "right", "mean", "sd", "ess", "note")
 Values = dict[str, np.ndarray[Any, Any]]
@@ -57,6 +56,7 @@ Fit = Callable[[int], tuple[Values, float | None, str]]
 
 
 def invflow(name: str, folder: Path) -> Fit:
+    """Fit a flow, and draw with weights."""
     from nuts import data, pymc_models
 
     from invflow import vi
@@ -79,6 +79,7 @@ def invflow(name: str, folder: Path) -> Fit:
 
 
 def pymc(name: str, folder: Path) -> Fit:
+    """Sample by PyMC's NUTS."""
     import pymc as pm
     from nuts import data, pymc_models
 
@@ -95,6 +96,7 @@ def pymc(name: str, folder: Path) -> Fit:
 
 
 def nutpie(name: str, folder: Path, draws: int = DRAWS, **options: Any) -> Fit:
+    """Sample by nutpie's NUTS."""
     import nutpie as sampler
     from nuts import data, pymc_models
 
@@ -120,13 +122,14 @@ def nutpie(name: str, folder: Path, draws: int = DRAWS, **options: Any) -> Fit:
 
 
 def numpyro(name: str, folder: Path) -> Fit:
+    """Sample by NumPyro's NUTS."""
     import numpyro as library
 
     library.enable_x64()
     library.set_host_device_count(CHAINS)
     import jax
-    from nuts import data, numpyro_models
     from numpyro.infer import MCMC, NUTS
+    from nuts import data, numpyro_models
 
     model = numpyro_models.build(name, data.load(name, folder))
     chains = MCMC(
@@ -143,6 +146,7 @@ def numpyro(name: str, folder: Path) -> Fit:
 
 
 def pathfinder(name: str, folder: Path) -> Fit:
+    """Fit by Pathfinder."""
     import pymc_extras
     from nuts import data, pymc_models
 
@@ -290,7 +294,9 @@ def on_grid(name: str) -> dict[str, list[float]]:
     log_density = model.compile_logp()
     names = [variable.name for variable in model.value_vars]
     axes = [np.linspace(*limits, GRID) for limits in GRIDS[name]]
-    values = np.array([[log_density(dict(zip(names, (a, b)))) for b in axes[1]] for a in axes[0]])
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
+    values = np.array([log_density(dict(zip(names, point, strict=True))) for point in points])
+    values = values.reshape(GRID, GRID)
     weights = np.exp(values - values.max())
     found: dict[str, list[float]] = {}
     for i, variable in enumerate(model.free_RVs):

@@ -4,7 +4,7 @@ Six are posteriordb's, read from a folder; the others are those of well-known ex
 
 - rugby: scores of the Six Nations championships from 2014 to 2017 (an example of PyMC);
 - radon: log radon in 919 houses of Minnesota (Gelman and Hill 2007; a file of ArviZ 0.x);
-- golf: putts of professional golfers (Berry 1996; Gelman and Nolan 2002);
+- golf: putts of professional golfers (Broadie 2018), with the third model of Gelman (2019);
 - coal: disasters in British coal mines, 1851 to 1961, without two missing years (Jarrett 1979);
 - volatility: 200 daily log returns of the S&P 500 (an example of PyMC);
 - horseshoe: the diabetes data of scikit-learn, standardised.
@@ -42,7 +42,7 @@ LOGS: dict[str, set[str]] = {
     "diamonds": {"sigma"},
     "rugby": {"sd_attack", "sd_defence"},
     "radon": {"sigma_a", "sigma_b", "sigma"},
-    "golf": {"sigma_angle", "sigma_distance"},
+    "golf": {"sigma_angle", "sigma_distance", "sigma_y"},
     "coal": {"early", "late"},
     "volatility": {"step", "nu"},
     "horseshoe": {"tau", "lam", "sigma"},
@@ -88,24 +88,21 @@ def radon() -> Data:
 
 def golf() -> Data:
     """Return distances in feet, and numbers of putts and successes."""
-    tries = [1443, 694, 455, 353, 272, 256, 240, 217, 200, 237]
-    tries += [202, 192, 174, 167, 201, 195, 191, 147, 152]
-    successes = [1346, 577, 337, 208, 149, 136, 111, 69, 67, 75, 52, 46, 54, 28, 27, 31, 33, 20, 24]
+    rows = np.loadtxt(HERE / "golf.csv", delimiter=",", skiprows=1)
     return {
-        "distance": np.arange(2.0, 21.0),
-        "tries": np.array(tries),
-        "successes": np.array(successes),
+        "distance": rows[:, 0],
+        "tries": rows[:, 1],
+        "rate": rows[:, 2] / rows[:, 1],
         "gap": (4.25 - 1.68) / 24,  # between the radii of cup and ball, in feet
     }
 
 
 def coal() -> Data:
     """Return years since 1851 and numbers of disasters."""
-    text = (
-        "4 5 4 0 1 4 3 4 0 6 3 3 4 0 2 6 3 3 5 4 5 3 1 4 4 1 5 5 3 4 2 5 2 2 3 4 2 1 3 . 2 1 1 1 "
-        "1 3 0 0 1 0 1 1 0 0 3 1 0 3 2 2 0 1 1 1 0 1 0 1 0 0 0 2 1 0 0 0 1 1 0 2 3 3 1 . 2 1 1 1 "
-        "1 2 4 2 0 0 1 4 0 0 0 1 0 0 0 0 0 1 0 0 1 0 1"
-    ).split()
+    text = (  # one digit for each year
+        "454014340633402633545314415534252234213.21111300101100310322"
+        "01110101000210001102331.211112420014000100000100101"
+    )
     years = np.array([i for i, each in enumerate(text) if each != "."])
     return {
         "years": years,

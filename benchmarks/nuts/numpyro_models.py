@@ -11,8 +11,9 @@ import numpyro
 import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from jax.scipy.stats import norm
-from nuts.data import Data
 from numpyro import sample
+
+from nuts.data import Data
 
 
 def eight_schools_noncentered(d: Data) -> None:
@@ -85,13 +86,14 @@ def radon(d: Data) -> None:
 
 
 def golf(d: Data) -> None:
-    sigma_angle = sample("sigma_angle", dist.HalfNormal(1.0))
-    sigma_distance = sample("sigma_distance", dist.HalfNormal(1.0))
+    half = dist.HalfNormal(1.0)
+    sigma_angle, sigma_y = sample("sigma_angle", half), sample("sigma_y", half)
+    sigma_distance = sample("sigma_distance", half)
     angle = 2 * norm.cdf(np.arcsin(d["gap"] / d["distance"]) / sigma_angle) - 1
     spread = (d["distance"] + 1) * sigma_distance
-    distance = norm.cdf(2 / spread) - norm.cdf(-1 / spread)
-    y = dist.BinomialProbs(angle * distance, d["tries"]).to_event(1)
-    sample("y", y, obs=d["successes"])
+    p = angle * (norm.cdf(2 / spread) - norm.cdf(-1 / spread))
+    sigma = jnp.sqrt(p * (1 - p) / d["tries"] + sigma_y**2)
+    sample("y", dist.Normal(p, sigma).to_event(1), obs=d["rate"])
 
 
 def coal(d: Data) -> None:

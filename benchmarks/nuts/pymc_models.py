@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+
 from nuts.data import Data
 
 
@@ -78,12 +79,13 @@ def _phi(x: pt.TensorVariable) -> pt.TensorVariable:
 
 
 def golf(d: Data) -> None:
-    sigma_angle = pm.HalfNormal("sigma_angle", 1)
+    sigma_angle, sigma_y = pm.HalfNormal("sigma_angle", 1), pm.HalfNormal("sigma_y", 1)
     sigma_distance = pm.HalfNormal("sigma_distance", 1)
     angle = 2 * _phi(np.arcsin(d["gap"] / d["distance"]) / sigma_angle) - 1
     spread = (d["distance"] + 1) * sigma_distance
-    distance = _phi(2 / spread) - _phi(-1 / spread)
-    pm.Binomial("y", d["tries"], angle * distance, observed=d["successes"])
+    p = angle * (_phi(2 / spread) - _phi(-1 / spread))
+    sigma = pt.sqrt(p * (1 - p) / d["tries"] + sigma_y**2)
+    pm.Normal("y", p, sigma, observed=d["rate"])
 
 
 def coal(d: Data) -> None:

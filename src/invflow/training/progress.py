@@ -62,12 +62,20 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int, str], Non
                 bar.close()
 
 
+def visible() -> bool:
+    """Return whether a bar would be seen: in a terminal or a notebook."""
+    stream = sys.stderr
+    if stream is None or stream.closed:  # pyright: ignore[reportUnnecessaryComparison]
+        return False
+    return _is_terminal(stream) or "ipykernel" in sys.modules
+
+
 def _options() -> dict[str, Any] | None:
     """Return the options of the bar that suit the standard error stream, None if it is closed."""
     stream = sys.stderr
     if stream is None or stream.closed:  # pyright: ignore[reportUnnecessaryComparison]
         return None
-    if _is_terminal(stream) or "ipykernel" in sys.modules:
+    if visible():
         return {"dynamic_ncols": True}
     lines = _Lines(stream)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 FILE = "posterior.json"
 FORMAT = 1
-#: Draws to choose from for each one that resampling keeps, and at least.
-CANDIDATES, MIN_CANDIDATES = 4, 4000
+#: Most draws to choose from for each one that resampling keeps, and fewest in all.
+MOST_CANDIDATES, FEWEST_CANDIDATES = 4.0, 4000
 #: Draws at which the gradient is looked at.
 GRADIENT_DRAWS = 500
 
@@ -120,8 +121,9 @@ class Posterior:
     def resample(self, n: int) -> Tensor:
         r"""Return draws by importance resampling, unconstrained, shape (n, dim).
 
-        Systematic resampling of 4 n draws of the flow, 4000 at least, with Pareto smoothed weights:
-        no draw appears twice unless its weight asks for it.
+        Systematic resampling of draws of the flow with Pareto smoothed weights: no draw appears
+        twice unless its weight asks for it. There are 4000 draws to choose from, or n times the
+        largest of their weights relative to the mean, if that is more; at most 4 n.
 
         Raises:
             ValueError: if the log density is finite at none of them.
@@ -299,7 +301,10 @@ class Posterior:
 
     def _resampled(self, n: int) -> Draws:
         n = _checks.positive_integer("n", n)
-        draws, log_weights = self._weighted(max(CANDIDATES * n, MIN_CANDIDATES))
+        _, log_weights = self._weighted(FEWEST_CANDIDATES)
+        largest = float(log_weights.max().exp()) * FEWEST_CANDIDATES
+        count = math.ceil(n * min(largest, MOST_CANDIDATES))
+        draws, log_weights = self._weighted(max(count, FEWEST_CANDIDATES))
         chosen = resampled(log_weights, n, self._generator("resample", device="cpu"))
         chosen = chosen.to(draws.z.device)
         return Draws(*(values[chosen] for values in draws))

@@ -45,7 +45,7 @@ def test_constants_do_not_matter() -> None:
 
 
 def test_a_heavy_tail_is_not_accurate() -> None:
-    """Weights with a Pareto tail of shape 0.9, which has no variance, in a fiftieth of the draws."""
+    """The weights of a fiftieth of the draws have a Pareto tail of shape 0.9: no variance."""
     x = torch.rand(DRAWS, generator=generator(0), dtype=torch.float64)
     log_weights = torch.where(x < 0.02, -0.9 * (x / 0.02).log(), 0.0)
     assert not reached("standard", log_weights)

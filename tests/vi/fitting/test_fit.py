@@ -262,5 +262,5 @@ def test_the_first_error_of_a_target_is_told() -> None:
             raise ValueError(f"my model wants {POINTS} vectors")
         return -0.5 * z.square().sum(-1)
 
-    with pytest.raises(ValueError, match="must be finite.*first error raised was: my model wants"):
+    with pytest.raises(ValueError, match=r"must be finite.*first error raised was: my model wants"):
         fit(fails, 2, settings=SHORT)

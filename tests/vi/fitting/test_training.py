@@ -30,7 +30,11 @@ def _flow(seed: int = 1) -> Flow:
 def _train(flow: Flow, settings: Settings = QUICK, directory: Path | None = None) -> list[float]:
     bounds: list[float] = []
     density = Density(known.banana(), generator(0))
-    train(flow, density, settings, 5, lambda done, bound: bounds.append(bound), directory)
+
+    def look(done: int, bound: float, effective: float) -> None:
+        bounds.append(bound)
+
+    train(flow, density, settings, 5, look, directory)
     return bounds
 
 
@@ -52,7 +56,7 @@ def test_bound_rises_to_the_evidence_and_training_ends_by_itself() -> None:
     flow = IAF(2, 0, 3, (32, 32), generator=generator(1)).double()
     settings = Settings(steps_per_round=50, tolerance=0.01)
     density = Density(known.banana(), generator(0))
-    steps, reason = train(flow, density, settings, 0, lambda done, bound: None)
+    steps, reason = train(flow, density, settings, 0, lambda done, bound, effective: None)
     assert reason == "converged"
     assert steps < settings.max_steps
     with torch.no_grad():
@@ -121,7 +125,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(after: int, tmp_path: Path) ->
     _train(whole)
     calls = 0
 
-    def kill(done: int, bound: float) -> None:
+    def kill(done: int, bound: float, effective: float) -> None:
         nonlocal calls
         calls += 1
         if calls > after:
@@ -138,7 +142,7 @@ def test_ctrl_c_gives_the_best_so_far() -> None:
     flow = _flow()
     before = _numbers(flow)
 
-    def interrupt(done: int, bound: float) -> None:
+    def interrupt(done: int, bound: float, effective: float) -> None:
         if done >= 40:
             raise KeyboardInterrupt
 
@@ -158,7 +162,7 @@ def test_not_a_number_here_and_there_is_survived() -> None:
 
     flow = _flow()
     density = Density(Flat(holey, 2), generator(0))
-    train(flow, density, QUICK, 5, lambda done, bound: None)
+    train(flow, density, QUICK, 5, lambda done, bound, effective: None)
     assert _numbers(flow).isfinite().all()
     assert density.rejected > 0
 

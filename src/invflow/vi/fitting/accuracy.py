@@ -28,3 +28,8 @@ def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
         gap = some.logsumexp(0) - math.log(len(some)) - some.mean()
         return found.light and float(gap) < NEGLIGIBLE_GAP
     return found.equal or (found.effective >= EFFECTIVE and found.khat < MOST_KHAT)
+
+
+def effective(log_weights: Tensor) -> float:
+    """Return the effective fraction of draws with some log weights, (draws,)."""
+    return 1 / float(log_weights.softmax(0).square().sum()) / len(log_weights)

@@ -15,9 +15,10 @@ from invflow import _checks
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
+from invflow.training.progress import visible
 from invflow.vi.fitting import processes
-from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.accuracy import reached
+from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.modes import find_modes
 from invflow.vi.fitting.normal import Normal
 from invflow.vi.fitting.training import Settings, train
@@ -44,7 +45,7 @@ def fit(
     settings: Settings | None = None,
     starting_points: Any = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool | None = None,
     report: Callable[[int, str], None] | None = None,
     directory: str | Path | None = None,
     ready: Callable[[], object] = lambda: None,
@@ -71,7 +72,8 @@ def fit(
         starting_points: where the optimiser starts, (count, dim): a tensor, an array or lists. By
             default random points, until no mode was found only once.
         seed: random seed; the same seed gives the same posterior.
-        progress: show a progress bar.
+        progress: show a bar with the stage, the bound and the effective share of the draws; by
+            default in a terminal or a notebook.
         report: called with the number of steps of a stage and a line of text, instead of a bar.
         directory: where checkpoints are kept; a fit that was killed resumes from them.
         ready: called once, after the log density was checked and the modes were found, before
@@ -120,7 +122,10 @@ def fit(
     with _reporter(progress, report) as tell:
         try:
             modes = find_modes(
-                density, points, generator, lambda done, line: tell("starting points", done, line)
+                density,
+                points,
+                generator,
+                lambda done, line: tell("search from starting points", done, line),
             )
         except ValueError as error:
             if density.refusal is None:
@@ -140,9 +145,10 @@ def fit(
             parts[k] = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
             parts[k].set(normal.location, normal.scale)
 
-            def after_round(done: int, bound: float, k: int = k) -> None:
+            def after_round(done: int, bound: float, effective: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
-                tell(f"mode {k + 1} of {len(modes.normals)}", done, f"bound {bound:.3f}")
+                line = f"bound {bound:.3f}, {effective:.0%} effective"
+                tell(f"flow of mode {k + 1} of {len(modes.normals)}", done, line)
 
             taken, reason = train(
                 parts[k],
@@ -262,9 +268,12 @@ def _mixed(parts: list[Preconditioned], shares: Tensor) -> Flow | FlowMixture:
 
 
 @contextmanager
-def _reporter(progress: bool, report: Callable[[int, str], None] | None) -> Generator[Report]:
+def _reporter(
+    progress: bool | None, report: Callable[[int, str], None] | None
+) -> Generator[Report]:
     """Yield a function that shows the progress of the fit."""
-    with bar("fitting", None) if progress and report is None else nullcontext(report) as move:
+    wanted = visible() if progress is None else _checks.boolean("progress", progress)
+    with bar("fitting", None) if wanted and report is None else nullcontext(report) as move:
         if move is None:
             yield lambda stage, done, line: None
         else:

@@ -5,10 +5,8 @@ They must call `torch.distributed.init_process_group` first. All return the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def count() -> int:
@@ -27,14 +25,13 @@ def part(whole: int) -> tuple[int, int]:
     return rank() * least + min(rank(), more), least + (rank() < more)
 
 
-def average(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace the gradients by their mean over processes."""
-    if not _on():
-        return
-    for parameter in parameters:
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= count()
+def mean(value: Tensor) -> Tensor:
+    """Return the mean of a value over processes."""
+    if _on():
+        value = value.contiguous()
+        dist.all_reduce(value)
+        value /= count()
+    return value
 
 
 def of_first(value: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,9 +14,10 @@ from torch.quasirandom import SobolEngine
 
 from invflow import _checks
 from invflow.flows import Flow
-from invflow.training.checkpoint import Checkpoints, Stateful
+from invflow.training.checkpoint import Checkpoints
 from invflow.vi.fitting import processes
-from invflow.vi.fitting.accuracy import Accuracy, reached
+from invflow.vi.fitting.accuracy import Accuracy, effective, reached
+from invflow.vi.fitting.adam import Adam
 from invflow.vi.fitting.objectives import path_loss
 from invflow.vi.targets.density import Density
 
@@ -41,7 +41,7 @@ class Settings:
         ValueError: if a setting is out of range, or `train_samples` does not divide `batch_size`.
     """
 
-    accuracy: Accuracy = _setting(
+    accuracy: Accuracy = _setting(  # noqa: RUF009, a field
         "standard",
         "When to stop: standard, 90 % of draws effective, k-hat below 0.5; high, 99.9 % effective.",
     )
@@ -103,7 +103,7 @@ def train(
     density: Density,
     settings: Settings,
     seed: int,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float, float], None],
     directory: Path | None = None,
 ) -> tuple[int, str]:
     """Train a flow in place until the bound stops improving; Ctrl-C stops it at the best so far.
@@ -115,7 +115,8 @@ def train(
         density: of the target.
         settings: how to train.
         seed: random seed of the noise.
-        report: called after every round with the number of steps and the bound.
+        report: called after every round with the number of steps, the bound, and the effective
+            fraction of the draws.
         directory: where checkpoints are kept; training resumes from the newest one.
 
     Returns:
@@ -124,13 +125,13 @@ def train(
     run = _Run(flow, density, settings, seed)
     checkpoints = None if directory is None else Checkpoints(directory)
     if checkpoints is not None:
-        for done, bound in run.load(checkpoints):
-            report(done, bound)
+        for looked in run.load(checkpoints):
+            report(*looked)
     reason = "interrupted"
     try:
         while run.steps < settings.max_steps and not run.done:
-            bound = run.round()
-            report(run.steps, bound)
+            run.round()
+            report(*run.looks[-1])
             if checkpoints is not None and not processes.rank():
                 run.save(checkpoints)
         reason = "converged" if run.done else "max_steps"
@@ -138,7 +139,7 @@ def train(
         pass
     if checkpoints is not None:
         processes.wait()  # or another process could look for a checkpoint not yet written
-    flow.load_state_dict(run.best)
+    run.optimizer.put(run.best)
     return run.steps, reason
 
 
@@ -151,31 +152,32 @@ class _Run:
         evaluation_noise = Noise(flow.features, seed + 1)
         self.evaluation_noise = evaluation_noise(0, settings.evaluation_draws, self.like)
         self.noise = Noise(flow.features, seed)
-        self.average = copy.deepcopy(flow)
-        self.optimizer = torch.optim.Adam(flow.parameters(), lr=settings.learning_rate)
-        self.best = copy.deepcopy(flow.state_dict())
+        self.optimizer = Adam(flow, settings.learning_rate)
+        self.average, self.best = self.optimizer.value.clone(), self.optimizer.value.clone()
         self.best_terms = self.first_terms = _terms(flow, density, self.evaluation_noise)
         self.steps = self.dropped = 0
         self.earlier = density.evaluations, density.rejected
-        self.bounds: list[tuple[int, float]] = []
+        #: After each round: the number of steps, the best bound, and the effective fraction.
+        self.looks: list[tuple[int, float, float]] = []
 
-    def round(self) -> float:
-        """Take the steps of a round; lower the rate if the bound has not risen; return the best."""
+    def round(self) -> None:
+        """Take the steps of a round, and lower the rate if the bound has not risen."""
         settings = self.settings
         self.density.generator.manual_seed(self.seed + self.steps)
         for _ in range(settings.steps_per_round):
             self._step()
-        terms = processes.of_first(_terms(self.average, self.density, self.evaluation_noise))
+        self.optimizer.put(self.average)
+        terms = processes.of_first(_terms(self.flow, self.density, self.evaluation_noise))
+        self.optimizer.put(self.optimizer.value)
         both = torch.isfinite(terms) & torch.isfinite(self.best_terms)
         rise = (terms - self.best_terms)[both]
         gain, error = float(rise.mean()), float(rise.std()) / math.sqrt(max(len(rise), 1))
         if gain > 0:
-            self.best, self.best_terms = copy.deepcopy(self.average.state_dict()), terms
+            self.best, self.best_terms = self.average.clone(), terms
         if not gain > max(2 * error, settings.tolerance):
             self._lower()
         bound = float(self.best_terms[torch.isfinite(self.best_terms)].mean())
-        self.bounds.append((self.steps, bound))
-        return bound
+        self.looks.append((self.steps, bound, effective(self.best_terms)))
 
     @property
     def done(self) -> bool:
@@ -190,43 +192,43 @@ class _Run:
         start = self.steps * self.settings.batch_size + first * samples
         noise = self.noise(start, share * samples, self.like)
         loss, _ = path_loss(self.flow, self.density, noise, samples)
-        self.optimizer.zero_grad()
         # The loss is a mean over this process's groups; weigh it for the mean over all groups.
-        (loss * (share * processes.count() / groups)).backward()
-        processes.average(self.flow.parameters())
-        torch.nn.utils.clip_grad_norm_(self.flow.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
-        _follow(self.average, self.flow, self.settings.averaging_decay)
+        gradient = self.optimizer.gradient(loss * (share * processes.count() / groups))
+        gradient = processes.mean(gradient)
+        gradient *= (MAX_GRADIENT_NORM / (gradient.norm() + 1e-6)).clamp(max=1.0)
+        self.optimizer.step(gradient)
+        self.average.lerp_(self.optimizer.value, 1 - self.settings.averaging_decay)
         self.steps += 1
 
     def _lower(self) -> None:
         """Return to the best parameters, with a lower learning rate."""
         self.dropped += 1
-        self.flow.load_state_dict(self.best)
-        self.average.load_state_dict(self.best)
-        for group in self.optimizer.param_groups:
-            group["lr"] /= LEARNING_RATE_DROP
+        self.optimizer.value.copy_(self.best)
+        self.optimizer.put(self.best)
+        self.average.copy_(self.best)
+        self.optimizer.learning_rate /= LEARNING_RATE_DROP
 
     def save(self, checkpoints: Checkpoints) -> None:
         spent = self.density.evaluations, self.density.rejected
         extra = {
+            "average": self.average,
             "best": self.best,
             "best_terms": self.best_terms,
             "first_terms": self.first_terms,
             "settings": asdict(self.settings),
             "dropped": self.dropped,
-            "bounds": self.bounds,
+            "looks": self.looks,
             "spent": [now - then for now, then in zip(spent, self.earlier, strict=True)],
         }
-        checkpoints.save(self.steps, self._states(), extra)
+        checkpoints.save(self.steps, {"optimizer": self.optimizer}, extra)
 
-    def load(self, checkpoints: Checkpoints) -> list[tuple[int, float]]:
-        """Resume from the newest checkpoint, if there is one; return the bounds so far.
+    def load(self, checkpoints: Checkpoints) -> list[tuple[int, float, float]]:
+        """Resume from the newest checkpoint, if there is one; return what was seen so far.
 
         Raises:
             ValueError: if it belongs to another fit.
         """
-        loaded = checkpoints.load(self._states())
+        loaded = checkpoints.load({"optimizer": self.optimizer})
         if not processes.agree(-1 if loaded is None else loaded[0]):
             raise ValueError(
                 "directory must be the same for all processes, got "
@@ -244,26 +246,18 @@ class _Run:
                 f"directory {checkpoints.directory} holds checkpoints of another fit: its target, "
                 "flow, seed or settings differ; choose another directory, or remove this one"
             )
-        self.best, self.best_terms = extra["best"], extra["best_terms"]
+        self.average, self.best = extra["average"], extra["best"]
+        self.best_terms = extra["best_terms"]
         self.dropped = extra["dropped"]
-        self.bounds = [(int(done), float(bound)) for done, bound in extra["bounds"]]
+        self.looks = [(int(done), float(a), float(b)) for done, a, b in extra["looks"]]
         evaluations, rejected = extra["spent"]
         self.density.evaluations += evaluations
         self.density.rejected += rejected
         self.earlier = self.density.evaluations - evaluations, self.density.rejected - rejected
-        return self.bounds
-
-    def _states(self) -> dict[str, Stateful]:
-        return {"flow": self.flow, "average": self.average, "optimizer": self.optimizer}
+        return self.looks
 
 
 @torch.no_grad()
 def _terms(flow: Flow, density: Density, noise: Tensor) -> Tensor:
     x, ladj = flow.transform(noise)
     return density.exact(x) - flow.base.log_prob(noise) + ladj
-
-
-@torch.no_grad()
-def _follow(average: Flow, flow: Flow, decay: float) -> None:
-    for mean, value in zip(average.parameters(), flow.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)

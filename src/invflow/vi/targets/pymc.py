@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import time
-import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invflow.vi.targets.external import Array, external
+from invflow.vi.targets import graphs
+from invflow.vi.targets.external import external
 from invflow.vi.targets.target import Target
 
 #: Distributions that have no normalising constant, may lack it, or have a wrong one (LKJ).
 UNNORMALISED = ("Flat", "HalfFlat", "LKJ", "CustomDist")
 
-#: Seconds that a density takes in NumPy before it is compiled.
-PATIENCE = 10.0
 #: Distributions whose latent variables have no density on a real space, and what to use instead.
 REFUSED = {
     "Censored": "which has point masses at its bounds: use pymc.Truncated, or make it observed",
@@ -107,11 +99,11 @@ class PyMCTarget(Target):
         )
         start = np.concatenate([start.ravel() for start in starts])
         try:
-            self._density = _Density(value, vector, start)
+            self._density = graphs.Density(value, vector, start)
         except NotImplementedError as error:
             line = str(error).partition("\n")[0]
             raise ValueError(f"model must have a gradient, got none: {line}") from error
-        self._constrain = _over_rows(quantities, vector, start, _numpy())
+        self._constrain = graphs.over_rows(quantities, vector, start, graphs.in_numpy())
 
     def log_density(self, z: Tensor) -> Tensor:
         return external(self._density, z)
@@ -124,102 +116,6 @@ class PyMCTarget(Target):
             column = torch.from_numpy(np.array(value)).to(z)
             values[name] = column.reshape(*batch, *column.shape[1:])
         return values
-
-
-class _Density:
-    """A density and its gradient for rows of vectors: in NumPy, and compiled if that takes long."""
-
-    def __init__(self, value: Any, vector: Any, start: Array) -> None:
-        self._what = value, vector, start
-        self._run = _over_rows([value], vector, start, _numpy(), gradient=True)
-        self._left = PATIENCE
-
-    def __call__(self, rows: Array) -> tuple[Array, Array]:
-        if self._left <= 0:
-            value, vector, start = self._what
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what NumPy was warned of
-                self._run = _over_rows([value], vector, start, _compiled(), gradient=True)
-            self._left = math.inf
-        started = time.perf_counter()
-        with np.errstate(all="ignore"):  # the caller counts values that are not finite
-            value, gradient = self._run(rows)
-        self._left -= time.perf_counter() - started
-        return value, gradient
-
-
-def _numpy() -> Any:
-    """Return PyTensor's mode that evaluates in NumPy."""
-    mode: Any = import_module("pytensor.compile.mode").Mode
-    return mode("py", "fast_run").excluding("fusion", "inplace")
-
-
-def _compiled() -> Any:
-    """Return PyTensor's mode that compiles soonest: Numba's, if it is there."""
-    return "NUMBA" if find_spec("numba") else None
-
-
-def _over_rows(
-    outputs: Sequence[Any], vector: Any, start: Array, mode: Any, *, gradient: bool = False
-) -> Callable[[Array], Sequence[Array]]:
-    """Compile functions of a vector for rows of vectors.
-
-    Args:
-        outputs: variables of PyTensor.
-        vector: the variable that they depend on.
-        start: a value of the vector at which they are finite.
-        mode: PyTensor's mode.
-        gradient: also return the gradient of the first output, after the outputs.
-
-    Raises:
-        NotImplementedError: if the gradient is not implemented.
-    """
-    pytensor: Any = import_module("pytensor")
-    vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph
-
-    def compiled(values: Sequence[Any], argument: Any) -> Any:
-        slopes = []
-        if gradient:
-            total = values[0].sum()
-            slopes = [pytensor.grad(total, argument, disconnected_inputs="ignore")]
-        return pytensor.function(
-            [argument], [*values, *slopes], mode=mode, on_unused_input="ignore"
-        )
-
-    rows = pytensor.tensor.dmatrix("z")
-    try:
-        with _silent("pytensor.graph.rewriting.basic"):
-            together = compiled(vectorize_graph(list(outputs), replace={vector: rows}), rows)
-            # An output that does not depend on the vector has no rows.
-            if all(np.shape(column)[:1] == (3,) for column in together(np.tile(start, (3, 1)))):
-                return together
-    except Exception as error:
-        why = type(error).__name__
-    else:
-        why = "an output that does not depend on the variables"
-    alone = compiled(outputs, vector)
-    if gradient:
-        warnings.warn(
-            f"PyTensor cannot vectorise the density of the model ({why}): draws are evaluated one "
-            "by one, which is slow",
-            stacklevel=4,
-        )
-
-    def one_by_one(points: Array) -> list[Array]:
-        return [np.stack(column) for column in zip(*map(alone, points), strict=True)]
-
-    return one_by_one
-
-
-@contextmanager
-def _silent(name: str) -> Generator[None]:
-    """Silence a logger during an attempt that may fail."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def _caveat(model: Any) -> str:
