@@ -26,16 +26,18 @@ def test_an_update_solves_the_equation_of_batch_and_match(dim: int, count: int) 
     """S U S + S = V, whose root is also computed by another formula, of the paper."""
     z, score = randn(count, dim, seed=1), randn(count, dim, seed=2)
     location, scale = randn(dim, seed=3), randn(dim, dim, seed=4).tril(-1) + 2 * torch.eye(dim)
-    moved = matching._matched(location, scale, z, score, 2)
+    covariance = scale @ scale.mT
+    moved = matching._matched(location, covariance, z, score, 2)
     assert moved is not None
     weight = count * dim / 3
     share = weight / (1 + weight)
     mean, slope = z.mean(0), score.mean(0)
     u = weight * (score - slope).mT @ (score - slope) / count + share * torch.outer(slope, slope)
     away = location - mean
-    v = scale @ scale.mT + weight * (z - mean).mT @ (z - mean) / count
+    v = covariance + weight * (z - mean).mT @ (z - mean) / count
     v = v + share * torch.outer(away, away)
-    found = moved[1] @ moved[1].mT
+    found = moved[1]
+    assert_close(moved[2] @ moved[2].mT, found, 1e-7 * float(found.abs().max()))
     assert_close(found @ u @ found + found, v, 1e-7 * float(v.abs().max()))
     identity = torch.eye(dim).double()
     values, vectors = torch.linalg.eig(identity + 4 * u @ v)

@@ -16,6 +16,8 @@ Accuracy = Literal["standard", "high"]
 EFFECTIVE, MOST_KHAT = 0.9, 0.5
 #: At "high": nats between the bound and the evidence. 99.9 % of the draws are effective.
 NEGLIGIBLE_GAP = 5e-4
+#: Fraction of the posterior in the tail of the weights below which its shape does not matter.
+NEGLIGIBLE_TAIL = 1e-3
 
 
 def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
@@ -24,10 +26,10 @@ def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
     if len(some) < 2:
         return False
     found = importance(log_weights, torch.zeros_like(log_weights))
-    if accuracy == "high":
-        gap = some.logsumexp(0) - math.log(len(some)) - some.mean()
-        return found.light and float(gap) < NEGLIGIBLE_GAP
-    return found.equal or (found.effective >= EFFECTIVE and found.khat < MOST_KHAT)
+    light = found.khat < MOST_KHAT or found.tail < NEGLIGIBLE_TAIL
+    if accuracy == "standard":
+        return light and found.effective >= EFFECTIVE
+    return light and float(some.logsumexp(0) - math.log(len(some)) - some.mean()) < NEGLIGIBLE_GAP
 
 
 def effective(log_weights: Tensor) -> float:

@@ -73,10 +73,13 @@ class Adam:
             "learning_rate": self.learning_rate,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Set the state that `state_dict` has returned."""
-        self._steps, self.learning_rate = int(state["steps"]), float(state["learning_rate"])
+        self._steps, self.learning_rate = (
+            int(state_dict["steps"]),
+            float(state_dict["learning_rate"]),
+        )
         self.value, self._mean, self._square = (
-            state[name].clone() for name in ("value", "mean", "square")
+            state_dict[name].clone() for name in ("value", "mean", "square")
         )
         self.put(self.value)

@@ -1,9 +1,9 @@
 """Posteriors with angles: the usual search and flows, in a chart of each circle.
 
 The chart takes a von Mises distribution to a standard normal one (`Circles`). The whole circle is
-covered exactly once, so that the evidence is that of the circle. A first search, in charts that
-take the uniform distribution to the normal one, finds where to cut each circle, which is where it
-has the least density, and how concentrated the density is around the opposite point.
+covered exactly once, so that the evidence is that of the circle. Two searches in charts that take
+the uniform distribution to the normal one find where to cut each circle, which is where it has the
+least density, and how concentrated the density is around the opposite point.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ from invflow.vi.targets.sphere import wrapped
 from invflow.vi.targets.target import Target
 from invflow.vi.trust import probe
 
-#: Starting points of the first search.
+#: Starting points of each search for charts.
 STARTS = 8
 #: Where a circle has the least density is looked up on a grid, by a von Mises kernel over draws of
 #: each mode.
@@ -52,7 +52,7 @@ def fit_charted(
         target: a target with angles.
         fit: takes a target without angles and its starting points, (count, dim).
         points: starting points, (count, dim), with angles in radians.
-        seed: random seed of the first search.
+        seed: random seed of the searches for charts.
     """
     started = time.perf_counter()
     charted, spent = _chart(target, points, seed)
@@ -71,13 +71,24 @@ def fit_charted(
 
 def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, Density]:
     """Return the target in suitable charts, and the density whose evaluations found them."""
-    angles, zeros = list(target.angles), torch.zeros(len(target.angles))
-    charted = Charted(target, zeros, zeros)
+    zeros = torch.zeros(len(target.angles))
     generator, subsampling = (torch.Generator().manual_seed(seed) for _ in range(2))
-    density = Guarded(charted, subsampling)
+    density = Guarded(Charted(target, zeros, zeros), subsampling)
     try_out(density)
+    centre, _ = _looked(density, points, generator)
+    # Where a chart cuts through the bulk, a search may miss a part of it. The second does not.
+    density.target = Charted(target, centre, zeros)
+    centre, lengths = _looked(density, points, generator)
+    return Charted(target, centre, _concentration(lengths)), density
+
+
+def _looked(
+    density: Density, points: Tensor | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the point opposite to where to cut each circle, and the mean cosine around it."""
+    charted = cast(Charted, density.target)
     if points is None:
-        start = 4 * torch.rand((STARTS, target.dim), generator=generator).double() - 2
+        start = 4 * torch.rand((STARTS, charted.dim), generator=generator).double() - 2
     else:
         start = charted.circles.inverse(points)[0]
     modes = find_modes(density, start, generator, lambda done, line: None)
@@ -86,7 +97,7 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, D
     normals = modes.normals
     draws = torch.cat(
         [
-            charted.circles(normal.draw(DRAWS_PER_MODE, generator)[0])[0][:, angles]
+            charted.circles(normal.draw(DRAWS_PER_MODE, generator)[0])[0][:, charted.circles.angles]
             for normal in normals
         ]
     )
@@ -98,8 +109,7 @@ def _chart(target: Target, points: Tensor | None, seed: int) -> tuple[Charted, D
     sine, cosine = ((weights * part).sum(0) for part in (draws.sin(), draws.cos()))
     concentrated = torch.hypot(sine, cosine) > CONCENTRATED
     centre = torch.where(concentrated, torch.atan2(sine, cosine), wrapped(emptiest + math.pi))
-    lengths = (weights * torch.cos(draws - centre)).sum(0)
-    return Charted(target, centre, _concentration(lengths)), density
+    return centre, (weights * torch.cos(draws - centre)).sum(0)
 
 
 def _concentration(length: Tensor) -> Tensor:

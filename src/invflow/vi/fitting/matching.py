@@ -29,8 +29,8 @@ from invflow.vi.targets.density import Density
 FEWEST_DRAWS, MOST_DRAWS = 32, 128
 #: Limit on the number of rounds, and the number in which progress is looked for.
 MOST_ROUNDS, WINDOW = 200, 10
-#: Variance of the log weights at which the distribution is right, and 97 % of draws effective.
-RIGHT = 0.03
+#: Variance of the log weights at which the distribution is right, and 99 % of draws effective.
+RIGHT = 0.003
 #: Factor by which the spread of the log weights has to fall within that number of rounds.
 SLOWEST = 0.9
 #: Draws for the bounds that are compared in the end.
@@ -51,6 +51,7 @@ def match(density: Density, normal: Normal, generator: torch.Generator) -> Norma
     batch = min(max(FEWEST_DRAWS, 2 * dim), MOST_DRAWS)
     # In the coordinates of the given distribution, where scales are about one.
     location, scale = torch.zeros_like(normal.location), torch.eye(dim).to(normal.location)
+    covariance = scale
     history: list[Tensor] = []
     for done in range(MOST_ROUNDS):
         noise = torch.randn((batch, dim), generator=generator, dtype=location.dtype)
@@ -61,10 +62,10 @@ def match(density: Density, normal: Normal, generator: torch.Generator) -> Norma
         good = torch.isfinite(value)
         if int(good.sum()) < 2 or _settled(history):
             break
-        moved = _matched(location, scale, u[good], (score @ normal.scale)[good], done)
+        moved = _matched(location, covariance, u[good], (score @ normal.scale)[good], done)
         if moved is None:
             break
-        location, scale = moved
+        location, covariance, scale = moved
     pair = [normal.placed(location, scale), normal]
     elbos = [bound(density, each, COMPARISON_DRAWS, generator) for each in pair]
     elbo, better = max(zip(elbos, pair, strict=True), key=lambda entry: entry[0])
@@ -91,8 +92,9 @@ def _spread(log_weights: list[Tensor]) -> float:
 
 
 def _matched(
-    location: Tensor, scale: Tensor, z: Tensor, score: Tensor, done: int
-) -> tuple[Tensor, Tensor] | None:
+    location: Tensor, covariance: Tensor, z: Tensor, score: Tensor, done: int
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return the next location, covariance and Cholesky factor; None if there are none."""
     count, dim = z.shape
     weight = count * dim / (done + 1)
     share = weight / (1 + weight)
@@ -100,14 +102,15 @@ def _matched(
     root = math.sqrt(weight / count)
     q = torch.cat([root * (score - slope), math.sqrt(share) * slope.unsqueeze(0)]).mT
     wide = torch.cat([root * (z - mean), math.sqrt(share) * (location - mean).unsqueeze(0)]).mT
-    v = scale @ scale.mT + wide @ wide.mT
+    v = torch.addmm(covariance, wide, wide.mT)
     vq = v @ q
     if not bool(torch.isfinite(vq).all()):
         return None
     values, vectors = torch.linalg.eigh(q.mT @ vq)
     factor = vq @ (vectors / (0.5 + (values.clamp(min=0) + 0.25).sqrt()))
-    covariance = v - factor @ factor.mT
+    covariance = v.addmm_(factor, factor.mT, alpha=-1)
     lower, failed = torch.linalg.cholesky_ex(covariance)
     if bool(failed):
         return None
-    return (location + weight * (covariance @ slope + mean)) / (1 + weight), lower
+    location = (location + weight * (covariance @ slope + mean)) / (1 + weight)
+    return location, covariance, lower

@@ -21,7 +21,9 @@ DROPPED_BELOW = 12.0
 #: Nats by which the bound of a Gaussian from a few draws has to exceed that of a better known one.
 CLEARLY = 1.0
 #: Numbers of starts that are run side by side, until more are unlikely to help.
-WAVES, FEWEST_STARTS = (4, 12, 16, 32, 64), 32
+WAVES, FEWEST_STARTS = (1, 3, 12, 16, 32, 64), 32
+#: Number of starts that are uniform on [-2, 2]; of those after them it is one in three.
+UNIFORM_STARTS = 4
 #: Starts for each mode found, on average; with fewer it is not unlikely that one was never met.
 STARTS_PER_MODE = 8
 #: Numbers in the inverse Hessians of starts that are run side by side.
@@ -176,7 +178,7 @@ class _Starts:
     def __call__(self, run: int, frame: Normal) -> Tensor:
         """Return the starting point of a run, (dim,), given the best mode so far."""
         dim = len(frame.location)
-        if run < WAVES[0] or run % 3 == 0:
+        if run < UNIFORM_STARTS or run % 3 == 0:
             return 4 * torch.rand(dim, generator=self._generator, dtype=torch.float64) - 2
         nearest, farthest = NEAR_STARTS if run % 3 == 1 else FAR_STARTS
         power = torch.rand((), generator=self._generator, dtype=torch.float64)

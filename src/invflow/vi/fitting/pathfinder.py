@@ -25,7 +25,7 @@ from invflow.vi.targets.density import Density
 PATH_DRAWS = 10
 #: Bounds are looked at after each iteration at first, later when their number has grown by this.
 GROWTH = 1.2
-#: Limits on the iterations of a path, and on the evaluations of a line search.
+#: Limits on the iterations of a path, if it has no more dimensions, and on the trials of a step.
 MOST_ITERATIONS, MOST_TRIALS = 300, 30
 #: Nats: a path ends when neither its last step nor, by its quadratic model, the next gains as much.
 SMALL_GAIN = 1e-4
@@ -68,9 +68,9 @@ def pathfinder(
             ):
                 known = best[row]
                 if math.isfinite(elbo) and (known is None or elbo > known.elbo):
-                    best[row] = frame.placed(mean, factor, elbo)
+                    best[row] = Normal(mean, factor, elbo)
         paths.forget_finished()
-    return best
+    return [each and frame.placed(each.location, each.scale, each.elbo) for each in best]
 
 
 class _Paths:
@@ -129,7 +129,7 @@ class _Paths:
         decrement = (self._slope * self.direction).sum(-1)
         settled = (decrement < 2 * SMALL_GAIN) & (self._gain < SMALL_GAIN)
         still = self._slope.abs().amax(-1) == 0
-        ended = taken & (settled | (self._iterations >= MOST_ITERATIONS))
+        ended = taken & (settled | (self._iterations >= max(MOST_ITERATIONS, self.u.shape[-1])))
         self._finished = ended | (over & ~taken) | still
         self._begin(taken)
         return ((taken & _due(self._iterations)) | self._finished).nonzero().squeeze(-1)
@@ -148,23 +148,27 @@ class _Paths:
 
     def _move(self, taken: Tensor, step: Tensor, value: Tensor, slope: Tensor) -> None:
         """Accept the steps of some paths, a mask, and update their inverse Hessians."""
-        at = taken.nonzero().squeeze(-1)
-        s, y = step[at], self._slope[at] - slope[at]
-        self._gain[at] = value[at] - self._value[at]
-        self.u[at] += s
-        self._value[at], self._slope[at] = value[at], slope[at]
-        self._iterations[at] += 1
+        s, y = step * taken.unsqueeze(-1), (self._slope - slope) * taken.unsqueeze(-1)
+        self._gain = torch.where(taken, value - self._value, self._gain)
+        self.u = self.u + s
+        self._value = torch.where(taken, value, self._value)
+        self._slope = torch.where(taken.unsqueeze(-1), slope, self._slope)
+        self._iterations += taken
         curvature = (s * y).sum(-1)
         concave = curvature > 1e-12 * s.norm(dim=-1) * y.norm(dim=-1)
-        at, s, y, curvature = at[concave], s[concave], y[concave], curvature[concave]
-        first = (self._iterations[at] == 1).unsqueeze(-1).unsqueeze(-1)
-        scaled = (curvature / y.square().sum(-1)).unsqueeze(-1).unsqueeze(-1)
-        inverse = torch.where(first, scaled, 1.0) * self.inverse[at]
-        hy = (inverse @ y.unsqueeze(-1)).squeeze(-1)
-        along = (1 + (y * hy).sum(-1) / curvature) / curvature
-        mixed = torch.einsum("bi,bj->bij", hy / curvature.unsqueeze(-1), s)
-        inverse += torch.einsum("bi,bj->bij", along.unsqueeze(-1) * s, s) - mixed - mixed.mT
-        self.inverse[at] = inverse
+        first = concave & (self._iterations == 1)
+        if bool(first.any()):
+            scaled = torch.where(first, curvature / y.square().sum(-1), 1.0)
+            self.inverse *= scaled.unsqueeze(-1).unsqueeze(-1)
+        # H' = H + [s h] [a -1; -1 0] [s h]^T with h = H y / c, in place: a row may be large.
+        h = (self.inverse @ y.unsqueeze(-1)).squeeze(-1) / curvature.unsqueeze(-1)
+        along = 1 / curvature + (y * h).sum(-1) / curvature
+        left = torch.stack([along.unsqueeze(-1) * s - h, -s], -1)
+        left, right = (
+            torch.where(concave[:, None, None], each, 0.0)
+            for each in (left, torch.stack([s, h], -1))
+        )
+        self.inverse.baddbmm_(left, right.mT)
         self.direction = (self.inverse @ self._slope.unsqueeze(-1)).squeeze(-1)
 
     def forget_finished(self) -> None:

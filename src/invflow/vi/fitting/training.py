@@ -23,8 +23,8 @@ from invflow.vi.targets.density import Density
 
 #: Gradients longer than this are scaled down to it.
 MAX_GRADIENT_NORM = 10.0
-#: Factor by which the learning rate is lowered.
-LEARNING_RATE_DROP = 3
+#: Factor by which the learning rate is lowered, and rounds without a rise of the bound before that.
+LEARNING_RATE_DROP, PATIENCE = 3, 4
 
 
 def _setting(default: Any, description: str) -> Any:
@@ -55,7 +55,9 @@ class Settings:
         3, "Number of times the learning rate drops before training stops."
     )
     max_steps: int = _setting(5000, "Maximum number of steps for each mode.")
-    tolerance: float = _setting(2e-3, "Smallest rise of the bound per round, in nats, that counts.")
+    tolerance: float = _setting(
+        2e-3, "Smallest rise of the bound in four rounds, in nats, that counts."
+    )
     evaluation_draws: int = _setting(2048, "Draws on which the bound is evaluated.")
     averaging_decay: float = _setting(0.97, "Decay of the moving average of the parameters.")
 
@@ -155,6 +157,8 @@ class _Run:
         self.optimizer = Adam(flow, settings.learning_rate)
         self.average, self.best = self.optimizer.value.clone(), self.optimizer.value.clone()
         self.best_terms = self.first_terms = _terms(flow, density, self.evaluation_noise)
+        #: Above these the bound has to rise, and the number of rounds in which it has not.
+        self.last_terms, self.waited = self.first_terms, 0
         self.steps = self.dropped = 0
         self.earlier = density.evaluations, density.rejected
         #: After each round: the number of steps, the best bound, and the effective fraction.
@@ -169,12 +173,13 @@ class _Run:
         self.optimizer.put(self.average)
         terms = processes.of_first(_terms(self.flow, self.density, self.evaluation_noise))
         self.optimizer.put(self.optimizer.value)
-        both = torch.isfinite(terms) & torch.isfinite(self.best_terms)
-        rise = (terms - self.best_terms)[both]
-        gain, error = float(rise.mean()), float(rise.std()) / math.sqrt(max(len(rise), 1))
-        if gain > 0:
+        if _rise(terms, self.best_terms)[0] > 0:
             self.best, self.best_terms = self.average.clone(), terms
-        if not gain > max(2 * error, settings.tolerance):
+        gain, error = _rise(self.best_terms, self.last_terms)
+        self.waited += 1
+        if gain > max(2 * error, settings.tolerance):
+            self.last_terms, self.waited = self.best_terms, 0
+        elif self.waited == PATIENCE:
             self._lower()
         bound = float(self.best_terms[torch.isfinite(self.best_terms)].mean())
         self.looks.append((self.steps, bound, effective(self.best_terms)))
@@ -203,6 +208,7 @@ class _Run:
     def _lower(self) -> None:
         """Return to the best parameters, with a lower learning rate."""
         self.dropped += 1
+        self.last_terms, self.waited = self.best_terms, 0
         self.optimizer.value.copy_(self.best)
         self.optimizer.put(self.best)
         self.average.copy_(self.best)
@@ -214,6 +220,8 @@ class _Run:
             "average": self.average,
             "best": self.best,
             "best_terms": self.best_terms,
+            "last_terms": self.last_terms,
+            "waited": self.waited,
             "first_terms": self.first_terms,
             "settings": asdict(self.settings),
             "dropped": self.dropped,
@@ -247,7 +255,8 @@ class _Run:
                 "flow, seed or settings differ; choose another directory, or remove this one"
             )
         self.average, self.best = extra["average"], extra["best"]
-        self.best_terms = extra["best_terms"]
+        self.best_terms, self.last_terms = extra["best_terms"], extra["last_terms"]
+        self.waited = extra["waited"]
         self.dropped = extra["dropped"]
         self.looks = [(int(done), float(a), float(b)) for done, a, b in extra["looks"]]
         evaluations, rejected = extra["spent"]
@@ -261,3 +270,10 @@ class _Run:
 def _terms(flow: Flow, density: Density, noise: Tensor) -> Tensor:
     x, ladj = flow.transform(noise)
     return density.exact(x) - flow.base.log_prob(noise) + ladj
+
+
+def _rise(terms: Tensor, earlier: Tensor) -> tuple[float, float]:
+    """Return by how much a bound has risen, from its terms, (draws,), and the standard error."""
+    both = torch.isfinite(terms) & torch.isfinite(earlier)
+    rise = (terms - earlier)[both]
+    return float(rise.mean()), float(rise.std()) / math.sqrt(max(len(rise), 1))

@@ -23,7 +23,7 @@ import numpy as np
 from invflow.vi.targets.external import Array
 
 #: Seconds that a density takes in NumPy before it is compiled.
-PATIENCE = 10.0
+PATIENCE = 20.0
 #: Numbers of one operation that stay in a core's cache, and fewest rows in a call.
 CACHED_NUMBERS, FEWEST_ROWS = 2**18, 16
 #: Rewriting that makes single operations of several.
