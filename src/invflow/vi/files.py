@@ -40,7 +40,8 @@ def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Non
     """
     posterior.save(path / "model")
     with _files.replacing(path / "draws.nc") as temporary:
-        posterior.to_arviz(draws).to_netcdf(str(temporary), engine="h5netcdf")
+        data = posterior.to_arviz(draws, log_likelihood=False)  # it can be larger than all else
+        data.to_netcdf(str(temporary), engine="h5netcdf")
     with _files.replacing(path / "draws.parquet") as temporary:
         posterior.to_pandas(draws).to_parquet(temporary)
     text = io.StringIO()

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from invflow.vi.targets.external import Array, external
+from invflow.vi.targets.model_data import ModelData
 from invflow.vi.targets.target import Target
 
 #: Distributions that have no normalising constant, may lack it, or have a wrong one (LKJ).
@@ -82,6 +84,7 @@ class PyMCTarget(Target):
         self.dim = sum(start.size for start in starts)
         self._names = [str(variable.name) for variable in model.unobserved_RVs]
         self.caveat = _caveat(model)
+        self.model_data = _model_data(model)
 
         circular: Any = import_module("pymc.logprob.transforms").CircularTransform
         angles, angular = list[int](), list[str]()
@@ -112,18 +115,45 @@ class PyMCTarget(Target):
             line = str(error).partition("\n")[0]
             raise ValueError(f"model must have a gradient, got none: {line}") from error
         self._constrain = _over_rows(quantities, vector, start, _numpy())
+        self._pointwise = _Pointwise(model, replaced, vector, start)
 
     def log_density(self, z: Tensor) -> Tensor:
         return external(self._density, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        batch = z.shape[:-1]
         found = self._constrain(z.detach().cpu().double().reshape(-1, self.dim).numpy())
-        values: dict[str, Tensor] = {}
-        for name, value in zip(self._names, found, strict=True):
-            column = torch.from_numpy(np.array(value)).to(z)
-            values[name] = column.reshape(*batch, *column.shape[1:])
-        return values
+        return _like(z, self._names, found)
+
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        """Return that of each observed variable, under the variable's name."""
+        found = self._pointwise(z.detach().cpu().double().numpy())
+        return _like(z, self._pointwise.names, found)
+
+
+class _Pointwise:
+    """The log likelihoods of observed variables for rows of vectors, built when first needed.
+
+    Args:
+        model: a PyMC model.
+        replaced: the model's value variables by parts of the vector.
+        vector: a vector of all of them.
+        start: a value of it.
+    """
+
+    def __init__(self, model: Any, replaced: dict[Any, Any], vector: Any, start: Array) -> None:
+        self._what = model, replaced, vector, start
+        self.names = [str(variable.name) for variable in model.observed_RVs]
+
+    def __call__(self, rows: Array) -> Sequence[Array]:
+        with np.errstate(all="ignore"):
+            return self._run(rows) if self.names else []
+
+    @cached_property
+    def _run(self) -> Callable[[Array], Sequence[Array]]:
+        graph_replace: Any = import_module("pytensor.graph.replace").graph_replace
+        model, replaced, vector, start = self._what
+        values = model.logp(vars=model.observed_RVs, sum=False)
+        return _over_rows(graph_replace(values, replaced, strict=False), vector, start, _numpy())
 
 
 class _Density:
@@ -191,7 +221,12 @@ def _over_rows(
         with _silent("pytensor.graph.rewriting.basic"):
             together = compiled(vectorize_graph(list(outputs), replace={vector: rows}), rows)
             # An output that does not depend on the vector has no rows.
-            if all(np.shape(column)[:1] == (3,) for column in together(np.tile(start, (3, 1)))):
+            found = together(np.tile(start, (3, 1)))
+            shapes = [np.shape(column) for column in found[: len(outputs)]]
+            if all(
+                len(shape) == output.ndim + 1 and shape[0] == 3
+                for shape, output in zip(shapes, outputs, strict=True)
+            ):
                 return together
     except Exception as error:
         why = type(error).__name__
@@ -211,6 +246,15 @@ def _over_rows(
     return one_by_one
 
 
+def _like(z: Tensor, names: Sequence[str], found: Sequence[Array]) -> dict[str, Tensor]:
+    """Return results for rows, (rows, *shape) each, as tensors like `z`, (*batch, dim), by name."""
+    values: dict[str, Tensor] = {}
+    for name, value in zip(names, found, strict=True):
+        column = torch.from_numpy(np.array(value)).to(z)
+        values[name] = column.reshape(*z.shape[:-1], *column.shape[1:])
+    return values
+
+
 @contextmanager
 def _silent(name: str) -> Generator[None]:
     """Silence a logger during an attempt that may fail."""
@@ -220,6 +264,18 @@ def _silent(name: str) -> Generator[None]:
         yield
     finally:
         logger.disabled = before
+
+
+def _model_data(model: Any) -> ModelData:
+    """Return the data, dimensions and coordinates of a model, as PyMC gives them to ArviZ."""
+    arviz: Any = import_module("pymc.backends.arviz")
+    coords, dims = arviz.coords_and_dims_for_inferencedata(model)
+    for name, length in model.dim_lengths.items():
+        coords.setdefault(name, np.arange(int(length.eval())))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of data that are computed from random numbers
+        observed = arviz.find_observations(model)
+    return ModelData(observed, arviz.find_constants(model), dims, coords)
 
 
 def _caveat(model: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,17 +36,29 @@ def _early(az: Any) -> bool:
     return int(az.__version__.partition(".")[0]) < 1
 
 
-def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[str, Any]) -> Any:
+def inference_data(
+    groups: Mapping[str, Mapping[str, Array]],
+    attributes: dict[str, Any],
+    dims: Mapping[str, Sequence[str | None]] | None = None,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+) -> Any:
     """Return ArviZ's InferenceData, which is a DataTree since ArviZ 1.0.
 
     Args:
-        groups: the variables of each group by name, (chains, draws, *shape).
+        groups: the variables of each group by name: (chains, draws, *shape), or (*shape) in
+            `observed_data` and `constant_data`.
         attributes: of the whole data set.
+        dims: names of the axes of a variable after chains and draws, None for ArviZ's own.
+        coords: labels along named axes.
     """
     az = arviz()
+    axes = {
+        "dims": {name: list(each) for name, each in (dims or {}).items()},
+        "coords": dict(coords or {}),
+    }
     if _early(az):
-        return az.from_dict(**groups, attrs=attributes)
-    return az.from_dict(groups, attrs={"/": attributes})
+        return az.from_dict(**groups, attrs=attributes, **axes)
+    return az.from_dict(groups, attrs={"/": attributes}, **axes)
 
 
 def smoothed(log_weights: Array) -> tuple[Array, float]:
