@@ -18,7 +18,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 #: The names of modules where they are not those of what is installed.
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "arviz_stats": "arviz",
+    "arviz_stats": "arviz-stats",
     "lightning_fabric": "lightning-fabric",
     "pyro": "pyro-ppl",
     "pytensor": "pymc",

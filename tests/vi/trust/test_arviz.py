@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,39 +16,15 @@ def source() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-class Fitted:
-    """The calls of ArviZ 1.x, whose PSIS takes log likelihoods, and normalises."""
+class Later:
+    """The call of ArviZ 1.x that differs from that of earlier versions."""
 
     __version__ = "1.3.0"
 
-    def __init__(self, az: Any) -> None:
-        self.rhat, self.ess = az.rhat, az.ess
-        self._psislw = getattr(az, "psislw", None)
-
-    def from_dict(self, groups: dict[str, Any], *, attrs: dict[str, Any]) -> SimpleNamespace:
-        return SimpleNamespace(**groups, attrs=attrs["/"])
-
-    def tail(self, log_likelihood: Any) -> Any:
-        if np.ptp(log_likelihood[log_likelihood.argsort()[: len(log_likelihood) // 5]]) == 0:
-            raise ValueError("All tail values are the same")
-        assert self._psislw is not None
-        return self._psislw(-log_likelihood)
-
-
-@pytest.fixture(params=["installed", "1.x"])
-def _version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    az = _arviz.arviz()
-    if request.param == "1.x":
-        if not az.__version__.startswith("0."):
-            pytest.skip("it is the one installed")
-        later = Fitted(az)
-        monkeypatch.setattr(_arviz, "arviz", lambda: later)
-        base = SimpleNamespace(array_stats=SimpleNamespace(psislw=later.tail))
-        monkeypatch.setitem(sys.modules, "arviz_stats", SimpleNamespace(base=base))
-        monkeypatch.setitem(sys.modules, "arviz_stats.base", base)
-
-
-pytestmark = pytest.mark.usefixtures("_version")
+    def from_dict(
+        self, groups: dict[str, Any], *, attrs: dict[str, Any], dims: Any, coords: Any
+    ) -> SimpleNamespace:
+        return SimpleNamespace(**groups, attrs=attrs["/"], dims=dims, coords=coords)
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.6, 1.2])
@@ -94,7 +69,10 @@ def test_where_there_is_no_tail_all_stays(log_weights: Any) -> None:
     assert khat == math.inf
 
 
-def test_groups_and_attributes() -> None:
+@pytest.mark.parametrize("version", ["installed", "1.x"])
+def test_groups_and_attributes(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if version == "1.x":
+        monkeypatch.setattr(_arviz, "arviz", Later)
     draws = source().normal(size=(4, 50, 3))
     groups = {"posterior": {"a": draws}, "sample_stats": {"lp": draws[..., 0]}}
     data = inference_data(groups, {"inference_library": "invflow"})

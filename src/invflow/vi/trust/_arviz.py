@@ -1,14 +1,19 @@
-"""ArviZ, imported where it is used: the only file that knows what changed with its version 1.0."""
+"""ArviZ, imported where it is used: the only file that knows what changed with its version 1.0.
+
+Its statistics are a package of their own, which loads in a fraction of the time of the whole with
+its plots: a verdict needs no plots.
+"""
 
 from __future__ import annotations
 
-import importlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from invflow._extra import required
 
 Array = np.ndarray[Any, Any]
 #: Fewest draws with a tail to fit, which is a fifth of them, and at least five.
@@ -80,12 +85,9 @@ def smoothed(log_weights: Array) -> tuple[Array, float]:
 
 
 def _smoothed(values: Array) -> tuple[Array, float]:
-    az = arviz()
     try:
-        if _early(az):
-            smooth, khat = az.psislw(values)
-        else:  # it takes log likelihoods, whose leave-one-out weights are the inverse
-            smooth, khat = importlib.import_module("arviz_stats.base").array_stats.psislw(-values)
+        # It takes log likelihoods, whose leave-one-out weights are the inverse.
+        smooth, khat = _statistics().psislw(-values)
     except ValueError:  # all weights of the tail are equal
         return values, math.inf
     # ArviZ normalises the weights. Those in the middle are not smoothed and show by how much.
@@ -95,6 +97,12 @@ def _smoothed(values: Array) -> tuple[Array, float]:
 
 def convergence(chains: Array) -> tuple[float, float]:
     """Return R-hat, and the smaller of bulk and tail ESS, of a number's draws, (chains, draws)."""
-    az = arviz()
-    bulk, tail = az.ess(chains, method="bulk"), az.ess(chains, method="tail", prob=(0.05, 0.95))
-    return float(az.rhat(chains)), min(float(bulk), float(tail))
+    array = _statistics()
+    bulk = array.ess(chains, method="bulk")
+    tail = array.ess(chains, method="tail", prob=(0.05, 0.95))
+    return float(array.rhat(chains)), min(float(bulk), float(tail))
+
+
+def _statistics() -> Any:
+    """Return ArviZ's functions of arrays."""
+    return required("arviz_stats.base", "vi").array_stats
