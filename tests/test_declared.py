@@ -48,6 +48,7 @@ EXTRAS = {
     "runs/options.py": ["cli", "density"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
+    "vi/targets/observed.py": ["vi", "pyro"],
     "vi/targets/pyro.py": ["vi", "pyro"],
     "vi/targets/sites.py": ["vi", "pyro"],
     "vi/fitting/guide.py": ["vi", "pyro"],

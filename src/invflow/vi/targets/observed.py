@@ -100,5 +100,5 @@ def _masks(fn: Any) -> list[Any]:
     """Return the masks of a distribution over its batch."""
     if not isinstance(fn, ExpandedDistribution | MaskedDistribution):
         return []
-    own = [fn._mask] if isinstance(fn, MaskedDistribution) else []
+    own = [vars(fn)["_mask"]] if isinstance(fn, MaskedDistribution) else []
     return own + _masks(fn.base_dist)

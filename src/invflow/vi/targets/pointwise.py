@@ -11,17 +11,6 @@ from torch import Tensor
 LogLikelihood = Callable[..., Mapping[str, Tensor]]
 
 
-def likelihood(value: Any) -> LogLikelihood | None:
-    """Return the argument `log_likelihood` if it is a function or None.
-
-    Raises:
-        TypeError: if it is something else.
-    """
-    if value is not None and not callable(value):
-        raise TypeError(f"log_likelihood must be a function or None, got {type(value).__name__}")
-    return value
-
-
 def pointwise(found: Any, draws: int) -> dict[str, Tensor]:
     """Return what `log_likelihood` has returned for some draws, if it has a row for each.
 

@@ -150,7 +150,7 @@ class PyroTarget(Target):
 
     def _pointwise(self, z: Tensor) -> dict[str, Tensor]:
         trace = self._run(self._sites.Place(self.sites, z))
-        trace.compute_log_prob(lambda name, _: name in self._observed)
+        trace.compute_log_prob(self._is_observed)
         return {
             name: site.picked(trace.nodes[name]["log_prob"])
             for name, site in self._observed.items()
@@ -192,6 +192,10 @@ class PyroTarget(Target):
             return self.sites[name].kept is None
         # An observed Delta is what Pyro makes of deterministic sites, and of reparametrised ones.
         return not site["is_observed"] or self._sites.point(site["fn"]) is not None
+
+    def _is_observed(self, name: str, site: Any) -> bool:
+        del site
+        return name in self._observed
 
     def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
         """Return the stacked results of `run` for each row: tensors, or mappings of tensors."""

@@ -17,7 +17,7 @@ from invflow import _checks
 from invflow._log_density import checked
 from invflow.vi.targets import supports
 from invflow.vi.targets.model_data import ModelData
-from invflow.vi.targets.pointwise import LogLikelihood, likelihood, pointwise
+from invflow.vi.targets.pointwise import LogLikelihood, pointwise
 from invflow.vi.targets.vectors import tensor
 
 
@@ -110,7 +110,9 @@ class Flat(Target):
         log_likelihood: LogLikelihood | None = None,
     ) -> None:
         self._function = _callable("log_density", log_density)
-        self._likelihood = likelihood(log_likelihood)
+        self._likelihood = (
+            None if log_likelihood is None else _callable("log_likelihood", log_likelihood)
+        )
         self.dim = _checks.positive_integer("dim", dim)
         self.name = name
 
@@ -211,7 +213,9 @@ class Named(Target):
         log_likelihood: LogLikelihood | None = None,
     ) -> None:
         self._function = _callable("log_density", log_density)
-        self._likelihood = likelihood(log_likelihood)
+        self._likelihood = (
+            None if log_likelihood is None else _callable("log_likelihood", log_likelihood)
+        )
         if not isinstance(parameters, Mapping):
             raise TypeError(f"parameters must be a mapping, got {type(parameters).__name__}")
         self.parameters = {name: _parameter(name, what) for name, what in parameters.items()}

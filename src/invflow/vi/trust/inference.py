@@ -66,6 +66,8 @@ def _pointwise(target: Target, z: Tensor) -> dict[str, Array]:
     rows = z.reshape(-1, z.shape[-1]).split(DRAWS_AT_ONCE)
     parts = [_arrays(target.log_likelihood(part)) for part in rows]
     return {
-        name: np.concatenate([part[name] for part in parts]).reshape(*z.shape[:-1], *first.shape[1:])
+        name: np.concatenate([part[name] for part in parts]).reshape(
+            *z.shape[:-1], *first.shape[1:]
+        )
         for name, first in parts[0].items()
     }
