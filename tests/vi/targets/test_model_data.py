@@ -110,6 +110,16 @@ def test_posterior_predictive_draws_are_of_the_posterior() -> None:
     assert new.predictions["y"].dims == ("chain", "draw", "row")
 
 
+def test_dimensions_are_labelled_as_they_can_be() -> None:
+    """By tuples, which NumPy would take for a matrix; by numbers where there is only a length."""
+    with pymc.Model(coords={"pair": [("a", 1), ("b", 2)]}) as model:
+        model.add_coord("time", length=3)
+        pymc.Normal("x", 0.0, 1.0, dims=("pair", "time"))
+    coords = from_pymc(model).model_data.coords
+    assert list(coords["pair"]) == [("a", 1), ("b", 2)]
+    assert list(coords["time"]) == [0, 1, 2]
+
+
 def test_data_and_likelihoods_have_one_name_and_order() -> None:
     target = from_pymc(regression())
     data = Posterior(target, gaussian(1)).to_arviz(10)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import logsumexp
 
 from invflow.vi.trust import _arviz
-from invflow.vi.trust._arviz import convergence, inference_data, smoothed
+from invflow.vi.trust._arviz import convergence, inference_data, smoothed, storable
 
 
 def source() -> np.random.Generator:
@@ -79,6 +81,26 @@ def test_groups_and_attributes(version: str, monkeypatch: pytest.MonkeyPatch) ->
     assert data.posterior["a"].shape == draws.shape
     np.testing.assert_array_equal(data.sample_stats["lp"], draws[..., 0])
     assert data.attrs["inference_library"] == "invflow"
+
+
+def test_axes_have_their_labels_in_memory_and_as_text_in_a_file(tmp_path: Path) -> None:
+    labels = np.empty(2, object)
+    labels[:] = [("a", 1), ("b", 2)]
+    ages = pd.interval_range(0, 2)
+    draws = source().normal(size=(1, 5, 2, 2))
+    data = inference_data(
+        {"posterior": {"a": draws}, "observed_data": {"y": draws[0, 0, 0]}},
+        {},
+        {"a": ["pair", "age"], "y": ["age"]},
+        {"pair": labels, "age": list(ages)},
+    )
+    assert data.posterior["a"].coords["pair"].values.tolist() == [("a", 1), ("b", 2)]
+    assert data.observed_data["y"].coords["age"].values.tolist() == list(ages)
+    storable(data).to_netcdf(str(tmp_path / "draws.nc"), engine="h5netcdf")
+    again = _arviz.arviz().from_netcdf(tmp_path / "draws.nc")
+    assert again.posterior["a"].coords["pair"].values.tolist() == ["('a', 1)", "('b', 2)"]
+    assert again.observed_data["y"].coords["age"].values.tolist() == ["(0, 1]", "(1, 2]"]
+    np.testing.assert_array_equal(again.posterior["a"], draws)
 
 
 def test_independent_chains_have_converged_and_others_have_not() -> None:

@@ -269,13 +269,25 @@ def _silent(name: str) -> Generator[None]:
 def _model_data(model: Any) -> ModelData:
     """Return the data, dimensions and coordinates of a model, as PyMC gives them to ArviZ."""
     arviz: Any = import_module("pymc.backends.arviz")
-    coords, dims = arviz.coords_and_dims_for_inferencedata(model)
-    for name, length in model.dim_lengths.items():
-        coords.setdefault(name, np.arange(int(length.eval())))
+    dims = arviz.coords_and_dims_for_inferencedata(model)[1]
+    coords = {
+        name: _labels(model.coords[name], length) for name, length in model.dim_lengths.items()
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of data that are computed from random numbers
         observed = arviz.find_observations(model)
     return ModelData(observed, arviz.find_constants(model), dims, coords)
+
+
+def _labels(given: Sequence[Any] | None, length: Any) -> Array:
+    """Return the labels of a dimension, one for each entry even if they are tuples."""
+    if given is None:
+        return np.arange(int(length.eval()))
+    labels = np.array(given)
+    if labels.ndim > 1:
+        labels = np.empty(len(given), object)
+        labels[:] = given
+    return labels
 
 
 def _caveat(model: Any) -> str:

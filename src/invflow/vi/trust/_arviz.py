@@ -66,6 +66,16 @@ def inference_data(
     return az.from_dict(groups, attrs={"/": attributes}, **axes)
 
 
+def storable(data: Any) -> Any:
+    """Return data whose labels netCDF can store: objects, such as intervals, become text."""
+
+    def with_text(group: Any) -> Any:
+        objects = {name: each.values for name, each in group.coords.items() if each.dtype == "O"}
+        return group.assign_coords({name: list(map(str, each)) for name, each in objects.items()})
+
+    return data.map(with_text) if _early(arviz()) else data.map_over_datasets(with_text)
+
+
 def smoothed(log_weights: Array) -> tuple[Array, float]:
     """Return log weights with a Pareto smoothed tail, and the tail's shape, k-hat.
 
