@@ -53,6 +53,7 @@ EXTRAS = {
     "vi/targets/sites.py": ["vi", "pyro"],
     "vi/fitting/guide.py": ["vi", "pyro"],
     "vi/targets/pymc.py": ["vi", "pymc"],
+    "vi/targets/pymc_data.py": ["vi", "pymc"],
     "vi/targets/stan.py": ["vi", "stan"],
 }
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +103,19 @@ def test_axes_have_their_labels_in_memory_and_as_text_in_a_file(tmp_path: Path) 
     assert again.posterior["a"].coords["pair"].values.tolist() == ["('a', 1)", "('b', 2)"]
     assert again.observed_data["y"].coords["age"].values.tolist() == ["(0, 1]", "(1, 2]"]
     np.testing.assert_array_equal(again.posterior["a"], draws)
+
+
+def test_a_verdict_loads_no_plots() -> None:
+    script = """
+import sys
+import numpy as np
+from invflow.vi.trust._arviz import convergence, smoothed
+numbers = np.random.default_rng(0).normal(size=1000)
+smoothed(numbers), convergence(numbers.reshape(4, 250))
+print({"arviz", "matplotlib"} & {*sys.modules})
+"""
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_independent_chains_have_converged_and_others_have_not() -> None:

@@ -31,7 +31,9 @@ class ModelData:
     dims: Mapping[str, Sequence[str | None]] = field(
         default_factory=dict[str, Sequence[str | None]]
     )
-    coords: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
+    coords: Mapping[str, Sequence[Any] | Array] = field(
+        default_factory=dict[str, Sequence[Any] | Array]
+    )
 
     def axes(self, name: str, shape: Sequence[int]) -> list[str | None]:
         """Return the names of the axes of a variable of this shape.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from invflow.vi.targets.external import Array, external
-from invflow.vi.targets.model_data import ModelData
+from invflow.vi.targets.pymc_data import model_data
 from invflow.vi.targets.target import Target
 
 #: Distributions that have no normalising constant, may lack it, or have a wrong one (LKJ).
@@ -84,7 +84,7 @@ class PyMCTarget(Target):
         self.dim = sum(start.size for start in starts)
         self._names = [str(variable.name) for variable in model.unobserved_RVs]
         self.caveat = _caveat(model)
-        self.model_data = _model_data(model)
+        self.model_data = model_data(model)
 
         circular: Any = import_module("pymc.logprob.transforms").CircularTransform
         angles, angular = list[int](), list[str]()
@@ -264,30 +264,6 @@ def _silent(name: str) -> Generator[None]:
         yield
     finally:
         logger.disabled = before
-
-
-def _model_data(model: Any) -> ModelData:
-    """Return the data, dimensions and coordinates of a model, as PyMC gives them to ArviZ."""
-    arviz: Any = import_module("pymc.backends.arviz")
-    dims = arviz.coords_and_dims_for_inferencedata(model)[1]
-    coords = {
-        name: _labels(model.coords[name], length) for name, length in model.dim_lengths.items()
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of data that are computed from random numbers
-        observed = arviz.find_observations(model)
-    return ModelData(observed, arviz.find_constants(model), dims, coords)
-
-
-def _labels(given: Sequence[Any] | None, length: Any) -> Array:
-    """Return the labels of a dimension, one for each entry even if they are tuples."""
-    if given is None:
-        return np.arange(int(length.eval()))
-    labels = np.array(given)
-    if labels.ndim > 1:
-        labels = np.empty(len(given), object)
-        labels[:] = given
-    return labels
 
 
 def _caveat(model: Any) -> str:

@@ -45,7 +45,7 @@ def inference_data(
     groups: Mapping[str, Mapping[str, Array]],
     attributes: dict[str, Any],
     dims: Mapping[str, Sequence[str | None]] | None = None,
-    coords: Mapping[str, Sequence[Any]] | None = None,
+    coords: Mapping[str, Sequence[Any] | Array] | None = None,
 ) -> Any:
     """Return ArviZ's InferenceData, which is a DataTree since ArviZ 1.0.
 
