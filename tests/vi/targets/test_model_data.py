@@ -70,11 +70,13 @@ def test_data_and_axes_are_those_of_the_model() -> None:
 
 
 def test_an_axis_of_another_length_than_its_labels_has_no_name() -> None:
-    data = ModelData(dims={"a": ["t", None]}, coords={"t": [1, 2, 3]})
+    dims = {"a": ["t", None], "c": ["draw", "t"]}
+    data = ModelData(dims=dims, coords={"t": [1, 2, 3], "draw": [1, 2]})
     assert data.axes("a", (3, 5)) == ["t", None]
     assert data.axes("a", (2, 5)) == [None, None]
     assert data.axes("a", (3,)) == ["t"]
     assert data.axes("b", (3,)) == []
+    assert data.axes("c", (2, 3)) == [None, "t"]  # "draw" is ArviZ's
 
 
 def regression() -> Any:

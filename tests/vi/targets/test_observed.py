@@ -58,6 +58,14 @@ def test_plates_are_axes() -> None:
     assert data.observed_data["alone"].item() == 0.5  # ArviZ makes it a vector, or not
 
 
+def test_a_plate_may_have_a_name_of_arviz() -> None:
+    def model() -> None:
+        with pyro.plate("draw", 2):
+            pyro.sample("x", dist.Normal(0.0, 1.0))
+
+    assert draws(from_pyro(model)).posterior["x"].dims == ("chain", "draw", "x_dim_0")
+
+
 def test_masked_observations_are_none() -> None:
     """Nor are factors, deterministic sites, and sites that are masked as a whole."""
     y, seen = torch.tensor([1.0, -0.5, 2.0]), torch.tensor([True, False, True])

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+#: Names that ArviZ has for axes of its own.
+RESERVED = frozenset({"chain", "draw"})
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,11 @@ class ModelData:
 
         An axis of another length than its labels, such as a slice of a named axis, has no name.
         """
+
+        def labelled(axis: str | None, size: int) -> bool:
+            return axis is not None and len(self.coords.get(axis, ())) == size
+
         pairs = zip(self.dims.get(name, ()), shape, strict=False)
         return [
-            axis if axis is not None and len(self.coords.get(axis, ())) == size else None
-            for axis, size in pairs
+            axis if axis not in RESERVED and labelled(axis, size) else None for axis, size in pairs
         ]

@@ -48,12 +48,14 @@ def inference(
     shapes = {name: value.shape for group in data.values() for name, value in group.items()}
     for group in samples.values():
         shapes |= {name: value.shape[2:] for name, value in group.items() if name not in shapes}
+    axes = {name: named.axes(name, shape) for name, shape in shapes.items() if name in named.dims}
+    used = {axis for each in axes.values() for axis in each if axis is not None}
     return inference_data(
         {name: group for name, group in {**samples, **data}.items() if group}
         | {"sample_stats": _arrays(stats)},
         {"inference_library": "invflow", "inference_library_version": __version__, **attributes},
-        {name: named.axes(name, shape) for name, shape in shapes.items() if name in named.dims},
-        named.coords,
+        axes,
+        {axis: labels for axis, labels in named.coords.items() if axis in used},
     )
 
 
