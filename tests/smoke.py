@@ -165,6 +165,32 @@ def test_models_of_pyro_and_pymc_have_one_density() -> None:
     torch.testing.assert_close(*values)
 
 
+def test_arviz_compares_what_pymc_and_pyro_have_modelled() -> None:
+    import arviz as az
+    import pymc
+    import pyro
+    import pyro.distributions as dist
+
+    y = np.array([0.3, 1.5, -0.2])
+
+    def model() -> None:
+        mu = pyro.sample("mu", dist.Normal(torch.tensor(0.0).double(), 2.0))
+        with pyro.plate("row", 3):
+            pyro.sample("y", dist.Normal(mu, 1.0), obs=torch.from_numpy(y))
+
+    with pymc.Model(coords={"row": ["a", "b", "c"]}) as other:
+        pymc.Normal("y", pymc.Normal("mu", 0.0, 2.0), 1.0, observed=y, dims="row")
+    fits = {"pyro": vi.fit(vi.from_pyro(model)), "pymc": vi.fit(vi.from_pymc(other))}
+    found = {name: posterior.to_arviz(1000) for name, posterior in fits.items()}
+    for each in found.values():
+        assert each.log_likelihood["y"].dims == ("chain", "draw", "row")
+        assert np.isfinite(az.loo(each).se)
+    assert set(az.compare(found).index) == {"pyro", "pymc"}
+    with other:
+        drawn = pymc.sample_posterior_predictive(found["pymc"], progressbar=False)
+    assert drawn.posterior_predictive["y"].dims == ("chain", "draw", "row")
+
+
 MODEL = """
 from invflow.vi import Flat
 def target():

@@ -18,7 +18,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 #: The names of modules where they are not those of what is installed.
 DISTRIBUTIONS = {
     "PIL": "pillow",
-    "arviz_stats": "arviz",
+    "arviz_stats": "arviz-stats",
     "lightning_fabric": "lightning-fabric",
     "pyro": "pyro-ppl",
     "pytensor": "pymc",
@@ -48,10 +48,12 @@ EXTRAS = {
     "runs/options.py": ["cli", "density"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
+    "vi/targets/observed.py": ["vi", "pyro"],
     "vi/targets/pyro.py": ["vi", "pyro"],
     "vi/targets/sites.py": ["vi", "pyro"],
     "vi/fitting/guide.py": ["vi", "pyro"],
     "vi/targets/pymc.py": ["vi", "pymc"],
+    "vi/targets/pymc_data.py": ["vi", "pymc"],
     "vi/targets/stan.py": ["vi", "stan"],
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from invflow import _files
 from invflow.vi.posterior import Posterior
+from invflow.vi.trust._arviz import storable
 from invflow.vi.trust.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def write(posterior: Posterior, verdict: Verdict, path: Path, draws: int) -> Non
     """
     posterior.save(path / "model")
     with _files.replacing(path / "draws.nc") as temporary:
-        posterior.to_arviz(draws).to_netcdf(str(temporary), engine="h5netcdf")
+        data = posterior.to_arviz(draws, log_likelihood=False)  # it can be larger than all else
+        storable(data).to_netcdf(str(temporary), engine="h5netcdf")
     with _files.replacing(path / "draws.parquet") as temporary:
         posterior.to_pandas(draws).to_parquet(temporary)
     text = io.StringIO()

@@ -22,8 +22,8 @@ from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Target
 from invflow.vi.targets.vectors import vectors
 from invflow.vi.trust import probe
-from invflow.vi.trust._arviz import inference_data
 from invflow.vi.trust.importance import importance, resampled
+from invflow.vi.trust.inference import inference
 from invflow.vi.trust.pool import Draws, Pool, drawn, evaluated
 from invflow.vi.trust.refine import Refined, refine
 from invflow.vi.trust.verdict import Verdict, judge, outside_fraction
@@ -152,18 +152,25 @@ class Posterior:
         """
         return tables.frame(self.draws(n, resampled=resampled))
 
-    def to_arviz(self, n: int = 4000, *, resampled: bool = True) -> Any:
+    def to_arviz(
+        self, n: int = 4000, *, resampled: bool = True, log_likelihood: bool = True
+    ) -> Any:
         """Return ArviZ's InferenceData, or DataTree since ArviZ 1.0, with one chain of `n` draws.
 
         The group `posterior` holds the constrained parameters; `sample_stats` holds the log density
         "lp" of the target at each draw, "log_q" of the flow, and their difference "log_weight".
+        Where the target gives it, `log_likelihood` holds the log likelihood of each observation,
+        for `arviz.loo` and `arviz.compare`; `observed_data` and `constant_data` hold the data of a
+        model, and axes have the model's names.
 
         Args:
             n: number of draws.
             resampled: draw as `resample` does; otherwise as `sample` does, to be weighted by
-                "log_weight".
+                "log_weight", and without `log_likelihood`: ArviZ takes draws as equally likely.
+            log_likelihood: include that group, which takes memory for `n` numbers per observation.
 
         Raises:
+            TypeError, ValueError: if the target's log likelihood is not what it must be.
             ImportError: if ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n)
@@ -172,19 +179,13 @@ class Posterior:
         else:
             z, log_p, log_q = evaluated(self.flow, self._density(), n, self._generator("sample"))
         stats = {"lp": log_p, "log_q": log_q, "log_weight": log_p - log_q}
-        attributes: dict[str, Any] = {
-            "inference_library": "invflow",
-            "inference_library_version": __version__,
-            "seed": self.seed,
-            "resampled": int(resampled),
-        }
-        groups = {
-            "posterior": {
-                name: tables.array(value)[None] for name, value in self._named(z).items()
-            },
-            "sample_stats": {name: tables.array(value)[None] for name, value in stats.items()},
-        }
-        return inference_data(groups, attributes)
+        return inference(
+            self.target,
+            z[None],
+            {name: value[None] for name, value in stats.items()},
+            {"seed": self.seed, "resampled": int(resampled)},
+            log_likelihood=resampled and log_likelihood,
+        )
 
     def summary(self, n: int = 16_000) -> DataFrame:
         """Return a table of the parameters: mean, sd, 3% and 97% quantiles, and error of the mean.

@@ -215,6 +215,17 @@ def test_what_cannot_be_vectorised_goes_row_by_row(capfd: pytest.CaptureFixture[
     assert values["constant"].tolist() == [[0.0, 1.0]] * 4
 
 
+def test_a_constant_is_not_taken_for_draws() -> None:
+    """Of the length of the batch at which the model is tried."""
+
+    def build() -> None:
+        pymc.Deterministic("constant", pymc.math.constant(np.arange(3.0)))
+        pymc.Normal("x", 0.0, 1.0)
+
+    values = from_pymc(_model(build)).constrain(randn(4, 1))
+    assert values["constant"].tolist() == [[0.0, 1.0, 2.0]] * 4
+
+
 def test_improper_models_are_named() -> None:
     with pytest.raises(ValueError, match=r"every entry of its vectors, .* \(x\)"):
         fit(from_pymc(_model(lambda: pymc.Flat("x"))))

@@ -114,7 +114,12 @@ def over_rows(
                 compiled(vectorize_graph(list(outputs), replace={vector: rows}), rows)
             )
             # An output that does not depend on the vector has no rows.
-            if all(np.shape(column)[:1] == (3,) for column in together(np.tile(start, (3, 1)))):
+            found = together(np.tile(start, (3, 1)))
+            shapes = [np.shape(column) for column in found[: len(outputs)]]
+            if all(
+                len(shape) == output.ndim + 1 and shape[0] == 3
+                for shape, output in zip(shapes, outputs, strict=True)
+            ):
                 return together
     except Exception as error:
         why = type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -10,7 +12,8 @@ import torch
 from torch import Tensor
 
 from invflow.vi.targets import graphs
-from invflow.vi.targets.external import external
+from invflow.vi.targets.external import Array, external
+from invflow.vi.targets.pymc_data import model_data
 from invflow.vi.targets.target import Target
 
 #: Distributions that have no normalising constant, may lack it, or have a wrong one (LKJ).
@@ -74,6 +77,7 @@ class PyMCTarget(Target):
         self.dim = sum(start.size for start in starts)
         self._names = [str(variable.name) for variable in model.unobserved_RVs]
         self.caveat = _caveat(model)
+        self.model_data = model_data(model)
 
         circular: Any = import_module("pymc.logprob.transforms").CircularTransform
         angles, angular = list[int](), list[str]()
@@ -104,18 +108,56 @@ class PyMCTarget(Target):
             line = str(error).partition("\n")[0]
             raise ValueError(f"model must have a gradient, got none: {line}") from error
         self._constrain = graphs.over_rows(quantities, vector, start, graphs.in_numpy())
+        self._pointwise = _Pointwise(model, replaced, vector, start)
 
     def log_density(self, z: Tensor) -> Tensor:
         return external(self._density, z)
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        batch = z.shape[:-1]
         found = self._constrain(z.detach().cpu().double().reshape(-1, self.dim).numpy())
-        values: dict[str, Tensor] = {}
-        for name, value in zip(self._names, found, strict=True):
-            column = torch.from_numpy(np.array(value)).to(z)
-            values[name] = column.reshape(*batch, *column.shape[1:])
-        return values
+        return _like(z, self._names, found)
+
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        """Return that of each observed variable, under the variable's name."""
+        found = self._pointwise(z.detach().cpu().double().numpy())
+        return _like(z, self._pointwise.names, found)
+
+
+class _Pointwise:
+    """The log likelihoods of observed variables for rows of vectors, built when first needed.
+
+    Args:
+        model: a PyMC model.
+        replaced: the model's value variables by parts of the vector.
+        vector: a vector of all of them.
+        start: a value of it.
+    """
+
+    def __init__(self, model: Any, replaced: dict[Any, Any], vector: Any, start: Array) -> None:
+        self._what = model, replaced, vector, start
+        self.names = [str(variable.name) for variable in model.observed_RVs]
+
+    def __call__(self, rows: Array) -> Sequence[Array]:
+        with np.errstate(all="ignore"):
+            return self._run(rows) if self.names else []
+
+    @cached_property
+    def _run(self) -> Callable[[Array], Sequence[Array]]:
+        graph_replace: Any = import_module("pytensor.graph.replace").graph_replace
+        model, replaced, vector, start = self._what
+        values = model.logp(vars=model.observed_RVs, sum=False)
+        return graphs.over_rows(
+            graph_replace(values, replaced, strict=False), vector, start, graphs.in_numpy()
+        )
+
+
+def _like(z: Tensor, names: Sequence[str], found: Sequence[Array]) -> dict[str, Tensor]:
+    """Return results for rows, (rows, *shape) each, as tensors like `z`, (*batch, dim), by name."""
+    values: dict[str, Tensor] = {}
+    for name, value in zip(names, found, strict=True):
+        column = torch.from_numpy(np.array(value)).to(z)
+        values[name] = column.reshape(*z.shape[:-1], *column.shape[1:])
+    return values
 
 
 def _caveat(model: Any) -> str:

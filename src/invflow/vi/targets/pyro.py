@@ -70,7 +70,7 @@ class PyroTarget(Target):
         try:
             import pyro
 
-            from invflow.vi.targets import sites
+            from invflow.vi.targets import observed, sites
         except ImportError as error:
             raise ImportError('from_pyro needs Pyro: pip install "invflow[pyro]"') from error
         self._pyro, self._sites = pyro, sites
@@ -89,6 +89,8 @@ class PyroTarget(Target):
         self.angles = tuple(which.nonzero().flatten().tolist())
         self.angular = frozenset(name for name, site in self.sites.items() if site.angle)
         self._named = [name for name, site in trace.nodes.items() if self._is_named(name, site)]
+        self._observed = observed.observed(trace.nodes)
+        self.model_data = observed.model_data(trace.nodes, self._observed, self._named)
         self._batched = self._can_be_batched()
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -100,6 +102,13 @@ class PyroTarget(Target):
         return {
             name: value.reshape(z.shape[:-1] + value.shape[1:]) for name, value in values.items()
         }
+
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        """Return that of each observed site, under the site's name, without masked entries.
+
+        Factors and deterministic sites have none.
+        """
+        return self._over_rows(self._pointwise, z) if self._observed else {}
 
     def unconstrain(self, values: Mapping[str, Any]) -> Tensor:
         """Return the vectors, (*batch, dim), of named values, (*batch, *shape) each.
@@ -139,6 +148,14 @@ class PyroTarget(Target):
         nodes = self._run(self._sites.Place(self.sites, z)).nodes
         return {name: nodes[name]["value"] for name in self._named}
 
+    def _pointwise(self, z: Tensor) -> dict[str, Tensor]:
+        trace = self._run(self._sites.Place(self.sites, z))
+        trace.compute_log_prob(self._is_observed)
+        return {
+            name: site.picked(trace.nodes[name]["log_prob"])
+            for name, site in self._observed.items()
+        }
+
     def _lifted(self, values: dict[str, Tensor]) -> Tensor:
         lift = self._sites.Lift(self.sites, values)
         self._run(lift)
@@ -175,6 +192,10 @@ class PyroTarget(Target):
             return self.sites[name].kept is None
         # An observed Delta is what Pyro makes of deterministic sites, and of reparametrised ones.
         return not site["is_observed"] or self._sites.point(site["fn"]) is not None
+
+    def _is_observed(self, name: str, site: Any) -> bool:
+        del site
+        return name in self._observed
 
     def _over_rows(self, run: Callable[[Any], Any], rows: Any) -> Any:
         """Return the stacked results of `run` for each row: tensors, or mappings of tensors."""

@@ -88,7 +88,17 @@ class Subsampled(Target):
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         return self._prior.constrain(z)
 
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        """Return the log likelihood of each row, (batch, rows), under the name "data"."""
+        size = max(TERMS_AT_ONCE // max(len(z), 1), 1)
+        firsts = range(0, self.rows, size)
+        parts = [self._terms(z, slice(first, first + size)) for first in firsts]
+        return {"data": torch.cat(parts, -1)}
+
     def _sum(self, z: Tensor, rows: slice | Tensor) -> Tensor:
+        return self._terms(z, rows).sum(-1)
+
+    def _terms(self, z: Tensor, rows: slice | Tensor) -> Tensor:
         terms = self._likelihood(*(array[rows] for array in self._data), **self.constrain(z))
         count = len(self._data[0][rows])
         if terms.shape != (len(z), count):
@@ -96,4 +106,4 @@ class Subsampled(Target):
                 f"log_likelihood must return shape ({len(z)}, {count}) for {len(z)} draws and "
                 f"{count} rows, got {tuple(terms.shape)}"
             )
-        return terms.sum(-1)
+        return terms

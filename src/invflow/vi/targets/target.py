@@ -16,6 +16,8 @@ from torch.distributions.constraints import Constraint
 from invflow import _checks
 from invflow._log_density import checked
 from invflow.vi.targets import supports
+from invflow.vi.targets.model_data import ModelData
+from invflow.vi.targets.pointwise import LogLikelihood, pointwise
 from invflow.vi.targets.vectors import tensor
 
 
@@ -37,6 +39,8 @@ class Target(ABC):
     angles: tuple[int, ...] = ()
     #: Named quantities that are angles.
     angular: frozenset[str] = frozenset()
+    #: The data of the model, and the names of the axes of its variables, as far as it knows them.
+    model_data: ModelData = ModelData()
 
     @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
@@ -61,6 +65,21 @@ class Target(ABC):
         NaN and infinity are passed through.
         """
 
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        """Return the log likelihood of each observation, in nats, by the name of the data.
+
+        These are terms of `log_density`. There are none if the target does not tell the likelihood
+        from the prior.
+
+        Args:
+            z: unconstrained, shape (batch, dim).
+
+        Returns:
+            Shape (batch, *shape) for each name.
+        """
+        del z
+        return {}
+
 
 class Flat(Target):
     """A function of flat vectors.
@@ -69,9 +88,11 @@ class Flat(Target):
         log_density: takes (batch, dim), returns (batch,).
         dim: size of the vectors, D.
         name: name of the vector.
+        log_likelihood: takes (batch, dim), returns those terms of `log_density` that are log
+            likelihoods of observations, (batch, *shape) each, by the name of the data.
 
     Raises:
-        TypeError: if `log_density` is not callable, or `dim` not an integer.
+        TypeError: if `log_density` or `log_likelihood` is not callable, or `dim` not an integer.
         ValueError: if `dim` is below 1.
 
     Example:
@@ -80,8 +101,18 @@ class Flat(Target):
         tensor([-0., -0., -0.])
     """
 
-    def __init__(self, log_density: Callable[[Tensor], Tensor], dim: int, name: str = "z") -> None:
+    def __init__(
+        self,
+        log_density: Callable[[Tensor], Tensor],
+        dim: int,
+        name: str = "z",
+        *,
+        log_likelihood: LogLikelihood | None = None,
+    ) -> None:
         self._function = _callable("log_density", log_density)
+        self._likelihood = (
+            None if log_likelihood is None else _callable("log_likelihood", log_likelihood)
+        )
         self.dim = _checks.positive_integer("dim", dim)
         self.name = name
 
@@ -90,6 +121,11 @@ class Flat(Target):
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         return {self.name: z}
+
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        if self._likelihood is None:
+            return {}
+        return pointwise(self._likelihood(z), len(z))
 
 
 @dataclass(frozen=True)
@@ -151,9 +187,12 @@ class Named(Target):
         log_density: takes the constrained parameters as keyword arguments, (batch, *shape) each,
             and returns their log density, (batch,), up to a constant.
         parameters: by name, a `Parameter`, or a constraint for a single number.
+        log_likelihood: takes the constrained parameters as `log_density` does, and returns those
+            of its terms that are log likelihoods of observations, (batch, *shape) each, by the
+            name of the data. Leave-one-out cross-validation by ArviZ needs it.
 
     Raises:
-        TypeError: if the function is not callable, or a parameter has the wrong type.
+        TypeError: if a function is not callable, or a parameter has the wrong type.
         ValueError: if `parameters` is empty.
 
     Example:
@@ -170,8 +209,13 @@ class Named(Target):
         self,
         log_density: Callable[..., Tensor],
         parameters: Mapping[str, Parameter | Constraint],
+        *,
+        log_likelihood: LogLikelihood | None = None,
     ) -> None:
         self._function = _callable("log_density", log_density)
+        self._likelihood = (
+            None if log_likelihood is None else _callable("log_likelihood", log_likelihood)
+        )
         if not isinstance(parameters, Mapping):
             raise TypeError(f"parameters must be a mapping, got {type(parameters).__name__}")
         self.parameters = {name: _parameter(name, what) for name, what in parameters.items()}
@@ -199,6 +243,11 @@ class Named(Target):
 
     def constrain(self, z: Tensor) -> dict[str, Tensor]:
         return {name: what.bijection(free) for name, (what, free) in self._split(z).items()}
+
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        if self._likelihood is None:
+            return {}
+        return pointwise(self._likelihood(**self.constrain(z)), len(z))
 
     def unconstrain(self, values: Mapping[str, Any]) -> Tensor:
         """Return the vectors, (*batch, dim), of named values, (*batch, *shape) each.

@@ -1,14 +1,19 @@
-"""ArviZ, imported where it is used: the only file that knows what changed with its version 1.0."""
+"""ArviZ, imported where it is used: the only file that knows what changed with its version 1.0.
+
+Its statistics are a package of their own, which loads in a fraction of the time of the whole with
+its plots: a verdict needs no plots.
+"""
 
 from __future__ import annotations
 
-import importlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from invflow._extra import required
 
 Array = np.ndarray[Any, Any]
 #: Fewest draws with a tail to fit, which is a fifth of them, and at least five.
@@ -36,17 +41,39 @@ def _early(az: Any) -> bool:
     return int(az.__version__.partition(".")[0]) < 1
 
 
-def inference_data(groups: Mapping[str, Mapping[str, Array]], attributes: dict[str, Any]) -> Any:
+def inference_data(
+    groups: Mapping[str, Mapping[str, Array]],
+    attributes: dict[str, Any],
+    dims: Mapping[str, Sequence[str | None]] | None = None,
+    coords: Mapping[str, Sequence[Any] | Array] | None = None,
+) -> Any:
     """Return ArviZ's InferenceData, which is a DataTree since ArviZ 1.0.
 
     Args:
-        groups: the variables of each group by name, (chains, draws, *shape).
+        groups: the variables of each group by name: (chains, draws, *shape), or (*shape) in
+            `observed_data` and `constant_data`.
         attributes: of the whole data set.
+        dims: names of the axes of a variable after chains and draws, None for ArviZ's own.
+        coords: labels along named axes.
     """
     az = arviz()
+    axes = {
+        "dims": {name: list(each) for name, each in (dims or {}).items()},
+        "coords": dict(coords or {}),
+    }
     if _early(az):
-        return az.from_dict(**groups, attrs=attributes)
-    return az.from_dict(groups, attrs={"/": attributes})
+        return az.from_dict(**groups, attrs=attributes, **axes)
+    return az.from_dict(groups, attrs={"/": attributes}, **axes)
+
+
+def storable(data: Any) -> Any:
+    """Return data whose labels netCDF can store: objects, such as intervals, become text."""
+
+    def with_text(group: Any) -> Any:
+        objects = {name: each.values for name, each in group.coords.items() if each.dtype == "O"}
+        return group.assign_coords({name: list(map(str, each)) for name, each in objects.items()})
+
+    return data.map(with_text) if _early(arviz()) else data.map_over_datasets(with_text)
 
 
 def smoothed(log_weights: Array) -> tuple[Array, float]:
@@ -68,12 +95,9 @@ def smoothed(log_weights: Array) -> tuple[Array, float]:
 
 
 def _smoothed(values: Array) -> tuple[Array, float]:
-    az = arviz()
     try:
-        if _early(az):
-            smooth, khat = az.psislw(values)
-        else:  # it takes log likelihoods, whose leave-one-out weights are the inverse
-            smooth, khat = importlib.import_module("arviz_stats.base").array_stats.psislw(-values)
+        # It takes log likelihoods, whose leave-one-out weights are the inverse.
+        smooth, khat = _statistics().psislw(-values)
     except ValueError:  # all weights of the tail are equal
         return values, math.inf
     # ArviZ normalises the weights. Those in the middle are not smoothed and show by how much.
@@ -83,6 +107,12 @@ def _smoothed(values: Array) -> tuple[Array, float]:
 
 def convergence(chains: Array) -> tuple[float, float]:
     """Return R-hat, and the smaller of bulk and tail ESS, of a number's draws, (chains, draws)."""
-    az = arviz()
-    bulk, tail = az.ess(chains, method="bulk"), az.ess(chains, method="tail", prob=(0.05, 0.95))
-    return float(az.rhat(chains)), min(float(bulk), float(tail))
+    array = _statistics()
+    bulk = array.ess(chains, method="bulk")
+    tail = array.ess(chains, method="tail", prob=(0.05, 0.95))
+    return float(array.rhat(chains)), min(float(bulk), float(tail))
+
+
+def _statistics() -> Any:
+    """Return ArviZ's functions of arrays."""
+    return required("arviz_stats.base", "vi").array_stats

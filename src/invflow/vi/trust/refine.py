@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
-from invflow._version import __version__
 from invflow.flows import Flow
 from invflow.flows.named import Named
 from invflow.vi.targets.density import Density
 from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Target
-from invflow.vi.trust._arviz import convergence, inference_data
+from invflow.vi.trust._arviz import convergence
+from invflow.vi.trust.inference import inference
 
 #: Target acceptance rate, length of a trajectory in standard deviations, and most leapfrog steps
 #: in one.
@@ -107,23 +107,21 @@ class Refined:
         """Whether R-hat is below 1.01 and ESS above 400, for every coordinate."""
         return bool((self.rhat < MAX_RHAT).all()) and bool((self.ess > MIN_ESS).all())
 
-    def to_arviz(self) -> Any:
+    def to_arviz(self, *, log_likelihood: bool = True) -> Any:
         """Return ArviZ's InferenceData, or DataTree since ArviZ 1.0.
 
-        The group `posterior` holds the constrained parameters, `sample_stats` the log density "lp".
+        The groups are those of `Posterior.to_arviz`; `sample_stats` holds the log density "lp".
         Chains are complete, so there may be a few more draws than asked for.
 
+        Args:
+            log_likelihood: include the log likelihood of each observation, if the target gives it.
+
         Raises:
+            TypeError, ValueError: if the target's log likelihood is not what it must be.
             ImportError: if ArviZ is not installed.
         """
-        with torch.no_grad():
-            named = self.target.constrain(self.chains)
-        groups = {
-            "posterior": {name: value.cpu().numpy() for name, value in named.items()},
-            "sample_stats": {"lp": self.log_density.cpu().numpy()},
-        }
-        attributes = {"inference_library": "invflow", "inference_library_version": __version__}
-        return inference_data(groups, attributes)
+        stats = {"lp": self.log_density}
+        return inference(self.target, self.chains, stats, {}, log_likelihood=log_likelihood)
 
     def __str__(self) -> str:
         numbers = (
