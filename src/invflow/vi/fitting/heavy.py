@@ -1,0 +1,132 @@
+r"""Where a training starts from: normal noise, or Student's t noise where a target's tails ask for it.
+
+Under normal noise the importance weights of a target with polynomial tails have no bound, whatever
+the flow makes of its bulk. So the exponents of the tails (`trust/exponents.py`) are measured from
+a mode's normal distribution, along the columns of its Cholesky factor and along the axes: $\nu + 1$
+for a tail of its own, $\nu + D$ along each of D coordinates that are large together, which the
+diagonals between them tell apart.
+
+The scale of a Student's t is that of its scores: with $s = -u \, \partial \log p / \partial u$
+
+$$s = \frac{(\nu + 1) u^2}{\nu \sigma^2 + u^2} \quad\Longrightarrow\quad
+\sigma^2 = \frac{u^2}{\nu} \Big(\frac{\nu + 1}{s} - 1\Big),$$
+
+and the same with $|u|^2$ and $\nu + D$ for D coordinates together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invflow.vi.fitting.normal import Normal
+from invflow.vi.targets.density import Density
+from invflow.vi.trust.exponents import exponents
+
+#: Degrees of freedom above which a tail counts as a normal's, and the fewest that noise gets.
+MOST_DF, FEWEST_DF = 50.0, 0.5
+#: How much slower a density must fall along an axis than along a column of the Cholesky factor for
+#: the axis to take its place.
+CLEARLY = 0.5
+#: Diagonals between heavy coordinates to look along, and points for the scales.
+DIAGONALS, POINTS = 8, 128
+#: Largest factor between a scale and that of the normal distribution.
+MOST_SCALE = 10.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Location (dim,), scale (dim, dim), lower triangular, and base of a flow before training."""
+
+    location: Tensor
+    scale: Tensor
+    base: str | Mapping[str, Any] = "normal"
+
+
+def start(density: Density, normal: Normal, generator: torch.Generator) -> Start:
+    """Return a start with the tails of the target: the normal distribution where they are light.
+
+    Args:
+        density: of the target.
+        normal: a normal distribution at a mode.
+        generator: random numbers for the points where scales are measured.
+    """
+    scale, powers = _along_coordinates(density, normal)
+    heavy = powers.isfinite().nonzero().flatten()
+    heavy = heavy[powers[heavy] < MOST_DF + len(heavy)]
+    together = _together(density, normal.location, scale[:, heavy], powers[heavy], generator)
+    df = (powers[heavy] - 1) if together is None else (together - len(heavy)).expand(len(heavy))
+    heavy, df = heavy[df <= MOST_DF], df[df <= MOST_DF].clamp(min=FEWEST_DF)
+    if not len(heavy):
+        return Start(normal.location, normal.scale)
+    u = torch.randn((POINTS, len(normal.location)), generator=generator).to(scale)
+    _, score = density.scores(normal.location + u @ scale.mT)
+    fall = -(u * (score @ scale))[:, heavy]
+    square = u[:, heavy].square()
+    if together is not None:
+        fall, square = fall.sum(1, keepdim=True), square.sum(1, keepdim=True)
+    sigma = _scales(square, fall, df, 1 if together is None else len(heavy))
+    scale = scale.clone()
+    scale[:, heavy] *= sigma
+    return Start(normal.location, scale, _base(len(scale), heavy.tolist(), df, together is not None))
+
+
+def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor]:
+    """Return columns for the scale, (dim, dim), and the exponent along each, (dim,).
+
+    A column is that of the Cholesky factor, or its part along the axis where tails are heavier
+    there.
+    """
+    axes = normal.scale.diagonal().diag()
+    columns = torch.stack([normal.scale.mT, axes])
+    both = torch.cat([columns, -columns], 1).flatten(0, 1)
+    powers = exponents(density.exact, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
+    aside = powers[1] < powers[0] - CLEARLY
+    return torch.where(aside, axes, normal.scale), torch.where(aside, powers[1], powers[0])
+
+
+def _together(
+    density: Density, centre: Tensor, columns: Tensor, powers: Tensor, generator: torch.Generator
+) -> Tensor | None:
+    """Return the exponent along the diagonals of columns, (dim, any), if it is that of one tail.
+
+    For tails of their own it is the sum of the exponents, (any,), of the columns.
+    """
+    count = len(powers)
+    if count < 2:
+        return None
+    signs = 2 * torch.randint(2, (DIAGONALS, count), generator=generator).to(columns) - 1
+    steps = signs / math.sqrt(count) @ columns.mT
+    power = exponents(density.exact, centre, steps).median()
+    return power if power < (powers.max() + powers.sum()) / 2 else None
+
+
+def _scales(square: Tensor, fall: Tensor, df: Tensor, size: int) -> Tensor:
+    """Return the scale of each Student's t, (any,), the median over points, (points, any or 1)."""
+    ratio = torch.where(fall > 0, (df + size) / fall - 1, torch.inf)
+    found = (square * ratio / df).median(0).values.clamp(MOST_SCALE**-2, MOST_SCALE**2)
+    return found.sqrt()
+
+
+def _base(dim: int, heavy: Sequence[int], df: Tensor, together: bool) -> Mapping[str, Any]:
+    """Return the configuration of a base with Student's t noise in the heavy coordinates."""
+    rounded = [float(f"{each:.1e}") for each in df.tolist()]
+    groups: dict[float, list[int]] = {}
+    for place, each in zip(heavy, rounded, strict=True):
+        groups.setdefault(each, []).append(place)
+    name = "multivariate-student-t" if together else "student-t"
+    bases: list[Any] = [{"name": name, "df": each} for each in groups]
+    if light := sorted({*range(dim)} - {*heavy}):
+        return {
+            "name": "product",
+            "groups": [*groups.values(), light],
+            "bases": [*bases, "normal"],
+        }
+    if len(groups) == 1:
+        return bases[0]
+    return {"name": "product", "groups": list(groups.values()), "bases": bases}
