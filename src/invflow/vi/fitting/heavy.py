@@ -33,6 +33,9 @@ MOST_DF, FEWEST_DF = 50.0, 0.5
 #: How much slower a density must fall along an axis than along a column of the Cholesky factor for
 #: the axis to take its place.
 CLEARLY = 0.5
+#: Distances at which columns are turned to ridges, number of steps at each, their size, and how far
+#: a column may turn.
+RIDGE_DISTANCES, RIDGE_STEPS, RIDGE_RATE, MOST_TURN = (30.0, 270.0), 4, 0.7, 10.0
 #: Diagonals between heavy coordinates to look along, and points for the scales.
 DIAGONALS, POINTS = 8, 128
 #: Largest factor between a scale and that of the normal distribution.
@@ -56,14 +59,16 @@ def start(density: Density, normal: Normal, generator: torch.Generator) -> Start
         normal: a normal distribution at a mode.
         generator: random numbers for the points where scales are measured.
     """
-    scale, powers = _along_coordinates(density, normal)
+    columns, powers = _along_coordinates(density, normal)
     heavy = powers.isfinite().nonzero().flatten()
     heavy = heavy[powers[heavy] < MOST_DF + len(heavy)]
-    together = _together(density, normal.location, scale[:, heavy], powers[heavy], generator)
+    together = _together(density, normal.location, columns[:, heavy], powers[heavy], generator)
     df = (powers[heavy] - 1) if together is None else (together - len(heavy)).expand(len(heavy))
     heavy, df = heavy[df <= MOST_DF], df[df <= MOST_DF].clamp(min=FEWEST_DF)
     if not len(heavy):
         return Start(normal.location, normal.scale)
+    scale = normal.scale.clone()
+    scale[:, heavy] = columns[:, heavy]
     u = torch.randn((POINTS, len(normal.location)), generator=generator).to(scale)
     _, score = density.scores(normal.location + u @ scale.mT)
     fall = -(u * (score @ scale))[:, heavy]
@@ -71,7 +76,6 @@ def start(density: Density, normal: Normal, generator: torch.Generator) -> Start
     if together is not None:
         fall, square = fall.sum(1, keepdim=True), square.sum(1, keepdim=True)
     sigma = _scales(square, fall, df, 1 if together is None else len(heavy))
-    scale = scale.clone()
     scale[:, heavy] *= sigma
     return Start(normal.location, scale, _base(len(scale), heavy.tolist(), df, together is not None))
 
@@ -79,15 +83,32 @@ def start(density: Density, normal: Normal, generator: torch.Generator) -> Start
 def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor]:
     """Return columns for the scale, (dim, dim), and the exponent along each, (dim,).
 
-    A column is that of the Cholesky factor, or its part along the axis where tails are heavier
-    there.
+    A column is that of the Cholesky factor, bent to the ridge, or its part along the axis where
+    tails are heavier there.
     """
-    axes = normal.scale.diagonal().diag()
-    columns = torch.stack([normal.scale.mT, axes])
+    axes, bent = normal.scale.diagonal().diag(), _bent(density, normal)
+    columns = torch.stack([bent.mT, axes])
     both = torch.cat([columns, -columns], 1).flatten(0, 1)
     powers = exponents(density.exact, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
     aside = powers[1] < powers[0] - CLEARLY
-    return torch.where(aside, axes, normal.scale), torch.where(aside, powers[1], powers[0])
+    return torch.where(aside, axes, bent), torch.where(aside, powers[1], powers[0])
+
+
+def _bent(density: Density, normal: Normal) -> Tensor:
+    """Return the columns of the Cholesky factor, (dim, dim), each turned to where p is largest.
+
+    Far out along a column the later coordinates, whose scales are one, follow their scores: a
+    column that is off by a little leaves a ridge that it should run along.
+    """
+    dim = len(normal.location)
+    later = torch.ones(dim, dim).to(normal.scale).triu(1)
+    u = torch.eye(dim).to(normal.scale)
+    for distance in RIDGE_DISTANCES:
+        for _ in range(RIDGE_STEPS):
+            _, score = density.scores(normal.points(distance * u))
+            turn = later * (RIDGE_RATE / distance) * (score @ normal.scale)
+            u = (u + turn).clamp(-MOST_TURN, MOST_TURN)
+    return (u @ normal.scale.mT).mT
 
 
 def _together(

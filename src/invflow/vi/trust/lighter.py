@@ -1,9 +1,13 @@
 r"""Whether a flow's tails are lighter than its target's, along rays through its draws.
 
-Where a target falls like $r^{-a}$ and the flow faster, the weights grow without bound, however well
-the bulk is matched: no draw lies where they are large, so that neither their variance nor k-hat
-need show it. The exponents of both (`exponents`) are compared along the axes, and along rays from
-the median of the draws through those farthest out.
+Where a target falls like $r^{-a}$ and the flow like $r^{-b}$, the weights have a tail of shape
+
+$$k = \frac{b - a}{b - d} ,$$
+
+with d = D, or d = 1 along a ridge of a density that has a < D; k = 1 if the flow falls faster than
+any power. Above one half their variance is infinite, however well the bulk is matched, and as no
+draw lies where they are large, k-hat need not show it. The exponents of both (`exponents`) are
+measured along the axes, and from the median of the draws through those farthest out.
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from invflow.vi.trust.exponents import exponents
 
 #: Draws farthest out whose rays are looked along.
 FAR_DRAWS = 16
-#: Exponents beyond the number of dimensions up to which a tail matters.
-MATTERS = 30.0
-#: A flow's exponent may exceed the target's by this factor and this number.
-FACTOR, MARGIN = 1.1, 1.0
+#: How much the exponent may exceed the number of dimensions for a tail to matter: a Student's t with
+#: more degrees of freedom has no mass where a normal distribution has none.
+MATTERS = 20.0
+#: Shape of the tail of weights above which they have no variance.
+INFINITE_VARIANCE = 0.5
 #: The quartiles of a normal distribution are this number of standard deviations apart.
 QUARTILES = 1.349
 
@@ -63,10 +68,14 @@ def lighter(
     rays = offsets[far] / distances[far].unsqueeze(1)
     steps = torch.cat([axes, -axes, rays[rays.isfinite().all(1)]])
     target, flow = (exponents(each, centre, steps) for each in (log_p, log_q))
-    matters = (target < z.shape[1] + MATTERS) & (flow > FACTOR * target + MARGIN)
+    dim = z.shape[1]
+    size = torch.where(target > dim, dim, 1)
+    shape = torch.where(flow.isinf(), 1.0, (flow - target) / (flow - size))
+    matters = (target < dim + MATTERS) & (shape > INFINITE_VARIANCE)
     if not bool(matters.any()):
         return None
     heaviest = int(target.masked_fill(~matters, torch.inf).argmin())
-    size = (steps[heaviest] / sd).nan_to_num(0.0).abs()
-    along = [name for name, one in zip(names, (size > 0.5 * size.max()).tolist(), strict=True) if one]
+    part = (steps[heaviest] / sd).nan_to_num(0.0).abs()
+    large = (part > 0.5 * part.max()).tolist()
+    along = [name for name, one in zip(names, large, strict=True) if one]
     return Lighter(along, float(target[heaviest]), float(flow[heaviest]))

@@ -113,7 +113,7 @@ def judge(
         *_of_finiteness(found),
         *([] if meaningless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
-        *([] if meaningless or lighter is None else _of_tails(lighter)),
+        *([] if ignored or improper or lighter is None else _of_tails(lighter)),
         *([] if record is None else _of_fit(record)),
         *([] if meaningless else _of_evidence(found, outside)),
         *([("good", caveat)] if caveat and not meaningless else []),
