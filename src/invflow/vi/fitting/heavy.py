@@ -26,10 +26,12 @@ from torch import Tensor
 
 from invflow.vi.fitting.normal import Normal
 from invflow.vi.targets.density import Density
-from invflow.vi.trust.exponents import exponents
+from invflow.vi.trust.exponents import falls, limits
 
 #: Degrees of freedom above which a tail counts as a normal's, and the fewest that noise gets.
 MOST_DF, FEWEST_DF = 50.0, 0.5
+#: Distances in standard deviations at which tails are measured: a wide prior may take over beyond.
+DISTANCES = (10.0, 30.0, 90.0)
 #: How much slower a density must fall along an axis than along a column of the Cholesky factor for
 #: the axis to take its place.
 CLEARLY = 0.5
@@ -89,9 +91,13 @@ def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor
     axes, bent = normal.scale.diagonal().diag(), _bent(density, normal)
     columns = torch.stack([bent.mT, axes])
     both = torch.cat([columns, -columns], 1).flatten(0, 1)
-    powers = exponents(density.exact, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
+    powers = _exponents(density, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
     aside = powers[1] < powers[0] - CLEARLY
     return torch.where(aside, axes, bent), torch.where(aside, powers[1], powers[0])
+
+
+def _exponents(density: Density, centre: Tensor, steps: Tensor) -> Tensor:
+    return limits(falls(density.exact, centre, steps, DISTANCES), DISTANCES)
 
 
 def _bent(density: Density, normal: Normal) -> Tensor:
@@ -123,7 +129,7 @@ def _together(
         return None
     signs = 2 * torch.randint(2, (DIAGONALS, count), generator=generator).to(columns) - 1
     steps = signs / math.sqrt(count) @ columns.mT
-    power = exponents(density.exact, centre, steps).median()
+    power = _exponents(density, centre, steps).median()
     return power if power < (powers.max() + powers.sum()) / 2 else None
 
 

@@ -4,10 +4,9 @@ Where a target falls like $r^{-a}$ and the flow like $r^{-b}$, the weights have 
 
 $$k = \frac{b - a}{b - d} ,$$
 
-with d = D, or d = 1 along a ridge of a density that has a < D; k = 1 if the flow falls faster than
-any power. Above one half their variance is infinite, however well the bulk is matched, and as no
-draw lies where they are large, k-hat need not show it. The exponents of both (`exponents`) are
-measured along the axes, and from the median of the draws through those farthest out.
+with d = D, or d = 1 along a ridge of a density that has a < D. Above one half their variance is infinite, however well the bulk is matched, and as no
+draw lies where they are large, k-hat need not show it. The exponents (`exponents`), b at the largest
+distances, are measured along the axes, and from the median of the draws through those farthest out.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invflow.vi.trust.exponents import exponents
+from invflow.vi.trust.exponents import falls, limits
 
+#: Distances in standard deviations at which densities are compared.
+DISTANCES = (10.0, 30.0, 90.0, 270.0)
 #: Draws farthest out whose rays are looked along.
 FAR_DRAWS = 16
 #: How much the exponent may exceed the number of dimensions for a tail to matter: a Student's t with
@@ -33,7 +34,7 @@ QUARTILES = 1.349
 
 @dataclass(frozen=True)
 class Lighter:
-    """Where a flow falls faster than its target: names, and the exponents, infinite if by none."""
+    """Where a flow falls faster than its target: names of coordinates, and both exponents."""
 
     along: list[str]
     target: float
@@ -57,25 +58,27 @@ def lighter(
         names: of the coordinates.
         angles: coordinates that are angles, in which there are no tails.
     """
-    levels = torch.tensor([0.25, 0.5, 0.75]).to(z)
-    low, centre, high = z.quantile(levels, 0)
-    sd = ((high - low) / QUARTILES).clamp(min=torch.finfo(z.dtype).tiny)
-    sd[list(angles)] = 0.0
-    axes = sd.diag()[sd > 0]
-    offsets = (z - centre).masked_fill(sd == 0, 0.0)
-    distances = (offsets / sd).nan_to_num(0.0).norm(dim=1)
-    far = distances.topk(min(FAR_DRAWS, len(z))).indices
-    rays = offsets[far] / distances[far].unsqueeze(1)
-    steps = torch.cat([axes, -axes, rays[rays.isfinite().all(1)]])
-    target, flow = (exponents(each, centre, steps) for each in (log_p, log_q))
-    dim = z.shape[1]
-    size = torch.where(target > dim, dim, 1)
-    shape = torch.where(flow.isinf(), 1.0, (flow - target) / (flow - size))
-    matters = (target < dim + MATTERS) & (shape > INFINITE_VARIANCE)
-    if not bool(matters.any()):
+    straight = [i for i in range(z.shape[1]) if i not in angles]
+    if not straight:
         return None
-    heaviest = int(target.masked_fill(~matters, torch.inf).argmin())
-    part = (steps[heaviest] / sd).nan_to_num(0.0).abs()
+    x = z[:, straight]
+    low, centre, high = x.sort(0).values[[len(x) // 4, len(x) // 2, 3 * len(x) // 4]]
+    sd = ((high - low) / QUARTILES).clamp(min=torch.finfo(z.dtype).tiny)
+    standard = (x - centre) / sd
+    far = standard[standard.norm(dim=1).topk(min(FAR_DRAWS, len(x))).indices]
+    axes = torch.eye(len(straight)).to(z)
+    directions = torch.cat([axes, -axes, far / far.norm(dim=1, keepdim=True)])
+    start, steps = z[0].clone(), z.new_zeros(len(directions), z.shape[1])
+    start[straight], steps[:, straight] = centre, sd * directions
+    target = limits(falls(log_p, start, steps, DISTANCES), DISTANCES)
+    flow = falls(log_q, start, steps, DISTANCES)[-1]
+    size = torch.where(target > len(straight), len(straight), 1)
+    shape = torch.where(flow.isinf(), 1.0, (flow - target) / (flow - size))
+    beyond = (flow > target) & (shape > INFINITE_VARIANCE) & (target < len(straight) + MATTERS)
+    if not bool(beyond.any()):
+        return None
+    heaviest = int(target.masked_fill(~beyond, torch.inf).argmin())
+    part = directions[heaviest].abs()
     large = (part > 0.5 * part.max()).tolist()
-    along = [name for name, one in zip(names, large, strict=True) if one]
+    along = [names[i] for i, one in zip(straight, large, strict=True) if one]
     return Lighter(along, float(target[heaviest]), float(flow[heaviest]))

@@ -22,6 +22,9 @@ MISSING_FRACTION = 0.02
 #: of non-finite densities that ruins a fit.
 REPORTED_FRACTION, RUINOUS_FRACTION = 1e-3, 0.2
 
+#: Exponent of a tail from which it is as light as a normal distribution's.
+STEEP = 100.0
+
 LEVELS = ("good", "usable", "bad")
 
 
@@ -243,7 +246,7 @@ def _of_evidence(found: Importance, outside: float) -> list[Finding]:
 
 
 def _of_tails(lighter: Lighter) -> list[Finding]:
-    flow = "faster than any power" if math.isinf(lighter.flow) else f"like r^-{lighter.flow:.2g}"
+    flow = f"like r^-{lighter.flow:.2g}" if lighter.flow < STEEP else "like a normal distribution"
     sentence = (
         f"Along {_listed(lighter.along)} the target falls like r^-{lighter.target:.2g} far out, at "
         f"a distance r, and the flow {flow}. The weights have no bound there: rare events are off, "
