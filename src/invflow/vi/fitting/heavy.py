@@ -32,12 +32,8 @@ from invflow.vi.trust.exponents import falls, limits
 MOST_DF, FEWEST_DF = 50.0, 0.5
 #: Distances in standard deviations at which tails are measured: a wide prior may take over beyond.
 DISTANCES = (10.0, 30.0, 90.0)
-#: How much slower a density must fall along an axis than along a column of the Cholesky factor for
-#: the axis to take its place.
-CLEARLY = 0.5
-#: Distances at which columns are turned to ridges, number of steps at each, their size, and how far
-#: a column may turn.
-RIDGE_DISTANCES, RIDGE_STEPS, RIDGE_RATE, MOST_TURN = (30.0, 270.0), 4, 0.7, 10.0
+#: Steps by which columns turn to ridges at each distance, their size, and how far a column may turn.
+RIDGE_STEPS, RIDGE_RATE, MOST_TURN = 4, 0.5, 10.0
 #: Diagonals between heavy coordinates to look along, and points for the scales.
 DIAGONALS, POINTS = 8, 128
 #: Largest factor between a scale and that of the normal distribution.
@@ -79,20 +75,23 @@ def start(density: Density, normal: Normal, generator: torch.Generator) -> Start
         fall, square = fall.sum(1, keepdim=True), square.sum(1, keepdim=True)
     sigma = _scales(square, fall, df, 1 if together is None else len(heavy))
     scale[:, heavy] *= sigma
-    return Start(normal.location, scale, _base(len(scale), heavy.tolist(), df, together is not None))
+    return Start(
+        normal.location, scale, _base(len(scale), heavy.tolist(), df, together is not None)
+    )
 
 
 def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor]:
     """Return columns for the scale, (dim, dim), and the exponent along each, (dim,).
 
-    A column is that of the Cholesky factor, bent to the ridge, or its part along the axis where
-    tails are heavier there.
+    A column is that of the Cholesky factor, bent to the ridge, or its part along the axis where the
+    density is higher there far out.
     """
     axes, bent = normal.scale.diagonal().diag(), _bent(density, normal)
     columns = torch.stack([bent.mT, axes])
-    both = torch.cat([columns, -columns], 1).flatten(0, 1)
+    both = torch.stack([columns, -columns], 1).flatten(0, 2)
     powers = _exponents(density, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
-    aside = powers[1] < powers[0] - CLEARLY
+    far = density.exact(normal.location + DISTANCES[-1] * both).unflatten(0, (2, 2, -1)).amax(1)
+    aside = far[1] > far[0]
     return torch.where(aside, axes, bent), torch.where(aside, powers[1], powers[0])
 
 
@@ -109,7 +108,7 @@ def _bent(density: Density, normal: Normal) -> Tensor:
     dim = len(normal.location)
     later = torch.ones(dim, dim).to(normal.scale).triu(1)
     u = torch.eye(dim).to(normal.scale)
-    for distance in RIDGE_DISTANCES:
+    for distance in DISTANCES:
         for _ in range(RIDGE_STEPS):
             _, score = density.scores(normal.points(distance * u))
             turn = later * (RIDGE_RATE / distance) * (score @ normal.scale)
