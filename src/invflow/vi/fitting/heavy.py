@@ -32,8 +32,11 @@ from invflow.vi.trust.exponents import falls, limits
 MOST_DF, FEWEST_DF = 50.0, 0.5
 #: Distances in standard deviations at which tails are measured: a wide prior may take over beyond.
 DISTANCES = (10.0, 30.0, 90.0)
-#: Steps by which columns turn to ridges at each distance, their size, and how far a column may turn.
-RIDGE_STEPS, RIDGE_RATE, MOST_TURN = 4, 0.5, 10.0
+#: Nats by which the density has to be lower along an axis than along a ridge beside it.
+CLEARLY = 0.02
+#: Distances at which columns turn to ridges, from near, where a ridge is found, to far, where it
+#: fixes the direction; the number of steps at each, their size, and how far a column may turn.
+RIDGE_DISTANCES, RIDGE_STEPS, RIDGE_RATE, MOST_TURN = (10.0, 50.0, 250.0, 1000.0), 4, 0.5, 10.0
 #: Diagonals between heavy coordinates to look along, and points for the scales.
 DIAGONALS, POINTS = 8, 128
 #: Largest factor between a scale and that of the normal distribution.
@@ -83,15 +86,15 @@ def start(density: Density, normal: Normal, generator: torch.Generator) -> Start
 def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor]:
     """Return columns for the scale, (dim, dim), and the exponent along each, (dim,).
 
-    A column is that of the Cholesky factor, bent to the ridge, or its part along the axis where the
-    density is higher there far out.
+    A column is that of the Cholesky factor, bent to the ridge, or its part along the axis unless the
+    density is clearly lower there far out.
     """
     axes, bent = normal.scale.diagonal().diag(), _bent(density, normal)
     columns = torch.stack([bent.mT, axes])
     both = torch.stack([columns, -columns], 1).flatten(0, 2)
     powers = _exponents(density, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
-    far = density.exact(normal.location + DISTANCES[-1] * both).unflatten(0, (2, 2, -1)).amax(1)
-    aside = far[1] > far[0]
+    far = density.exact(normal.location + DISTANCES[-1] * both).unflatten(0, (2, 2, -1)).mean(1)
+    aside = far[1] > far[0] - CLEARLY
     return torch.where(aside, axes, bent), torch.where(aside, powers[1], powers[0])
 
 
@@ -108,7 +111,7 @@ def _bent(density: Density, normal: Normal) -> Tensor:
     dim = len(normal.location)
     later = torch.ones(dim, dim).to(normal.scale).triu(1)
     u = torch.eye(dim).to(normal.scale)
-    for distance in DISTANCES:
+    for distance in RIDGE_DISTANCES:
         for _ in range(RIDGE_STEPS):
             _, score = density.scores(normal.points(distance * u))
             turn = later * (RIDGE_RATE / distance) * (score @ normal.scale)

@@ -26,6 +26,8 @@ FAR_DRAWS = 16
 #: How much the exponent may exceed the number of dimensions for a tail to matter: a Student's t with
 #: more degrees of freedom has no mass where a normal distribution has none.
 MATTERS = 20.0
+#: Relative error of an exponent.
+NOISE = 0.05
 #: Shape of the tail of weights above which they have no variance.
 INFINITE_VARIANCE = 0.5
 #: The quartiles of a normal distribution are this number of standard deviations apart.
@@ -74,7 +76,11 @@ def lighter(
     flow = falls(log_q, start, steps, DISTANCES)[-1]
     size = torch.where(target > len(straight), len(straight), 1)
     shape = torch.where(flow.isinf(), 1.0, (flow - target) / (flow - size))
-    beyond = (flow > target) & (shape > INFINITE_VARIANCE) & (target < len(straight) + MATTERS)
+    beyond = (
+        (flow > (1 + NOISE) * target)
+        & (shape > INFINITE_VARIANCE)
+        & (target < len(straight) + MATTERS)
+    )
     if not bool(beyond.any()):
         return None
     heaviest = int(target.masked_fill(~beyond, torch.inf).argmin())
