@@ -333,7 +333,11 @@ def test_a_base_object_without_a_name_can_be_used_but_not_saved(tmp_path: Path) 
         ),
         (lambda: Product(2, [[0]], ["normal"]), ValueError, "feature from 0 to 1 once, got"),
         (lambda: Product(2, [[0], [2]], 2 * ["normal"]), ValueError, r"groups\[1\] must be one or"),
-        (lambda: Product(2, [[0, 1]], 2 * ["normal"]), ValueError, "each of the 1 groups, got 2"),
+        (
+            lambda: Product(2, [[0, 1]], 2 * ["normal"]),
+            ValueError,
+            "bases must have one for each of the 1 groups, got 2",
+        ),
         (
             lambda: Product(2, [[0, 1]], "normal"),
             TypeError,

@@ -111,7 +111,10 @@ def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
     def better(mine: Outcome, others: Outcome) -> Differences:
         return {"log evidence": difference(runs[mine.label], runs[others.label])}
 
-    surest = [min(same, key=lambda label: same[label].results.verdict.log_evidence_error) for same in models.values()]
+    surest = [
+        min(same, key=lambda label: same[label].results.verdict.log_evidence_error)
+        for same in models.values()
+    ]
     outcomes = [
         Outcome(label, "", 0, {"model": model}, {})
         for model, label in zip(models, surest, strict=True)

@@ -16,8 +16,8 @@ from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
 from invflow.vi.fitting import processes
-from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.accuracy import reached
+from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.heavy import Start, start
 from invflow.vi.fitting.modes import find_modes
 from invflow.vi.fitting.training import Settings, train

@@ -1,17 +1,17 @@
-r"""Where a training starts from: normal noise, or Student's t noise where a target's tails ask for it.
+r"""A start for a flow: a normal distribution, or a Student's t where the target's tails are heavy.
 
-Under normal noise the importance weights of a target with polynomial tails have no bound, whatever
-the flow makes of its bulk. So the exponents of the tails (`trust/exponents.py`) are measured from
-a mode's normal distribution, along the columns of its Cholesky factor and along the axes: $\nu + 1$
-for a tail of its own, $\nu + D$ along each of D coordinates that are large together, which the
-diagonals between them tell apart.
+Under normal noise the importance weights of a target whose tails fall like a power have no bound,
+whatever a flow makes of its bulk. So the exponents of the tails (`trust/exponents.py`) are measured
+along a column for each coordinate, which runs along a ridge if the tails have one: $\nu + 1$ for a
+tail of its own, $\nu + D$ for D coordinates that are large together. Along the diagonals between
+columns the exponents add up in the first case, and are the same in the second.
 
-The scale of a Student's t is that of its scores: with $s = -u \, \partial \log p / \partial u$
+The scale of a Student's t is that of its scores. With $s = -u \, \partial \log p / \partial u$,
 
 $$s = \frac{(\nu + 1) u^2}{\nu \sigma^2 + u^2} \quad\Longrightarrow\quad
 \sigma^2 = \frac{u^2}{\nu} \Big(\frac{\nu + 1}{s} - 1\Big),$$
 
-and the same with $|u|^2$ and $\nu + D$ for D coordinates together.
+and for D coordinates together the same with $|u|^2$, $u^\top \nabla \log p$ and $\nu + D$.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def start(density: Density, normal: Normal, generator: torch.Generator) -> Start
 def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor]:
     """Return columns for the scale, (dim, dim), and the exponent along each, (dim,).
 
-    A column is that of the Cholesky factor, bent to the ridge, or its part along the axis unless the
-    density is clearly lower there far out.
+    A column is the part of the Cholesky factor's along the axis or, where the density is clearly
+    higher far out, the whole of it, bent to the ridge.
     """
     axes, bent = normal.scale.diagonal().diag(), _bent(density, normal)
     columns = torch.stack([bent.mT, axes])

@@ -4,9 +4,10 @@ Where a target falls like $r^{-a}$ and the flow like $r^{-b}$, the weights have 
 
 $$k = \frac{b - a}{b - d} ,$$
 
-with d = D, or d = 1 along a ridge of a density that has a < D. Above one half their variance is infinite, however well the bulk is matched, and as no
-draw lies where they are large, k-hat need not show it. The exponents (`exponents`), b at the largest
-distances, are measured along the axes, and from the median of the draws through those farthest out.
+with d = D, or d = 1 along a ridge of a density that has a < D. Above one half their variance is
+infinite, however well the bulk is matched, and as no draw lies where they are large, k-hat need not
+show it. The exponents (`exponents`) are measured along the axes, and from the median of the draws
+through those farthest out; b is the one at the largest distances.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from invflow.vi.trust.exponents import falls, limits
 DISTANCES = (10.0, 30.0, 90.0, 270.0)
 #: Draws farthest out whose rays are looked along.
 FAR_DRAWS = 16
-#: How much the exponent may exceed the number of dimensions for a tail to matter: a Student's t with
-#: more degrees of freedom has no mass where a normal distribution has none.
+#: How much the exponent may exceed the number of dimensions for a tail to matter. A Student's t
+#: with more degrees of freedom holds hardly more than a normal distribution there.
 MATTERS = 20.0
 #: Relative error of an exponent.
 NOISE = 0.05
