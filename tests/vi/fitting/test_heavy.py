@@ -192,6 +192,21 @@ def test_a_flow_is_trained_on_heavy_noise() -> None:
     assert "student-t" in str(posterior.flow.config)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyError])
+def test_a_model_may_fail_far_out(error: type[Exception]) -> None:
+    """Then its tails count as light; and points so far out are not counted as rejected."""
+
+    def log_density(z: Tensor) -> Tensor:
+        if bool((z.abs() > 400).any() & (z.abs() < 2000).all()):
+            raise error("too far out")
+        return -0.5 * z.square().sum(-1)
+
+    posterior = fit(Flat(log_density, 2))
+    assert posterior.record is not None
+    assert posterior.record.non_finite == 0
+    assert posterior.flow.config["flow"]["base"] == {"name": "normal"}
+
+
 def test_a_flow_that_the_user_describes_keeps_its_base() -> None:
     config = {"name": "iaf", "transforms": 1, "hidden_features": (8,)}
     settings = Settings(batch_size=64, max_steps=20, steps_per_round=20, evaluation_draws=256)

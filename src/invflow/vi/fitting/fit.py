@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._log_density import BadTarget
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
@@ -20,6 +21,7 @@ from invflow.vi.fitting.accuracy import reached
 from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.heavy import Start, start
 from invflow.vi.fitting.modes import find_modes
+from invflow.vi.fitting.normal import Normal
 from invflow.vi.fitting.training import Settings, train
 from invflow.vi.fitting.trial import try_out
 from invflow.vi.fitting.weigh import weigh
@@ -131,11 +133,8 @@ def fit(
                 raise
             raise ValueError(f"{error}; the first error raised was: {density.refusal}") from error
         ready()
-        # A flow that the user describes keeps the base that the user gave it.
         starts = [
-            start(density, normal, torch.Generator().manual_seed(seed + k))
-            if flow is None
-            else Start(normal.location, normal.scale)
+            _start(density, normal, flow, torch.Generator().manual_seed(seed + k))
             for k, normal in enumerate(modes.normals)
         ]
         parts = [_untrained(each) for each in starts]
@@ -226,6 +225,26 @@ def _starting_points(given: Any, dim: int) -> Tensor | None:
     if not bool(points.isfinite().all()):
         raise ValueError("starting_points must be finite, got NaN or infinity")
     return points
+
+
+def _start(
+    density: Density,
+    normal: Normal,
+    flow: Mapping[str, Any] | None,
+    generator: torch.Generator,
+) -> Start:
+    """Return where a flow starts; one that the user describes keeps the user's noise."""
+    light, rejected = Start(normal.location, normal.scale), density.rejected
+    if flow is not None:
+        return light
+    try:
+        return start(density, normal, generator)
+    except BadTarget:
+        raise
+    except Exception:  # a model may fail in any way this far out, and need not work there
+        return light
+    finally:
+        density.rejected = rejected  # not of the fit's own points
 
 
 def _build(

@@ -11,7 +11,7 @@ The scale of a Student's t is that of its scores. With $s = -u \, \partial \log 
 $$s = \frac{(\nu + 1) u^2}{\nu \sigma^2 + u^2} \quad\Longrightarrow\quad
 \sigma^2 = \frac{u^2}{\nu} \Big(\frac{\nu + 1}{s} - 1\Big),$$
 
-and for D coordinates together the same with $|u|^2$, $u^\top \nabla \log p$ and $\nu + D$.
+and for D coordinates together the same with $|u|^2$, $-u^\top \nabla \log p$ and $\nu + D$.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,35 +52,34 @@ class Start:
     base: str | Mapping[str, Any] = "normal"
 
 
+class _Tail(NamedTuple):
+    """Coordinates that are large together, and their degrees of freedom."""
+
+    places: list[int]
+    df: float
+
+
 def start(density: Density, normal: Normal, generator: torch.Generator) -> Start:
     """Return a start with the tails of the target: the normal distribution where they are light.
 
     Args:
         density: of the target.
         normal: a normal distribution at a mode.
-        generator: random numbers for the points where scales are measured.
+        generator: random numbers for the directions and points where tails and scales are measured.
     """
     columns, powers = _along_coordinates(density, normal)
-    heavy = powers.isfinite().nonzero().flatten()
-    heavy = heavy[powers[heavy] < MOST_DF + len(heavy)]
-    together = _together(density, normal.location, columns[:, heavy], powers[heavy], generator)
-    df = (powers[heavy] - 1) if together is None else (together - len(heavy)).expand(len(heavy))
-    heavy, df = heavy[df <= MOST_DF], df[df <= MOST_DF].clamp(min=FEWEST_DF)
-    if not len(heavy):
+    tails = _tails(density, normal.location, columns, powers, generator)
+    if not tails:
         return Start(normal.location, normal.scale)
+    heavy = [place for tail in tails for place in tail.places]
     scale = normal.scale.clone()
     scale[:, heavy] = columns[:, heavy]
-    u = torch.randn((POINTS, len(normal.location)), generator=generator).to(scale)
+    u = torch.randn((POINTS, len(scale)), generator=generator).to(scale)
     _, score = density.scores(normal.location + u @ scale.mT)
-    fall = -(u * (score @ scale))[:, heavy]
-    square = u[:, heavy].square()
-    if together is not None:
-        fall, square = fall.sum(1, keepdim=True), square.sum(1, keepdim=True)
-    sigma = _scales(square, fall, df, 1 if together is None else len(heavy))
-    scale[:, heavy] *= sigma
-    return Start(
-        normal.location, scale, _base(len(scale), heavy.tolist(), df, together is not None)
-    )
+    fall = -u * (score @ scale)
+    for tail in tails:
+        scale[:, tail.places] *= _sigma(tail, u[:, tail.places], fall[:, tail.places].sum(1))
+    return Start(normal.location, scale, _base(len(scale), tails))
 
 
 def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor]:
@@ -119,38 +118,40 @@ def _bent(density: Density, normal: Normal) -> Tensor:
     return (u @ normal.scale.mT).mT
 
 
-def _together(
+def _tails(
     density: Density, centre: Tensor, columns: Tensor, powers: Tensor, generator: torch.Generator
-) -> Tensor | None:
-    """Return the exponent along the diagonals of columns, (dim, any), if it is that of one tail.
+) -> list[_Tail]:
+    """Return the heavy tails along columns, (dim, dim), with these exponents, (dim,).
 
-    For tails of their own it is the sum of the exponents, (any,), of the columns.
+    Along diagonals between the columns the exponents add up, unless it is the tail of all of them.
     """
-    count = len(powers)
-    if count < 2:
-        return None
-    signs = 2 * torch.randint(2, (DIAGONALS, count), generator=generator).to(columns) - 1
-    steps = signs / math.sqrt(count) @ columns.mT
-    power = _exponents(density, centre, steps).median()
-    return power if power < (powers.max() + powers.sum()) / 2 else None
+    heavy = powers.isfinite().nonzero().flatten().tolist()
+    heavy = [place for place in heavy if powers[place] < MOST_DF + len(heavy)]
+    tails = [_Tail([place], float(powers[place]) - 1) for place in heavy]
+    if len(heavy) > 1:
+        signs = 2 * torch.randint(2, (DIAGONALS, len(heavy)), generator=generator).to(columns) - 1
+        steps = signs / math.sqrt(len(heavy)) @ columns[:, heavy].mT
+        power = float(_exponents(density, centre, steps).median())
+        if power < float(powers[heavy].max() + powers[heavy].sum()) / 2:
+            tails = [_Tail(heavy, power - len(heavy))]
+    return [_Tail(tail.places, max(tail.df, FEWEST_DF)) for tail in tails if tail.df <= MOST_DF]
 
 
-def _scales(square: Tensor, fall: Tensor, df: Tensor, size: int) -> Tensor:
-    """Return the scale of each Student's t, (any,), the median over points, (points, any or 1)."""
-    ratio = torch.where(fall > 0, (df + size) / fall - 1, torch.inf)
-    found = (square * ratio / df).median(0).values.clamp(MOST_SCALE**-2, MOST_SCALE**2)
-    return found.sqrt()
+def _sigma(tail: _Tail, u: Tensor, fall: Tensor) -> float:
+    """Return the scale of a tail: the median over points u, (points, any), by their fall s."""
+    ratio = torch.where(fall > 0, (tail.df + u.shape[1]) / fall - 1, torch.inf)
+    square = float((u.square().sum(1) * ratio / tail.df).median())
+    return math.sqrt(min(max(square, MOST_SCALE**-2), MOST_SCALE**2))
 
 
-def _base(dim: int, heavy: Sequence[int], df: Tensor, together: bool) -> Mapping[str, Any]:
+def _base(dim: int, tails: Sequence[_Tail]) -> Mapping[str, Any]:
     """Return the configuration of a base with Student's t noise in the heavy coordinates."""
-    rounded = [float(f"{each:.1e}") for each in df.tolist()]
-    groups: dict[float, list[int]] = {}
-    for place, each in zip(heavy, rounded, strict=True):
-        groups.setdefault(each, []).append(place)
-    name = "multivariate-student-t" if together else "student-t"
-    bases: list[Any] = [{"name": name, "df": each} for each in groups]
-    if light := sorted({*range(dim)} - {*heavy}):
+    groups: dict[tuple[str, float], list[int]] = {}
+    for places, df in tails:
+        name = "student-t" if len(places) == 1 else "multivariate-student-t"
+        groups.setdefault((name, float(f"{df:.1e}")), []).extend(places)
+    bases: list[Any] = [{"name": name, "df": df} for name, df in groups]
+    if light := sorted({*range(dim)}.difference(*groups.values())):
         return {
             "name": "product",
             "groups": [*groups.values(), light],
