@@ -88,6 +88,17 @@ def heavy(dim: int = 5, df: float = 3.0) -> Known:
     return Known(lambda z: StudentT(df).log_prob(z).sum(-1), draws)
 
 
+def together(dim: int = 20, df: float = 2.0) -> Known:
+    """A multivariate Student-t with two degrees of freedom: all coordinates are large at once."""
+    torch.manual_seed(1)
+    chi = Gamma(torch.tensor(df / 2).double(), torch.tensor(0.5).double()).sample((EXACT_DRAWS, 1))
+    constant = math.lgamma((df + dim) / 2) - math.lgamma(df / 2) - dim / 2 * math.log(df * math.pi)
+    return Known(
+        lambda z: constant - (df + dim) / 2 * torch.log1p(z.square().sum(-1) / df),
+        _randn(EXACT_DRAWS, dim) * (df / chi).sqrt(),
+    )
+
+
 def bounded(dim: int = 3) -> Known:
     """Gamma densities of positive numbers, on the log scale."""
     torch.manual_seed(1)
@@ -102,6 +113,7 @@ TARGETS: dict[str, Callable[[], Known]] = {
     "funnel, D = 10": funnel,
     "eight modes": circle,
     "Student-t(3), D = 5": heavy,
+    "multivariate t(2), D = 20": together,
     "log of gamma, D = 3": bounded,
 }
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.stats import f as f_distribution
+from scipy.stats import kstest, multivariate_t
+from scipy.stats import t as student
 from torch import Tensor, distributions
 
 from invflow import IAF, Flow
@@ -19,6 +22,8 @@ from invflow.flows import (
     FlowMixture,
     Gaussian,
     Mixture,
+    MultivariateStudentT,
+    Product,
     StandardNormal,
     as_base,
     build,
@@ -33,6 +38,12 @@ DESCRIBED: dict[str, Any] = {
     "full": "full",
     "student-t": {"name": "student-t", "df": 3.0},
     "heavy": {"name": "student-t", "df": 0.7},
+    "together": {"name": "multivariate-student-t", "df": 3.0},
+    "product": {
+        "name": "product",
+        "groups": [[1], [0]],
+        "bases": [{"name": "student-t", "df": 3.0}, "diagonal"],
+    },
     "logistic": "logistic",
     "uniform": {"name": "uniform", "low": -2.0, "high": 0.5},
     "mixture": {"name": "mixture", "components": COMPONENTS},
@@ -71,6 +82,40 @@ def _logistic(zero: Tensor) -> distributions.Distribution:
 
 
 ZERO = torch.zeros(2, dtype=torch.float64)
+
+
+class _MultivariateT(distributions.Distribution):
+    """Normal draws over the root of a chi-squared one; the density is SciPy's."""
+
+    def __init__(self, df: float, features: int) -> None:
+        self.df = df
+        super().__init__(event_shape=torch.Size([features]), validate_args=False)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape = torch.Size(sample_shape)
+        normal = torch.randn(*shape, *self.event_shape, dtype=torch.float64)
+        chi = distributions.Chi2(torch.tensor(self.df).double()).sample((*shape, 1))
+        return normal * (self.df / chi).sqrt()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return torch.as_tensor(multivariate_t.logpdf(value, df=self.df, shape=torch.eye(2)))
+
+
+class _Columns(distributions.Distribution):
+    """Independent features with a distribution each."""
+
+    def __init__(self, parts: list[distributions.Distribution]) -> None:
+        self.parts = parts
+        super().__init__(event_shape=torch.Size([len(parts)]), validate_args=False)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return torch.stack([part.sample(torch.Size(sample_shape)) for part in self.parts], -1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        columns = zip(self.parts, value.unbind(-1), strict=True)
+        return torch.stack([part.log_prob(column) for part, column in columns]).sum(0)
+
+
 REFERENCES: dict[str, Callable[[Any], distributions.Distribution]] = {
     "normal": lambda base: _independent(distributions.Normal(ZERO, ZERO + 1)),
     "diagonal": lambda base: _independent(distributions.Normal(base.mean, base.log_scale.exp())),
@@ -79,6 +124,13 @@ REFERENCES: dict[str, Callable[[Any], distributions.Distribution]] = {
     ),
     "student-t": lambda base: _independent(distributions.StudentT(ZERO + 3.0)),
     "heavy": lambda base: _independent(distributions.StudentT(ZERO + 0.7)),
+    "together": lambda base: _MultivariateT(3.0, 2),
+    "product": lambda base: _Columns(
+        [
+            distributions.Normal(base.bases[1].mean[0], base.bases[1].log_scale[0].exp()),
+            distributions.StudentT(torch.tensor(3.0).double()),
+        ]
+    ),
     "logistic": lambda base: _independent(_logistic(ZERO)),
     "uniform": lambda base: _independent(distributions.Uniform(ZERO - 2, ZERO + 0.5)),
 }
@@ -113,7 +165,7 @@ def test_samples_are_torchs(name: str) -> None:
 
 @bases
 def test_densities_integrate_to_one(name: str) -> None:
-    if name in ("student-t", "heavy", "mixture"):
+    if name in ("student-t", "heavy", "together", "product", "mixture"):
         pytest.skip("the tails reach far beyond any grid; compared with torch's instead")
     base = _base(name)
     axis = torch.linspace(-25, 25, 1201, dtype=torch.float64)
@@ -144,6 +196,29 @@ def test_a_flow_over_it_is_saved_with_it(name: str, tmp_path: Path) -> None:
     x = flow().sample((5,))
     assert torch.equal(twin().log_prob(x), flow().log_prob(x))
     assert twin.config == flow.config
+
+
+@pytest.mark.parametrize("features", [1, 3, 8])
+def test_a_multivariate_t_is_spherical_with_an_f_distributed_square(features: int) -> None:
+    df, count = 2.5, 20_000
+    z = _draw(MultivariateStudentT(features, df), count)
+    square = z.square().sum(-1)
+    assert kstest(square / features, f_distribution(features, df).cdf).pvalue > 1e-3
+    for feature in z.unbind(-1):  # the marginals are univariate with the same nu
+        assert kstest(feature, student(df).cdf).pvalue > 1e-3
+    assert torch.equal(torch.isfinite(z), torch.ones_like(z, dtype=torch.bool))
+
+
+def test_a_product_draws_its_groups_alike_with_and_without_gradients() -> None:
+    base = _base("product", 2)
+    options = {"dtype": torch.float64, "device": torch.device("cpu")}
+    draws = [draw((4,), generator=generator(1), **options) for draw in (base.sample, base.rsample)]
+    assert torch.equal(draws[0], draws[1].detach())
+    assert draws[1].requires_grad  # of the diagonal normal
+    mixed = Product(2, [[0], [1]], ["normal", {"name": "mixture", "components": ["normal"] * 2}])
+    assert base.has_rsample
+    assert not mixed.has_rsample
+    assert _draw(mixed, 5).shape == (5, 2)
 
 
 def _mixture_base() -> Mixture:
@@ -250,6 +325,24 @@ def test_a_base_object_without_a_name_can_be_used_but_not_saved(tmp_path: Path) 
         (lambda: as_base(StandardNormal(3), 2), ValueError, "base must have 2 features, got 3"),
         (lambda: as_base({"name": "student-t", "df": 0}, 2), ValueError, "df must be positive"),
         (lambda: as_base({"name": "student-t", "df": "x"}, 2), TypeError, "df must be a number"),
+        (lambda: MultivariateStudentT(2, 0.0), ValueError, "df must be positive"),
+        (
+            lambda: Product(2, [[0], [0]], 2 * ["normal"]),
+            ValueError,
+            "groups must hold each feature",
+        ),
+        (lambda: Product(2, [[0]], ["normal"]), ValueError, "feature from 0 to 1 once, got"),
+        (lambda: Product(2, [[0], [2]], 2 * ["normal"]), ValueError, r"groups\[1\] must be one or"),
+        (
+            lambda: Product(2, [[0, 1]], 2 * ["normal"]),
+            ValueError,
+            "bases must have one for each of the 1 groups, got 2",
+        ),
+        (
+            lambda: Product(2, [[0, 1]], "normal"),
+            TypeError,
+            "bases must be a sequence, got 'normal'",
+        ),
         (lambda: as_base({"name": "uniform", "low": 1.0}, 2), ValueError, "low must be below"),
         (lambda: Mixture(2, ["normal"]), ValueError, "components must be at least two, got 1"),
         (lambda: Mixture(2, 2), TypeError, "components must be a sequence of bases, .*, got int"),  # type: ignore[arg-type]

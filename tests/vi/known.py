@@ -68,6 +68,12 @@ def heavy(dim: int = 2, df: float = 1.0) -> Flat:
     return Flat(lambda z: StudentT(df).log_prob(z).sum(-1), dim)
 
 
+def together(dim: int = 2, df: float = 1.0) -> Flat:
+    """Multivariate Student-t."""
+    constant = math.lgamma((df + dim) / 2) - math.lgamma(df / 2) - dim / 2 * math.log(df * math.pi)
+    return Flat(lambda z: constant - (df + dim) / 2 * torch.log1p(z.square().sum(-1) / df), dim)
+
+
 def bounded() -> Flat:
     """A gamma distribution of each of three positive numbers, on the log scale."""
     return Flat(lambda z: (Gamma(2.0, 3.0).log_prob(z.exp()) + z).sum(-1), 3)

@@ -227,8 +227,9 @@ def test_all_results_share_one_pool_of_draws(tmp_path: Path) -> None:
     found, evaluations = _counting()
     verdict = found.diagnose()
     # Three chunks; as many points of the wider search; gradients; two distances along both ends of
-    # 3 axes, twice 3 principal directions, and 4 more.
-    assert evaluations() == 3 * 4096 + 10_000 + 500 + 2 * 2 * (3 + 2 * 3 + 4)
+    # 3 axes, twice 3 principal directions, and 4 more; four along both ends of 3 axes and 16 rays.
+    rays = 2 * 2 * (3 + 2 * 3 + 4) + 4 * (2 * 3 + 16)
+    assert evaluations() == 3 * 4096 + 10_000 + 500 + rays
     files.write(found, verdict, tmp_path, 4000)
     assert evaluations() == 4096
     found.summary()

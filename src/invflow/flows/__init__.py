@@ -19,9 +19,11 @@ from invflow.flows.flexible import NAF, NSF, UMNN
 from invflow.flows.flow import Flow
 from invflow.flows.gaussian import Gaussian
 from invflow.flows.mixture import FlowMixture, MixtureDistribution
+from invflow.flows.multivariate_t import MultivariateStudentT
 from invflow.flows.named import build
 from invflow.flows.nested import FlowBase
 from invflow.flows.preconditioned import Preconditioned
+from invflow.flows.product import Product
 from invflow.flows.pyro import to_pyro
 from invflow.flows.residual import Planar, Radial, Sylvester
 from invflow.flows.wrapped import Wrapped
@@ -45,8 +47,10 @@ __all__ = [
     "Logistic",
     "Mixture",
     "MixtureDistribution",
+    "MultivariateStudentT",
     "Planar",
     "Preconditioned",
+    "Product",
     "Radial",
     "RealNVP",
     "StandardNormal",

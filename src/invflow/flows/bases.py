@@ -171,12 +171,8 @@ class StudentT(Base):
         device: torch.device,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        radius, angle = torch.rand(
-            2, *shape, self.features, dtype=dtype, device=device, generator=generator
-        )
-        # 1 - u lies in (0, 1], where the power is finite.
-        square = self.df * torch.expm1(-2 / self.df * torch.log1p(-radius))
-        return square.sqrt() * torch.cos(2 * math.pi * angle)
+        df = torch.full((self.features,), self.df, dtype=dtype, device=device)
+        return student_t(df, shape, generator)
 
     def log_prob(self, z: Tensor) -> Tensor:
         constant = (
@@ -189,6 +185,22 @@ class StudentT(Base):
 
     def config(self) -> dict[str, Any]:
         return {"df": self.df}
+
+
+def student_t(df: Tensor, shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+    """Return independent Student's t variables, (*shape, features), by Bailey's polar method.
+
+    Args:
+        df: degrees of freedom of each feature, (features,).
+        shape: of the batch.
+        generator: random numbers; torch's own by default.
+    """
+    radius, angle = torch.rand(
+        2, *shape, len(df), dtype=df.dtype, device=df.device, generator=generator
+    )
+    # 1 - u lies in (0, 1], where the power is finite.
+    square = df * torch.expm1(-2 / df * torch.log1p(-radius))
+    return square.sqrt() * torch.cos(2 * math.pi * angle)
 
 
 class Logistic(Base):

@@ -24,6 +24,7 @@ from invflow.vi.targets.vectors import vectors
 from invflow.vi.trust import probe
 from invflow.vi.trust.importance import importance, resampled
 from invflow.vi.trust.inference import inference
+from invflow.vi.trust.lighter import lighter
 from invflow.vi.trust.pool import Draws, Pool, drawn, evaluated
 from invflow.vi.trust.refine import Refined, refine
 from invflow.vi.trust.verdict import Verdict, judge, outside_fraction
@@ -230,10 +231,12 @@ class Posterior:
             outside = probe.log_mass_outside(
                 self.flow, density, largest, n, self._generator("probe")
             )
+            with torch.no_grad():
+                called = probe.names(self.target, z[log_p.argmax()])
+            q = self.flow(validate_args=False)
+            tails = lighter(density.exact, q.log_prob, z, called, self.target.angles)
         value, score = density.scores(z[:GRADIENT_DRAWS])
         score = score[torch.isfinite(value)]
-        with torch.no_grad():
-            called = probe.names(self.target, z[log_p.argmax()])
         return judge(
             found,
             self.record,
@@ -241,6 +244,7 @@ class Posterior:
             # An angle may be uniform.
             ignored=[called[i] for i in probe.ignored(score) if i not in self.target.angles],
             improper=[called[i] for i in probe.improper(density, z, log_p, score)],
+            lighter=tails,
             caveat=self.target.caveat,
         )
 

@@ -118,10 +118,7 @@ def test_which_model_has_the_highest_evidence(tmp_path: Path) -> None:
     [
         ({}, False),
         ({"log_evidence": -2.0}, True),
-        # What the standard error does not cover: heavy tails, and mass that a wider search finds.
-        ({"khat": 0.6, "tail": 1.0}, True),
-        ({"khat": 0.4, "tail": 1.0}, False),
-        ({"outside": 1.0}, True),
+        ({"log_evidence_error": 1.0}, True),
     ],
 )
 def test_runs_of_one_model_should_agree(

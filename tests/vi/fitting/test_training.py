@@ -8,9 +8,12 @@ from pathlib import Path
 import pydantic
 import pytest
 import torch
+from scipy.stats import kstest
+from scipy.stats import t as student
 from torch import Tensor
 
-from invflow.flows import IAF, Flow
+from invflow.flows import IAF, DiagonalNormal, Flow, StandardNormal, StudentT
+from invflow.transforms import Permutation
 from invflow.vi import Flat, Settings
 from invflow.vi.fitting.training import Noise, train
 from invflow.vi.fitting.weigh import weigh
@@ -43,13 +46,34 @@ def _numbers(flow: Flow) -> Tensor:
 
 
 def test_noise_is_standard_normal_and_the_same_from_any_place() -> None:
-    whole = Noise(3, seed=1)(0, 4096, randn(1))
+    whole = Noise(StandardNormal(3), seed=1)(0, 4096, randn(1))
     assert whole.mean(0).abs().max() < 1e-3
     assert (whole.T @ whole / 4096 - torch.eye(3)).abs().max() < 1e-2
-    noise = Noise(3, seed=1)
+    noise = Noise(StandardNormal(3), seed=1)
     noise(0, 7, randn(1))
     assert torch.equal(noise(100, 50, randn(1)), whole[100:150])
     assert torch.equal(noise(20, 50, randn(1)), whole[20:70])
+
+
+def test_noise_of_another_base_is_its_own_and_the_same_from_any_place() -> None:
+    whole = Noise(StudentT(3, df=2.0), seed=1)(0, 4096, randn(1))
+    for column in whole.unbind(-1):
+        assert kstest(column, student(2.0).cdf).pvalue > 1e-3
+    noise = Noise(StudentT(3, df=2.0), seed=1)
+    assert torch.equal(noise(100, 500, randn(1)), whole[100:600])
+    assert torch.equal(noise(20, 50, randn(1)), whole[20:70])
+    assert not torch.equal(Noise(StudentT(3, df=2.0), seed=2)(0, 4096, randn(1)), whole)
+
+
+def test_a_learned_base_is_trained_with_the_flow() -> None:
+    """The flow is the identity; only its base can find N(3, 1 / 4)."""
+    flow = Flow(Permutation([0]), DiagonalNormal(1)).double()
+    target = Flat(lambda z: -2 * (z - 3).square().sum(-1), 1)
+    settings = Settings(batch_size=64, max_steps=1000, learning_rate=0.05, tolerance=0.0)
+    train(flow, Density(target, generator(0)), settings, 0, lambda done, bound: None)
+    mean, log_scale = (each.item() for each in flow.base.parameters())
+    assert mean == pytest.approx(3.0, abs=0.1)
+    assert math.exp(log_scale) == pytest.approx(0.5, abs=0.05)
 
 
 def test_bound_rises_to_the_evidence_and_training_ends_by_itself() -> None:

@@ -22,7 +22,6 @@ from invflow.report.posterior.figures import bounds
 from invflow.report.posterior.write import HEIGHT
 from invflow.report.ranking import CLEAR, Differences, leader, listed
 from invflow.vi.run import Run
-from invflow.vi.trust.verdict import INFINITE_VARIANCE_KHAT
 
 EVIDENCE = "log evidence, nats"
 _BAYES = (
@@ -112,7 +111,10 @@ def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
     def better(mine: Outcome, others: Outcome) -> Differences:
         return {"log evidence": difference(runs[mine.label], runs[others.label])}
 
-    surest = [min(same, key=lambda label: _error(same[label])) for same in models.values()]
+    surest = [
+        min(same, key=lambda label: same[label].results.verdict.log_evidence_error)
+        for same in models.values()
+    ]
     outcomes = [
         Outcome(label, "", 0, {"model": model}, {})
         for model, label in zip(models, surest, strict=True)
@@ -123,8 +125,9 @@ def ahead(runs: Mapping[str, Run]) -> page.Verdict | None:
 
 def difference(run: Run, other: Run) -> tuple[float, float]:
     """Return how far the log evidence of a run is above that of another, and the error."""
-    mean = run.results.verdict.log_evidence - other.results.verdict.log_evidence
-    return mean, math.hypot(_error(run), _error(other))
+    mine, others = run.results.verdict, other.results.verdict
+    mean = mine.log_evidence - others.log_evidence
+    return mean, math.hypot(mine.log_evidence_error, others.log_evidence_error)
 
 
 def _disagreement(runs: Mapping[str, Run]) -> str:
@@ -138,13 +141,6 @@ def _disagreement(runs: Mapping[str, Run]) -> str:
                 f"{label} by {mean:.3f} ± {error:.3f} nats."
             )
     return ""
-
-
-def _error(run: Run) -> float:
-    """Return the error of a log evidence, with what its standard error does not cover."""
-    found = run.results.verdict
-    tail = found.tail if found.khat > INFINITE_VARIANCE_KHAT else 0.0
-    return math.hypot(found.log_evidence_error, tail, found.outside)
 
 
 def seeds(runs: Mapping[str, Run]) -> Table:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._log_density import BadTarget
 from invflow.flows import Flow, FlowMixture, Preconditioned
 from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
@@ -19,6 +20,7 @@ from invflow.training.progress import visible
 from invflow.vi.fitting import processes
 from invflow.vi.fitting.accuracy import reached
 from invflow.vi.fitting.angles import fit_charted
+from invflow.vi.fitting.heavy import Start, start
 from invflow.vi.fitting.modes import find_modes
 from invflow.vi.fitting.normal import Normal
 from invflow.vi.fitting.training import Settings, train
@@ -35,6 +37,8 @@ from invflow.vi.targets.vectors import tensor
 Report = Callable[[str, int, str], None]
 #: Fractions of the posterior that a mode must hold to get a trained flow, and to be kept at all.
 TRAINED_FRACTION, KEPT_FRACTION = 0.05, 1e-3
+#: Bound on what conditioners read of noise with heavy tails.
+HEAVY_INPUT_BOUND = 10.0
 
 
 def fit(
@@ -56,6 +60,7 @@ def fit(
        Gaussians along its paths are improved (`gaussian`); distinct modes are kept apart (`modes`).
     2. *Shape*: in the coordinates of each mode's Gaussian, in which every target is centred with
        unit scales, a flow is trained until its bound stops improving (`training`, `objectives`).
+       Its noise is Student's t where the target's tails are (`heavy`).
     3. *Weights*: several modes become a mixture, weighted by their evidence (`weigh`).
 
     Angles of the target stay on their circles throughout (`angles`).
@@ -67,7 +72,8 @@ def fit(
             constant; or a `Target`, for parameters with names, shapes and constraints.
         dim: size of the vectors; required for a function.
         flow: the flow of each mode, as `invflow.flows.build` takes it, without `features`; by
-            default an IAF without `input_bound`, sized by `dim`.
+            default an IAF without `input_bound`, sized by `dim`, or with a bound and a base of
+            Student's t where the tails of the target are heavy.
         settings: how to train.
         starting_points: where the optimiser starts, (count, dim): a tensor, an array or lists. By
             default random points, until no mode was found only once.
@@ -132,18 +138,21 @@ def fit(
                 raise
             raise ValueError(f"{error}; the first error raised was: {density.refusal}") from error
         ready()
-        parts = [_gaussian(normal) for normal in modes.normals]
+        starts = [
+            _start(density, normal, flow, torch.Generator().manual_seed(seed + k))
+            for k, normal in enumerate(modes.normals)
+        ]
+        parts = [_untrained(each) for each in starts]
         steps, bounds, reasons = 0, list[tuple[int, int, float]](), list[str]()
         if modes.interrupted:
             reasons = ["interrupted"]
         elif flow is None and _accurate(parts, density, settings, seed):
             reasons = ["converged"]
-        for k, normal in enumerate(modes.normals if not reasons else ()):
-            # A Gaussian is enough for a mode that is small, or that earlier flows already cover.
+        for k, each in enumerate(starts if not reasons else ()):
+            # The start is enough for a mode that is small, or that earlier flows already cover.
             if k and weigh(density, parts[: k + 1], seed)[0][-1] < TRAINED_FRACTION:
                 continue
-            parts[k] = _build(target.dim, flow, torch.Generator().manual_seed(seed + k))
-            parts[k].set(normal.location, normal.scale)
+            parts[k] = _build(each, flow, torch.Generator().manual_seed(seed + k))
 
             def after_round(done: int, bound: float, effective: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
@@ -224,28 +233,58 @@ def _starting_points(given: Any, dim: int) -> Tensor | None:
     return points
 
 
+def _start(
+    density: Density,
+    normal: Normal,
+    flow: Mapping[str, Any] | None,
+    generator: torch.Generator,
+) -> Start:
+    """Return where a flow starts; one that the user describes keeps the user's noise."""
+    light, rejected = Start(normal.location, normal.scale), density.rejected
+    if flow is not None:
+        return light
+    try:
+        return start(density, normal, generator)
+    except BadTarget:
+        raise
+    except Exception:  # a model may fail in any way this far out, and need not work there
+        return light
+    finally:
+        density.rejected = rejected  # not of the fit's own points
+
+
 def _build(
-    dim: int, config: Mapping[str, Any] | None, generator: torch.Generator
+    start: Start, config: Mapping[str, Any] | None, generator: torch.Generator
 ) -> Preconditioned:
-    """Return a flow in double precision, near the identity."""
+    """Return a flow in double precision, near the start."""
+    dim = len(start.location)
     if config is None:
         width = min(max(64, 2 * dim), 512)
         config = {
             "name": "iaf",
             "transforms": 3,
             "hidden_features": (width, width),
-            "input_bound": None,  # conditioners read the flow's own noise; a funnel needs all of it
+            # Conditioners read the flow's own noise; a funnel needs all of it. Heavy tails last
+            # only where what conditioners read is bounded.
+            "input_bound": None if start.base == "normal" else HEAVY_INPUT_BOUND,
+            "base": start.base,
         }
-        if dim == 1:  # affine maps of one feature only give normals
+        if dim == 1:  # affine maps of one feature only give their base
             config = {**config, "univariate": "spline"}
-    return Preconditioned({**config, "features": dim}, generator=generator).double()
+    return _placed(config, start, generator)
 
 
-def _gaussian(normal: Normal) -> Preconditioned:
-    """Return a normal distribution as a flow."""
-    identity = {"name": "gaussian", "features": len(normal.location), "kind": "diagonal"}
-    found = Preconditioned(identity).double()
-    found.set(normal.location, normal.scale)
+def _untrained(start: Start) -> Preconditioned:
+    """Return a normal or a Student's t distribution as a flow."""
+    return _placed({"name": "gaussian", "kind": "diagonal", "base": start.base}, start, None)
+
+
+def _placed(
+    config: Mapping[str, Any], start: Start, generator: torch.Generator | None
+) -> Preconditioned:
+    config = {**config, "features": len(start.location)}
+    found = Preconditioned(config, generator=generator).double()
+    found.set(start.location, start.scale)
     return found
 
 

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from invflow import _checks
-from invflow.flows import Flow
+from invflow.flows import Base, Flow, StandardNormal
 from invflow.training.checkpoint import Checkpoints
 from invflow.vi.fitting import processes
 from invflow.vi.fitting.accuracy import Accuracy, effective, reached
@@ -25,6 +26,8 @@ from invflow.vi.targets.density import Density
 MAX_GRADIENT_NORM = 10.0
 #: Factor by which the learning rate is lowered, and rounds without a rise of the bound before that.
 LEARNING_RATE_DROP, PATIENCE = 3, 4
+#: Vectors of random noise that are drawn together, whichever of them are asked for.
+NOISE_BLOCK = 256
 
 
 def _setting(default: Any, description: str) -> Any:
@@ -85,19 +88,38 @@ class Settings:
 
 
 class Noise:
-    """Standard normal vectors from a scrambled Sobol sequence, more even than random ones."""
+    """A sequence of noise vectors from a flow's base, the same however they are asked for.
 
-    def __init__(self, dim: int, seed: int) -> None:
-        self._engine = SobolEngine(dim, scramble=True, seed=seed)
+    Standard normal noise comes from a scrambled Sobol sequence, more even than random numbers.
+    """
+
+    def __init__(self, base: Base, seed: int) -> None:
+        self._base, self._seed = base, seed
+        self._sobol = type(base) is StandardNormal
+        self._engine = SobolEngine(base.features, scramble=True, seed=seed)
 
     def __call__(self, first: int, count: int, like: Tensor) -> Tensor:
         """Return `count` vectors from the `first` on, in the dtype and device of `like`."""
+        return (self._even if self._sobol else self._random)(first, count, like)
+
+    def _even(self, first: int, count: int, like: Tensor) -> Tensor:
         if first < self._engine.num_generated:
             self._engine.reset()
         self._engine.fast_forward(first - self._engine.num_generated)
         uniform = self._engine.draw(count, dtype=torch.float64)
         edge = 2.0**-32
         return torch.special.ndtri(uniform.clamp(edge, 1 - edge)).to(like)
+
+    def _random(self, first: int, count: int, like: Tensor) -> Tensor:
+        blocks = range(first // NOISE_BLOCK, math.ceil((first + count) / NOISE_BLOCK))
+        noise = torch.cat([self._block(block, like) for block in blocks])
+        return noise[first - NOISE_BLOCK * blocks.start :][:count]
+
+    def _block(self, block: int, like: Tensor) -> Tensor:
+        word = int(np.random.SeedSequence([self._seed, block]).generate_state(1)[0])
+        generator = torch.Generator(like.device).manual_seed(word)
+        draw = self._base.rsample if self._base.has_rsample else self._base.sample
+        return draw((NOISE_BLOCK,), dtype=like.dtype, device=like.device, generator=generator)
 
 
 def train(
@@ -151,9 +173,10 @@ class _Run:
     def __init__(self, flow: Flow, density: Density, settings: Settings, seed: int) -> None:
         self.flow, self.density, self.settings, self.seed = flow, density, settings, seed
         self.like = next(flow.parameters())
-        evaluation_noise = Noise(flow.features, seed + 1)
-        self.evaluation_noise = evaluation_noise(0, settings.evaluation_draws, self.like)
-        self.noise = Noise(flow.features, seed)
+        with torch.no_grad():
+            evaluation_noise = Noise(flow.base, seed + 1)
+            self.evaluation_noise = evaluation_noise(0, settings.evaluation_draws, self.like)
+        self.noise = Noise(flow.base, seed)
         self.optimizer = Adam(flow, settings.learning_rate)
         self.average, self.best = self.optimizer.value.clone(), self.optimizer.value.clone()
         self.best_terms = self.first_terms = _terms(flow, density, self.evaluation_noise)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from invflow.vi.record import Record
 from invflow.vi.trust.importance import NEAR_EXACT, USELESS_KHAT, Importance
+from invflow.vi.trust.lighter import Lighter
 
 #: k-hat above which the weights have infinite variance.
 INFINITE_VARIANCE_KHAT = 0.5
@@ -16,6 +17,9 @@ MISSING_FRACTION = 0.02
 #: Smallest fraction worth reporting, of the posterior or of non-finite densities; and the fraction
 #: of non-finite densities that ruins a fit.
 REPORTED_FRACTION, RUINOUS_FRACTION = 1e-3, 0.2
+
+#: Exponent of a tail from which it is as light as a normal distribution's.
+STEEP = 100.0
 
 LEVELS = ("good", "usable", "bad")
 
@@ -34,14 +38,17 @@ class Verdict:
       finite at some draws;
     - "bad": do not use any of the numbers.
 
-    None of them covers mass that neither the fit nor the search with wider noise has found.
+    None of them covers mass that neither the fit nor the search with wider noise has found. "good"
+    asks for tails of the flow that are as heavy as the target's, and for a largest mode that more
+    than one starting point led to.
 
     Args:
         level: "good", "usable" or "bad".
         elbo: evidence lower bound in nats.
         elbo_error: its Monte Carlo standard error.
         log_evidence: by importance sampling, in nats.
-        log_evidence_error: its standard error.
+        log_evidence_error: its standard error, in quadrature with the mass in the tail of the
+            weights where k-hat is above 0.5, and with the mass that the wider search finds.
         khat: shape of the tail of the importance weights.
         ess: their effective sample size.
         draws: number of draws examined.
@@ -80,6 +87,7 @@ def judge(
     outside: float = 0.0,
     ignored: Sequence[str] = (),
     improper: Sequence[str] = (),
+    lighter: Lighter | None = None,
     caveat: str = "",
 ) -> Verdict:
     """Return the verdict on an approximation.
@@ -90,6 +98,7 @@ def judge(
         outside: estimated fraction of the posterior that the flow does not reach.
         ignored: parameters in which the log density has no gradient.
         improper: parameters along which it does not fall.
+        lighter: where the flow's tails are lighter than the target's.
         caveat: what the evidence of such a target may lack.
     """
     # Weights mean nothing without a proper posterior, or where they see hardly any of it.
@@ -103,6 +112,7 @@ def judge(
         *_of_finiteness(found),
         *([] if meaningless else _of_weights(found)),
         *([] if ignored or improper else _of_reach(found, outside)),
+        *([] if ignored or improper or lighter is None else _of_tails(lighter)),
         *([] if record is None else _of_fit(record)),
         *([] if meaningless else _of_evidence(found, outside)),
         *([("good", caveat)] if caveat and not meaningless else []),
@@ -113,7 +123,7 @@ def judge(
         elbo=found.elbo,
         elbo_error=found.elbo_error,
         log_evidence=found.log_evidence,
-        log_evidence_error=found.log_evidence_error,
+        log_evidence_error=math.hypot(found.log_evidence_error, *_unseen(found, outside).values()),
         khat=found.khat,
         ess=found.ess,
         draws=found.draws,
@@ -205,21 +215,38 @@ def _monte_carlo_error(found: Importance) -> float:
     return 0.5 / math.sqrt(found.draws)
 
 
-def _of_evidence(found: Importance, outside: float) -> list[Finding]:
-    """Say where the stated error is too small: weights without a variance, or missing mass."""
+def _unseen(found: Importance, outside: float) -> dict[str, float]:
+    """Return what the Monte Carlo error of the evidence does not cover."""
     heavy = found.khat > INFINITE_VARIANCE_KHAT
-    parts = {
+    return {
         "the mass in the tail of the weights": found.tail if heavy else 0.0,
         "the mass that the wider search finds": outside,
     }
+
+
+def _of_evidence(found: Importance, outside: float) -> list[Finding]:
+    """Say what the error covers where most of it is not Monte Carlo noise."""
+    parts = _unseen(found, outside)
     total = sum(parts.values())
     if total <= 2 * found.log_evidence_error:
         return []
     causes = " plus ".join(cause for cause, size in parts.items() if size > 0.1 * total)
     sentence = (
-        f"The log evidence may be off by more than its error, by up to about {total:.2g}: {causes}."
+        f"The log evidence may be off by up to about {total:.2g}, {causes}; its Monte Carlo error "
+        f"is only {found.log_evidence_error:.2g}."
     )
     return [("good", sentence)]
+
+
+def _of_tails(lighter: Lighter) -> list[Finding]:
+    flow = f"like r^-{lighter.flow:.2g}" if lighter.flow < STEEP else "like a normal distribution"
+    sentence = (
+        f"Along {_listed(lighter.along)} the target falls like r^-{lighter.target:.2g} far out, at "
+        f"a distance r, and the flow {flow}. The weights have no bound there: rare events are off, "
+        "and no error covers what lies beyond the draws. Fit without flow=, which chooses the "
+        'noise by the tails, or with heavier noise, such as base "student-t", and an input_bound.'
+    )
+    return [("usable", sentence)]
 
 
 def _of_reach(found: Importance, outside: float) -> list[Finding]:
@@ -256,6 +283,16 @@ def _of_fit(record: Record) -> list[Finding]:
             "improve the fit."
         )
         findings.append(("good", sentence))
+    if record.starts > 1 and record.modes:
+        largest = max(record.modes, key=lambda mode: mode["weight"])
+        if largest.get("starts") == 1:
+            which = "the only mode" if len(record.modes) == 1 else "the largest mode"
+            sentence = (
+                f"Only one of {record.starts} starting points led to {which}, so there may be "
+                "larger ones that none led to. Fit again with more starting_points, near where the "
+                "posterior may be."
+            )
+            findings.append(("usable", sentence))
     if record.starts and len(record.modes) == 1:
         led = record.modes[0].get("starts", 0)
         sentence = (
