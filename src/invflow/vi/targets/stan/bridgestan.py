@@ -16,7 +16,7 @@ import numpy as np
 from invflow._extra import required
 from invflow.vi.targets.external import Array
 from invflow.vi.targets.stan.cache import kept
-from invflow.vi.targets.stan.program import Program
+from invflow.vi.targets.stan.program import Program, refused
 
 EXTRA = "stan"
 
@@ -72,8 +72,7 @@ def compiled(program: Program, data: str) -> Model:
     try:
         return Model(bridgestan.StanModel(str(path), data=data, seed=0, warn=False))
     except RuntimeError as error:
-        told = str(error).removeprefix("Exception: ")
-        raise ValueError(f"{program.name} does not accept the data: {told}") from error
+        raise refused(program, data, str(error)) from error
 
 
 class Model:

@@ -31,6 +31,5 @@ def named(engine: str) -> Engine:
     if bridgestan.installed():  # it fetches its sources first
         return bridgestan.compiled
     raise ImportError(
-        'from_stan needs BridgeStan or httpstan: pip install "invflow[stan]" or '
-        '"invflow[httpstan]"'
+        'from_stan needs BridgeStan or httpstan: pip install "invflow[stan]" or "invflow[httpstan]"'
     )

@@ -25,12 +25,13 @@ import torch
 
 from invflow.vi.targets.external import Array
 from invflow.vi.targets.stan.cache import kept
-from invflow.vi.targets.stan.program import Program
+from invflow.vi.targets.stan.program import Program, refused
 
 EXTRA = "httpstan"
 INTERFACE = Path(__file__).with_name("interface.cpp")
+#: More optimisation than -O1 takes longer to compile than it saves in a fit.
 FLAGS = (
-    *("-std=c++17", "-O2", "-w", "-pthread", "-shared", "-fPIC", "-fvisibility=hidden", "-DNDEBUG"),
+    *("-std=c++17", "-O1", "-w", "-pthread", "-shared", "-fPIC", "-fvisibility=hidden", "-DNDEBUG"),
     *("-DSTAN_THREADS", "-D_REENTRANT", "-DBOOST_DISABLE_ASSERTS"),
     *("-DBOOST_PHOENIX_NO_VARIADIC_EXPRESSION", "-D_GLIBCXX_USE_CXX11_ABI=0"),
 )
@@ -79,7 +80,7 @@ def compiled(program: Program, data: str) -> Library:
     try:
         return Library(kept(made_from, build, EXTRA), data)
     except RuntimeError as error:
-        raise ValueError(f"{program.name} does not accept the data: {error}") from error
+        raise refused(program, data, str(error)) from error
 
 
 def _translated(program: Program, place: Path) -> str:
@@ -148,7 +149,7 @@ class Library:
     def _call(self, name: str, *arguments: Any) -> None:
         message = ctypes.create_string_buffer(MESSAGE)
         if getattr(self._library, f"invflow_{name}")(*arguments, message, MESSAGE):
-            raise RuntimeError(message.value.decode(errors="replace").removeprefix("Exception: "))
+            raise RuntimeError(message.value.decode(errors="replace"))
 
 
 def _typed(library: Any) -> Any:

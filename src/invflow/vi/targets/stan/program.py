@@ -17,6 +17,8 @@ LARGEST = 2**32
 COMPILED = {".so", ".dll", ".dylib", ".o", ".exe"}
 _INCLUDE = re.compile(r"^[ \t]*#include[ \t]+[<\"]?([^\s<>\"]+)[>\"]?.*$", re.MULTILINE)
 
+_VARIABLE = re.compile(r"variable name=(\w+)")
+
 
 @dataclass(frozen=True)
 class Program:
@@ -110,6 +112,20 @@ def data_text(data: Mapping[str, Any] | str | Path | None) -> str:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} must hold a JSON object, got a {type(content).__name__}")
     return text.decode("utf-8")
+
+
+def refused(program: Program, data: str, message: str) -> ValueError:
+    """Return the error of a program that does not accept its data.
+
+    Args:
+        program: the program.
+        data: a JSON object as text.
+        message: what Stan says, which for a missing variable may speak of its dimensions.
+    """
+    named = _VARIABLE.search(message)
+    lacking = f", which lack {named[1]}" if named and named[1] not in json.loads(data) else ""
+    told = message.removeprefix("Exception: ")
+    return ValueError(f"{program.name} does not accept the data{lacking}: {told}")
 
 
 def _plain(value: Any) -> Any:
