@@ -9,8 +9,9 @@ from invflow.cli.files import output
 
 HELP = """Fit the posterior of a model, and say whether to trust it.
 
-The model is a Python file or a Stan program. Writes RUNS/NAME/ with draws (ArviZ NetCDF and Parquet), summary.csv, verdict.txt, the fitted flow,
-checkpoints and report.html. The same command resumes a run that was stopped.
+The model is a Python file or a Stan program. Writes RUNS/NAME/ with draws (ArviZ NetCDF and
+Parquet), summary.csv, verdict.txt, the fitted flow, checkpoints and report.html. The same command
+resumes a run that was stopped.
 """
 EXAMPLES = (
     "posterior model.py",

@@ -244,7 +244,9 @@ def _gaussian(normal: Normal) -> Preconditioned:
 
 
 @torch.no_grad()
-def _accurate(parts: list[Preconditioned], density: Density, settings: Settings, seed: int) -> bool:
+def _accurate(
+    parts: list[Preconditioned], density: Density, settings: Settings, seed: int
+) -> bool:
     """Return whether a mixture of flows, weighted by their evidence, is accurate enough."""
     q = _mixed(parts, weigh(density, parts, seed)[0])(validate_args=False)
     generator = torch.Generator().manual_seed(seed)

@@ -141,7 +141,7 @@ def test_fitted_saved_and_loaded(target: StanTarget, programs: Path, tmp_path: P
 
 
 def test_a_syntax_error_is_shown_with_its_line(programs: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be compiled: .*line 17, column 2") as found:
+    with pytest.raises(ValueError, match=r"cannot be compiled: .*line 17, column 2") as found:
         from_stan(PROGRAM.replace("b ~ normal(0, 2);", "b ~ normal(0, 2)"), engine="httpstan")
     assert "y ~ normal(X * b, 0.5);" in str(found.value)
 
@@ -155,7 +155,7 @@ def test_no_compiler_and_one_that_fails(
     with pytest.raises(ValueError, match=r"no-such-compiler is missing\. Install a C\+\+ compiler"):
         from_stan(program, engine="httpstan")
     monkeypatch.setenv("CXX", "c++ -fsuch-an-option")
-    with pytest.raises(ValueError, match="cannot be compiled: .*such-an-option"):
+    with pytest.raises(ValueError, match=r"cannot be compiled: .*such-an-option"):
         from_stan(program, engine="httpstan")
     assert not list((tmp_path / "stan").iterdir())
 

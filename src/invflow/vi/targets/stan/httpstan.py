@@ -11,7 +11,6 @@ import ctypes
 import os
 import shlex
 import subprocess
-import sys
 import weakref
 from collections.abc import Sequence
 from importlib.metadata import version
