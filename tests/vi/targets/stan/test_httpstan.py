@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from invflow.vi import Posterior, fit, from_stan
-from invflow.vi.targets.stan import httpstan
 from invflow.vi.targets.stan.target import StanTarget
 from tests.helpers import assert_close, randn
 
@@ -158,9 +157,3 @@ def test_no_compiler_and_one_that_fails(
     with pytest.raises(ValueError, match=r"cannot be compiled: .*such-an-option"):
         from_stan(program, engine="httpstan")
     assert not list((tmp_path / "stan").iterdir())
-
-
-def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httpstan, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'httpstan: pip install "invflow\[httpstan\]"'):
-        from_stan(PROGRAM, DATA, engine="httpstan")

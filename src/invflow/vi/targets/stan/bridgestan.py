@@ -6,14 +6,13 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from invflow._extra import required
+from invflow._extra import installed, required
 from invflow.vi.targets.external import Array
 from invflow.vi.targets.stan.cache import kept
 from invflow.vi.targets.stan.program import Program, refused
@@ -21,20 +20,12 @@ from invflow.vi.targets.stan.program import Program, refused
 EXTRA = "stan"
 
 
-def installed() -> bool:
-    """Return whether the Python package is installed, with its C++ sources or without."""
-    return find_spec("bridgestan") is not None
-
-
 def ready() -> bool:
-    """Return whether BridgeStan can compile without fetching its C++ sources first."""
-    if not installed():
+    """Return whether BridgeStan is installed, and its C++ sources need not be fetched first."""
+    if not installed("bridgestan"):
         return False
-    if "BRIDGESTAN" in os.environ:
-        return True
-    from bridgestan.download import CURRENT_BRIDGESTAN
-
-    return CURRENT_BRIDGESTAN.is_dir()
+    fetched = required("bridgestan.download", EXTRA).CURRENT_BRIDGESTAN
+    return "BRIDGESTAN" in os.environ or fetched.is_dir()
 
 
 def compiled(program: Program, data: str) -> Model:
@@ -52,9 +43,8 @@ def compiled(program: Program, data: str) -> Model:
         bridgestan.compile.verify_bridgestan_path(sources)
     except (ValueError, OSError) as error:
         raise ValueError(
-            f"BridgeStan cannot fetch its C++ sources, or does not find them: {error}. Set "
-            "BRIDGESTAN to a directory with them, or use the engine that includes them: pip "
-            'install "invflow[httpstan]"'
+            f"BridgeStan needs its C++ sources: {error} Set BRIDGESTAN to a directory with them, "
+            'or use engine="httpstan": pip install "invflow[httpstan]"'
         ) from error
 
     def build(library: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from invflow._extra import installed
 from invflow.vi.targets.stan import bridgestan, httpstan
 from invflow.vi.targets.stan.compiled import Compiled
 from invflow.vi.targets.stan.program import Program
@@ -26,10 +27,11 @@ def named(engine: str) -> Engine:
         raise ValueError(f"engine must be one of {names}, got {engine!r}")
     if bridgestan.ready():
         return bridgestan.compiled
-    if httpstan.installed():
+    if installed("httpstan"):
         return httpstan.compiled
-    if bridgestan.installed():  # it fetches its sources first
+    if installed("bridgestan"):  # it fetches its sources first
         return bridgestan.compiled
     raise ImportError(
-        'from_stan needs BridgeStan or httpstan: pip install "invflow[stan]" or "invflow[httpstan]"'
+        'from_stan needs BridgeStan of "invflow[stan]", or httpstan: pip install '
+        '"invflow[httpstan]"'
     )

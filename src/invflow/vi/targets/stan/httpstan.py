@@ -13,8 +13,6 @@ import shlex
 import subprocess
 import weakref
 from collections.abc import Sequence
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invflow._extra import required
 from invflow.vi.targets.external import Array
 from invflow.vi.targets.stan.cache import kept
 from invflow.vi.targets.stan.program import Program, refused
@@ -39,11 +38,6 @@ LIBRARIES = ("-lsundials_cvodes", "-lsundials_idas", "-lsundials_nvecserial", "-
 MESSAGE = 2000
 
 
-def installed() -> bool:
-    """Return whether the package is installed."""
-    return find_spec("httpstan") is not None
-
-
 def compiled(program: Program, data: str) -> Library:
     """Compile a program, and give it its data.
 
@@ -53,12 +47,8 @@ def compiled(program: Program, data: str) -> Library:
         ValueError: if there is no C++ compiler, the program cannot be compiled, or it does not
             accept the data.
     """
-    package = find_spec("httpstan")
-    if package is None or package.origin is None:
-        raise ImportError(
-            'this needs httpstan: pip install "invflow[httpstan]" (Linux on x86-64, macOS)'
-        )
-    place = Path(package.origin).parent
+    package = required("httpstan", EXTRA)
+    place = Path(package.__file__).parent
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     cpp = _translated(program, place)
 
@@ -75,7 +65,7 @@ def compiled(program: Program, data: str) -> Library:
                 program.name,
             )
 
-    made_from = (cpp, INTERFACE.read_text(), version("httpstan"), str(place), *compiler, *FLAGS)
+    made_from = (cpp, INTERFACE.read_text(), package.__version__, str(place), *compiler, *FLAGS)
     try:
         return Library(kept(made_from, build, EXTRA), data)
     except RuntimeError as error:
