@@ -38,6 +38,8 @@ model {
 }
 generated quantities {
   vector[N] rep = to_vector(normal_rng(X * b, 0.5));
+  vector[N] log_lik;
+  for (n in 1:N) log_lik[n] = normal_lpdf(y[n] | X[n] * b, 0.5);
   real last = X[b[2] > 100 ? N + 1 : N, 1];
 }
 """
@@ -60,11 +62,14 @@ def target(programs: Path) -> StanTarget:
     return from_stan(PROGRAM, DATA, engine="httpstan")
 
 
+def _likelihood(b: Tensor) -> Tensor:
+    return Normal(b @ X.T, torch.tensor(0.5).double()).log_prob(Y)
+
+
 def _joint(b: Tensor) -> Tensor:
     """The log density with all its constants."""
     prior = Normal(torch.zeros(()).double(), torch.tensor(2.0).double())
-    likelihood = Normal(b @ X.T, torch.tensor(0.5).double())
-    return prior.log_prob(b).sum(-1) + likelihood.log_prob(Y).sum(-1)
+    return prior.log_prob(b).sum(-1) + _likelihood(b).sum(-1)
 
 
 def test_density_and_gradient_on_any_number_of_threads(
@@ -89,6 +94,13 @@ def test_parameters_transformed_parameters_and_generated_quantities(target: Stan
     # A draw has the same random numbers wherever it stands, another one has others.
     assert torch.equal(target.constrain(z[1, 7:9])["rep"], values["rep"][1, 7:9])
     assert len(noise.flatten().unique()) == noise.numel()
+
+
+def test_log_likelihoods_by_name(target: StanTarget) -> None:
+    z = randn(7, 2)
+    found = target.log_likelihood(z)
+    assert list(found) == ["log_lik"]
+    assert_close(found["log_lik"], _likelihood(z), 1e-12)
 
 
 def test_a_point_that_stan_rejects_has_no_density(target: StanTarget) -> None:

@@ -85,3 +85,20 @@ class StanTarget(Target):
             name: values[:, columns].reshape(*z.shape[:-1], *shape)
             for name, (columns, shape) in self._places.items()
         }
+
+    def log_likelihood(self, z: Tensor) -> dict[str, Tensor]:
+        """Return the quantities that are log likelihoods of observations by Stan's convention.
+
+        They are called "log_lik", or begin with "log_lik_".
+
+        Args:
+            z: unconstrained, shape (batch, dim).
+
+        Returns:
+            Shape (batch, *shape) for each name.
+        """
+        return {
+            name: value
+            for name, value in self.constrain(z).items()
+            if f"{name}_".startswith("log_lik_")
+        }
