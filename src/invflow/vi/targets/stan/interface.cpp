@@ -56,7 +56,7 @@ int guarded(char* message, size_t size, const F& function) {
 
 /** Calls a function of a row's index, unless Stan rejects the point. */
 template <typename F>
-void row(size_t i, const F& function) {
+void unless_rejected(size_t i, const F& function) {
   static thread_local stan::math::ChainableStack tape;  // each thread differentiates on its own
   try {
     function(i);
@@ -69,13 +69,13 @@ template <typename F>
 void each_row(size_t rows, size_t threads, const F& function) {
   if (!rows) return;
   const auto start = std::chrono::steady_clock::now();
-  row(0, function);
+  unless_rejected(0, function);
   const std::chrono::duration<double> first = std::chrono::steady_clock::now() - start;
   const auto worth = static_cast<size_t>(first.count() * (rows - 1) / kThreadSeconds);
 
   std::atomic<size_t> next{1};
   const auto work = [&] {
-    for (size_t i; (i = next++) < rows;) row(i, function);
+    for (size_t i; (i = next++) < rows;) unless_rejected(i, function);
   };
   std::vector<std::future<void>> others;  // they are waited for, whatever happens
   while (others.size() + 1 < std::min(threads, worth))
