@@ -54,7 +54,7 @@ EXTRAS = {
     "vi/fitting/guide.py": ["vi", "pyro"],
     "vi/targets/pymc.py": ["vi", "pymc"],
     "vi/targets/pymc_data.py": ["vi", "pymc"],
-    "vi/targets/stan.py": ["vi", "stan"],
+    "vi/targets/stan": ["vi", "stan", "httpstan"],
 }
 
 
@@ -159,7 +159,7 @@ CALLS = {
     "from invflow import vi; vi.AutoIAF(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pyro(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pymc(None)": "pymc",
-    "from invflow import vi; vi.from_stan('model.stan')": "stan",
+    "from invflow import vi; vi.from_stan('model.stan')": "httpstan",
     "invflow.flows.to_pyro(invflow.MAF(2)())": "pyro",
     "from invflow.training.fabric import launch; launch('cpu')": "training",
     "from invflow.cli import main; main()": "all",

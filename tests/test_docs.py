@@ -18,11 +18,27 @@ COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # pyright
 SCRIPTS = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
 
 
-@pytest.mark.parametrize("block", blocks(*PAGES[1:]), ids=lambda block: block.name)
+BLOCKS = blocks(*PAGES[1:])
+COMPILED = [block for block in BLOCKS if "from_stan(program" in block.text]
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block not in COMPILED], ids=lambda block: block.name
+)
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_a_block_runs_alone(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     block.run()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", COMPILED, ids=lambda block: block.name)
+def test_a_block_with_a_stan_program_runs(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("httpstan", reason="needs httpstan")
+    monkeypatch.setenv("INVFLOW_CACHE", str(tmp_path))
+    assert {"a", "b", "sigma", "y_rep[4]"} <= set(block.run()["posterior"].summary().index)
 
 
 def options(command: str) -> set[str]:

@@ -17,3 +17,12 @@ def required(module: str, extra: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise ImportError(f'this needs {package}: pip install "invflow[{extra}]"') from error
+
+
+def installed(module: str) -> bool:
+    """Return whether a module can be imported."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True

@@ -119,5 +119,9 @@ def memory_for(path: Path) -> Generator[None]:
 
 def first_line(error: BaseException) -> str:
     """Return the message of an error, on one line of limited length."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return shortened((str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def shortened(line: str) -> str:
+    """Return a line, cut off after the longest message that is passed on."""
     return line if len(line) <= LONGEST_MESSAGE else line[:LONGEST_MESSAGE] + "..."

@@ -34,7 +34,7 @@ SHORT = {
 REFUSED = {
     "invflow compare runs/digits runs/table": "runs must be of one kind to be compared, got ",
     "invflow score runs/model table.csv": "is a run of `invflow posterior`, which score does not",
-    "invflow sample runs/model": "sampling a posterior runs the Python file of its model: name it",
+    "invflow sample runs/model": "sampling a posterior runs the code of its model: name its file",
     "invflow sample runs/model --model other.py": "is not the file that runs/model was fitted with",
     "invflow density table.csv --name .a.old": "must not be that of a run being overwritten",
 }

@@ -24,7 +24,7 @@ def test_an_interrupted_run_is_not_finished_and_resumes_to_the_same_draws(tmp_pa
     config = Config(model=str(tmp_path / "model.py"), draws=100, settings=short)
 
     def interrupt(done: int, line: str) -> None:
-        if line.startswith("mode") and done >= 20:
+        if line.startswith("flow of mode") and done >= 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

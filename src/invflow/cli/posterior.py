@@ -9,8 +9,9 @@ from invflow.cli.files import output
 
 HELP = """Fit the posterior of a model, and say whether to trust it.
 
-Writes RUNS/NAME/ with draws (ArviZ NetCDF and Parquet), summary.csv, verdict.txt, the fitted flow,
-checkpoints and report.html. The same command resumes a run that was stopped.
+The model is a Python file or a Stan program. Writes RUNS/NAME/ with draws (ArviZ NetCDF and
+Parquet), summary.csv, verdict.txt, the fitted flow, checkpoints and report.html. The same command
+resumes a run that was stopped.
 """
 EXAMPLES = (
     "posterior model.py",
@@ -33,7 +34,7 @@ def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Pat
     recorded, data = finished.inputs["model"], finished.inputs.get("data")
     if model is None:
         raise ValueError(
-            "sampling a posterior runs the Python file of its model: name it, as in --model "
+            "sampling a posterior runs the code of its model: name its file, as in --model "
             f"{recorded.path and recorded.path.resolve()}"
         )
     for path, known in [(model, recorded)] + ([(data.path, data)] if data else []):

@@ -58,8 +58,9 @@ def command(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Python file of the model, which is run to sample from its posterior.",
-            metavar="MODEL.py",
+            help="Python file of the model, which is run to sample from its posterior, or its Stan "
+            "program.",
+            metavar="MODEL",
             rich_help_panel="Posterior runs",
         ),
     ] = None,

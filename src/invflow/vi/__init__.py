@@ -10,7 +10,7 @@ from invflow.vi.posterior import Posterior
 from invflow.vi.record import Record
 from invflow.vi.targets.pymc import from_pymc
 from invflow.vi.targets.pyro import from_pyro
-from invflow.vi.targets.stan import from_stan
+from invflow.vi.targets.stan.target import from_stan
 from invflow.vi.targets.subsample import Subsampled
 from invflow.vi.targets.supports import angle
 from invflow.vi.targets.target import Flat, Named, Parameter, Target

@@ -20,8 +20,9 @@ class Config(RunConfig):
     model: Annotated[
         str,
         argument(
-            "Python file, which is run. It defines target, or log_density and dim, or model.",
-            metavar="MODEL.py",
+            "Python file, which is run and defines target, or log_density and dim, or model; or a "
+            "Stan program.",
+            metavar="MODEL",
         ),
     ]
     data: Annotated[

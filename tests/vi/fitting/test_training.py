@@ -70,7 +70,7 @@ def test_a_learned_base_is_trained_with_the_flow() -> None:
     flow = Flow(Permutation([0]), DiagonalNormal(1)).double()
     target = Flat(lambda z: -2 * (z - 3).square().sum(-1), 1)
     settings = Settings(batch_size=64, max_steps=1000, learning_rate=0.05, tolerance=0.0)
-    train(flow, Density(target, generator(0)), settings, 0, lambda done, bound: None)
+    train(flow, Density(target, generator(0)), settings, 0, lambda done, bound, effective: None)
     mean, log_scale = (each.item() for each in flow.base.parameters())
     assert mean == pytest.approx(3.0, abs=0.1)
     assert math.exp(log_scale) == pytest.approx(0.5, abs=0.05)

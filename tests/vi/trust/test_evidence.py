@@ -23,7 +23,8 @@ from invflow.vi import (
     from_pyro,
     from_stan,
 )
-from invflow.vi.targets.stan import StanTarget
+from invflow.vi.targets.stan.bridgestan import Model
+from invflow.vi.targets.stan.target import StanTarget
 from tests.vi.targets.test_pyro import SIGMA, Y
 
 SETTINGS = Settings(
@@ -130,7 +131,8 @@ class Program:
 
 
 def stan() -> Target:
-    return StanTarget(Program(_joint, 2 * math.log(3) - 1.5 * math.log(2 * math.pi) - math.log(2)))
+    constants = 2 * math.log(3) - 1.5 * math.log(2 * math.pi) - math.log(2)
+    return StanTarget(Model(Program(_joint, constants)))
 
 
 def _schools(mu: Tensor, tau: Tensor) -> Tensor:
@@ -164,7 +166,7 @@ def test_eight_schools_in_stan() -> None:
         settings=SETTINGS,
         starting_points=torch.tensor([[0.0, 0.0]]),
     ).flow
-    found = Posterior(StanTarget(Program(_schools, -39.955)), flow).diagnose(1000)
+    found = Posterior(StanTarget(Model(Program(_schools, -39.955))), flow).diagnose(1000)
     assert found.log_evidence == pytest.approx(-32.005, abs=0.02)
 
 

@@ -78,8 +78,8 @@ def fit(
         starting_points: where the optimiser starts, (count, dim): a tensor, an array or lists. By
             default random points, until no mode was found only once.
         seed: random seed; the same seed gives the same posterior.
-        progress: show a bar with the stage, the bound and the effective share of the draws; by
-            default in a terminal or a notebook.
+        progress: show a bar, with the stage, the bound and the fraction of effective draws; by
+            default where it would be seen, in a terminal or a notebook.
         report: called with the number of steps of a stage and a line of text, instead of a bar.
         directory: where checkpoints are kept; a fit that was killed resumes from them.
         ready: called once, after the log density was checked and the modes were found, before

@@ -114,7 +114,7 @@ class _Paths:
         self._trials = torch.where(begin, 0, self._trials)
 
     def advance(self) -> Tensor:
-        """Take one trial step in each path; return the paths whose distribution is to be tried."""
+        """Take one trial step in each path; return the paths whose bounds are due."""
         step = self._step.unsqueeze(-1) * self.direction
         value, slope = self._look(self.u + step)
         rise = (self._slope * self.direction).sum(-1)

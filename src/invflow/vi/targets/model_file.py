@@ -1,9 +1,10 @@
-"""A model in a Python file, for the command line."""
+"""A model in a Python or a Stan file, for the command line."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,12 +17,14 @@ from invflow.vi.targets.target import Flat, Target
 
 #: Number of bytes above which data are refused.
 LARGEST = 2**32
+#: The part of a program that Stan shows below the first line of a message.
+_EXCERPT = re.compile(r"\n\s*-{9,}\n.*?\n\s*-{9,}\n", re.DOTALL)
 
 
 def load(path: Path, data: Path | None) -> Target:
-    """Run a Python file, and return the target that it defines.
+    """Return the target that a file defines: a Stan program, or a Python file, which is run.
 
-    The file defines one of
+    A Python file defines one of
 
     - `target`: a `Target`, or a function of the data that returns one;
     - `log_density` and `dim`: a function of vectors, (batch, dim) to (batch,), and their size; with
@@ -29,15 +32,18 @@ def load(path: Path, data: Path | None) -> Target:
     - `model`: a Pyro model, called with the data; or a PyMC model, which includes its data.
 
     Args:
-        path: the Python file.
-        data: a file with a JSON object; its lists become tensors of double precision (indices need
-            `.long()`).
+        path: the file; that of a Stan program ends in .stan.
+        data: a file with a JSON object. For a Python file its lists become tensors of double
+            precision (indices need `.long()`).
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if the Python file fails or defines none of these, or the data are not a JSON
-            object.
+        ImportError: if what the model needs is not installed.
+        ValueError: if the Python file fails or defines none of these, the Stan program cannot be
+            compiled, or the data are not a JSON object or not what the model needs.
     """
+    if path.suffix == ".stan":
+        return _stan(path, data)
     values = {} if data is None else read(data)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
@@ -49,6 +55,16 @@ def load(path: Path, data: Path | None) -> Target:
             raise
         line = str(error).partition("\n")[0]
         raise ModelFileError(f"{path} fails: {type(error).__name__}: {line}") from error
+
+
+def _stan(path: Path, data: Path | None) -> Target:
+    from invflow.vi.targets.stan.target import from_stan
+
+    try:
+        return from_stan(path, data)
+    except ValueError as error:
+        line = " ".join(_EXCERPT.sub(" ", str(error)).split())
+        raise ModelFileError(_readable.shortened(line)) from error
 
 
 class ModelFileError(ValueError):
