@@ -176,7 +176,7 @@ def test_a_run_is_overwritten_by_one_that_can_start(
     run = tmp_path / "runs" / "model"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for text, message in (
-        (WORSE, "none of 48 starting points"),
+        (WORSE, "none of 128 starting points"),
         ("1 / 0", "fails: ZeroDivisionError"),
     ):
         (tmp_path / "model.py").write_text(text)

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Cauchy, Normal
 
 from invflow.vi.fitting.accuracy import reached
+from invflow.vi.trust.importance import importance
 from tests.helpers import generator
 
 DRAWS = 4000
@@ -49,8 +50,15 @@ def test_a_heavy_tail_is_not_accurate() -> None:
     x = torch.rand(DRAWS, generator=generator(0), dtype=torch.float64)
     log_weights = torch.where(x < 0.02, -0.9 * (x / 0.02).log(), 0.0)
     assert not reached("standard", log_weights)
-    # A tail without weight has any shape.
-    assert reached("standard", torch.where(x < 0.02, -1e-4 * (x / 0.02).log(), 0.0))
+
+
+def test_a_tail_that_holds_nothing_has_any_shape() -> None:
+    """Weights that are equal but for a small Cauchy variable, whose tail has shape one."""
+    noise = Cauchy(0.0, 1.0).icdf(torch.rand(DRAWS, generator=generator(0), dtype=torch.float64))
+    log_weights = (1e-6 * noise.abs()).log1p()
+    assert importance(log_weights, torch.zeros(DRAWS)).khat > 0.7
+    assert reached("standard", log_weights)
+    assert reached("high", log_weights)
 
 
 def test_draws_without_a_density_count_as_weightless() -> None:
