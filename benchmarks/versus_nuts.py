@@ -8,12 +8,12 @@ Twelve models with their data (`nuts/data.py`), each the same for every tool:
 - numpyro: the same of the model in NumPyro, in double precision;
 - pathfinder: `pymc_extras.fit_pathfinder`, with 4,000 draws.
 
-Every fit runs in a process of its own, on two cores. "Cold" counts from before the tool's imports
-until the draws are there; "warm" is a second fit, with another seed, of the same model in the same
-process. A fit is right as soon as every parameter's mean is within 0.1 posterior standard
-deviations of a reference and the log of its standard deviation within 0.1, positive parameters on a
-log scale; for the chains, the draws so far are looked at after 100, 200, 400 and so on, and time is
-divided evenly among draws.
+Every fit runs in a process of its own, on two cores, with empty caches of compiled code. "Cold"
+counts from before the tool's imports until the draws are there; "warm" is a second fit, with
+another seed, of the same model in the same process. A fit is right as soon as every parameter's
+mean is within 0.1 posterior standard deviations of a reference and the log of its standard
+deviation within 0.1, positive parameters on a log scale; for the chains, the draws so far are
+looked at after 100, 200, 400 and so on, and time is divided evenly among draws.
 
     python benchmarks/versus_nuts.py reference --data FOLDER [--models NAME ...]
     python benchmarks/versus_nuts.py run --data FOLDER [--models ...] [--tools ...] [--seeds 0 1 2]
@@ -34,8 +34,10 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,27 +225,11 @@ def worker(tool: str, name: str, folder: Path, seed: int, started: float) -> Non
 
 def run(options: argparse.Namespace) -> None:
     """Run workers one by one, and keep their lines."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES)}
+    RESULTS.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         for name in options.models:
             for tool in options.tools:
-                arguments = ["worker", tool, name, str(options.data), str(seed), str(time.time())]
-                try:
-                    done = subprocess.run(
-                        [sys.executable, "-W", "ignore", __file__, *arguments],
-                        env=environment,
-                        capture_output=True,
-                        text=True,
-                        timeout=options.limit,
-                        check=False,
-                    )
-                    out, error = done.stdout, done.stderr
-                except subprocess.TimeoutExpired:
-                    out, error = "", f"more than {options.limit} s"
-                rows = [json.loads(x[4:]) for x in out.splitlines() if x.startswith("ROW ")]
-                if not rows:
-                    last = (error.strip().splitlines() or ["nothing"])[-1]
-                    print(name, tool, seed, "FAILED", last, flush=True)
+                rows = fitted(tool, name, options.data, seed, options.limit)
                 new = not FITS.exists()
                 with FITS.open("a", newline="") as file:
                     writer = csv.DictWriter(file, FIELDS)
@@ -253,6 +239,35 @@ def run(options: argparse.Namespace) -> None:
                 for row in rows:
                     print(*(f"{v:.4g}" if isinstance(v, float) else v for v in row.values()))
                     sys.stdout.flush()
+
+
+def fitted(tool: str, name: str, folder: Path, seed: int, limit: float) -> list[dict[str, Any]]:
+    """Run a worker, and return its lines."""
+    with tempfile.TemporaryDirectory() as empty:
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(CORES),
+            "PYTENSOR_FLAGS": f"base_compiledir={empty}/pytensor",
+            "NUMBA_CACHE_DIR": f"{empty}/numba",
+        }
+        arguments = ["worker", tool, name, str(folder), str(seed), str(time.time())]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(
+                    [sys.executable, "-W", "ignore", __file__, *arguments],
+                    env=environment,
+                    stdout=out,
+                    stderr=error,
+                    timeout=limit,
+                    check=False,
+                )
+            out.seek(0)
+            error.seek(0)
+            rows = [json.loads(line[4:]) for line in out if line.startswith("ROW ")]
+            if len(rows) < 2:
+                last = (error.read().strip().splitlines() or ["too long"])[-1]
+                print(name, tool, seed, "FAILED:", last, flush=True)
+    return rows
 
 
 def reference(options: argparse.Namespace) -> None:
@@ -325,7 +340,8 @@ def table() -> None:
             print(f"| {name} | " + " | ".join(f"{v:.3g}" for v in cells.values()) + " |")
             others = [cells[t] for t in ("pymc", "nutpie", "numpyro") if not np.isnan(cells[t])]
             if others:
-                ratios.append(cells["invflow"] / min(others))
+                never = np.isinf([cells["invflow"], min(others)]).all()
+                ratios.append(1.0 if never else cells["invflow"] / min(others))
         wins = sum(ratio <= 1 for ratio in ratios)
         print(f"\n{when}: no slower on {wins} of {len(ratios)}; median {np.median(ratios):.2f}")
 
