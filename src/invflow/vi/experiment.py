@@ -38,7 +38,7 @@ def train(
         FileNotFoundError, ValueError: if the model, the data or the settings are wrong.
     """
     directory = Path(directory)
-    report(0, f"loading {config.model}")  # a Stan program is compiled for half a minute
+    report(0, f"loading {config.model}")  # a Stan program takes 20 seconds to compile
     target = model_file.load(Path(config.model), Path(config.data) if config.data else None)
     asked = run.begun(config, target)
     run.KIND.check(directory, asked, overwrite=overwrite)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, _saving
+from invflow._log_density import BadTarget
 from invflow._modes import evaluating
 from invflow._version import __version__
 from invflow.flows.named import Named
@@ -24,7 +25,7 @@ from invflow.vi.targets.vectors import vectors
 from invflow.vi.trust import probe
 from invflow.vi.trust.importance import importance, resampled
 from invflow.vi.trust.inference import inference
-from invflow.vi.trust.lighter import lighter
+from invflow.vi.trust.lighter import Lighter, lighter
 from invflow.vi.trust.pool import Draws, Pool, drawn, evaluated
 from invflow.vi.trust.refine import Refined, refine
 from invflow.vi.trust.verdict import Verdict, judge, outside_fraction
@@ -124,7 +125,7 @@ class Posterior:
 
         Systematic resampling of draws of the flow with Pareto smoothed weights: no draw appears
         twice unless its weight asks for it. There are 4000 draws to choose from, or n times the
-        largest of their weights relative to the mean, if that is more; at most 4 n.
+        largest of their weights relative to the mean, at most 4 n, if that is more.
 
         Raises:
             ValueError: if the log density is finite at none of them.
@@ -233,8 +234,7 @@ class Posterior:
             )
             with torch.no_grad():
                 called = probe.names(self.target, z[log_p.argmax()])
-            q = self.flow(validate_args=False)
-            tails = lighter(density.exact, q.log_prob, z, called, self.target.angles)
+            tails = self._lighter(density, z, called)
         value, score = density.scores(z[:GRADIENT_DRAWS])
         score = score[torch.isfinite(value)]
         return judge(
@@ -247,6 +247,15 @@ class Posterior:
             lighter=tails,
             caveat=self.target.caveat,
         )
+
+    def _lighter(self, density: Guarded, z: Tensor, called: list[str]) -> Lighter | None:
+        q = self.flow(validate_args=False)
+        try:
+            return lighter(density.exact, q.log_prob, z, called, self.target.angles)
+        except BadTarget:
+            raise
+        except Exception:  # a model may fail in any way this far out, and need not work there
+            return None
 
     def refine(
         self, draws: int = 4000, *, chains: int = 8, warmup: int = 300, seed: int | None = None

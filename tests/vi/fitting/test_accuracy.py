@@ -67,6 +67,7 @@ def test_draws_without_a_density_count_as_weightless() -> None:
     assert reached("standard", log_weights)
     log_weights[: DRAWS // 5] = -math.inf
     assert not reached("standard", log_weights)
+    assert not reached("high", log_weights)
 
 
 @pytest.mark.parametrize("accuracy", ["standard", "high"])

@@ -61,7 +61,7 @@ def test_a_state_leads_to_the_same_steps() -> None:
 
 def test_a_state_of_another_module_is_refused() -> None:
     adam = Adam(nn.Linear(4, 4).double(), 0.01)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="split"):
         Adam(_module(), 0.01).load_state_dict(adam.state_dict())
 
 

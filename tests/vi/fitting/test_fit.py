@@ -265,3 +265,17 @@ def test_the_first_error_of_a_target_is_told() -> None:
 
     with pytest.raises(ValueError, match=r"must be finite.*first error raised was: my model wants"):
         fit(fails, 2, settings=SHORT)
+
+
+def test_a_search_interrupted_at_its_first_start_is_not_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(done: int, line: str) -> None:
+        raise KeyboardInterrupt
+
+    posterior = fit(known.circle(), settings=SHORT, report=interrupt)
+    assert posterior.record is not None
+    assert posterior.record.stopped == "interrupted"
+    verdict = posterior.diagnose()
+    assert verdict.level != "good"
+    assert "interrupted before a flow was trained" in str(verdict)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from invflow.vi import Flat
 from invflow.vi.fitting.normal import Normal, bound, standard
-from invflow.vi.fitting.pathfinder import MOST_ITERATIONS, pathfinder
+from invflow.vi.fitting.pathfinder import GROWTH, MOST_ITERATIONS, PATH_DRAWS, pathfinder
 from invflow.vi.targets.density import Density
 from tests.helpers import assert_close, generator, randn
 from tests.vi import known
@@ -96,7 +96,8 @@ def test_a_flat_density_ends() -> None:
     """Towards its supremum the density only rises; the number of iterations is limited."""
     density = _density(Flat(lambda z: -torch.exp(-z).sum(-1), 1))
     pathfinder(density, torch.zeros(1, 1).double(), standard(1), generator(1))
-    assert density.evaluations < 31 * 30 * MOST_ITERATIONS
+    looks = 1 + math.log(MOST_ITERATIONS) / math.log(GROWTH)
+    assert density.evaluations < 2 * MOST_ITERATIONS + PATH_DRAWS * looks
 
 
 def test_no_more_than_a_step_of_all_paths_for_each_call() -> None:

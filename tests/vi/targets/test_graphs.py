@@ -61,19 +61,55 @@ def test_rows_are_split_to_stay_in_the_cache(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_density_that_takes_long_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "PATIENCE", 0.0)
     made: list[object] = []
-    compiled = graphs.compiled
+    by_compiler = graphs.by_compiler
 
     def counted() -> object:
-        made.append(compiled())
+        made.append(by_compiler())
         return made[-1]
 
-    monkeypatch.setattr(graphs, "compiled", counted)
+    monkeypatch.setattr(graphs, "by_compiler", counted)
     monkeypatch.setattr(graphs, "find_spec", lambda name: None)  # its compiler takes long to start
     value, z = _model()
     density = graphs.Density(value, z, START)
-    first, second = density(ROWS), density(ROWS)
+    monkeypatch.setattr(density, "_left", 1.5 * density._run.seconds(len(ROWS)))
+    found = [density(ROWS) for _ in range(4)]
     assert made == [None]
-    for one, other in zip(first, second, strict=True):
+    for one, other in zip(found[0], found[3], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
+
+
+def test_what_cannot_be_compiled_goes_on_in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> object:
+        raise RuntimeError("no compiler")
+
+    value, z = _model()
+    density = graphs.Density(value, z, START)
+    first = density(ROWS)
+    monkeypatch.setattr(graphs, "by_compiler", broken)
+    monkeypatch.setattr(density, "_left", 0.0)
+    for one, other in zip(first, density(ROWS), strict=True):
+        assert np.array_equal(one, other)
+    assert density._left == np.inf
+
+
+@pytest.mark.slow
+def test_numba_compiles_it() -> None:
+    pytest.importorskip("numba", reason="needs Numba")
+    value, z = _model()
+    density = graphs.Density(value, z, START)
+    first, density._left = density(ROWS), 0.0
+    numpy = density._run
+    for one, other in zip(first, density(ROWS), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+    assert density._run is not numpy
+
+
+def test_small_integers_do_not_overflow_in_pairs() -> None:
+    """A product of three is one operation, in the type of its result."""
+    codes, z = pt.constant(np.array([100, 120], dtype=np.int8)), pt.dvector("z")
+    flags = pt.constant(np.array([True, True]))
+    value = pt.mul(codes, codes, z[:2]).sum() + pt.add(flags, flags, z[1:]).sum()
+    found = graphs.over_rows([value], z, START, graphs.in_numpy())(ROWS)
+    expected = 100**2 * ROWS[:, 0] + 120**2 * ROWS[:, 1] + 4 + ROWS[:, 1] + ROWS[:, 2]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from invflow.vi.trust.importance import importance
+from invflow.flows import Flow, FlowMixture
+from invflow.vi.targets.density import Density
+from invflow.vi.trust.importance import FINITE_VARIANCE_KHAT, NEAR_EXACT, importance
 
 Accuracy = Literal["standard", "high"]
-#: At "standard": the fraction of effective draws to be reached, and a bound on k-hat, below which
-#: the weights have a variance.
-EFFECTIVE, MOST_KHAT = 0.9, 0.5
+#: Fraction of effective draws.
+EFFECTIVE = 0.9
 #: At "high": nats between the bound and the evidence. 99.9 % of the draws are effective.
 NEGLIGIBLE_GAP = 5e-4
-#: Fraction of the posterior in the tail of the weights below which its shape does not matter.
+#: Fraction of the posterior in the tail of nearly equal weights below which its shape does not
+#: matter. The verdict accepts more, up to the noise of its draws.
 NEGLIGIBLE_TAIL = 1e-3
+#: Draws that confirm that an approximation is accurate, after those on which it seems to be.
+CONFIRMING_DRAWS = 8192
 
 
 def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
     """Return whether the log weights of an approximation's draws, (draws,), show the accuracy."""
-    some = log_weights[torch.isfinite(log_weights)]
-    if len(some) < 2:
+    if len(log_weights) < 2:
         return False
     found = importance(log_weights, torch.zeros_like(log_weights))
-    light = found.khat < MOST_KHAT or found.tail < NEGLIGIBLE_TAIL
-    if accuracy == "standard":
-        return light and found.effective >= EFFECTIVE
-    return light and float(some.logsumexp(0) - math.log(len(some)) - some.mean()) < NEGLIGIBLE_GAP
+    equal = found.effective > NEAR_EXACT and found.tail < NEGLIGIBLE_TAIL
+    light = found.khat < FINITE_VARIANCE_KHAT or equal
+    if not light or found.effective < EFFECTIVE:
+        return False
+    return accuracy == "standard" or found.log_evidence - found.elbo < NEGLIGIBLE_GAP
+
+
+@torch.no_grad()
+def confirmed(flow: Flow | FlowMixture, density: Density, accuracy: Accuracy, seed: int) -> bool:
+    """Return whether a flow is accurate on draws of its own: k-hat of few draws may be lucky."""
+    q, generator = flow(validate_args=False), torch.Generator().manual_seed(seed)
+    x = q.sample((CONFIRMING_DRAWS,), generator=generator)
+    return reached(accuracy, density.exact(x) - q.log_prob(x))
 
 
 def effective(log_weights: Tensor) -> float:
-    """Return the effective fraction of draws with some log weights, (draws,)."""
+    """Return the effective fraction of draws with some log weights, (draws,), for the user to see.
+
+    Unlike that of `importance`, it is not smoothed.
+    """
     return 1 / float(log_weights.softmax(0).square().sum()) / len(log_weights)

@@ -18,7 +18,7 @@ from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
 from invflow.training.progress import visible
 from invflow.vi.fitting import processes
-from invflow.vi.fitting.accuracy import reached
+from invflow.vi.fitting.accuracy import confirmed, reached
 from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.heavy import Start, start
 from invflow.vi.fitting.modes import find_modes
@@ -56,11 +56,12 @@ def fit(
 ) -> Posterior:
     """Return an approximation of the posterior with a log density, by variational inference.
 
-    1. *Location and scale*: a quasi-Newton optimiser starts from several points, and the best
-       Gaussians along its paths are improved (`gaussian`); distinct modes are kept apart (`modes`).
-    2. *Shape*: in the coordinates of each mode's Gaussian, in which every target is centred with
-       unit scales, a flow is trained until its bound stops improving (`training`, `objectives`).
-       Its noise is Student's t where the target's tails are (`heavy`).
+    1. *Location and scale*: quasi-Newton optimisers start from many points (`modes`), and the best
+       Gaussians along their paths (`pathfinder`) are improved (`matching`). Where the target's
+       tails are heavy, a Student's t takes the place of the Gaussian (`heavy`).
+    2. *Shape*: if these are accurate, they are the result (`accuracy`). If not, a flow is trained
+       in the coordinates of each mode, in which every target is centred with unit scales, until it
+       is accurate or its bound stops rising (`training`, `objectives`).
     3. *Weights*: several modes become a mixture, weighted by their evidence (`weigh`).
 
     Angles of the target stay on their circles throughout (`angles`).
@@ -77,7 +78,7 @@ def fit(
         settings: how to train.
         starting_points: where the optimiser starts, (count, dim): a tensor, an array or lists. By
             default random points, until no mode was found only once.
-        seed: random seed; the same seed gives the same posterior.
+        seed: random seed; the same seed gives the same posterior on the same machine.
         progress: show a bar, with the stage, the bound and the fraction of effective draws; by
             default where it would be seen, in a terminal or a notebook.
         report: called with the number of steps of a stage and a line of text, instead of a bar.
@@ -91,14 +92,14 @@ def fit(
             density returns the wrong shape, has no gradient, is random, mixes the vectors of a
             batch, is finite nowhere, ignores one of its arguments, or does not fall off in some
             direction; if the directory holds the checkpoints of another fit.
-        ImportError: if SciPy or tqdm is not installed.
+        ImportError: if arviz-stats is not installed, or tqdm where progress is shown.
 
     Example:
         >>> posterior = fit(lambda z: -0.5 * (z / torch.tensor([1.0, 100.0])).square().sum(-1), 2)
         >>> posterior.sample(1000).shape
         torch.Size([1000, 2])
     """
-    started = time.perf_counter()
+    begun = time.perf_counter()
     target = _target(log_density, dim)
     seed = _checks.positive_integer("seed", seed, minimum=0)
     settings = Settings() if settings is None else settings
@@ -138,17 +139,19 @@ def fit(
                 raise
             raise ValueError(f"{error}; the first error raised was: {density.refusal}") from error
         ready()
-        starts = [
+        initial = [
             _start(density, normal, flow, torch.Generator().manual_seed(seed + k))
+            if not modes.interrupted
+            else Start(normal.location, normal.scale)
             for k, normal in enumerate(modes.normals)
         ]
-        parts = [_untrained(each) for each in starts]
+        parts = [_untrained(each) for each in initial]
         steps, bounds, reasons = 0, list[tuple[int, int, float]](), list[str]()
         if modes.interrupted:
             reasons = ["interrupted"]
         elif flow is None and _accurate(parts, density, settings, seed):
             reasons = ["converged"]
-        for k, each in enumerate(starts if not reasons else ()):
+        for k, each in enumerate(initial if not reasons else ()):
             # The start is enough for a mode that is small, or that earlier flows already cover.
             if k and weigh(density, parts[: k + 1], seed)[0][-1] < TRAINED_FRACTION:
                 continue
@@ -175,7 +178,7 @@ def fit(
     record = Record(
         evaluations=density.evaluations,
         non_finite=density.rejected,
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - begun,
         steps=steps,
         stopped=", ".join(dict.fromkeys(reasons)),
         modes=[
@@ -291,10 +294,12 @@ def _placed(
 @torch.no_grad()
 def _accurate(parts: list[Preconditioned], density: Density, settings: Settings, seed: int) -> bool:
     """Return whether a mixture of flows, weighted by their evidence, is accurate enough."""
-    q = _mixed(parts, weigh(density, parts, seed)[0])(validate_args=False)
-    generator = torch.Generator().manual_seed(seed)
+    whole = _mixed(parts, weigh(density, parts, seed)[0])
+    q, generator = whole(validate_args=False), torch.Generator().manual_seed(seed + 1)
     x = q.sample((settings.evaluation_draws,), generator=generator)
-    return reached(settings.accuracy, density.exact(x) - q.log_prob(x))
+    accurate = reached(settings.accuracy, density.exact(x) - q.log_prob(x))
+    accurate = accurate and confirmed(whole, density, settings.accuracy, seed + 2)
+    return processes.decided_by_first(accurate)
 
 
 def _mixed(parts: list[Preconditioned], shares: Tensor) -> Flow | FlowMixture:

@@ -33,7 +33,7 @@ MOST_DF, FEWEST_DF = 50.0, 0.5
 #: Distances in standard deviations at which tails are measured: a wide prior may take over beyond.
 DISTANCES = (10.0, 30.0, 90.0)
 #: Nats by which the density has to be lower along an axis than along a ridge beside it.
-CLEARLY = 0.02
+HIGHER = 0.02
 #: Distances at which columns turn to ridges, from near, where a ridge is found, to far, where it
 #: fixes the direction; the number of steps at each, their size, and how far a column may turn.
 RIDGE_DISTANCES, RIDGE_STEPS, RIDGE_RATE, MOST_TURN = (10.0, 50.0, 250.0, 1000.0), 4, 0.5, 10.0
@@ -93,7 +93,7 @@ def _along_coordinates(density: Density, normal: Normal) -> tuple[Tensor, Tensor
     both = torch.stack([columns, -columns], 1).flatten(0, 2)
     powers = _exponents(density, normal.location, both).unflatten(0, (2, 2, -1)).amin(1)
     far = density.exact(normal.location + DISTANCES[-1] * both).unflatten(0, (2, 2, -1)).mean(1)
-    aside = far[1] > far[0] - CLEARLY
+    aside = far[1] > far[0] - HIGHER
     return torch.where(aside, axes, bent), torch.where(aside, powers[1], powers[0])
 
 

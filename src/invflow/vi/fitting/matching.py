@@ -104,9 +104,10 @@ def _matched(
     wide = torch.cat([root * (z - mean), math.sqrt(share) * (location - mean).unsqueeze(0)]).mT
     v = torch.addmm(covariance, wide, wide.mT)
     vq = v @ q
-    if not bool(torch.isfinite(vq).all()):
+    gram = q.mT @ vq
+    if not bool(torch.isfinite(vq).all() and torch.isfinite(gram).all()):
         return None
-    values, vectors = torch.linalg.eigh(q.mT @ vq)
+    values, vectors = torch.linalg.eigh(gram)
     factor = vq @ (vectors / (0.5 + (values.clamp(min=0) + 0.25).sqrt()))
     covariance = v.addmm_(factor, factor.mT, alpha=-1)
     lower, failed = torch.linalg.cholesky_ex(covariance)

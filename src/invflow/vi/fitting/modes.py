@@ -19,12 +19,12 @@ from invflow.vi.targets.density import Density
 #: evidence of a curved mode by a few nats, hardly more.
 DROPPED_BELOW = 12.0
 #: Nats by which the bound of a Gaussian from a few draws has to exceed that of a better known one.
-CLEARLY = 1.0
+BETTER_BY = 1.0
 #: Numbers of starts that are run side by side, until more are unlikely to help.
 WAVES, FEWEST_STARTS = (1, 3, 12, 16, 32, 64), 32
 #: Number of starts that are uniform on [-2, 2]; of those after them it is one in three.
 UNIFORM_STARTS = 4
-#: Starts for each mode found, on average; with fewer it is not unlikely that one was never met.
+#: Starts in all for each mode found; with fewer it is not unlikely that one was never met.
 STARTS_PER_MODE = 8
 #: Numbers in the inverse Hessians of starts that are run side by side.
 MOST_NUMBERS = 2**24
@@ -137,8 +137,8 @@ def _search(
     dim = density.target.dim
     # Before Gaussians are improved their bounds fall short by more, growing with dimension.
     rough = DROPPED_BELOW + 2 * dim
-    frame, done, start = standard(dim), 0, _Starts(dim, generator)
-    for count in WAVES if points is None else (1, len(points) - 1):
+    frame, done, start, best = standard(dim), 0, _Starts(dim, generator), -math.inf
+    for count in WAVES if points is None else filter(None, (1, len(points) - 1)):
         if points is None:
             wave = torch.stack([start(done + i, frame) for i in range(count)])
         else:
@@ -148,12 +148,13 @@ def _search(
             for normal in pathfinder(density, part, frame, generator):
                 if normal is not None:
                     basins.add(normal)
+            best = max([best, *(normal.elbo for normal in basins.normals)])
             for i in basins.within(rough):
                 normal, hits = basins.normals[i], basins.hits[i]
                 known = found.place(normal)
-                if known is not None and normal.elbo < found.normals[known].elbo + CLEARLY:
+                if known is not None and normal.elbo < found.normals[known].elbo + BETTER_BY:
                     found.hits[known] += hits
-                elif not found.normals or normal.elbo > found.best.elbo - rough:
+                elif normal.elbo > best - rough:
                     found.add(match(density, normal, generator), hits)
             done += len(part)
             yield done

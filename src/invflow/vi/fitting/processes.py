@@ -5,6 +5,7 @@ They must call `torch.distributed.init_process_group` first. All return the same
 
 from __future__ import annotations
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -40,6 +41,11 @@ def of_first(value: Tensor) -> Tensor:
         value = value.contiguous()
         dist.broadcast(value, 0)
     return value
+
+
+def decided_by_first(yes: bool) -> bool:
+    """Return the first process's answer, so that all decide alike."""
+    return bool(of_first(torch.tensor(float(yes))))
 
 
 def agree(number: int) -> bool:

@@ -1,4 +1,4 @@
-"""Train a flow on a target, in rounds of steps, until the bound stops improving."""
+"""Train a flow on a target, in rounds of steps, until it is accurate or stops improving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invflow import _checks
 from invflow.flows import Base, Flow, StandardNormal
 from invflow.training.checkpoint import Checkpoints
 from invflow.vi.fitting import processes
-from invflow.vi.fitting.accuracy import Accuracy, effective, reached
+from invflow.vi.fitting.accuracy import Accuracy, confirmed, effective, reached
 from invflow.vi.fitting.adam import Adam
 from invflow.vi.fitting.objectives import path_loss
 from invflow.vi.targets.density import Density
@@ -130,7 +130,9 @@ def train(
     report: Callable[[int, float, float], None],
     directory: Path | None = None,
 ) -> tuple[int, str]:
-    """Train a flow in place until the bound stops improving; Ctrl-C stops it at the best so far.
+    """Train a flow in place until it is accurate, or the bound stops rising.
+
+    Ctrl-C stops it at the best so far.
 
     Several processes share the draws of each step; only the first one writes checkpoints.
 
@@ -173,16 +175,21 @@ class _Run:
     def __init__(self, flow: Flow, density: Density, settings: Settings, seed: int) -> None:
         self.flow, self.density, self.settings, self.seed = flow, density, settings, seed
         self.like = next(flow.parameters())
-        with torch.no_grad():
-            evaluation_noise = Noise(flow.base, seed + 1)
-            self.evaluation_noise = evaluation_noise(0, settings.evaluation_draws, self.like)
-        self.noise = Noise(flow.base, seed)
+        learned = any(each.requires_grad for each in flow.base.parameters())
+        if learned and not flow.base.has_rsample:
+            name = type(flow.base).__name__
+            raise ValueError(
+                f"flow must have a base with reparameterised samples, got {name}, whose parameters "
+                "have no gradient along the path of a draw"
+            )
+        self.noise, self.fixed_noise = Noise(flow.base, seed), Noise(flow.base, seed + 1)
         self.optimizer = Adam(flow, settings.learning_rate)
         self.average, self.best = self.optimizer.value.clone(), self.optimizer.value.clone()
-        self.best_terms = self.first_terms = _terms(flow, density, self.evaluation_noise)
+        self.best_terms = self.first_terms = processes.of_first(self._terms())
         #: Above these the bound has to rise, and the number of rounds in which it has not.
         self.last_terms, self.waited = self.first_terms, 0
         self.steps = self.dropped = 0
+        self.accurate = self._is_accurate()
         self.earlier = density.evaluations, density.rejected
         #: After each round: the number of steps, the best bound, and the effective fraction.
         self.looks: list[tuple[int, float, float]] = []
@@ -194,10 +201,11 @@ class _Run:
         for _ in range(settings.steps_per_round):
             self._step()
         self.optimizer.put(self.average)
-        terms = processes.of_first(_terms(self.flow, self.density, self.evaluation_noise))
+        terms = processes.of_first(self._terms())
         self.optimizer.put(self.optimizer.value)
         if _rise(terms, self.best_terms)[0] > 0:
             self.best, self.best_terms = self.average.clone(), terms
+            self.accurate = self._is_accurate()
         gain, error = _rise(self.best_terms, self.last_terms)
         self.waited += 1
         if gain > max(2 * error, settings.tolerance):
@@ -210,8 +218,24 @@ class _Run:
     @property
     def done(self) -> bool:
         """Whether the bound has stopped rising, or the flow is accurate."""
-        stuck = self.dropped > self.settings.learning_rate_drops
-        return stuck or reached(self.settings.accuracy, self.best_terms)
+        return self.accurate or self.dropped > self.settings.learning_rate_drops
+
+    @torch.no_grad()
+    def _terms(self) -> Tensor:
+        """Return the terms of the bound of the flow as it is, on draws of fixed noise, (draws,)."""
+        # Noise of a base that is learned changes with it.
+        noise = self.fixed_noise(0, self.settings.evaluation_draws, self.like)
+        x, ladj = self.flow.transform(noise)
+        return self.density.exact(x) - self.flow.base.log_prob(noise) + ladj
+
+    def _is_accurate(self) -> bool:
+        """Return whether the best flow is accurate, on the fixed draws and on others."""
+        accurate = reached(self.settings.accuracy, self.best_terms)
+        if accurate:
+            self.optimizer.put(self.best)
+            accurate = confirmed(self.flow, self.density, self.settings.accuracy, self.seed + 2)
+            self.optimizer.put(self.optimizer.value)
+        return processes.decided_by_first(accurate)
 
     def _step(self) -> None:
         samples = self.settings.train_samples
@@ -287,12 +311,6 @@ class _Run:
         self.density.rejected += rejected
         self.earlier = self.density.evaluations - evaluations, self.density.rejected - rejected
         return self.looks
-
-
-@torch.no_grad()
-def _terms(flow: Flow, density: Density, noise: Tensor) -> Tensor:
-    x, ladj = flow.transform(noise)
-    return density.exact(x) - flow.base.log_prob(noise) + ladj
 
 
 def _rise(terms: Tensor, earlier: Tensor) -> tuple[float, float]:

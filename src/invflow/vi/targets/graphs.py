@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache, reduce
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,8 +21,10 @@ import numpy as np
 
 from invflow.vi.targets.external import Array
 
-#: Seconds that a density takes in NumPy before it is compiled.
-PATIENCE = 20.0
+#: Seconds in NumPy after which a density is compiled, which takes about as long.
+WORTH_COMPILING = 20.0
+#: Seconds that NumPy takes for an operation, and for each of its numbers.
+OVERHEAD, PER_NUMBER = 1e-5, 2e-9
 #: Numbers of one operation that stay in a core's cache, and fewest rows in a call.
 CACHED_NUMBERS, FEWEST_ROWS = 2**18, 16
 #: Rewriting that makes single operations of several.
@@ -31,25 +32,31 @@ MERGING = ("fusion", "inplace", "local_pow_to_nested_squaring")
 
 
 class Density:
-    """A density and its gradient for rows of vectors: in NumPy, and compiled if that takes long."""
+    """A density and its gradient for rows of vectors: in NumPy, and compiled if that takes long.
+
+    Whether it takes long is counted, not timed, so that the same calls give the same numbers.
+    """
 
     def __init__(self, value: Any, vector: Any, start: Array) -> None:
         self._what = value, vector, start
         self._run = over_rows([value], vector, start, in_numpy(), gradient=True)
-        self._left = PATIENCE
+        self._left = WORTH_COMPILING
 
     def __call__(self, rows: Array) -> tuple[Array, Array]:
         if self._left <= 0:
-            value, vector, start = self._what
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what NumPy was warned of
-                self._run = over_rows([value], vector, start, compiled(), gradient=True)
-            self._left = math.inf
-        started = time.perf_counter()
+            self._compile()
         with np.errstate(all="ignore"):  # the caller counts values that are not finite
             value, gradient = self._run(rows)
-        self._left -= time.perf_counter() - started
+        self._left -= self._run.seconds(len(rows))
         return value, gradient
+
+    def _compile(self) -> None:
+        self._left = math.inf
+        value, vector, start = self._what
+        # What cannot be compiled goes on in NumPy.
+        with warnings.catch_warnings(), suppress(Exception):
+            warnings.simplefilter("ignore")
+            self._run = _together([value], vector, start, by_compiler(), gradient=True)
 
 
 def in_numpy() -> Any:
@@ -70,20 +77,67 @@ def _in_pairs() -> Any:
         del graph
         # Those that are not rows come first: there are fewer numbers in them.
         inputs = sorted(node.inputs, key=lambda each: sum(not one for one in each.broadcastable))
-        return [reduce(node.op, inputs)] if len(inputs) > 2 else None
+        if len(inputs) < 3:
+            return None
+        # In the type of the result: a product of small integers may not fit into theirs.
+        return [reduce(node.op, [tensor.cast(each, node.outputs[0].dtype) for each in inputs])]
 
     return basic.WalkingGraphRewriter(in_pairs)
 
 
-def compiled() -> Any:
+def by_compiler() -> Any:
     """Return PyTensor's mode that compiles soonest: Numba's, if it is there."""
     return "NUMBA" if find_spec("numba") else None
 
 
+class _Together:
+    """A compiled function of rows, called with a few rows at a time, to stay in the cache."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        sizes = _sizes(function)
+        self._at_once = max(CACHED_NUMBERS // max(sizes), FEWEST_ROWS)
+        self._per_call, self._per_row = OVERHEAD * len(sizes), PER_NUMBER * sum(sizes)
+
+    def __call__(self, rows: Array) -> Sequence[Array]:
+        if len(rows) <= self._at_once:
+            return self._function(rows)
+        starts = range(0, len(rows), self._at_once)
+        parts = [self._function(rows[i : i + self._at_once]) for i in starts]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def seconds(self, rows: int) -> float:
+        """Return about how long a number of rows takes in NumPy."""
+        return math.ceil(rows / self._at_once) * self._per_call + rows * self._per_row
+
+
+class _OneByOne:
+    """A compiled function of a vector, called with each row."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        sizes = _sizes(function)
+        self._per_row = OVERHEAD * len(sizes) + PER_NUMBER * sum(sizes)
+
+    def __call__(self, rows: Array) -> Sequence[Array]:
+        return [np.stack(column) for column in zip(*map(self._function, rows), strict=True)]
+
+    def seconds(self, rows: int) -> float:
+        """Return about how long a number of rows takes in NumPy."""
+        return rows * self._per_row
+
+
+def _sizes(function: Any) -> list[int]:
+    """Return the number of numbers in the result of each operation of a compiled function."""
+    results = [out for node in function.maker.fgraph.apply_nodes for out in node.outputs]
+    shapes = [getattr(result.type, "shape", ()) for result in results]
+    return [math.prod(size or 1 for size in shape) for shape in shapes] or [1]
+
+
 def over_rows(
     outputs: Sequence[Any], vector: Any, start: Array, mode: Any, *, gradient: bool = False
-) -> Callable[[Array], Sequence[Array]]:
-    """Compile functions of a vector for rows of vectors.
+) -> _Together | _OneByOne:
+    """Compile functions of a vector for rows of vectors; row by row where it cannot be vectorised.
 
     Args:
         outputs: variables of PyTensor.
@@ -95,64 +149,50 @@ def over_rows(
     Raises:
         NotImplementedError: if the gradient is not implemented.
     """
-    pytensor: Any = import_module("pytensor")
-    vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph
-
-    def compiled(values: Sequence[Any], argument: Any) -> Any:
-        slopes = []
-        if gradient:
-            total = values[0].sum()
-            slopes = [pytensor.grad(total, argument, disconnected_inputs="ignore")]
-        return pytensor.function(
-            [argument], [*values, *slopes], mode=mode, on_unused_input="ignore"
-        )
-
-    rows = pytensor.tensor.dmatrix("z")
     try:
         with _silent("pytensor.graph.rewriting.basic"):
-            together = _in_parts(
-                compiled(vectorize_graph(list(outputs), replace={vector: rows}), rows)
-            )
-            # An output that does not depend on the vector has no rows.
-            found = together(np.tile(start, (3, 1)))
-            shapes = [np.shape(column) for column in found[: len(outputs)]]
-            if all(
-                len(shape) == output.ndim + 1 and shape[0] == 3
-                for shape, output in zip(shapes, outputs, strict=True)
-            ):
-                return together
+            return _together(outputs, vector, start, mode, gradient=gradient)
     except Exception as error:
-        why = type(error).__name__
-    else:
-        why = "an output that does not depend on the variables"
-    alone = compiled(outputs, vector)
+        alone = _OneByOne(_function(outputs, vector, mode, gradient))
+        if gradient:
+            why = str(error) if isinstance(error, _NoRowsError) else type(error).__name__
+            warnings.warn(
+                f"PyTensor cannot vectorise the density of the model ({why}): draws are evaluated "
+                "one by one, which is slow",
+                stacklevel=4,
+            )
+        return alone
+
+
+class _NoRowsError(Exception):
+    """An output has no rows."""
+
+
+def _together(
+    outputs: Sequence[Any], vector: Any, start: Array, mode: Any, *, gradient: bool
+) -> _Together:
+    """Compile functions of a vector for rows of vectors, vectorised."""
+    vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph
+    rows = import_module("pytensor.tensor").dmatrix("z")
+    vectorised = vectorize_graph(list(outputs), replace={vector: rows})
+    function = _Together(_function(vectorised, rows, mode, gradient))
+    found = function(np.tile(start, (3, 1)))
+    shapes = [np.shape(column) for column in found[: len(outputs)]]
+    if not all(
+        len(shape) == output.ndim + 1 and shape[0] == 3
+        for shape, output in zip(shapes, outputs, strict=True)
+    ):
+        raise _NoRowsError("an output that does not depend on the variables")
+    return function
+
+
+def _function(values: Sequence[Any], argument: Any, mode: Any, gradient: bool) -> Any:
+    """Compile outputs and, if asked for, the gradient of the sum of the first."""
+    pytensor: Any = import_module("pytensor")
+    slopes = []
     if gradient:
-        warnings.warn(
-            f"PyTensor cannot vectorise the density of the model ({why}): draws are evaluated one "
-            "by one, which is slow",
-            stacklevel=4,
-        )
-
-    def one_by_one(points: Array) -> list[Array]:
-        return [np.stack(column) for column in zip(*map(alone, points), strict=True)]
-
-    return one_by_one
-
-
-def _in_parts(function: Any) -> Callable[[Array], Sequence[Array]]:
-    """Return a compiled function of rows that takes a few rows at a time, to stay in the cache."""
-    nodes = function.maker.fgraph.apply_nodes
-    shapes = [out.type.shape for node in nodes for out in node.outputs if out.type.ndim > 1]
-    largest = max((math.prod(size or 1 for size in shape) for shape in shapes), default=1)
-    count = max(CACHED_NUMBERS // largest, FEWEST_ROWS)
-
-    def run(rows: Array) -> Sequence[Array]:
-        if len(rows) <= count:
-            return function(rows)
-        parts = [function(rows[i : i + count]) for i in range(0, len(rows), count)]
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-    return run
+        slopes = [pytensor.grad(values[0].sum(), argument, disconnected_inputs="ignore")]
+    return pytensor.function([argument], [*values, *slopes], mode=mode, on_unused_input="ignore")
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Guarded(Density):
                 raise
             except (ValueError, ArithmeticError, LinAlgError) as error:
                 self.refusal = self.refusal or error
-                if len(part) == 1:
+                if len(part) <= 1:
                     refused.append(part)
                     return torch.full_like(part[:, 0], -torch.inf), torch.zeros_like(part)
                 both = [halves(half) for half in part.tensor_split(2)]

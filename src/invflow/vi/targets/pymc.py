@@ -30,10 +30,10 @@ def from_pymc(model: Any) -> PyMCTarget:
     """Return the posterior of a PyMC model.
 
     Density, gradient and constrained values are functions of PyTensor, vectorised over draws. They
-    run in NumPy at first, without a wait. The density is compiled by Numba once it has taken 20
-    seconds; PyTensor keeps what Numba has compiled for later runs. Some matrices PyTensor cannot
-    vectorise: draws are then evaluated one by one, with a warning. Variables that PyMC maps around
-    a circle are angles.
+    run in NumPy at first, without a wait. The density is compiled by Numba once it has taken about
+    20 seconds, by the number of its operations, which changes the last digits of its values. Some
+    matrices PyTensor cannot vectorise: draws are then evaluated one by one, with a warning.
+    Variables that PyMC maps around a circle are angles.
 
     Args:
         model: a PyMC model with continuous free variables.

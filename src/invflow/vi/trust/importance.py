@@ -31,6 +31,8 @@ from invflow.vi.trust._arviz import smoothed
 
 #: k-hat above which importance weights are of no use (Vehtari et al. 2024).
 USELESS_KHAT = 0.7
+#: k-hat above which they have no variance.
+FINITE_VARIANCE_KHAT = 0.5
 #: Fraction of effective draws above which the flow's own draws are as good as weighted ones.
 NEAR_EXACT = 0.99
 #: Log weights within this range are equal up to rounding.

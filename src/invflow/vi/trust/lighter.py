@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from invflow.vi.trust.exponents import falls, limits
+from invflow.vi.trust.importance import FINITE_VARIANCE_KHAT
 
 #: Distances in standard deviations at which densities are compared.
 DISTANCES = (10.0, 30.0, 90.0, 270.0)
@@ -29,8 +30,6 @@ FAR_DRAWS = 16
 MATTERS = 20.0
 #: Relative error of an exponent.
 NOISE = 0.05
-#: Shape of the tail of weights above which they have no variance.
-INFINITE_VARIANCE = 0.5
 #: The quartiles of a normal distribution are this number of standard deviations apart.
 QUARTILES = 1.349
 
@@ -79,7 +78,7 @@ def lighter(
     shape = torch.where(flow.isinf(), 1.0, (flow - target) / (flow - size))
     beyond = (
         (flow > (1 + NOISE) * target)
-        & (shape > INFINITE_VARIANCE)
+        & (shape > FINITE_VARIANCE_KHAT)
         & (target < len(straight) + MATTERS)
     )
     if not bool(beyond.any()):

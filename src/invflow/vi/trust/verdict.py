@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from invflow.vi.record import Record
-from invflow.vi.trust.importance import NEAR_EXACT, USELESS_KHAT, Importance
+from invflow.vi.trust.importance import FINITE_VARIANCE_KHAT, NEAR_EXACT, USELESS_KHAT, Importance
 from invflow.vi.trust.lighter import Lighter
 
-#: k-hat above which the weights have infinite variance.
-INFINITE_VARIANCE_KHAT = 0.5
 #: Fraction of the posterior that the flow may miss before draws mislead.
 MISSING_FRACTION = 0.02
 #: Smallest fraction worth reporting, of the posterior or of non-finite densities; and the fraction
@@ -217,7 +215,7 @@ def _monte_carlo_error(found: Importance) -> float:
 
 def _unseen(found: Importance, outside: float) -> dict[str, float]:
     """Return what the Monte Carlo error of the evidence does not cover."""
-    heavy = found.khat > INFINITE_VARIANCE_KHAT
+    heavy = found.khat > FINITE_VARIANCE_KHAT
     return {
         "the mass in the tail of the weights": found.tail if heavy else 0.0,
         "the mass that the wider search finds": outside,
@@ -277,13 +275,19 @@ def _of_reach(found: Importance, outside: float) -> list[Finding]:
 
 def _of_fit(record: Record) -> list[Finding]:
     findings: list[Finding] = []
-    if record.stopped and record.stopped != "converged":
+    interrupted = "interrupted" in record.stopped
+    if interrupted and not record.steps:
+        sentence = (
+            "The fit was interrupted before a flow was trained; the whole of it may do better."
+        )
+        findings.append(("good", sentence))
+    elif record.stopped and record.stopped != "converged":
         sentence = (
             f"Training stopped before the bound stopped rising ({record.stopped}); more steps may "
             "improve the fit."
         )
         findings.append(("good", sentence))
-    if record.starts > 1 and record.modes:
+    if record.modes and (record.starts > 1 or interrupted):
         largest = max(record.modes, key=lambda mode: mode["weight"])
         if largest.get("starts") == 1:
             which = "the only mode" if len(record.modes) == 1 else "the largest mode"
