@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from invflow.vae import data
+from invflow.vi import fit, from_pymc
 from invflow.vi.targets.target import Flat
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -29,8 +30,10 @@ def load(monkeypatch: pytest.MonkeyPatch):
         return importlib.import_module(name)
 
     yield module
-    for name in {path.stem for path in FOLDER.glob("*.py")} & (set(sys.modules) - before):
-        del sys.modules[name]
+    ours = {path.stem for path in FOLDER.glob("*.py")} | {"nuts"}
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in ours:
+            del sys.modules[name]
 
 
 def test_densities_are_trained_written_and_read(load, tmp_path: Path) -> None:
@@ -329,3 +332,37 @@ def test_products_are_measured(load, monkeypatch: pytest.MonkeyPatch) -> None:
         rates = product.PRODUCTS[name]()
         assert list(rates) == ["torch.float32", "torch.float64"]
         assert min(rates.values()) > 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ["rugby", "golf", "coal", "volatility", "horseshoe"])
+def test_models_are_the_same_in_torch_and_in_pymc(load, name: str) -> None:
+    """Up to a constant, and the single precision of logarithms in torch's distributions."""
+    pytest.importorskip("pymc", reason="needs PyMC")
+    data = load("nuts.data").load(name, Path())
+    model = load("nuts.pymc_models").build(name, data)
+    target = load("nuts.torch_models").build(name, data)
+    assert list(target.parameters) == [variable.name for variable in model.free_RVs]
+    z = 0.3 * torch.randn(5, target.dim, generator=torch.Generator().manual_seed(0)).double()
+    gap = target.log_density(z) - from_pymc(model).log_density(z)
+    assert float((gap - gap.mean()).abs().max()) < 1e-5
+
+
+def test_large_posteriors_have_the_evidence_they_say(load) -> None:
+    large = load("large_posteriors")
+    for name, dim in (("Gaussian", 5), ("groups", 6)):
+        log_density, evidence = large.KINDS[name](dim)
+        verdict = fit(log_density, dim).diagnose()
+        assert abs(verdict.log_evidence - evidence) < 0.02
+
+
+def test_a_fit_is_right_from_the_look_after_which_it_stays_right(load) -> None:
+    versus = load("versus_nuts")
+    draws = np.random.default_rng(0).normal(size=(4, 1000))
+    draws[:, :150] += 1.0
+    mean, sd = versus.errors({"x": draws}, {"x": [0.0, 1.0]}, 100)
+    assert mean > 0.5
+    assert sd < 0.1
+    assert max(versus.errors({"x": draws[:, 150:]}, {"x": [0.0, 1.0]}, 850)) < 0.1
+    assert versus.moments({"x": np.array([1.0, 3.0])}) == {"x": [2.0, 1.0]}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Cauchy, Normal
 
-from invflow.vi.fitting.accuracy import reached
+from invflow.vi.fitting.accuracy import EFFECTIVE, effective, reached
 from invflow.vi.trust.importance import importance
 from tests.helpers import generator
 
@@ -46,9 +46,10 @@ def test_constants_do_not_matter() -> None:
 
 
 def test_a_heavy_tail_is_not_accurate() -> None:
-    """The weights of a fiftieth of the draws have a Pareto tail of shape 0.9: no variance."""
-    x = torch.rand(DRAWS, generator=generator(0), dtype=torch.float64)
-    log_weights = torch.where(x < 0.02, -0.9 * (x / 0.02).log(), 0.0)
+    """Nearly all of the draws are effective, but their weights have no variance."""
+    pareto = torch.rand(DRAWS, generator=generator(0), dtype=torch.float64) ** -0.7
+    log_weights = (0.01 * pareto).log1p()
+    assert effective(log_weights) > EFFECTIVE
     assert not reached("standard", log_weights)
 
 

@@ -304,6 +304,7 @@ class _Run:
         self.average, self.best = extra["average"], extra["best"]
         self.best_terms, self.last_terms = extra["best_terms"], extra["last_terms"]
         self.waited = extra["waited"]
+        self.accurate = self._is_accurate()
         self.dropped = extra["dropped"]
         self.looks = [(int(done), float(a), float(b)) for done, a, b in extra["looks"]]
         evaluations, rejected = extra["spent"]

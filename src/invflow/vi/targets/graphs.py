@@ -53,7 +53,7 @@ class Density:
     def _compile(self) -> None:
         self._left = math.inf
         value, vector, start = self._what
-        # What cannot be compiled goes on in NumPy.
+        # What cannot be compiled stays in NumPy.
         with warnings.catch_warnings(), suppress(Exception):
             warnings.simplefilter("ignore")
             self._run = _together([value], vector, start, by_compiler(), gradient=True)
@@ -155,7 +155,8 @@ def over_rows(
     except Exception as error:
         alone = _OneByOne(_function(outputs, vector, mode, gradient))
         if gradient:
-            why = str(error) if isinstance(error, _NoRowsError) else type(error).__name__
+            constant = "an output that does not depend on the variables"
+            why = constant if isinstance(error, _NoRowsError) else type(error).__name__
             warnings.warn(
                 f"PyTensor cannot vectorise the density of the model ({why}): draws are evaluated "
                 "one by one, which is slow",
@@ -165,7 +166,7 @@ def over_rows(
 
 
 class _NoRowsError(Exception):
-    """An output has no rows."""
+    """An output does not depend on the variables, and has no rows."""
 
 
 def _together(
@@ -182,7 +183,7 @@ def _together(
         len(shape) == output.ndim + 1 and shape[0] == 3
         for shape, output in zip(shapes, outputs, strict=True)
     ):
-        raise _NoRowsError("an output that does not depend on the variables")
+        raise _NoRowsError
     return function
 
 

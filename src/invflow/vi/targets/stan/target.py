@@ -26,9 +26,9 @@ def from_stan(
 ) -> StanTarget:
     """Return the posterior of a Stan program.
 
-    The program is compiled by a C++ compiler, which takes about 20 seconds, and is kept for the next
-    time. The density includes all constants that Stan computes. Stan leaves some out: a prior on a
-    parameter with bounds is normalised on the whole real line unless it is truncated by `T[ , ]` (a
+    The program is compiled by a C++ compiler, which takes about 20 seconds, and is kept for the
+    next time. The density includes all constants that Stan computes. Stan leaves some out: a prior
+    on a parameter with bounds is normalised on the whole real line unless `T[ , ]` truncates it (a
     half-Cauchy by `real<lower=0>` lacks log 2), and one on an `ordered` vector lacks the log of a
     factorial.
 
