@@ -344,23 +344,27 @@ def table() -> None:
     """Print medians over seeds of the seconds until right, and the wins."""
     with FITS.open() as file:
         rows = list(csv.DictReader(file))
+    tools = [tool for tool in TOOLS if any(row["tool"] == tool for row in rows)]
     for when in ("cold", "warm"):
-        print(f"\n| {when} | " + " | ".join(TOOLS) + " |\n| --- |" + " --- |" * len(TOOLS))
-        ratios: list[float] = []
+        print(f"\n| {when} | " + " | ".join(tools) + " |\n| --- |" + " --- |" * len(tools))
+        found: dict[str, dict[str, float]] = {}
         for name in dict.fromkeys(row["model"] for row in rows):
-            cells: dict[str, float] = {}
-            for tool in TOOLS:
-                mine = [r for r in rows if (r["model"], r["tool"], r["when"]) == (name, tool, when)]
-                # A fit that is never right takes for ever.
-                right = [float(r["right"]) for r in mine]
-                right = [np.inf if np.isnan(x) else x for x in right]
-                cells[tool] = statistics.median(right) if right else np.nan
-            print(f"| {name} | " + " | ".join(f"{v:.3g}" for v in cells.values()) + " |")
-            others = [cells[t] for t in ("pymc", "nutpie", "numpyro") if not np.isnan(cells[t])]
-            if others:
-                ratios.append(cells["invflow"] / min(others))  # not a number if none is ever right
-        wins = sum(ratio <= 1 for ratio in ratios)
-        print(f"\n{when}: no slower on {wins} of {len(ratios)}; median {np.nanmedian(ratios):.2f}")
+            found[name] = {tool: _seconds(rows, name, tool, when) for tool in tools}
+            cells = ["" if math.isnan(x) else f"{x:.3g}" for x in found[name].values()]
+            print(f"| {name} | " + " | ".join(cells) + " |")
+        print()
+        for other in (tool for tool in tools if not tool.startswith("invflow")):
+            pairs = [(cells["invflow"], cells[other]) for cells in found.values()]
+            wins = sum(mine <= theirs < math.inf or mine < theirs for mine, theirs in pairs)
+            ratios = [mine / theirs for mine, theirs in pairs if min(mine, theirs) < math.inf]
+            print(f"{when}, {other}: no slower on {wins}; median ratio {np.median(ratios):.2f}")
+
+
+def _seconds(rows: list[dict[str, str]], name: str, tool: str, when: str) -> float:
+    """Return the median over seeds of the seconds until right, NaN where there is no fit."""
+    mine = [row for row in rows if (row["model"], row["tool"], row["when"]) == (name, tool, when)]
+    right = [float(row["right"]) for row in mine]
+    return statistics.median([math.inf if math.isnan(x) else x for x in right] or [math.nan])
 
 
 def main(arguments: list[str]) -> None:
