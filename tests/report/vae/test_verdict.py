@@ -216,10 +216,15 @@ def test_overfitting_seen_on_training_images(tmp_path: Path) -> None:
     assert verdict(run).level == "usable"
     text = _text(run)
     assert "diagonal overfits: its bound is +9.00 ± 1." in text
-    assert "higher on training images than on test images. What helps: more training" in text
+    assert (
+        "higher on training images than on test images. What helps: --warmup 0, more training"
+        in text
+    )
     assert "No sign of overfitting: the bound of training images less that of test images" in text
     assert "+1.00 ± 1." in text
     assert "iaf overfits" not in text
+    at_once = _text(_run(tmp_path, posteriors=posteriors, warmup=0))
+    assert "What helps: more training" in at_once
 
 
 CURVE = """10,iaf,validation,{},,,,-90,3

@@ -12,6 +12,7 @@ from invflow._averages import mean_and_error
 from invflow.report.page import Verdict
 from invflow.report.ranking import CLEAR, Differences, ahead, clear, listed, text
 from invflow.training import metrics
+from invflow.vae.experiment import objective
 from invflow.vae.run import Run
 from invflow.vae.scores import ImageScores
 from invflow.vae.shortfall import PARTS, shortfall
@@ -171,6 +172,12 @@ def _ranked(run: Run) -> list[str]:
 def _overfitting(run: Run) -> Iterator[Finding]:
     """Yield whether models are better on training images, or were better at an earlier step."""
     fine: list[str] = []
+    # While the KL divergence weighs little, latents keep what is true of single images only.
+    warmup = "--warmup 0, " if objective(run.config).warmup else ""
+    regularise = (
+        f"What helps: {warmup}more training images, a larger --weight-decay, smaller "
+        "--hidden-features, or fewer --latents."
+    )
     for name, each in run.scores.posteriors.items():
         gap, error = _gap(run, each)
         curve = _curve(run, name)
@@ -185,10 +192,10 @@ def _overfitting(run: Run) -> Iterator[Finding]:
                 "usable",
                 f"{name} overfits: on validation images it was best at step {best['step']:,} of "
                 f"{run.config.steps:,}, {lost:.2f} nats above the last; the state of that step was "
-                f"kept{f', and {seen}' if overfits else ''}. {_REGULARISE}",
+                f"kept{f', and {seen}' if overfits else ''}. {regularise}",
             )
         elif overfits:
-            yield Finding("usable", f"{name} overfits: {seen}. {_REGULARISE}")
+            yield Finding("usable", f"{name} overfits: {seen}. {regularise}")
         elif not math.isnan(error):
             fine.append(f"{_signed(gap, error)} ({name})")
     if fine:
@@ -197,12 +204,6 @@ def _overfitting(run: Run) -> Iterator[Finding]:
             "No sign of overfitting: the bound of training images less that of test images is "
             f"{listed(fine)} nats.",
         )
-
-
-_REGULARISE = (
-    "What helps: more training images, a larger --weight-decay, smaller --hidden-features, or "
-    "fewer --latents."
-)
 
 
 def _gap(run: Run, each: ImageScores) -> tuple[float, float]:
