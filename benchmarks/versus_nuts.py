@@ -357,7 +357,9 @@ def table() -> None:
             pairs = [(cells["invflow"], cells[other]) for cells in found.values()]
             wins = sum(mine <= theirs < math.inf or mine < theirs for mine, theirs in pairs)
             ratios = [mine / theirs for mine, theirs in pairs if min(mine, theirs) < math.inf]
-            print(f"{when}, {other}: at least as fast on {wins}; median ratio {np.median(ratios):.2f}")
+            print(
+                f"{when}, {other}: at least as fast on {wins}; median ratio {np.median(ratios):.2f}"
+            )
 
 
 def _seconds(rows: list[dict[str, str]], name: str, tool: str, when: str) -> float:

@@ -18,7 +18,7 @@ from invflow._version import __version__
 from invflow.flows.named import Named
 from invflow.vi import tables
 from invflow.vi.record import Record
-from invflow.vi.targets.density import VECTORS_AT_ONCE
+from invflow.vi.targets.density import VECTORS_AT_ONCE, Density
 from invflow.vi.targets.guarded import Guarded
 from invflow.vi.targets.target import Target
 from invflow.vi.targets.vectors import vectors
@@ -248,7 +248,7 @@ class Posterior:
             caveat=self.target.caveat,
         )
 
-    def _lighter(self, density: Guarded, z: Tensor, called: list[str]) -> Lighter | None:
+    def _lighter(self, density: Density, z: Tensor, called: list[str]) -> Lighter | None:
         q = self.flow(validate_args=False)
         try:
             return lighter(density.exact, q.log_prob, z, called, self.target.angles)
