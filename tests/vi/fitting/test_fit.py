@@ -36,6 +36,9 @@ def test_a_gaussian_of_condition_a_million() -> None:
     assert abs(verdict.log_evidence) < 0.01
     assert verdict.ess > 0.95 * verdict.draws
     assert verdict.level == "good"
+    assert posterior.record is not None
+    assert posterior.record.steps == 0
+    assert "No flow was trained" in str(verdict)
 
 
 def test_a_banana() -> None:

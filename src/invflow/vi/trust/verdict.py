@@ -281,6 +281,12 @@ def _of_fit(record: Record) -> list[Finding]:
             "The fit was interrupted before a flow was trained; the whole of it may do better."
         )
         findings.append(("good", sentence))
+    elif record.stopped == "converged" and not record.steps:
+        sentence = (
+            "No flow was trained: normal distributions, or Student's t where tails are heavy, are "
+            "accurate enough."
+        )
+        findings.append(("good", sentence))
     elif record.stopped and record.stopped != "converged":
         sentence = (
             f"Training stopped before the bound stopped rising ({record.stopped}); more steps may "
