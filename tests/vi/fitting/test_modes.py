@@ -87,14 +87,13 @@ def test_ctrl_c_ends_the_search_with_what_it_has_found() -> None:
     assert found.hits == [4]
 
 
-@pytest.mark.parametrize(("spread", "seed"), [(0.1, 3), (0.3, 0), (0.7, 1)])
-def test_the_bulk_of_a_hierarchical_posterior(spread: float, seed: int) -> None:
+def test_the_bulk_of_a_hierarchical_posterior() -> None:
     """64 groups with one observation each, centred: most starts lead into the neck of the funnel.
 
     The evidence is an integral over the mean and the scale of the groups.
     """
-    noise = torch.randn((2, 64), generator=generator(seed)).double()
-    y = spread * noise[0] + noise[1]
+    noise = torch.randn((2, 64), generator=generator(0)).double()
+    y = 0.3 * noise[0] + noise[1]
 
     def prior(mu: torch.Tensor, log_tau: torch.Tensor) -> torch.Tensor:
         return -0.5 * (mu / 10).square() - 0.5 * log_tau.exp().square() + log_tau
