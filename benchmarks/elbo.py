@@ -12,7 +12,7 @@ time
 - numpyro: AutoIAFNormal as it is by default (3 transforms, two hidden layers of D, ELU), steps of
   SVI compiled together, by Adam with the rate that stands in its name and 64 draws in a step.
 
-Every 200 steps, which is `vi.fit`'s round, and later every twentieth of the steps so far, the bound
+Every 50 steps, which is `vi.fit`'s round, and later every twentieth of the steps so far, the bound
 is measured on 10,000 draws with the log density of `posteriordb`, the same function for all; the
 clock is stopped meanwhile. A level is reached when the bound reaches it and stays there. Fits
 continue until they have stayed at the highest level for ten checks, or until the time is over, not

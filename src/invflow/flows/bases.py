@@ -159,9 +159,7 @@ class StudentT(Base):
 
     def __init__(self, features: int, df: float = 4.0) -> None:
         super().__init__(features)
-        self.df = _checks.number("df", df)
-        if not 0 < self.df < math.inf:
-            raise ValueError(f"df must be positive and finite, got {df!r}")
+        self.df = _checks.positive("df", df)
 
     def rsample(
         self,

@@ -1,7 +1,6 @@
 """Adam on all parameters of a module as one vector.
 
-PyTorch's optimizer takes a second to import, and longer for a step of a small module than its
-gradient.
+The first of PyTorch's optimizers imports its compiler, for which a first fit would have to wait.
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ def fit(
         ValueError: if a size is out of range or the batch too small for the processes; if the log
             density returns the wrong shape, has no gradient, is random, mixes the vectors of a
             batch, is finite nowhere, ignores one of its arguments, or does not fall off in some
-            direction; if the directory holds the checkpoints of another fit.
+            direction; if the flow's base has parameters but no reparameterised samples; if the
+            directory holds the checkpoints of another fit.
         ImportError: if arviz-stats is not installed, or tqdm where progress is shown.
 
     Example:

@@ -73,7 +73,7 @@ def match(density: Density, normal: Normal, generator: torch.Generator) -> Norma
 
 
 def _settled(history: list[Tensor]) -> bool:
-    """Return whether log weights hardly vary, or have stopped to vary less from round to round."""
+    """Return whether log weights hardly vary, or no longer vary less from round to round."""
     if len(history) < WINDOW:
         return False
     if float(torch.cat(history[-WINDOW // 2 :]).var()) < RIGHT:
