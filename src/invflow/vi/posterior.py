@@ -129,7 +129,6 @@ class Posterior:
 
         Raises:
             ValueError: if the log density is finite at none of them.
-            ImportError: if ArviZ is not installed.
         """
         return self._resampled(n).z
 
@@ -198,7 +197,7 @@ class Posterior:
 
         Raises:
             ValueError: if the log density is finite at none of the draws.
-            ImportError: if pandas or ArviZ is not installed.
+            ImportError: if pandas is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=2)
         draws, log_weights = self._weighted(n)
@@ -213,9 +212,6 @@ class Posterior:
         Args:
             n: number of draws to judge by; another `n` evaluations of the log density look for mass
                 that the flow misses.
-
-        Raises:
-            ImportError: if ArviZ is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=100)
         pool = self._pool()

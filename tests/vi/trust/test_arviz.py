@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import logsumexp
 
 from invflow.vi.trust import _arviz
-from invflow.vi.trust._arviz import convergence, inference_data, smoothed, storable
+from invflow.vi.trust._arviz import convergence, inference_data, storable
 
 
 def source() -> np.random.Generator:
@@ -29,48 +27,6 @@ class Later:
         self, groups: dict[str, Any], *, attrs: dict[str, Any], dims: Any, coords: Any
     ) -> SimpleNamespace:
         return SimpleNamespace(**groups, attrs=attrs["/"], dims=dims, coords=coords)
-
-
-@pytest.mark.parametrize("shape", [0.2, 0.6, 1.2])
-@pytest.mark.parametrize("shift", [0.0, 700.0, -1e4])
-def test_weights_of_a_generalised_pareto_have_its_shape(shape: float, shift: float) -> None:
-    log_weights = np.log(np.expm1(-shape * np.log(source().uniform(size=20_000))) / shape) + shift
-    smooth, khat = smoothed(log_weights)
-    assert khat == pytest.approx(shape, abs=0.25)
-    # Only the tail is smoothed, and nothing is normalised.
-    body = log_weights < np.quantile(log_weights, 0.97)
-    np.testing.assert_allclose(smooth[body], log_weights[body], atol=1e-9)
-    assert smooth.max() <= log_weights.max() + 1e-9
-    if shape < 0.5:  # whose mean, 1 / (1 - k), has a variance
-        evidence = logsumexp(smooth) - math.log(len(smooth)) - shift
-        assert evidence == pytest.approx(-math.log(1 - shape), abs=0.03)
-
-
-def test_no_weight_stays_none() -> None:
-    log_weights = source().normal(size=1000)
-    with_none = np.stack([log_weights, np.full(1000, -math.inf)], 1).flatten()
-    smooth, khat = smoothed(with_none)
-    assert (smooth[1::2] == -math.inf).all()
-    expected, same = smoothed(log_weights)
-    np.testing.assert_array_equal(smooth[::2], expected)
-    assert khat == same
-
-
-@pytest.mark.parametrize(
-    "log_weights",
-    [
-        np.zeros(0),
-        np.arange(3.0),
-        np.full(100, -math.inf),
-        np.where(np.arange(100) < 10, np.arange(100.0), -math.inf),
-        np.where(np.arange(1000) % 2, 9.0, np.arange(1000) / 1000),
-    ],
-    ids=["none", "few", "no weight", "little weight", "equal in the tail"],
-)
-def test_where_there_is_no_tail_all_stays(log_weights: Any) -> None:
-    smooth, khat = smoothed(log_weights)
-    np.testing.assert_allclose(smooth, log_weights, atol=1e-12)
-    assert khat == math.inf
 
 
 @pytest.mark.parametrize("version", ["installed", "1.x"])
@@ -105,13 +61,13 @@ def test_axes_have_their_labels_in_memory_and_as_text_in_a_file(tmp_path: Path) 
     np.testing.assert_array_equal(again.posterior["a"], draws)
 
 
-def test_a_verdict_loads_no_plots() -> None:
+def test_the_diagnosis_of_chains_loads_no_plots() -> None:
     script = """
 import sys
 import numpy as np
-from invflow.vi.trust._arviz import convergence, smoothed
+from invflow.vi.trust._arviz import convergence
 numbers = np.random.default_rng(0).normal(size=1000)
-smoothed(numbers), convergence(numbers.reshape(4, 250))
+convergence(numbers.reshape(4, 250))
 print({"arviz", "matplotlib"} & {*sys.modules})
 """
     command = [sys.executable, "-c", script]

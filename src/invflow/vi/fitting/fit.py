@@ -93,7 +93,7 @@ def fit(
             batch, is finite nowhere, ignores one of its arguments, or does not fall off in some
             direction; if the flow's base has parameters but no reparameterised samples; if the
             directory holds the checkpoints of another fit.
-        ImportError: if arviz-stats is not installed, or tqdm where progress is shown.
+        ImportError: if tqdm is not installed, where progress is shown.
 
     Example:
         >>> posterior = fit(lambda z: -0.5 * (z / torch.tensor([1.0, 100.0])).square().sum(-1), 2)

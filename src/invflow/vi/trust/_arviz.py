@@ -1,12 +1,11 @@
 """ArviZ, imported where it is used: the only file that knows what changed with its version 1.0.
 
 Its statistics are a package of their own, which loads in a fraction of the time of the whole with
-its plots: a verdict needs no plots.
+its plots: diagnosing chains needs no plots.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +15,6 @@ import numpy as np
 from invflow._extra import required
 
 Array = np.ndarray[Any, Any]
-#: Fewest draws with a tail to fit, which is a fifth of them, and at least five.
-FEWEST_DRAWS = 25
 
 
 def arviz() -> Any:
@@ -74,35 +71,6 @@ def storable(data: Any) -> Any:
         return group.assign_coords({name: list(map(str, each)) for name, each in objects.items()})
 
     return data.map(with_text) if _early(arviz()) else data.map_over_datasets(with_text)
-
-
-def smoothed(log_weights: Array) -> tuple[Array, float]:
-    """Return log weights with a Pareto smoothed tail, and the tail's shape, k-hat.
-
-    The weights are not normalised; -inf stays -inf. Without a tail to fit, the weights are returned
-    as they are, and k-hat is infinite.
-
-    Args:
-        log_weights: finite or -inf, shape (draws,).
-    """
-    some = log_weights > -math.inf
-    if some.sum() < FEWEST_DRAWS:
-        return log_weights, math.inf
-    result = log_weights.copy()
-    with np.errstate(all="ignore"):  # the fit of the tail may divide by zero, rightly
-        result[some], khat = _smoothed(log_weights[some])
-    return result, math.inf if math.isnan(khat) else khat
-
-
-def _smoothed(values: Array) -> tuple[Array, float]:
-    try:
-        # It takes log likelihoods, whose leave-one-out weights are the inverse.
-        smooth, khat = _statistics().psislw(-values)
-    except ValueError:  # all weights of the tail are equal
-        return values, math.inf
-    # ArviZ normalises the weights. Those in the middle are not smoothed and show by how much.
-    middle = values.argsort()[len(values) // 2]
-    return smooth + (values[middle] - smooth[middle]), float(khat)
 
 
 def convergence(chains: Array) -> tuple[float, float]:

@@ -6,7 +6,7 @@ $$\mathrm{ELBO} = \frac1n \sum_i \log w_i, \qquad \hat Z = \frac1n \sum_i w_i, \
 \mathrm{ESS} = \frac{(\sum_i w_i)^2}{\sum_i w_i^2} .$$
 
 Where k-hat, the shape of a Pareto distribution fitted to the M largest weights, is below 0.7, the
-weights can be trusted after smoothing (Vehtari et al. 2024, arXiv 1507.02646, by ArviZ).
+weights can be trusted after smoothing (`pareto`).
 
 A shape is not a size: where weights are nearly equal, it is that of rounding errors or of the edge
 of a plateau. The size is the *tail mass*: the excess of the weights over the threshold u of that
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from invflow.vi.trust._arviz import smoothed
+from invflow.vi.trust.pareto import smoothed, tail_length
 
 #: k-hat above which importance weights are of no use (Vehtari et al. 2024).
 USELESS_KHAT = 0.7
@@ -95,7 +95,6 @@ def importance(log_p: Tensor, log_q: Tensor) -> Importance:
 
     Raises:
         ValueError: if the shapes differ, or there are fewer than two draws.
-        ImportError: if ArviZ is not installed.
 
     Example:
         >>> found = importance(torch.full((100,), -1.5), torch.full((100,), -2.0))
@@ -137,15 +136,12 @@ def _smoothed(raw: Tensor, finite: Tensor) -> tuple[Tensor, float]:
     """Return the log weights with a smoothed tail, and the tail's shape."""
     if float(finite.max() - finite.min()) < ROUNDING:
         return raw, 0.0 if len(finite) > len(raw) / 2 else math.inf
-    smooth, khat = smoothed(raw.numpy())
-    return torch.from_numpy(smooth), khat
+    return smoothed(raw)
 
 
 def _tail_mass(raw: Tensor) -> float:
     """Return the fraction of the posterior in the tail of the weights."""
-    largest = min(
-        len(raw) // 5, math.ceil(3 * math.sqrt(len(raw)))
-    )  # those that k-hat is fitted to
+    largest = tail_length(len(raw))
     if largest < 5:
         return 1.0
     top = raw.softmax(0).topk(largest + 1).values
