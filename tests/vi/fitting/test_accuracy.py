@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Cauchy, Normal
 
-from invflow.vi.fitting.accuracy import EFFECTIVE, effective, reached
+from invflow.vi.fitting.accuracy import EFFECTIVE, NEARLY_ALL, effective, reached
 from invflow.vi.trust.importance import importance
 from tests.helpers import generator
 
@@ -51,6 +51,21 @@ def test_a_heavy_tail_is_not_accurate() -> None:
     log_weights = (0.01 * pareto).log1p()
     assert effective(log_weights) > EFFECTIVE
     assert not reached("standard", log_weights)
+
+
+@pytest.mark.parametrize(("size", "standard"), [(0.02, True), (0.05, False)])
+def test_a_tail_without_a_variance_needs_weights_that_are_nearly_equal(
+    size: float, standard: bool
+) -> None:
+    """Weights one plus a Pareto variable of shape 0.6, whose size sets how far they differ."""
+    pareto = torch.rand(DRAWS, generator=generator(0), dtype=torch.float64) ** -0.6
+    log_weights = (size * pareto).log1p()
+    found = importance(log_weights, torch.zeros(DRAWS))
+    assert 0.5 < found.khat < 0.7
+    assert found.effective > EFFECTIVE
+    assert (found.effective > NEARLY_ALL) is standard
+    assert reached("standard", log_weights) is standard
+    assert not reached("high", log_weights)
 
 
 def test_a_tail_that_holds_nothing_has_any_shape() -> None:

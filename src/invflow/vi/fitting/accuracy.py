@@ -30,11 +30,11 @@ def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
     if len(log_weights) < 2:
         return False
     found = importance(log_weights, torch.zeros_like(log_weights))
+    if found.effective < EFFECTIVE:
+        return False
     variance = found.khat < FINITE_VARIANCE_KHAT
     if accuracy == "standard":
-        return found.effective > EFFECTIVE and (
-            variance or (found.effective > NEARLY_ALL and found.light)
-        )
+        return variance or (found.effective > NEARLY_ALL and found.light)
     equal = found.effective > NEAR_EXACT and found.tail < NEGLIGIBLE_TAIL
     return (variance or equal) and found.log_evidence - found.elbo < NEGLIGIBLE_GAP
 
