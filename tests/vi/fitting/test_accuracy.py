@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Cauchy, Normal
 
-from invflow.vi.fitting.accuracy import EFFECTIVE, NEARLY_ALL, effective, reached
+from invflow.vi.fitting.accuracy import EFFECTIVE, NEARLY_ALL, effective, reached, standing
 from invflow.vi.trust.importance import importance
 from tests.helpers import generator
 
@@ -90,3 +90,9 @@ def test_draws_without_a_density_count_as_weightless() -> None:
 def test_nothing_is_reached_without_a_density(accuracy: str) -> None:
     nowhere = torch.full((DRAWS,), -math.inf)
     assert not reached(accuracy, nowhere)  # type: ignore[arg-type]
+
+
+def test_what_a_fit_waits_for_is_said_until_it_is_there() -> None:
+    assert standing("standard", 0.62) == "62.0% effective, waiting for 90%"
+    assert standing("standard", 0.95) == "95.0% effective"
+    assert standing("high", 0.95) == "95.0% effective, waiting for 99.9%"

@@ -28,7 +28,12 @@ from invflow.vi.targets.stan.target import StanTarget
 from tests.vi.targets.test_pyro import SIGMA, Y
 
 SETTINGS = Settings(
-    batch_size=256, steps_per_round=100, evaluation_draws=1024, learning_rate_drops=0, max_steps=300
+    accuracy="high",
+    batch_size=256,
+    steps_per_round=100,
+    evaluation_draws=1024,
+    learning_rate_drops=0,
+    max_steps=300,
 )
 WAITS = torch.tensor([0.3, 1.2, 0.1, 0.7], dtype=torch.float64)
 HEIGHTS = torch.tensor([0.5, 2.5], dtype=torch.float64)

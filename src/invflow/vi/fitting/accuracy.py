@@ -14,9 +14,9 @@ from invflow.vi.trust.importance import FINITE_VARIANCE_KHAT, NEAR_EXACT, import
 Accuracy = Literal["standard", "high"]
 #: Fraction of effective draws, and the fraction from which their weights need no variance.
 EFFECTIVE, NEARLY_ALL = 0.9, 0.97
-#: At "high": nats between the bound and the evidence, where 99.9 % of the draws are effective, and
+#: At "high": that fraction, the nats between the bound and the evidence that correspond to it, and
 #: the fraction of the posterior in the tail of nearly equal weights.
-NEGLIGIBLE_GAP, NEGLIGIBLE_TAIL = 5e-4, 1e-3
+HIGH, NEGLIGIBLE_GAP, NEGLIGIBLE_TAIL = 0.999, 5e-4, 1e-3
 #: Draws that confirm that an approximation is accurate, after those on which it seems to be.
 CONFIRMING_DRAWS = 8192
 
@@ -45,6 +45,13 @@ def confirmed(flow: Flow | FlowMixture, density: Density, accuracy: Accuracy, se
     q, generator = flow(validate_args=False), torch.Generator().manual_seed(seed)
     x = q.sample((CONFIRMING_DRAWS,), generator=generator)
     return reached(accuracy, density.exact(x) - q.log_prob(x))
+
+
+def standing(accuracy: Accuracy, effective: float) -> str:
+    """Return how many of the draws are effective, and how many have to be, for the user to see."""
+    wanted = EFFECTIVE if accuracy == "standard" else HIGH
+    waiting = f", waiting for {100 * wanted:.3g}%" if effective < wanted else ""
+    return f"{effective:.1%} effective{waiting}"
 
 
 def effective(log_weights: Tensor) -> float:

@@ -18,7 +18,7 @@ from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
 from invflow.training.progress import visible
 from invflow.vi.fitting import processes
-from invflow.vi.fitting.accuracy import confirmed, reached
+from invflow.vi.fitting.accuracy import confirmed, reached, standing
 from invflow.vi.fitting.angles import fit_charted
 from invflow.vi.fitting.heavy import Start, start
 from invflow.vi.fitting.modes import find_modes
@@ -160,7 +160,7 @@ def fit(
 
             def after_round(done: int, bound: float, effective: float, k: int = k) -> None:
                 bounds.append((k, done, bound))
-                line = f"bound {bound:.3f}, {effective:.0%} effective"
+                line = f"bound {bound:.3f}, {standing(settings.accuracy, effective)}"
                 tell(f"flow of mode {k + 1} of {len(modes.normals)}", done, line)
 
             taken, reason = train(
