@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -175,8 +176,9 @@ def names(target: Target, z: Tensor) -> list[str]:
         changed = (flat[1:] != flat[:1]).sum(1).tolist()
         for called, entries, row in zip(found.values(), changed, flat[1:] != flat[:1], strict=True):
             if entries == 1 and value.ndim > 1:
-                index = torch.unravel_index(row.nonzero()[0, 0], value.shape[1:])
-                called.append(f"{name}[{', '.join(str(int(i)) for i in index)}]")
+                # PyTorch's own imports SymPy, for which a first verdict would have to wait.
+                index = np.unravel_index(int(row.nonzero()[0, 0]), value.shape[1:])
+                called.append(f"{name}[{', '.join(map(str, map(int, index)))}]")
             elif entries:
                 called.append(name)
     return [called[0] if called else place for place, called in found.items()]
