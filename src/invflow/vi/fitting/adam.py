@@ -36,6 +36,7 @@ class Adam:
         self.learning_rate = learning_rate
         self.value = torch.cat([each.detach().flatten() for each in self._parameters])
         self._mean, self._square = torch.zeros_like(self.value), torch.zeros_like(self.value)
+        self._root = torch.empty_like(self.value)
         self._steps = 0
 
     def gradient(self, loss: Tensor) -> Tensor:
@@ -51,7 +52,8 @@ class Adam:
         fast, slow = DECAYS
         self._mean.lerp_(gradient, 1 - fast)
         self._square.mul_(slow).addcmul_(gradient, gradient, value=1 - slow)
-        root = self._square.sqrt().div_(math.sqrt(1 - slow**self._steps)).add_(EPSILON)
+        root = torch.sqrt(self._square, out=self._root)
+        root.div_(math.sqrt(1 - slow**self._steps)).add_(EPSILON)
         rate = self.learning_rate / (1 - fast**self._steps)
         self.put(self.value.addcdiv_(self._mean, root, value=-rate))
 
