@@ -7,6 +7,7 @@ import pytest
 
 pytensor = pytest.importorskip("pytensor", reason="needs PyTensor")
 
+import threadpoolctl  # noqa: E402
 from pytensor import tensor as pt  # noqa: E402
 
 from invflow.vi.targets import graphs  # noqa: E402
@@ -39,6 +40,41 @@ def test_density_and_gradient_of_rows() -> None:
     found = graphs.Density(value, z, START)(ROWS)
     for column, exact in zip(found, zip(*expected, strict=True), strict=True):
         np.testing.assert_allclose(column, np.stack(exact), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("size", "threads"), [(40, {1}), (600, {2})])
+def test_small_matrices_are_multiplied_in_one_thread(size: int, threads: set[int]) -> None:
+    seen: list[set[int]] = []
+
+    class Spy(pytensor.graph.Op):
+        itypes, otypes = [pt.dvector], [pt.dvector]
+
+        def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+            seen.append(_threads())
+            outputs[0][0] = inputs[0].copy()
+
+        def grad(self, inputs: Any, gradients: Any) -> Any:
+            return gradients
+
+    z = pt.dvector("z")
+    matrix = np.eye(size)[:, :3]
+    column = pt.dot(matrix, Spy()(z))
+    whole = column[:, None] * np.linspace(0, 1, size)
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        density = graphs.Density(-(whole**2).sum(), z, START)
+        seen.clear()
+        density(ROWS)
+        assert _threads() == {2}
+    assert len(seen) >= len(ROWS)
+    assert all(each == threads for each in seen)
+
+
+def _threads() -> set[int]:
+    return {
+        each["num_threads"]
+        for each in threadpoolctl.threadpool_info()
+        if each["user_api"] == "blas"
+    }
 
 
 def test_nothing_is_evaluated_number_by_number() -> None:

@@ -11,7 +11,7 @@ import logging
 import math
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, reduce
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from invflow._extra import required
 from invflow.vi.targets.external import Array
 
 #: Seconds in NumPy after which a density is compiled, which takes about as long.
@@ -97,13 +98,15 @@ class _Together:
         self._function = function
         sizes = _sizes(function)
         self._at_once = max(CACHED_NUMBERS // max(sizes), FEWEST_ROWS)
+        self._largest = max(sizes)
         self._per_call, self._per_row = OVERHEAD * len(sizes), PER_NUMBER * sum(sizes)
 
     def __call__(self, rows: Array) -> Sequence[Array]:
-        if len(rows) <= self._at_once:
-            return self._function(rows)
-        starts = range(0, len(rows), self._at_once)
-        parts = [self._function(rows[i : i + self._at_once]) for i in starts]
+        starts = range(0, max(len(rows), 1), self._at_once)
+        with _threads(self._largest):
+            parts = [self._function(rows[i : i + self._at_once]) for i in starts]
+        if len(parts) == 1:
+            return parts[0]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def seconds(self, rows: int) -> float:
@@ -117,14 +120,36 @@ class _OneByOne:
     def __init__(self, function: Any) -> None:
         self._function = function
         sizes = _sizes(function)
+        self._largest = max(sizes)
         self._per_row = OVERHEAD * len(sizes) + PER_NUMBER * sum(sizes)
 
     def __call__(self, rows: Array) -> Sequence[Array]:
-        return [np.stack(column) for column in zip(*map(self._function, rows), strict=True)]
+        with _threads(self._largest):
+            return [np.stack(column) for column in zip(*map(self._function, rows), strict=True)]
 
     def seconds(self, rows: int) -> float:
         """Return about how long a number of rows takes in NumPy."""
         return rows * self._per_row
+
+
+def _threads(largest: int) -> AbstractContextManager[Any]:
+    """Return a context in which small matrices are multiplied in one thread.
+
+    Threads that wait for each other after every product of some thousand numbers take many times
+    as long, above all beside other work.
+
+    Args:
+        largest: number of numbers in the largest matrix.
+    """
+    if largest > CACHED_NUMBERS:
+        return nullcontext()
+    return _libraries().limit(limits=1, user_api="blas")
+
+
+@cache
+def _libraries() -> Any:
+    """Return what sets the number of threads of libraries for linear algebra."""
+    return required("threadpoolctl", "pymc").ThreadpoolController()
 
 
 def _sizes(function: Any) -> list[int]:
