@@ -167,6 +167,7 @@ CORE = [
     "invflow.vi.fit(lambda z: -z.pow(4).sum(-1), dim=1)",
     "posterior().diagnose()",
     "posterior().draws(100)",
+    "sys.stderr.isatty = lambda: True; invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)",
 ]
 #: Where nothing can be imported but the core and what comes with it.
 ALONE = """

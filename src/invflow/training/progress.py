@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Any, TextIO
 
 from invflow._extra import required
@@ -63,8 +64,10 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int, str], Non
 
 
 def visible() -> bool:
-    """Return whether a bar would be seen: in a terminal or a notebook."""
+    """Return whether a bar would be seen: in a terminal or a notebook, with tqdm installed."""
     stream = sys.stderr
+    if find_spec("tqdm") is None:
+        return False
     if stream is None or stream.closed:  # pyright: ignore[reportUnnecessaryComparison]
         return False
     return _is_terminal(stream) or "ipykernel" in sys.modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -12,11 +13,14 @@ from invflow.vi.targets.density import Density
 from invflow.vi.trust.importance import FINITE_VARIANCE_KHAT, NEAR_EXACT, importance
 
 Accuracy = Literal["standard", "high"]
-#: Fraction of effective draws, and the fraction from which their weights need no variance.
-EFFECTIVE, NEARLY_ALL = 0.9, 0.97
-#: At "high": that fraction, the nats between the bound and the evidence that correspond to it, and
+#: Fraction of the draws that has to be effective.
+EFFECTIVE, HIGHLY_EFFECTIVE = 0.9, 0.999
+#: Fraction from which their weights need no variance; what k-hat has to be below, or the fraction
+#: of the posterior in the tail, with a margin to what a good verdict on other draws asks.
+NEARLY_ALL, LIGHT_KHAT, LIGHT_TAIL = 0.97, 0.6, 2.5e-3
+#: At "high": nats between the bound and the evidence, where 99.9 % of the draws are effective, and
 #: the fraction of the posterior in the tail of nearly equal weights.
-HIGH, NEGLIGIBLE_GAP, NEGLIGIBLE_TAIL = 0.999, 5e-4, 1e-3
+NEGLIGIBLE_GAP, NEGLIGIBLE_TAIL = 5e-4, 1e-3
 #: Draws that confirm that an approximation is accurate, after those on which it seems to be.
 CONFIRMING_DRAWS = 8192
 
@@ -25,18 +29,19 @@ def reached(accuracy: Accuracy, log_weights: Tensor) -> bool:
     """Return whether the log weights of an approximation's draws, (draws,), show the accuracy.
 
     The closer weights are to each other, the less it matters how the tail of their distribution
-    falls: with 97 % effective, "standard" asks of the tail what a good verdict asks.
+    falls.
     """
     if len(log_weights) < 2:
         return False
     found = importance(log_weights, torch.zeros_like(log_weights))
     if found.effective < EFFECTIVE:
         return False
-    variance = found.khat < FINITE_VARIANCE_KHAT
+    equal, variance = found.effective > NEAR_EXACT, found.khat < FINITE_VARIANCE_KHAT
     if accuracy == "standard":
-        return variance or (found.effective > NEARLY_ALL and found.light)
-    equal = found.effective > NEAR_EXACT and found.tail < NEGLIGIBLE_TAIL
-    return (variance or equal) and found.log_evidence - found.elbo < NEGLIGIBLE_GAP
+        nearly = found.effective > NEARLY_ALL and found.khat < LIGHT_KHAT
+        return variance or nearly or (equal and found.tail < LIGHT_TAIL)
+    light = variance or (equal and found.tail < NEGLIGIBLE_TAIL)
+    return light and found.log_evidence - found.elbo < NEGLIGIBLE_GAP
 
 
 @torch.no_grad()
@@ -48,10 +53,10 @@ def confirmed(flow: Flow | FlowMixture, density: Density, accuracy: Accuracy, se
 
 
 def standing(accuracy: Accuracy, effective: float) -> str:
-    """Return how many of the draws are effective, and how many have to be, for the user to see."""
-    wanted = EFFECTIVE if accuracy == "standard" else HIGH
-    waiting = f", waiting for {100 * wanted:.3g}%" if effective < wanted else ""
-    return f"{effective:.1%} effective{waiting}"
+    """Return how many of the draws are effective, and what is waited for, for the user to see."""
+    wanted = EFFECTIVE if accuracy == "standard" else HIGHLY_EFFECTIVE
+    waiting = "lighter tails" if effective >= wanted else f"{100 * wanted:.3g}%"
+    return f"{math.floor(1000 * effective) / 10}% effective, waiting for {waiting}"
 
 
 def effective(log_weights: Tensor) -> float:

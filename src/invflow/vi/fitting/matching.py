@@ -18,7 +18,6 @@ at a cost that grows with the square of the dimension, but for the Cholesky fact
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ from invflow.vi.targets.density import Density
 
 #: Draws of a round: twice the dimension, within these limits.
 FEWEST_DRAWS, MOST_DRAWS = 32, 128
-#: Limit on the number of rounds, and the number after which progress is looked for.
+#: Limit on the number of rounds, and the number in which progress is looked for.
 MOST_ROUNDS, WINDOW = 200, 10
 #: Variance of the log weights at which the distribution is right, and 99 % of draws effective.
 RIGHT = 0.003
@@ -38,22 +37,15 @@ SLOWEST = 0.9
 COMPARISON_DRAWS = 1000
 
 
-def match(
-    density: Density,
-    normal: Normal,
-    generator: torch.Generator,
-    known: Callable[[Normal], bool] = lambda normal: False,
-) -> Normal:
+def match(density: Density, normal: Normal, generator: torch.Generator) -> Normal:
     """Return a normal distribution improved until it is right, or its bound stops rising.
 
-    The given one is returned if its bound is better. One that has come to a known place is returned
-    as it is, without a bound.
+    The given one is returned if its bound is better.
 
     Args:
         density: of the target.
         normal: the initial distribution.
         generator: random numbers for the draws.
-        known: whether a normal distribution is where an earlier one has ended.
     """
     dim = len(normal.location)
     batch = min(max(FEWEST_DRAWS, 2 * dim), MOST_DRAWS)
@@ -74,8 +66,6 @@ def match(
         if moved is None:
             break
         location, covariance, scale = moved
-        if done % WINDOW == WINDOW - 1 and known(now := normal.placed(location, scale)):
-            return now
     pair = [normal.placed(location, scale), normal]
     elbos = [bound(density, each, COMPARISON_DRAWS, generator) for each in pair]
     elbo, better = max(zip(elbos, pair, strict=True), key=lambda entry: entry[0])

@@ -67,18 +67,13 @@ class _Basins:
             self.normals[i] = max(self.normals[i], normal, key=lambda each: each.elbo)
 
     def place(self, normal: Normal) -> int | None:
-        """Return the mode in whose bulk a Gaussian lies, or that lies in its bulk, if any."""
-        reach = _reach(normal)
+        """Return the mode in whose bulk a Gaussian lies, if there is one."""
+        reach = 3 + math.sqrt(len(normal.location)) / 2
         for i, other in enumerate(self.normals):
             near = min(other.distance(normal.location), normal.distance(other.location))
             if near < reach:
                 return i
         return None
-
-    def hold(self, normal: Normal) -> bool:
-        """Return whether a Gaussian lies in the bulk of a mode."""
-        reach = _reach(normal)
-        return any(each.distance(normal.location) < reach for each in self.normals)
 
     @property
     def best(self) -> Normal:
@@ -160,20 +155,13 @@ def _search(
                 if known is not None and normal.elbo < found.normals[known].elbo + BETTER_BY:
                     found.hits[known] += hits
                 elif normal.elbo > best - rough:
-                    # The way to a known mode need not be followed to its end.
-                    seen = [found.hold] if known is None else []
-                    found.add(match(density, normal, generator, *seen), hits)
+                    found.add(match(density, normal, generator), hits)
             done += len(part)
             yield done
         if found.normals:
             frame = found.best
         if points is None and found.complete(done):
             return
-
-
-def _reach(normal: Normal) -> float:
-    """Return how far the bulk of a Gaussian extends, in standard deviations."""
-    return 3 + math.sqrt(len(normal.location)) / 2
 
 
 class _Starts:

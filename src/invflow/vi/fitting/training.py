@@ -47,7 +47,7 @@ class Settings:
     accuracy: Accuracy = _setting(  # noqa: RUF009, a field
         "standard",
         "When to stop: standard, 90 % of draws effective with k-hat below 0.5, or 97 % with k-hat "
-        "below 0.7; high, 99.9 %.",
+        "below 0.6; high, 99.9 %.",
     )
     batch_size: int = _setting(256, "Draws per step, over all processes.")
     train_samples: int = _setting(

@@ -127,7 +127,7 @@ def importance(log_p: Tensor, log_q: Tensor) -> Importance:
         ess=ess,
         draws=count,
         non_finite=share,
-        tail=_tail_mass(raw),
+        tail=_tail_mass(raw, len(finite)),
         log_weights=log_weights,
     )
 
@@ -139,9 +139,9 @@ def _smoothed(raw: Tensor, finite: Tensor) -> tuple[Tensor, float]:
     return smoothed(raw)
 
 
-def _tail_mass(raw: Tensor) -> float:
-    """Return the fraction of the posterior in the tail of the weights."""
-    largest = tail_length(len(raw))
+def _tail_mass(raw: Tensor, count: int) -> float:
+    """Return the fraction of the posterior in the tail of the weights, `count` of them finite."""
+    largest = tail_length(count)
     if largest < 5:
         return 1.0
     top = raw.softmax(0).topk(largest + 1).values

@@ -10,7 +10,7 @@ but by none above the largest weight. The fit is that of Zhang and Stephens (200
 316-325): with $\theta = -k / \sigma$ the likelihood at the best k, $\frac1M \sum_j \log(1 - \theta
 x_j)$, has a closed form; $\theta$ is its mean under that likelihood times a prior on a grid.
 
-ArviZ has the same; its import takes longer than many a fit, which cannot do without k-hat.
+ArviZ has the same, but importing it takes longer than many fits.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def smoothed(log_weights: Tensor) -> tuple[Tensor, float]:
     if not bool(weights[-1] > weights[1]):
         return log_weights, math.inf
     shape, scale = _fit(excesses)
-    if not math.isfinite(shape):
+    if not math.isfinite(shape + scale):
         return log_weights, math.inf
     middles = (torch.arange(length, 0, -1).to(weights) - 0.5) / length  # 1 - (j - 1/2) / M
     growth = torch.expm1(-shape * middles.log()) / shape if shape else -middles.log()
