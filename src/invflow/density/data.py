@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,10 @@ class Numbered:
     @property
     def blocks(self) -> Sequence[int]:
         return self._source.blocks
+
+    @property
+    def schema(self) -> Any:
+        return self._source.schema
 
     def block(self, number: int) -> pd.DataFrame:
         rows = pd.RangeIndex(self._first[number], self._first[number + 1])

@@ -19,7 +19,7 @@ from invflow.density.learning import conditional, draws, maximum_likelihood
 from invflow.density.learning.build import build
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.scores import log_density
-from invflow.density.table import Columns, Rows, Source, arrays, source, survey
+from invflow.density.table import Columns, Rows, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.training.batches import generator
@@ -81,7 +81,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         reference_: log densities of the validation rows, which were also used to stop training, in
             ascending order; for a distilled density, those of draws of its teacher.
         levels_: names of the levels of the columns' labels, as in pandas.
-        gives_frames_: whether it was trained on a DataFrame or a file, and so returns DataFrames.
+        container_: what it was trained on, and so returns: an array, or a table of a library.
         n_features_in_: number of columns of the table.
 
     Example:
@@ -138,8 +138,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Learn the density of a table.
 
         Args:
-            X: an array or a DataFrame, shape (rows, columns); or a `Source`, such as a `Parquet`
-                file that does not fit into memory.
+            X: an array or a table, shape (rows, columns): a DataFrame of pandas or polars, an Arrow
+                table, a DuckDB relation, ...; or a `Source`, such as a `Parquet` file that does not
+                fit into memory.
             y: ignored.
 
         Raises:
@@ -175,8 +176,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             TypeError, FloatingPointError: as `fit`.
             ValueError: as `fit`; also if a checkpoint is damaged or belongs to another run.
         """
-        table = inputs.learned(self, X)
-        self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
+        table, self.container_ = inputs.learned(self, X)
         fraction = _checks.fraction("validation_fraction", self.validation_fraction)
         compile = _checks.boolean("compile", self.compile)
         seed = _seed(self.random_state)
@@ -244,7 +244,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             random_state: random seed.
 
         Returns:
-            A DataFrame if the density was trained on one, otherwise an array.
+            A table of the library that the density was trained on, or an array.
 
         Raises:
             TypeError: if `given` has another type.
@@ -271,7 +271,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
         Returns:
             All rows with the first draw, then all rows with the second, and so on: n_samples * rows
-            rows, a DataFrame if the density was trained on one, otherwise an array.
+            rows, a table of the library that the density was trained on, or an array.
 
         Raises:
             ValueError: if the density was trained without missing="marginalise", or is zero at the
@@ -444,7 +444,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
         frame = arrays.frame(x.numpy(), given, self.columns_, self.levels_)
-        return frame if self.gives_frames_ else frame.to_numpy()
+        return self.container_.give(frame)
 
 
 def _seed(random_state: Any) -> int:

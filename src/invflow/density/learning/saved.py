@@ -16,6 +16,7 @@ from invflow.density.learning.build import build
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
 from invflow.density.table.columns import check_kinds, column_label
+from invflow.density.table.containers import Container
 from invflow.density.table.labels import Label, are_names, by_label, decode, encode
 from invflow.density.table.samples import Floats
 from invflow.density.table.survey import MISSING
@@ -49,7 +50,7 @@ def write(density: Any, directory: Path) -> None:
         "levels": [None if level is None else encode(level) for level in density.levels_],
         "curve": density.curve_,
         "names": None if names is None else list(names),
-        "gives_frames": density.gives_frames_,
+        "container": density.container_.to_dict(),
     }
     _saving.write(directory, MODEL, config, state)
 
@@ -101,7 +102,7 @@ def _built(kind: type[Estimator], saved: _saving.Saved) -> Estimator:
         (_checks.positive_integer("step", step), _checks.number("bound", bound))
         for step, bound in config["curve"]
     ]
-    density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
+    density.container_ = _container(config)
     # Files of earlier versions have no levels.
     density.levels_ = _levels(config.get("levels", [None]), columns)
     if config["names"] is not None:
@@ -125,6 +126,15 @@ def _current(params: Any) -> dict[str, Any]:
     if isinstance(current.get("compile"), str):
         current["compile"] = current["compile"] == "always"
     return current
+
+
+def _container(config: Any) -> Container:
+    """Return what the density was trained on; earlier versions knew arrays and pandas only."""
+    if "container" in config:
+        return Container.from_dict(config["container"])
+    return Container(
+        "pandas" if _checks.boolean("gives_frames", config["gives_frames"]) else "numpy"
+    )
 
 
 def _check(density: Any, columns: Columns) -> None:

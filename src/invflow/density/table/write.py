@@ -12,26 +12,33 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from invflow import _files
-from invflow.density.table.read import suffix
+from invflow.density.table import arrow, times
+from invflow.density.table.dialect import Dialect
+from invflow.density.table.read import TEXT, suffix
 
 WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
 
-def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table, completely or not at all. Labels of columns become strings.
-
-    Raises:
-        ValueError: if the file name has an unknown ending.
-    """
-    write_blocks([frame], path)
+def write(
+    frame: pd.DataFrame, path: Path, dialect: Dialect | None = None, schema: Any = None
+) -> None:
+    """Write a table, completely or not at all: `write_blocks` of a single one."""
+    write_blocks([frame], path, dialect, schema)
 
 
-def write_blocks(blocks: Iterable[pd.DataFrame], path: Path) -> None:
-    """Write a table block by block, completely or not at all.
+def write_blocks(
+    blocks: Iterable[pd.DataFrame],
+    path: Path,
+    dialect: Dialect | None = None,
+    schema: Any = None,
+) -> None:
+    """Write a table block by block, completely or not at all. Labels of columns become strings.
 
     Args:
         blocks: one or more, with the same columns; they become the row groups of a Parquet file.
         path: of the file.
+        dialect: how a text file is to have the table; plain where None.
+        schema: Arrow's types of some columns of a Parquet file.
 
     Raises:
         ValueError: if the file name has an unknown ending.
@@ -39,34 +46,44 @@ def write_blocks(blocks: Iterable[pd.DataFrame], path: Path) -> None:
     kind = suffix(path, WRITABLE)
     with _files.replacing(path) as temporary:
         if kind == ".parquet":
-            _parquet(blocks, temporary)
+            _parquet(blocks, temporary, schema)
         else:
-            _text(blocks, temporary, kind)
+            _text(blocks, temporary, kind, dialect or Dialect())
 
 
-def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str) -> None:
-    # The temporary name has another ending, from which pandas cannot tell the compression.
-    packed = "gzip" if kind == ".csv.gz" else None
-    separator = "\t" if kind == ".tsv" else ","
+def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialect) -> None:
+    options: dict[str, Any] = {
+        # The temporary name has another ending, from which pandas cannot tell the compression.
+        "compression": "gzip" if kind == ".csv.gz" else None,
+        "sep": dialect.separator or TEXT[kind],
+        "decimal": dialect.decimal or ".",
+        "encoding": dialect.encoding,
+        "index_label": dialect.index,
+    }
+    first, index = 1, dialect.index is not None
     for number, block in enumerate(blocks):
-        block.to_csv(
-            path, index=False, header=number == 0, mode="a", sep=separator, compression=packed
-        )
+        rows = block.set_axis(pd.RangeIndex(first, first + len(block)), axis=0)
+        for name, form in (dialect.dates or {}).items():
+            if name in rows.columns:
+                rows[name] = times.written(rows[name], form)
+        header = not number and dialect.header is not False
+        rows.to_csv(path, index=index, header=header, mode="a", **options)
+        first += len(block)
 
 
-def _parquet(blocks: Iterable[pd.DataFrame], path: Path) -> None:
+def _parquet(blocks: Iterable[pd.DataFrame], path: Path, types: Any) -> None:
     blocks = iter(blocks)
     first = next(blocks)
-    schema = _schema(first)
+    schema = _schema(first, types)
     with parquet.ParquetWriter(path, schema) as file:
         for block in chain([first], blocks):
             named = block.set_axis(schema.names, axis=1)
-            file.write_table(pa.Table.from_pandas(named, schema=schema, preserve_index=False))
+            file.write_table(arrow.table(named, types).cast(schema))
 
 
-def _schema(frame: pd.DataFrame) -> Any:
+def _schema(frame: pd.DataFrame, types: Any) -> Any:
     """Return the types of columns; numbers for a column that has only missing values so far."""
-    found: Any = pa.Schema.from_pandas(frame, preserve_index=False)
+    found = arrow.table(frame, types).schema
     fields = [
         field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in found
     ]

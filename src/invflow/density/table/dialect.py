@@ -1,0 +1,126 @@
+"""How a text file has its table: separator, decimal mark, encoding, header and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+#: Separators of fields that are looked for, and what they are called.
+SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+#: Marks between groups of three digits that are looked for; the third is a thin space.
+THOUSANDS = (",", ".", "'", " ", "\u00a0", "\u202f")
+GROUP = "Reading"
+
+
+def _setting(description: str, metavar: str | None = None) -> Any:
+    found = {"description": description, "group": GROUP, "metavar": metavar, "shown": "found"}
+    return field(default=None, metadata=found)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file has its table. None is what is found in the file.
+
+    Attributes:
+        separator: between fields.
+        decimal: mark before the decimals of a number, "." or ",".
+        thousands: mark between groups of three digits, "" for none.
+        encoding: name of the encoding, as Python has it.
+        header: whether the first line has the names of the columns.
+        skip: number of lines before the header.
+        units: whether the line after the header has units, and is left out.
+        index: name of a column that numbers the rows, and is left out; an unnamed first column is
+            called "".
+        dates: formats of dates and times as `strftime` has them, by column.
+        codes: columns of digits that are text, such as 00123.
+    """
+
+    separator: str | None = _setting('Between fields: ",", ";", "|" or tab.', "MARK")
+    decimal: str | None = _setting('Before the decimals of a number: "." or ",".', "MARK")
+    thousands: str | None = _setting("Between groups of three digits.", "MARK")
+    encoding: str | None = _setting("Encoding of the text, such as utf-8 or cp1252.", "NAME")
+    header: bool | None = _setting("Whether the first line has the names of columns.")
+    skip: int | None = _setting("Number of lines before the header.", "N")
+    units: bool | None = _setting("Whether the line after the header has units.")
+    index: str | None = _setting(
+        "Column that numbers the rows, and is left out; an unnamed first one is by itself.",
+        "COLUMN",
+    )
+    dates: Mapping[str, str] | None = _setting(
+        "Format of dates or times, such as %d/%m/%Y; repeat it for more.", "COLUMN=FORMAT"
+    )
+    codes: tuple[str, ...] | None = _setting(
+        "Columns of digits that are text, such as 00123.", "COLUMN,..."
+    )
+
+    def __post_init__(self) -> None:
+        if self.separator in ("tab", "\\t"):
+            object.__setattr__(self, "separator", "\t")
+        for name, known in (("separator", 1), ("decimal", 1)):
+            value = getattr(self, name)
+            if value is not None and len(value) != known:
+                raise ValueError(f"{name} must be one character, got {value!r}")
+        if self.decimal not in (None, ".", ","):
+            raise ValueError(f'decimal must be "." or ",", got {self.decimal!r}')
+        if self.encoding is not None:
+            check_encoding(self.encoding)
+        same = self.decimal == self.separator or self.decimal == self.thousands
+        if self.decimal is not None and same:
+            raise ValueError(
+                f"decimal must differ from separator and thousands, got {self.decimal!r} for both"
+            )
+
+
+def check_encoding(name: str) -> None:
+    """Check that there is such an encoding of text.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise ValueError(f"encoding must be one that Python has, got {name!r}") from error
+
+
+def said(dialect: Dialect) -> str:
+    """Return what is unusual about a file, in a few words; nothing for a plain one.
+
+    Example:
+        >>> said(Dialect(separator=";", decimal=",", encoding="cp1252", header=False))
+        'semicolons, decimal commas, cp1252, no header'
+    """
+    words = [] if dialect.separator in (None, ",") else [_named(dialect.separator)]
+    words += ["decimal commas"] if dialect.decimal == "," else []
+    words += [f"{dialect.thousands!r} between thousands"] if dialect.thousands else []
+    words += [] if dialect.encoding in (None, "utf-8") else [dialect.encoding]
+    words += ["no header"] if dialect.header is False else []
+    words += [f"{dialect.skip} line(s) before the header left out"] if dialect.skip else []
+    words += ["a line of units left out"] if dialect.units else []
+    if dialect.index is not None:
+        words += [f"index column {dialect.index!r} left out".replace(" ''", "")]
+    words += [f"{name} as {form}" for name, form in (dialect.dates or {}).items()]
+    words += [f"{', '.join(dialect.codes)} as codes"] if dialect.codes else []
+    return ", ".join(words)
+
+
+def _named(separator: str) -> str:
+    return SEPARATORS.get(separator, f"{separator!r} between fields")
+
+
+def unusual(dialect: Dialect, usual: str) -> Dialect:
+    """Return a dialect without what would be found again in every plain file.
+
+    Args:
+        dialect: complete.
+        usual: the separator that plain files have.
+
+    Example:
+        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, ())
+        >>> unusual(found, ",") == Dialect(separator=";")
+        True
+    """
+    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, ())
+    same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
+    return replace(dialect, **same)
