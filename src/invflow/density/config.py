@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from invflow.density.table.dialect import GROUP, Dialect
 from invflow.runs.settings import (
     COLUMNS,
     TRAINING,
@@ -65,11 +66,39 @@ class Config(RunConfig):
     data: Annotated[
         str,
         argument(
-            "Table: .csv, .csv.gz or .tsv with column names in the first line; .parquet, .npz or "
-            ".npy.",
+            "Table: .csv, .csv.gz, .tsv, .parquet, .npz or .npy.",
             metavar="DATA",
         ),
     ]
+    reading: Dialect = Dialect()
+    na: Annotated[
+        tuple[str, ...],
+        setting(
+            "Marker of missing values, such as -999 or ?, of all columns or of one; several with "
+            "commas.",
+            GROUP,
+            metavar="VALUE|COLUMN=VALUE",
+            repeated=True,
+        ),
+    ] = ()
+    auto: Annotated[
+        bool,
+        setting(
+            "Do what is proposed for this table: leave out ids, free text, constant columns and "
+            "copies, take markers as missing values, and marginalise over these.",
+            COLUMNS,
+        ),
+    ] = False
+    drop: Annotated[
+        tuple[str, ...],
+        setting("Columns to leave out.", COLUMNS, metavar="COLUMN,...", repeated=True),
+    ] = ()
+    only: Annotated[
+        tuple[str, ...],
+        setting(
+            "Columns to keep; others are left out.", COLUMNS, metavar="COLUMN,...", repeated=True
+        ),
+    ] = ()
     conditional_on: Annotated[
         tuple[str, ...],
         setting(

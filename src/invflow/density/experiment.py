@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from invflow.density.assess import assess
 from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
+from invflow.density.settle import settle
 from invflow.density.table import Columns, Source, arrays, standardise, survey
 from invflow.density.table.source import blocks
 from invflow.runs.directory import is_finished
@@ -41,6 +43,8 @@ def train(
     and the units of the density, and are not estimated. Bounds are never read from rows, only
     given.
 
+    What the settings leave open about the table is found, and said as warnings (`settle`).
+
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
@@ -55,7 +59,10 @@ def train(
     """
     directory = Path(directory)
     metrics.require()
+    config, settled = settle(config)
     rows = data.load(config)
+    for line in settled:
+        warnings.warn(f"{config.data}: {line}", UserWarning, stacklevel=2)
     asked = run.begun(config, rows.digest)
 
     def prepare() -> None:
@@ -75,7 +82,7 @@ def train(
     scores = density.score_samples(rows.test)
     assessment = assess(density, rows.test, config.seed, scores)
     seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
-    results = Results(assessment=assessment, seconds=seconds[-1])
+    results = Results(assessment=assessment, seconds=seconds[-1], settled=settled)
     run.finish(directory, density, results, torch.from_numpy(scores))
     return run.load(directory, rows)
 

@@ -227,6 +227,23 @@ def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
     return names[int(key)]
 
 
+def columns_named(argument: str, texts: Sequence[str], names: Sequence[Label]) -> tuple[Label, ...]:
+    """Return the columns that are named, each text one, or several with commas.
+
+    Raises:
+        ValueError: if a column does not exist.
+
+    Example:
+        >>> columns_named("drop", ["a,b", "c, d"], ["a", "b", "c, d", "e"])
+        ('a', 'b', 'c, d')
+    """
+    found: dict[Label, None] = {}
+    for text in texts:
+        parts = [text] if text in names else [part.strip() for part in text.split(",")]
+        found |= dict.fromkeys(column_label(argument, part, names) for part in parts)
+    return tuple(found)
+
+
 def is_label(key: Any, names: Sequence[Label]) -> bool:
     """Whether it is the label of a column."""
     try:

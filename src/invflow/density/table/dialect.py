@@ -13,9 +13,10 @@ THOUSANDS = (",", ".", "'", " ", "\u00a0", "\u202f")
 GROUP = "Reading"
 
 
-def _setting(description: str, metavar: str | None = None) -> Any:
-    found = {"description": description, "group": GROUP, "metavar": metavar, "shown": "found"}
-    return field(default=None, metadata=found)
+def _setting(description: str, metavar: str | None = None, repeated: bool = False) -> Any:
+    """Return a field with what the command line says of it."""
+    known = {"description": description, "group": GROUP, "metavar": metavar}
+    return field(default=None, metadata={**known, "shown": "detected", "repeated": repeated})
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class Dialect:
         "Column that numbers the rows, and is left out; an unnamed first one is by itself.",
         "COLUMN",
     )
-    dates: Mapping[str, str] | None = _setting(
+    dates: dict[str, str] | None = _setting(
         "Format of dates or times, such as %d/%m/%Y; repeat it for more.", "COLUMN=FORMAT"
     )
     codes: tuple[str, ...] | None = _setting(
-        "Columns of digits that are text, such as 00123.", "COLUMN,..."
+        "Column of digits that are text, such as 00123; repeat it for more.", "COLUMN", True
     )
 
     def __post_init__(self) -> None:

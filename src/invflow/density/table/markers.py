@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,14 @@ from invflow.density.table.numerals import is_number
 WORDS = frozenset(
     {"?", "-", "--", ".", "*", "na", "n/a", "#n/a", "nan", "null", "(null)", "<na>", "nil"}
 )
+
+#: A marker among numbers occurs this often, beside this many other values.
+REPEATS, FEWEST_OTHERS = 3, 5
+#: It is further from the others than this fraction of their range,
+FAR = 2.0
+#: or than this one, if it looks like a code: -200, 999.
+NEAR = 0.1
+_CODE = re.compile(r"-?9{2,}|-[1-9]00+")
 
 
 def is_marker(text: str) -> bool:
@@ -40,13 +49,18 @@ def by_column(na: Iterable[str], names: Iterable[Label]) -> Mapping[Label, list[
     """
     found: dict[Label, list[str]] = {name: [] for name in names}
     for text in na:
-        whole = text.rpartition("=")
-        parts = [text] if whole[0] in found else text.split(",")
-        for part in parts:
-            name, _, value = part.rpartition("=")
-            for column in [name] if name in found else found:
-                found[column].append(value if name in found else part)
+        for part in [text] if _column(text) in found else text.split(","):
+            if (name := _column(part)) in found:
+                found[name].append(part.rpartition("=")[2])
+            else:
+                for every in found.values():
+                    every.append(part)
     return found
+
+
+def _column(text: str) -> str | None:
+    """Return what may be the name of a column in COLUMN=VALUE."""
+    return text.rpartition("=")[0] or None
 
 
 def without(series: Any, markers: Iterable[str]) -> Any:
@@ -71,6 +85,35 @@ def without(series: Any, markers: Iterable[str]) -> Any:
     if pd.api.types.is_string_dtype(series.dtype) or series.dtype == "category":
         return series.mask(series.astype(str).str.strip().isin(markers))
     return series
+
+
+def outlying(values: Any) -> list[str]:
+    """Return the numbers that repeat far outside of the others, as codes such as -999 do.
+
+    Args:
+        values: of a column, none missing.
+
+    Example:
+        >>> outlying(np.array([*range(9), -200, -200, -200]))
+        ['-200']
+    """
+    found: list[str] = []
+    while True:
+        distinct, counts = np.unique(values, return_counts=True)
+        if len(distinct) <= FEWEST_OTHERS:
+            return found
+        for place, inner, others in ((0, 1, slice(1, None)), (-1, -2, slice(None, -1))):
+            value, rest = float(distinct[place]), distinct[others]
+            gap, spread = abs(value - float(distinct[inner])), float(rest[-1] - rest[0])
+            alone = value < 0 <= rest[0]
+            far = gap > FAR * spread
+            coded = _CODE.fullmatch(f"{value:g}") and (alone or gap > NEAR * spread)
+            if counts[place] >= REPEATS and (far or coded):
+                found.append(f"{value:.17g}")
+                values = values[values != value]
+                break
+        else:
+            return found
 
 
 class Unmarked:

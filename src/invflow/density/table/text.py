@@ -21,7 +21,7 @@ from invflow.density.table import arrow, markers, numerals, times
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.limits import check_columns
-from invflow.density.table.sniff import Row, fields, lines, lines_of, sniff
+from invflow.density.table.sniff import LINES, Row, fields, lines, lines_of, sniff
 
 #: Bytes read at a time, and at the most from the top to find out how to read the rest.
 PIECE, HEAD = 2**20, 2**18
@@ -56,7 +56,7 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
         head = _head(file.read(HEAD), encoding)
     found = sniff(head, replace(asked, encoding=encoding), usual)
     body = "".join(lines(head)[found.skip or 0 :])
-    rows = fields(body, found.separator or usual)
+    rows = fields("".join(lines(body)[:LINES]), found.separator or usual)
     above = bool(found.header) + bool(found.units)
     names = _names(path, rows, above, bool(found.header))
     check_columns(path, len(names))
@@ -237,7 +237,9 @@ def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[
             f"{path} has {len(wrong)} line(s) whose number of values is not {width}, that of the "
             f"columns: {shown}{_open_quote(path)}; correct them"
         )
-    last = [value for row in table.slice(len(table) - 1).to_pylist() for value in row.values()]
+    last = [
+        value for row in table.slice(max(len(table) - 1, 0)).to_pylist() for value in row.values()
+    ]
     if any("\n" in value for value in last if isinstance(value, str)) and _open_quote(path):
         raise ValueError(f"the last line of {path} is not a whole one{_open_quote(path)}")
     return table

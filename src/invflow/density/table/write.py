@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -53,22 +54,20 @@ def write_blocks(
 
 def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialect) -> None:
     options: dict[str, Any] = {
-        # The temporary name has another ending, from which pandas cannot tell the compression.
-        "compression": "gzip" if kind == ".csv.gz" else None,
         "sep": dialect.separator or TEXT[kind],
         "decimal": dialect.decimal or ".",
-        "encoding": dialect.encoding,
+        "index": dialect.index is not None,
         "index_label": dialect.index,
     }
-    first, index = 1, dialect.index is not None
-    for number, block in enumerate(blocks):
-        rows = block.set_axis(pd.RangeIndex(first, first + len(block)), axis=0)
-        for name, form in (dialect.dates or {}).items():
-            if name in rows.columns:
-                rows[name] = times.written(rows[name], form)
-        header = not number and dialect.header is not False
-        rows.to_csv(path, index=index, header=header, mode="a", **options)
-        first += len(block)
+    first, opened = 1, gzip.open if kind == ".csv.gz" else open
+    with opened(path, "wt", encoding=dialect.encoding or "utf-8", newline="") as file:
+        for block in blocks:
+            rows = block.set_axis(pd.RangeIndex(first, first + len(block)), axis=0)
+            for name, form in (dialect.dates or {}).items():
+                if name in rows.columns:
+                    rows[name] = times.written(rows[name], form)
+            rows.to_csv(file, header=first == 1 and dialect.header is not False, **options)
+            first += len(block)
 
 
 def _parquet(blocks: Iterable[pd.DataFrame], path: Path, types: Any) -> None:

@@ -49,7 +49,7 @@ def write(run: Run) -> None:
             explore=figures.chart(bounds, HEIGHT),
             text=_training(run),
         ),
-        page.Section("Columns", table=tables.columns(run)),
+        page.Section("Columns", table=tables.columns(run), text=_settled(run)),
         settings(run.directory, run.config, "density", name(run.config), _facts(run)),
     ]
     columns = run.density.columns_
@@ -164,6 +164,12 @@ _COLUMNS = (
     "expected by chance in parentheses. The classifier use is how much its AUC falls without "
     "the column."
 )
+
+
+def _settled(run: Run) -> str:
+    """Say what was decided about the table."""
+    lines = run.results.settled
+    return f"Found and decided about the table: {'; '.join(lines)}." if lines else ""
 
 
 def _rows(run: Run) -> str:

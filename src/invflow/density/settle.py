@@ -1,0 +1,93 @@
+"""What the settings of a run leave open about its table: found, proposed, and decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from invflow._listed import Listed
+from invflow.density.config import Config
+from invflow.density.data import ENOUGH, columns, table
+from invflow.density.table.columns import columns_named
+from invflow.density.table.dialect import said, unusual
+from invflow.density.table.proposals import Proposal, propose
+from invflow.density.table.read import READABLE, TEXT, suffix
+from invflow.density.table.source import Frame, Source
+
+
+class Settled(NamedTuple):
+    """The settings of a run, complete.
+
+    Attributes:
+        config: the settings, with how the file has the table, and with `auto` what was proposed.
+        lines: what was found and decided.
+    """
+
+    config: Config
+    lines: tuple[str, ...]
+
+
+def settle(config: Config) -> Settled:
+    """Return the settings of a run with everything decided that they leave open.
+
+    Args:
+        config: the settings as given.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or something is to be decided and `auto` is not set, or does
+            not know either. All of it is said at once.
+    """
+    source = table(config)
+    config = _found(config, source)
+    reading = said(config.reading)
+    lines = [f"read as: {reading}"] if reading else []
+    while proposals := _proposals(config, source):
+        if any(each.needed and (each.choices or not config.auto) for each in proposals):
+            raise Listed(_message(config.data, proposals))
+        lines += map(str, proposals)
+        if not config.auto:
+            break
+        config = _with(config, proposals)
+        source = table(config)
+        config = _found(config, source)
+    return Settled(config, tuple(lines))
+
+
+def _found(config: Config, source: Source) -> Config:
+    """Return the settings with what was found in the file, and with the names of its columns."""
+    change = {
+        "only": columns_named("only", config.only, source.names),
+        "drop": columns_named("drop", config.drop, source.names),
+    }
+    if isinstance(source, Frame) and source.dialect is not None:
+        usual = TEXT[suffix(Path(config.data), READABLE)]
+        change["reading"] = unusual(source.dialect, usual)
+    return config.model_copy(update=change)
+
+
+def _proposals(config: Config, source: Source) -> list[Proposal]:
+    kept = columns(config, source)
+    if sum(kept.blocks) < ENOUGH:
+        return []
+    given = columns_named("conditional_on", config.conditional_on, kept.names)
+    decided = {*given, *config.kinds}
+    return propose(kept, decided, config.missing, config.reading)
+
+
+def _with(config: Config, proposals: Sequence[Proposal]) -> Config:
+    """Return the settings with what is proposed."""
+    change = {
+        "drop": (*config.drop, *chain.from_iterable(each.drop for each in proposals)),
+        "na": (*config.na, *chain.from_iterable(each.na for each in proposals)),
+    }
+    missing = any(each.marginalise for each in proposals)
+    return config.model_copy(update=change | ({"missing": "marginalise"} if missing else {}))
+
+
+def _message(data: str, proposals: Sequence[Proposal]) -> str:
+    all_of_this = "" if any(each.choices for each in proposals) else "; --auto does all of this"
+    head = f"{data} leaves something to decide{all_of_this}:"
+    return "\n  ".join([head, *map(str, proposals)])
