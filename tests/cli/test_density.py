@@ -346,10 +346,10 @@ def _whole(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["size", "share"]].copy()
 
 
-def _changed(column: str, value: object) -> Callable[[Path], None]:
+def _changed(column: str, value: object, rows: slice = slice(3, None)) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         frame = _whole(mixed(40)).astype({column: object})
-        frame.loc[3:, column] = value
+        frame.loc[rows, column] = value
         frame.to_csv(path, index=False)
 
     return make
@@ -379,7 +379,11 @@ def _changed(column: str, value: object) -> Callable[[Path], None]:
             "set missing to marginalise",
         ),
         ("a.csv", _changed("size", np.inf), "column 'size' has inf in row 3"),
-        ("a.csv", _changed("size", "tall"), "column 'size' has values that are not numbers"),
+        (
+            "a.csv",
+            _changed("size", "tall", slice(3, 3)),
+            "column 'size' has values that are not numbers, such as 'tall'",
+        ),
         (
             "a.csv",
             lambda path: _whole(mixed(40)).assign(share=1.0).to_csv(path, index=False),
@@ -431,9 +435,12 @@ def test_bad_tables_are_one_line_and_harm_nothing(
         (("--test-fraction", 0.01), "test_fraction 0.01 leaves 1 of 40 rows"),
         (("--kinds", "z=integer"), "kinds names the column 'z'"),
         (("--kinds", "size=integer"), "column 'size'"),
-        (("--kinds", "size=categorical"), "column 'size'"),
+        (("--kinds", "size=small<large"), "column 'size' has the value"),
         (("--kinds", "size"), "--kinds must be COLUMN=KIND, got 'size'"),
-        (("--kinds", "size=a:b"), "--kinds: a kind must be integer, continuous, categorical, LOW"),
+        (
+            ("--kinds", "size=a:b"),
+            "--kinds: a kind must be integer, continuous, categorical, ordinal, LOW",
+        ),
         (("--kinds", "size=:"), "--kinds: a kind must be"),
         (("--kinds", "size=0:1"), "column 'size' has values outside its bounds"),
         (("--kinds", "size=integer:0:1"), "column 'size' has values outside its bounds"),
@@ -452,7 +459,7 @@ def test_bad_options_are_one_line_and_write_nothing(
 
 
 def test_warnings_are_lines_too(invflow: Invflow, tmp_path: Path) -> None:
-    frame = _whole(mixed(200)).round(1)
+    frame = _whole(mixed(200)).round(1) / 3
     file = written(frame, tmp_path / "a.csv")
     code, _, err = invflow("density", file, "--runs", tmp_path, *SMALL)
     assert code == 0
