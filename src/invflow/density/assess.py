@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,4 +173,8 @@ def _reason(row: Any, density: FlowDensity, ranks: Floats) -> str:
         return "no single value"
     name = density.columns_.features[place].name
     side = "low" if ranks[place] < 0.5 else "high"
-    return f"{name} = {row[name].iloc[0]:.5g}, {side}"
+    value = row[name].iloc[0]
+    if density.columns_.features[place].is_categorical:
+        return f"{name} = {value}"
+    shown = f"{value:.5g}" if isinstance(value, numbers.Real) else str(value)
+    return f"{name} = {shown}, {side}"

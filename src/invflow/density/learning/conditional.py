@@ -101,6 +101,7 @@ def _resampled(
     options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
     noise, shifts = torch.randn(shape, **options), torch.rand(shape, **options)
     y, log_w = _weigh(model, imputer, x, context, noise, shifts)
+    log_w = torch.where(_has_unseen(model, y, x), -torch.inf, log_w)
     gaps, impossible = x.isnan().any(-1), log_w.isneginf().all(0)
     if (gaps & impossible).any():
         values = x[gaps & impossible][0].tolist()
@@ -113,6 +114,13 @@ def _resampled(
     # Complete rows are not drawn.
     number = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
     return torch.where(x.isnan(), model.encoding.decode(picked), x), number
+
+
+def _has_unseen(model: TableDensity, y: Tensor, x: Tensor) -> Tensor:
+    """Whether a category that was never seen is among what was drawn."""
+    drawn = x[..., model.places.categories].isnan()
+    sizes = [] if model.categories is None else model.categories.sizes
+    return (drawn & (y[..., model.places.categories] == torch.tensor(sizes).to(y))).any(-1)
 
 
 def _pieces(x: Tensor, context: Tensor) -> list[tuple[Tensor, Tensor]]:

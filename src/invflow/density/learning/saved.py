@@ -15,14 +15,17 @@ from invflow._sized import check_fit, sized_by
 from invflow.density.learning.build import build
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
-from invflow.density.table.columns import check_kinds, column_label
+from invflow.density.table.columns import column_label
 from invflow.density.table.containers import Container
+from invflow.density.table.kinds import check_kinds
 from invflow.density.table.labels import Label, are_names, by_label, decode, encode
 from invflow.density.table.samples import Floats
 from invflow.density.table.survey import MISSING
 
 Estimator = TypeVar("Estimator")
 MODEL = "table-density"
+#: The parts of a density and of an imputer with weights.
+LEARNED = ("flow", "categories")
 #: Of the names of tensors on disk.
 MODEL_PREFIX, IMPUTER_PREFIX, REFERENCE = "model.", "imputer.", "reference"
 
@@ -40,7 +43,7 @@ def write(density: Any, directory: Path) -> None:
     kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
     said = {
         # As pairs, as labels that are not strings cannot be keys in JSON.
-        "kinds": kinds and [[encode(label), plain(kind)] for label, kind in kinds.items()],
+        "kinds": kinds and [[encode(label), plain(kind.said)] for label, kind in kinds.items()],
         "conditional_on": [encode(column.name) for column in columns.context],
         "random_state": None,
     }
@@ -181,6 +184,8 @@ def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
     """Load the part of a state whose names begin with a prefix."""
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
-    module.get_submodule("flow").to(dtype=dtype)  # statistics of the table stay in float64
+    for name, child in module.named_children():
+        if name in LEARNED:  # statistics of the table stay in float64
+            child.to(dtype=dtype)
     module.load_state_dict(part)
     module.eval()

@@ -14,12 +14,9 @@ import pandas as pd
 from invflow.density.table import markers, numerals, times
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label
+from invflow.density.table.looks import FEW_LEVELS, FEWEST_REPEATS, MOST_LEVELS
 from invflow.density.table.source import Source, blocks
 
-#: Text is an id, or free text, if it has more values than this that repeat less than twice,
-FEW_TEXTS = 20
-#: or more than this in any case.
-MOST_TEXTS = 1000
 #: From here on, whole numbers are no longer exact as floats.
 LARGEST_EXACT = 2**53
 #: The fewest rows in which something is looked for that many tables have by chance.
@@ -188,8 +185,8 @@ def _useless(series: Any) -> tuple[str, bool] | None:
     if different == 1:
         return "the same value in all rows", True
     if pd.api.types.is_string_dtype(series.dtype):
-        hardly = different > FEW_TEXTS and different > len(there) / 2
-        if hardly or different > MOST_TEXTS:
+        hardly = different > FEW_LEVELS and different * FEWEST_REPEATS > len(there)
+        if hardly or different > MOST_LEVELS:
             return "text whose values hardly repeat, such as names and ids", True
     elif pd.api.types.is_integer_dtype(series.dtype) and len(series) >= ENOUGH:
         if len(there) == len(series) and bool((there.diff().iloc[1:] == 1).all()):

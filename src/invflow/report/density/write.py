@@ -81,7 +81,7 @@ def _results(run: Run) -> str:
         "in their own units, so compare it only between densities of the same columns. A "
         "difference of 1 nat means that rows are e = 2.72 times as likely."
     )
-    if columns.has_integers:
+    if columns.has_grids:
         text += (
             " For integer columns it is the log probability, estimated as an average over points "
             "between the integers; the error is small where the density is smooth there."
@@ -188,7 +188,7 @@ def _training(run: Run) -> str:
         "The mean log density, in nats per row. The density kept is the one that was best on the "
         f"validation rows, with {best:.4g} nats after {step} of at most {run.config.steps} steps."
     )
-    if run.density.columns_.has_integers or run.density.columns_.missing:
+    if run.density.columns_.has_grids or run.density.columns_.missing:
         text += (
             " Training uses a lower bound with one noise draw, which is below the log density in "
             "the results."
