@@ -408,8 +408,8 @@ def test_everything_to_decide_is_said_at_once(invflow: Invflow, tmp_path: Path) 
         "  --drop where: text whose values hardly repeat, such as names and ids",
         "  --drop copy: a copy of size",
         "  --missing marginalise: missing values in count (3 of 40), far (2 of 40)",
-        "  --dates when=%m/%d/%Y or --dates when=%d/%m/%Y: when has dates whose day and month may be "
-        "either",
+        "  --dates when=%m/%d/%Y or --dates when=%d/%m/%Y: when has dates whose day and month may "
+        "be either",
     ]
     assert not (tmp_path / "runs").exists()
 

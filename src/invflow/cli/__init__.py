@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from invflow._listed import Listed
+from invflow._undecided import UndecidedError
 from invflow.cli.streams import tolerant
 
 
@@ -26,7 +26,7 @@ def _run() -> None:
         )
     try:
         app()
-    except Listed as error:
+    except UndecidedError as error:
         sys.exit(f"invflow: {error}")
     except Exception as error:  # whatever it is, the user gets a line
         lines = str(error).splitlines() or [""]

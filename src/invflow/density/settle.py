@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from invflow._listed import Listed
+from invflow._undecided import UndecidedError
 from invflow.density.config import Config
 from invflow.density.data import ENOUGH, columns, table
 from invflow.density.table.columns import columns_named
@@ -46,7 +46,7 @@ def settle(config: Config) -> Settled:
     lines = [f"read as: {reading}"] if reading else []
     while proposals := _proposals(config, source):
         if any(each.needed and (each.choices or not config.auto) for each in proposals):
-            raise Listed(_message(config.data, proposals))
+            raise UndecidedError(_message(config.data, proposals))
         lines += map(str, proposals)
         if not config.auto:
             break
@@ -58,7 +58,7 @@ def settle(config: Config) -> Settled:
 
 def _found(config: Config, source: Source) -> Config:
     """Return the settings with what was found in the file, and with the names of its columns."""
-    change = {
+    change: dict[str, Any] = {
         "only": columns_named("only", config.only, source.names),
         "drop": columns_named("drop", config.drop, source.names),
     }

@@ -73,17 +73,17 @@ def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
     if known is None:
         array = _array(estimator, X, reset=False)
         return Frame(pd.DataFrame(array, columns=axis(names)))
-    X, _ = known
-    found = unique(X.columns)
+    frame, _ = known
+    found = unique(frame.columns)
     if are_names(found) and are_names(names):
         # The names must be those of the training table. After training on an array, named columns
         # are matched by position, with scikit-learn's warning.
-        _record(estimator, X, reset=False)
-        return Frame(X if set(found) == set(names) else X.set_axis(axis(names), axis=1))
+        _record(estimator, frame, reset=False)
+        return Frame(frame if set(found) == set(names) else frame.set_axis(axis(names), axis=1))
     if are_names(names):
         found = unique(_training_label(label, names) for label in found)
-        _record(estimator, X, reset=False)
-    return Frame(X.set_axis(axis(found), axis=1))
+        _record(estimator, frame, reset=False)
+    return Frame(frame.set_axis(axis(found), axis=1))
 
 
 def _training_label(label: Label, names: Sequence[Label]) -> Label:

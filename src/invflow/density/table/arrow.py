@@ -76,8 +76,10 @@ def table(rows: pd.DataFrame, schema: Any) -> Any:
         >>> table(rows, schema).schema.types
         [DataType(date32[day]), Decimal128Type(decimal128(6, 2))]
     """
-    found = pa.Table.from_pandas(rows, preserve_index=False)
-    for i, name in enumerate(found.column_names if schema is not None else ()):
+    found: Any = pa.Table.from_pandas(rows, preserve_index=False)
+    if schema is None:
+        return found
+    for i, name in enumerate(found.column_names):
         place = schema.get_field_index(name)
         if place >= 0:
             column = _cast(found.column(i), schema.field(place).type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -41,7 +41,7 @@ class Container:
         table = arrow.table(frame, self.schema)
         if self.kind in LAZY:
             return nw.from_native(table).lazy(LAZY[self.kind]).to_native()
-        return nw.from_arrow(table, backend=self.kind).to_native()
+        return nw.from_arrow(table, backend=cast(Any, self.kind)).to_native()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the container for JSON."""

@@ -48,7 +48,7 @@ class Dialect:
         "Column that numbers the rows, and is left out; an unnamed first one is by itself.",
         "COLUMN",
     )
-    dates: dict[str, str] | None = _setting(
+    dates: dict[str, str] | None = _setting(  # noqa: RUF009, a field
         "Format of dates or times, such as %d/%m/%Y; repeat it for more.", "COLUMN=FORMAT"
     )
     codes: tuple[str, ...] | None = _setting(

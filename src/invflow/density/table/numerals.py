@@ -52,8 +52,8 @@ def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> t
         ValueError: if all numbers with a comma are like 1,234, where it may be either.
 
     Example:
-        >>> marks(["1,5", "x"], None, None), marks(["1,234.5"], None, None), marks(["7"], None, None)
-        ((',', ''), ('.', ','), ('.', ''))
+        >>> marks(["1,5", "x"], None, None), marks(["1,234.5"], None, None)
+        ((',', ''), ('.', ','))
     """
     decimals, groups, either = Counter[str](), Counter[str](), ""
     for cell in cells:

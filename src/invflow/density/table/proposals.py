@@ -145,9 +145,8 @@ def _markers(
         shown = _listed([f"{name} ({count})" for name, count in counts.items()])
         others = [name for name in columns if name not in counts and _count(columns[name], text)]
         na = [f"{name}={text}" for name in counts] if others else [text]
-        infinite = text in INFINITE
-        what = f"{'infinite values' if infinite else f'{text!r} looks like a missing value,'} in {shown}"
-        found.append(Proposal(what, na=tuple(na), needed=text in blocking))
+        what = "infinite values" if text in INFINITE else f"{text!r} looks like a missing value,"
+        found.append(Proposal(f"{what} in {shown}", na=tuple(na), needed=text in blocking))
     return found, cleaned
 
 

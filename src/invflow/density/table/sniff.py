@@ -24,7 +24,7 @@ Row = Sequence[str]
 
 
 def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
-    """Return how a text file has its table: all but dates, and the index.
+    r"""Return how a text file has its table: all but dates, and the index.
 
     Args:
         head: its first lines, whole.
@@ -35,7 +35,7 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
         ValueError: if it has no lines, or the decimal mark cannot be told from thousands.
 
     Example:
-        >>> found = sniff("a;b\\n1,5;2\\n2,5;3\\n", Dialect())
+        >>> found = sniff("a;b\n1,5;2\n2,5;3\n", Dialect())
         >>> found.separator, found.decimal, found.header
         (';', ',', True)
     """

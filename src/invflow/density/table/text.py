@@ -195,7 +195,7 @@ def _as_text(rows: Sequence[Row], names: Sequence[str], dialect: Dialect) -> lis
     ]
 
 
-def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[int]) -> pa.Table:
+def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[int]) -> Any:
     """Return the table with numbered columns.
 
     Raises:
