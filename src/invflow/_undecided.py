@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class UndecidedError(ValueError):
-    """Several things are to be decided: a line for each, with the option that does it."""
+    """Several decisions are needed: a line for each, with the option that makes it."""

@@ -399,7 +399,7 @@ def test_everything_to_decide_is_said_at_once(invflow: Invflow, tmp_path: Path) 
     assert code != 0
     assert not out
     assert err.splitlines() == [
-        f"invflow: {tmp_path / 'a.csv'} leaves something to decide:",
+        f"invflow: {tmp_path / 'a.csv'} needs decisions:",
         "  --na -999: '-999' looks like a missing value, in count (3)",
         "  --na inf: infinite values in far (2)",
         "  --drop row: counts the rows",

@@ -100,8 +100,8 @@ class Config(RunConfig):
     auto: Annotated[
         bool,
         setting(
-            "Do what is proposed for this table: leave out ids, free text, constant columns and "
-            "copies, take markers as missing values, and marginalise over these.",
+            "Accept all proposals for this table: leave out ids, free text, constant columns and "
+            "copies, treat markers as missing values, and marginalise over these.",
             COLUMNS,
         ),
     ] = False

@@ -90,7 +90,7 @@ def table(config: Config, path: Path | None = None) -> Source:
 
 
 def dialect(config: Config, path: Path) -> Dialect:
-    """Return how a file is to have a table, so that it is like the table of a run."""
+    """Return the dialect of a file that is read or written like the table of a run."""
     ending = path.name.lower().endswith
     same = [ending(kind) and config.data.lower().endswith(kind) for kind in (".tsv", ".csv", ".gz")]
     # Another ending promises another separator.

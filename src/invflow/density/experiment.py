@@ -43,7 +43,7 @@ def train(
     and the units of the density, and are not estimated. Bounds are never read from rows, only
     given.
 
-    What the settings leave open about the table is found, and said as warnings (`settle`).
+    Decisions that the settings leave open are made first, with a warning for each (`settle`).
 
     Args:
         config: the settings.

@@ -36,7 +36,7 @@ class Results(BaseModel):
     Attributes:
         assessment: how well the density fits the test rows.
         seconds: of training.
-        settled: what was found about the table, and decided, a line for each.
+        settled: what was detected and decided about the table, a line for each.
     """
 
     # A density of zero has the logarithm minus infinity, and JSON knows no such number.

@@ -1,4 +1,4 @@
-"""What the settings of a run leave open about its table: found, proposed, and decided."""
+"""Decisions about the table of a run that its settings leave open."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Settled(NamedTuple):
     """The settings of a run, complete.
 
     Attributes:
-        config: the settings, with how the file has the table, and with `auto` what was proposed.
-        lines: what was found and decided.
+        config: the settings, with the dialect of the file and, if `auto` is set, all proposals.
+        lines: what was detected and decided.
     """
 
     config: Config
@@ -30,15 +30,16 @@ class Settled(NamedTuple):
 
 
 def settle(config: Config) -> Settled:
-    """Return the settings of a run with everything decided that they leave open.
+    """Return the settings of a run, with the decisions that they leave open.
 
     Args:
         config: the settings as given.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or something is to be decided and `auto` is not set, or does
-            not know either. All of it is said at once.
+        ValueError: if it is damaged.
+        UndecidedError: if a decision is needed, and either `auto` is not set or nothing can be
+            proposed. It names all decisions at once.
     """
     source = table(config)
     config = _found(config, source)
@@ -57,7 +58,7 @@ def settle(config: Config) -> Settled:
 
 
 def _found(config: Config, source: Source) -> Config:
-    """Return the settings with what was found in the file, and with the names of its columns."""
+    """Return the settings with the dialect of the file and the exact names of its columns."""
     change: dict[str, Any] = {
         "only": columns_named("only", config.only, source.names),
         "drop": columns_named("drop", config.drop, source.names),
@@ -78,7 +79,7 @@ def _proposals(config: Config, source: Source) -> list[Proposal]:
 
 
 def _with(config: Config, proposals: Sequence[Proposal]) -> Config:
-    """Return the settings with what is proposed."""
+    """Return the settings with all proposals accepted."""
     change = {
         "drop": (*config.drop, *chain.from_iterable(each.drop for each in proposals)),
         "na": (*config.na, *chain.from_iterable(each.na for each in proposals)),
@@ -88,6 +89,6 @@ def _with(config: Config, proposals: Sequence[Proposal]) -> Config:
 
 
 def _message(data: str, proposals: Sequence[Proposal]) -> str:
-    all_of_this = "" if any(each.choices for each in proposals) else "; --auto does all of this"
-    head = f"{data} leaves something to decide{all_of_this}:"
+    auto = "" if any(each.choices for each in proposals) else " (--auto takes all of them)"
+    head = f"{data} needs decisions{auto}:"
     return "\n  ".join([head, *map(str, proposals)])

@@ -69,6 +69,8 @@ def options(config: type[Config]) -> Iterator[Option]:
 def _nested(name: str, kind: Any) -> Iterator[Option]:
     types = inspect.get_annotations(kind, eval_str=True)
     for field in dataclasses.fields(kind):
+        if "description" not in field.metadata:
+            continue  # it is found, not chosen
         help = field.metadata["description"]
         path, extra = (name, field.name), {"group": TRAINING, **field.metadata}
         yield Option(path, _plain(types[field.name]), field.default, help, extra, False)

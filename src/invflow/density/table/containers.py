@@ -1,4 +1,4 @@
-"""Tables of any library: taken as a frame of pandas, and given back as they came."""
+"""Tables of any data-frame library, converted to pandas and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invflow.density.table import arrow
 
 @dataclass(frozen=True)
 class Container:
-    """What a table came in, and is to be returned in.
+    """The library and the types of a table, in which results are returned.
 
     Attributes:
         kind: "numpy" for an array; otherwise the library of a table, such as "pandas", "polars",
@@ -27,7 +27,7 @@ class Container:
     schema: Any = None
 
     def give(self, frame: pd.DataFrame) -> Any:
-        """Return rows in the library, and with the types, of the table.
+        """Return rows as a table of this library with these types.
 
         Raises:
             ImportError: if the library is not installed.
@@ -67,7 +67,7 @@ class Container:
             raise ValueError(f"not the types of a table: {error}") from error
 
 
-#: Tables that are computed when they are asked for, by the library of their results.
+#: Backends of tables that are computed lazily.
 LAZY = {"duckdb": "duckdb", "polars lazy": "polars"}
 
 

@@ -1,4 +1,4 @@
-"""How a text file has its table: separator, decimal mark, encoding, header and so on."""
+"""The dialect of a text file: separator, decimal mark, encoding, header and so on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _setting(description: str, metavar: str | None = None, repeated: bool = Fals
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text file has its table. None is what is found in the file.
+    """The format of a table in a text file. What is None is detected.
 
     Attributes:
         separator: between fields.
@@ -35,6 +35,7 @@ class Dialect:
             called "".
         dates: formats of dates and times as `strftime` has them, by column.
         codes: columns of digits that are text, such as 00123.
+        short: whether whole numbers among decimals have none: 27 beside 14.5.
     """
 
     separator: str | None = _setting('Between fields: ",", ";", "|" or tab.', "MARK")
@@ -54,6 +55,7 @@ class Dialect:
     codes: tuple[str, ...] | None = _setting(
         "Column of digits that are text, such as 00123; repeat it for more.", "COLUMN", True
     )
+    short: bool | None = None
 
     def __post_init__(self) -> None:
         if self.separator in ("tab", "\\t"):
@@ -86,7 +88,7 @@ def check_encoding(name: str) -> None:
 
 
 def said(dialect: Dialect) -> str:
-    """Return what is unusual about a file, in a few words; nothing for a plain one.
+    """Return a summary of what is unusual about a file, empty for a plain one.
 
     Example:
         >>> said(Dialect(separator=";", decimal=",", encoding="cp1252", header=False))
@@ -111,17 +113,17 @@ def _named(separator: str) -> str:
 
 
 def unusual(dialect: Dialect, usual: str) -> Dialect:
-    """Return a dialect without what would be found again in every plain file.
+    """Return a dialect with None for everything that is as in a plain file.
 
     Args:
         dialect: complete.
-        usual: the separator that plain files have.
+        usual: the separator of plain files.
 
     Example:
-        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, ())
+        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), False)
         >>> unusual(found, ",") == Dialect(separator=";")
         True
     """
-    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, ())
+    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), False)
     same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
     return replace(dialect, **same)

@@ -1,4 +1,4 @@
-"""Markers of missing values, such as "?" and -999: which they may be, and taking them out."""
+"""Markers of missing values, such as "?" and -999: finding them, and replacing them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from invflow.density.table.labels import Label
 from invflow.density.table.numerals import is_number
 
-#: What stands for a missing value in many tables.
+#: What means a missing value in many tables.
 WORDS = frozenset(
     {"?", "-", "--", ".", "*", "na", "n/a", "#n/a", "nan", "null", "(null)", "<na>", "nil"}
 )
@@ -27,7 +27,7 @@ _CODE = re.compile(r"-?9{2,}|-[1-9]00+")
 
 
 def is_marker(text: str) -> bool:
-    """Whether a text usually stands for a missing value.
+    """Whether a text usually means a missing value.
 
     Example:
         >>> is_marker("N/A"), is_marker("none")
@@ -64,7 +64,7 @@ def _column(text: str) -> str | None:
 
 
 def without(series: Any, markers: Iterable[str]) -> Any:
-    """Return a column with its markers missing.
+    """Return a column with its markers replaced by missing values.
 
     Example:
         >>> without(pd.Series([1, -9, 3]), ["-9", "?"]).tolist()
@@ -88,7 +88,7 @@ def without(series: Any, markers: Iterable[str]) -> Any:
 
 
 def outlying(values: Any) -> list[str]:
-    """Return the numbers that repeat far outside of the others, as codes such as -999 do.
+    """Return repeated numbers far outside the others, as codes such as -999 are.
 
     Args:
         values: of a column, none missing.
@@ -117,7 +117,7 @@ def outlying(values: Any) -> list[str]:
 
 
 class Unmarked:
-    """A source whose markers of missing values are missing.
+    """A source whose markers are replaced by missing values.
 
     Args:
         source: the table.

@@ -10,10 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
-#: Numbers without thousands, and the other words that a reader of floats knows.
+#: Numbers without thousands, and the words that are numbers, by decimal mark.
 _NUMBER = {
-    mark: rf"[+-]?(?:\d+{mark}?\d*|{mark}\d+){_EXPONENT}|(?i:[+-]?(?:inf|infinity|nan))"
-    for mark in (r"\.", ",")
+    mark: re.compile(
+        rf"[+-]?(?:\d+{re.escape(mark)}?\d*|{re.escape(mark)}\d+){_EXPONENT}"
+        r"|(?i:[+-]?(?:inf|infinity|nan))"
+    )
+    for mark in ".,"
 }
 #: Digits in groups of three, between which one of these stands; the last is a thin space.
 _GROUPED = re.compile("[+-]?[1-9]\\d{0,2}([,.' \u00a0\u202f])\\d{3}(\\1\\d{3})*([.,]\\d+)?")
@@ -27,7 +30,7 @@ def is_number(text: str, decimal: str = ".") -> bool:
         >>> is_number("-1e3"), is_number("1,5"), is_number("1,5", ","), is_number("18.00.00")
         (True, False, True, False)
     """
-    return re.fullmatch(_NUMBER[re.escape(decimal)], text) is not None
+    return _NUMBER[decimal].fullmatch(text) is not None
 
 
 def is_code(text: str) -> bool:
@@ -102,7 +105,7 @@ def parsed(series: Any, decimal: str, thousands: str) -> Any:
         between = re.escape(thousands)
         grouped = there.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(?:{between}\d{{3}})+(?:{mark}\d+)?")
         there = there.where(~grouped, there.str.replace(thousands, "", regex=False))
-    if not len(there) or not there.str.fullmatch(_NUMBER[mark]).all():
+    if not len(there) or not there.str.fullmatch(_NUMBER[decimal].pattern).all():
         return None
     if there.str.fullmatch(_CODE.pattern).any():
         return None

@@ -1,4 +1,4 @@
-"""What stands between a table and its density, and what may be done about it."""
+"""Problems of a table that need decisions, with a proposal for each."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Proposal:
-    """Something to decide.
+    """A problem, and what to do about it.
 
     Attributes:
-        what: what was found.
+        what: the problem.
         drop: columns to leave out.
-        na: markers to take as missing.
+        na: markers to treat as missing values.
         marginalise: whether to marginalise over missing values.
-        choices: the options of which one is to be chosen, where nothing can be proposed.
-        needed: whether there is no density without a decision.
+        choices: the possible options, where none can be proposed.
+        needed: whether the table does not have a density without a decision.
     """
 
     what: str
@@ -51,7 +51,7 @@ class Proposal:
 
     @property
     def option(self) -> str:
-        """The options that do it, as on the command line."""
+        """The options for the command line."""
         words = [f"--drop {_quoted(','.join(self.drop))}"] if self.drop else []
         words += [f"--na {_quoted(each)}" for each in self.na]
         words += ["--missing marginalise"] if self.marginalise else []
@@ -67,13 +67,13 @@ def propose(
     missing: str = "refuse",
     dialect: Dialect | None = None,
 ) -> list[Proposal]:
-    """Return what is to be decided about a table.
+    """Return the problems of a table.
 
     Args:
         source: the table.
-        decided: columns whose kind or role is given, which are not proposed to be left out.
-        missing: what is to be done with missing values: "refuse" or "marginalise".
-        dialect: how the text file has the table, from which it comes.
+        decided: columns whose kind or role is given; leaving them out is not proposed.
+        missing: "refuse" missing values, or "marginalise" over them.
+        dialect: of the text file that the table comes from.
 
     Example:
         >>> from invflow.density.table import Frame
@@ -212,7 +212,7 @@ def _copies(columns: Mapping[Label, Any]) -> dict[Label, Label]:
 
 
 def _unclear(name: Label, series: Any) -> Proposal | None:
-    """Return what the user alone can know of a column."""
+    """Return a problem that only the user can solve."""
     if not pd.api.types.is_string_dtype(series.dtype):
         return None
     forms = times.formats(series)

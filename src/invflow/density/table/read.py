@@ -23,7 +23,7 @@ READABLE = (*TEXT, ".parquet", ".npz", ".npy")
 def read(path: str | Path, dialect: Dialect | None = None, na: Sequence[str] = ()) -> Source:
     """Return the table in a file.
 
-    How a CSV file has its table is found out, as far as it is not given. An `.npz` file has one
+    The dialect of a CSV file is detected, where it is not given. An `.npz` file has one
     two-dimensional array, or one named `data`, optionally with the names of its columns in
     `columns`; or a one-dimensional array for each column. Column labels that are not strings, as in
     some Parquet files, are converted to strings.
@@ -33,7 +33,7 @@ def read(path: str | Path, dialect: Dialect | None = None, na: Sequence[str] = (
 
     Args:
         path: of the file, which must end in one of `READABLE`.
-        dialect: what is known of a text file; the result's `dialect` is complete.
+        dialect: what is known of the dialect of a text file; that of the result is complete.
         na: markers of missing values, each a value, or COLUMN=VALUE.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Finding out how a text file has its table, from its first lines."""
+"""Detecting the dialect of a text file from its first lines."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Row = Sequence[str]
 
 
 def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
-    r"""Return how a text file has its table: all but dates, and the index.
+    r"""Return the dialect of a text file: everything but its dates and its index.
 
     Args:
         head: its first lines, whole.
-        asked: what is known already, which is kept.
-        usual: the separator where nothing speaks for another.
+        asked: what is known already, and is kept.
+        usual: the separator if the text has none.
 
     Raises:
         ValueError: if it has no lines, or the decimal mark cannot be told from thousands.
@@ -54,9 +54,9 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
     units = asked.units
     if units is None:
         units = header and _has_units(rows[1:], decimal)
+    columns = _columns(rows[header + units :])
     codes = asked.codes
     if codes is None:
-        columns = _columns(rows[header + units :])
         names = rows[0] if header else numbered_names(len(columns))
         codes = tuple(
             name for name, column in zip(names, columns, strict=False) if _are_codes(column)
@@ -70,6 +70,7 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
         skip=skip,
         units=units,
         codes=codes,
+        short=any(_is_short(column, decimal) for column in columns),
     )
 
 
@@ -104,7 +105,7 @@ def _comments(top: Sequence[str]) -> int:
 
 
 def _separator(text: str, usual: str) -> str:
-    """Return the separator by which lines have the same number of fields, and these have sense."""
+    """Return the separator that splits lines into the same number of sensible fields."""
     there = [mark for mark in SEPARATORS if mark in text]
     if len(there) < 2:
         return there[0] if there else usual
@@ -112,7 +113,7 @@ def _separator(text: str, usual: str) -> str:
 
 
 def _sense(rows: Sequence[Row], separator: str) -> float:
-    """Return how well rows fit a table: fields per row that agree, and are whole values."""
+    """Return how well rows make a table: the fraction of regular rows times that of whole values."""
     count, common = Counter(map(len, rows)).most_common(1)[0]
     if count < 2:
         return 0.0
@@ -163,6 +164,13 @@ def _are_codes(cells: Sequence[str]) -> bool:
     """Whether digits are text, as some begin with a zero."""
     there = [cell for cell in cells if cell and not is_marker(cell)]
     return any(map(is_code, there)) and all(map(str.isdigit, there))
+
+
+def _is_short(cells: Sequence[str], decimal: str) -> bool:
+    """Whether numbers with decimals stand beside whole numbers that have none."""
+    numbers = [cell for cell in cells if is_number(cell, decimal)]
+    marked = sum(decimal in number for number in numbers)
+    return 0 < marked < len(numbers)
 
 
 def _has_units(rows: Sequence[Row], decimal: str) -> bool:

@@ -50,7 +50,7 @@ class Frame:
     Args:
         frame: the table, with column labels of any type.
         schema: Arrow's types of the columns, if it comes from a Parquet file.
-        dialect: how the text file has it that it comes from.
+        dialect: of the text file that it comes from, complete.
 
     Raises:
         ValueError: if two columns have the same label, or one has none.

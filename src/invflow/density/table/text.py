@@ -38,13 +38,13 @@ SHOWN_LINES = 3
 
 
 def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.DataFrame, Dialect]:
-    """Return the table in a text file, perhaps compressed, and how the file has it.
+    """Return the table in a text file, perhaps compressed, and the complete dialect.
 
     Args:
         path: of the file.
-        asked: what is known of it already.
+        asked: what is known of the dialect.
         na: markers of missing values (`markers.by_column`).
-        usual: the separator where nothing speaks for another.
+        usual: the separator if the file has none.
 
     Raises:
         OSError: if the compression is damaged.

@@ -9,6 +9,8 @@ from pandas.tseries.api import guess_datetime_format
 
 #: Formats of times of the day.
 TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S")
+#: Number of values that decide which formats are tried on all of them.
+ENOUGH = 100
 #: The most characters of a date.
 LONGEST = 40
 
@@ -32,8 +34,9 @@ def formats(series: Any) -> list[str]:
         return []
     guessed = (guess_datetime_format(there[0], dayfirst=each) for each in (False, True))
     dates = [form for form in guessed if form and "%Y" in form and ("%m" in form or "%b" in form)]
-    values = pd.Series(there)
-    return [form for form in dict.fromkeys([*dates, *TIMES]) if _fits(values, form)]
+    some, every = pd.Series(there[:ENOUGH]), pd.Series(there)
+    known = [form for form in dict.fromkeys([*dates, *TIMES]) if _fits(some, form)]
+    return [form for form in known if _fits(every, form)]
 
 
 def _fits(values: Any, form: str) -> bool:

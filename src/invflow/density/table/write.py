@@ -38,7 +38,7 @@ def write_blocks(
     Args:
         blocks: one or more, with the same columns; they become the row groups of a Parquet file.
         path: of the file.
-        dialect: how a text file is to have the table; plain where None.
+        dialect: of a text file; plain where None.
         schema: Arrow's types of some columns of a Parquet file.
 
     Raises:
@@ -66,8 +66,18 @@ def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialec
             for name, form in (dialect.dates or {}).items():
                 if name in rows.columns:
                     rows[name] = times.written(rows[name], form)
+            if dialect.short:
+                rows = rows.apply(_short, decimal=options["decimal"])
             rows.to_csv(file, header=first == 1 and dialect.header is not False, **options)
             first += len(block)
+
+
+def _short(series: Any, decimal: str) -> Any:
+    """Return numbers as text, without decimals where they are whole."""
+    if not pd.api.types.is_float_dtype(series.dtype):
+        return series
+    text: Any = pa.array(series, from_pandas=True).cast(pa.string()).to_pandas()
+    return text.str.replace(".", decimal, regex=False).set_axis(series.index)
 
 
 def _parquet(blocks: Iterable[pd.DataFrame], path: Path, types: Any) -> None:

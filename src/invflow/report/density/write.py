@@ -167,9 +167,9 @@ _COLUMNS = (
 
 
 def _settled(run: Run) -> str:
-    """Say what was decided about the table."""
+    """Return what was detected and decided about the table."""
     lines = run.results.settled
-    return f"Found and decided about the table: {'; '.join(lines)}." if lines else ""
+    return f"Detected and decided: {'; '.join(lines)}." if lines else ""
 
 
 def _rows(run: Run) -> str:
