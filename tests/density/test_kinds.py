@@ -215,9 +215,7 @@ def test_categories_given_categories() -> None:
     assert (both[0] != both[1]).all()
 
 
-def test_a_run_resumes_to_the_same_density(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_resumes_to_the_same_density(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config(written(fish(200, 7), tmp_path / "fish.csv"), missing="marginalise", steps=40)
     whole = experiment.train(asked, tmp_path / "whole")
 
