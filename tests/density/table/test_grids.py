@@ -46,9 +46,19 @@ def test_measurements_lie_on_none(dtype: Any, scale: float) -> None:
     assert found(scale * SOURCE.normal(size=300), dtype=dtype) is None
 
 
-def test_one_value_between_is_enough_against_it() -> None:
-    assert found(np.arange(100), [1 / 3]) is None
-    assert found(np.arange(100), [0.5]) == Grid(0.5, 0.0, 1)
+def test_values_between() -> None:
+    assert found(np.arange(90), [1 / 3]) is None
+    assert found(np.arange(90), [0.5]) == Grid(0.5, 0.0, 1)
+    tenths = np.arange(200) / 10
+    assert found(tenths, [7 / 3, 2.00001]) == Grid(0.1, 0.0, 1)
+    assert found(tenths, [7 / 3] * 9) is None
+    assert found(tenths, [2.00001] * 9) == Grid(1e-5, 0.0, 5)
+    search = Search()
+    search.add(np.arange(200.0))
+    assert search.is_exact
+    search.add(np.array([1 / 3]))
+    assert search.grid() == Grid(1.0)
+    assert not search.is_exact
 
 
 def test_few_values_show_whole_numbers_only() -> None:

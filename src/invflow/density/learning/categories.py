@@ -17,7 +17,7 @@ from invflow.density.table import Column
 #: The largest float below one.
 BELOW_ONE = 1 - 2**-53
 #: Widths of the two hidden layers.
-HIDDEN = 64
+HIDDEN = 128
 #: Of the probability that is not the softmax's, the share of categories that were never seen.
 UNSEEN = 0.5
 #: The spread of the initial hidden and output weights, as in `MADE`.

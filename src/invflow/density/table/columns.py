@@ -198,8 +198,10 @@ def _column(content: Mapping[str, Any]) -> Column:
     steps = column.kind in ("grid", "date")
     if steps != (column.step is not None) or not (1.0 if column.step is None else column.step) > 0:
         raise ValueError(f"column {column.name!r} must have a positive step, or none")
-    if not 0 <= column.beyond < 1 or (column.kind == "date") != (column.unit in TICKS):
+    if (column.unit not in TICKS) if column.kind == "date" else column.unit is not None:
         raise ValueError(f"column {column.name!r} must have a unit of dates, or none")
+    if not 0 <= column.beyond < 1:
+        raise ValueError(f"column {column.name!r} must have a probability as beyond")
     if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
         raise ValueError(
             f"column {column.name!r} must have a positive scale, and bounds in ascending order"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invflow.density.table.samples import Floats
 
@@ -16,6 +17,9 @@ MOST_DIGITS = 9
 LARGEST_INTEGER = 2.0**52
 #: Bits that a decimal fraction leaves free; with fewer, any float looks like one.
 SPARE_BITS = 4
+#: At most this fraction of values may lie between the numbers of a grid, of this many or more, if
+#: they have at least this many more decimal places than the others.
+FEW_BETWEEN, FEWEST_WITH_FEW, MORE_DIGITS = 0.02, 100, 3
 #: Fewer values lie on a grid by chance; whole numbers are always taken for such.
 FEWEST_ON_GRID = 20
 
@@ -62,6 +66,9 @@ class Grid(NamedTuple):
 class Search:
     """Finds the coarsest grid that the values added lie on.
 
+    A few values with many more decimal places than all others, such as thirds among tenths, are
+    between the numbers of the grid.
+
     Example:
         >>> search = Search()
         >>> search.add(np.arange(40) / 2)
@@ -71,40 +78,31 @@ class Search:
     """
 
     def __init__(self) -> None:
-        self._count, self._digits, self._fits = 0, 0, True
-        #: All values are first + step * k, in units of the last decimal place.
-        self._first: int | None = None
-        self._step = 0
+        self._fits = True
+        #: How many values have how many decimal places; those with too many come last.
+        self._counts = [0] * (MOST_DIGITS + 2)
+        #: Those with the same number are first + step * k, in units of the last decimal place.
+        self._first: dict[int, int] = {}
+        self._step: dict[int, int] = {}
 
     def add(self, values: Floats, dtype: Any = np.float64) -> None:
         """Add numbers, none of them missing, which were stored in a dtype."""
-        self._count += len(values)
-        digits = self._places(values, dtype) if self._fits and len(values) else None
-        self._fits = self._fits and (digits is not None or not len(values))
-        if digits is None:
+        if len(values) >= FEWEST_ON_GRID and self._fits:
+            sorts = _places(values[:FEWEST_ON_GRID], dtype)  # these rule out most columns
+            self._fits = bool((sorts <= MOST_DIGITS).mean() > 0.5)
+        if not len(values) or not self._fits:
             return
-        finer = 10 ** (digits - self._digits)
-        self._digits, self._step = digits, self._step * finer
-        whole = np.unique(np.rint(values * 10.0**digits))
-        self._first = int(whole[0]) if self._first is None else self._first * finer
-        away = np.abs(whole - self._first).astype(np.int64)
-        self._step = math.gcd(self._step, int(np.gcd.reduce(away)))
+        sorts = _places(values, dtype)
+        for digits in np.unique(sorts).tolist():
+            own = values[sorts == digits]
+            self._counts[digits] += len(own)
+            if digits <= MOST_DIGITS:
+                self._merge(digits, np.unique(np.rint(own * 10.0**digits)))
 
-    def _places(self, values: Floats, dtype: Any) -> int | None:
-        """Return the number of decimal places of all values so far; None if there are too many."""
-        largest, most = np.abs(values).max(), 2.0 ** (np.finfo(dtype).nmant - SPARE_BITS)
-        for digits in range(self._digits, MOST_DIGITS + 1):
-            if largest * 10.0**digits >= (most if digits else LARGEST_INTEGER):
-                return None
-            # The first values rule out most.
-            if all(_has(part, digits, dtype) for part in (values[:FEWEST_ON_GRID], values)):
-                return digits
-        return None
-
-    @property
-    def digits(self) -> int:
-        """The number of decimal places so far."""
-        return self._digits
+    def _merge(self, digits: int, whole: Floats) -> None:
+        first = self._first.setdefault(digits, int(whole[0]))
+        away = np.abs(whole - first).astype(np.int64)
+        self._step[digits] = math.gcd(self._step.get(digits, 0), int(np.gcd.reduce(away)))
 
     def grid(self, natural: Sequence[int] = (1,)) -> Grid | None:
         """Return the grid; None if there is none, or too few values to tell.
@@ -112,17 +110,59 @@ class Search:
         Args:
             natural: steps that few values are enough for, the largest first.
         """
-        if not self._fits or self._first is None:
+        digits, count = self._digits(), sum(self._counts)
+        if digits is None:
             return None
-        if self._count < FEWEST_ON_GRID or not self._step:
-            both = math.gcd(self._step, self._first)
-            fitting = [step for step in natural if both % step == 0]
-            return Grid(float(fitting[0])) if fitting and not self._digits else None
-        unit = 10.0**self._digits
-        origin = round(self._first % self._step / unit, self._digits)
-        return Grid(self._step / unit, origin, self._digits)
+        first, step = self._joined(digits)
+        if count < FEWEST_ON_GRID or not step:
+            both = math.gcd(step, first)
+            fitting = [each for each in natural if both % each == 0]
+            return Grid(float(fitting[0])) if fitting and not digits else None
+        unit = 10.0**digits
+        return Grid(step / unit, round(first % step / unit, digits), digits)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all values lie on the grid."""
+        return not sum(self._counts[(self._digits() or 0) + 1 :])
+
+    @property
+    def digits(self) -> int:
+        """The largest number of decimal places so far; the most if a value has more."""
+        return min(int(np.flatnonzero(self._counts)[-1]), MOST_DIGITS)
+
+    def _digits(self) -> int | None:
+        """Return the number of decimal places of the grid."""
+        counts = np.array(self._counts)
+        if not self._fits or not counts.any():
+            return None
+        last = int(np.flatnonzero(counts)[-1])
+        most = int(np.argmax(np.cumsum(counts) >= (1 - FEW_BETWEEN) * counts.sum()))
+        few = counts.sum() >= FEWEST_WITH_FEW and last - most >= MORE_DIGITS
+        digits = most if few else last
+        return None if digits > MOST_DIGITS else digits
+
+    def _joined(self, digits: int) -> tuple[int, int]:
+        """Return the first value and the step of all values with at most these decimal places."""
+        finer = {own: 10 ** (digits - own) for own in self._first if own <= digits}
+        firsts = [self._first[own] * finer[own] for own in finer]
+        steps = [self._step[own] * finer[own] for own in finer]
+        return firsts[0], math.gcd(*steps, *(first - firsts[0] for first in firsts))
 
 
-def _has(values: Floats, digits: int, dtype: Any) -> bool:
-    """Whether values have so few decimal places."""
-    return bool((np.round(values, digits).astype(dtype) == values.astype(dtype)).all())
+def _places(values: Floats, dtype: Any) -> NDArray[np.int64]:
+    """Return the numbers of decimal places of values, `MOST_DIGITS` + 1 where there are more.
+
+    That is also for values with too few bits for their decimal places to mean something.
+    """
+    found = np.full(len(values), MOST_DIGITS + 1)
+    most, left = 2.0 ** (np.finfo(dtype).nmant - SPARE_BITS), np.arange(len(values))
+    for digits in range(MOST_DIGITS + 1):
+        own = values[left]
+        fits = np.round(own, digits).astype(dtype) == own.astype(dtype)
+        fits &= np.abs(own) * 10.0**digits < (most if digits else LARGEST_INTEGER)
+        found[left[fits]] = digits
+        left = left[~fits]
+        if not len(left):
+            break
+    return found

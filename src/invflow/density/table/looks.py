@@ -346,10 +346,11 @@ class _Numbers(_Look):
         if bounds == (None, None):
             bounds = self._range.bounds(self.count)
             beyond = 0.0 if bounds == (None, None) else 1 / (self.count + 1)
-        steps: dict[str, Any] = {} if grid.is_whole else grid._asdict()
+        whole = grid.is_whole and (self._grid is not None or self._search.is_exact)
+        steps: dict[str, Any] = {} if whole else grid._asdict()
         return Column(
             self.name,
-            "integer" if grid.is_whole else "grid",
+            "integer" if whole else "grid",
             self.dtype,
             *bounds,
             smallest=low,
@@ -413,8 +414,7 @@ class _Numbers(_Look):
 def _declared_grid(step: float, value: float) -> Grid:
     """Return the grid of a step that a value lies on."""
     search = Search()
-    search.add(np.array([step]))
-    search.add(np.array([value]))
+    search.add(np.array([step, value]))
     digits = search.digits
     place = math.floor(value / step)
     return Grid(step, abs(round(value - step * place, digits)) % step, digits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def _parsed(series: Any, name: Label, remedy: str) -> Any:
     if series.dtype != object:
         raise not_numbers(name, next(iter(_text(series.dropna())), None), remedy)
     for value in series:
-        if not (pd.isna(value) or isinstance(value, int | float | np.number)):
+        if not (pd.isna(value) or isinstance(value, int | float | Decimal | np.number)):
             raise not_numbers(name, value, remedy)
     return pd.to_numeric(series)
 
