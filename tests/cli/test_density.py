@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -489,3 +490,44 @@ def test_what_is_shown_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for text in ("of [bold]a[/bold]", "x[red]", "[b]y[/b]", "[/]"):
         assert text in shown
+
+
+def test_a_table_as_it_lies_about(invflow: Invflow, tmp_path: Path) -> None:
+    """Read, sampled, filled and scored by the same rules, and written in the same format."""
+    random = np.random.default_rng(0)
+    lines = [
+        f"{i};{i % 28 + 1:02}/02/2024;{random.normal():.2f};{'-200' if i < 4 else i % 7};x{i}"
+        for i in range(1, 61)
+    ]
+    text = "\n".join(['"";day;größe;n;note', *lines]).replace(".", ",") + "\n"
+    (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+    run = tmp_path / "runs" / "t"
+    code, _, err = invflow(
+        "density", tmp_path / "t.csv", "--auto", *SMALL, "--runs", tmp_path / "runs"
+    )
+    assert code == 0
+    assert err.splitlines()[:3] == [
+        f"invflow: {tmp_path / 't.csv'}: {line}"
+        for line in (
+            "read as: semicolons, decimal commas, cp1252, index column left out, day as %d/%m/%Y",
+            "--na -200: '-200' looks like a missing value, in n (3)",
+            "--drop note: text whose values hardly repeat, such as names and ids",
+        )
+    ]
+    assert "Detected and decided: read as: semicolons" in (run / "report.html").read_text("utf-8")
+    assert invflow("sample", run, "--count", "3")[0] == 0
+    drawn = (run / "samples.csv").read_bytes().decode("cp1252").splitlines()
+    assert drawn[0] == ";day;größe;n"
+    for number, line in enumerate(drawn[1:], 1):
+        assert re.fullmatch(rf"{number};\d\d/\d\d/2024;-?\d+,\d+;-?\d+", line)
+    gaps = '"";day;größe;n\n1;;0,5;3\n2;05/02/2024;;-200\n'
+    (tmp_path / "gaps.csv").write_bytes(gaps.encode("cp1252"))
+    assert invflow("sample", run, "--fill", tmp_path / "gaps.csv")[0] == 0
+    filled = (run / "samples.csv").read_bytes().decode("cp1252").splitlines()
+    assert re.fullmatch(r"1;\d\d/\d\d/2024;0,5;3", filled[1])
+    assert re.fullmatch(r"2;05/02/2024;-?\d+,\d+;-?\d", filled[2])
+    assert invflow("score", run, tmp_path / "t.csv", "--out", tmp_path / "s.tsv")[0] == 0
+    scored = (tmp_path / "s.tsv").read_bytes().decode("cp1252").splitlines()
+    assert scored[0] == "\tday\tgröße\tn\tnote\tlog_density\tp_value"
+    assert scored[1].startswith("1\t02/02/2024\t0,13\t\tx1\t-")
+    assert invflow("score", run, run / "samples.csv")[0] == 0

@@ -68,11 +68,8 @@ class Dialect:
             raise ValueError(f'decimal must be "." or ",", got {self.decimal!r}')
         if self.encoding is not None:
             check_encoding(self.encoding)
-        same = self.decimal == self.separator or self.decimal == self.thousands
-        if self.decimal is not None and same:
-            raise ValueError(
-                f"decimal must differ from separator and thousands, got {self.decimal!r} for both"
-            )
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"decimal must differ from thousands, got {self.decimal!r} for both")
 
 
 def check_encoding(name: str) -> None:

@@ -113,7 +113,7 @@ def _separator(text: str, usual: str) -> str:
 
 
 def _sense(rows: Sequence[Row], separator: str) -> float:
-    """Return how well rows make a table: the fraction of regular rows times that of whole values."""
+    """Return the fraction of regular rows times that of fields that are whole values."""
     count, common = Counter(map(len, rows)).most_common(1)[0]
     if count < 2:
         return 0.0

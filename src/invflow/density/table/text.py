@@ -223,7 +223,8 @@ def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[
             ),
             csv.ConvertOptions(
                 column_types={names[i]: pa.string() for i in text},
-                decimal_point=dialect.decimal,
+                # A decimal mark that is the separator too is in quotes, and parsed later.
+                decimal_point="." if dialect.decimal == dialect.separator else dialect.decimal,
                 null_values=["", "nan", "NaN"],
                 true_values=TRUTH[:1],
                 false_values=TRUTH[1:],

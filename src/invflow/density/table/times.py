@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pandas as pd
@@ -32,7 +33,9 @@ def formats(series: Any) -> list[str]:
     there = series.dropna().unique()
     if not len(there) or len(there[0]) > LONGEST or not there[0][:1].isalnum():
         return []
-    guessed = (guess_datetime_format(there[0], dayfirst=each) for each in (False, True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the first day may be a month
+        guessed = [guess_datetime_format(there[0], dayfirst=each) for each in (False, True)]
     dates = [form for form in guessed if form and "%Y" in form and ("%m" in form or "%b" in form)]
     some, every = pd.Series(there[:ENOUGH]), pd.Series(there)
     known = [form for form in dict.fromkeys([*dates, *TIMES]) if _fits(some, form)]
