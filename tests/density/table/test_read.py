@@ -117,7 +117,9 @@ def test_an_encoding_that_must_be_named(tmp_path: Path) -> None:
             read(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_bytes("цена\n1\n2\n".encode("cp1251"))
     assert read(tmp_path / "a.csv", Dialect(encoding="cp1251")).names == ("цена",)
-    with pytest.raises(ValueError, match=r"a\.csv is not ascii text: .* with --encoding"):
+    with pytest.raises(
+        ValueError, match=r"a\.csv is not ascii text: .*; name its encoding with --encoding"
+    ):
         read(tmp_path / "a.csv", Dialect(encoding="ascii"))
 
 
