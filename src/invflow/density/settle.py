@@ -21,7 +21,7 @@ class Settled(NamedTuple):
     """The settings of a run, complete.
 
     Attributes:
-        config: the settings, with the dialect of the file and, if `auto` is set, all proposals.
+        config: the settings, with the dialect of the file; accepted proposals replace `auto`.
         lines: what was detected and decided.
     """
 
@@ -54,7 +54,7 @@ def settle(config: Config) -> Settled:
         config = _with(config, proposals)
         source = table(config)
         config = _found(config, source)
-    return Settled(config, tuple(lines))
+    return Settled(config.model_copy(update={"auto": False}), tuple(lines))
 
 
 def _found(config: Config, source: Source) -> Config:
