@@ -59,10 +59,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
             open interval (low, high) of a continuous column, with None for no bound;
             ("integer", low, high), bounds included, such as ("integer", 0, None) for counts;
             ("grid", step) or ("grid", step, low, high) for numbers that move in steps; or
-            ("ordinal", levels), from the lowest to the highest. The kinds of other columns are
-            found (`survey`).
-        conditional_on: labels of the columns that the density is conditional on. A label is any label in pandas, including numbers; for an array, or a table
-            whose labels are all strings, a number is the position of a column.
+            ("ordinal", levels), from the lowest to the highest; or "date" for dates that are
+            not split into weeks, days and hours. The kinds of other columns are found (`survey`).
+        conditional_on: labels of the columns that the density is conditional on. A label is any
+            label in pandas, including numbers; for an array, or a table whose labels are all
+            strings, a number is the position of a column.
         missing: "refuse" missing values, or "marginalise" over them.
         steps: largest number of updates.
         batch_size: rows per update.

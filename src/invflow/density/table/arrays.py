@@ -36,11 +36,11 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
 
 
 def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
-    found = codes.codes(_series(frame, column.name), column, first)
+    found = codes.codes(_series(frame, column.of), column, first)
     gaps = np.flatnonzero(np.isnan(found))
     if len(gaps) and not missing:
         raise ValueError(
-            f"column {column.name!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
+            f"column {column.of!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
             "in, or train a density with missing set to marginalise"
         )
     return found
@@ -100,9 +100,14 @@ def frame(
         columns: of the table.
         axes: names of the levels of the columns' labels.
     """
-    found: dict[Label, Any] = {
-        column.name: codes.values(values[:, i], column) for i, column in enumerate(columns.features)
-    }
+    found: dict[Label, Any] = {}
+    parts: dict[Label, dict[Column, Floats]] = {}
+    for column, own in zip(columns.features, values.T, strict=True):
+        if column.part is None:
+            found[column.name] = codes.values(own, column)
+        else:
+            parts.setdefault(column.of, {})[column] = own
+    found |= {name: codes.date(each) for name, each in parts.items()}
     for column in columns.context:
         found[column.name] = _returned(given[column.name], column)
     # With its dtype, as pandas would make text of objects.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from invflow.density.table import dates
+from invflow.density.table import calendar, dates
+from invflow.density.table.calendar import WEEKDAYS, Part
 from invflow.density.table.codes import stored
 from invflow.density.table.columns import Column
 from invflow.density.table.grids import LARGEST_INTEGER, Grid, Search
@@ -60,8 +62,8 @@ class Feature:
             self._look = _kind(series, self.declared)(self.name, self.declared)
         return self._look.see(series, first)
 
-    def column(self, missing: str) -> Column:
-        """Return the column, after all blocks.
+    def columns(self, missing: str) -> tuple[Column, ...]:
+        """Return the column, or the parts of its dates, after all blocks.
 
         Raises:
             ValueError: if the column does not have a density, or values are missing.
@@ -74,7 +76,7 @@ class Feature:
                 f"column {self.name!r} has {look.missing} missing value(s) (NaN); fill them in, "
                 "leave the column out, or set missing to marginalise"
             )
-        return look.column()
+        return look.columns()
 
 
 class _Look(ABC):
@@ -95,6 +97,9 @@ class _Look(ABC):
     @abstractmethod
     def column(self) -> Column: ...
 
+    def columns(self) -> tuple[Column, ...]:
+        return (self.column(),)
+
     def _constant(self, value: Any) -> ValueError:
         return ValueError(
             f"column {self.name!r} is constant ({value}) and does not have a density; leave it "
@@ -104,6 +109,8 @@ class _Look(ABC):
 
 def _kind(series: Any, declared: Kind | None) -> type[_Look]:
     """Return how to look at a column."""
+    if declared is not None and declared.name == "date":
+        return _Times
     if declared is not None:
         return _Levels if declared.name in ("categorical", "ordinal") else _Numbers
     if dates.is_time(series):
@@ -218,10 +225,20 @@ class _Times(_Look):
         super().__init__(name, declared)
         self._search = dates.Search()
         self._ranges = {unit: _Range() for unit in dates.TICKS}
+        self._seen: dict[str, set[int]] = {"weekday": set(), "hour": set(), "monthday": set()}
 
     def _add(self, series: Any, first: int) -> Floats:
+        if not dates.is_time(series):
+            raise ValueError(
+                f"column {self.name!r} is declared date but has the dtype {series.dtype}; read it "
+                "as dates, such as with pandas.to_datetime"
+            )
         there = series.dropna()
         if len(there):
+            seconds = dates.ticks(there, "s")
+            for name, seen in self._seen.items():
+                own = Part(self.name, name, 1.0, 0.0, "s").numbers(seconds)
+                seen.update(np.unique(own).astype(np.int64).tolist())
             self._search.add(there)
             for unit, each in self._ranges.items():
                 each.add(dates.ticks(there, unit))
@@ -247,6 +264,31 @@ class _Times(_Look):
             origin=grid.origin,
             unit=unit,
         )
+
+    def columns(self) -> tuple[Column, ...]:
+        whole = self.column()
+        grid, unit = cast(Grid, whole.grid), cast(str, whole.unit)
+        lasts = self.dtype.startswith("timedelta")
+        if self.declared is not None or lasts or self.count < FEWEST_WARNED:
+            return (whole,)
+        reach = self._ranges[unit]
+        names = calendar.parts(grid, unit, reach.high - reach.low, self._seen)
+        parts = [self._part(name, grid, unit) for name in names]
+        if not parts:
+            return (whole,)
+        return replace(parts[0], smallest=reach.low, largest=reach.high), *parts[1:]
+
+    def _part(self, name: str, grid: Grid, unit: str) -> Column:
+        part = Part(self.name, name, grid.step, grid.origin, unit)
+        column = Column(f"{self.name} ({name})", "integer", self.dtype, part=part)
+        if name in self._seen:
+            seen = sorted(self._seen[name])
+            levels = tuple(WEEKDAYS[i] for i in seen) if name == "weekday" else tuple(seen)
+            return replace(column, kind="categorical", categories=levels)
+        if name == "time":
+            last = calendar.HOUR * dates.TICKS[unit] / grid.step - 1
+            return replace(column, low=0.0, high=last)
+        return column
 
 
 class _Numbers(_Look):

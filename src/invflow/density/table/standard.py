@@ -46,7 +46,7 @@ def standardise(columns: Columns, source: Source) -> Columns:
     first = 0
     for block in blocks(source):
         for column in columns.features:
-            found = codes(block[column.name], column, first)
+            found = codes(block[column.of], column, first)
             if column.is_categorical:
                 seen = found[~np.isnan(found)].astype(np.int64)
                 counts[column.name] += np.bincount(seen, minlength=len(counts[column.name]))
