@@ -49,11 +49,11 @@ def settle(config: Config) -> Settled:
         if any(each.needed and (each.choices or not config.auto) for each in proposals):
             raise UndecidedError(_message(config.data, proposals))
         lines += map(str, proposals)
-        if not config.auto:
+        decided = _with(config, proposals) if config.auto else config
+        if decided == config:
             break
-        config = _with(config, proposals)
-        source = table(config)
-        config = _found(config, source)
+        source = table(decided)
+        config = _found(decided, source)
     return Settled(config.model_copy(update={"auto": False}), tuple(lines))
 
 
@@ -80,12 +80,12 @@ def _proposals(config: Config, source: Source) -> list[Proposal]:
 
 def _with(config: Config, proposals: Sequence[Proposal]) -> Config:
     """Return the settings with all proposals accepted."""
-    change = {
-        "drop": (*config.drop, *chain.from_iterable(each.drop for each in proposals)),
-        "na": (*config.na, *chain.from_iterable(each.na for each in proposals)),
-    }
-    missing = any(each.marginalise for each in proposals)
-    return config.model_copy(update=change | ({"missing": "marginalise"} if missing else {}))
+    drop = chain(config.drop, *(each.drop for each in proposals))
+    na = chain(config.na, *(each.na for each in proposals))
+    change: dict[str, Any] = {"drop": tuple(dict.fromkeys(drop)), "na": tuple(dict.fromkeys(na))}
+    if any(each.marginalise for each in proposals):
+        change["missing"] = "marginalise"
+    return config.model_copy(update=change)
 
 
 def _message(data: str, proposals: Sequence[Proposal]) -> str:

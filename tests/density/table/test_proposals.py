@@ -76,6 +76,11 @@ def test_problems(new: Any, message: str) -> None:
     assert said(plain().assign(new=new))[0] == message
 
 
+def test_words_that_na_cannot_name() -> None:
+    frame = plain().assign(new=[*map(str, range(ROWS - 2)), "tall, very", "a=b"])
+    assert said(frame) == ["--drop new: text whose values hardly repeat, such as names and ids"]
+
+
 def test_copies() -> None:
     frame = plain()
     assert said(frame.assign(y=frame["x"], z=frame["c"], near=frame["x"] + 1e-9)) == [

@@ -138,6 +138,12 @@ def test_what_is_written_is_read_again(
             {"t": [1, 2], "v": [2.5, 3.5]},
             "a line of units left out",
         ),
+        (
+            "# in May\n# a,b\n1,2\n3,5\n",
+            {"a": [1, 3], "b": [2, 5]},
+            "1 line(s) before the header left out",
+        ),
+        ("#,b\n1,2\n3,5\n", {"#": [1, 3], "b": [2, 5]}, ""),
         ("a,b\n007,1\n123,2\n", {"a": ["007", "123"], "b": [1, 2]}, "a as codes"),
         (
             'a,b\n1,"1,234"\n2.5,"12,345,678"\n',

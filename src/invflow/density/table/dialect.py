@@ -8,8 +8,6 @@ from typing import Any
 
 #: Separators of fields that are looked for, and what they are called.
 SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-#: Marks between groups of three digits that are looked for; the third is a thin space.
-THOUSANDS = (",", ".", "'", " ", "\u00a0", "\u202f")
 GROUP = "Reading"
 
 
@@ -60,24 +58,17 @@ class Dialect:
     def __post_init__(self) -> None:
         if self.separator in ("tab", "\\t"):
             object.__setattr__(self, "separator", "\t")
-        for name, known in (("separator", 1), ("decimal", 1)):
-            value = getattr(self, name)
-            if value is not None and len(value) != known:
-                raise ValueError(f"{name} must be one character, got {value!r}")
+        if self.separator is not None and len(self.separator) != 1:
+            raise ValueError(f"separator must be one character, got {self.separator!r}")
         if self.decimal not in (None, ".", ","):
             raise ValueError(f'decimal must be "." or ",", got {self.decimal!r}')
         if self.encoding is not None:
-            check_encoding(self.encoding)
+            _check_encoding(self.encoding)
         if self.decimal is not None and self.decimal == self.thousands:
             raise ValueError(f"decimal must differ from thousands, got {self.decimal!r} for both")
 
 
-def check_encoding(name: str) -> None:
-    """Check that there is such an encoding of text.
-
-    Raises:
-        ValueError: if there is none.
-    """
+def _check_encoding(name: str) -> None:
     try:
         "".encode(name)
     except LookupError as error:

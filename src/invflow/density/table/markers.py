@@ -71,9 +71,7 @@ def without(series: Any, markers: Iterable[str]) -> Any:
         [1, <NA>, 3]
     """
     markers = [marker.strip() for marker in markers]
-    if not markers:
-        return series
-    if pd.api.types.is_bool_dtype(series.dtype):
+    if not markers or pd.api.types.is_bool_dtype(series.dtype):
         return series
     if pd.api.types.is_numeric_dtype(series.dtype):
         where = series.isin([float(each) for each in markers if is_number(each)])
@@ -109,7 +107,7 @@ def outlying(values: Any) -> list[str]:
             far = gap > FAR * spread
             coded = _CODE.fullmatch(f"{value:g}") and (alone or gap > NEAR * spread)
             if counts[place] >= REPEATS and (far or coded):
-                found.append(f"{value:.17g}")
+                found.append(repr(value).removesuffix(".0"))
                 values = values[values != value]
                 break
         else:

@@ -15,14 +15,16 @@ from invflow.density.table import markers, numerals, times
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label
 from invflow.density.table.looks import FEW_LEVELS, FEWEST_REPEATS, MOST_LEVELS
-from invflow.density.table.source import Source, blocks
+from invflow.density.table.source import Source
 
 #: From here on, whole numbers are no longer exact as floats.
 LARGEST_EXACT = 2**53
 #: The fewest rows in which something is looked for that many tables have by chance.
 ENOUGH = 20
-#: A table in several blocks is judged by at most this many of them.
-JUDGED_BLOCKS = 16
+#: A table in several blocks is judged by about this many of its rows.
+JUDGED_ROWS = 2**20
+#: A column of text is one of numbers with markers if this fraction of its values are numbers.
+MOSTLY = 0.8
 #: Numbers that have no density.
 INFINITE = ("inf", "-inf")
 #: The most columns that are named for one reason.
@@ -52,8 +54,8 @@ class Proposal:
     @property
     def option(self) -> str:
         """The options for the command line."""
-        words = [f"--drop {_quoted(','.join(self.drop))}"] if self.drop else []
-        words += [f"--na {_quoted(each)}" for each in self.na]
+        words = [f"--drop {shlex.quote(','.join(self.drop))}"] if self.drop else []
+        words += [f"--na {shlex.quote(each)}" for each in self.na]
         words += ["--missing marginalise"] if self.marginalise else []
         return self.choices or " ".join(words)
 
@@ -96,7 +98,11 @@ def propose(
     kept = {name: series for name, series in cleaned.items() if name not in proposed}
     copies = _copies({name: each for name, each in kept.items() if name not in decided})
     kept = {name: series for name, series in kept.items() if name not in copies}
-    unclear = [each for name, series in kept.items() if (each := _unclear(name, series))]
+    unclear = [
+        each
+        for name, series in kept.items()
+        if name not in decided and (each := _unclear(name, series))
+    ]
     by_reason: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for name, why in proposed.items():
         by_reason[why].append(str(name))
@@ -115,9 +121,10 @@ def propose(
 def _rows(source: Source) -> pd.DataFrame:
     """Return the rows of a table; of a large one in blocks, some of them."""
     count = len(source.blocks)
-    if count <= JUDGED_BLOCKS:
-        return pd.concat(list(blocks(source)), ignore_index=True)
-    chosen = np.linspace(0, count - 1, JUDGED_BLOCKS).round().astype(int)
+    if count == 1:
+        return source.block(0)
+    judged = max(1, min(count, count * JUDGED_ROWS // sum(source.blocks)))
+    chosen = np.linspace(0, count - 1, judged).round().astype(int)
     return pd.concat([source.block(int(number)) for number in chosen], ignore_index=True)
 
 
@@ -162,17 +169,20 @@ def _marks(series: Any, decimal: str) -> Iterator[str]:
         words = [text for text in counts.index if markers.is_marker(text)]
         yield from words
         rest = counts.drop(words)
-        numbers = [numerals.is_number(text, decimal) for text in rest.index]
-        if sum(numbers) >= ENOUGH and sum(numbers) > 0.8 * len(numbers):
-            yield from (
-                text for text, number in zip(rest.index, numbers, strict=True) if not number
-            )
-    elif pd.api.types.is_numeric_dtype(series.dtype) and not pd.api.types.is_bool_dtype(
-        series.dtype
-    ):
+        others = [text for text in rest.index if not numerals.is_number(text, decimal)]
+        numbers = len(rest) - len(others)
+        if numbers >= ENOUGH and numbers > MOSTLY * len(rest):
+            # A comma or an equals sign has a meaning in --na.
+            yield from (text for text in others if not {",", "="} & set(text))
+    elif _is_numeric(series):
         values = series.dropna().to_numpy(dtype=float)
         yield from (f"{value:g}" for value in np.unique(values[np.isinf(values)]))
         yield from markers.outlying(values[np.isfinite(values)])
+
+
+def _is_numeric(series: Any) -> bool:
+    types = pd.api.types
+    return types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
 
 
 def _useless(series: Any) -> tuple[str, bool] | None:
@@ -218,14 +228,10 @@ def _unclear(name: Label, series: Any) -> Proposal | None:
     forms = times.formats(series)
     if len(forms) < 2:
         return None
-    choices = " or ".join(f"--dates {_quoted(f'{name}={form}')}" for form in forms)
+    choices = " or ".join(f"--dates {shlex.quote(f'{name}={form}')}" for form in forms)
     return Proposal(f"{name} has dates whose day and month may be either", choices=choices)
 
 
 def _listed(names: Sequence[Any]) -> str:
     shown = ", ".join(map(str, names[:SHOWN]))
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
-
-
-def _quoted(text: str) -> str:
-    return shlex.quote(text)

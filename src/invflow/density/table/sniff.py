@@ -44,7 +44,9 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
     body = "".join(top[skip:])
     separator = asked.separator or _separator(body, usual)
     rows = fields(body, separator)
-    if asked.skip is None:
+    if asked.skip is None and skip and _is_header(top[skip - 1], rows, separator):
+        skip, rows = skip - 1, [*fields(top[skip - 1], separator), *rows]
+    elif asked.skip is None:
         titles = _titles(rows)
         skip, rows = skip + lines_of(body, separator, titles), rows[titles:]
     if not rows:
@@ -124,6 +126,12 @@ def _sense(rows: Sequence[Row], separator: str) -> float:
         for cell in cells
     )
     return common / len(rows) * whole / len(cells)
+
+
+def _is_header(comment: str, rows: Sequence[Row], separator: str) -> bool:
+    """Whether a line that begins like a comment has the names of columns."""
+    width = len(fields(comment, separator)[0])
+    return width > 1 and bool(rows) and width == len(rows[0])
 
 
 def _titles(rows: Sequence[Row]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from invflow.density.table import arrow, markers, numerals, times
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.limits import check_columns
-from invflow.density.table.sniff import LINES, Row, fields, lines, lines_of, sniff
+from invflow.density.table.sniff import COMMENTS, LINES, Row, fields, lines, lines_of, sniff
 
 #: Bytes read at a time, and at the most from the top to find out how to read the rest.
 PIECE, HEAD = 2**20, 2**18
@@ -110,7 +111,7 @@ def _check(path: Path, encoding: str) -> None:
         ValueError: if it has another encoding, has NUL bytes or too long a line.
     """
     decoder, unfinished = codecs.getincrementaldecoder(encoding)(), 0
-    for piece in (*_pieces(path), b""):
+    for piece in chain(_pieces(path), [b""]):
         try:
             characters = decoder.decode(piece, not piece)
         except UnicodeDecodeError as error:
@@ -165,6 +166,7 @@ def _names(path: Path, rows: Sequence[Row], above: int, header: bool) -> list[st
     if not header:
         return numbered_names(width)
     names = list(rows[0])
+    names[0] = names[0].lstrip("".join(COMMENTS) + " ") or names[0]
     while len(names) > width and not names[-1]:
         names.pop()
     full = [row for row in below if len(row) == width]
