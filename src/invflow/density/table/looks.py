@@ -481,6 +481,7 @@ class Context:
         self.name, self.declared = name, declared
         self.dtype = ""
         self.values: set[Any] = set()
+        self._times: _Times | None = None
 
     def add(self, series: Any, first: int) -> None:
         """Add a block."""
@@ -491,20 +492,25 @@ class Context:
         self.dtype = self.dtype or str(series.dtype)
         if self._is_categorical(series):
             self.values.update(categories(series))
+        elif dates.is_time(series):
+            self._times = self._times or _Times(self.name, self.declared)
+            self._times.see(series, first)
         else:
             check_size(self.name, numbers(series, self.name, first))
 
-    def column(self) -> Column:
-        """Return the column, after all blocks."""
+    def columns(self) -> tuple[Column, ...]:
+        """Return the column, or the parts of its dates, after all blocks."""
+        if self._times is not None:
+            return self._times.columns()
         if self.values:
             levels = ascending(self.values)
-            return Column(self.name, "categorical", self.dtype, categories=levels)
-        return Column(self.name, "continuous", self.dtype)
+            return (Column(self.name, "categorical", self.dtype, categories=levels),)
+        return (Column(self.name, "continuous", self.dtype),)
 
     def _is_categorical(self, series: Any) -> bool:
         if self.declared is not None:
             return self.declared.name in ("categorical", "ordinal")
-        return are_levels(series)
+        return are_levels(series) and not dates.is_time(series)
 
 
 def check_size(name: Label, values: Floats) -> None:
