@@ -438,7 +438,7 @@ def test_everything_to_decide_is_said_at_once(invflow: Invflow, tmp_path: Path) 
         (("--kinds", "size"), "--kinds must be COLUMN=KIND, got 'size'"),
         (
             ("--kinds", "size=a:b"),
-            "--kinds: a kind must be integer, continuous, categorical, ordinal, LOW",
+            "--kinds: a kind must be integer, continuous, categorical, ordinal, date",
         ),
         (("--kinds", "size=:"), "--kinds: a kind must be"),
         (("--kinds", "size=0:1"), "column 'size' has values outside its bounds"),

@@ -222,6 +222,22 @@ def test_draws_know_the_hours_and_the_days() -> None:
     assert density.score(sunday) < density.score(table[:50]) - 0.5
 
 
+def test_what_is_given_a_date() -> None:
+    table = orders()
+    density = small(conditional_on=["time"], steps=200, learning_rate=0.01).fit(table)
+    assert density.columns_.given == ("time",)
+    fridays = pd.DataFrame({"time": pd.to_datetime(["2024-03-01 10:00", "2024-03-05 10:00"])})
+    drawn = density.sample(200, given=fridays.iloc[[0] * 100 + [1] * 100], random_state=0)
+    assert drawn.dtypes.tolist() == table.dtypes.tolist()
+    assert drawn["amount"][:100].mean() == pytest.approx(10, abs=2)
+    assert drawn["amount"][100:].mean() == pytest.approx(0, abs=2)
+    sunday = pd.DataFrame({"time": pd.to_datetime(["2024-03-03 10:00"])})
+    with pytest.raises(
+        ValueError, match="column 'time' has the category '2024-03-03 10:00:00', wh"
+    ):
+        density.sample(1, given=sunday)
+
+
 def test_probabilities_of_dates_sum_to_one() -> None:
     days = pd.Series(pd.date_range("2024-01-01", periods=200))
     density = small(steps=20).fit(pd.DataFrame({"day": days}))

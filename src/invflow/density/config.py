@@ -69,7 +69,8 @@ def _column_kind(value: Any) -> Any:
     except ValueError:
         raise ValueError(
             "a kind must be integer, continuous, categorical, ordinal, date, LOW:HIGH, "
-            "integer:LOW:HIGH, grid:STEP, grid:STEP:LOW:HIGH, or levels in their order, such as LOW<MIDDLE<HIGH"
+            "integer:LOW:HIGH, grid:STEP, grid:STEP:LOW:HIGH, or levels in their order, such as "
+            "LOW<MIDDLE<HIGH"
         ) from None
 
 

@@ -134,6 +134,11 @@ class Columns:
         return sum(column.width for column in self.context)
 
     @property
+    def given(self) -> tuple[Label, ...]:
+        """The columns of the table that the density is conditional on."""
+        return tuple(dict.fromkeys(column.of for column in self.context))
+
+    @property
     def has_grids(self) -> bool:
         """Whether a feature moves in steps, so that its density is a probability."""
         return any(column.grid is not None for column in self.features)

@@ -87,7 +87,7 @@ def survey(
     columns = Columns(
         names,
         tuple(chain.from_iterable(surveyed[name].columns(missing) for name in features)),
-        tuple(context[name].column() for name in given),
+        tuple(chain.from_iterable(context[name].columns() for name in given)),
         count,
         missing == "marginalise",
     )
