@@ -33,6 +33,7 @@ class Dialect:
             called "".
         dates: formats of dates and times as `strftime` has them, by column.
         codes: columns of digits that are text, such as 00123.
+        signs: what stands before and after the numbers of columns, such as $ and %.
         short: whether whole numbers among decimals have none: 27 beside 14.5.
     """
 
@@ -53,6 +54,7 @@ class Dialect:
     codes: tuple[str, ...] | None = _setting(
         "Column of digits that are text, such as 00123; repeat it for more.", "COLUMN", True
     )
+    signs: dict[str, tuple[str, str]] | None = None
     short: bool | None = None
 
     def __post_init__(self) -> None:
@@ -93,6 +95,8 @@ def said(dialect: Dialect) -> str:
         words += [f"index column {dialect.index!r} left out".replace(" ''", "")]
     words += [f"{name} as {form}" for name, form in (dialect.dates or {}).items()]
     words += [f"{', '.join(dialect.codes)} as codes"] if dialect.codes else []
+    for name, (before, after) in (dialect.signs or {}).items():
+        words += [f"{name} without {(before + after).strip()}"]
     return ", ".join(words)
 
 
@@ -108,10 +112,10 @@ def unusual(dialect: Dialect, usual: str) -> Dialect:
         usual: the separator of plain files.
 
     Example:
-        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), False)
+        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), {}, False)
         >>> unusual(found, ",") == Dialect(separator=";")
         True
     """
-    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), False)
+    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), {}, False)
     same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
     return replace(dialect, **same)

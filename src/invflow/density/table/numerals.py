@@ -21,6 +21,8 @@ _NUMBER = {
 #: Digits in groups of three, between which one of these stands; the last is a thin space.
 _GROUPED = re.compile("[+-]?[1-9]\\d{0,2}([,.' \u00a0\u202f])\\d{3}(\\1\\d{3})*([.,]\\d+)?")
 _CODE = re.compile(r"0\d+")
+#: Signs before or after numbers.
+SIGNS = "$€£¥% "
 
 
 def is_number(text: str, decimal: str = ".") -> bool:
@@ -43,6 +45,25 @@ def is_code(text: str) -> bool:
     return _CODE.fullmatch(text) is not None
 
 
+def signs(series: Any) -> tuple[str, str]:
+    """Return what stands before and after the numbers of a column: "$", " %" or nothing.
+
+    Args:
+        series: stripped text, missing where empty.
+
+    Example:
+        >>> import pandas as pd
+        >>> signs(pd.Series(["5 %", "12 %"])), signs(pd.Series(["$5", "€5"]))
+        (('', ' %'), ('', ''))
+    """
+    there = series.dropna()
+    first = there.iloc[0] if len(there) else ""
+    before = first[: len(first) - len(first.lstrip(SIGNS))]
+    after = first[len(first.rstrip(SIGNS)) :]
+    same = there.str.startswith(before).all() and there.str.endswith(after).all()
+    return (before, after) if same else ("", "")
+
+
 def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> tuple[str, str]:
     """Return the decimal mark of numbers, and the mark between their thousands ("" for none).
 
@@ -59,7 +80,7 @@ def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> t
         ((',', ''), ('.', ','))
     """
     decimals, groups, either = Counter[str](), Counter[str](), ""
-    for cell in cells:
+    for cell in (each.strip(SIGNS) for each in cells):
         grouped = _GROUPED.fullmatch(cell)
         if grouped is None:
             decimals.update(mark for mark in ",." if mark in cell and is_number(cell, mark))

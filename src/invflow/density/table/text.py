@@ -263,17 +263,19 @@ def _typed(
         ValueError: if a column does not have the format of dates that it is said to have.
     """
     marked = markers.by_column(na, names)
-    dates, index = dict(dialect.dates or {}), dialect.index
+    dates, signs, index = dict(dialect.dates or {}), dict(dialect.signs or {}), dialect.index
     columns: dict[str, Any] = {}
     for place, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         if not name and column.null_count == len(column):
             continue  # a separator at the end of every line
-        series = _column(column, name, marked[name], dialect)
+        series, sign = _column(column, name, marked[name], dialect)
         if index is None and not place and name in UNNAMED and _counts(series):
             index = ""
         if name == index or (index == "" and not place and name in UNNAMED):
             continue
         name = name or f"column {place + 1}"
+        if any(sign):
+            signs[name] = sign
         if name in dates:
             series = _dates(series, name, dates[name])
         elif pd.api.types.is_string_dtype(series.dtype) and name not in (dialect.codes or ()):
@@ -287,22 +289,26 @@ def _typed(
     if not columns:
         raise ValueError("the table has no columns")
     frame = pd.DataFrame(columns, index=range(len(table)))
-    return frame, replace(dialect, dates=dates, index=index)
+    return frame, replace(dialect, dates=dates, index=index, signs=signs)
 
 
-def _column(column: Any, name: str, na: Sequence[str], dialect: Dialect) -> Any:
-    """Return a column as numbers or booleans, or as text without spaces around it."""
+def _column(
+    column: Any, name: str, na: Sequence[str], dialect: Dialect
+) -> tuple[Any, tuple[str, str]]:
+    """Return a column as numbers or booleans, or as stripped text; and the signs of its numbers."""
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
     series = arrow.series(column)
     if not pa.types.is_string(column.type):
-        return markers.without(series, na)
+        return markers.without(series, na), ("", "")
     series = series.str.strip()
     series = markers.without(series.mask(series == ""), na)
     if name in (dialect.codes or ()):
-        return series
-    numbers = numerals.parsed(series, dialect.decimal or ".", dialect.thousands or "")
-    return series if numbers is None else numbers
+        return series, ("", "")
+    before, after = numerals.signs(series)
+    bare = series.str.removeprefix(before).str.removesuffix(after)
+    numbers = numerals.parsed(bare, dialect.decimal or ".", dialect.thousands or "")
+    return (series, ("", "")) if numbers is None else (numbers, (before, after))
 
 
 def _counts(series: Any) -> bool:

@@ -66,6 +66,9 @@ def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialec
             for name, form in (dialect.dates or {}).items():
                 if name in rows.columns:
                     rows[name] = times.written(rows[name], form)
+            for name, (before, after) in (dialect.signs or {}).items():
+                if name in rows.columns:
+                    rows[name] = before + _short(rows[name], options["decimal"]) + after
             if dialect.short:
                 rows = rows.apply(_short, decimal=options["decimal"])
             rows.to_csv(file, header=first == 1 and dialect.header is not False, **options)
@@ -74,7 +77,8 @@ def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialec
 
 def _short(series: Any, decimal: str) -> Any:
     """Return numbers as text, without decimals where they are whole."""
-    if not pd.api.types.is_float_dtype(series.dtype):
+    types = pd.api.types
+    if types.is_bool_dtype(series.dtype) or not types.is_numeric_dtype(series.dtype):
         return series
     text: Any = pa.array(series, from_pandas=True).cast(pa.string()).to_pandas()
     return text.str.replace(".", decimal, regex=False).set_axis(series.index)
