@@ -406,7 +406,7 @@ def test_everything_to_decide_is_said_at_once(invflow: Invflow, tmp_path: Path) 
         "  --drop row: counts the rows",
         "  --drop share: the same value in all rows",
         "  --drop empty: no values",
-        "  --drop where: text whose values hardly repeat, such as names and ids",
+        "  --drop where: text whose values hardly repeat, such as 'house 0'",
         "  --drop copy: a copy of size",
         "  --missing marginalise: missing values in count (3 of 40), far (2 of 40)",
         "  --dates when=%m/%d/%Y or --dates when=%d/%m/%Y: when has dates whose day and month may "
@@ -511,7 +511,7 @@ def test_a_table_as_it_lies_about(invflow: Invflow, tmp_path: Path) -> None:
         for line in (
             "read as: semicolons, decimal commas, cp1252, index column left out, day as %d/%m/%Y",
             "--na -200: '-200' looks like a missing value, in n (3)",
-            "--drop note: text whose values hardly repeat, such as names and ids",
+            "--drop note: text whose values hardly repeat, such as 'x1'",
         )
     ]
     assert "Detected and decided: read as: semicolons" in (run / "report.html").read_text("utf-8")

@@ -61,6 +61,16 @@ def test_decisions_are_needed(table: Path) -> None:
     assert (found.only, found.drop, len(lines)) == (("value", "kind"), (), 1)
 
 
+def test_no_column_is_left(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [f"i{i}" for i in range(ROWS)], "b": 1}).to_csv(tmp_path / "t.csv")
+    for auto in (False, True):
+        with pytest.raises(
+            UndecidedError, match="does not have a usable column:\n  --drop a"
+        ) as caught:
+            settle(Config(data=str(tmp_path / "t.csv"), auto=auto))
+        assert len(str(caught.value).splitlines()) == 3
+
+
 def test_columns_that_do_not_exist(table: Path) -> None:
     for option in ("drop", "only"):
         with pytest.raises(ValueError, match=f"{option} names the column 'x', which the table"):

@@ -46,8 +46,10 @@ def settle(config: Config) -> Settled:
     reading = said(config.reading)
     lines = [f"read as: {reading}"] if reading else []
     while proposals := _proposals(config, source):
-        if any(each.needed and (each.choices or not config.auto) for each in proposals):
-            raise UndecidedError(_message(config.data, proposals))
+        undecided = any(each.needed and (each.choices or not config.auto) for each in proposals)
+        left = set(columns(config, source).names).difference(*(each.drop for each in proposals))
+        if undecided or not left:
+            raise UndecidedError(_message(config.data, proposals, bool(left)))
         lines += map(str, proposals)
         decided = _with(config, proposals) if config.auto else config
         if decided == config:
@@ -88,7 +90,7 @@ def _with(config: Config, proposals: Sequence[Proposal]) -> Config:
     return config.model_copy(update=change)
 
 
-def _message(data: str, proposals: Sequence[Proposal]) -> str:
+def _message(data: str, proposals: Sequence[Proposal], left: bool) -> str:
     auto = "" if any(each.choices for each in proposals) else " (--auto takes all of them)"
-    head = f"{data} needs decisions{auto}:"
+    head = f"{data} needs decisions{auto}:" if left else f"{data} does not have a usable column:"
     return "\n  ".join([head, *map(str, proposals)])

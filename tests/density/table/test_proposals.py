@@ -43,7 +43,7 @@ def test_a_plain_table_has_none() -> None:
         (range(7, 7 + ROWS), "--drop new: counts the rows"),
         (
             [f"C{i:05}" for i in range(ROWS)],
-            "--drop new: text whose values hardly repeat, such as names and ids",
+            "--drop new: text whose values hardly repeat, such as 'C00000'",
         ),
         (
             RANDOM.permutation(ROWS) + 2**60,
@@ -78,7 +78,7 @@ def test_problems(new: Any, message: str) -> None:
 
 def test_words_that_na_cannot_name() -> None:
     frame = plain().assign(new=[*map(str, range(ROWS - 2)), "tall, very", "a=b"])
-    assert said(frame) == ["--drop new: text whose values hardly repeat, such as names and ids"]
+    assert said(frame) == ["--drop new: text whose values hardly repeat, such as '0'"]
 
 
 def test_copies() -> None:

@@ -25,6 +25,8 @@ ENOUGH = 20
 JUDGED_ROWS = 2**20
 #: A column of text is one of numbers with markers if this fraction of its values are numbers.
 MOSTLY = 0.8
+#: What ids and free text are.
+HARDLY_REPEATS = "text whose values hardly repeat"
 #: Numbers that have no density.
 INFINITE = ("inf", "-inf")
 #: The most columns that are named for one reason.
@@ -103,13 +105,13 @@ def propose(
         for name, series in kept.items()
         if name not in decided and (each := _unclear(name, series))
     ]
-    by_reason: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    by_reason: dict[tuple[str, bool], list[Label]] = defaultdict(list)
     for name, why in proposed.items():
-        by_reason[why].append(str(name))
-    found += [
-        Proposal(what, drop=tuple(names), needed=needed)
-        for (what, needed), names in by_reason.items()
-    ]
+        by_reason[why].append(name)
+    for (what, needed), names in by_reason.items():
+        if what == HARDLY_REPEATS:
+            what += f", such as {_listed([repr(_first(cleaned[name])) for name in names])}"
+        found.append(Proposal(what, drop=tuple(map(str, names)), needed=needed))
     found += [Proposal(f"a copy of {other}", drop=(str(name),)) for name, other in copies.items()]
     gaps = {name: int(series.isna().sum()) for name, series in kept.items()}
     gaps = {f"{name} ({count} of {len(frame)})": count for name, count in gaps.items() if count}
@@ -196,13 +198,17 @@ def _useless(series: Any) -> tuple[str, bool] | None:
     if pd.api.types.is_string_dtype(series.dtype):
         hardly = different > FEW_LEVELS and different * FEWEST_REPEATS > len(there)
         if hardly or different > MOST_LEVELS:
-            return "text whose values hardly repeat, such as names and ids", True
+            return HARDLY_REPEATS, True
     elif pd.api.types.is_integer_dtype(series.dtype) and len(series) >= ENOUGH:
         if len(there) == len(series) and bool((there.diff().iloc[1:] == 1).all()):
             return "counts the rows", False
         if different == len(there) and int(there.abs().max()) > LARGEST_EXACT:
             return "whole numbers beyond 2**53, all different, such as ids", True
     return None
+
+
+def _first(series: Any) -> Any:
+    return series.dropna().iloc[0]
 
 
 def _copies(columns: Mapping[Label, Any]) -> dict[Label, Label]:

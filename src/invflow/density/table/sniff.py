@@ -137,7 +137,10 @@ def _is_header(comment: str, rows: Sequence[Row], separator: str) -> bool:
 def _titles(rows: Sequence[Row]) -> int:
     """Return the number of titles above a table: lines with one field, or half of the usual."""
     common = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-    titled = (len(row) < common and (not any(row[1:]) or len(row) <= common // 2) for row in rows)
+    titled = (
+        len(row) < common and (not any(row[1:]) or sum(map(bool, row)) <= common // 2)
+        for row in rows
+    )
     return next((i for i, title in enumerate(titled) if not title), 0)
 
 

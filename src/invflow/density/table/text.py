@@ -284,7 +284,7 @@ def _typed(
                 dates[name] = known[0]
                 series = times.parsed(series, known[0])
         if name in columns:
-            raise ValueError(f"two columns of the table are named {name!r}")
+            raise ValueError(f"two columns of the table are named {name!r}: rename one")
         columns[name] = series
     if not columns:
         raise ValueError("the table has no columns")

@@ -37,6 +37,8 @@ def formats(series: Any) -> list[str]:
         warnings.simplefilter("ignore", UserWarning)  # that the first day may be a month
         guessed = [guess_datetime_format(there[0], dayfirst=each) for each in (False, True)]
     dates = [form for form in guessed if form and "%Y" in form and ("%m" in form or "%b" in form)]
+    if there[0].endswith("Z"):  # as the zone of all
+        dates = [form.replace("%z", "Z") for form in dates]
     some, every = pd.Series(there[:ENOUGH]), pd.Series(there)
     known = [form for form in dict.fromkeys([*dates, *TIMES]) if _fits(some, form)]
     return [form for form in known if _fits(every, form)]
