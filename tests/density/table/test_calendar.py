@@ -69,3 +69,22 @@ def test_a_date_declared_is_not_split() -> None:
     assert [column.kind for column in columns.features] == ["date", "continuous"]
     with pytest.raises(ValueError, match="column 'a' is declared date but has the dtype int64; re"):
         survey(Frame(pd.DataFrame({"a": [1, 2]})), {"a": "date"})
+
+
+@pytest.mark.parametrize(
+    ("minutes", "last", "parts"),
+    [(60, 23, ["hour"]), (10, 143, ["hour", "time"]), (7, 200, []), (60, 12, []), (60, 40, [])],
+)
+def test_times_of_the_day(minutes: int, last: int, parts: list[str]) -> None:
+    steps = np.concatenate([[0, last], SOURCE.integers(0, last + 1, COUNT - 2)])
+    times = pd.Series(pd.to_timedelta(steps * minutes, "min"))
+    table = pd.DataFrame({"t": times, "x": SOURCE.normal(size=COUNT)})
+    columns = survey(Frame(table))
+    found = [column.part.name for column in columns.features if column.part is not None]
+    assert found == parts
+    if not parts:
+        # Durations begin with zero.
+        assert columns.features[0].low == 0
+        assert columns.features[0].beyond > 0
+    back = arrays.frame(arrays.features(table, columns), table, columns)
+    pd.testing.assert_frame_equal(back, table)

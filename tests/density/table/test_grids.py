@@ -51,8 +51,8 @@ def test_values_between() -> None:
     assert found(np.arange(90), [0.5]) == Grid(0.5, 0.0, 1)
     tenths = np.arange(200) / 10
     assert found(tenths, [7 / 3, 2.00001]) == Grid(0.1, 0.0, 1)
-    assert found(tenths, [7 / 3] * 9) is None
-    assert found(tenths, [2.00001] * 9) == Grid(1e-5, 0.0, 5)
+    assert found(tenths, [7 / 3] * 19) is None
+    assert found(tenths, [2.00001] * 19) == Grid(1e-5, 0.0, 5)
     search = Search()
     search.add(np.arange(200.0))
     assert search.is_exact

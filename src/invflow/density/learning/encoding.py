@@ -18,7 +18,7 @@ FARTHEST = 1e15
 
 #: Number of points in the unit cube that are averaged for the probability of a cell of the grids;
 #: a single one where all cells are narrower than this many standard deviations.
-SHIFTS, NARROW = 32, 1e-3
+SHIFTS, NARROW = 32, 1e-2
 
 
 class Encoding(Part):

@@ -22,6 +22,8 @@ THURSDAY = 3
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 #: The shortest span of time, in seconds, in which the hour and the day of the week recur.
 SHORTEST = {"hour": 3 * DAY, "weekday": 28 * DAY}
+#: Durations within a day that reach this far apart, in seconds, are times of the day.
+TIMES_OF_DAY = 20 * HOUR
 #: The last days of months are 28 to 31.
 MONTH_ENDS = 4
 PARTS = ("week", "weekday", "day", "hour", "time")
@@ -81,33 +83,53 @@ def joined(parts: Mapping[str, Floats], part: Part) -> Floats:
         part: any of them.
     """
     scale = TICKS[part.unit]
-    days = parts["day"] if "day" in parts else 7 * parts["week"] + parts["weekday"] - THURSDAY
-    ticks = days * DAY * scale
-    if "hour" in parts:
-        ticks = ticks + parts["hour"] * HOUR * scale
-    if "time" in parts:
-        ticks = ticks + parts["time"] * part.step
+    lengths = {"day": DAY * scale, "hour": HOUR * scale, "time": part.step}
+    ticks = np.zeros(1)
+    for name in parts.keys() & lengths.keys():
+        ticks = ticks + parts[name] * lengths[name]
+    if "week" in parts:
+        ticks = ticks + (7 * parts["week"] + parts["weekday"] - THURSDAY) * DAY * scale
     rest = part.origin % ((HOUR if "hour" in parts else DAY) * scale)
     return ticks + rest % part.step
 
 
-def parts(grid: Grid, unit: str, span: float, seen: Mapping[str, Collection[int]]) -> list[str]:
+def parts(
+    grid: Grid, unit: str, ends: tuple[float, float], seen: Mapping[str, Collection[int]]
+) -> list[str]:
     """Return the names of the parts that say more than the number alone; none if none does.
 
     Args:
         grid: of the dates.
         unit: of its ticks.
-        span: from the first to the last, in ticks.
+        ends: the first and the last, in ticks.
         seen: the values of "hour", "weekday" and "monthday" that occur.
     """
-    scale = TICKS[unit]
-    hour, day = HOUR * scale, DAY * scale
-    whole = day % grid.step == 0 and (grid.step >= hour or hour % grid.step == 0)
-    daily = whole and grid.step < day and span >= SHORTEST["hour"] * scale and len(seen["hour"]) > 1
+    scale, span = TICKS[unit], ends[1] - ends[0]
+    daily = _recurs(grid, unit, "hour") and span >= SHORTEST["hour"] * scale
     # The days of the week of months' ends are chance.
-    weekly = whole and len(seen["monthday"]) > MONTH_ENDS and len(seen["weekday"]) > 1
-    weekly = weekly and span >= SHORTEST["weekday"] * scale
-    if not daily and (not weekly or grid.step < day):
+    weekly = _recurs(grid, unit, "weekday") and len(seen["monthday"]) > MONTH_ENDS
+    weekly = weekly and span >= SHORTEST["weekday"] * scale and len(seen["weekday"]) > 1
+    daily = daily and len(seen["hour"]) > 1
+    if not daily and (not weekly or grid.step < DAY * scale):
         return []
     found = ["week", "weekday"] if weekly else ["day"]
-    return [*found, *(["hour"] if daily else []), *(["time"] if grid.step < hour else [])]
+    return [*found, *(hours(grid, unit) if daily else [])]
+
+
+def hours(grid: Grid, unit: str) -> list[str]:
+    """Return the names of the parts of the time of day."""
+    return ["hour", *(["time"] if grid.step < HOUR * TICKS[unit] else [])]
+
+
+def are_times_of_day(grid: Grid, unit: str, ends: tuple[float, float]) -> bool:
+    """Whether durations, the shortest and the longest of which are given, are times of the day."""
+    scale, span = TICKS[unit], ends[1] - ends[0]
+    within = ends[0] >= 0 and ends[1] < DAY * scale and span >= TIMES_OF_DAY * scale
+    return within and _recurs(grid, unit, "hour")
+
+
+def _recurs(grid: Grid, unit: str, name: str) -> bool:
+    """Whether the steps of dates fit into days, and for the "hour" are shorter."""
+    hour, day = HOUR * TICKS[unit], DAY * TICKS[unit]
+    whole = day % grid.step == 0 and (grid.step >= hour or hour % grid.step == 0)
+    return whole and (name != "hour" or grid.step < day)

@@ -19,7 +19,7 @@ LARGEST_INTEGER = 2.0**52
 SPARE_BITS = 4
 #: At most this fraction of values may lie between the numbers of a grid, of this many or more, if
 #: they have at least this many more decimal places than the others.
-FEW_BETWEEN, FEWEST_WITH_FEW, MORE_DIGITS = 0.02, 100, 3
+FEW_BETWEEN, FEWEST_WITH_FEW, MORE_DIGITS = 0.05, 100, 2
 #: Fewer values lie on a grid by chance; whole numbers are always taken for such.
 FEWEST_ON_GRID = 20
 

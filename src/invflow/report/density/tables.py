@@ -117,6 +117,7 @@ def _kind(column: Column) -> str:
         return f"{column.kind}, {len(column.categories)} categories"
     said = [f"grid of step {column.step:g}" if column.kind == "grid" else column.kind]
     words = ("above", "below") if column.grid is None else ("from", "to")
-    bounds = dict(zip(words, (column.low, column.high), strict=True))
+    said_of = (column.low, column.high) if column.unit is None else (None, None)  # not ticks
+    bounds = dict(zip(words, said_of, strict=True))
     limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
     return ", ".join([*said, " and ".join(limits)] if limits else said)

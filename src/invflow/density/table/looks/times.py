@@ -54,10 +54,13 @@ class TimesLook(Look):
                 f"column {self.name!r} has times too far from 1970 for their precision; round them "
                 "to seconds, or leave it out"
             )
+        bounds = self._ranges[unit].bounds(self.count) if self._lasts else (None, None)
         return Column(
             self.name,
             "date",
             self.dtype,
+            *bounds,
+            beyond=0.0 if bounds == (None, None) else 1 / (self.count + 1),
             smallest=low,
             largest=high,
             step=grid.step,
@@ -67,18 +70,27 @@ class TimesLook(Look):
 
     def columns(self) -> tuple[Column, ...]:
         whole = self.column()
-        grid, unit = cast(Grid, whole.grid), cast(str, whole.unit)
-        lasts = self.dtype.startswith("timedelta")
-        if self.declared is not None or lasts or self.count < FEWEST_WARNED:
-            return (whole,)
-        reach = self._ranges[unit]
-        names = calendar.parts(grid, unit, reach.high - reach.low, self._seen)
-        parts = [self._part(name, grid, unit) for name in names]
+        parts = [self._part(name, whole) for name in self._names(whole)]
         if not parts:
             return (whole,)
-        return replace(parts[0], smallest=reach.low, largest=reach.high), *parts[1:]
+        return replace(parts[0], smallest=whole.smallest, largest=whole.largest), *parts[1:]
 
-    def _part(self, name: str, grid: Grid, unit: str) -> Column:
+    def _names(self, whole: Column) -> list[str]:
+        """Return the names of the parts; none if the column stays whole."""
+        if self.declared is not None or self.count < FEWEST_WARNED:
+            return []
+        grid, unit = cast(Grid, whole.grid), cast(str, whole.unit)
+        ends = self._ranges[unit].low, self._ranges[unit].high
+        if not self._lasts:
+            return calendar.parts(grid, unit, ends, self._seen)
+        return calendar.hours(grid, unit) if calendar.are_times_of_day(grid, unit, ends) else []
+
+    @property
+    def _lasts(self) -> bool:
+        return self.dtype.startswith("timedelta")
+
+    def _part(self, name: str, whole: Column) -> Column:
+        grid, unit = cast(Grid, whole.grid), cast(str, whole.unit)
         part = Part(self.name, name, grid.step, grid.origin, unit)
         column = Column(f"{self.name} ({name})", "integer", self.dtype, part=part)
         if name in self._seen:
