@@ -39,7 +39,11 @@ def table(tmp_path: Path) -> Path:
 def test_everything_is_decided(table: Path) -> None:
     config, lines = settle(Config(data=str(table), auto=True))
     assert config.reading == Dialect(
-        separator=";", decimal=",", encoding="cp1252", dates={"day": "%d.%m.%Y"}
+        separator=";",
+        decimal=",",
+        encoding="cp1252",
+        dates={"day": "%d.%m.%Y"},
+        text=("id", "kind"),
     )
     assert config.drop == ("id",)
     assert sorted(config.na) == ["-200", "?"]

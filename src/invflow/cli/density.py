@@ -71,7 +71,7 @@ def score(run: Path, data: str, out: Path | None) -> None:
     from invflow.density.checks.calibration import anomaly
     from invflow.density.data import dialect
     from invflow.density.table import write_blocks
-    from invflow.density.table.source import Projection
+    from invflow.density.table.source import Frame, Projection
     from invflow.density.table.write import WRITABLE
     from invflow.distillation import run as students
 
@@ -88,7 +88,8 @@ def score(run: Path, data: str, out: Path | None) -> None:
     _check_names(data, table, len(known), len(density.columns_.names))
     scores = density.score_samples(Projection(table, known))
     p_values = anomaly(scores, density.reference_)
-    like = None if config is None else replace(dialect(config, path), header=True)
+    index = table.dialect.index if isinstance(table, Frame) and table.dialect else None
+    like = None if config is None else replace(dialect(config, path), header=True, index=index)
     scored = _beside(table, {SCORE: scores, USUAL: p_values})
     write_blocks(scored, path, like, table.schema)
     finite = scores[np.isfinite(scores)]
@@ -125,7 +126,7 @@ def _rows(config: Config | None, path: Path) -> pd.DataFrame:
 
     from invflow.density.table.source import blocks
 
-    return pd.concat(list(blocks(_read(config, path))), ignore_index=True)
+    return pd.concat(list(blocks(_read(config, path))))
 
 
 def _beside(table: Source, columns: Mapping[str, Floats]) -> Iterator[pd.DataFrame]:

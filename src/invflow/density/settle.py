@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,11 @@ def settle(config: Config) -> Settled:
             break
         source = table(decided)
         config = _found(decided, source)
+    text = [name for name, dtype in source.block(0).dtypes.items() if dtype == "str"]
+    if config.data.lower().endswith(tuple(TEXT)) and text:
+        # Other files may have numbers only where this one has numbers and words.
+        reading = replace(config.reading, text=tuple(map(str, text)))
+        config = config.model_copy(update={"reading": reading})
     return Settled(config.model_copy(update={"auto": False}), tuple(lines))
 
 

@@ -33,6 +33,7 @@ class Dialect:
             called "".
         dates: formats of dates and times as `strftime` has them, by column.
         codes: columns of digits that are text, such as 00123.
+        text: columns that are text whatever they look like, since a run has learned them as text.
         signs: what stands before and after the numbers of columns, such as $ and %.
         short: whether whole numbers among decimals have none: 27 beside 14.5.
     """
@@ -54,6 +55,7 @@ class Dialect:
     codes: tuple[str, ...] | None = _setting(
         "Column of digits that are text, such as 00123; repeat it for more.", "COLUMN", True
     )
+    text: tuple[str, ...] | None = None
     signs: dict[str, tuple[str, str]] | None = None
     short: bool | None = None
 
@@ -112,10 +114,10 @@ def unusual(dialect: Dialect, usual: str) -> Dialect:
         usual: the separator of plain files.
 
     Example:
-        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), {}, False)
+        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, False)
         >>> unusual(found, ",") == Dialect(separator=";")
         True
     """
-    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), {}, False)
+    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, False)
     same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
     return replace(dialect, **same)

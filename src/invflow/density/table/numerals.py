@@ -20,7 +20,8 @@ _NUMBER = {
 }
 #: Digits in groups of three, between which one of these stands; the last is a thin space.
 _GROUPED = re.compile("[+-]?[1-9]\\d{0,2}([,.' \u00a0\u202f])\\d{3}(\\1\\d{3})*([.,]\\d+)?")
-_CODE = re.compile(r"0\d+")
+#: Digits that numbers would lose: zeros at the front, and those beyond 64 bits.
+_CODE = re.compile(r"0\d+|\d{20,}")
 #: Signs before or after numbers.
 SIGNS = "$€£¥% "
 
@@ -36,7 +37,7 @@ def is_number(text: str, decimal: str = ".") -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether digits begin with a zero that a number would lose.
+    """Whether a number would lose some of these digits.
 
     Example:
         >>> is_code("0123"), is_code("0"), is_code("0.5")

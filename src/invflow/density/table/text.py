@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import compute, csv
 
 from invflow._readable import check_expansion, first_line
 from invflow.density.table import arrow, markers, numerals, times
@@ -64,7 +64,20 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
     start = (found.skip or 0) + lines_of(body, found.separator or usual, above)
     text = _as_text(rows[above:], names, found)
     table = _parse(path, found, start, len(names), text)
+    whole = [i for i, each in enumerate(table.schema.types) if pa.types.is_integer(each)]
+    if whole and asked.codes is None and len(table) >= LINES:
+        # Zeros at the front may begin below the lines that were looked at.
+        again = _parse(path, found, start, len(names), [*text, *whole])
+        late = [i for i in whole if _has_codes(again.column(i))]
+        for i in late:
+            table = table.set_column(i, again.schema.field(i), again.column(i))
+        found = replace(found, codes=(*(found.codes or ()), *(names[i] for i in late)))
     return _typed(table, names, found, na)
+
+
+def _has_codes(column: Any) -> bool:
+    """Whether a column of text has digits that a number would lose."""
+    return bool(compute.any(compute.match_substring_regex(column, r"^\s*0\d+\s*$")).as_py())
 
 
 def _encoding(path: Path) -> str:
@@ -193,8 +206,13 @@ def _as_text(rows: Sequence[Row], names: Sequence[str], dialect: Dialect) -> lis
     return [
         i
         for i, name in enumerate(names)
-        if name in (dialect.codes or ()) or any(len(row) > i and other(row[i]) for row in rows)
+        if _is_text(name, dialect) or any(len(row) > i and other(row[i]) for row in rows)
     ]
+
+
+def _is_text(name: str, dialect: Dialect) -> bool:
+    """Whether a column is known to be text."""
+    return name in (dialect.codes or ()) or name in (dialect.text or ())
 
 
 def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[int]) -> Any:
@@ -265,6 +283,7 @@ def _typed(
     marked = markers.by_column(na, names)
     dates, signs, index = dict(dialect.dates or {}), dict(dialect.signs or {}), dialect.index
     columns: dict[str, Any] = {}
+    labels: Any = range(len(table))
     for place, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         if not name and column.null_count == len(column):
             continue  # a separator at the end of every line
@@ -272,13 +291,14 @@ def _typed(
         if index is None and not place and name in UNNAMED and _counts(series):
             index = ""
         if name == index or (index == "" and not place and name in UNNAMED):
+            labels = pd.Index(series, name=index)
             continue
         name = name or f"column {place + 1}"
         if any(sign):
             signs[name] = sign
         if name in dates:
             series = _dates(series, name, dates[name])
-        elif pd.api.types.is_string_dtype(series.dtype) and name not in (dialect.codes or ()):
+        elif pd.api.types.is_string_dtype(series.dtype) and not _is_text(name, dialect):
             known = times.formats(series)
             if len(known) == 1:  # otherwise it is not clear which
                 dates[name] = known[0]
@@ -288,7 +308,7 @@ def _typed(
         columns[name] = series
     if not columns:
         raise ValueError("the table has no columns")
-    frame = pd.DataFrame(columns, index=range(len(table)))
+    frame = pd.DataFrame(columns).set_axis(labels, axis=0)
     return frame, replace(dialect, dates=dates, index=index, signs=signs)
 
 
@@ -303,7 +323,7 @@ def _column(
         return markers.without(series, na), ("", "")
     series = series.str.strip()
     series = markers.without(series.mask(series == ""), na)
-    if name in (dialect.codes or ()):
+    if _is_text(name, dialect):
         return series, ("", "")
     before, after = numerals.signs(series)
     bare = series.str.removeprefix(before).str.removesuffix(after)

@@ -36,6 +36,8 @@ def formats(series: Any) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that the first day may be a month
         guessed = [guess_datetime_format(there[0], dayfirst=each) for each in (False, True)]
+    if (guessed[0] or "").startswith("%Y"):
+        guessed.pop()  # nobody writes the day after the year
     dates = [form for form in guessed if form and "%Y" in form and ("%m" in form or "%b" in form)]
     if there[0].endswith("Z"):  # as the zone of all
         dates = [form.replace("%z", "Z") for form in dates]

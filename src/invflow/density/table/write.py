@@ -38,7 +38,8 @@ def write_blocks(
     Args:
         blocks: one or more, with the same columns; they become the row groups of a Parquet file.
         path: of the file.
-        dialect: of a text file; plain where None.
+        dialect: of a text file, plain where None; if it has an index, this is the frame's index of
+            that name, or numbers from one.
         schema: Arrow's types of some columns of a Parquet file.
 
     Raises:
@@ -62,7 +63,9 @@ def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialec
     first, opened = 1, gzip.open if kind == ".csv.gz" else open
     with opened(path, "wt", encoding=dialect.encoding or "utf-8", newline="") as file:
         for block in blocks:
-            rows = block.set_axis(pd.RangeIndex(first, first + len(block)), axis=0)
+            rows = block.copy(deep=False)
+            if rows.index.name != dialect.index:
+                rows.index = pd.RangeIndex(first, first + len(block))
             for name, form in (dialect.dates or {}).items():
                 if name in rows.columns:
                     rows[name] = times.written(rows[name], form)
