@@ -524,7 +524,7 @@ def test_a_table_as_it_lies_about(invflow: Invflow, tmp_path: Path) -> None:
     (tmp_path / "gaps.csv").write_bytes(gaps.encode("cp1252"))
     assert invflow("sample", run, "--fill", tmp_path / "gaps.csv")[0] == 0
     filled = (run / "samples.csv").read_bytes().decode("cp1252").splitlines()
-    assert re.fullmatch(r"1;\d\d/\d\d/2024;0,5;3", filled[1])
+    assert re.fullmatch(r"1;\d\d/\d\d/2024;0,50;3", filled[1])
     assert re.fullmatch(r"2;05/02/2024;-?\d+,\d+;-?\d", filled[2])
     assert invflow("score", run, tmp_path / "t.csv", "--out", tmp_path / "s.tsv")[0] == 0
     scored = (tmp_path / "s.tsv").read_bytes().decode("cp1252").splitlines()

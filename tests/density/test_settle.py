@@ -44,6 +44,7 @@ def test_everything_is_decided(table: Path) -> None:
         encoding="cp1252",
         dates={"day": "%d.%m.%Y"},
         text=("id", "kind"),
+        places={"größe": 1},
     )
     assert config.drop == ("id",)
     assert sorted(config.na) == ["-200", "?"]

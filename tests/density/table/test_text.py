@@ -244,10 +244,17 @@ def test_dates(path: Path, values: list[str], form: str, first: str) -> None:
     assert path.read_text().splitlines()[1:] == [f"{value},{i}" for i, value in enumerate(values)]
 
 
-def test_signs_are_written_again(path: Path) -> None:
-    text = "a,b,c\n$5.5,3%,1\n$-2,25%,2\n,,3\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b,c\n$5.5,3%,1\n$-2,25%,2\n,,3\n",
+        "a,b,c\n$5.50,3.0%,1.25\n$-2.25,25.0%,2.00\n,,3.50\n",
+        "a;b\n5,50;1\n-2,25;2\n;3\n",
+    ],
+)
+def test_numbers_are_written_as_they_were(path: Path, text: str) -> None:
     source = table(path, text)
-    assert source.block(0)["a"].tolist()[:2] == [5.5, -2.0]
+    assert source.block(0)["a"].iloc[0] == 5.5
     write(source.block(0), path, source.dialect)
     assert path.read_text() == text
 

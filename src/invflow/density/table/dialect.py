@@ -35,6 +35,7 @@ class Dialect:
         codes: columns of digits that are text, such as 00123.
         text: columns that are text whatever they look like, since a run has learned them as text.
         signs: what stands before and after the numbers of columns, such as $ and %.
+        places: number of decimals of the columns where all numbers have as many, as prices do.
         short: whether whole numbers among decimals have none: 27 beside 14.5.
     """
 
@@ -57,6 +58,7 @@ class Dialect:
     )
     text: tuple[str, ...] | None = None
     signs: dict[str, tuple[str, str]] | None = None
+    places: dict[str, int] | None = None
     short: bool | None = None
 
     def __post_init__(self) -> None:
@@ -114,10 +116,10 @@ def unusual(dialect: Dialect, usual: str) -> Dialect:
         usual: the separator of plain files.
 
     Example:
-        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, False)
+        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, {}, False)
         >>> unusual(found, ",") == Dialect(separator=";")
         True
     """
-    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, False)
+    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, {}, False)
     same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
     return replace(dialect, **same)

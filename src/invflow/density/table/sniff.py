@@ -12,7 +12,7 @@ from itertools import chain
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.dialect import SEPARATORS, Dialect
 from invflow.density.table.markers import is_marker
-from invflow.density.table.numerals import is_code, is_number, marks
+from invflow.density.table.numerals import SIGNS, is_code, is_number, marks
 
 #: Number of lines that are looked at.
 LINES = 1000
@@ -58,8 +58,8 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
         units = header and _has_units(rows[1:], decimal)
     columns = _columns(rows[header + units :])
     codes = asked.codes
+    names = rows[0] if header else numbered_names(len(columns))
     if codes is None:
-        names = rows[0] if header else numbered_names(len(columns))
         codes = tuple(
             name for name, column in zip(names, columns, strict=False) if _are_codes(column)
         )
@@ -72,6 +72,11 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
         skip=skip,
         units=units,
         codes=codes,
+        places={
+            name: places
+            for name, column in zip(names, columns, strict=False)
+            if (places := _places(column, decimal))
+        },
         short=any(_is_short(column, decimal) for column in columns),
     )
 
@@ -175,6 +180,17 @@ def _are_codes(cells: Sequence[str]) -> bool:
     """Whether digits are text, as some begin with a zero."""
     there = [cell for cell in cells if cell and not is_marker(cell)]
     return any(map(is_code, there)) and all(map(str.isdigit, there))
+
+
+def _places(cells: Sequence[str], decimal: str) -> int:
+    """Return the number of decimals that all numbers have, zeros at the end included; or zero."""
+    numbers = [cell.strip(SIGNS) for cell in cells if cell and not is_marker(cell)]
+    if not all(is_number(number, decimal) for number in numbers):
+        return 0
+    found = {len(number.partition(decimal)[2]) for number in numbers}
+    padded = any(number.endswith("0") for number in numbers)
+    exponents = any("e" in number.lower() for number in numbers)
+    return found.pop() if len(found) == 1 and padded and not exponents else 0
 
 
 def _is_short(cells: Sequence[str], decimal: str) -> bool:

@@ -69,6 +69,9 @@ def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialec
             for name, form in (dialect.dates or {}).items():
                 if name in rows.columns:
                     rows[name] = times.written(rows[name], form)
+            for name, places in (dialect.places or {}).items():
+                if name in rows.columns:
+                    rows[name] = _fixed(rows[name], places, options["decimal"])
             for name, (before, after) in (dialect.signs or {}).items():
                 if name in rows.columns:
                     rows[name] = before + _short(rows[name], options["decimal"]) + after
@@ -76,6 +79,14 @@ def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialec
                 rows = rows.apply(_short, decimal=options["decimal"])
             rows.to_csv(file, header=first == 1 and dialect.header is not False, **options)
             first += len(block)
+
+
+def _fixed(series: Any, places: int, decimal: str) -> Any:
+    """Return numbers as text with a number of decimals, if that is exact."""
+    values = series.dropna()
+    if not pd.api.types.is_float_dtype(series.dtype) or (values.round(places) != values).any():
+        return series
+    return values.map(f"{{:.{places}f}}".format).str.replace(".", decimal).reindex(series.index)
 
 
 def _short(series: Any, decimal: str) -> Any:
