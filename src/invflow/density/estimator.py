@@ -224,8 +224,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return the log density of rows, in nats and the units of the table, shape (rows,).
 
         It is the density of the other columns given those in `conditional_on`. For categories and
-        numbers that move in steps it is a probability (see `log_cell_`). Rows with a value outside declared bounds of
-        its column have density zero. Missing values are integrated out.
+        numbers that move in steps it is a probability (see `log_cell_`). Rows with a value outside
+        declared bounds of its column have density zero. Missing values are integrated out.
 
         Args:
             X: as for `fit`.
