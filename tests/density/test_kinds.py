@@ -290,3 +290,16 @@ def test_copies_of_a_category_do_no_harm() -> None:
     density = small(steps=60, learning_rate=0.02).fit(table.assign(same=table["kind"]))
     drawn = density.sample(200, random_state=0)
     assert (drawn["kind"] == drawn["same"]).mean() > 0.5
+
+
+def test_scores_per_unit_do_not_depend_on_the_steps() -> None:
+    """Rounded finely or coarsely, a normal column has the same mean density in a cell."""
+    values = np.random.default_rng(0).normal(50, 2, (1500, 1))
+    expected = stats.norm(50, 2).logpdf(values).mean()
+    for digits in (0, 1, 2):
+        rows = values.round(digits)
+        density = FlowDensity("gaussian", steps=200, learning_rate=0.02, random_state=0).fit(rows)
+        assert density.log_cell_ == pytest.approx(-digits * np.log(10))
+        assert density.score(rows) - density.log_cell_ == pytest.approx(expected, abs=0.03)
+    days = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=200), "x": values[:200, 0]})
+    assert small(steps=1).fit(days).log_cell_ == pytest.approx(np.log(86_400))

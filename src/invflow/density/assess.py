@@ -66,6 +66,7 @@ class Assessment:
         energy: the energy test of rows and draws; None if there are too few rows.
         classifier: the classifier test of rows and draws; None if there are too few rows.
         worst: the rows of lowest density, the lowest first.
+        log_cell: as `FlowDensity.log_cell_`.
     """
 
     rows: int
@@ -79,6 +80,7 @@ class Assessment:
     energy: EnergyTest | None
     classifier: ClassifierTest | None
     worst: list[WorstRow]
+    log_cell: float = 0.0
 
     @property
     def worst_columns(self) -> list[Label]:
@@ -137,6 +139,7 @@ def assess(
         if smaller < FEWEST_CLASSIFIED
         else classifier_test(pair.rows, pair.draws, names=pair.names, seed=seed),
         worst=_worst(density, rows, scores, lowest, ranked.values[compared:]),
+        log_cell=density.log_cell_,
     )
 
 

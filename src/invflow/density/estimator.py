@@ -84,6 +84,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         curve_: steps and mean bounds on the log density of the validation rows, in nats.
         reference_: log densities of the validation rows, which were also used to stop training, in
             ascending order; for a distilled density, those of draws of its teacher.
+        log_cell_: log volume of a cell of the columns that move in steps, in the units of the table
+            (of dates, in seconds). A score minus this is the log of the mean density in the cell,
+            which can be compared with densities that know no steps; zero if all steps are 1.
         levels_: names of the levels of the columns' labels, as in pandas.
         container_: what it was trained on, and so returns: an array, or a table of a library.
         n_features_in_: number of columns of the table.
@@ -212,12 +215,17 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.reference_ = np.sort(log_density(self.model_, self.imputer_, validation))
         return self
 
+    @property
+    def log_cell_(self) -> float:
+        check_is_fitted(self, "model_")
+        return self.columns_.log_cell
+
     def score_samples(self, X: Any) -> Floats:
         """Return the log density of rows, in nats and the units of the table, shape (rows,).
 
         It is the density of the other columns given those in `conditional_on`. For categories and
-        numbers that move in steps it is a probability. Rows with a value outside declared bounds of
-        its column have density zero. Missing values are integrated out.
+        numbers that move in steps it is a probability (see `log_cell_`). Rows with a value outside
+        declared bounds of its column have density zero. Missing values are integrated out.
 
         Args:
             X: as for `fit`.

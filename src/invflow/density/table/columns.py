@@ -139,6 +139,21 @@ class Columns:
         return tuple(dict.fromkeys(column.of for column in self.context))
 
     @property
+    def log_cell(self) -> float:
+        """The log volume of a cell of the grids, in the units of the table; of dates, in seconds.
+
+        The log probability of a cell minus this is the log of the mean density in it.
+        """
+        steps: dict[Label, float] = {}
+        for column in self.features:
+            if column.part is not None:
+                steps[column.of] = column.part.step / TICKS[column.part.unit]
+            elif column.grid is not None:
+                scale = 1 if column.unit is None else TICKS[column.unit]
+                steps[column.of] = column.grid.step / scale
+        return sum(map(math.log, steps.values()))
+
+    @property
     def has_grids(self) -> bool:
         """Whether a feature moves in steps, so that its density is a probability."""
         return any(column.grid is not None for column in self.features)

@@ -20,6 +20,10 @@ def brief(run: Run) -> Brief:
     found = run.results.assessment
     density = f"{found.log_density:.4g} ± {found.log_density_error:.2g}"
     rows = [("log density, nats per row", density)]
+    if found.log_cell:
+        rows += [
+            ("the same per unit, steps divided out", f"{found.log_density - found.log_cell:.4g}")
+        ]
     if found.outside:
         rows += [("rows outside the bounds", str(found.outside))]
     rows += [("calibrated columns", calibrated(run))]

@@ -99,6 +99,11 @@ def _results(run: Run) -> str:
             "probability, estimated as an average over points between two numbers; the error is "
             "small where the density is smooth there."
         )
+    if found.log_cell:
+        text += (
+            f" The log volume of a cell is {found.log_cell:.4g}; the log density minus this is the "
+            "mean density in a cell, comparable with densities that know no steps."
+        )
     if columns.context:
         text += " It is conditional on the context columns."
     if columns.missing:
