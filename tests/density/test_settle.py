@@ -77,6 +77,15 @@ def test_no_column_is_left(tmp_path: Path) -> None:
 
 
 def test_columns_that_do_not_exist(table: Path) -> None:
+    for option, wrong in [
+        ("dates", {"dates": {"x": "%d"}}),
+        ("codes", {"codes": ("x",)}),
+        ("index", {"index": "x"}),
+    ]:
+        with pytest.raises(ValueError, match=f"{option} names the column 'x', which the table"):
+            settle(Config.model_validate({"data": str(table), "reading": wrong}))
+    with pytest.raises(ValueError, match="na names the column 'x', which the table"):
+        settle(Config(data=str(table), na=("-200,x=3",)))
     for option in ("drop", "only"):
         with pytest.raises(ValueError, match=f"{option} names the column 'x', which the table"):
             settle(Config.model_validate({"data": str(table), option: ("kind,x",)}))

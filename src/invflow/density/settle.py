@@ -43,6 +43,7 @@ def settle(config: Config) -> Settled:
             proposed. It names all decisions at once.
     """
     source = table(config)
+    _check_names(config, source)
     config = _found(config, source)
     reading = said(config.reading)
     lines = [f"read as: {reading}"] if reading else []
@@ -63,6 +64,23 @@ def settle(config: Config) -> Settled:
         reading = replace(config.reading, text=tuple(map(str, text)))
         config = config.model_copy(update={"reading": reading})
     return Settled(config.model_copy(update={"auto": False}), tuple(lines))
+
+
+def _check_names(config: Config, source: Source) -> None:
+    """Check that the settings of reading name columns of the table.
+
+    Raises:
+        ValueError: if one does not exist.
+    """
+    asked = config.reading
+    columns_named("dates", tuple(asked.dates or ()), source.names)
+    columns_named("codes", asked.codes or (), source.names)
+    single = [part for text in config.na for part in text.split(",") if "=" in part]
+    named = [text for text in config.na if text.rpartition("=")[0] in source.names]
+    if not named:
+        columns_named("na", [part.rpartition("=")[0] for part in single], source.names)
+    if asked.index and source.block(0).index.name != asked.index:
+        columns_named("index", [asked.index], source.names)
 
 
 def _found(config: Config, source: Source) -> Config:

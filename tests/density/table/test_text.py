@@ -206,6 +206,7 @@ def test_what_is_asked_takes_precedence(path: Path) -> None:
             {"decimal": ",", "thousands": ","},
             "decimal must differ from thousands, got ','",
         ),
+        ({"skip": -1}, "skip must be zero or more, got -1"),
         ({"encoding": "klingon"}, "encoding must be one that Python has, got 'klingon'"),
     ],
 )
@@ -215,7 +216,9 @@ def test_a_dialect_that_does_not_exist(settings: dict[str, Any], message: str) -
 
 
 def test_dates_of_another_format(path: Path) -> None:
-    with pytest.raises(ValueError, match=r"column 'd' does not have dates such as '%d/%m/%Y'"):
+    with pytest.raises(
+        ValueError, match=r"column 'd' has '2024-01-31', which is not like %d/%m/%Y"
+    ):
         table(path, "d\n2024-01-31\n", Dialect(dates={"d": "%d/%m/%Y"}))
 
 

@@ -66,6 +66,8 @@ class Dialect:
             object.__setattr__(self, "separator", "\t")
         if self.separator is not None and len(self.separator) != 1:
             raise ValueError(f"separator must be one character, got {self.separator!r}")
+        if self.skip is not None and self.skip < 0:
+            raise ValueError(f"skip must be zero or more, got {self.skip}")
         if self.decimal not in (None, ".", ","):
             raise ValueError(f'decimal must be "." or ",", got {self.decimal!r}')
         if self.encoding is not None:

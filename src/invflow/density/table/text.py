@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv
 
-from invflow._readable import check_expansion, first_line
+from invflow._readable import check_expansion
 from invflow.density.table import arrow, markers, numerals, times
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.dialect import Dialect
@@ -77,7 +77,10 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
 
 def _has_codes(column: Any) -> bool:
     """Whether a column of text has digits that a number would lose."""
-    return bool(compute.any(compute.match_substring_regex(column, r"^\s*0\d+\s*$")).as_py())
+    found = compute.call_function(
+        "match_substring_regex", [column], compute.MatchSubstringOptions(r"^\s*0\d+\s*$")
+    )
+    return bool(compute.call_function("any", [found]).as_py())
 
 
 def _encoding(path: Path) -> str:
@@ -339,10 +342,11 @@ def _counts(series: Any) -> bool:
 
 
 def _dates(series: Any, name: str, form: str) -> Any:
+    text = series.astype("str")
     try:
-        return times.parsed(series.astype("str"), form)
+        return times.parsed(text, form)
     except ValueError as error:
+        wrong = text[pd.to_datetime(text, format=form, errors="coerce").isna() & text.notna()]
         raise ValueError(
-            f"column {name!r} does not have dates such as {form!r}: {first_line(error)}; correct "
-            "--dates"
+            f"column {name!r} has {wrong.iloc[0]!r}, which is not like {form}; correct --dates"
         ) from error
