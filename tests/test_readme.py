@@ -41,7 +41,7 @@ def test_density_estimation() -> None:
     # Gaussians of each column, of all wines together, know less.
     features = wines.drop(columns="target")
     alone = -np.log(features.std() * np.sqrt(2 * np.pi * np.e)).sum()
-    assert names["scores"].mean() > alone + 1
+    assert names["densities"].mean() > alone + 1
 
 
 def test_every_example_is_tested() -> None:

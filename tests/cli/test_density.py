@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -346,15 +347,6 @@ def _whole(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["size", "share"]].copy()
 
 
-def _changed(column: str, value: object) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        frame = _whole(mixed(40)).astype({column: object})
-        frame.loc[3:, column] = value
-        frame.to_csv(path, index=False)
-
-    return make
-
-
 @pytest.mark.parametrize(
     ("name", "make", "message"),
     [
@@ -371,25 +363,7 @@ def _changed(column: str, value: object) -> Callable[[Path], None]:
             "a.npz cannot be read: the .npz file is truncated",
         ),
         ("a.csv", lambda path: path.write_text("a,a\n1,2\n"), "two columns of the table are"),
-        ("a.csv", lambda path: path.write_text("1.5,2.5\n3,4\n"), "not the names of columns"),
-        (
-            "a.csv",
-            _changed("size", np.nan),
-            "column 'size' has 37 missing value(s) (NaN); fill them in, leave the column out, or "
-            "set missing to marginalise",
-        ),
-        ("a.csv", _changed("size", np.inf), "column 'size' has inf in row 3"),
-        ("a.csv", _changed("size", "tall"), "column 'size' has values that are not numbers"),
-        (
-            "a.csv",
-            lambda path: _whole(mixed(40)).assign(share=1.0).to_csv(path, index=False),
-            "column 'share' is constant",
-        ),
-        (
-            "a.csv",
-            lambda path: _whole(mixed(40)).assign(share=np.nan).to_csv(path, index=False),
-            "column 'share' has only missing values",
-        ),
+        ("a.csv", lambda path: path.write_text("1.5,2.5\n3,4\n"), "has 2 row(s)"),
     ],
 )
 def test_bad_tables_are_one_line_and_harm_nothing(
@@ -412,6 +386,35 @@ def test_bad_tables_are_one_line_and_harm_nothing(
     assert (finished / "results.json").read_bytes() == before
 
 
+def test_everything_to_decide_is_said_at_once(invflow: Invflow, tmp_path: Path) -> None:
+    frame = mixed(40)[["size", "count"]].assign(
+        row=range(40), share=1.0, empty=np.nan, copy=lambda each: each["size"]
+    )
+    frame.loc[:2, "count"] = -999
+    frame["where"] = [f"house {i}" for i in range(40)]
+    frame["far"] = np.where(np.arange(40) < 2, np.inf, np.arange(40) / 4)
+    frame["when"] = "01/02/2024"
+    frame.loc[5:, "when"] = "02/03/2024"
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    code, out, err = invflow("density", tmp_path / "a.csv", "--runs", tmp_path / "runs")
+    assert code != 0
+    assert not out
+    assert err.splitlines() == [
+        f"invflow: {tmp_path / 'a.csv'} needs decisions:",
+        "  --na -999: '-999' looks like a missing value, in count (3)",
+        "  --na inf: infinite values in far (2)",
+        "  --drop row: counts the rows",
+        "  --drop share: the same value in all rows",
+        "  --drop empty: no values",
+        "  --drop where: text whose values hardly repeat, such as 'house 0'",
+        "  --drop copy: a copy of size",
+        "  --missing marginalise: missing values in count (3 of 40), far (2 of 40)",
+        "  --dates when=%m/%d/%Y or --dates when=%d/%m/%Y: when has dates whose day and month may "
+        "be either",
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -431,9 +434,12 @@ def test_bad_tables_are_one_line_and_harm_nothing(
         (("--test-fraction", 0.01), "test_fraction 0.01 leaves 1 of 40 rows"),
         (("--kinds", "z=integer"), "kinds names the column 'z'"),
         (("--kinds", "size=integer"), "column 'size'"),
-        (("--kinds", "size=categorical"), "column 'size'"),
+        (("--kinds", "size=small<large"), "column 'size' has the value"),
         (("--kinds", "size"), "--kinds must be COLUMN=KIND, got 'size'"),
-        (("--kinds", "size=a:b"), "--kinds: a kind must be integer, continuous, categorical, LOW"),
+        (
+            ("--kinds", "size=a:b"),
+            "--kinds: a kind must be integer, continuous, categorical, ordinal, date",
+        ),
         (("--kinds", "size=:"), "--kinds: a kind must be"),
         (("--kinds", "size=0:1"), "column 'size' has values outside its bounds"),
         (("--kinds", "size=integer:0:1"), "column 'size' has values outside its bounds"),
@@ -452,7 +458,7 @@ def test_bad_options_are_one_line_and_write_nothing(
 
 
 def test_warnings_are_lines_too(invflow: Invflow, tmp_path: Path) -> None:
-    frame = _whole(mixed(200)).round(1)
+    frame = _whole(mixed(200)).round(1) / 3
     file = written(frame, tmp_path / "a.csv")
     code, _, err = invflow("density", file, "--runs", tmp_path, *SMALL)
     assert code == 0
@@ -484,3 +490,44 @@ def test_what_is_shown_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for text in ("of [bold]a[/bold]", "x[red]", "[b]y[/b]", "[/]"):
         assert text in shown
+
+
+def test_a_table_as_it_lies_about(invflow: Invflow, tmp_path: Path) -> None:
+    """Read, sampled, filled and scored by the same rules, and written in the same format."""
+    random = np.random.default_rng(0)
+    lines = [
+        f"{i};{i % 28 + 1:02}/02/2024;{random.normal():.2f};{'-200' if i < 4 else i % 7};x{i}"
+        for i in range(1, 61)
+    ]
+    text = "\n".join(['"";day;größe;n;note', *lines]).replace(".", ",") + "\n"
+    (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+    run = tmp_path / "runs" / "t"
+    code, _, err = invflow(
+        "density", tmp_path / "t.csv", "--auto", *SMALL, "--runs", tmp_path / "runs"
+    )
+    assert code == 0
+    assert err.splitlines()[:3] == [
+        f"invflow: {tmp_path / 't.csv'}: {line}"
+        for line in (
+            "read as: semicolons, decimal commas, cp1252, index column left out, day as %d/%m/%Y",
+            "--na -200: '-200' looks like a missing value, in n (3)",
+            "--drop note: text whose values hardly repeat, such as 'x1'",
+        )
+    ]
+    assert "Detected and decided: read as: semicolons" in (run / "report.html").read_text("utf-8")
+    assert invflow("sample", run, "--count", "3")[0] == 0
+    drawn = (run / "samples.csv").read_bytes().decode("cp1252").splitlines()
+    assert drawn[0] == ";day;größe;n"
+    for number, line in enumerate(drawn[1:], 1):
+        assert re.fullmatch(rf"{number};\d\d/\d\d/2024;-?\d+,\d+;-?\d+", line)
+    gaps = '"";day;größe;n\n1;;0,5;3\n2;05/02/2024;;-200\n'
+    (tmp_path / "gaps.csv").write_bytes(gaps.encode("cp1252"))
+    assert invflow("sample", run, "--fill", tmp_path / "gaps.csv")[0] == 0
+    filled = (run / "samples.csv").read_bytes().decode("cp1252").splitlines()
+    assert re.fullmatch(r"1;\d\d/\d\d/2024;0,50;3", filled[1])
+    assert re.fullmatch(r"2;05/02/2024;-?\d+,\d+;-?\d", filled[2])
+    assert invflow("score", run, tmp_path / "t.csv", "--out", tmp_path / "s.tsv")[0] == 0
+    scored = (tmp_path / "s.tsv").read_bytes().decode("cp1252").splitlines()
+    assert scored[0] == "\tday\tgröße\tn\tnote\tlog_density\tp_value"
+    assert scored[1].startswith("1\t02/02/2024\t0,13\t\tx1\t-")
+    assert invflow("score", run, run / "samples.csv")[0] == 0

@@ -178,7 +178,7 @@ def test_other_directories_are_left_alone(tmp_path: Path, overwrite: bool) -> No
     [
         ({"flow": "fancy"}, "flow must be one of 'coupling-nsf'"),
         ({"flow": "mixture"}, "flow must be one of 'coupling-nsf'"),
-        ({"conditional_on": ()}, "column 'colour' has values that are not numbers"),
+        ({"conditional_on": (), "kinds": {"colour": "continuous"}}, "'colour' has values that are"),
         ({"kinds": {"size": "integer"}}, "column 'size' has .* but is declared integer"),
         (
             {"test_fraction": 0.01},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from invflow._undecided import UndecidedError
 from invflow.cli.streams import tolerant
 
 
@@ -25,6 +26,8 @@ def _run() -> None:
         )
     try:
         app()
+    except UndecidedError as error:
+        sys.exit(f"invflow: {error}")
     except Exception as error:  # whatever it is, the user gets a line
         lines = str(error).splitlines() or [""]
         # Of errors that are meant for users the words are enough.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from invflow.cli.files import output
 if TYPE_CHECKING:
     import pandas as pd
 
+    from invflow.density.config import Config
     from invflow.density.table import Source
     from invflow.density.table.samples import Floats
 
@@ -22,6 +24,7 @@ run that was stopped; a finished one is reported again, not trained.
 """
 EXAMPLES = (
     "density table.csv --steps 500",
+    "density survey.csv --auto --steps 500",
     "density table.csv --name wide --flow maf --hidden-features 64,64 --steps 500",
 )
 #: Number of rows drawn by default.
@@ -36,6 +39,7 @@ def sample(
     """Draw rows into a table, or the missing values of one."""
     import numpy as np
 
+    from invflow.density.data import dialect
     from invflow.density.table import write
     from invflow.density.table.write import WRITABLE
     from invflow.distillation import run as students
@@ -46,16 +50,17 @@ def sample(
         raise ValueError(
             "--given cannot be combined with --fill, whose rows have their own context"
         )
-    density = students.density(run)
+    density, config = students.density(run), students.learned(run)
     random = np.random.RandomState(np.random.MT19937(seed))
     with terminal.warnings():
         if fill is not None:
-            rows = density.sample_conditional(_table(fill), count or 1, random_state=random)
+            rows = density.sample_conditional(_rows(config, fill), count or 1, random_state=random)
         else:
-            contexts = None if given is None else _table(Path(given))
+            contexts = None if given is None else _rows(config, Path(given))
             several = 0 if contexts is None or len(contexts) == 1 else len(contexts)
             rows = density.sample(count or several or ROWS, given=contexts, random_state=random)
-    write(rows, path)
+    like = None if config is None else dialect(config, path)
+    write(rows, path, like, density.container_.schema)
     terminal.say(f"{len(rows)} rows: {path}")
 
 
@@ -64,15 +69,16 @@ def score(run: Path, data: str, out: Path | None) -> None:
     import numpy as np
 
     from invflow.density.checks.calibration import anomaly
-    from invflow.density.table import read, write_blocks
-    from invflow.density.table.source import Projection
+    from invflow.density.data import dialect
+    from invflow.density.table import write_blocks
+    from invflow.density.table.source import Frame, Projection
     from invflow.density.table.write import WRITABLE
     from invflow.distillation import run as students
 
     kept = {"the table to score": data, "the table of the run": students.table(run)}
     path = output(out or run / "scores.csv", WRITABLE, kept)
-    density = students.density(run)
-    table = read(Path(data))
+    density, config = students.density(run), students.learned(run)
+    table = _read(config, Path(data))
     taken = [name for name in (SCORE, USUAL) if name in table.names]
     if taken:
         raise ValueError(
@@ -82,7 +88,10 @@ def score(run: Path, data: str, out: Path | None) -> None:
     _check_names(data, table, len(known), len(density.columns_.names))
     scores = density.score_samples(Projection(table, known))
     p_values = anomaly(scores, density.reference_)
-    write_blocks(_beside(table, {SCORE: scores, USUAL: p_values}), path)
+    index = table.dialect.index if isinstance(table, Frame) and table.dialect else None
+    like = None if config is None else replace(dialect(config, path), header=True, index=index)
+    scored = _beside(table, {SCORE: scores, USUAL: p_values})
+    write_blocks(scored, path, like, table.schema)
     finite = scores[np.isfinite(scores)]
     error = finite.std(ddof=1) / np.sqrt(len(finite)) if len(finite) > 1 else np.nan
     rows = [("mean log density", f"{scores.mean():.4g} ± {error:.2g}")]
@@ -103,14 +112,21 @@ def _check_names(data: str, table: Source, known: int, wanted: int) -> None:
         raise ValueError(f"{data} has {count} columns without names; the density has {wanted}")
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _read(config: Config | None, path: Path) -> Source:
+    """Return a table, read like that of the run; as it is, if the run is gone."""
+    from invflow.density import data
+    from invflow.density.table import read
+
+    return read(path) if config is None else data.table(config, path)
+
+
+def _rows(config: Config | None, path: Path) -> pd.DataFrame:
     """Return the table in a file, whole."""
     import pandas as pd
 
-    from invflow.density.table import read
     from invflow.density.table.source import blocks
 
-    return pd.concat(list(blocks(read(path))), ignore_index=True)
+    return pd.concat(list(blocks(_read(config, path))))
 
 
 def _beside(table: Source, columns: Mapping[str, Floats]) -> Iterator[pd.DataFrame]:

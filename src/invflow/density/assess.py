@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,7 @@ class Assessment:
         energy: the energy test of rows and draws; None if there are too few rows.
         classifier: the classifier test of rows and draws; None if there are too few rows.
         worst: the rows of lowest density, the lowest first.
+        log_cell: as `FlowDensity.log_cell_`.
     """
 
     rows: int
@@ -78,6 +80,7 @@ class Assessment:
     energy: EnergyTest | None
     classifier: ClassifierTest | None
     worst: list[WorstRow]
+    log_cell: float = 0.0
 
     @property
     def worst_columns(self) -> list[Label]:
@@ -136,6 +139,7 @@ def assess(
         if smaller < FEWEST_CLASSIFIED
         else classifier_test(pair.rows, pair.draws, names=pair.names, seed=seed),
         worst=_worst(density, rows, scores, lowest, ranked.values[compared:]),
+        log_cell=density.log_cell_,
     )
 
 
@@ -170,6 +174,11 @@ def _reason(row: Any, density: FlowDensity, ranks: Floats) -> str:
     place = int(np.nanargmin(tails))
     if tails[place] > UNUSUAL_TAIL:
         return "no single value"
-    name = density.columns_.features[place].name
+    column = density.columns_.features[place]
+    name = column.of
     side = "low" if ranks[place] < 0.5 else "high"
-    return f"{name} = {row[name].iloc[0]:.5g}, {side}"
+    value = row[name].iloc[0]
+    if column.is_categorical or column.part is not None:
+        return f"{name} = {value}"
+    shown = f"{value:.5g}" if isinstance(value, numbers.Real) else str(value)
+    return f"{name} = {shown}, {side}"

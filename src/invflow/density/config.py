@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from invflow.density.table.dialect import GROUP, Dialect
 from invflow.runs.settings import (
     COLUMNS,
     TRAINING,
@@ -27,10 +27,16 @@ from invflow.runs.settings import (
     Config as RunConfig,
 )
 
-KindName = Literal["continuous", "integer", "categorical"]
+KindName = Literal["continuous", "integer", "date", "categorical", "ordinal"]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
+Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ColumnKind = (
-    KindName | tuple[Bound | None, Bound | None] | tuple[KindName, Bound | None, Bound | None]
+    KindName
+    | tuple[Bound | None, Bound | None]
+    | tuple[KindName, Bound | None, Bound | None]
+    | tuple[Literal["grid"], Step]
+    | tuple[Literal["grid"], Step, Bound | None, Bound | None]
+    | tuple[Literal["ordinal"], tuple[str, ...]]
 )
 
 
@@ -40,20 +46,32 @@ def _column_kind(value: Any) -> Any:
     Example:
         >>> _column_kind("integer"), _column_kind("0:1"), _column_kind("integer:0:")
         ('integer', (0.0, 1.0), ('integer', 0.0, None))
+        >>> _column_kind("grid:0.5"), _column_kind("low<high")
+        (('grid', 0.5), ('ordinal', ('low', 'high')))
     """
     if not isinstance(value, str) or value in get_args(KindName):
         return value
-    *kind, low, high = value.split(":") if ":" in value else ("", value)
+    if "<" in value:
+        return "ordinal", tuple(level.strip() for level in value.split("<"))
+    name, *rest = value.split(":")
     try:
-        bounds = tuple(float(each) if each.strip() else None for each in (low, high))
+        match name, [float(each) if each.strip() else None for each in rest]:
+            case "grid", [float(step)]:
+                return "grid", step
+            case "grid", [float(step), low, high]:
+                return "grid", step, low, high
+            case "integer", [low, high] if (low, high) != (None, None):
+                return "integer", low, high
+            case _, [high] if name.strip() or high is not None:
+                return float(name) if name.strip() else None, high
+            case _:
+                raise ValueError
     except ValueError:
-        bounds = None, None
-    given = [each for each in bounds if each is not None]
-    if not given or not all(map(math.isfinite, given)) or kind not in ([], ["integer"]):
         raise ValueError(
-            "a kind must be integer, continuous, categorical, LOW:HIGH or integer:LOW:HIGH"
-        )
-    return (*kind, *bounds)
+            "a kind must be integer, continuous, categorical, ordinal, date, LOW:HIGH, "
+            "integer:LOW:HIGH, grid:STEP, grid:STEP:LOW:HIGH, or levels in their order, such as "
+            "LOW<MIDDLE<HIGH"
+        ) from None
 
 
 class Config(RunConfig):
@@ -65,11 +83,39 @@ class Config(RunConfig):
     data: Annotated[
         str,
         argument(
-            "Table: .csv, .csv.gz or .tsv with column names in the first line; .parquet, .npz or "
-            ".npy.",
+            "Table: .csv, .csv.gz, .tsv, .parquet, .npz or .npy.",
             metavar="DATA",
         ),
     ]
+    reading: Dialect = Dialect()
+    na: Annotated[
+        tuple[str, ...],
+        setting(
+            "Marker of missing values, such as -999 or ?, of all columns or of one; several with "
+            "commas.",
+            GROUP,
+            metavar="VALUE|COLUMN=VALUE",
+            repeated=True,
+        ),
+    ] = ()
+    auto: Annotated[
+        bool,
+        setting(
+            "Accept all proposals for this table: leave out ids, free text, constant columns and "
+            "copies, treat markers as missing values, and marginalise over these.",
+            COLUMNS,
+        ),
+    ] = False
+    drop: Annotated[
+        tuple[str, ...],
+        setting("Columns to leave out.", COLUMNS, metavar="COLUMN,...", repeated=True),
+    ] = ()
+    only: Annotated[
+        tuple[str, ...],
+        setting(
+            "Columns to keep; others are left out.", COLUMNS, metavar="COLUMN,...", repeated=True
+        ),
+    ] = ()
     conditional_on: Annotated[
         tuple[str, ...],
         setting(
@@ -82,9 +128,11 @@ class Config(RunConfig):
     kinds: Annotated[
         dict[str, Annotated[ColumnKind, BeforeValidator(_column_kind)]],
         setting(
-            "Kind of a column: integer, continuous, categorical (only for --conditional-on), "
-            "LOW:HIGH for a continuous column with bounds (leave one out for none), or "
-            "integer:LOW:HIGH; repeat it for more.",
+            "Kind of a column: integer, continuous, categorical, ordinal, date (not split into "
+            "week, weekday and hour), levels in their order as "
+            "small<medium<large, LOW:HIGH for a continuous column with bounds (leave one out for "
+            "none), integer:LOW:HIGH, or grid:STEP:LOW:HIGH for numbers that move in steps; repeat "
+            "it for more.",
             COLUMNS,
             metavar="COLUMN=KIND",
         ),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from invflow.density.config import Config
 from invflow.density.table import Source, read
+from invflow.density.table.columns import columns_named
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label
-from invflow.density.table.source import split
+from invflow.density.table.source import Projection, split
 
 #: Number of rows that a table needs, so that there are some to train, stop and test with.
 ENOUGH = 20
@@ -45,6 +48,10 @@ class Numbered:
     def blocks(self) -> Sequence[int]:
         return self._source.blocks
 
+    @property
+    def schema(self) -> Any:
+        return self._source.schema
+
     def block(self, number: int) -> pd.DataFrame:
         rows = pd.RangeIndex(self._first[number], self._first[number + 1])
         return self._source.block(number).set_axis(rows, axis=0)
@@ -67,6 +74,43 @@ class Data:
     digest: str
 
 
+def table(config: Config, path: Path | None = None) -> Source:
+    """Return the table of a run, or another one that is read by the same rules.
+
+    Args:
+        config: the settings of the run.
+        path: of the table; None for where that of the run was.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or of an unknown kind.
+    """
+    path = Path(config.data) if path is None else path
+    return read(path, dialect(config, path), config.na)
+
+
+def dialect(config: Config, path: Path) -> Dialect:
+    """Return the dialect of a file that is read or written like the table of a run."""
+    ending = path.name.lower().endswith
+    same = [ending(kind) and config.data.lower().endswith(kind) for kind in (".tsv", ".csv", ".gz")]
+    # Another ending promises another separator.
+    return config.reading if any(same) else replace(config.reading, separator=None)
+
+
+def columns(config: Config, source: Source) -> Source:
+    """Return the columns of a table that a run is about.
+
+    Raises:
+        ValueError: if `only` or `drop` name a column that does not exist, or leave none.
+    """
+    wanted = columns_named("only", config.only, source.names) or source.names
+    left_out = columns_named("drop", config.drop, source.names)
+    kept = [name for name in wanted if name not in left_out]
+    if not kept:
+        raise ValueError(f"no column is left of {config.data}: drop fewer")
+    return Projection(source, kept)
+
+
 def load(config: Config, path: Path | None = None) -> Data:
     """Return the rows of a run; of a file in several parts, whole parts are held out.
 
@@ -79,7 +123,7 @@ def load(config: Config, path: Path | None = None) -> Data:
         ValueError: if it is damaged or of an unknown kind, or has too few rows.
     """
     path = Path(config.data) if path is None else path
-    source = Numbered(read(path))
+    source = Numbered(columns(config, table(config, path)))
     count = sum(source.blocks)
     if count < ENOUGH:
         raise ValueError(

@@ -19,7 +19,7 @@ from invflow.density.learning import conditional, draws, maximum_likelihood
 from invflow.density.learning.build import build
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.scores import log_density
-from invflow.density.table import Columns, Rows, Source, arrays, source, survey
+from invflow.density.table import Columns, Rows, arrays, source, survey
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.training.batches import generator
@@ -44,22 +44,26 @@ ROWS_AT_ONCE = 8192
 class FlowDensity(DensityMixin, BaseEstimator):
     r"""The density of a table's rows, learned by maximum likelihood.
 
-    Columns are standardised internally, and densities are in the units of the table. Integer
-    columns are dequantised: training maximises a bound on their probability. A fraction of the rows
-    is used for validation, and training stops when these no longer improve.
+    Numbers are standardised internally, and densities are in the units of the table. Text, booleans
+    and pandas' categories are categorical, and count with their probability. So do numbers that
+    move in steps, integers and dates among them: they are dequantised, and training maximises a
+    bound on their probability. A fraction of the rows is used for validation, and training stops
+    when these no longer improve.
 
     Args:
         flow: name of the flow: "nsf", "maf", "iaf", "realnvp", "gaussian", ...
         transforms: number of transforms; None for the flow's default.
         hidden_features: widths of hidden layers; None for the flow's default.
         flow_options: further arguments of the flow.
-        kinds: of some columns, by label: "continuous", "integer" or "categorical"; the open
-            interval (low, high) of a continuous column, with None for no bound; or
-            ("integer", low, high), bounds included, such as ("integer", 0, None) for counts. Other
-            columns are integer if all their values are whole numbers, and continuous otherwise.
-        conditional_on: labels of the columns that the density is conditional on. Only these may be
-            categorical. A label is any label in pandas, including numbers; for an array, or a table
-            whose labels are all strings, a number is the position of a column.
+        kinds: of some columns, by label: "continuous", "integer", "categorical" or "ordinal"; the
+            open interval (low, high) of a continuous column, with None for no bound;
+            ("integer", low, high), bounds included, such as ("integer", 0, None) for counts;
+            ("grid", step) or ("grid", step, low, high) for numbers that move in steps; or
+            ("ordinal", levels), from the lowest to the highest; or "date" for dates that are
+            not split into weeks, days and hours. The kinds of other columns are found (`survey`).
+        conditional_on: labels of the columns that the density is conditional on. A label is any
+            label in pandas, including numbers; for an array, or a table whose labels are all
+            strings, a number is the position of a column.
         missing: "refuse" missing values, or "marginalise" over them.
         steps: largest number of updates.
         batch_size: rows per update.
@@ -80,8 +84,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         curve_: steps and mean bounds on the log density of the validation rows, in nats.
         reference_: log densities of the validation rows, which were also used to stop training, in
             ascending order; for a distilled density, those of draws of its teacher.
+        log_cell_: log volume of a cell of the columns that move in steps, in the units of the table
+            (of dates, in seconds). A score minus this is the log of the mean density in the cell,
+            which can be compared with densities that know no steps; zero if all steps are 1.
         levels_: names of the levels of the columns' labels, as in pandas.
-        gives_frames_: whether it was trained on a DataFrame or a file, and so returns DataFrames.
+        container_: what it was trained on, and so returns: an array, or a table of a library.
         n_features_in_: number of columns of the table.
 
     Example:
@@ -138,8 +145,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Learn the density of a table.
 
         Args:
-            X: an array or a DataFrame, shape (rows, columns); or a `Source`, such as a `Parquet`
-                file that does not fit into memory.
+            X: an array or a table, shape (rows, columns): a DataFrame of pandas or polars, an Arrow
+                table, a DuckDB relation, ...; or a `Source`, such as a `Parquet` file that does not
+                fit into memory.
             y: ignored.
 
         Raises:
@@ -175,8 +183,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             TypeError, FloatingPointError: as `fit`.
             ValueError: as `fit`; also if a checkpoint is damaged or belongs to another run.
         """
-        table = inputs.learned(self, X)
-        self.gives_frames_ = isinstance(X, Source | pd.DataFrame)
+        table, self.container_ = inputs.learned(self, X)
         fraction = _checks.fraction("validation_fraction", self.validation_fraction)
         compile = _checks.boolean("compile", self.compile)
         seed = _seed(self.random_state)
@@ -208,11 +215,17 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.reference_ = np.sort(log_density(self.model_, self.imputer_, validation))
         return self
 
+    @property
+    def log_cell_(self) -> float:
+        check_is_fitted(self, "model_")
+        return self.columns_.log_cell
+
     def score_samples(self, X: Any) -> Floats:
         """Return the log density of rows, in nats and the units of the table, shape (rows,).
 
-        It is the density of the other columns given those in `conditional_on`. Rows with a value
-        outside the bounds of its column have density zero. Missing values are integrated out.
+        It is the density of the other columns given those in `conditional_on`. For categories and
+        numbers that move in steps it is a probability (see `log_cell_`). Rows with a value outside
+        declared bounds of its column have density zero. Missing values are integrated out.
 
         Args:
             X: as for `fit`.
@@ -244,7 +257,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             random_state: random seed.
 
         Returns:
-            A DataFrame if the density was trained on one, otherwise an array.
+            A table of the library that the density was trained on, or an array.
 
         Raises:
             TypeError: if `given` has another type.
@@ -271,7 +284,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
         Returns:
             All rows with the first draw, then all rows with the second, and so on: n_samples * rows
-            rows, a DataFrame if the density was trained on one, otherwise an array.
+            rows, a table of the library that the density was trained on, or an array.
 
         Raises:
             ValueError: if the density was trained without missing="marginalise", or is zero at the
@@ -299,8 +312,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return the noise of the flow's base that maps to rows, shape (rows, features).
 
         If the density is correct, the noise has the distribution of the base, by default standard
-        normal. Integers are dequantised at random; for them it holds if the density is also uniform
-        between integers.
+        normal. A category has a random normal number in its part of the distribution function.
+        Numbers that move in steps are dequantised at random; for them it holds if the density is
+        also uniform within a step.
 
         Args:
             X: as for `fit`.
@@ -444,7 +458,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def _table(self, x: Tensor, given: pd.DataFrame) -> Any:
         frame = arrays.frame(x.numpy(), given, self.columns_, self.levels_)
-        return frame if self.gives_frames_ else frame.to_numpy()
+        return self.container_.give(frame)
 
 
 def _seed(random_state: Any) -> int:

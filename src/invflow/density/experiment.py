@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from invflow.density.assess import assess
 from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
+from invflow.density.settle import settle
 from invflow.density.table import Columns, Source, arrays, standardise, survey
 from invflow.density.table.source import blocks
 from invflow.runs.directory import is_finished
@@ -41,6 +43,8 @@ def train(
     and the units of the density, and are not estimated. Bounds are never read from rows, only
     given.
 
+    Decisions that the settings leave open are made first, with a warning for each (`settle`).
+
     Args:
         config: the settings.
         directory: of the run; made if it does not exist.
@@ -55,7 +59,10 @@ def train(
     """
     directory = Path(directory)
     metrics.require()
+    config, settled = settle(config)
     rows = data.load(config)
+    for line in settled:
+        warnings.warn(f"{config.data}: {line}", UserWarning, stacklevel=2)
     asked = run.begun(config, rows.digest)
 
     def prepare() -> None:
@@ -75,7 +82,7 @@ def train(
     scores = density.score_samples(rows.test)
     assessment = assess(density, rows.test, config.seed, scores)
     seconds = [row["seconds"] for row in metrics.read(directory) if row["split"] == "train"]
-    results = Results(assessment=assessment, seconds=seconds[-1])
+    results = Results(assessment=assessment, seconds=seconds[-1], settled=settled)
     run.finish(directory, density, results, torch.from_numpy(scores))
     return run.load(directory, rows)
 
@@ -89,7 +96,7 @@ def build(config: Config) -> FlowDensity:
 
 def _check(test: Source, columns: Columns) -> None:
     """See that every column has values to be judged by."""
-    names = [column.name for column in columns.features]
+    names = list(dict.fromkeys(column.of for column in columns.features))
     counts = np.sum([frame[names].notna().sum() for frame in blocks(test)], axis=0)
     for name, count in zip(names, counts.tolist(), strict=True):
         if count < 2:

@@ -36,6 +36,7 @@ class Results(BaseModel):
     Attributes:
         assessment: how well the density fits the test rows.
         seconds: of training.
+        settled: what was detected and decided about the table, a line for each.
     """
 
     # A density of zero has the logarithm minus infinity, and JSON knows no such number.
@@ -43,6 +44,7 @@ class Results(BaseModel):
 
     assessment: Assessment
     seconds: float
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from invflow.density.table import Columns
 from invflow.distillation import run
 from invflow.distillation.closeness import Closeness, closeness
 from invflow.distillation.config import Config
-from invflow.distillation.learn import learn, objective, teacher, untaught
+from invflow.distillation.learn import learn, numbers, objective, teacher, untaught
 from invflow.distillation.run import Results, Run
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
@@ -61,7 +61,7 @@ def train(
         return run.load(directory)
     student = learn(taught, config, at, directory, report)
     found = closeness(
-        teacher(taught, at), student.model_.flow, count=config.evaluation_draws, seed=config.seed
+        teacher(taught, at), numbers(student), count=config.evaluation_draws, seed=config.seed
     )
     results = _results(found, _names(taught.columns_), config.seed)
     run.finish(directory, student, results, _scores(found))
@@ -75,9 +75,11 @@ def _digest(directory: Path) -> str:
 
 
 def _names(columns: Columns) -> list[str] | None:
-    """Return the names of the features, then of the numbers that encode the context."""
-    names = [str(column.name) for column in columns.features]
-    for column in columns.context:
+    """Return the names of the numbers, then of what encodes the context and the categories."""
+    numbers = [column for column in columns.features if not column.is_categorical]
+    named = [column for column in columns.features if column.is_categorical]
+    names = [str(column.name) for column in numbers]
+    for column in (*columns.context, *named):
         values = [f"={value}" for value in column.categories] or [""]
         names += [f"{column.name}{value}" for value in values]
     return names if len(set(names)) == len(names) else None

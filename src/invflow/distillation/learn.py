@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,10 +16,13 @@ from invflow.density.learning import draws
 from invflow.density.learning.build import build
 from invflow.distillation import FlowTeacher, Objective, distill
 from invflow.distillation.config import Config
+from invflow.flows import Flow
 from invflow.training.batches import generator
 
 #: Draws of the teacher whose log densities are the student's reference.
 REFERENCE_DRAWS = 2000
+#: Draws of the categories that a student is trained at.
+CATEGORY_DRAWS = 10_000
 
 
 def learn(
@@ -55,7 +59,7 @@ def learn(
     student = untaught(density, config)
     distill(
         teacher(density, contexts),
-        student.model_.flow,
+        numbers(student),
         objective=objective(config),
         steps=config.steps,
         batch_size=config.batch_size,
@@ -81,11 +85,14 @@ def objective(config: Config) -> Objective:
 def untaught(density: FlowDensity, config: Config) -> FlowDensity:
     """Return the student before training: a density of the same table with a new flow.
 
-    It shares the imputer of the teacher, and does not have a reference yet.
+    It shares the categories and the imputer of the teacher, and does not have a reference yet.
 
     Raises:
-        TypeError, ValueError: if the flow is unknown, or its arguments are wrong.
+        TypeError, ValueError: if the flow is unknown, or its arguments are wrong, or if all
+            features are categorical.
     """
+    if density.model_.flow is None:
+        raise ValueError("the density has only categorical columns, which have no flow to distil")
     options = {} if config.univariate is None else {"univariate": config.univariate}
     model, _ = build(
         density.columns_,
@@ -95,7 +102,9 @@ def untaught(density: FlowDensity, config: Config) -> FlowDensity:
         config.hidden_features,
         options,
     )
-    model.flow.to(density.model_.flow.like.dtype)  # the encoding stays in float64
+    for part in model.learned:
+        part.to(density.model_.like.dtype)  # the encoding stays in float64
+    model.categories = density.model_.categories
     student = copy(density).set_params(
         flow=config.flow,
         transforms=config.transforms,
@@ -107,9 +116,22 @@ def untaught(density: FlowDensity, config: Config) -> FlowDensity:
 
 
 def teacher(density: FlowDensity, contexts: Tensor | None) -> FlowTeacher:
-    """Return a density as a teacher for `distill`."""
-    flow = density.model_.flow
+    """Return a density as a teacher for `distill`.
+
+    Its flow is conditional on categories, which are drawn from the density. As the student has the
+    same probabilities of categories, a divergence of the flows is one of the densities.
+    """
+    model, flow = density.model_, numbers(density)
+    if model.categories is not None:
+        given = torch.empty(CATEGORY_DRAWS, 0) if contexts is None else contexts
+        codes = model.draw_codes(given, generator("cpu", 0, 4))
+        contexts = model.given(given, codes)
     return FlowTeacher(flow, None if contexts is None else contexts.to(flow.like))
+
+
+def numbers(density: FlowDensity) -> Flow:
+    """Return the flow of a density's numbers."""
+    return cast(Flow, density.model_.flow)
 
 
 @torch.no_grad()

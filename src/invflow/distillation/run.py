@@ -13,6 +13,7 @@ from torch import Tensor
 
 from invflow.density import run
 from invflow.density.checks.two_sample import EnergyTest
+from invflow.density.config import Config as LearnedFrom
 from invflow.density.estimator import FlowDensity
 from invflow.density.table import Rows
 from invflow.distillation.config import Config
@@ -132,6 +133,17 @@ def table(directory: str | Path) -> Path | None:
     """
     *_, last = lineage(Path(directory))
     return run.table(last) if last.is_dir() else None
+
+
+def learned(directory: str | Path) -> LearnedFrom | None:
+    """Return the settings of the run of a table that a run's density goes back to, None if gone.
+
+    Raises:
+        FileNotFoundError: if there is no such run.
+        ValueError: if it is damaged, or of another kind, or taught by itself.
+    """
+    *_, last = lineage(Path(directory))
+    return run.KIND.begun(last).config if last.is_dir() else None
 
 
 def lineage(directory: Path) -> list[Path]:

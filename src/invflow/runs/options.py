@@ -43,6 +43,15 @@ class Option(NamedTuple):
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def negative(self) -> str:
+        return "--no-" + self.name.replace("_", "-")
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is yes or no, and found out unless one of these is given."""
+        return self.kind is bool and self.default is None
+
 
 def options(config: type[Config]) -> Iterator[Option]:
     """Give the options of a `Config`; a field that is a dataclass has those of its own fields."""
@@ -60,8 +69,10 @@ def options(config: type[Config]) -> Iterator[Option]:
 def _nested(name: str, kind: Any) -> Iterator[Option]:
     types = inspect.get_annotations(kind, eval_str=True)
     for field in dataclasses.fields(kind):
+        if "description" not in field.metadata:
+            continue  # it is found, not chosen
         help = field.metadata["description"]
-        path, extra = (name, field.name), {"group": TRAINING}
+        path, extra = (name, field.name), {"group": TRAINING, **field.metadata}
         yield Option(path, _plain(types[field.name]), field.default, help, extra, False)
 
 
@@ -92,7 +103,8 @@ def _parameter(option: Option) -> inspect.Parameter:
     if option.extra["group"] is None:
         info = typer.Argument(**known)
     else:
-        info = typer.Option(option.flag, rich_help_panel=option.extra["group"], **known)
+        flag = f"{option.flag}/{option.negative}" if option.is_found else option.flag
+        info = typer.Option(flag, rich_help_panel=option.extra["group"], **known)
     default = _typed(option.default)
     return inspect.Parameter(
         option.name,
@@ -161,7 +173,7 @@ def arguments(config: Config) -> list[str]:
 def _written(option: Option, value: Any) -> list[str]:
     """Return a setting as the command line has it."""
     if isinstance(value, bool):
-        return [option.flag]  # it is off by default
+        return [option.flag if value else option.negative]
     if isinstance(value, dict):
         items = cast(dict[str, Any], value).items()
         texts = [f"{name}={_joined(each, ':')}" for name, each in items]

@@ -249,7 +249,7 @@ def test_the_imputer_s_density_is_that_of_its_draws(model: TableDensity) -> None
     with torch.no_grad():
         whole, _, log_w = built.complete(model, y, none(x), noise)
         there = ~y.isnan()
-        given = built._given(y.nan_to_num(0.0), there, none(x))
+        given = built._given(y.nan_to_num(0.0), there, none(x), none(x))
         v = built.flow.transform(noise, given)[0]
         log_q = built.log_prob(torch.where(there, y, v), there, none(x), v)
         useless = torch.distributions.Normal(0.0, 1.0).log_prob(v).where(there, 0.0).sum(-1)

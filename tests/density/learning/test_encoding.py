@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from invflow.density.learning.encoding import FARTHEST, Encoding
+from invflow.density.learning.encoding import FARTHEST, SHIFTS, Encoding
 from invflow.density.table import Column, Columns
 
 BOUNDS: Any = [(None, None), (-2.5, None), (None, 7.0), (-2.5, 7.0), (1e-3, 1.1e-3)]
@@ -145,3 +145,12 @@ def test_far_away_is_minus_infinity_and_near_is_not() -> None:
     y, ladj = encode(x, torch.zeros_like(x))
     assert ladj[:, 0].tolist() == [0.0, -math.inf, -math.inf]
     assert y[:, 0].tolist() == [0.5 * FARTHEST, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("scale", "points"), [(99.0, SHIFTS), (101.0, 1)])
+def test_narrow_cells_take_a_single_point(scale: float, points: int) -> None:
+    """The midpoint rule is wrong by a part in h^2 / 24, for h a hundredth of the spread."""
+    encode = encoding(column(kind="integer", scale=scale), column())
+    assert encode.shifts.shape == (points, 2)
+    if points == 1:
+        assert encode.shifts.tolist() == [[0.5, 0.0]]

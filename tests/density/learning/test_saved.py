@@ -99,7 +99,7 @@ def test_configurations_that_do_not_fit(plain: FlowDensity, tmp_path: Path, chan
     [
         ({"names": ["x1", "x0"]}, r"names must be those of the columns, got \['x1', 'x0'\]"),
         ({"levels": [None, "a"]}, "levels must be those of the columns' labels, got"),
-        ({"gives_frames": 1}, "gives_frames must be True or False, got 1"),
+        ({"container": {"kind": 1, "schema": None}}, "kind must be a string, got 1"),
     ],
 )
 def test_entries_that_do_not_fit_are_named(

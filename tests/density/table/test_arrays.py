@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from invflow.density.table import Columns, Frame, arrays, read, survey, write
+from invflow.density.table.levels import categories
 
 TABLE = pd.DataFrame(
     {
@@ -81,7 +82,7 @@ def test_categories_are_what_json_can_hold(column: Any) -> None:
         pd.Series(column, dtype=object),
         pd.Series(column, dtype="category"),
     ):
-        found = arrays.categories(series)
+        found = categories(series)
         assert found == column
         assert {type(value) for value in found} <= {bool, int, float, str}
 
@@ -192,11 +193,71 @@ def test_categories_that_are_kept_as_text_are_given_back_as_they_came() -> None:
     assert back["c"].tolist() == days.tolist()
 
 
-@pytest.mark.parametrize(
-    ("values", "advice"), [([2, 4], r", or convert it to int64$"), (["u", "v"], "$")]
-)
-def test_category_columns_are_no_features(values: Any, advice: str) -> None:
-    message = "column 'c' has the dtype category: name it in conditional_on, or leave it out"
-    table = pd.DataFrame({"c": pd.Categorical(values)})
-    with pytest.raises(ValueError, match=message + advice):
-        survey(Frame(table))
+def test_categories_as_features_are_given_back_as_they_came() -> None:
+    table = pd.DataFrame(
+        {
+            "text": pd.Series(["u", None, "v", "u"], dtype="str"),
+            "object": pd.Series(["u", None, "v", "u"], dtype=object),
+            "ordered": pd.Categorical(["low", "high", None, "low"], ["low", "high"], ordered=True),
+            "unused": pd.Categorical([3, 1, 1, 3], [3, 2, 1]),
+            "flag": [True, False, False, True],
+            "nullable": pd.array([True, None, False, True], dtype="boolean"),
+            "code": [7, 9, 9, 7],
+        }
+    )
+    columns = survey(Frame(table), {"code": "categorical"}, missing="marginalise")
+    codes = arrays.features(table, columns)
+    assert [column.kind for column in columns.features].count("ordinal") == 1
+    np.testing.assert_array_equal(codes[:, 0], [0, np.nan, 1, 0])
+    np.testing.assert_array_equal(codes[:, 3], [0, 2, 2, 0])
+    pd.testing.assert_frame_equal(arrays.frame(codes, table, columns), table)
+
+
+def test_a_category_never_seen_has_a_code_of_its_own() -> None:
+    table = pd.DataFrame({"c": ["u", "v", "u"], "x": [0.5, 0.7, 0.9]})
+    columns = survey(Frame(table))
+    new = table.assign(c=["w", "v", "w"])
+    assert arrays.features(new, columns)[:, 0].tolist() == [2, 1, 2]
+
+
+def test_times_are_given_back_as_they_came() -> None:
+    count, source = 30, np.random.default_rng(0)
+    order = source.permutation(count)
+    table = pd.DataFrame(
+        {
+            "day": pd.date_range("1999-12-30", periods=count)[order],
+            "quarter": pd.date_range("2001-03-01 12:00", periods=count, freq="15min"),
+            "zone": pd.date_range("2001-07-01", periods=count, freq="h"),
+            "fine": pd.date_range("2001-03-01", periods=count, freq="13ms"),
+            "lasts": pd.to_timedelta(90 * np.arange(count), "s"),
+        }
+    )
+    for name in ("quarter", "zone", "fine", "lasts"):
+        table[name] = table[name].to_numpy()[source.permutation(count)]
+    table["zone"] = pd.to_datetime(table["zone"]).dt.tz_localize("UTC").dt.tz_convert("Europe/Rome")
+    table["date"] = source.permutation(table["day"].dt.date)
+    table.loc[4, "day"] = pd.NaT
+    columns = survey(Frame(table), missing="marginalise")
+    steps = {column.name: (column.step, column.unit) for column in columns.features}
+    assert steps["day"] == steps["date"] == (86400, "s")
+    assert (steps["quarter"], steps["fine"], steps["lasts"]) == (
+        (900, "s"),
+        (13000, "us"),
+        (90, "s"),
+    )
+    back = arrays.frame(arrays.features(table, columns), table, columns)
+    pd.testing.assert_frame_equal(back, table)
+    with pytest.raises(ValueError, match="'day' has values that are not dates, such as 3"):
+        arrays.features(table.assign(day=3), columns)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "Float64"])
+@pytest.mark.parametrize(("step", "origin"), [(0.5, 0.25), (0.01, 0.0), (0.1, 0.0), (25.0, 0.0)])
+def test_grids_are_given_back_to_the_last_digit(dtype: str, step: float, origin: float) -> None:
+    values = np.round(origin + step * np.random.default_rng(0).integers(-400, 400, 200), 2)
+    table = pd.DataFrame({"a": pd.array(values, dtype=dtype)})
+    columns = survey(Frame(table))
+    assert (columns.features[0].step, columns.features[0].origin) == (step, origin)
+    codes = arrays.features(table, columns)
+    assert (codes % 1 == 0).all()
+    pd.testing.assert_frame_equal(arrays.frame(codes, table, columns), table)

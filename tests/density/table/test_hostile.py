@@ -95,7 +95,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "not compressed": ("a.csv.gz", _write(b"a,b\n1,2\n"), "Not a gzipped file"),
     "half compressed": ("a.csv.gz", _write(gzip.compress(b"a,b\n" * 999)[:20]), "a.csv.gz"),
-    "latin": ("a.csv", _write("größe,b\n1,2\n".encode("latin-1")), "is not UTF-8 text"),
+    "two encodings": ("a.csv", _write("ö,b\n1,".encode() + b"\xf6\n"), "is not UTF-8 text"),
     "half a character": ("a.csv", _write("a,b\n1,ö".encode()[:-1]), "is not UTF-8 text"),
     "binary": ("a.csv", _write(b"a,b\n1,\x002\n"), "it has NUL bytes"),
     "NUL": ("a.csv", _write(bytes(100)), "it has NUL bytes"),

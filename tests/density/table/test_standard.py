@@ -57,7 +57,7 @@ def test_what_columns_hold_is_of_all_rows() -> None:
     table.loc[81, "colour"] = "mauve"
     columns = survey(Frame(table), **SAID)
     found = standardise(columns, Frame(table[:80]))
-    assert found.features[1].kind == "continuous"
+    assert (found.features[1].kind, found.features[1].step) == ("grid", 0.5)
     assert found.context[1].categories == ("green", "mauve", "red")
     assert [(c.smallest, c.largest) for c in found.features] == [
         (c.smallest, c.largest) for c in columns.features
@@ -65,7 +65,7 @@ def test_what_columns_hold_is_of_all_rows() -> None:
 
 
 def test_columns_that_do_not_vary_over_these_rows() -> None:
-    table = pd.DataFrame({"x": [0.5, 0.5, 0.5, 9.0], "flag": [False, False, False, True]})
+    table = pd.DataFrame({"x": [0.5, 0.5, 0.5, 9.0], "flag": [0, 0, 0, 1]})
     columns = survey(Frame(table))
     with pytest.raises(ValueError, match="'x' hardly varies over its 3 training values"):
         standardise(columns, Frame(table[:3]))

@@ -16,6 +16,7 @@ import pytest
 
 from invflow.density.table import Columns, Frame, Parquet, survey
 from invflow.density.table.columns import Column
+from invflow.density.table.kinds import check_kinds
 
 COUNT = 200
 NUMBERS: Any = np.random.default_rng(0).normal(5, 2, (COUNT, 3))
@@ -36,15 +37,23 @@ def column(values: Any, **options: Any) -> Column:
         ([1.5, 2.0, 4.0], "continuous", "float64"),
         ([1.0, 2.0, 4.0], "integer", "float64"),
         ([1, 2, 4], "integer", "int64"),
-        ([True, False, True], "integer", "bool"),
+        ([True, False, True], "categorical", "bool"),
         (pd.array([1, 2, 4], dtype="Int64"), "integer", "Int64"),
         (pd.array([1.5, 2, 4], dtype="Float64"), "continuous", "Float64"),
-        (pd.array([True, False, True], dtype="boolean"), "integer", "boolean"),
+        (pd.array([True, False, True], dtype="boolean"), "categorical", "boolean"),
+        (["u", "v", "u"], "categorical", "str"),
+        (pd.Series(["u", "v"], dtype=object), "categorical", "object"),
+        (pd.Categorical([1, 2, 1]), "categorical", "category"),
+        (pd.Categorical([1, 2, 1], ordered=True), "ordinal", "category"),
+        (np.arange(40) / 4, "grid", "float64"),
+        (3 * np.arange(40), "grid", "int64"),
+        (pd.to_datetime(["2020-01-01", "2021-01-01"]), "date", "datetime64[us]"),
+        (pd.to_timedelta([1, 2], "s").astype("timedelta64[s]"), "date", "timedelta64[s]"),
+        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "date", "object"),
         (np.array([1.5, 2, 4], dtype=np.float32), "continuous", "float32"),
         (np.array([1, 2, 255], dtype=np.uint8), "integer", "uint8"),
         (pd.Series([1, 2.5, 4], dtype=object), "continuous", "object"),
         ([1e20, 2e20, 4e20], "continuous", "float64"),
-        ([2**53 + 1, 2**54 + 1, 2**60 + 1], "continuous", "int64"),
     ],
 )
 def test_kinds_are_found(values: Any, kind: str, dtype: str) -> None:
@@ -59,8 +68,12 @@ def test_gaps_of_every_type(dtype: Any) -> None:
         column(values)
     columns = look({"a": values}, missing="marginalise")
     assert columns.missing
-    assert columns.features[0].kind == "integer"
-    assert columns.features[0].location == pytest.approx(2 / 3 + 0.5)
+    column_ = columns.features[0]
+    if dtype == "boolean":
+        assert (column_.kind, column_.counts) == ("categorical", (1, 2))
+    else:
+        assert column_.kind == "integer"
+        assert column_.location == pytest.approx(2 / 3 + 0.5)
 
 
 @pytest.mark.parametrize(
@@ -71,25 +84,20 @@ def test_gaps_of_every_type(dtype: Any) -> None:
         ([NAN, NAN, NAN], "column 'a' has only missing values"),
         ([1.5, INF, 2.0], "column 'a' has inf in row 1; values must be finite"),
         ([1.5, 2.0, -INF], "column 'a' has -inf in row 2"),
-        (["x", "y"], "column 'a' has values that are not numbers, such as 'x'"),
-        (["1", "2", "many"], "column 'a' has values that are not numbers, such as 'many'"),
-        (["1", "2"], "column 'a' has values that are not numbers, such as '1'"),
+        ([f"id {i}" for i in range(30)], "'a' has 30 different values, such as 'id 0', in 30 rows"),
+        (["x", "x"], "column 'a' is constant \\('x'\\) and does not have a density"),
+        ([True, True], r"column 'a' is constant \(True\)"),
+        ([datetime.date(2020, 1, 1)] * 2, r"column 'a' is constant \(2020-01-01\)"),
+        ([2**53 + 1, 2**54 + 1, 2**60 + 1], r"'a' has whole numbers beyond 2\*\*52, as ids have"),
         (
             pd.Series([1.5, "x"], dtype=object),
             "column 'a' has values that are not numbers, such as 'x'",
         ),
         (pd.Series([1.5, [1]], dtype=object), r"such as \[1\]"),
-        (pd.Categorical([True, False]), "column 'a' has the dtype category: .*bool"),
-        (pd.Categorical([1, 2, 1]), "column 'a' has the dtype category: .*int64"),
         (
-            pd.to_datetime(["2020-01-01", "2021-01-01"]),
-            "has values that are not numbers, such as Timest",
+            pd.to_datetime(["2200-01-01 00:00:00.5", "2300-01-01 00:00:00.0"]),
+            "column 'a' has times too far from 1970 for their precision; round them to seconds",
         ),
-        (
-            pd.to_timedelta([1, 2], "s"),
-            "column 'a' has values that are not numbers, such as Timedelta",
-        ),
-        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "such as datetime"),
         ([1 + 1j, 2], "column 'a' is complex. Complex data not supported"),
         ([2.5, 2.5, 2.5], "column 'a' is constant \\(2.5\\) and does not have a density"),
         ([7, 7, 7], "column 'a' is constant \\(7\\) and does not have a density"),
@@ -172,14 +180,75 @@ def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
             ValueError,
             r"outside its bounds \(upper 1\); ",
         ),
-        ({"b": ("categorical", 0, 1)}, ValueError, "the categorical column 'b' cannot have bounds"),
+        (
+            {"b": ("categorical", 0, 1)},
+            ValueError,
+            "kinds: the categorical column 'b' cannot have bounds, got",
+        ),
         ({"a": "integer"}, ValueError, "column 'a' has 0.5 in row 0 but is declared integer"),
-        ({"a": "categorical"}, ValueError, "column 'a' is declared categorical in kinds"),
+        ({"a": ("ordinal", ["x"])}, ValueError, "levels of 'a' must be two or more different"),
+        ({"a": ("ordinal", [0.5, 2])}, ValueError, "'a' has the value 1.5, which is not among"),
+        ({"a": ("grid", 0)}, ValueError, "the step of 'a' must be a positive number"),
+        ({"a": ("grid", "x")}, ValueError, "kinds must declare 'a' as"),
+        ({"a": ("grid", 2)}, ValueError, "'a' has 1.5 in row 1 but is declared a grid of step 2"),
     ],
 )
 def test_bad_kinds(kinds: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         look({"a": [0.5, 1.5], "b": [1, 2]}, kinds=kinds)
+
+
+def test_categories_declared_to_be_numbers() -> None:
+    message = "column 'a' has the dtype category: .*, or leave it out"
+    for values, advice in (([2, 4], ", or convert it to int64$"), (["u", "v"], "$")):
+        with pytest.raises(ValueError, match=message + advice):
+            column(pd.Categorical(values), kinds={"a": "continuous"})
+
+
+def test_kinds_are_said_as_they_were_declared() -> None:
+    kinds: Any = {
+        "a": ("grid", 0.5),
+        "b": ("grid", 0.1, 0.0, None),
+        "c": ("ordinal", ("x", "y")),
+        "d": "integer",
+        "e": ("integer", 0.0, None),
+        "f": ("continuous", 0.0, 1.0),
+    }
+    found = check_kinds(kinds, list(kinds))
+    assert {name: kind.said for name, kind in found.items()} == kinds
+    again = json.loads(json.dumps(kinds))
+    assert check_kinds(again, list(kinds)) == found
+
+
+@pytest.mark.parametrize(
+    ("step", "values"), [(0.5, [1.0, 2.5]), (0.1, [-0.3, 1.2]), (2.0, [1.0, 7.0]), (0.01, [2, 3])]
+)
+def test_a_declared_step(step: float, values: Any) -> None:
+    found = column(values, kinds={"a": ("grid", step, None, 9)})
+    assert (found.kind, found.step, found.high) == ("grid", step, 9)
+    assert found.grid is not None
+    places = found.grid.places(np.array(values, float))
+    np.testing.assert_array_equal(found.grid.values(places), values)
+
+
+def test_the_order_of_levels() -> None:
+    sizes = ["m", "s", "l", "m"]
+    found = column(sizes, kinds={"a": ("ordinal", ["s", "m", "l", "xl"])})
+    assert (found.categories, found.counts) == (("s", "m", "l", "xl"), (1, 2, 1, 0))
+    assert column(sizes, kinds={"a": "ordinal"}).categories == ("l", "m", "s")
+    assert column([3, 1, 2], kinds={"a": ("ordinal", ["1", "2", "3"])}).categories == (1, 2, 3)
+
+
+def test_bounds_are_found_where_values_pile_up() -> None:
+    count = np.random.default_rng(0).poisson(1, COUNT)
+    found = column(count)
+    assert (found.low, found.high) == (0, None)
+    assert found.beyond == pytest.approx(1 / (COUNT + 1))
+    capped = column(np.minimum(count, 2) + 5)
+    assert (capped.low, capped.high) == (5, 7)
+    spread = column(np.round(NUMBERS[:, 0] * 100) + 3)
+    assert (spread.low, spread.high, spread.beyond) == (None, None, 0)
+    assert column(count, kinds={"a": "integer"}).low == 0
 
 
 def test_kinds_by_number_and_against_the_look() -> None:
@@ -275,11 +344,11 @@ def test_suspect_columns_are_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"column 'a' is treated as continuous, but 50 % .* 0\.5"):
         column(common)
     with pytest.warns(UserWarning, match="column 'a' .* only 5 distinct values"):
-        column(np.arange(COUNT) % 5 / 4)
+        column(np.arange(COUNT) % 5 / 3)
 
 
 @pytest.mark.parametrize("kind", [None, ("integer", 0, None)])
-@pytest.mark.parametrize("dtype", [np.int64, bool, float])
+@pytest.mark.parametrize("dtype", [np.int64, float])
 def test_nearly_constant_integers_are_warned_of(dtype: Any, kind: Any) -> None:
     rare = np.zeros(400, dtype)
     rare[-3:] = 1
@@ -337,6 +406,14 @@ def test_columns_from_something_else(content: Any) -> None:
         ({"scale": 0.0}, "column 'a' must have a positive scale, and bounds in ascending order"),
         ({"low": 3.0, "high": 1.0}, "column 'a' must have a positive scale, and bounds"),
         ({"categories": ["x"]}, "column 'a' must have distinct categories, or none"),
+        ({"kind": "grid"}, "column 'a' must have a positive step, or none"),
+        ({"kind": "grid", "step": -1.0}, "column 'a' must have a positive step, or none"),
+        ({"beyond": 2.0}, "column 'a' must have a probability as beyond"),
+        ({"unit": "h"}, "column 'a' must have a unit of dates, or none"),
+        (
+            {"kind": "categorical", "categories": ["x", "y"], "counts": [1]},
+            "column 'a' must have a count of each category",
+        ),
         ({"name": []}, r"not the label of a column: \[\]"),
         ({"low": "x"}, "low must be a number"),
         ({"location": math.inf}, "location must be finite, got inf"),

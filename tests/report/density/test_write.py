@@ -54,8 +54,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_page_holds_everything(trained: Run) -> None:
     text = _text(trained)
-    assert headings(text) == SECTIONS
-    assert text.count("<svg") == 1 + 4 + 1
+    assert headings(text) == [*SECTIONS[:2], "Categories", *SECTIONS[2:]]
+    assert text.count("<svg") == 1 + 1 + 4 + 1
     assert "invflow density" in text
     assert "600 rows, of which 60 test rows" in text
     assert "&lt;table&gt;.csv" in text
@@ -69,7 +69,9 @@ def test_page_holds_everything(trained: Run) -> None:
         "context, categorical, 2 categories",
         "continuous, above 0 and below 1",
         "rows of the table, training rows included",
-        "for the 4 columns whose ranks fit worst",
+        "for the 3 columns whose ranks fit worst",
+        "The fraction of rows of the table (blue) and of draws (orange) with each value",
+        "Bars of the values of new among the rows: False ",
     ):
         assert words in text, words
 
@@ -88,20 +90,41 @@ def test_page_of_one_column_with_gaps(tmp_path: Path) -> None:
 
 def test_pairs_show_the_worst_columns(trained: Run) -> None:
     shown = module.points(trained)
-    assert shown.names == trained.results.assessment.worst_columns
-    assert shown.rows.shape == shown.draws.shape == (600, 4)
-    size, new = shown.names.index("size"), shown.names.index("new")
+    worst = trained.results.assessment.worst_columns
+    assert shown.names == [name for name in worst if name != "new"]
+    assert shown.rows.shape == shown.draws.shape == (600, 3)
+    size, count = shown.names.index("size"), shown.names.index("count")
     # Rows in the order of the table, and draws with their contexts, which move the size by 3.
     frame = mixed(600)
     np.testing.assert_allclose(shown.rows[:, size], frame["size"], atol=1e-9)
     moved = shown.draws[:, size][frame["colour"] == "red"].mean()
     assert moved - shown.draws[:, size][frame["colour"] == "green"].mean() > 1
-    assert len(figures.pairs(shown.names, shown.rows, shown.draws).figure.axes) == 16
-    low, high = figures.limits(shown.rows)[new]
+    assert len(figures.pairs(shown.names, shown.rows, shown.draws).figure.axes) == 9
+    low, high = figures.limits(shown.rows)[count]
     assert low < 0
-    assert high > 1
+    assert high > frame["count"].max()
+    (new,) = shown.levels
+    assert (new.name, new.values) == ("new", ["False", "True"])
+    assert new.rows == pytest.approx([(~frame["new"]).mean(), frame["new"].mean()])
+    assert sum(new.draws) == pytest.approx(1)
     outside = module.Points(["a"], np.array([[0.0], [1.0]]), np.array([[5.0], [0.5]]), True)
     assert outside.out_of_view == 1
+
+
+def test_page_of_categories_alone_and_of_dates(tmp_path: Path) -> None:
+    source = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": source.choice([*"xyz"], 100), "b": source.random(100) < 0.3})
+    run = _run(tmp_path, frame, steps=20)
+    text = _text(run)
+    assert headings(text)[:3] == ["Results", "Categories", "Ranks"]
+    assert "categorical, 3 categories" in text
+    days = pd.DataFrame({"day": pd.date_range("1999-12-31", periods=100).astype("datetime64[s]")})
+    days.to_parquet(tmp_path / "days.parquet")
+    found = experiment.train(config(tmp_path / "days.parquet", steps=20), tmp_path / "days")
+    shown = module.points(found)
+    assert 1999.9 < shown.rows.min() < 2000.1
+    assert "1999-12-31" in _text(found)
+    assert found.density.sample(3, random_state=0)["day"].dtype == "datetime64[ms]"
 
 
 def test_of_many_columns_a_few_are_shown(tmp_path: Path) -> None:

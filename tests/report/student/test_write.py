@@ -45,7 +45,7 @@ def test_the_page(runs: list[Run]) -> None:
     assert "1000 draws from the teacher" in text
     assert "<h1>invflow: student of teacher</h1>" in text
     assert str(runs[0].directory.parent) not in text.partition("<main>")[0]
-    assert set(runs[0].results.energy.column_p_values) == {"size", "new"}
+    assert set(runs[0].results.energy.column_p_values) == {"size", "new=False", "new=True"}
     brief = report.brief(runs[0])
     assert (brief.title, brief.head) == ("Student and teacher", ("measure", "value"))
     faster = runs[0].results.teacher_seconds / runs[0].results.student_seconds

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invflow.density.learning.enumeration import completions, countable
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.model import TableDensity
 
@@ -29,7 +30,8 @@ def log_prob(model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor) 
 
     with the importance weights of `Imputer`. Its expectation is below the logarithm of the integral
     over missing values, by about half the relative variance of the mean. All rows use the same
-    noise, so that the density of a row does not depend on the other rows.
+    noise, so that the density of a row does not depend on the other rows. If only categories are
+    missing, with few values in all, the sum over these is exact.
 
     Args:
         model: the density of complete rows.
@@ -39,11 +41,15 @@ def log_prob(model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor) 
     """
     random = torch.Generator(x.device).manual_seed(0)
     noise = torch.randn(CANDIDATES, x.shape[-1], generator=random, dtype=x.dtype, device=x.device)
-    parts = [
-        _weigh(model, imputer, *rows, noise.unsqueeze(1), model.shifts)[1].logsumexp(0)
-        for rows in _pieces(x, context)
-    ]
-    return torch.cat([x.new_empty(0), *parts]) - math.log(CANDIDATES)
+    found = x.new_empty(len(x))
+    exact = countable(model, x, CANDIDATES)
+    for rows in exact.nonzero()[:, 0].split(ROWS_AT_ONCE):
+        for part, _, log_p in completions(model, x[rows], context[rows]):
+            found[rows[part]] = log_p.logsumexp(0)
+    for rows in (~exact).nonzero()[:, 0].split(ROWS_AT_ONCE):
+        weighed = _weigh(model, imputer, x[rows], context[rows], noise.unsqueeze(1), model.shifts)
+        found[rows] = weighed[1].logsumexp(0) - math.log(CANDIDATES)
+    return found
 
 
 @torch.no_grad()
@@ -58,7 +64,8 @@ def draw(
     """Return draws of rows given their observed values.
 
     Draws of the imputer are resampled by their importance weights. They approach draws of the
-    density itself as their effective number grows.
+    density itself as their effective number grows. If only categories are missing, with few values
+    in all, they are draws of the density itself.
 
     Args:
         model: the density of complete rows.
@@ -75,17 +82,23 @@ def draw(
     Raises:
         ValueError: if the density is zero at the observed values of a row.
     """
-    found: list[Tensor] = []
-    effective: list[Tensor] = []
-    for part, given in _pieces(x, context):
+    found = x.expand(count, *x.shape).clone()
+    effective = x.new_full((len(x),), float(CANDIDATES))
+    exact = countable(model, x, CANDIDATES)
+    for rows in exact.nonzero()[:, 0].split(ROWS_AT_ONCE):
+        for part, whole, log_p in completions(model, x[rows], context[rows]):
+            log_p = torch.where(_has_unseen(model, whole, x[rows[part]]), -torch.inf, log_p)
+            found[:, rows[part]] = _chosen(whole, log_p, x[rows[part]], count, generator)
+    for rows in (~exact).nonzero()[:, 0].split(ROWS_AT_ONCE):
         rounds = [
-            _resampled(model, imputer, part, given, min(DRAWS_PER_SET, count - done), generator)
+            _resampled(
+                model, imputer, x[rows], context[rows], min(DRAWS_PER_SET, count - done), generator
+            )
             for done in range(0, count, DRAWS_PER_SET)
         ]
-        found.append(torch.cat([drawn for drawn, _ in rounds]))
-        effective.append(torch.stack([number for _, number in rounds]).mean(0))
-    empty = x.new_empty(count, 0, x.shape[-1])
-    return torch.cat([empty, *found], 1), torch.cat([x.new_empty(0), *effective])
+        found[:, rows] = torch.cat([drawn for drawn, _ in rounds])
+        effective[rows] = torch.stack([number for _, number in rounds]).mean(0)
+    return found, effective
 
 
 def _resampled(
@@ -101,6 +114,18 @@ def _resampled(
     options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
     noise, shifts = torch.randn(shape, **options), torch.rand(shape, **options)
     y, log_w = _weigh(model, imputer, x, context, noise, shifts)
+    log_w = torch.where(_has_unseen(model, y, x), -torch.inf, log_w)
+    picked = _chosen(y, log_w, x, count, generator)
+    # Complete rows are not drawn.
+    gaps, weights = x.isnan().any(-1), log_w.softmax(0)
+    number = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
+    return torch.where(x.isnan(), model.encoding.decode(picked), x), number
+
+
+def _chosen(
+    whole: Tensor, log_w: Tensor, x: Tensor, count: int, generator: torch.Generator
+) -> Tensor:
+    """Return completions, (count, rows, D), of the candidates (candidates, rows, D), by weight."""
     gaps, impossible = x.isnan().any(-1), log_w.isneginf().all(0)
     if (gaps & impossible).any():
         values = x[gaps & impossible][0].tolist()
@@ -109,16 +134,14 @@ def _resampled(
         )
     weights = log_w.masked_fill(impossible, 0.0).softmax(0)
     chosen = torch.multinomial(weights.T, count, replacement=True, generator=generator).T
-    picked = y.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, y.shape[-1]))
-    # Complete rows are not drawn.
-    number = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
-    return torch.where(x.isnan(), model.encoding.decode(picked), x), number
+    return whole.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, whole.shape[-1]))
 
 
-def _pieces(x: Tensor, context: Tensor) -> list[tuple[Tensor, Tensor]]:
-    if not len(x):
-        return []
-    return list(zip(x.split(ROWS_AT_ONCE), context.split(ROWS_AT_ONCE), strict=True))
+def _has_unseen(model: TableDensity, y: Tensor, x: Tensor) -> Tensor:
+    """Whether a category that was never seen is among what was drawn."""
+    drawn = x[..., model.places.categories].isnan()
+    sizes = [] if model.categories is None else model.categories.sizes
+    return (drawn & (y[..., model.places.categories] == torch.tensor(sizes).to(y))).any(-1)
 
 
 def _weigh(

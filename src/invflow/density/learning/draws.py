@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from invflow.density.checks import calibration
 from invflow.density.learning.model import TableDensity
-from invflow.density.table import Columns
+from invflow.density.table import Column
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.flows import StandardNormal
@@ -18,6 +20,8 @@ from invflow.training.batches import generator
 
 #: Draws among which all rows are ranked; and for each row, if each has its own context.
 SHARED_DRAWS, DRAWS_PER_ROW = 10_000, 39
+#: Probabilities nearer to zero or one than this are not told apart.
+TINY = 1e-15
 #: Rows drawn at once.
 DRAWN_AT_ONCE = 8192
 
@@ -40,7 +44,7 @@ class Pair(NamedTuple):
     Attributes:
         rows: held-out rows without missing values, shape (n, columns).
         draws: of the density, shape (m, columns).
-        names: of the columns.
+        names: of the columns; a category has one for each of its values.
     """
 
     rows: Floats
@@ -58,11 +62,14 @@ def draw(model: TableDensity, context: Tensor, random: torch.Generator) -> Tenso
 def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generator) -> Tensor:
     """Return the flow's base noise of rows, shape (rows, features), in float64.
 
+    The noise of a category is a random normal number in its part of the distribution function given
+    the categories before it.
+
     Args:
         model: the density.
         x: shape (rows, features), without missing values.
         context: shape (rows, context size).
-        random: random numbers, to dequantise integers.
+        random: random numbers, to dequantise grids and categories.
 
     Raises:
         ValueError: if a value is outside the bounds of its column.
@@ -73,8 +80,15 @@ def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generat
         row, column = (ladj.isfinite().logical_not()).nonzero()[0].tolist()
         name = model.columns.features[column].name
         raise ValueError(f"column {name!r} has {x[row, column]:g}, which is outside its bounds")
-    flow = model.flow
-    return flow.transform.inverse(y.to(flow.like), model.given(context))[0].double()
+    numbers, codes = model.places.split(y)
+    if model.flow is not None:
+        given = model.given(context, codes)
+        numbers = model.flow.transform.inverse(numbers.to(model.flow.like), given)[0].double()
+    if model.categories is not None:
+        below, own = model.categories.cdf(codes, context)
+        place = below + model.places.split(uniform)[1] * own
+        codes = torch.special.ndtri(place.clamp(TINY, 1 - TINY))
+    return model.places.join(numbers, codes)
 
 
 def ranks(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Ranks:
@@ -112,11 +126,11 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
 
     Returns:
         Shape (rows,); None if there are fewer than two complete rows, or if a correct density need
-        not have normal noise: with another base, or with integers, between which the density is
-        arbitrary.
+        not have normal noise: with another base, with categories, or with grids, between whose
+        numbers the density is arbitrary.
     """
-    normal = isinstance(model.flow.base, StandardNormal)
-    if not normal or model.columns.has_integers:
+    normal = model.flow is not None and isinstance(model.flow.base, StandardNormal)
+    if not normal or model.columns.has_grids or model.columns.has_categories:
         return None
     inside = model.encoding(x, torch.zeros_like(x))[1].isfinite().all(-1)
     complete = ~x.isnan().any(-1)
@@ -142,24 +156,36 @@ def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
         seed: of the draws.
     """
     random = generator("cpu", seed, 1)
-    names = [column.name for column in model.columns.features]
+    names = _names(model.columns.features) + _names(model.columns.context)
     complete = ~x.isnan().any(-1)
     x, context = x[complete], context[complete]
     mine, theirs = torch.arange(len(x)), torch.arange(len(x))
     if model.columns.context:
         theirs, mine = torch.randperm(len(x), generator=random).tensor_split(2)
     drawn = draw(model, context[theirs], random) if len(theirs) else x[theirs]
+    rows, drawn = _one_hot(model, x[mine]), _one_hot(model, drawn)
     return Pair(
-        torch.cat([x[mine], context[mine]], -1).numpy(),
+        torch.cat([rows, context[mine]], -1).numpy(),
         torch.cat([drawn, context[theirs]], -1).numpy(),
-        names + _context_names(model.columns),
+        names,
     )
 
 
-def _context_names(columns: Columns) -> list[Label]:
+def _one_hot(model: TableDensity, x: Tensor) -> Tensor:
+    """Return rows with an entry for each value of a category."""
+    parts = [
+        one_hot(x[:, i].nan_to_num(0.0).long(), len(column.categories) + 1)[:, :-1].to(x)
+        if column.is_categorical
+        else x[:, i, None]
+        for i, column in enumerate(model.columns.features)
+    ]
+    return torch.cat(parts, -1)
+
+
+def _names(columns: Sequence[Column]) -> list[Label]:
     names: list[Label] = []
-    for column in columns.context:
-        if column.kind == "categorical":
+    for column in columns:
+        if column.is_categorical:
             names += [f"{column.name}={value}" for value in column.categories]
         else:
             names.append(column.name)

@@ -1,4 +1,4 @@
-"""The map from numbers in the units of a table to the inputs of a flow, and back."""
+"""The map from the codes of numbers to the inputs of a flow, and back."""
 
 from __future__ import annotations
 
@@ -16,18 +16,24 @@ from invflow.density.table import Columns
 #: The density is zero this many standard deviations away; float32 can just square them.
 FARTHEST = 1e15
 
-#: Number of points in the unit cube that are averaged for the probability of integers.
-SHIFTS = 32
+#: Number of points in the unit cube that are averaged for the probability of a cell of the grids;
+#: a single one where all cells are narrower than this many standard deviations.
+SHIFTS, NARROW = 32, 1e-2
 
 
 class Encoding(Part):
-    r"""Dequantises integers, removes bounds and standardises, column by column.
+    r"""Dequantises grids, removes bounds and standardises the codes of numbers (see `Column`).
 
     $$y_i = \frac{u_i(x_i + r_i) - \mu_i}{\sigma_i}, \qquad u_i(t) = \begin{cases}
     t \\ \log(t - a_i) \\ -\log(b_i - t) \\ \log(t - a_i) - \log(b_i - t) \end{cases}$$
 
     for columns without bounds, with a lower bound, an upper bound, and both; $r_i \in [0, 1)$ is
-    noise for integers, and zero for other columns. The values of a table stay in float64.
+    noise on a grid, and zero for other columns. Codes of categories are passed on. The values of a
+    table stay in float64.
+
+    A bound that was found in the data may be wrong. Of the probability of the cell on it, a share
+    $\varepsilon$ (`Column.beyond`) goes to the cells beyond: $\varepsilon / (j (j + 1))$ to the
+    j-th, and these add up to $\varepsilon$.
 
     Args:
         columns: of the table.
@@ -50,44 +56,48 @@ class Encoding(Part):
 
     def constants(self) -> dict[str, Tensor]:
         features = self.columns.features
-        integers = [column.kind == "integer" for column in features]
+        grids = [column.grid is not None for column in features]
+        cells = [column.cells for column in features]
         kept: dict[str, list[Any]] = {
-            "integer": integers,
-            "low": [-math.inf if c.low is None else c.low for c in features],
-            # The largest integer represents the interval up to the next one.
-            "high": [
-                math.inf if c.high is None else c.high + (c.kind == "integer") for c in features
-            ],
+            "grid": grids,
+            "low": [-math.inf if low is None else low for low, _ in cells],
+            "high": [math.inf if high is None else high for _, high in cells],
             "location": [column.location for column in features],
             "scale": [column.scale for column in features],
+            "beyond": [column.beyond for column in features],
         }
         tensors = {name: torch.tensor(each, dtype=torch.float64) for name, each in kept.items()}
+        wide = [
+            column for column in features if column.grid is not None and NARROW * column.scale < 1
+        ]
         with torch.device("cpu"):  # also under a default device without values, such as "meta"
-            shifts = torch.zeros(SHIFTS if any(integers) else 1, len(features), dtype=torch.float64)
-            shifts[:, integers] = spread(len(shifts), sum(integers))
+            shifts = torch.zeros(SHIFTS if wide else 1, len(features), dtype=torch.float64)
+            shifts[:, grids] = spread(len(shifts), sum(grids))
         return {**tensors, "shifts": shifts.to(torch.get_default_device())}
 
-    integer: Tensor
+    grid: Tensor
     low: Tensor
     high: Tensor
     location: Tensor
     scale: Tensor
-    #: Evenly spread noise, shape (points, features); a single point if no column is integer.
+    beyond: Tensor
+    #: Evenly spread noise, shape (points, features); a single point if no column needs more.
     shifts: Tensor
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return y, and log |dy/dx| of every number.
 
         Args:
-            x: shape (*batch, features), NaN where missing. On a bound or beyond it, or `FARTHEST`
-                away, the logarithm of the derivative is minus infinity, so that the density is
-                zero.
-            noise: in [0, 1), shape (*batch, features); used for integers only.
+            x: codes, shape (*batch, features), NaN where missing. On a declared bound or beyond
+                it, or `FARTHEST` away, the logarithm of the derivative is minus infinity, so that
+                the density is zero.
+            noise: in [0, 1), shape (*batch, features); used on grids only.
 
         Returns:
             Both of shape (*batch, features); NaN where x is missing.
         """
-        t = torch.where(self.integer > 0, x + noise, x)
+        x, share = self._within(x)
+        t = torch.where(self.grid > 0, x + noise, x)
         below, above = t - self.low, self.high - t
         inside = (below > 0) & (above > 0) | t.isnan()
         # Where the density is zero, or there is no bound, any finite value will do.
@@ -102,10 +112,24 @@ class Encoding(Part):
         y = (u - self.location) / self.scale
         near = ~(y.abs() > FARTHEST)
         ladj = torch.where(inside & near, slope - self.scale.log(), -torch.inf)
+        ladj = ladj + share
         return torch.where(near, y, 0.0), ladj.masked_fill(t.isnan(), torch.nan)
 
+    def _within(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes inside the bounds that were found, and the log fraction of their cells."""
+        if not any(column.beyond for column in self.columns.features):
+            return x, torch.zeros_like(x)
+        least, most = self.low, self.high - 1
+        found = self.beyond > 0
+        inside = torch.where(found, torch.minimum(torch.maximum(x, least), most), x)
+        steps = (x - inside).abs()
+        outer = self.beyond.log() - steps.log() - steps.log1p()
+        on_bound = found & ((inside == least) | (inside == most))
+        share = torch.where(steps > 0, outer, torch.where(on_bound, (-self.beyond).log1p(), 0.0))
+        return inside, share
+
     def decode(self, y: Tensor) -> Tensor:
-        """Return numbers in the units of the table, shape (*batch, features), integers rounded."""
+        """Return the codes of numbers, shape (*batch, features), those on grids rounded."""
         u = self.location + self.scale * y.double()
         low, high = self.low, self.high
         t = torch.where(low.isfinite(), low + u.exp(), u)
@@ -114,7 +138,7 @@ class Encoding(Part):
         t = torch.where(low.isfinite() & high.isfinite(), between, t)
         # Rounding may have reached a bound, or infinity.
         t = t.clamp(_above(low), _below(high))
-        return torch.where(self.integer > 0, t.floor(), t)
+        return torch.where(self.grid > 0, t.floor(), t)
 
 
 def _above(low: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import flows
+from invflow.density.learning.categories import Categories, uniforms
 from invflow.density.learning.model import TableDensity
 from invflow.flows import Flow
 
@@ -23,13 +24,16 @@ FLOW: Mapping[str, Any] = {
 
 
 class Imputer(nn.Module):
-    r"""A conditional flow over rows, given any of their values.
+    r"""A proposal for the missing values of rows: categories first, then numbers given these.
 
-    For a row y with observed values o, it draws a whole vector $v \sim q(v | y_o, o, c)$: proposals
-    for missing values, and standard normal numbers, which are not used, for observed ones. The
-    proposals complete the row. With the density p of complete rows
+    For a row y with observed values o it draws the missing categories one after the other from
+    softmaxes (`Categories`), given everything observed. Then it draws a whole vector of numbers
+    $v \sim q(v | y_o, o, k, c)$ given all categories k: proposals for missing numbers, and standard
+    normal ones, which are not used, for observed numbers. The proposals complete the row. With the
+    density p of complete rows
 
-    $$w = \frac{p(y_o, v_m | c)\, N(v_o; 0, 1)}{q(v | y_o, o, c)}, \qquad E_q[w] = p(y_o | c)$$
+    $$w = \frac{p(y_o, k_m, v_m | c)\, N(v_o; 0, 1)}{q(k_m | y_o, o, c)\, q(v | y_o, o, k, c)},
+    \qquad E_q[w] = p(y_o | c)$$
 
     without bias for any q. The unused values are in both densities, so that one flow serves every
     pattern of missing values.
@@ -41,15 +45,32 @@ class Imputer(nn.Module):
 
     def __init__(self, model: TableDensity, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        size = model.flow.features
-        context = 2 * size + model.flow.context
-        built = flows.build(**FLOW, features=size, context=context, generator=generator)
-        self.flow: Flow = built.to(model.flow.like.dtype)
+        self.places = model.places
+        numbers, context = len(model.places.numbers), model.columns.context_size
+        named = [] if model.categories is None else model.categories.columns
+        levels = sum(len(column.categories) for column in named)
+        self.flow: Flow | None = None
+        if numbers:
+            size = 2 * numbers + levels + context
+            built = flows.build(**FLOW, features=numbers, context=size, generator=generator)
+            self.flow = built.to(model.like.dtype)
+        self.categories: Categories | None = None
+        if named:
+            size = 2 * numbers + levels + len(named) + context
+            own = Categories(named, size, generator=generator)
+            self.categories = own.to(model.like.dtype)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the dtype and device of the weights."""
+        return next(self.parameters())
 
     def complete(
         self, model: TableDensity, y: Tensor, context: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows completed by a draw, their log density and log w, with gradients.
+
+        The draw of categories has no gradient.
 
         Args:
             model: the density of complete rows.
@@ -58,13 +79,25 @@ class Imputer(nn.Module):
             noise: standard normal numbers for the draw, the shape of y.
         """
         observed = ~y.isnan()
-        noise = noise.to(self.flow.like)
-        v, ladj = self.flow.transform(noise, self._given(y, observed, context))
-        log_q = self.flow.base.log_prob(noise) - ladj
-        complete = torch.where(observed, y.nan_to_num(0.0), v.double())
-        unused = torch.where(observed, _log_normal(v), 0.0).sum(-1)
-        log_p = model(complete, context)
-        return complete, log_p, log_p + (unused - log_q).double()
+        filled, log_q = y, y.new_zeros(len(y), dtype=torch.float64)
+        if self.categories is not None:
+            numbers, codes = self.places.split(y)
+            given = self._known(self.categories, y, observed, context)
+            uniform = uniforms(self.places.split(noise)[1])
+            codes, log_q = self.categories.fill(codes, uniform, given)
+            filled = self.places.join(numbers, codes)
+        unused = torch.zeros_like(log_q)
+        if self.flow is not None:
+            numbers, codes = self.places.split(filled)
+            there = self.places.split(observed)[0]
+            normal = self.places.split(noise)[0].to(self.flow.like)
+            v, ladj = self.flow.transform(normal, self._given(numbers, there, codes, context))
+            log_q = log_q + (self.flow.base.log_prob(normal) - ladj)
+            unused = torch.where(there, _log_normal(v), 0.0).sum(-1)
+            whole = torch.where(there, numbers.nan_to_num(0.0), v.double())
+            filled = self.places.join(whole, codes)
+        log_p = model(filled, context)
+        return filled, log_p, log_p + (unused - log_q).double()
 
     def log_prob(self, y: Tensor, observed: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Return log q of complete rows given some of their values, shape (rows,).
@@ -73,15 +106,36 @@ class Imputer(nn.Module):
             y: encoded complete rows, shape (rows, features).
             observed: the values that are given, the shape of y.
             context: shape (rows, context size).
-            noise: standard normal numbers in place of the given values, the shape of y.
+            noise: standard normal numbers in place of the given numbers, the shape of y.
         """
-        v = torch.where(observed, noise, y).to(self.flow.like)
-        given = self._given(y, observed, context)
-        return self.flow(given, validate_args=False).log_prob(v)
+        numbers, codes = self.places.split(y)
+        log_q = y.new_zeros(len(y))
+        if self.flow is not None:
+            there = self.places.split(observed)[0]
+            v = torch.where(there, self.places.split(noise)[0], numbers).to(self.flow.like)
+            given = self._given(numbers, there, codes, context)
+            log_q = self.flow(given, validate_args=False).log_prob(v)
+        if self.categories is not None:
+            hidden = ~self.places.split(observed)[1]
+            given = self._known(self.categories, y, observed, context)
+            each = self.categories.log_probs(codes, given)
+            log_q = log_q + torch.where(hidden, each, 0.0).sum(-1)
+        return log_q
 
-    def _given(self, y: Tensor, observed: Tensor, context: Tensor) -> Tensor:
-        values = torch.where(observed, y, 0.0)
-        return torch.cat([values, observed, context], -1).to(self.flow.like)
+    def _given(self, numbers: Tensor, there: Tensor, codes: Tensor, context: Tensor) -> Tensor:
+        """Return what the flow is given: observed numbers, and all categories."""
+        parts = [torch.where(there, numbers, 0.0), there, context]
+        if self.categories is not None:
+            parts.append(self.categories.one_hot(codes))
+        return torch.cat([part.to(self.like) for part in parts], -1)
+
+    def _known(
+        self, categories: Categories, y: Tensor, observed: Tensor, context: Tensor
+    ) -> Tensor:
+        """Return what the categories are given: all observed values."""
+        numbers, codes = self.places.split(torch.where(observed, y, torch.nan))
+        parts = [numbers.nan_to_num(0.0), observed, context, categories.one_hot(codes)]
+        return torch.cat([part.to(self.like) for part in parts], -1)
 
 
 def hide(y: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,15 +12,16 @@ from sklearn.utils.validation import check_array, validate_data
 
 from invflow.density.table import Columns, Frame, Rows, Source
 from invflow.density.table.columns import column_label, numbered_names
+from invflow.density.table.containers import Container, taken
 from invflow.density.table.labels import Label, are_names, axis, unique
 
 
-def learned(estimator: Any, X: Any) -> Source:
-    """Return the training table, and record its columns in the estimator.
+def learned(estimator: Any, X: Any) -> tuple[Source, Container]:
+    """Return the training table and what it is in, and record its columns in the estimator.
 
     Args:
         estimator: receives `n_features_in_`, and `feature_names_in_` if all labels are strings.
-        X: an array or a DataFrame, shape (rows, columns), or a `Source`.
+        X: an array or a table of any library, shape (rows, columns), or a `Source`.
 
     Raises:
         TypeError, ValueError: if `X` is not a table.
@@ -33,14 +34,16 @@ def learned(estimator: Any, X: Any) -> Source:
     estimator.levels_ = (None,)
     if isinstance(X, Source):
         _record(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)
-        return X
-    if isinstance(X, pd.DataFrame):
-        table = Frame(X)
-        estimator.levels_ = tuple(X.columns.names)
-        _record(estimator, X, reset=True)
-        return table
+        return X, Container("pandas", X.schema)
+    if known := taken(X):
+        frame, container = known
+        table = Frame(frame)
+        estimator.levels_ = tuple(frame.columns.names)
+        _record(estimator, frame, reset=True)
+        return table, container
     array = _array(estimator, X, reset=True, ensure_min_samples=2)
-    return Frame(pd.DataFrame(array, columns=numbered_names(array.shape[1])))
+    table = Frame(pd.DataFrame(array, columns=numbered_names(array.shape[1])))
+    return table, Container("numpy")
 
 
 def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
@@ -66,19 +69,21 @@ def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
 def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
     if isinstance(X, Source):
         return X
-    if not isinstance(X, pd.DataFrame):
+    known = taken(X)
+    if known is None:
         array = _array(estimator, X, reset=False)
         return Frame(pd.DataFrame(array, columns=axis(names)))
-    found = unique(X.columns)
+    frame, _ = known
+    found = unique(frame.columns)
     if are_names(found) and are_names(names):
         # The names must be those of the training table. After training on an array, named columns
         # are matched by position, with scikit-learn's warning.
-        _record(estimator, X, reset=False)
-        return Frame(X if set(found) == set(names) else X.set_axis(axis(names), axis=1))
+        _record(estimator, frame, reset=False)
+        return Frame(frame if set(found) == set(names) else frame.set_axis(axis(names), axis=1))
     if are_names(names):
         found = unique(_training_label(label, names) for label in found)
-        _record(estimator, X, reset=False)
-    return Frame(X.set_axis(axis(found), axis=1))
+        _record(estimator, frame, reset=False)
+    return Frame(frame.set_axis(axis(found), axis=1))
 
 
 def _training_label(label: Label, names: Sequence[Label]) -> Label:
@@ -120,11 +125,13 @@ def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.Dat
         TypeError: if `given` has another type.
         ValueError: if a column is missing, unknown or not allowed, or the number of rows is wrong.
     """
-    names: list[Label] = [column.name for column in columns.context]
+    names = list(columns.given)
     if not names:
         if given is not None:
             raise ValueError("given must be None, because the density is not conditional")
         return pd.DataFrame(index=range(count))
+    if known := taken(given):
+        given, _ = known
     if given is None:
         raise ValueError(f"given must have the columns {', '.join(map(repr, names))}, got None")
     if isinstance(given, np.ndarray | list | tuple) and not hasattr(estimator, "feature_names_in_"):

@@ -11,26 +11,33 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks, flows
+from invflow.density.learning.categories import Categories
 from invflow.density.learning.encoding import Encoding
 from invflow.density.table import Columns
 from invflow.flows import Flow
 
 
 class TableDensity(nn.Module):
-    r"""The density of rows, in the units of the table.
+    r"""The density of rows, in the units of the table: categories first, then numbers given these.
 
-    $$p(x | c) = \int_{[0, 1)^d} q(y(x + r) | c) \left|\frac{dy}{dx}\right| dr$$
+    $$p(x | c) = P(k | c) \int_{[0, 1)^d} q(y(x + r) | k, c) \left|\frac{dy}{dx}\right| dr$$
 
-    where y is the encoding of the columns, q a flow, and the integral is over the d integer
-    columns, for which p is a probability. Training maximises a lower bound on its logarithm,
-    $E_r \log(q\, |dy/dx|)$. `log_prob` approximates the integral by the mean over `SHIFTS` fixed,
-    evenly spread r, with an error of either sign. Without integers both are exact.
+    where k are the categories, with the probability P of `Categories`; y is the encoding of the
+    numbers and q a flow, whose context has the categories as one-hot vectors. The integral is over
+    the cells of the d columns on a grid, for which p is a probability. Training maximises a lower
+    bound on its logarithm, $\log P + E_r \log(q\, |dy/dx|)$. `log_prob` approximates the integral
+    by the mean over `SHIFTS` fixed, evenly spread r, with an error of either sign. Without grids
+    both are exact.
 
     Args:
         columns: of the table.
         flow: a mapping with the "name" and arguments of a flow, other than `features` and
             `context`, which follow from the columns.
         generator: random numbers for the initial weights.
+
+    Attributes:
+        flow: the density of the numbers; None if all features are categorical.
+        categories: the probability of the categories; None if there are none.
 
     Raises:
         TypeError: if the flow does not have an argument.
@@ -46,21 +53,41 @@ class TableDensity(nn.Module):
     ) -> None:
         super().__init__()
         _checks.choice("flow", flow["name"], _sized())
-        sizes: dict[str, Any] = {"features": len(columns.features), "context": columns.context_size}
+        named = [column for column in columns.features if column.is_categorical]
+        numbers = len(columns.features) - len(named)
+        sizes: dict[str, Any] = {
+            "features": numbers or 2,  # for a flow that only checks its arguments
+            "context": columns.context_size + sum(len(column.categories) for column in named),
+        }
         self.columns = columns
         self.encoding = Encoding(columns)
-        self.flow: Flow = flows.build(**flow, **sizes, generator=generator)
+        built: Flow = flows.build(**flow, **sizes, generator=generator)
+        self.flow = built if numbers else None
+        self.categories = (
+            Categories(named, columns.context_size, generator=generator) if named else None
+        )
+        self.places = Places(columns)
 
     @property
     def shifts(self) -> Tensor:
         """Evenly spread noise, shape (points, features)."""
         return self.encoding.shifts
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the dtype and device of the weights."""
+        return next(self.learned[0].parameters())
+
+    @property
+    def learned(self) -> list[nn.Module]:
+        """The parts with weights."""
+        return [part for part in (self.flow, self.categories) if part is not None]
+
     def bound(self, x: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Return the log density of dequantised rows, shape (rows,).
 
         Args:
-            x: shape (rows, features), float64, without missing values.
+            x: codes, shape (rows, features), float64, without missing values.
             context: shape (rows, context size).
             noise: in [0, 1), the shape of x.
         """
@@ -71,32 +98,100 @@ class TableDensity(nn.Module):
         """Return the log density of rows in nats, shape (rows,).
 
         Args:
-            x: shape (rows, features), float64, without missing values.
+            x: codes, shape (rows, features), float64, without missing values.
             context: shape (rows, context size).
         """
-        parts = [self.bound(x, context, shift.expand_as(x)) for shift in self.shifts]
-        return torch.stack(parts).logsumexp(0) - math.log(len(parts))
+        parts: list[Tensor] = []
+        for shift in self.shifts:
+            y, ladj = self.encoding(x, shift.expand_as(x))
+            parts.append(self._numbers(y, context) + ladj.sum(-1))
+        mean = torch.stack(parts).logsumexp(0) - math.log(len(parts))
+        return mean + self._categories(x, context)
 
     def forward(self, y: Tensor, context: Tensor) -> Tensor:
         """Return the log density of encoded rows, shape (rows,), in float64.
 
         This is the part that is compiled.
         """
-        like = self.flow.like
-        return self.flow(self.given(context), validate_args=False).log_prob(y.to(like)).double()
+        return self._numbers(y, context) + self._categories(y, context)
+
+    def _numbers(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log density of the numbers of rows given their categories."""
+        if self.flow is None:
+            return y.new_zeros(len(y), dtype=torch.float64)
+        numbers, codes = self.places.split(y)
+        q = self.flow(self.given(context, codes), validate_args=False)
+        return q.log_prob(numbers.to(self.flow.like)).double()
+
+    def _categories(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log probability of the categories of rows."""
+        if self.categories is None:
+            return y.new_zeros(len(y), dtype=torch.float64)
+        return self.categories.log_prob(self.places.split(y)[1], context)
 
     def sample_encoded(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return an encoded draw for each row of the context."""
+        codes = self.draw_codes(context, generator)
+        if self.flow is None:
+            return codes
         shape = () if self.flow.context else (len(context),)
-        return self.flow(self.given(context)).sample(shape, generator=generator)
+        numbers = self.flow(self.given(context, codes)).sample(shape, generator=generator)
+        return self.places.join(numbers, codes)
+
+    def draw_codes(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return a draw of categories that were seen for each row of the context."""
+        count = len(context)
+        if self.categories is None:
+            return context.new_empty(count, 0)
+        shape = count, len(self.categories.columns)
+        uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=context.device)
+        gaps = torch.full_like(uniform, torch.nan)
+        return self.categories.fill(gaps, uniform * self.categories.seen, context)[0]
 
     def sample(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return a draw for each row of the context, shape (rows, features), float64."""
+        """Return a draw for each row of the context as codes, shape (rows, features), float64."""
         return self.encoding.decode(self.sample_encoded(context, generator))
 
-    def given(self, context: Tensor) -> Tensor | None:
-        """Return the context in the form that the flow takes."""
-        return context.to(self.flow.like) if self.flow.context else None
+    def given(self, context: Tensor, codes: Tensor) -> Tensor | None:
+        """Return what the numbers are conditional on in the form that the flow takes.
+
+        Args:
+            context: shape (rows, context size).
+            codes: of the categories, shape (rows, categorical features).
+        """
+        if self.flow is None or not self.flow.context:
+            return None
+        context = context.to(self.flow.like)
+        if self.categories is None:
+            return context
+        return torch.cat([context, self.categories.one_hot(codes)], -1)
+
+
+class Places:
+    """Where numbers and categories are among the features.
+
+    Args:
+        columns: of the table.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        named = [column.is_categorical for column in columns.features]
+        self.numbers = [i for i, is_named in enumerate(named) if not is_named]
+        self.categories = [i for i, is_named in enumerate(named) if is_named]
+
+    def split(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers and the categories of rows, (rows, features)."""
+        if not self.categories:
+            return y, y[..., :0]
+        return y[..., self.numbers], y[..., self.categories]
+
+    def join(self, numbers: Tensor, categories: Tensor) -> Tensor:
+        """Return rows, (rows, features), in the dtype of the numbers if there are only these."""
+        if not self.categories:
+            return numbers
+        whole = categories.new_empty(*categories.shape[:-1], len(self.numbers + self.categories))
+        whole[..., self.numbers], whole[..., self.categories] = numbers.to(whole), categories
+        return whole
 
 
 def _sized() -> list[str]:

@@ -15,13 +15,17 @@ from invflow._sized import check_fit, sized_by
 from invflow.density.learning.build import build
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
-from invflow.density.table.columns import check_kinds, column_label
+from invflow.density.table.columns import column_label
+from invflow.density.table.containers import Container
+from invflow.density.table.kinds import check_kinds
 from invflow.density.table.labels import Label, are_names, by_label, decode, encode
 from invflow.density.table.samples import Floats
 from invflow.density.table.survey import MISSING
 
 Estimator = TypeVar("Estimator")
 MODEL = "table-density"
+#: The parts of a density and of an imputer with weights.
+LEARNED = ("flow", "categories")
 #: Of the names of tensors on disk.
 MODEL_PREFIX, IMPUTER_PREFIX, REFERENCE = "model.", "imputer.", "reference"
 
@@ -39,8 +43,8 @@ def write(density: Any, directory: Path) -> None:
     kinds = None if density.kinds is None else check_kinds(density.kinds, columns.names)
     said = {
         # As pairs, as labels that are not strings cannot be keys in JSON.
-        "kinds": kinds and [[encode(label), plain(kind)] for label, kind in kinds.items()],
-        "conditional_on": [encode(column.name) for column in columns.context],
+        "kinds": kinds and [[encode(label), plain(kind.said)] for label, kind in kinds.items()],
+        "conditional_on": [encode(name) for name in columns.given],
         "random_state": None,
     }
     config = {
@@ -49,7 +53,7 @@ def write(density: Any, directory: Path) -> None:
         "levels": [None if level is None else encode(level) for level in density.levels_],
         "curve": density.curve_,
         "names": None if names is None else list(names),
-        "gives_frames": density.gives_frames_,
+        "container": density.container_.to_dict(),
     }
     _saving.write(directory, MODEL, config, state)
 
@@ -101,7 +105,7 @@ def _built(kind: type[Estimator], saved: _saving.Saved) -> Estimator:
         (_checks.positive_integer("step", step), _checks.number("bound", bound))
         for step, bound in config["curve"]
     ]
-    density.gives_frames_ = _checks.boolean("gives_frames", config["gives_frames"])
+    density.container_ = _container(config)
     # Files of earlier versions have no levels.
     density.levels_ = _levels(config.get("levels", [None]), columns)
     if config["names"] is not None:
@@ -127,6 +131,15 @@ def _current(params: Any) -> dict[str, Any]:
     return current
 
 
+def _container(config: Any) -> Container:
+    """Return what the density was trained on; earlier versions knew arrays and pandas only."""
+    if "container" in config:
+        return Container.from_dict(config["container"])
+    return Container(
+        "pandas" if _checks.boolean("gives_frames", config["gives_frames"]) else "numpy"
+    )
+
+
 def _check(density: Any, columns: Columns) -> None:
     """Check that the arguments are those of a density of the columns, and could train it.
 
@@ -134,7 +147,7 @@ def _check(density: Any, columns: Columns) -> None:
         TypeError, ValueError: if they are not.
     """
     given = [column_label("conditional_on", key, columns.names) for key in density.conditional_on]
-    if set(given) != {column.name for column in columns.context}:
+    if set(given) != set(columns.given):
         raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
     missing = _checks.choice("missing", density.missing, MISSING)
     if columns.missing != (missing == "marginalise"):
@@ -171,6 +184,8 @@ def _fill(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
     """Load the part of a state whose names begin with a prefix."""
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     dtype = next((v.dtype for v in part.values() if v.is_floating_point()), None)
-    module.get_submodule("flow").to(dtype=dtype)  # statistics of the table stay in float64
+    for name, child in module.named_children():
+        if name in LEARNED:  # statistics of the table stay in float64
+            child.to(dtype=dtype)
     module.load_state_dict(part)
     module.eval()

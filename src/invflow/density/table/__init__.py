@@ -9,6 +9,8 @@ except ImportError as error:
     raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
 
 from invflow.density.table.columns import Column, Columns
+from invflow.density.table.dialect import Dialect
+from invflow.density.table.proposals import propose
 from invflow.density.table.read import read
 from invflow.density.table.rows import Rows
 from invflow.density.table.source import Frame, Parquet, Source
@@ -19,10 +21,12 @@ from invflow.density.table.write import write, write_blocks
 __all__ = [
     "Column",
     "Columns",
+    "Dialect",
     "Frame",
     "Parquet",
     "Rows",
     "Source",
+    "propose",
     "read",
     "standardise",
     "survey",

@@ -6,46 +6,52 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from invflow import _checks
+from invflow.density.table.calendar import PARTS, Part
+from invflow.density.table.dates import TICKS
+from invflow.density.table.grids import Grid
 from invflow.density.table.labels import Label, are_names, decode, encode, unique
+from invflow.density.table.samples import Floats
 
-#: Real numbers, whole numbers, or one of a few values.
-KINDS = ("continuous", "integer", "categorical")
+#: Real numbers; whole numbers; numbers or times that move in steps; one of a few values, without
+#: and with an order.
+KINDS = ("continuous", "integer", "grid", "date", "categorical", "ordinal")
+_NUMBERS = ("location", "scale", "origin", "digits", "beyond")
+_OPTIONAL_NUMBERS = ("low", "high", "smallest", "largest", "step")
 #: The most column names in an error.
 SHOWN_NAMES = 20
-
-
-class Kind(NamedTuple):
-    """The declared kind of a column.
-
-    Attributes:
-        name: one of `KINDS`.
-        low: lower bound, None for none; excluded for continuous columns, included for integers.
-        high: upper bound, like `low`.
-    """
-
-    name: str
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a table.
 
+    The flow sees the codes of values: numbers themselves, the k of origin + step * k on a grid (the
+    whole numbers have origin 0 and step 1), and 0, 1, ... for categories.
+
     Attributes:
         name: label of any type.
         kind: one of `KINDS`.
         dtype: pandas dtype, in which values are returned.
-        low: lower bound, None for none; excluded for continuous columns, included for integers.
+        low: lower bound, None for none; excluded for continuous columns, included on a grid.
         high: upper bound, like `low`.
         location: mean of the encoded numbers, by which the flow's input is standardised.
         scale: their standard deviation.
-        categories: the values of a categorical column.
+        categories: the values of a categorical or ordinal column.
         smallest: the smallest value seen.
         largest: the largest value seen.
+        counts: how often each of the categories was seen.
+        step: of a grid, None for columns that are not on one, and for integers, whose step is 1.
+        origin: of a grid.
+        digits: number of decimal places on a grid.
+        unit: of dates, one of `dates.TICKS`; their grid is in ticks.
+        beyond: probability of values beyond a bound, of those on the bound: zero for bounds that
+            were declared, small for bounds that were found in the data.
+        part: of a column of dates, which this is; None for a column of the table.
     """
 
     name: Label
@@ -58,11 +64,50 @@ class Column:
     categories: tuple[Any, ...] = ()
     smallest: float | None = None
     largest: float | None = None
+    counts: tuple[int, ...] = ()
+    step: float | None = None
+    origin: float = 0.0
+    digits: int = 0
+    unit: str | None = None
+    beyond: float = 0.0
+    part: Part | None = None
+
+    @property
+    def of(self) -> Label:
+        """The column of the table that it is, or is a part of."""
+        return self.name if self.part is None else self.part.of
 
     @property
     def width(self) -> int:
         """Number of context entries that encode a value."""
-        return len(self.categories) if self.kind == "categorical" else 1
+        return len(self.categories) if self.is_categorical else 1
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it holds categories, ordered or not."""
+        return self.kind in ("categorical", "ordinal")
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that its values lie on."""
+        if self.kind == "integer":
+            return Grid(1.0)
+        return None if self.step is None else Grid(self.step, self.origin, self.digits)
+
+    @property
+    def cells(self) -> tuple[float | None, float | None]:
+        """The bounds of its codes; on a grid those of the cells, the last one included."""
+        if self.grid is None:
+            return self.low, self.high
+        first, last = (
+            None if bound is None else float(np.rint(self.grid.exact(bound)))
+            for bound in (self.low, self.high)
+        )
+        return first, None if last is None else last + 1
+
+    def numbers(self, codes: Floats) -> Floats:
+        """Return the numbers of codes: for categories the codes, for dates the ticks."""
+        return codes if self.grid is None else self.grid.values(codes)
 
 
 @dataclass(frozen=True)
@@ -89,9 +134,34 @@ class Columns:
         return sum(column.width for column in self.context)
 
     @property
-    def has_integers(self) -> bool:
-        """Whether a feature is integer."""
-        return any(column.kind == "integer" for column in self.features)
+    def given(self) -> tuple[Label, ...]:
+        """The columns of the table that the density is conditional on."""
+        return tuple(dict.fromkeys(column.of for column in self.context))
+
+    @property
+    def log_cell(self) -> float:
+        """The log volume of a cell of the grids, in the units of the table; of dates, in seconds.
+
+        The log probability of a cell minus this is the log of the mean density in it.
+        """
+        steps: dict[Label, float] = {}
+        for column in self.features:
+            if column.part is not None:
+                steps[column.of] = column.part.step / TICKS[column.part.unit]
+            elif column.grid is not None:
+                scale = 1 if column.unit is None else TICKS[column.unit]
+                steps[column.of] = column.grid.step / scale
+        return sum(map(math.log, steps.values()))
+
+    @property
+    def has_grids(self) -> bool:
+        """Whether a feature moves in steps, so that its density is a probability."""
+        return any(column.grid is not None for column in self.features)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether a feature is categorical, so that its density is a probability."""
+        return any(column.is_categorical for column in self.features)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the columns as a mapping for JSON.
@@ -101,8 +171,8 @@ class Columns:
         """
         return {
             "names": [encode(name) for name in self.names],
-            "features": [{**asdict(each), "name": encode(each.name)} for each in self.features],
-            "context": [{**asdict(each), "name": encode(each.name)} for each in self.context],
+            "features": [_content(each) for each in self.features],
+            "context": [_content(each) for each in self.context],
             "rows": self.rows,
             "missing": self.missing,
         }
@@ -119,7 +189,7 @@ class Columns:
             features, context = (
                 tuple(_column(each) for each in content[part]) for part in ("features", "context")
             )
-            parts = [column.name for column in (*features, *context)]
+            parts = list(dict.fromkeys(column.of for column in (*features, *context)))
             if not features or len(parts) != len(names) or set(parts) != set(names):
                 raise ValueError("the names differ from those of the features and the context")
             return cls(
@@ -135,6 +205,12 @@ class Columns:
             raise ValueError(f"not the columns of a table: {error}") from error
 
 
+def _content(column: Column) -> dict[str, Any]:
+    """Return a column for JSON."""
+    part = column.part and {**asdict(column.part), "of": encode(column.part.of)}
+    return {**asdict(column), "name": encode(column.name), "part": part}
+
+
 def _column(content: Mapping[str, Any]) -> Column:
     """Return a column from JSON.
 
@@ -143,57 +219,45 @@ def _column(content: Mapping[str, Any]) -> Column:
     """
     fields: dict[str, Any] = {**content, "name": decode(content["name"])}
     fields["categories"] = tuple(content["categories"])
+    fields["counts"] = tuple(content.get("counts", ()))
+    if (part := content.get("part")) is not None:
+        own: dict[str, Any] = {**part, "of": decode(part["of"])}
+        fields["part"] = Part(**own)
+        _checks.choice("part", fields["part"].name, PARTS)
+        _checks.choice("unit", fields["part"].unit, TICKS)
     column = Column(**fields)
     _checks.choice("kind", column.kind, KINDS)
     if not isinstance(column.dtype, str):
         raise TypeError(f"dtype must be a string, got {column.dtype!r}")
-    for name in ("low", "high", "smallest", "largest", "location", "scale"):
+    for name in (*_OPTIONAL_NUMBERS, *_NUMBERS):
         value: Any = getattr(column, name)
-        if name in ("location", "scale") or value is not None:
+        if name in _NUMBERS or value is not None:
             _finite(name, value)
     least = -math.inf if column.low is None else column.low
+    steps = column.kind in ("grid", "date")
+    if steps != (column.step is not None) or not (1.0 if column.step is None else column.step) > 0:
+        raise ValueError(f"column {column.name!r} must have a positive step, or none")
+    if (column.unit not in TICKS) if column.kind == "date" else column.unit is not None:
+        raise ValueError(f"column {column.name!r} must have a unit of dates, or none")
+    if not 0 <= column.beyond < 1:
+        raise ValueError(f"column {column.name!r} must have a probability as beyond")
     if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
         raise ValueError(
             f"column {column.name!r} must have a positive scale, and bounds in ascending order"
         )
-    categorical = column.kind == "categorical"
     scalars = all(isinstance(value, bool | int | float | str) for value in column.categories)
     distinct = len(set(column.categories)) == len(column.categories)
-    if not scalars or not distinct or categorical != bool(column.categories):
+    if not scalars or not distinct or column.is_categorical != bool(column.categories):
         raise ValueError(f"column {column.name!r} must have distinct categories, or none")
+    counts = [_checks.positive_integer("counts", count, minimum=0) for count in column.counts]
+    if counts and len(counts) != len(column.categories):
+        raise ValueError(f"column {column.name!r} must have a count of each category")
     return column
 
 
 def _finite(name: str, value: Any) -> None:
     if not math.isfinite(_checks.number(name, value)):
         raise ValueError(f"{name} must be finite, got {value}")
-
-
-def check_kinds(kinds: Mapping[Any, Any], names: Sequence[Label]) -> dict[Label, Kind]:
-    """Return the declared kinds of columns, by label.
-
-    A kind is one of `KINDS`; (low, high), the open interval of a continuous column; or a kind with
-    both bounds, such as ("integer", 0, None) for counts.
-
-    Raises:
-        TypeError: if `kinds` is not a mapping.
-        ValueError: if a column or kind is unknown, or bounds are invalid.
-
-    Example:
-        >>> found = check_kinds({"age": "integer", "rate": (0, 1)}, ["age", "rate", "sex"])
-        >>> found["rate"]
-        Kind(name='continuous', low=0.0, high=1.0)
-    """
-    if not isinstance(kinds, Mapping):
-        raise TypeError(f"kinds must be a mapping from columns to kinds, got {kinds!r}")
-    checked: dict[Label, Kind] = {}
-    for key, kind in kinds.items():
-        name = column_label("kinds", key, names)
-        if name in checked:
-            raise ValueError(f"kinds declares the column {name!r} twice")
-        named = isinstance(kind, str) and kind in KINDS
-        checked[name] = Kind(kind) if named else _bounded(name, kind)
-    return checked
 
 
 def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
@@ -227,6 +291,23 @@ def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
     return names[int(key)]
 
 
+def columns_named(argument: str, texts: Sequence[str], names: Sequence[Label]) -> tuple[Label, ...]:
+    """Return the columns that are named, each text one, or several with commas.
+
+    Raises:
+        ValueError: if a column does not exist.
+
+    Example:
+        >>> columns_named("drop", ["a,b", "c, d"], ["a", "b", "c, d", "e"])
+        ('a', 'b', 'c, d')
+    """
+    found: dict[Label, None] = {}
+    for text in texts:
+        parts = [text] if text in names else [part.strip() for part in text.split(",")]
+        found |= dict.fromkeys(column_label(argument, part, names) for part in parts)
+    return tuple(found)
+
+
 def is_label(key: Any, names: Sequence[Label]) -> bool:
     """Whether it is the label of a column."""
     try:
@@ -258,28 +339,3 @@ def column_names(names: Sequence[Label] | None, columns: int) -> list[Label]:
     if len(names) != columns or len(found) != columns:
         raise ValueError(f"names must be {columns} different names, got {list(names)}")
     return list(names)
-
-
-def _bounded(name: Label, kind: Any) -> Kind:
-    try:
-        what, *bounds = kind if len(kind) == 3 else ("continuous", *kind)
-        low, high = (None if bound is None else float(bound) for bound in bounds)
-        if what not in KINDS:
-            raise ValueError
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"kinds must declare {name!r} as continuous, integer or categorical, or by its bounds "
-            f"(low, high), got {kind!r}"
-        ) from error
-    low, high = (None if low == -math.inf else low), (None if high == math.inf else high)
-    least, most = (-math.inf if low is None else low), (math.inf if high is None else high)
-    if not least < most:
-        raise ValueError(f"kinds: the bounds of {name!r} must be in ascending order, got {kind!r}")
-    whole = all(bound is None or bound.is_integer() for bound in (low, high))
-    if what == "categorical" and (low, high) != (None, None):
-        raise ValueError(f"kinds: the categorical column {name!r} cannot have bounds, got {kind!r}")
-    if what == "integer" and not whole:
-        raise ValueError(
-            f"kinds: the bounds of the integer column {name!r} must be whole numbers, got {kind!r}"
-        )
-    return Kind(what, low, high)

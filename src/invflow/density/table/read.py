@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from invflow._readable import check_readable, first_line
 from invflow.density.table import numpy_files, text
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import are_names
+from invflow.density.table.markers import Unmarked
 from invflow.density.table.source import Frame, Parquet, Renamed, Source
 
 #: Parquet files of more bytes in memory are read a few row groups at a time.
 STREAMED_BYTES = 2**30
-READABLE = (".csv", ".csv.gz", ".tsv", ".parquet", ".npz", ".npy")
+#: Endings of text files, and the separators that they promise.
+TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t"}
+READABLE = (*TEXT, ".parquet", ".npz", ".npy")
 
 
-def read(path: str | Path) -> Source:
+def read(path: str | Path, dialect: Dialect | None = None, na: Sequence[str] = ()) -> Source:
     """Return the table in a file.
 
-    A CSV file has the names of its columns in the first line. An `.npz` file has one
+    The dialect of a CSV file is detected, where it is not given. An `.npz` file has one
     two-dimensional array, or one named `data`, optionally with the names of its columns in
     `columns`; or a one-dimensional array for each column. Column labels that are not strings, as in
     some Parquet files, are converted to strings.
@@ -32,6 +33,8 @@ def read(path: str | Path) -> Source:
 
     Args:
         path: of the file, which must end in one of `READABLE`.
+        dialect: what is known of the dialect of a text file; that of the result is complete.
+        na: markers of missing values, each a value, or COLUMN=VALUE.
 
     Raises:
         OSError: if there is no such file, or it cannot be read.
@@ -44,7 +47,7 @@ def read(path: str | Path) -> Source:
     kind = suffix(path, READABLE)
     check_readable(path)
     try:
-        source = _source(path, kind)
+        source = _source(path, kind, dialect or Dialect(), na)
         if not are_names(source.names):
             source = Renamed(source, list(map(str, source.names)))
     except MemoryError as error:
@@ -69,35 +72,16 @@ def suffix(path: Path, known: tuple[str, ...]) -> str:
     raise ValueError(f"{path} must end in {', '.join(known[:-1])} or {known[-1]}")
 
 
-def _source(path: Path, kind: str) -> Source:
+def _source(path: Path, kind: str, dialect: Dialect, na: Sequence[str]) -> Source:
+    if kind in TEXT:
+        frame, complete = text.read(path, dialect, na, TEXT[kind])
+        return Frame(frame, dialect=complete)
+    source = _typed(path, kind)
+    return Unmarked(source, na) if na else source
+
+
+def _typed(path: Path, kind: str) -> Source:
     if kind == ".parquet":
         file = Parquet(path)
         return file if file.bytes > STREAMED_BYTES and len(file.blocks) > 1 else file.whole()
-    if kind in (".npz", ".npy"):
-        return Frame(numpy_files.read(path))
-    return Frame(_text(path, "\t" if kind == ".tsv" else ","))
-
-
-def _text(path: Path, separator: str) -> pd.DataFrame:
-    text.check(path)
-    names = text.names(path, separator)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            options: Any = {"sep": separator, "header": 0, "names": names, "index_col": False}
-            frame = pd.read_csv(path, **options)
-            gaps = [name for name in names if _may_be_whole(frame[name])]
-            if not gaps:
-                return frame
-            options |= {"usecols": gaps, "dtype_backend": "numpy_nullable"}
-            found = pd.read_csv(path, **options).select_dtypes("Int64")
-            frame[found.columns] = found
-            return frame
-    except pd.errors.ParserWarning as error:
-        raise ValueError(f"{path} has lines with more values than there are columns") from error
-
-
-def _may_be_whole(series: Any) -> bool:
-    """Whether these may be integers with gaps, which pandas reads as floats."""
-    there = series.dropna()
-    return series.dtype == float and 0 < len(there) < len(series) and not (there % 1).any()
+    return Frame(numpy_files.read(path))

@@ -14,6 +14,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from invflow._readable import check_expansion, check_readable, first_line
+from invflow.density.table import arrow
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
 from invflow.density.table.limits import check_columns
 
@@ -25,6 +27,7 @@ class Source(Protocol):
     Attributes:
         names: labels of the columns.
         blocks: number of rows of each block.
+        schema: Arrow's types of the columns in a Parquet file, None otherwise.
     """
 
     @property
@@ -32,6 +35,9 @@ class Source(Protocol):
 
     @property
     def blocks(self) -> Sequence[int]: ...
+
+    @property
+    def schema(self) -> Any: ...
 
     def block(self, number: int) -> pd.DataFrame:
         """Return the rows of a block, with columns that are found by label (`labels.axis`)."""
@@ -43,6 +49,8 @@ class Frame:
 
     Args:
         frame: the table, with column labels of any type.
+        schema: Arrow's types of the columns, if it comes from a Parquet file.
+        dialect: of the text file that it comes from, complete.
 
     Raises:
         ValueError: if two columns have the same label, or one has none.
@@ -52,9 +60,13 @@ class Frame:
         ('a', 'b')
     """
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(
+        self, frame: pd.DataFrame, schema: Any = None, dialect: Dialect | None = None
+    ) -> None:
         self.names = unique(frame.columns)
         self.blocks = (len(frame),)
+        self.schema = schema
+        self.dialect = dialect
         self._frame = frame.set_axis(axis(self.names), axis=1)
 
     def block(self, number: int) -> pd.DataFrame:
@@ -77,7 +89,8 @@ class Parquet:
         check_readable(self.path)
         with self._errors("is not a complete Parquet file"):
             metadata = self._file.metadata
-            self.names = unique(_frame(self._file.schema_arrow.empty_table()).columns)
+            self.schema = self._file.schema_arrow
+            self.names = unique(arrow.frame(self.schema.empty_table()).columns)
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
         self._numbers = [i for i, group in enumerate(groups) if group.num_rows]
         self.blocks = tuple(groups[i].num_rows for i in self._numbers)
@@ -93,13 +106,13 @@ class Parquet:
 
     def block(self, number: int) -> pd.DataFrame:
         with self._errors("is damaged, or was changed while it was read"):
-            rows = _frame(self._file.read_row_group(self._numbers[number]))
+            rows = arrow.frame(self._file.read_row_group(self._numbers[number]))
         return rows.set_axis(axis(self.names), axis=1)
 
     def whole(self) -> Frame:
         """Return the table in memory."""
         with self._errors("is damaged"):
-            return Frame(_frame(self._file.read()))
+            return Frame(arrow.frame(self._file.read()), self.schema)
 
     @contextmanager
     def _errors(self, what: str) -> Generator[None]:
@@ -123,6 +136,7 @@ class Selection:
     def __init__(self, source: Source, numbers: Sequence[int]) -> None:
         self.names = source.names
         self.blocks = tuple(source.blocks[i] for i in numbers)
+        self.schema = source.schema
         self._source = source
         self._numbers = tuple(numbers)
 
@@ -146,6 +160,7 @@ class Projection:
     def __init__(self, source: Source, names: Sequence[Label]) -> None:
         self.names = tuple(names)
         self.blocks = tuple(source.blocks)
+        self.schema = source.schema
         self._source = source
         self._places = [source.names.index(name) for name in names]
 
@@ -172,6 +187,7 @@ class Renamed:
     def __init__(self, source: Source, names: Sequence[Label]) -> None:
         self.names = unique(names)
         self.blocks = tuple(source.blocks)
+        self.schema = source.schema
         self._source = source
 
     def block(self, number: int) -> pd.DataFrame:
@@ -202,10 +218,3 @@ def split(source: Source, fraction: float, random: np.random.Generator) -> tuple
     order = random.permutation(len(source.blocks)).tolist()
     held = min(max(1, round(fraction * len(order))), len(order) - 1)
     return Selection(source, sorted(order[held:])), Selection(source, sorted(order[:held]))
-
-
-def _frame(table: Any) -> pd.DataFrame:
-    """Return an Arrow table as a frame, with a named index as a column."""
-    frame = table.to_pandas()
-    named = [name for name in frame.index.names if name is not None]
-    return frame.reset_index(named) if named else frame

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from invflow.density.checks.calibration import Calibration
 from invflow.density.run import Run
 from invflow.density.table import Column
+from invflow.density.table.dates import times
 from invflow.report.density.verdict import verdict
 from invflow.report.page import Brief
 
@@ -17,6 +20,10 @@ def brief(run: Run) -> Brief:
     found = run.results.assessment
     density = f"{found.log_density:.4g} ± {found.log_density_error:.2g}"
     rows = [("log density, nats per row", density)]
+    if found.log_cell:
+        rows += [
+            ("the same per unit, steps divided out", f"{found.log_density - found.log_cell:.4g}")
+        ]
     if found.outside:
         rows += [("rows outside the bounds", str(found.outside))]
     rows += [("calibrated columns", calibrated(run))]
@@ -93,20 +100,28 @@ def columns(run: Run) -> list[tuple[str, ...]]:
     each = {column.name: (column, "") for column in known.features}
     each |= {column.name: (column, "context, ") for column in known.context}
     rows = [
-        (str(name), role + _kind(column), _number(column.smallest), _number(column.largest))
-        for name, (column, role) in each.items()
+        (str(name), role + _kind(column), *ends(column)) for name, (column, role) in each.items()
     ]
     return [("column", "kind", "smallest", "largest"), *rows]
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+def ends(column: Column) -> tuple[str, str]:
+    """Return the smallest and the largest value."""
+    found = column.smallest, column.largest
+    unit = column.unit if column.part is None else column.part.unit
+    if unit is None or None in found:
+        low, high = ("" if value is None else f"{value:.6g}" for value in found)
+    else:
+        low, high = map(str, times(np.array(found, np.float64), unit, column.dtype))
+    return low, high
 
 
 def _kind(column: Column) -> str:
-    if column.kind == "categorical":
-        return f"categorical, {len(column.categories)} categories"
-    words = ("from", "to") if column.kind == "integer" else ("above", "below")
-    bounds = dict(zip(words, (column.low, column.high), strict=True))
-    said = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-    return ", ".join([column.kind, " and ".join(said)]) if said else column.kind
+    if column.is_categorical:
+        return f"{column.kind}, {len(column.categories)} categories"
+    said = [f"grid of step {column.step:g}" if column.kind == "grid" else column.kind]
+    words = ("above", "below") if column.grid is None else ("from", "to")
+    said_of = (column.low, column.high) if column.unit is None else (None, None)  # not ticks
+    bounds = dict(zip(words, said_of, strict=True))
+    limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    return ", ".join([*said, " and ".join(limits)] if limits else said)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from invflow.density.run import Run, name
 from invflow.report import figures, page
 from invflow.report.density import tables
+from invflow.report.density.bars import VALUES, bars
 from invflow.report.density.curve import HEIGHT, lines, view
 from invflow.report.density.points import Points, points
 from invflow.report.density.ranks import BAND, COLUMNS, ranks
@@ -26,12 +28,7 @@ def write(run: Run) -> None:
     brief, bounds = tables.brief(run), lines(run)
     sections = [
         page.Section("Results", table=[brief.head, *brief.rows], text=_results(run)),
-        page.Section(
-            "Rows and draws",
-            panels=[figures.pairs(shown.names, shown.rows, shown.draws, ("rows", "draws"))],
-            explore=figures.closer(shown.names, {"rows": shown.rows, "draws": shown.draws}),
-            text=_pairs(run, shown),
-        ),
+        *_rows_and_draws(run, shown),
         page.Section(
             "Ranks",
             panels=ranks(found.calibration, found.histograms, found.worst_columns),
@@ -49,22 +46,35 @@ def write(run: Run) -> None:
             explore=figures.chart(bounds, HEIGHT),
             text=_training(run),
         ),
-        page.Section("Columns", table=tables.columns(run)),
+        page.Section("Columns", table=tables.columns(run), text=_settled(run)),
         settings(run.directory, run.config, "density", name(run.config), _facts(run)),
     ]
     columns = run.density.columns_
     lead = f"{run.config.flow}, {len(columns.features)} columns"
     if columns.context:
-        lead += f" given {', '.join(str(column.name) for column in columns.context)}"
+        lead += f" given {', '.join(map(str, columns.given))}"
     lead += f"; {columns.rows} rows, {found.rows} of them test rows; seed {run.config.seed}"
     title = f"invflow: density of {Path(run.config.data).name}"
     page.write(run.directory / "report.html", title, lead, sections, verdict(found))
 
 
+def _rows_and_draws(run: Run, shown: Points) -> Iterator[page.Section]:
+    """Give a section for numbers and one for categories, if there are any."""
+    if shown.names:
+        yield page.Section(
+            "Rows and draws",
+            panels=[figures.pairs(shown.names, shown.rows, shown.draws, ("rows", "draws"))],
+            explore=figures.closer(shown.names, {"rows": shown.rows, "draws": shown.draws}),
+            text=_pairs(run, shown),
+        )
+    if shown.levels:
+        yield page.Section("Categories", panels=bars(shown.levels), text=_levels(shown))
+
+
 def _facts(run: Run) -> dict[str, str]:
     """Return the sizes of the data and of the density."""
     columns = run.density.columns_
-    given = f", given {count(len(columns.context), 'column')}" if columns.context else ""
+    given = f", given {count(len(columns.given), 'column')}" if columns.context else ""
     tested = count(run.results.assessment.rows, "test row")
     return {
         "table": f"{count(columns.rows, 'row')}, of which {tested}",
@@ -81,10 +91,18 @@ def _results(run: Run) -> str:
         "in their own units, so compare it only between densities of the same columns. A "
         "difference of 1 nat means that rows are e = 2.72 times as likely."
     )
-    if columns.has_integers:
+    if columns.has_categories:
+        text += " Categories are part of it with their log probability."
+    if columns.has_grids:
         text += (
-            " For integer columns it is the log probability, estimated as an average over points "
-            "between the integers; the error is small where the density is smooth there."
+            " For columns that move in steps, integers and dates among them, it is the log "
+            "probability, estimated as an average over points between two numbers; the error is "
+            "small where the density is smooth there."
+        )
+    if found.log_cell:
+        text += (
+            f" The log volume of a cell is {found.log_cell:.4g}; the log density minus this is the "
+            "mean density in a cell, comparable with densities that know no steps."
         )
     if columns.context:
         text += " It is conditional on the context columns."
@@ -107,6 +125,14 @@ def _pairs(run: Run, shown: Points) -> str:
         "panel below the diagonal should look like the mirror image of the one above it. The "
         "diagonal shows both histograms. The axes cover the range of the rows "
         f"(draws outside: {shown.out_of_view}).{given}"
+    )
+
+
+def _levels(shown: Points) -> str:
+    source = "test rows" if shown.held_out else "rows of the table"
+    return (
+        f"The fraction of {source} (blue) and of draws (orange) with each value; of columns with "
+        f"many values the {VALUES} most common ones. The columns that fit worst come first."
     )
 
 
@@ -166,6 +192,12 @@ _COLUMNS = (
 )
 
 
+def _settled(run: Run) -> str:
+    """Return what was detected and decided about the table."""
+    lines = run.results.settled
+    return f"Detected and decided: {'; '.join(lines)}." if lines else ""
+
+
 def _rows(run: Run) -> str:
     count = len(run.density.reference_)
     return (
@@ -182,7 +214,7 @@ def _training(run: Run) -> str:
         "The mean log density, in nats per row. The density kept is the one that was best on the "
         f"validation rows, with {best:.4g} nats after {step} of at most {run.config.steps} steps."
     )
-    if run.density.columns_.has_integers or run.density.columns_.missing:
+    if run.density.columns_.has_grids or run.density.columns_.missing:
         text += (
             " Training uses a lower bound with one noise draw, which is below the log density in "
             "the results."

@@ -153,8 +153,8 @@ def _results(run: Run) -> str:
         "teacher, on the machine that trained the student. The energy test compares their draws: "
         f"{run.results.energy}."
     )
-    if run.density.columns_.has_integers:
-        text += " Integer columns are compared before rounding."
+    if run.density.columns_.has_grids:
+        text += " Columns that move in steps are compared before rounding."
     return text
 
 

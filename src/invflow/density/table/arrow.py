@@ -1,0 +1,97 @@
+"""Arrow tables as frames of plain types, and back: numbers, text, categories, dates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+#: Types of columns with gaps that plain pandas does not have, or would make floats.
+NULLABLE = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def frame(table: Any) -> pd.DataFrame:
+    """Return an Arrow table as a frame, with a named index as columns.
+
+    Decimals become floats, days dates at midnight, and times of the day spans since midnight. What
+    pandas wrote comes back as it was.
+
+    Example:
+        >>> frame(pa.table({"a": [1, None], "b": [True, False]})).dtypes.astype(str).tolist()
+        ['Int64', 'bool']
+    """
+    simple = pa.Table.from_arrays(
+        [_simple(column) for column in table.columns], names=table.column_names
+    )
+    if table.schema.pandas_metadata:
+        found = simple.replace_schema_metadata(table.schema.metadata).to_pandas()
+        named = [name for name in found.index.names if name is not None]
+        return found.reset_index(named) if named else found
+    # By number, as names may occur twice.
+    found = {i: series(column) for i, column in enumerate(simple.columns)}
+    labels = pd.Index(table.column_names, dtype="str")
+    return pd.DataFrame(found, index=range(len(table))).set_axis(labels, axis=1)
+
+
+def series(column: Any) -> Any:
+    """Return a column of an Arrow table, whole numbers with gaps as such."""
+    mapper = NULLABLE.get if column.null_count else None
+    return _simple(column).to_pandas(types_mapper=mapper)
+
+
+def _simple(column: Any) -> Any:
+    kind = column.type
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
+    if pa.types.is_time(kind):
+        # From times to spans, through their number of units.
+        count = column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+        return count.cast(pa.int64()).cast(pa.duration(kind.unit))
+    return column
+
+
+def table(rows: pd.DataFrame, schema: Any) -> Any:
+    """Return rows as an Arrow table with the types of another, where they can have them.
+
+    Args:
+        rows: with the columns of the other table, or some of these.
+        schema: of the other table; None for the types that rows have.
+
+    Example:
+        >>> schema = pa.schema([("day", pa.date32()), ("price", pa.decimal128(6, 2))])
+        >>> rows = pd.DataFrame({"day": pd.to_datetime(["2024-02-29"]), "price": [1.5]})
+        >>> table(rows, schema).schema.types
+        [DataType(date32[day]), Decimal128Type(decimal128(6, 2))]
+    """
+    found: Any = pa.Table.from_pandas(rows, preserve_index=False)
+    if schema is None:
+        return found
+    for i, name in enumerate(found.column_names):
+        place = schema.get_field_index(name)
+        if place >= 0:
+            column = _cast(found.column(i), schema.field(place).type)
+            found = found.set_column(i, schema.field(place).with_type(column.type), column)
+    return found
+
+
+def _cast(column: Any, kind: Any) -> Any:
+    try:
+        if pa.types.is_time(kind):
+            count = column.cast(pa.duration(kind.unit)).cast(pa.int64())
+            return count.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(kind)
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return column

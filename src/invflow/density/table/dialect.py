@@ -1,0 +1,127 @@
+"""The dialect of a text file: separator, decimal mark, encoding, header and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+#: Separators of fields that are looked for, and what they are called.
+SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+GROUP = "Reading"
+
+
+def _setting(description: str, metavar: str | None = None, repeated: bool = False) -> Any:
+    """Return a field with what the command line says of it."""
+    known = {"description": description, "group": GROUP, "metavar": metavar}
+    return field(default=None, metadata={**known, "shown": "detected", "repeated": repeated})
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The format of a table in a text file. What is None is detected.
+
+    Attributes:
+        separator: between fields.
+        decimal: mark before the decimals of a number, "." or ",".
+        thousands: mark between groups of three digits, "" for none.
+        encoding: name of the encoding, as Python has it.
+        header: whether the first line has the names of the columns.
+        skip: number of lines before the header.
+        units: whether the line after the header has units, and is left out.
+        index: name of a column that numbers the rows, and is left out; an unnamed first column is
+            called "".
+        dates: formats of dates and times as `strftime` has them, by column.
+        codes: columns of digits that are text, such as 00123.
+        text: columns that are text whatever they look like, since a run has learned them as text.
+        signs: what stands before and after the numbers of columns, such as $ and %.
+        places: number of decimals of the columns where all numbers have as many, as prices do.
+        short: whether whole numbers among decimals have none: 27 beside 14.5.
+    """
+
+    separator: str | None = _setting('Between fields: ",", ";", "|" or tab.', "MARK")
+    decimal: str | None = _setting('Before the decimals of a number: "." or ",".', "MARK")
+    thousands: str | None = _setting("Between groups of three digits.", "MARK")
+    encoding: str | None = _setting("Encoding of the text, such as utf-8 or cp1252.", "NAME")
+    header: bool | None = _setting("Whether the first line has the names of columns.")
+    skip: int | None = _setting("Number of lines before the header.", "N")
+    units: bool | None = _setting("Whether the line after the header has units.")
+    index: str | None = _setting(
+        "Column that numbers the rows, and is left out; an unnamed first one is by itself.",
+        "COLUMN",
+    )
+    dates: dict[str, str] | None = _setting(  # noqa: RUF009, a field
+        "Format of dates or times, such as %d/%m/%Y; repeat it for more.", "COLUMN=FORMAT"
+    )
+    codes: tuple[str, ...] | None = _setting(
+        "Column of digits that are text, such as 00123; repeat it for more.", "COLUMN", True
+    )
+    text: tuple[str, ...] | None = None
+    signs: dict[str, tuple[str, str]] | None = None
+    places: dict[str, int] | None = None
+    short: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.separator in ("tab", "\\t"):
+            object.__setattr__(self, "separator", "\t")
+        if self.separator is not None and len(self.separator) != 1:
+            raise ValueError(f"separator must be one character, got {self.separator!r}")
+        if self.skip is not None and self.skip < 0:
+            raise ValueError(f"skip must be zero or more, got {self.skip}")
+        if self.decimal not in (None, ".", ","):
+            raise ValueError(f'decimal must be "." or ",", got {self.decimal!r}')
+        if self.encoding is not None:
+            _check_encoding(self.encoding)
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"decimal must differ from thousands, got {self.decimal!r} for both")
+
+
+def _check_encoding(name: str) -> None:
+    try:
+        "".encode(name)
+    except LookupError as error:
+        raise ValueError(f"encoding must be one that Python has, got {name!r}") from error
+
+
+def said(dialect: Dialect) -> str:
+    """Return a summary of what is unusual about a file, empty for a plain one.
+
+    Example:
+        >>> said(Dialect(separator=";", decimal=",", encoding="cp1252", header=False))
+        'semicolons, decimal commas, cp1252, no header'
+    """
+    words = [] if dialect.separator in (None, ",") else [_named(dialect.separator)]
+    words += ["decimal commas"] if dialect.decimal == "," else []
+    words += [f"{dialect.thousands!r} between thousands"] if dialect.thousands else []
+    words += [] if dialect.encoding in (None, "utf-8") else [dialect.encoding]
+    words += ["no header"] if dialect.header is False else []
+    words += [f"{dialect.skip} line(s) before the header left out"] if dialect.skip else []
+    words += ["a line of units left out"] if dialect.units else []
+    if dialect.index is not None:
+        words += [f"index column {dialect.index!r} left out".replace(" ''", "")]
+    words += [f"{name} as {form}" for name, form in (dialect.dates or {}).items()]
+    words += [f"{', '.join(dialect.codes)} as codes"] if dialect.codes else []
+    for name, (before, after) in (dialect.signs or {}).items():
+        words += [f"{name} without {(before + after).strip()}"]
+    return ", ".join(words)
+
+
+def _named(separator: str) -> str:
+    return SEPARATORS.get(separator, f"{separator!r} between fields")
+
+
+def unusual(dialect: Dialect, usual: str) -> Dialect:
+    """Return a dialect with None for everything that is as in a plain file.
+
+    Args:
+        dialect: complete.
+        usual: the separator of plain files.
+
+    Example:
+        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, {}, False)
+        >>> unusual(found, ",") == Dialect(separator=";")
+        True
+    """
+    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, {}, False)
+    same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
+    return replace(dialect, **same)

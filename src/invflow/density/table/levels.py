@@ -1,0 +1,77 @@
+"""The levels of a categorical column, and their codes 0, 1, ..., in the order of the levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invflow.density.table.samples import Floats
+
+
+def categories(values: Iterable[Any]) -> list[Any]:
+    """Return values of types that JSON has: booleans, integers, floats, strings."""
+    return [
+        value.item()
+        if isinstance(value, np.generic)
+        else value
+        if isinstance(value, bool | int | float)
+        else str(value)
+        for value in values
+    ]
+
+
+def counted(series: Any) -> dict[Any, int]:
+    """Return the levels of a column and how often each occurs; the dtype's own levels come first.
+
+    Example:
+        >>> counted(pd.Series(["b", None, "b", "a"]))
+        {'b': 2, 'a': 1}
+    """
+    dtype = series.dtype
+    known = dtype.categories if isinstance(dtype, pd.CategoricalDtype) else ()
+    places, found = pd.factorize(series)
+    counts = np.bincount(places[places >= 0], minlength=len(found)).tolist()
+    return dict.fromkeys(categories(known), 0) | dict(zip(categories(found), counts, strict=True))
+
+
+def codes(series: Any, levels: Sequence[Any]) -> Floats:
+    """Return the codes of values, NaN where missing.
+
+    Args:
+        series: the values.
+        levels: of the column. The code of any other value is their number.
+
+    Example:
+        >>> codes(pd.Series(["b", None, "c", "a"]), ("a", "b"))
+        array([ 1., nan,  2.,  0.])
+    """
+    places, found = pd.factorize(series)
+    known = {value: code for code, value in enumerate(levels)}
+    each = [known.get(value, len(known)) for value in categories(found)]
+    return np.array([*each, np.nan])[places]
+
+
+def values(codes: Floats, levels: Sequence[Any], dtype: str, ordered: bool) -> Any:
+    """Return the values of codes, in the dtype of their column if it can represent them.
+
+    Args:
+        codes: of levels, NaN where missing.
+        levels: of the column.
+        dtype: of the column.
+        ordered: whether the levels are ordered.
+    """
+    missing = np.isnan(codes)
+    places = np.where(missing, -1, codes).astype(np.int64)
+    if dtype == "category":
+        return pd.Categorical.from_codes(places, pd.Index(list(levels)), ordered=ordered)
+    known = np.empty(len(levels) + 1, dtype=object)
+    known[:-1] = levels
+    drawn = pd.Series(known[places], dtype=object)
+    holds_gaps = dtype != "bool" or not missing.any()
+    try:
+        return drawn.astype(dtype if holds_gaps else object).array
+    except (TypeError, ValueError):
+        return drawn.array

@@ -1,0 +1,162 @@
+"""Tables of other libraries: the same kind, names, order and types out as in."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from invflow.density import FlowDensity
+from invflow.density.table import read, write
+from invflow.density.table.containers import Container, taken
+from tests.density.estimators import small
+
+TABLE = pa.table(
+    {
+        "small": pa.array([1, None, 3], pa.int8()),
+        "whole": pa.array([2**60 + 1, 5, 6], pa.int64()),
+        "unsigned": pa.array([2**63, None, 1], pa.uint64()),
+        "real": pa.array([0.5, None, 2.0], pa.float32()),
+        "flag": pa.array([True, None, False]),
+        "text": pa.array(["u", None, "v"], pa.large_string()),
+        "level": pa.array(["u", None, "v"]).dictionary_encode(),
+        "day": pa.array([datetime.date(2024, 2, 29), None, datetime.date(1901, 1, 1)]),
+        "time": pa.array([datetime.time(1, 2, 3), None, datetime.time(0)], pa.time64("us")),
+        "moment": pa.array([datetime.datetime(2024, 2, 29, 1)] * 3, pa.timestamp("ms", "UTC")),
+        "price": pa.array([Decimal("1.50"), None, Decimal("-0.25")], pa.decimal128(8, 2)),
+        "span": pa.array([datetime.timedelta(1), None, datetime.timedelta(0)], pa.duration("s")),
+        "empty": pa.array([None, None, None], pa.float64()),
+    }
+)
+PLAIN = {
+    "small": "Int8",
+    "whole": "int64",
+    "unsigned": "UInt64",
+    "real": "float32",
+    "flag": "boolean",
+    "text": "str",
+    "level": "category",
+    "day": "datetime64[s]",
+    "time": "timedelta64[us]",
+    "moment": "datetime64[ms, UTC]",
+    "price": "float64",
+    "span": "timedelta64[s]",
+    "empty": "float64",
+}
+
+
+def rows(kind: str) -> Any:
+    """Return rows of numbers in a library."""
+    source = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "b": pa.array(source.normal(size=50), pa.float32()),
+            "a": pa.array(source.poisson(4, 50), pa.int16()),
+        }
+    )
+    if kind == "pandas":
+        return table.to_pandas()
+    if kind == "pyarrow":
+        return table
+    if kind == "numpy":
+        return table.to_pandas().to_numpy()
+    library = pytest.importorskip("duckdb" if kind == "duckdb" else "polars")
+    if kind == "duckdb":
+        return library.from_arrow(table)
+    frame = library.from_arrow(table)
+    return frame.lazy() if kind == "lazy" else frame
+
+
+def test_arrow_both_ways() -> None:
+    known = taken(TABLE)
+    assert known is not None
+    frame, container = known
+    assert frame.dtypes.astype(str).to_dict() == PLAIN
+    assert frame["whole"].iloc[0] == 2**60 + 1
+    again = Container.from_dict(json.loads(json.dumps(container.to_dict())))
+    assert again.give(frame).equals(TABLE)
+
+
+def test_some_columns_and_other_types() -> None:
+    """What the types of the table cannot hold stays as it is."""
+    _, container = taken(TABLE) or (None, None)
+    assert container is not None
+    found = container.give(pd.DataFrame({"small": [0.5, 300.0], "new": ["u", "v"]}))
+    assert found.schema.names == ["small", "new"]
+    assert found.column("small").to_pylist() == [0.5, 300.0]
+
+
+@pytest.mark.parametrize("X", [np.ones((2, 2)), [[1, 2]], {"a": [1]}, "a.csv", 3])
+def test_no_tables(X: Any) -> None:
+    assert taken(X) is None
+
+
+def test_containers_on_disk() -> None:
+    for content in ({"kind": "pyarrow", "schema": "bm90IGEgc2NoZW1h"},):
+        with pytest.raises(ValueError, match="not the types of a table"):
+            Container.from_dict(content)
+    with pytest.raises(TypeError, match="kind must be a string, got 1"):
+        Container.from_dict({"kind": 1, "schema": None})
+
+
+@pytest.mark.parametrize("kind", ["pandas", "pyarrow", "numpy", "polars", "lazy", "duckdb"])
+def test_the_same_kind_out_as_in(kind: str, tmp_path: Any) -> None:
+    X = rows(kind)
+    density = small(steps=3).fit(X)
+    density.save(tmp_path)
+    for each in (density, FlowDensity.load(tmp_path)):
+        drawn = each.sample(4, random_state=0)
+        assert type(drawn) is type(X)
+        if kind == "numpy":
+            assert drawn.shape == (4, 2)
+            continue
+        if kind == "lazy":
+            drawn, X_ = drawn.collect(), X.collect()
+        else:
+            X_ = X
+        names = drawn.columns if kind != "pyarrow" else drawn.schema.names
+        assert list(names) == ["b", "a"]
+        known, expected = taken(drawn), taken(X_)
+        assert known is not None
+        assert expected is not None
+        assert known[0].dtypes.to_dict() == expected[0].dtypes.to_dict()
+        assert known[1].schema == expected[1].schema
+    same = X if kind == "numpy" else rows("pandas")
+    np.testing.assert_array_equal(density.score_samples(X), density.score_samples(same))
+
+
+def test_parquet(tmp_path: Any) -> None:
+    """Types that pandas does not have come back in the file that is written."""
+    parquet.write_table(TABLE, tmp_path / "a.parquet")
+    source = read(tmp_path / "a.parquet")
+    assert source.block(0).dtypes.astype(str).to_dict() == PLAIN
+    write(source.block(0), tmp_path / "b.parquet", schema=source.schema)
+    found = parquet.read_table(tmp_path / "b.parquet")
+    assert found.schema.types == TABLE.schema.types
+    assert found.replace_schema_metadata(None).equals(TABLE)
+
+
+def test_parquet_of_pandas(tmp_path: Any) -> None:
+    frame = pd.DataFrame(
+        {
+            "n": pd.array([1, None], dtype="Int64"),
+            "c": pd.Categorical(["u", "v"], ["v", "u"], ordered=True),
+            "price": [Decimal("1.50"), Decimal("2.25")],
+            "day": [datetime.date(2024, 2, 29), datetime.date(2024, 3, 1)],
+        },
+        index=pd.MultiIndex.from_tuples([("p", 1), ("q", 2)], names=["k", "j"]),
+    )
+    frame.to_parquet(tmp_path / "a.parquet")
+    found = read(tmp_path / "a.parquet").block(0)
+    assert list(found) == ["k", "j", "n", "c", "price", "day"]
+    assert found["c"].dtype == frame["c"].dtype
+    assert found["n"].dtype == frame["n"].dtype
+    assert found["price"].tolist() == [1.5, 2.25]
+    assert found["day"].dt.day.tolist() == [29, 1]
