@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from invflow._undecided import UndecidedError
-from invflow.density import experiment
+from invflow.density import data, experiment
 from invflow.density.config import Config
 from invflow.density.settle import settle
 from invflow.density.table.dialect import Dialect
@@ -41,10 +41,17 @@ def test_everything_is_decided(table: Path) -> None:
     assert config.reading == Dialect(
         separator=";",
         decimal=",",
+        thousands="",
         encoding="cp1252",
+        header=True,
+        skip=0,
+        units=False,
         dates={"day": "%d.%m.%Y"},
+        codes=(),
         text=("id", "kind"),
+        signs={},
         places={"größe": 1},
+        short=False,
     )
     assert config.drop == ("id",)
     assert sorted(config.na) == ["-200", "?"]
@@ -54,6 +61,32 @@ def test_everything_is_decided(table: Path) -> None:
     again, few = settle(config)
     assert again == config
     assert few == lines[:1]
+
+
+def test_what_is_asked_is_kept(tmp_path: Path) -> None:
+    lines = [f"{i / 7:.4f},{i / 9:.4f}" for i in range(30)]
+    (tmp_path / "y.csv").write_text("\n".join(["1999.0,2001.5", *lines]))
+    asked = Dialect(separator=",", decimal=".", encoding="utf-8", header=True, skip=0, units=False)
+    config = Config(data=str(tmp_path / "y.csv"), reading=asked)
+    found, _ = settle(config)
+    for name, value in vars(asked).items():
+        assert value is None or getattr(found.reading, name) == value
+    assert data.table(found).names == ("1999.0", "2001.5")
+    assert data.table(settle(Config(data=str(tmp_path / "y.csv")))[0]).names == ("x0", "x1")
+
+
+def test_other_files_are_read_by_the_same_rules(tmp_path: Path) -> None:
+    train, other = tmp_path / "t.csv", tmp_path / "o.csv"
+    train.write_text("\n".join(["a,b", *(f"{i / 7:.4f},{i / 9:.4f}" for i in range(30))]))
+    config, _ = settle(Config(data=str(train)))
+    other.write_bytes("a;b\n1.5;2.5\n3.5;1.5\n".encode("utf-16"))
+    assert data.table(config, other).block(0)["a"].tolist() == [1.5, 3.5]
+    other.write_text("a;b\n1,5;2,5\n3,5;1,5\n")
+    assert data.table(config, other).block(0)["a"].tolist() == ["1,5", "3,5"]
+    other.write_text('a,b\n"1,234",2.5\n"2,345",1.5\n')
+    assert data.table(config, other).block(0)["a"].tolist() == ["1,234", "2,345"]
+    other.write_text("4,5\n1.5,2.5\n")
+    assert data.table(config, other).names == ("4", "5")
 
 
 def test_decisions_are_needed(table: Path) -> None:

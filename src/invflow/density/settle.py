@@ -12,7 +12,7 @@ from invflow._undecided import UndecidedError
 from invflow.density.config import Config
 from invflow.density.data import ENOUGH, columns, table
 from invflow.density.table.columns import columns_named
-from invflow.density.table.dialect import said, unusual
+from invflow.density.table.dialect import for_others, said
 from invflow.density.table.proposals import Proposal, propose
 from invflow.density.table.read import READABLE, TEXT, suffix
 from invflow.density.table.source import Frame, Source
@@ -91,7 +91,7 @@ def _found(config: Config, source: Source) -> Config:
     }
     if isinstance(source, Frame) and source.dialect is not None:
         usual = TEXT[suffix(Path(config.data), READABLE)]
-        change["reading"] = unusual(source.dialect, usual)
+        change["reading"] = for_others(source.dialect, config.reading, usual)
     return config.model_copy(update=change)
 
 

@@ -110,18 +110,21 @@ def _named(separator: str) -> str:
     return SEPARATORS.get(separator, f"{separator!r} between fields")
 
 
-def unusual(dialect: Dialect, usual: str) -> Dialect:
-    """Return a dialect with None for everything that is as in a plain file.
+def for_others(dialect: Dialect, asked: Dialect, usual: str) -> Dialect:
+    """Return the dialect by which further files are read like this one.
+
+    A usual separator and encoding are detected in each file, unless they were asked for.
 
     Args:
         dialect: complete.
+        asked: what the user said of it.
         usual: the separator of plain files.
 
     Example:
-        >>> found = Dialect(";", ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, {}, False)
-        >>> unusual(found, ",") == Dialect(separator=";")
+        >>> found = Dialect(separator=",", decimal=".", encoding="utf-8")
+        >>> for_others(found, Dialect(encoding="utf-8"), ",") == replace(found, separator=None)
         True
     """
-    plain = Dialect(usual, ".", "", "utf-8", True, 0, False, None, {}, (), (), {}, {}, False)
-    same = {name: None for name, value in vars(plain).items() if getattr(dialect, name) == value}
-    return replace(dialect, **same)
+    plain = {"separator": usual, "encoding": "utf-8"}
+    anew = [name for name in plain if getattr(asked, name) is None]
+    return replace(dialect, **{n: None for n in anew if getattr(dialect, n) == plain[n]})

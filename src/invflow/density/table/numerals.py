@@ -92,6 +92,7 @@ def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> t
         elif rest[:1] != mark if rest else True:
             groups[mark] += 1
             decimals.update(rest[:1] if rest else ())
+    unknown = thousands is None
     if thousands is None:
         known = [mark for mark in groups if mark != decimal]
         thousands = max(known, key=groups.__getitem__, default="")
@@ -103,7 +104,7 @@ def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> t
             )
         votes = {mark: decimals[mark] for mark in ".," if mark != thousands}
         decimal = max(votes, key=votes.__getitem__)
-    if not thousands and either and decimal == ".":
+    if unknown and not thousands and either and decimal == ".":
         thousands = ","
     return decimal, thousands
 
