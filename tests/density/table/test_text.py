@@ -314,6 +314,20 @@ def test_a_line_of_quotes_and_newlines(path: Path) -> None:
     assert source.block(0).to_dict("list") == {"a\nb": [1, 2], "c": ["x\ny", 'he said "no"']}
 
 
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [(Dialect(decimal="."), 1.1), (Dialect(thousands="."), 1100), (Dialect(decimal=","), 1100)],
+)
+def test_points_between_semicolons(path: Path, asked: Dialect, first: float) -> None:
+    text = "a;b\n1.100;1.101\n2.345;7\n"
+    with pytest.raises(ValueError, match=r"may have a decimal point.*--thousands"):
+        table(path, text)
+    assert table(path, text, asked).block(0)["a"].iloc[0] == first
+    assert table(path, text + "0.5;3\n").block(0)["a"].tolist() == [1.1, 2.345, 0.5]
+    assert table(path, text + "0,5;3\n").block(0)["a"].tolist() == [1100, 2345, 0.5]
+    assert table(path, text.replace(";", ",")).block(0)["a"].tolist() == [1.1, 2.345]
+
+
 def test_garbage(tmp_path: Path) -> None:
     """Any bytes are a table, or one line that names the file."""
     source = random.Random(0)

@@ -22,6 +22,8 @@ _NUMBER = {
 _GROUPED = re.compile("[+-]?[1-9]\\d{0,2}([,.' \u00a0\u202f])\\d{3}(\\1\\d{3})*([.,]\\d+)?")
 #: Digits that numbers would lose: zeros at the front, and those beyond 64 bits.
 _CODE = re.compile(r"0\d+|\d{20,}")
+#: What decimal marks are called.
+_NAMES = {",": "comma", ".": "point"}
 #: Signs before or after numbers.
 SIGNS = "$€£¥% "
 
@@ -34,6 +36,16 @@ def is_number(text: str, decimal: str = ".") -> bool:
         (True, False, True, False)
     """
     return _NUMBER[decimal].fullmatch(text) is not None
+
+
+def is_grouped(text: str) -> bool:
+    """Whether a text is a number with a mark between its thousands.
+
+    Example:
+        >>> is_grouped("1.234,5"), is_grouped("1.23")
+        (True, False)
+    """
+    return _GROUPED.fullmatch(text) is not None
 
 
 def is_code(text: str) -> bool:
@@ -65,22 +77,26 @@ def signs(series: Any) -> tuple[str, str]:
     return (before, after) if same else ("", "")
 
 
-def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> tuple[str, str]:
+def marks(
+    cells: Iterable[str], decimal: str | None, thousands: str | None, separator: str = ","
+) -> tuple[str, str]:
     """Return the decimal mark of numbers, and the mark between their thousands ("" for none).
 
     Args:
         cells: the fields of a file.
         decimal: the mark, if it is known.
         thousands: the mark, if it is known.
+        separator: of the fields; semicolons often go with decimal commas.
 
     Raises:
-        ValueError: if all numbers with a comma are like 1,234, where it may be either.
+        ValueError: if all numbers with a comma are like 1,234, where it may be either; or with a
+            point, between semicolons.
 
     Example:
         >>> marks(["1,5", "x"], None, None), marks(["1,234.5"], None, None)
         ((',', ''), ('.', ','))
     """
-    decimals, groups, either = Counter[str](), Counter[str](), ""
+    decimals, groups, either = Counter[str](), Counter[str](), dict[str, str]()
     for cell in (each.strip(SIGNS) for each in cells):
         grouped = _GROUPED.fullmatch(cell)
         if grouped is None:
@@ -88,7 +104,7 @@ def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> t
             continue
         mark, more, rest = grouped.groups()
         if mark in ",." and not more and not rest:
-            either = cell if mark == "," else either
+            either[mark] = cell
         elif rest[:1] != mark if rest else True:
             groups[mark] += 1
             decimals.update(rest[:1] if rest else ())
@@ -97,15 +113,17 @@ def marks(cells: Iterable[str], decimal: str | None, thousands: str | None) -> t
         known = [mark for mark in groups if mark != decimal]
         thousands = max(known, key=groups.__getitem__, default="")
     if decimal is None:
-        if either and not decimals and not thousands:
+        unclear = [mark for mark in ",." if mark in either and (mark == "," or separator == ";")]
+        if unclear and not decimals and not thousands:
+            mark = unclear[0]
             raise ValueError(
-                f"numbers such as {either} may have a decimal comma, or groups of thousands: say "
-                '--decimal "," or --thousands ","'
+                f"numbers such as {either[mark]} may have a decimal {_NAMES[mark]}, or groups of "
+                f'thousands: say --decimal "{mark}" or --thousands "{mark}"'
             )
         votes = {mark: decimals[mark] for mark in ".," if mark != thousands}
         decimal = max(votes, key=votes.__getitem__)
-    if unknown and not thousands and either and decimal == ".":
-        thousands = ","
+    if unknown and not thousands:
+        thousands = next((mark for mark in either if mark != decimal), "")
     return decimal, thousands
 
 

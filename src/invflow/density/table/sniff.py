@@ -12,7 +12,7 @@ from itertools import chain
 from invflow.density.table.columns import numbered_names
 from invflow.density.table.dialect import SEPARATORS, Dialect
 from invflow.density.table.markers import is_marker
-from invflow.density.table.numerals import SIGNS, is_code, is_number, marks
+from invflow.density.table.numerals import SIGNS, is_code, is_grouped, is_number, marks
 
 #: Number of lines that are looked at.
 LINES = 1000
@@ -51,7 +51,7 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
         skip, rows = skip + lines_of(body, separator, titles), rows[titles:]
     if not rows:
         raise ValueError("there are no columns: all lines are empty, or comments")
-    decimal, thousands = marks(chain.from_iterable(rows), asked.decimal, asked.thousands)
+    decimal, thousands = marks(chain.from_iterable(rows), asked.decimal, asked.thousands, separator)
     header = _has_header(rows, decimal) if asked.header is None else asked.header
     units = asked.units
     if units is None:
@@ -205,7 +205,7 @@ def _has_units(rows: Sequence[Row], decimal: str) -> bool:
     if len(rows) < 3:
         return False
     first, *below = rows
-    if any(is_number(cell, decimal) for cell in first):
+    if any(is_number(cell, decimal) or is_grouped(cell) for cell in first):
         return False
     above = [
         cell
