@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invflow.density.table import read, write
+from invflow.density.table import read, times, write
 from invflow.density.table.dialect import Dialect, said
 from invflow.density.table.source import Frame
 
@@ -236,6 +236,14 @@ def test_dates_of_another_format(path: Path) -> None:
         (["02/29/2024", "03/01/2024"], "%m/%d/%Y", "2024-02-29"),
         (["29.02.2024 10:00", "01.03.2024 11:30"], "%d.%m.%Y %H:%M", "2024-02-29 10:00"),
         (["29-Feb-2024", "01-Mar-2024"], "%d-%b-%Y", "2024-02-29"),
+        (["29.02.24", "01.03.24"], "%d.%m.%y", "2024-02-29"),
+        (["02/29/24 23:05", "03/01/24 00:00"], "%m/%d/%y %H:%M", "2024-02-29 23:05"),
+        (
+            ["02/29/2024 02:30:00 PM", "03/01/2024 12:00:00 AM"],
+            "%m/%d/%Y %I:%M:%S %p",
+            "2024-02-29 14:30",
+        ),
+        (["29-02-2024 02:30 PM", "01-03-2024 11:00 AM"], "%d-%m-%Y %I:%M %p", "2024-02-29 14:30"),
     ],
 )
 def test_dates(path: Path, values: list[str], form: str, first: str) -> None:
@@ -326,6 +334,11 @@ def test_points_between_semicolons(path: Path, asked: Dialect, first: float) -> 
     assert table(path, text + "0.5;3\n").block(0)["a"].tolist() == [1.1, 2.345, 0.5]
     assert table(path, text + "0,5;3\n").block(0)["a"].tolist() == [1100, 2345, 0.5]
     assert table(path, text.replace(";", ",")).block(0)["a"].tolist() == [1.1, 2.345]
+
+
+def test_two_digits_of_a_year_may_be_unclear(path: Path) -> None:
+    found = table(path, "d,a\n3/4/04,1\n5/6/04,2\n").block(0)["d"]
+    assert times.formats(found) == ["%m/%d/%y", "%d/%m/%y"]
 
 
 def test_garbage(tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
 
 #: Formats of times of the day.
-TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S")
+TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%I:%M:%S %p", "%I:%M %p")
+#: Dates of digits with years of two or four digits, and what may follow.
+_DAY = re.compile(r"\d{1,2}([/.-])\d{1,2}\1(\d{2}|\d{4})( .*)?")
+_AFTER = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 #: Number of values that decide which formats are tried on all of them.
 ENOUGH = 100
 #: The most characters of a date.
@@ -42,8 +47,20 @@ def formats(series: Any) -> list[str]:
     if there[0].endswith("Z"):  # as the zone of all
         dates = [form.replace("%z", "Z") for form in dates]
     some, every = pd.Series(there[:ENOUGH]), pd.Series(there)
-    known = [form for form in dict.fromkeys([*dates, *TIMES]) if _fits(some, form)]
+    known = [
+        form for form in dict.fromkeys([*dates, *_days(there[0]), *TIMES]) if _fits(some, form)
+    ]
     return [form for form in known if _fits(every, form)]
+
+
+def _days(text: str) -> Iterator[str]:
+    """Give formats that a date of digits may have, the day or the month first."""
+    found = _DAY.fullmatch(text)
+    if found:
+        mark, year, after = found.groups()
+        for order in ("%m{0}%d{0}", "%d{0}%m{0}"):
+            for time in _AFTER if after else _AFTER[:1]:
+                yield order.format(mark) + ("%y" if len(year) == 2 else "%Y") + time
 
 
 def _fits(values: Any, form: str) -> bool:
