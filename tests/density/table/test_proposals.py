@@ -37,6 +37,14 @@ def test_a_plain_table_has_none() -> None:
     assert not said(plain())
 
 
+@pytest.mark.parametrize("signs", [["*", "**", "-"], ["+", "-", "+"], ["?", "*", "."]])
+def test_signs_are_levels(signs: list[str]) -> None:
+    assert not said(plain().assign(signs=signs * (ROWS // 3)))
+    frame = plain().assign(signs=["+", "-", "na"] * (ROWS // 3))
+    mixed = said(frame, missing="marginalise")
+    assert [line.partition(":")[0] for line in mixed] == ["--na na"]
+
+
 @pytest.mark.parametrize(
     ("new", "message"),
     [

@@ -169,8 +169,11 @@ def _marks(series: Any, decimal: str) -> Iterator[str]:
     if pd.api.types.is_string_dtype(series.dtype):
         counts = series.value_counts()
         words = [text for text in counts.index if markers.is_marker(text)]
-        yield from words
         rest = counts.drop(words)
+        if not any(map(_has_letters, rest.index)):
+            # Signs are the levels of some columns: "*" and "**".
+            words = [text for text in words if _has_letters(text)]
+        yield from words
         others = [text for text in rest.index if not numerals.is_number(text, decimal)]
         numbers = len(rest) - len(others)
         if numbers >= ENOUGH and numbers > MOSTLY * len(rest):
@@ -180,6 +183,11 @@ def _marks(series: Any, decimal: str) -> Iterator[str]:
         values = series.dropna().to_numpy(dtype=float)
         yield from (f"{value:g}" for value in np.unique(values[np.isinf(values)]))
         yield from markers.outlying(values[np.isfinite(values)])
+
+
+def _has_letters(text: str) -> bool:
+    """Whether a text has letters or digits."""
+    return any(map(str.isalnum, text))
 
 
 def _is_numeric(series: Any) -> bool:
