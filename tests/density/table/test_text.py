@@ -341,6 +341,24 @@ def test_two_digits_of_a_year_may_be_unclear(path: Path) -> None:
     assert times.formats(found) == ["%m/%d/%y", "%d/%m/%y"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><p>a,b\n1,2", "is HTML or XML, not a table"),
+        (b'\n<?xml version="1.0"?>\n', "is HTML or XML, not a table"),
+        (b'[{"a": 1, "b": 2},\n{"a": 1, "b": 3}]', "is JSON, not a table"),
+        (b'{"a": [1, 2]}\n', "is JSON, not a table"),
+        (b"\0", "is not utf-8 text: it has NUL bytes"),
+        (b"\0\0\0", "is not utf-8 text: it has NUL bytes"),
+        (b"\0a\0", "is not utf-8 text: it has NUL bytes"),
+    ],
+)
+def test_other_files(path: Path, content: bytes, message: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read(path)
+
+
 def test_garbage(tmp_path: Path) -> None:
     """Any bytes are a table, or one line that names the file."""
     source = random.Random(0)

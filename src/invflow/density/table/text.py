@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ PARSED = 2**22
 UNNAMED = ("", "Unnamed: 0")
 #: How pandas writes booleans.
 TRUTH = ["True", "False"]
+#: How files begin that are not tables.
+OTHERS = {
+    "HTML or XML": re.compile(r"\s*<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE),
+    "JSON": re.compile(r'\s*(\{\s*"|\[\s*[\[{])'),
+}
 #: The most lines named in an error.
 SHOWN_LINES = 3
 
@@ -55,6 +61,9 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
     _check(path, encoding)
     with _opened(path) as file:
         head = _head(file.read(HEAD), encoding)
+    for kind, start in OTHERS.items():
+        if start.match(head):
+            raise ValueError(f"{path} is {kind}, not a table; save the table in it as CSV")
     found = sniff(head, replace(asked, encoding=encoding), usual)
     body = "".join(lines(head)[found.skip or 0 :])
     rows = fields("".join(lines(body)[:LINES]), found.separator or usual)
@@ -95,7 +104,8 @@ def _encoding(path: Path) -> str:
     if top.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     for encoding, high, low in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
-        if top[high::2].count(0) > len(top) / 4 and not top[low::2].count(0):
+        zeros = top[high::2].count(0)
+        if not len(top) % 2 and zeros > len(top) / 4 and not top[low::2].count(0):
             return encoding
     # Windows' encoding gives a meaning to nearly every byte: it is what is left if UTF-8 fails.
     for encoding in ("utf-8", "cp1252"):
