@@ -115,12 +115,15 @@ def test_columns_that_do_not_exist(table: Path) -> None:
         ("codes", {"codes": ("x",)}),
         ("index", {"index": "x"}),
     ]:
-        with pytest.raises(ValueError, match=f"{option} names the column 'x', which the table"):
+        with pytest.raises(ValueError, match=f"--{option} names the column 'x', which the table"):
             settle(Config.model_validate({"data": str(table), "reading": wrong}))
-    with pytest.raises(ValueError, match="na names the column 'x', which the table"):
-        settle(Config(data=str(table), na=("-200,x=3",)))
+    with pytest.raises(ValueError, match="--na names the column 'x', which the table"):
+        settle(Config(data=str(table), na=("value=-200", "-200,x=3")))
+    for empty in ("kind=", "-200,", ""):
+        with pytest.raises(ValueError, match=r"--na has '.*' without a value; say --na VALUE"):
+            settle(Config(data=str(table), na=(empty,)))
     for option in ("drop", "only"):
-        with pytest.raises(ValueError, match=f"{option} names the column 'x', which the table"):
+        with pytest.raises(ValueError, match=f"--{option} names the column 'x', which the table"):
             settle(Config.model_validate({"data": str(table), option: ("kind,x",)}))
     with pytest.raises(ValueError, match=r"no column is left of .*: drop fewer"):
         settle(Config(data=str(table), only=("kind",), drop=("kind",)))

@@ -103,8 +103,8 @@ def columns(config: Config, source: Source) -> Source:
     Raises:
         ValueError: if `only` or `drop` name a column that does not exist, or leave none.
     """
-    wanted = columns_named("only", config.only, source.names) or source.names
-    left_out = columns_named("drop", config.drop, source.names)
+    wanted = columns_named("--only", config.only, source.names) or source.names
+    left_out = columns_named("--drop", config.drop, source.names)
     kept = [name for name in wanted if name not in left_out]
     if not kept:
         raise ValueError(f"no column is left of {config.data}: drop fewer")

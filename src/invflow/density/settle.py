@@ -70,24 +70,27 @@ def _check_names(config: Config, source: Source) -> None:
     """Check that the settings of reading name columns of the table.
 
     Raises:
-        ValueError: if one does not exist.
+        ValueError: if one does not exist, or a marker is empty.
     """
     asked = config.reading
-    columns_named("dates", tuple(asked.dates or ()), source.names)
-    columns_named("codes", asked.codes or (), source.names)
-    single = [part for text in config.na for part in text.split(",") if "=" in part]
-    named = [text for text in config.na if text.rpartition("=")[0] in source.names]
-    if not named:
-        columns_named("na", [part.rpartition("=")[0] for part in single], source.names)
+    columns_named("--dates", tuple(asked.dates or ()), source.names)
+    columns_named("--codes", asked.codes or (), source.names)
+    for text in config.na:
+        whole = text.rpartition("=")[0] in source.names
+        for part in [text] if whole else text.split(","):
+            name, _, value = part.rpartition("=")
+            if not value.strip():
+                raise ValueError(f"--na has {part!r} without a value; say --na VALUE")
+            columns_named("--na", [name] if name else [], source.names)
     if asked.index and source.block(0).index.name != asked.index:
-        columns_named("index", [asked.index], source.names)
+        columns_named("--index", [asked.index], source.names)
 
 
 def _found(config: Config, source: Source) -> Config:
     """Return the settings with the dialect of the file and the exact names of its columns."""
     change: dict[str, Any] = {
-        "only": columns_named("only", config.only, source.names),
-        "drop": columns_named("drop", config.drop, source.names),
+        "only": columns_named("--only", config.only, source.names),
+        "drop": columns_named("--drop", config.drop, source.names),
     }
     if isinstance(source, Frame) and source.dialect is not None:
         usual = TEXT[suffix(Path(config.data), READABLE)]
