@@ -53,6 +53,12 @@ def test_values_between() -> None:
     assert found(tenths, [7 / 3, 2.00001]) == Grid(0.1, 0.0, 1)
     assert found(tenths, [7 / 3] * 19) is None
     assert found(tenths, [2.00001] * 19) == Grid(1e-5, 0.0, 5)
+    ages = np.arange(200) % 80
+    assert found(ages, [0.5, 0.75, 0.83]) == Grid(1.0)
+    assert found(ages, [0.5] * 5) == Grid(0.5, 0.0, 1)
+    zeros = np.zeros(990)
+    assert found(zeros, np.arange(1, 10) / 8) == Grid(0.125, 0.0, 3)
+    assert found(zeros, SOURCE.normal(size=9)) is None
     search = Search()
     search.add(np.arange(200.0))
     assert search.is_exact

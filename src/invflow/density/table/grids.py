@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,9 +18,13 @@ MOST_DIGITS = 9
 LARGEST_INTEGER = 2.0**52
 #: Bits that a decimal fraction leaves free; with fewer, any float looks like one.
 SPARE_BITS = 4
-#: At most this fraction of values may lie between the numbers of a grid, of this many or more, if
-#: they have at least this many more decimal places than the others.
-FEW_BETWEEN, FEWEST_WITH_FEW, MORE_DIGITS = 0.05, 100, 2
+#: At most this fraction of values may lie between the numbers of a grid, by how many more decimal
+#: places they have at least,
+FEW_BETWEEN = {2: 0.05, 1: 0.02}
+#: if there are this many values or more.
+FEWEST_WITH_FEW = 100
+#: Distinct values are counted up to here.
+COUNTED = 1000
 #: Fewer values lie on a grid by chance; whole numbers are always taken for such.
 FEWEST_ON_GRID = 20
 
@@ -84,6 +89,7 @@ class Search:
         #: Those with the same number are first + step * k, in units of the last decimal place.
         self._first: dict[int, int] = {}
         self._step: dict[int, int] = {}
+        self._distinct: dict[int, set[float]] = defaultdict(set)
 
     def add(self, values: Floats, dtype: Any = np.float64) -> None:
         """Add numbers, none of them missing, which were stored in a dtype."""
@@ -96,6 +102,8 @@ class Search:
         for digits in np.unique(sorts).tolist():
             own = values[sorts == digits]
             self._counts[digits] += len(own)
+            if len(self._distinct[digits]) < COUNTED:
+                self._distinct[digits].update(np.unique(own)[:COUNTED].tolist())
             if digits <= MOST_DIGITS:
                 self._merge(digits, np.unique(np.rint(own * 10.0**digits)))
 
@@ -137,10 +145,17 @@ class Search:
         if not self._fits or not counts.any():
             return None
         last = int(np.flatnonzero(counts)[-1])
-        most = int(np.argmax(np.cumsum(counts) >= (1 - FEW_BETWEEN) * counts.sum()))
-        few = counts.sum() >= FEWEST_WITH_FEW and last - most >= MORE_DIGITS
-        digits = most if few else last
-        return None if digits > MOST_DIGITS else digits
+        if counts.sum() >= FEWEST_WITH_FEW:
+            for more, fraction in FEW_BETWEEN.items():
+                most = int(np.argmax(np.cumsum(counts) >= (1 - fraction) * counts.sum()))
+                if last - most >= more and self._are_varied(most):
+                    return most
+        return None if last > MOST_DIGITS else last
+
+    def _are_varied(self, digits: int) -> bool:
+        """Whether values on the grid differ as much as others: not if nearly all are zero."""
+        on = sum(len(each) for own, each in self._distinct.items() if own <= digits)
+        return 2 * on >= sum(map(len, self._distinct.values()))
 
     def _joined(self, digits: int) -> tuple[int, int]:
         """Return the first value and the step of all values with at most these decimal places."""
