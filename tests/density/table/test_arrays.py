@@ -220,6 +220,30 @@ def test_a_category_never_seen_has_a_code_of_its_own() -> None:
     assert arrays.features(new, columns)[:, 0].tolist() == [2, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("levels", "values", "expected"),
+    [
+        (["0", "1", "3+"], [1, 0, 1], [1, 0, 1]),
+        (["0", "1", "3+"], [1.0, np.nan, 0.0], [1, np.nan, 0]),
+        (["True", "False", "unknown"], [True, False, True], [1, 0, 1]),
+        ([True, False, True], ["True", "False", "maybe"], [1, 0, 2]),
+        ([1.5, 2.5, 2.5], ["1.5", "2.5", "3.5"], [0, 1, 2]),
+    ],
+)
+def test_values_of_another_type_are_known_by_their_spelling(
+    levels: Any, values: Any, expected: Any
+) -> None:
+    """A file that holds only some of the values may be read as another type."""
+    table = pd.DataFrame({"c": levels, "x": [0.5, 0.7, 0.9]})
+    columns = survey(Frame(table), {"c": "categorical"}, missing="marginalise")
+    found = arrays.features(table.assign(c=values), columns)[:, 0]
+    np.testing.assert_array_equal(found, expected)
+    given = survey(Frame(table), {"c": "categorical"}, conditional_on=["c"])
+    if np.nanmax(expected) < len(set(levels)) and not np.isnan(expected).any():
+        one_hot = arrays.context(table.assign(c=values), given)
+        np.testing.assert_array_equal(one_hot.argmax(1), expected)
+
+
 def test_times_are_given_back_as_they_came() -> None:
     count, source = 30, np.random.default_rng(0)
     order = source.permutation(count)
