@@ -27,7 +27,7 @@ FOLDER has the folders `wild` and `tabular`. `run` makes a new process for each 
 seed, on one thread, and adds its line to `results/tables/JOB.csv`; it can be stopped at any time,
 and leaves out what is there, failures too (delete their lines to try again). `table` prints means
 over seeds ± standard deviations, and the mean rank among tools over tables. Needs
-pip install "invflow[density]" sdv pyod.
+pip install "invflow[density]" "sdv>=2" pyod.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MODULES: dict[str, Any] = {
     "mnar": imputation,
     "anomalies": anomalies,
 }
-TABLES = {job: (*MIXED, *NUMERIC) for job in JOBS} | {"anomalies": anomalies.TABLES}
+TABLES = dict.fromkeys(JOBS, (*MIXED, *NUMERIC)) | {"anomalies": anomalies.TABLES}
 #: What a measure should be; infinite for as large as possible.
 BEST = {
     "c2st": 0.5,
@@ -96,9 +96,7 @@ def run(options: argparse.Namespace) -> None:
                         add(job, measured(job, table, tool, seed, options.data, options.limit))
 
 
-def measured(
-    job: str, table: str, tool: str, seed: int, folder: Path, limit: float
-) -> list[Line]:
+def measured(job: str, table: str, tool: str, seed: int, folder: Path, limit: float) -> list[Line]:
     """Run a worker, and return its lines."""
     arguments = ["worker", job, table, tool, str(seed), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -162,9 +160,7 @@ def table(job: str, measure: str) -> str:
     tools = list(dict.fromkeys(line["tool"] for line in lines))
     cells = {
         (tool, name): [
-            float(line[measure])
-            for line in lines
-            if (line["tool"], line["table"]) == (tool, name)
+            float(line[measure]) for line in lines if (line["tool"], line["table"]) == (tool, name)
         ]
         for tool in tools
         for name in tables

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from tabular.data import Encoder, Floats, load, split
+
+from tabular.data import Encoder, load, split
 
 MEASURES = ("rmse", "mae", "errors")
 #: The fraction of values that are missing.
@@ -91,7 +93,7 @@ TOOLS: dict[str, Fill] = {
 }
 
 
-def gaps(frame: pd.DataFrame, at_random: bool, seed: int) -> Floats:
+def gaps(frame: pd.DataFrame, at_random: bool, seed: int) -> NDArray[np.bool_]:
     """Return whether values are missing, shape (rows, columns).
 
     Not at random, the chance grows linearly with the value's rank in its column, from zero to twice
@@ -129,7 +131,9 @@ def _measure(
     }
 
 
-def judge(whole: pd.DataFrame, filled: pd.DataFrame, missing: Floats) -> dict[str, float]:
+def judge(
+    whole: pd.DataFrame, filled: pd.DataFrame, missing: NDArray[np.bool_]
+) -> dict[str, float]:
     """Return the errors of filled values.
 
     Returns:

@@ -13,6 +13,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
+
 from tabular.data import Encoder, Floats, load, split, target
 
 MEASURES = ("c2st", "prediction", "distance")
@@ -23,7 +24,9 @@ FOREST: dict[str, Any] = {"n_estimators": 300, "min_samples_leaf": 3, "random_st
 
 def training_rows(train: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     """Return training rows themselves: what cannot be surpassed, but copies."""
-    return train.sample(count, replace=count > len(train), random_state=seed)
+    # Each once before any occurs twice: a classifier would see the copies.
+    order = np.random.default_rng(seed).permutation(len(train))
+    return train.iloc[np.resize(order, count)]
 
 
 def invflow(train: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
@@ -41,10 +44,11 @@ def _of_sdv(name: str) -> Draw:
 
         np.random.seed(seed)  # noqa: NPY002 (what SDV draws from)
         torch.manual_seed(seed)
-        metadata = Metadata.detect_from_dataframe(train, infer_keys=None)
+        tables = {"rows": train}
+        metadata = Metadata.detect_from_dataframes(tables, infer_keys=None)
         model = getattr(single_table, name)(metadata)
-        model.fit(train)
-        return model.sample(count)
+        model.fit(tables)
+        return model.sample(count)["rows"]
 
     return draw
 
