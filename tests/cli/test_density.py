@@ -439,7 +439,7 @@ def test_bad_tables_are_one_line_and_harm_nothing(
         (("--kinds", "size"), "--kinds must be COLUMN=KIND, got 'size'"),
         (
             ("--kinds", "size=a:b"),
-            "--kinds: a kind must be integer, continuous, categorical, ordinal, LOW",
+            "--kinds: a kind must be integer, continuous, categorical, ordinal, date",
         ),
         (("--kinds", "size=:"), "--kinds: a kind must be"),
         (("--kinds", "size=0:1"), "column 'size' has values outside its bounds"),

@@ -144,12 +144,13 @@ def everything(count: int = 120) -> pd.DataFrame:
 @pytest.mark.parametrize("precision", ["32-true", "64-true"])
 def test_a_table_of_all_kinds(precision: str, tmp_path: Path) -> None:
     table = everything()
-    density = small(missing="marginalise", precision=precision).fit(table)
+    density = small(missing="marginalise", precision=precision, kinds={"when": "date"}).fit(table)
     kinds = {column.name: column.kind for column in density.columns_.features}
     assert kinds == {
         "price": "grid",
         "size": "ordinal",
-        "day": "date",
+        "day (week)": "integer",
+        "day (weekday)": "categorical",
         "when": "date",
         "paid": "categorical",
         "visits": "integer",
@@ -196,6 +197,59 @@ def test_small_tables(table: Any) -> None:
     assert drawn.dtypes.tolist() == frame.dtypes.tolist()
 
 
+def orders(count: int = 1500) -> pd.DataFrame:
+    """Return orders at office hours of working days, larger ones on Fridays."""
+    source = np.random.default_rng(0)
+    hours = pd.Series(pd.date_range("2024-01-01", periods=24 * 120, freq="h"))
+    office = hours[(hours.dt.day_of_week < 5) & hours.dt.hour.between(9, 16)]
+    times = office.sample(count, replace=True, random_state=0).reset_index(drop=True)
+    amount = source.normal(10.0 * (times.dt.day_of_week == 4), 1.0)
+    return pd.DataFrame({"time": times, "amount": amount})
+
+
+def test_draws_know_the_hours_and_the_days() -> None:
+    table = orders()
+    density = small(steps=200, learning_rate=0.01).fit(table)
+    drawn = density.sample(600, random_state=0)
+    assert drawn.dtypes.tolist() == table.dtypes.tolist()
+    assert set(drawn["time"].dt.hour) == set(range(9, 17))
+    assert (drawn["time"].dt.day_of_week < 5).all()
+    friday = drawn["time"].dt.day_of_week == 4
+    assert friday.mean() == pytest.approx(0.2, abs=0.06)
+    assert drawn["amount"][friday].mean() == pytest.approx(10, abs=1)
+    assert drawn["amount"][~friday].mean() == pytest.approx(0, abs=1)
+    sunday = table[:50].assign(time=table["time"][:50] + pd.Timedelta(days=2))
+    assert density.score(sunday) < density.score(table[:50]) - 0.5
+
+
+def test_what_is_given_a_date() -> None:
+    table = orders()
+    density = small(conditional_on=["time"], steps=200, learning_rate=0.01).fit(table)
+    assert density.columns_.given == ("time",)
+    fridays = pd.DataFrame({"time": pd.to_datetime(["2024-03-01 10:00", "2024-03-05 10:00"])})
+    drawn = density.sample(200, given=fridays.iloc[[0] * 100 + [1] * 100], random_state=0)
+    assert drawn.dtypes.tolist() == table.dtypes.tolist()
+    assert drawn["amount"][:100].mean() == pytest.approx(10, abs=2)
+    assert drawn["amount"][100:].mean() == pytest.approx(0, abs=2)
+    sunday = pd.DataFrame({"time": pd.to_datetime(["2024-03-03 10:00"])})
+    with pytest.raises(
+        ValueError, match="column 'time' has the category '2024-03-03 10:00:00', wh"
+    ):
+        density.sample(1, given=sunday)
+
+
+def test_probabilities_of_dates_sum_to_one() -> None:
+    days = pd.Series(pd.date_range("2024-01-01", periods=200))
+    density = small(steps=20).fit(pd.DataFrame({"day": days}))
+    assert len(density.columns_.features) == 2
+    every = pd.DataFrame({"day": pd.date_range("2015-01-01", "2035-12-31")})
+    total = np.exp(density.score_samples(every)).sum()
+    # All seven days of the week were seen often; the rest is for days that were not.
+    assert density.model_.categories is not None
+    seen = float(density.model_.categories.seen)
+    assert total == pytest.approx(seen, abs=2e-3)
+
+
 def test_one_column_on_a_grid() -> None:
     values = np.array([0.25, 0.5, 3.0, 0.75] * 10)[:, None]
     density = small(steps=20).fit(values)
@@ -215,9 +269,7 @@ def test_categories_given_categories() -> None:
     assert (both[0] != both[1]).all()
 
 
-def test_a_run_resumes_to_the_same_density(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_resumes_to_the_same_density(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config(written(fish(200, 7), tmp_path / "fish.csv"), missing="marginalise", steps=40)
     whole = experiment.train(asked, tmp_path / "whole")
 

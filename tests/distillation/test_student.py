@@ -228,3 +228,17 @@ def test_what_has_no_density(teacher: Path, tmp_path: Path) -> None:
     written_config.write_text(written_config.read_text().replace("student-run", "vae-run"))
     with pytest.raises(ValueError, match="holds a 'vae-run', expected a density"):
         student.density(tmp_path / "student")
+
+
+def test_categories_are_those_of_the_teacher() -> None:
+    """Student and teacher differ in the numbers alone, and so does a divergence of their flows."""
+    source = np.random.default_rng(0)
+    kind = source.choice(["u", "v"], 300, p=[0.8, 0.2])
+    table = pd.DataFrame({"x": source.normal(size=300) + 3 * (kind == "u"), "kind": kind})
+    taught = FlowDensity("maf", steps=30, random_state=0).fit(table)
+    found = learn(taught, Config(teacher="", steps=5))
+    assert found.model_.categories is taught.model_.categories
+    drawn = found.sample(400, random_state=0)
+    assert (drawn["kind"] == "u").mean() == pytest.approx(0.8, abs=0.15)
+    with pytest.raises(ValueError, match="the density has only categorical columns, which have no"):
+        learn(FlowDensity("maf", steps=5).fit(table[["kind"]]), Config(teacher="", steps=5))

@@ -171,10 +171,11 @@ def _reason(row: Any, density: FlowDensity, ranks: Floats) -> str:
     place = int(np.nanargmin(tails))
     if tails[place] > UNUSUAL_TAIL:
         return "no single value"
-    name = density.columns_.features[place].name
+    column = density.columns_.features[place]
+    name = column.of
     side = "low" if ranks[place] < 0.5 else "high"
     value = row[name].iloc[0]
-    if density.columns_.features[place].is_categorical:
+    if column.is_categorical or column.part is not None:
         return f"{name} = {value}"
     shown = f"{value:.5g}" if isinstance(value, numbers.Real) else str(value)
     return f"{name} = {shown}, {side}"

@@ -26,7 +26,7 @@ from invflow.runs.settings import (
     Config as RunConfig,
 )
 
-KindName = Literal["continuous", "integer", "categorical", "ordinal"]
+KindName = Literal["continuous", "integer", "date", "categorical", "ordinal"]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ColumnKind = (
@@ -67,8 +67,9 @@ def _column_kind(value: Any) -> Any:
                 raise ValueError
     except ValueError:
         raise ValueError(
-            "a kind must be integer, continuous, categorical, ordinal, LOW:HIGH, integer:LOW:HIGH, "
-            "grid:STEP, grid:STEP:LOW:HIGH, or levels in their order, such as LOW<MIDDLE<HIGH"
+            "a kind must be integer, continuous, categorical, ordinal, date, LOW:HIGH, "
+            "integer:LOW:HIGH, grid:STEP, grid:STEP:LOW:HIGH, or levels in their order, such as "
+            "LOW<MIDDLE<HIGH"
         ) from None
 
 
@@ -98,7 +99,8 @@ class Config(RunConfig):
     kinds: Annotated[
         dict[str, Annotated[ColumnKind, BeforeValidator(_column_kind)]],
         setting(
-            "Kind of a column: integer, continuous, categorical, ordinal, levels in their order as "
+            "Kind of a column: integer, continuous, categorical, ordinal, date (not split into "
+            "week, weekday and hour), levels in their order as "
             "small<medium<large, LOW:HIGH for a continuous column with bounds (leave one out for "
             "none), integer:LOW:HIGH, or grid:STEP:LOW:HIGH for numbers that move in steps; repeat "
             "it for more.",

@@ -44,22 +44,26 @@ ROWS_AT_ONCE = 8192
 class FlowDensity(DensityMixin, BaseEstimator):
     r"""The density of a table's rows, learned by maximum likelihood.
 
-    Columns are standardised internally, and densities are in the units of the table. Integer
-    columns are dequantised: training maximises a bound on their probability. A fraction of the rows
-    is used for validation, and training stops when these no longer improve.
+    Numbers are standardised internally, and densities are in the units of the table. Text, booleans
+    and pandas' categories are categorical, and count with their probability. So do numbers that
+    move in steps, integers and dates among them: they are dequantised, and training maximises a
+    bound on their probability. A fraction of the rows is used for validation, and training stops
+    when these no longer improve.
 
     Args:
         flow: name of the flow: "nsf", "maf", "iaf", "realnvp", "gaussian", ...
         transforms: number of transforms; None for the flow's default.
         hidden_features: widths of hidden layers; None for the flow's default.
         flow_options: further arguments of the flow.
-        kinds: of some columns, by label: "continuous", "integer" or "categorical"; the open
-            interval (low, high) of a continuous column, with None for no bound; or
-            ("integer", low, high), bounds included, such as ("integer", 0, None) for counts. Other
-            columns are integer if all their values are whole numbers, and continuous otherwise.
-        conditional_on: labels of the columns that the density is conditional on. Only these may be
-            categorical. A label is any label in pandas, including numbers; for an array, or a table
-            whose labels are all strings, a number is the position of a column.
+        kinds: of some columns, by label: "continuous", "integer", "categorical" or "ordinal"; the
+            open interval (low, high) of a continuous column, with None for no bound;
+            ("integer", low, high), bounds included, such as ("integer", 0, None) for counts;
+            ("grid", step) or ("grid", step, low, high) for numbers that move in steps; or
+            ("ordinal", levels), from the lowest to the highest; or "date" for dates that are
+            not split into weeks, days and hours. The kinds of other columns are found (`survey`).
+        conditional_on: labels of the columns that the density is conditional on. A label is any
+            label in pandas, including numbers; for an array, or a table whose labels are all
+            strings, a number is the position of a column.
         missing: "refuse" missing values, or "marginalise" over them.
         steps: largest number of updates.
         batch_size: rows per update.
@@ -211,8 +215,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def score_samples(self, X: Any) -> Floats:
         """Return the log density of rows, in nats and the units of the table, shape (rows,).
 
-        It is the density of the other columns given those in `conditional_on`. Rows with a value
-        outside the bounds of its column have density zero. Missing values are integrated out.
+        It is the density of the other columns given those in `conditional_on`. For categories and
+        numbers that move in steps it is a probability. Rows with a value outside declared bounds of
+        its column have density zero. Missing values are integrated out.
 
         Args:
             X: as for `fit`.
@@ -299,8 +304,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return the noise of the flow's base that maps to rows, shape (rows, features).
 
         If the density is correct, the noise has the distribution of the base, by default standard
-        normal. Integers are dequantised at random; for them it holds if the density is also uniform
-        between integers.
+        normal. A category has a random normal number in its part of the distribution function.
+        Numbers that move in steps are dequantised at random; for them it holds if the density is
+        also uniform within a step.
 
         Args:
             X: as for `fit`.

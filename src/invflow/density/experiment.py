@@ -89,7 +89,7 @@ def build(config: Config) -> FlowDensity:
 
 def _check(test: Source, columns: Columns) -> None:
     """See that every column has values to be judged by."""
-    names = [column.name for column in columns.features]
+    names = list(dict.fromkeys(column.of for column in columns.features))
     counts = np.sum([frame[names].notna().sum() for frame in blocks(test)], axis=0)
     for name, count in zip(names, counts.tolist(), strict=True):
         if count < 2:

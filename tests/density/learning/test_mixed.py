@@ -60,9 +60,7 @@ def test_categories_and_a_number_integrate_to_one(flow: str, dtype: Any) -> None
     density = model(COLOUR, NUMBER, SIZE, flow=flow, dtype=dtype)
     total = 0.0
     for colour, size in codes(3, 2).tolist():
-        x = torch.stack(
-            [torch.full_like(AXIS, colour), AXIS, torch.full_like(AXIS, size)], -1
-        )
+        x = torch.stack([torch.full_like(AXIS, colour), AXIS, torch.full_like(AXIS, size)], -1)
         total += float(torch.trapezoid(density.log_prob(x, none(x)).exp(), AXIS))
     assert total == pytest.approx(1, abs=1e-3)
 

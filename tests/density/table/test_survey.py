@@ -94,6 +94,10 @@ def test_gaps_of_every_type(dtype: Any) -> None:
             "column 'a' has values that are not numbers, such as 'x'",
         ),
         (pd.Series([1.5, [1]], dtype=object), r"such as \[1\]"),
+        (
+            pd.to_datetime(["2200-01-01 00:00:00.5", "2300-01-01 00:00:00.0"]),
+            "column 'a' has times too far from 1970 for their precision; round them to seconds",
+        ),
         ([1 + 1j, 2], "column 'a' is complex. Complex data not supported"),
         ([2.5, 2.5, 2.5], "column 'a' is constant \\(2.5\\) and does not have a density"),
         ([7, 7, 7], "column 'a' is constant \\(7\\) and does not have a density"),
@@ -176,7 +180,11 @@ def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
             ValueError,
             r"outside its bounds \(upper 1\); ",
         ),
-        ({"b": ("categorical", 0, 1)}, ValueError, "the categorical column 'b' cannot have bounds"),
+        (
+            {"b": ("categorical", 0, 1)},
+            ValueError,
+            "kinds: the categorical column 'b' cannot have bounds, got",
+        ),
         ({"a": "integer"}, ValueError, "column 'a' has 0.5 in row 0 but is declared integer"),
         ({"a": ("ordinal", ["x"])}, ValueError, "levels of 'a' must be two or more different"),
         ({"a": ("ordinal", [0.5, 2])}, ValueError, "'a' has the value 1.5, which is not among"),
@@ -188,6 +196,13 @@ def test_values_on_a_bound_are_refused_by_name(bounds: Any) -> None:
 def test_bad_kinds(kinds: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         look({"a": [0.5, 1.5], "b": [1, 2]}, kinds=kinds)
+
+
+def test_categories_declared_to_be_numbers() -> None:
+    message = "column 'a' has the dtype category: .*, or leave it out"
+    for values, advice in (([2, 4], ", or convert it to int64$"), (["u", "v"], "$")):
+        with pytest.raises(ValueError, match=message + advice):
+            column(pd.Categorical(values), kinds={"a": "continuous"})
 
 
 def test_kinds_are_said_as_they_were_declared() -> None:
@@ -391,6 +406,14 @@ def test_columns_from_something_else(content: Any) -> None:
         ({"scale": 0.0}, "column 'a' must have a positive scale, and bounds in ascending order"),
         ({"low": 3.0, "high": 1.0}, "column 'a' must have a positive scale, and bounds"),
         ({"categories": ["x"]}, "column 'a' must have distinct categories, or none"),
+        ({"kind": "grid"}, "column 'a' must have a positive step, or none"),
+        ({"kind": "grid", "step": -1.0}, "column 'a' must have a positive step, or none"),
+        ({"beyond": 2.0}, "column 'a' must have a probability as beyond"),
+        ({"unit": "h"}, "column 'a' must have a unit of dates, or none"),
+        (
+            {"kind": "categorical", "categories": ["x", "y"], "counts": [1]},
+            "column 'a' must have a count of each category",
+        ),
         ({"name": []}, r"not the label of a column: \[\]"),
         ({"low": "x"}, "low must be a number"),
         ({"location": math.inf}, "location must be finite, got inf"),

@@ -47,9 +47,7 @@ def log_prob(model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor) 
         for part, _, log_p in completions(model, x[rows], context[rows]):
             found[rows[part]] = log_p.logsumexp(0)
     for rows in (~exact).nonzero()[:, 0].split(ROWS_AT_ONCE):
-        weighed = _weigh(
-            model, imputer, x[rows], context[rows], noise.unsqueeze(1), model.shifts
-        )
+        weighed = _weigh(model, imputer, x[rows], context[rows], noise.unsqueeze(1), model.shifts)
         found[rows] = weighed[1].logsumexp(0) - math.log(CANDIDATES)
     return found
 

@@ -120,7 +120,7 @@ def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.Dat
         TypeError: if `given` has another type.
         ValueError: if a column is missing, unknown or not allowed, or the number of rows is wrong.
     """
-    names: list[Label] = [column.name for column in columns.context]
+    names = list(columns.given)
     if not names:
         if given is not None:
             raise ValueError("given must be None, because the density is not conditional")

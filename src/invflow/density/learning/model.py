@@ -101,22 +101,33 @@ class TableDensity(nn.Module):
             x: codes, shape (rows, features), float64, without missing values.
             context: shape (rows, context size).
         """
-        parts = [self.bound(x, context, shift.expand_as(x)) for shift in self.shifts]
-        return torch.stack(parts).logsumexp(0) - math.log(len(parts))
+        parts: list[Tensor] = []
+        for shift in self.shifts:
+            y, ladj = self.encoding(x, shift.expand_as(x))
+            parts.append(self._numbers(y, context) + ladj.sum(-1))
+        mean = torch.stack(parts).logsumexp(0) - math.log(len(parts))
+        return mean + self._categories(x, context)
 
     def forward(self, y: Tensor, context: Tensor) -> Tensor:
         """Return the log density of encoded rows, shape (rows,), in float64.
 
         This is the part that is compiled.
         """
+        return self._numbers(y, context) + self._categories(y, context)
+
+    def _numbers(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log density of the numbers of rows given their categories."""
+        if self.flow is None:
+            return y.new_zeros(len(y), dtype=torch.float64)
         numbers, codes = self.places.split(y)
-        log_p = y.new_zeros(len(y), dtype=torch.float64)
-        if self.flow is not None:
-            q = self.flow(self.given(context, codes), validate_args=False)
-            log_p = q.log_prob(numbers.to(self.flow.like)).double()
-        if self.categories is not None:
-            log_p = log_p + self.categories.log_prob(codes, context)
-        return log_p
+        q = self.flow(self.given(context, codes), validate_args=False)
+        return q.log_prob(numbers.to(self.flow.like)).double()
+
+    def _categories(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log probability of the categories of rows."""
+        if self.categories is None:
+            return y.new_zeros(len(y), dtype=torch.float64)
+        return self.categories.log_prob(self.places.split(y)[1], context)
 
     def sample_encoded(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return an encoded draw for each row of the context."""

@@ -43,7 +43,7 @@ def write(density: Any, directory: Path) -> None:
     said = {
         # As pairs, as labels that are not strings cannot be keys in JSON.
         "kinds": kinds and [[encode(label), plain(kind.said)] for label, kind in kinds.items()],
-        "conditional_on": [encode(column.name) for column in columns.context],
+        "conditional_on": [encode(name) for name in columns.given],
         "random_state": None,
     }
     config = {
@@ -137,7 +137,7 @@ def _check(density: Any, columns: Columns) -> None:
         TypeError, ValueError: if they are not.
     """
     given = [column_label("conditional_on", key, columns.names) for key in density.conditional_on]
-    if set(given) != {column.name for column in columns.context}:
+    if set(given) != set(columns.given):
         raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
     missing = _checks.choice("missing", density.missing, MISSING)
     if columns.missing != (missing == "marginalise"):

@@ -11,7 +11,6 @@ import pandas as pd
 from invflow.density.table import codes, levels
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.labels import Label, axis
-from invflow.density.table.numbers import AS_TRAINED, numbers
 from invflow.density.table.samples import Floats
 
 #: A context more standard deviations from the mean than this is an error.
@@ -36,11 +35,11 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
 
 
 def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
-    found = codes.codes(_series(frame, column.name), column, first)
+    found = codes.codes(_series(frame, column.of), column, first)
     gaps = np.flatnonzero(np.isnan(found))
     if len(gaps) and not missing:
         raise ValueError(
-            f"column {column.name!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
+            f"column {column.of!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
             "in, or train a density with missing set to marginalise"
         )
     return found
@@ -61,31 +60,30 @@ def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
 
 
 def _context(frame: pd.DataFrame, column: Column, first: int) -> Floats:
-    series = _series(frame, column.name)
+    series = _series(frame, column.of)
     lacking = np.flatnonzero(series.isna().to_numpy())
     if len(lacking):
         raise ValueError(
-            f"column {column.name!r}, which the density is conditional on, has a missing value in "
+            f"column {column.of!r}, which the density is conditional on, has a missing value in "
             f"row {first + lacking[0]}"
         )
+    found = codes.codes(series, column, first)
     if not column.is_categorical:
-        values = numbers(series, column.name, first, AS_TRAINED)
-        deviations = (values - column.location) / column.scale
+        deviations = (found - column.location) / column.scale
         far = np.flatnonzero(np.abs(deviations) > MOST_DEVIATIONS)
         if len(far):
             raise ValueError(
-                f"column {column.name!r}, which the density is conditional on, has "
-                f"{values[far[0]]:g} in row {first + far[0]}, far outside the values in training"
+                f"column {column.of!r}, which the density is conditional on, has "
+                f"{found[far[0]]:g} in row {first + far[0]}, far outside the values in training"
             )
         return deviations[:, None]
-    places = levels.codes(series, column.categories).astype(np.int64)
-    unseen = np.flatnonzero(places == len(column.categories))
+    unseen = np.flatnonzero(found == len(column.categories))
     if len(unseen):
         value = levels.categories([series.iloc[unseen[0]]])[0]
         raise ValueError(
-            f"column {column.name!r} has the category {value!r}, which was not seen in training"
+            f"column {column.of!r} has the category {value!r}, which was not seen in training"
         )
-    return np.eye(len(column.categories))[places]
+    return np.eye(len(column.categories))[found.astype(np.int64)]
 
 
 def frame(
@@ -100,11 +98,15 @@ def frame(
         columns: of the table.
         axes: names of the levels of the columns' labels.
     """
-    found: dict[Label, Any] = {
-        column.name: codes.values(values[:, i], column) for i, column in enumerate(columns.features)
-    }
-    for column in columns.context:
-        found[column.name] = _returned(given[column.name], column)
+    found: dict[Label, Any] = {}
+    parts: dict[Label, dict[Column, Floats]] = {}
+    for column, own in zip(columns.features, values.T, strict=True):
+        if column.part is None:
+            found[column.name] = codes.values(own, column)
+        else:
+            parts.setdefault(column.of, {})[column] = own
+    found |= {name: codes.date(each) for name, each in parts.items()}
+    found |= {column.of: _returned(given[column.of], column) for column in columns.context}
     # With its dtype, as pandas would make text of objects.
     numbered = {
         i: pd.Series(found[name], index=given.index, dtype=found[name].dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from invflow.density.table import dates, levels
+from invflow.density.table.calendar import WEEKDAYS, Part, joined
 from invflow.density.table.columns import Column
 from invflow.density.table.numbers import AS_TRAINED, numbers
 from invflow.density.table.samples import Floats
@@ -27,15 +29,12 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
     Raises:
         ValueError: if the values are not of the kind of the column.
     """
+    if column.part is not None:
+        return _part(_ticks(series, column, column.part.unit), column, column.part)
     if column.is_categorical:
         return levels.codes(series, column.categories)
     if column.unit is not None:
-        if not dates.is_time(series) and series.notna().any():
-            raise ValueError(
-                f"column {column.name!r} has values that are not dates, such as "
-                f"{levels.categories(series.dropna()[:1])[0]!r}: give dates, as in training"
-            )
-        return _placed(dates.ticks(series, column.unit), column)
+        return _placed(_ticks(series, column, column.unit), column)
     values = numbers(series, column.name, first, AS_TRAINED)
     if column.kind == "integer":
         _check_whole(values, column, first)
@@ -44,6 +43,29 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
 
 def _placed(values: Floats, column: Column, dtype: Any = np.float64) -> Floats:
     return values if column.grid is None else column.grid.places(values, dtype)
+
+
+def _ticks(series: Any, column: Column, unit: str) -> Floats:
+    if not dates.is_time(series) and series.notna().any():
+        raise ValueError(
+            f"column {column.of!r} has values that are not dates, such as "
+            f"{levels.categories(series.dropna()[:1])[0]!r}: give dates, as in training"
+        )
+    return dates.ticks(series, unit)
+
+
+def _part(ticks: Floats, column: Column, part: Part) -> Floats:
+    """Return the codes of a part of times."""
+    found = part.numbers(ticks)
+    if not column.is_categorical:
+        return found
+    return levels.codes(pd.Series(_names(found, part), dtype=object), column.categories)
+
+
+def _names(numbers: Floats, part: Part) -> list[Any]:
+    """Return the values of a categorical part: names of days, and hours as whole numbers."""
+    names: Sequence[Any] = WEEKDAYS if part.name == "weekday" else range(24)
+    return [None if np.isnan(number) else names[int(number)] for number in numbers]
 
 
 def _check_whole(values: Floats, column: Column, first: int) -> None:
@@ -74,6 +96,21 @@ def values(codes: Floats, column: Column) -> Any:
         return _rounded(found, column, dtype)
     whole = pd.api.types.is_integer_dtype(dtype) and column.grid is not None
     return _whole(found, dtype) if whole else found
+
+
+def date(codes: Mapping[Column, Floats]) -> Any:
+    """Return the dates of the codes of their parts."""
+    numbers: dict[str, Floats] = {}
+    for column, own in codes.items():
+        part = cast(Part, column.part)
+        if column.is_categorical:
+            names: list[Any] = list(WEEKDAYS if part.name == "weekday" else range(24))
+            places = np.array([*(float(names.index(level)) for level in column.categories), np.nan])
+            own = places[np.where(np.isnan(own), -1, own).astype(np.int64)]
+        numbers[part.name] = own
+    first = next(iter(codes))
+    part = cast(Part, first.part)
+    return dates.times(joined(numbers, part), part.unit, first.dtype)
 
 
 def _whole(values: Floats, dtype: Any) -> Any:

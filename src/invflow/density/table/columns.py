@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from invflow import _checks
+from invflow.density.table.calendar import PARTS, Part
 from invflow.density.table.dates import TICKS
 from invflow.density.table.grids import Grid
 from invflow.density.table.labels import Label, are_names, decode, encode, unique
@@ -50,6 +51,7 @@ class Column:
         unit: of dates, one of `dates.TICKS`; their grid is in ticks.
         beyond: probability of values beyond a bound, of those on the bound: zero for bounds that
             were declared, small for bounds that were found in the data.
+        part: of a column of dates, which this is; None for a column of the table.
     """
 
     name: Label
@@ -68,6 +70,12 @@ class Column:
     digits: int = 0
     unit: str | None = None
     beyond: float = 0.0
+    part: Part | None = None
+
+    @property
+    def of(self) -> Label:
+        """The column of the table that it is, or is a part of."""
+        return self.name if self.part is None else self.part.of
 
     @property
     def width(self) -> int:
@@ -126,6 +134,11 @@ class Columns:
         return sum(column.width for column in self.context)
 
     @property
+    def given(self) -> tuple[Label, ...]:
+        """The columns of the table that the density is conditional on."""
+        return tuple(dict.fromkeys(column.of for column in self.context))
+
+    @property
     def has_grids(self) -> bool:
         """Whether a feature moves in steps, so that its density is a probability."""
         return any(column.grid is not None for column in self.features)
@@ -143,8 +156,8 @@ class Columns:
         """
         return {
             "names": [encode(name) for name in self.names],
-            "features": [{**asdict(each), "name": encode(each.name)} for each in self.features],
-            "context": [{**asdict(each), "name": encode(each.name)} for each in self.context],
+            "features": [_content(each) for each in self.features],
+            "context": [_content(each) for each in self.context],
             "rows": self.rows,
             "missing": self.missing,
         }
@@ -161,7 +174,7 @@ class Columns:
             features, context = (
                 tuple(_column(each) for each in content[part]) for part in ("features", "context")
             )
-            parts = [column.name for column in (*features, *context)]
+            parts = list(dict.fromkeys(column.of for column in (*features, *context)))
             if not features or len(parts) != len(names) or set(parts) != set(names):
                 raise ValueError("the names differ from those of the features and the context")
             return cls(
@@ -177,6 +190,12 @@ class Columns:
             raise ValueError(f"not the columns of a table: {error}") from error
 
 
+def _content(column: Column) -> dict[str, Any]:
+    """Return a column for JSON."""
+    part = column.part and {**asdict(column.part), "of": encode(column.part.of)}
+    return {**asdict(column), "name": encode(column.name), "part": part}
+
+
 def _column(content: Mapping[str, Any]) -> Column:
     """Return a column from JSON.
 
@@ -186,6 +205,11 @@ def _column(content: Mapping[str, Any]) -> Column:
     fields: dict[str, Any] = {**content, "name": decode(content["name"])}
     fields["categories"] = tuple(content["categories"])
     fields["counts"] = tuple(content.get("counts", ()))
+    if (part := content.get("part")) is not None:
+        own: dict[str, Any] = {**part, "of": decode(part["of"])}
+        fields["part"] = Part(**own)
+        _checks.choice("part", fields["part"].name, PARTS)
+        _checks.choice("unit", fields["part"].unit, TICKS)
     column = Column(**fields)
     _checks.choice("kind", column.kind, KINDS)
     if not isinstance(column.dtype, str):
@@ -198,8 +222,10 @@ def _column(content: Mapping[str, Any]) -> Column:
     steps = column.kind in ("grid", "date")
     if steps != (column.step is not None) or not (1.0 if column.step is None else column.step) > 0:
         raise ValueError(f"column {column.name!r} must have a positive step, or none")
-    if not 0 <= column.beyond < 1 or (column.kind == "date") != (column.unit in TICKS):
+    if (column.unit not in TICKS) if column.kind == "date" else column.unit is not None:
         raise ValueError(f"column {column.name!r} must have a unit of dates, or none")
+    if not 0 <= column.beyond < 1:
+        raise ValueError(f"column {column.name!r} must have a probability as beyond")
     if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
         raise ValueError(
             f"column {column.name!r} must have a positive scale, and bounds in ascending order"

@@ -10,7 +10,7 @@ from invflow.density.table.columns import column_label
 from invflow.density.table.labels import Label
 
 #: The kinds that a name alone declares.
-NAMED = ("continuous", "integer", "categorical", "ordinal")
+NAMED = ("continuous", "integer", "date", "categorical", "ordinal")
 #: The kinds that may have bounds.
 BOUNDED = ("continuous", "integer", "grid")
 
@@ -89,7 +89,7 @@ def _kind(name: Label, kind: Any) -> Kind:
 
 def _unknown(name: Label, kind: Any) -> ValueError:
     return ValueError(
-        f"kinds must declare {name!r} as continuous, integer, categorical or ordinal, by its "
+        f"kinds must declare {name!r} as continuous, integer, date, categorical or ordinal, by its "
         "bounds (low, high), as ('grid', step), or as ('ordinal', levels) in their order, got "
         f"{kind!r}"
     )

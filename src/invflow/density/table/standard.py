@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from invflow.density.table.codes import codes
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.moments import Moments
-from invflow.density.table.numbers import numbers
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source, blocks
 
@@ -46,14 +45,14 @@ def standardise(columns: Columns, source: Source) -> Columns:
     first = 0
     for block in blocks(source):
         for column in columns.features:
-            found = codes(block[column.name], column, first)
+            found = codes(block[column.of], column, first)
             if column.is_categorical:
                 seen = found[~np.isnan(found)].astype(np.int64)
                 counts[column.name] += np.bincount(seen, minlength=len(counts[column.name]))
             moments[column.name].add(encoded(found, column)[:, None])
         for column in columns.context:
             if not column.is_categorical:
-                moments[column.name].add(numbers(block[column.name], column.name, first)[:, None])
+                moments[column.name].add(codes(block[column.of], column, first)[:, None])
         first += len(block)
     return replace(
         columns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from numbers import Integral
 from typing import Any
 
@@ -85,12 +86,12 @@ def survey(
         first += len(block)
     columns = Columns(
         names,
-        tuple(surveyed[name].column(missing) for name in features),
-        tuple(context[name].column() for name in given),
+        tuple(chain.from_iterable(surveyed[name].columns(missing) for name in features)),
+        tuple(chain.from_iterable(context[name].columns() for name in given)),
         count,
         missing == "marginalise",
     )
-    _compare(columns, correlations)
+    _compare({column.of: column.kind for column in columns.features}, correlations)
     return standardise(columns, source)
 
 
@@ -103,16 +104,16 @@ def _conditions(conditional_on: Any, names: Sequence[Label]) -> list[Label]:
     return list(dict.fromkeys(column_label("conditional_on", key, names) for key in conditional_on))
 
 
-def _compare(columns: Columns, correlations: Correlations) -> None:
+def _compare(kinds: Mapping[Label, str], correlations: Correlations) -> None:
     """Find columns that determine each other: there is no density on a surface."""
-    names = [column.name for column in columns.features]
+    names = list(kinds)
     enough = correlations.counts >= FEWEST_CORRELATED
     correlation = np.where(enough, correlations.correlation, 0.0)
     near = np.triu(np.abs(correlation) > 1 - NEAR_COPY, 1)
     pairs = list(zip(*np.nonzero(near), strict=True))
     for i, j in pairs:
         copy = abs(correlation[i, j]) > 1 - COPY
-        if copy and columns.features[i].kind == columns.features[j].kind == "continuous":
+        if copy and kinds[names[i]] == kinds[names[j]] == "continuous":
             raise ValueError(
                 f"columns {names[i]!r} and {names[j]!r} are copies of each other, up to scale; "
                 "leave one out"

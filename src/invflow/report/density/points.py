@@ -10,6 +10,7 @@ import torch
 from invflow.density.learning import draws
 from invflow.density.run import Run
 from invflow.density.table import Column, Rows
+from invflow.density.table.calendar import DAY
 from invflow.density.table.dates import TICKS
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
@@ -18,8 +19,8 @@ from invflow.training.batches import generator
 
 #: Largest number of columns and of rows drawn.
 COLUMNS, ROWS = 6, 1000
-#: Seconds of a mean year.
-YEAR = 365.2425 * 86_400
+#: Seconds of a mean year, and the lengths of parts of dates in days.
+YEAR, DAYS = 365.2425 * DAY, {"day": 1, "week": 7}
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,15 @@ def points(run: Run) -> Points:
         for column, i in found
         if column.is_categorical
     ]
-    return Points([column.name for column, _ in numbers], *values, held_out, levels)
+    names: list[Label] = [column.name for column, _ in numbers]
+    return Points(names, values[0], values[1], held_out, levels)
 
 
 def _units(codes: Floats, column: Column) -> Floats:
-    """Return the numbers of codes; dates as years."""
+    """Return the numbers of codes; dates, days and weeks as years."""
     found = column.numbers(codes)
+    if column.part is not None and column.part.name in DAYS:
+        return 1970 + found * DAYS[column.part.name] * DAY / YEAR
     if column.unit is None or column.dtype.startswith("timedelta"):
         return found
     return 1970 + found / TICKS[column.unit] / YEAR

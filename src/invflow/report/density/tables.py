@@ -104,10 +104,11 @@ def columns(run: Run) -> list[tuple[str, ...]]:
 def ends(column: Column) -> tuple[str, str]:
     """Return the smallest and the largest value."""
     found = column.smallest, column.largest
-    if column.unit is None:
+    unit = column.unit if column.part is None else column.part.unit
+    if unit is None or None in found:
         low, high = ("" if value is None else f"{value:.6g}" for value in found)
     else:
-        low, high = map(str, times(np.array(found, np.float64), column.unit, column.dtype))
+        low, high = map(str, times(np.array(found, np.float64), unit, column.dtype))
     return low, high
 
 

@@ -52,7 +52,7 @@ def write(run: Run) -> None:
     columns = run.density.columns_
     lead = f"{run.config.flow}, {len(columns.features)} columns"
     if columns.context:
-        lead += f" given {', '.join(str(column.name) for column in columns.context)}"
+        lead += f" given {', '.join(map(str, columns.given))}"
     lead += f"; {columns.rows} rows, {found.rows} of them test rows; seed {run.config.seed}"
     title = f"invflow: density of {Path(run.config.data).name}"
     page.write(run.directory / "report.html", title, lead, sections, verdict(found))
@@ -74,7 +74,7 @@ def _rows_and_draws(run: Run, shown: Points) -> Iterator[page.Section]:
 def _facts(run: Run) -> dict[str, str]:
     """Return the sizes of the data and of the density."""
     columns = run.density.columns_
-    given = f", given {count(len(columns.context), 'column')}" if columns.context else ""
+    given = f", given {count(len(columns.given), 'column')}" if columns.context else ""
     tested = count(run.results.assessment.rows, "test row")
     return {
         "table": f"{count(columns.rows, 'row')}, of which {tested}",

@@ -1,0 +1,49 @@
+"""What is common to the looks at columns of different kinds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from invflow.density.table.columns import Column
+from invflow.density.table.kinds import Kind
+from invflow.density.table.labels import Label
+from invflow.density.table.samples import Floats
+
+#: The fewest values of a column for conclusions from how they are distributed.
+FEWEST_WARNED = 100
+
+
+class Look(ABC):
+    """What has been seen of a column of some kind.
+
+    Args:
+        name: of the column.
+        declared: its kind in `kinds`.
+    """
+
+    def __init__(self, name: Label, declared: Kind | None) -> None:
+        self.name, self.declared = name, declared
+        self.dtype, self.count, self.missing = "", 0, 0
+
+    def see(self, series: Any, first: int) -> Floats:
+        there = int(series.notna().sum())
+        self.count += there
+        self.missing += len(series) - there
+        self.dtype = self.dtype or str(series.dtype)
+        return self._add(series, first)
+
+    @abstractmethod
+    def _add(self, series: Any, first: int) -> Floats: ...
+
+    @abstractmethod
+    def column(self) -> Column: ...
+
+    def columns(self) -> tuple[Column, ...]:
+        return (self.column(),)
+
+    def constant(self, value: Any) -> ValueError:
+        return ValueError(
+            f"column {self.name!r} is constant ({value}) and does not have a density; leave it "
+            "out, or name it in conditional_on"
+        )

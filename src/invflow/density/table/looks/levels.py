@@ -1,0 +1,92 @@
+"""A first look at a column of categories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from invflow.density.table.columns import Column
+from invflow.density.table.kinds import Kind
+from invflow.density.table.labels import Label
+from invflow.density.table.levels import counted
+from invflow.density.table.looks.base import Look
+from invflow.density.table.numbers import not_numbers
+from invflow.density.table.samples import Floats
+
+#: The most levels of a column; text with more than a few that hardly repeat is free text or an id.
+MOST_LEVELS, FEW_LEVELS, FEWEST_REPEATS = 1000, 20, 2
+
+
+class LevelsLook(Look):
+    """A column of categories."""
+
+    def __init__(self, name: Label, declared: Kind | None) -> None:
+        super().__init__(name, declared)
+        self._counts: dict[Any, int] = {}
+        #: Whether the dtype has the levels, in its order.
+        self._known, self._ordered = False, False
+
+    def _add(self, series: Any, first: int) -> Floats:
+        dtype = series.dtype
+        if isinstance(dtype, pd.CategoricalDtype):
+            self._known, self._ordered = True, bool(dtype.ordered)
+        for level, count in counted(series).items():
+            self._counts[level] = self._counts.get(level, 0) + count
+        return np.full(len(series), np.nan)
+
+    def column(self) -> Column:
+        seen = [level for level, count in self._counts.items() if count]
+        if len(seen) == 1:
+            raise self.constant(repr(seen[0]))
+        self._check_few()
+        ordered = self._ordered if self.declared is None else self.declared.name == "ordinal"
+        levels = tuple(self._counts) if self._known else ascending(self._counts)
+        if self.declared is not None and self.declared.levels is not None:
+            levels = self._declared(levels, self.declared.levels)
+        counts = tuple(self._counts.get(level, 0) for level in levels)
+        kind = "ordinal" if ordered else "categorical"
+        return Column(self.name, kind, self.dtype, categories=levels, counts=counts)
+
+    def _check_few(self) -> None:
+        number = len(self._counts)
+        undeclared = self.declared is None and not self._known
+        rare = number > FEW_LEVELS and self.count < FEWEST_REPEATS * number
+        if number > MOST_LEVELS or (undeclared and rare):
+            numerals: Any = pd.to_numeric(
+                pd.Series(list(self._counts), dtype=object), errors="coerce"
+            )
+            if numerals.notna().mean() > 0.5 and numerals.isna().any():
+                raise not_numbers(self.name, list(self._counts)[int(numerals.isna().argmax())])
+            declare = "" if number > MOST_LEVELS else ", or declare it categorical in kinds"
+            raise ValueError(
+                f"column {self.name!r} has {number} different values, such as "
+                f"{next(iter(self._counts))!r}, in {self.count} rows, as ids and free text have: "
+                f"leave it out{declare}"
+            )
+
+    def _declared(self, levels: tuple[Any, ...], order: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the declared levels; from the command line, numbers come as text."""
+        known = {str(level): level for level in levels}
+        found = tuple(known.get(str(level), level) for level in order)
+        lacking = [level for level in levels if level not in found]
+        if lacking:
+            raise ValueError(
+                f"column {self.name!r} has the value {lacking[0]!r}, which is not among its levels "
+                f"in kinds, {', '.join(map(repr, order))}"
+            )
+        return found
+
+
+def ascending(levels: Any) -> tuple[Any, ...]:
+    """Return levels in the order of their values."""
+    return tuple(sorted(levels, key=lambda value: (str(type(value)), value)))
+
+
+def are_levels(series: Any) -> bool:
+    """Whether a column of some dtype other than object holds categories."""
+    dtype = series.dtype
+    return pd.api.types.is_bool_dtype(dtype) or not (
+        pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype)
+    )

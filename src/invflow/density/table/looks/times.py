@@ -1,0 +1,91 @@
+"""A first look at a column of dates, times or durations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+
+from invflow.density.table import calendar, dates
+from invflow.density.table.calendar import WEEKDAYS, Part
+from invflow.density.table.columns import Column
+from invflow.density.table.grids import Grid
+from invflow.density.table.kinds import Kind
+from invflow.density.table.labels import Label
+from invflow.density.table.looks.base import FEWEST_WARNED, Look
+from invflow.density.table.looks.range import Range
+from invflow.density.table.samples import Floats
+
+
+class TimesLook(Look):
+    """A column of dates, times or durations."""
+
+    def __init__(self, name: Label, declared: Kind | None) -> None:
+        super().__init__(name, declared)
+        self._search = dates.Search()
+        self._ranges = {unit: Range() for unit in dates.TICKS}
+        self._seen: dict[str, set[int]] = {"weekday": set(), "hour": set(), "monthday": set()}
+
+    def _add(self, series: Any, first: int) -> Floats:
+        if not dates.is_time(series):
+            raise ValueError(
+                f"column {self.name!r} is declared date but has the dtype {series.dtype}; read it "
+                "as dates, such as with pandas.to_datetime"
+            )
+        there = series.dropna()
+        if len(there):
+            seconds = dates.ticks(there, "s")
+            for name, seen in self._seen.items():
+                own = Part(self.name, name, 1.0, 0.0, "s").numbers(seconds)
+                seen.update(np.unique(own).astype(np.int64).tolist())
+            self._search.add(there)
+            for unit, each in self._ranges.items():
+                each.add(dates.ticks(there, unit))
+        return dates.ticks(series, "s")
+
+    def column(self) -> Column:
+        unit, grid = self._search.unit, self._search.grid()
+        low, high = self._ranges[unit].low, self._ranges[unit].high
+        if low == high:
+            raise self.constant(dates.times(np.array([low]), unit, self.dtype)[0])
+        if grid is None:
+            raise ValueError(
+                f"column {self.name!r} has times too far from 1970 for their precision; round them "
+                "to seconds, or leave it out"
+            )
+        return Column(
+            self.name,
+            "date",
+            self.dtype,
+            smallest=low,
+            largest=high,
+            step=grid.step,
+            origin=grid.origin,
+            unit=unit,
+        )
+
+    def columns(self) -> tuple[Column, ...]:
+        whole = self.column()
+        grid, unit = cast(Grid, whole.grid), cast(str, whole.unit)
+        lasts = self.dtype.startswith("timedelta")
+        if self.declared is not None or lasts or self.count < FEWEST_WARNED:
+            return (whole,)
+        reach = self._ranges[unit]
+        names = calendar.parts(grid, unit, reach.high - reach.low, self._seen)
+        parts = [self._part(name, grid, unit) for name in names]
+        if not parts:
+            return (whole,)
+        return replace(parts[0], smallest=reach.low, largest=reach.high), *parts[1:]
+
+    def _part(self, name: str, grid: Grid, unit: str) -> Column:
+        part = Part(self.name, name, grid.step, grid.origin, unit)
+        column = Column(f"{self.name} ({name})", "integer", self.dtype, part=part)
+        if name in self._seen:
+            seen = sorted(self._seen[name])
+            levels = tuple(WEEKDAYS[i] for i in seen) if name == "weekday" else tuple(seen)
+            return replace(column, kind="categorical", categories=levels)
+        if name == "time":
+            last = calendar.HOUR * dates.TICKS[unit] / grid.step - 1
+            return replace(column, low=0.0, high=last)
+        return column

@@ -1,0 +1,71 @@
+"""Dates in parts, and put together again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from invflow.density.table import Columns, Frame, arrays, survey
+
+COUNT = 400
+SOURCE = np.random.default_rng(0)
+
+
+def look(start: str, freq: str, periods: int = 100_000, **options: Any) -> tuple[Any, Columns]:
+    times = pd.Series(pd.date_range(start, periods=periods, freq=freq))
+    chosen = times.sample(COUNT, random_state=0, replace=periods < COUNT).reset_index(drop=True)
+    table = pd.DataFrame({"t": chosen, "x": SOURCE.normal(size=COUNT)})
+    table.loc[3, "t"] = pd.NaT
+    return table, survey(Frame(table), missing="marginalise", **options)
+
+
+@pytest.mark.parametrize(
+    ("start", "freq", "periods", "parts"),
+    [
+        ("1960-02-03", "D", 5000, ["week", "weekday"]),
+        ("1999-02-03 12:00", "D", 5000, ["week", "weekday"]),
+        ("2024-01-01", "B", 500, ["week", "weekday"]),
+        ("2024-01-01 00:30", "h", 5000, ["week", "weekday", "hour"]),
+        ("2024-01-01 00:02:30", "5min", 50_000, ["week", "weekday", "hour", "time"]),
+        ("2024-01-01 03:00", "6h", 900, ["week", "weekday", "hour"]),
+        ("2024-01-01", "s", 900_000, ["day", "hour", "time"]),
+        ("2024-01-01 01:00", "15min", 900, ["day", "hour", "time"]),
+        ("2024-01-01", "D", 15, []),
+        ("2024-01-01", "7D", 500, []),
+        ("2024-01-01", "13min", 50_000, []),
+        ("2024-01-01", "13ms", 50_000, []),
+        ("1950-01-01", "YS", 50, []),
+        ("1950-01-31", "ME", 200, []),
+    ],
+)
+def test_parts_that_say_something(start: str, freq: str, periods: int, parts: list[str]) -> None:
+    table, columns = look(start, freq, periods)
+    found = [column.part.name for column in columns.features if column.part is not None]
+    assert found == parts
+    codes = arrays.features(table, columns)
+    assert np.isnan(codes[3, : max(len(parts), 1)]).all()
+    pd.testing.assert_frame_equal(arrays.frame(codes, table, columns), table)
+    assert Columns.from_dict(columns.to_dict()) == columns
+
+
+def test_days_of_the_week_have_their_names() -> None:
+    table, columns = look("2024-01-01", "B", 500)
+    weekday = columns.features[1]
+    assert (weekday.name, weekday.of) == ("t (weekday)", "t")
+    assert weekday.categories == ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+    codes = arrays.features(table, columns)[:, 1]
+    there = ~np.isnan(codes)
+    named = np.array(weekday.categories)[codes[there].astype(int)]
+    np.testing.assert_array_equal(named, table["t"].dropna().dt.day_name())
+    sunday = pd.DataFrame({"t": pd.to_datetime(["2024-01-07"]), "x": [0.5]})
+    assert arrays.features(sunday, columns)[0, 1] == 5
+
+
+def test_a_date_declared_is_not_split() -> None:
+    _, columns = look("2024-01-01", "D", 500, kinds={"t": "date"})
+    assert [column.kind for column in columns.features] == ["date", "continuous"]
+    with pytest.raises(ValueError, match="column 'a' is declared date but has the dtype int64; re"):
+        survey(Frame(pd.DataFrame({"a": [1, 2]})), {"a": "date"})
