@@ -17,7 +17,8 @@
   (`tabular/anomalies.py` says which).
 
 The tables are in `tabular/data.py`. Each seed has its own split into two thirds, to learn from or
-to fill, and a third to test on. Tools that take only numbers get categories as zeros and ones.
+to fill, and a third to test on. Tools that take only numbers get categories as zeros and ones,
+IterativeImputer without those of the first category.
 
     python benchmarks/tables.py run --data FOLDER [--jobs ...] [--tables ...] [--tools ...]
         [--seeds 0 1 2] [--limit SECONDS]

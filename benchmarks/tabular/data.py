@@ -64,6 +64,7 @@ class Encoder:
     Attributes:
         numbers: the columns of numbers, which come first.
         levels: the categories of the other columns.
+        places: where the zeros and ones of each of these are.
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -76,6 +77,11 @@ class Encoder:
             for column in self.columns
             if column not in self.numbers
         }
+        ends = len(self.numbers) + np.cumsum([len(each) for each in self.levels.values()])
+        self.places = [
+            slice(end - len(each), end)
+            for end, each in zip(ends, self.levels.values(), strict=True)
+        ]
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """Return the rows as numbers, NaN where missing; a new category is all zeros."""
@@ -88,13 +94,10 @@ class Encoder:
 
     def decode(self, rows: Floats) -> pd.DataFrame:
         """Return the table of rows of numbers, with the category that has the largest one."""
-        start = len(self.numbers)
         found: dict[str, Any] = {
             column: self.mean[column] + self.sd[column] * rows[:, i]
             for i, column in enumerate(self.numbers)
         }
-        for column, levels in self.levels.items():
-            hot = rows[:, start : start + len(levels)]
-            found[column] = np.array(levels, dtype=object)[hot.argmax(1)]
-            start += len(levels)
+        for (column, levels), place in zip(self.levels.items(), self.places, strict=True):
+            found[column] = np.array(levels, dtype=object)[rows[:, place].argmax(1)]
         return pd.DataFrame(found)[self.columns]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
 
 from tabular.data import Encoder, load, split
 
@@ -71,23 +72,30 @@ def mean_or_mode(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
     return {"mean or mode": _most_usual(frame)}
 
 
-def _of_sklearn(tool: str, name: str) -> Fill:
-    def fill(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
-        from sklearn import impute
-        from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+def knn(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
+    """Fill by the mean, or the most frequent category, of the nearest rows."""
+    encoder = Encoder(frame)
+    return {"knn": encoder.decode(KNNImputer().fit_transform(encoder.encode(frame)))}
 
-        encoder = Encoder(frame)
-        options: dict[str, Any] = {"random_state": seed} if name == "IterativeImputer" else {}
-        rows = getattr(impute, name)(**options).fit_transform(encoder.encode(frame))
-        return {tool: encoder.decode(rows)}
 
-    return fill
+def iterative(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
+    """Fill by linear models that predict one column from the others, in turns."""
+    encoder = Encoder(frame)
+    rows = encoder.encode(frame)
+    # All but the first of the zeros and ones of a category: together they would predict each other
+    # exactly, and a missing one would stay at its mean.
+    first = [place.start for place in encoder.places]
+    kept = np.setdiff1d(np.arange(rows.shape[1]), first)
+    rows[:, kept] = IterativeImputer(random_state=seed).fit_transform(rows[:, kept])
+    for place in encoder.places:
+        rows[:, place.start] = 1 - rows[:, place][:, 1:].sum(1)
+    return {"iterative": encoder.decode(rows)}
 
 
 TOOLS: dict[str, Fill] = {
     "invflow": invflow,
-    "iterative": _of_sklearn("iterative", "IterativeImputer"),
-    "knn": _of_sklearn("knn", "KNNImputer"),
+    "iterative": iterative,
+    "knn": knn,
     "miss forest": miss_forest,
     "mean or mode": mean_or_mode,
 }
