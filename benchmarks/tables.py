@@ -36,13 +36,13 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -65,15 +65,17 @@ MODULES: dict[str, Any] = {
     "anomalies": anomalies,
 }
 TABLES = dict.fromkeys(JOBS, (*MIXED, *NUMERIC)) | {"anomalies": anomalies.TABLES}
-#: What a measure should be; infinite for as large as possible.
-BEST = {
-    "c2st": 0.5,
-    "prediction": math.inf,
-    "distance": 1.0,
-    "rmse": 0.0,
-    "mae": 0.0,
-    "errors": 0.0,
-    "auc": math.inf,
+#: How bad the value of a measure is. An area below one half is not better than one half: left-out
+#: rows look like the other sample where rows are few, because their own has lost them.
+BADNESS: dict[str, Callable[[float], float]] = {
+    "c2st": lambda area: max(area, 0.5),
+    "prediction": lambda score: -score,
+    "distance": lambda ratio: abs(ratio - 1),
+    "rmse": lambda error: error,
+    "mae": lambda error: error,
+    "errors": lambda fraction: fraction,
+    "auc": lambda area: -area,
+    "seconds": lambda seconds: seconds,
 }
 #: Not ranked: references, and other ways to use the same fit.
 UNRANKED = ("training rows", "invflow, one draw")
@@ -178,14 +180,16 @@ def table(job: str, measure: str) -> str:
 
 def ranks(values: dict[tuple[str, str], Any], measure: str) -> dict[str, float]:
     """Return the mean rank of each tool over tables, 1 for the best."""
-    best = BEST[measure]
     tools = [tool for tool in dict.fromkeys(tool for tool, _ in values) if tool not in UNRANKED]
     found: dict[str, list[int]] = {tool: [] for tool in tools}
     for name in dict.fromkeys(name for _, name in values):
-        own = {tool: float(values[tool, name]) for tool in tools if (tool, name) in values}
-        off = {tool: -v if best == math.inf else abs(v - best) for tool, v in own.items()}
-        for tool, gap in off.items():
-            found[tool].append(1 + sum(other < gap for other in off.values()))
+        bad = {
+            tool: BADNESS[measure](float(values[tool, name]))
+            for tool in tools
+            if (tool, name) in values
+        }
+        for tool, own in bad.items():
+            found[tool].append(1 + sum(other < own for other in bad.values()))
     return {tool: statistics.mean(each) for tool, each in found.items() if each}
 
 

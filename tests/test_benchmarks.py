@@ -474,5 +474,6 @@ def test_results_of_tables_are_kept_and_ranked(
     header, _, *lines = tables.table("anomalies", "auc").splitlines()
     assert header == "| anomalies, auc | wine | rank |"
     assert lines == ["| invflow | 0.9 | 1.0 |", "| gaussian | 0.8 | 3.0 |", "| lof | 0.9 | 1.0 |"]
-    close = tables.ranks({("a", "t"): 0.45, ("b", "t"): 0.6, ("training rows", "t"): 0.5}, "c2st")
-    assert close == {"a": 1, "b": 2}
+    areas = {("a", "t"): 0.5, ("b", "t"): 0.6, ("c", "t"): 0.4, ("training rows", "t"): 0.5}
+    assert tables.ranks(areas, "c2st") == {"a": 1, "b": 3, "c": 1}
+    assert tables.ranks(areas, "distance") == {"a": 2, "b": 1, "c": 3}
