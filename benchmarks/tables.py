@@ -25,9 +25,10 @@ IterativeImputer without those of the first category.
     python benchmarks/tables.py table
 
 FOLDER has the folders `wild` and `tabular`. `run` makes a new process for each job, table, tool and
-seed, on one thread, and adds its line to `results/tables/JOB.csv`; it can be stopped at any time,
-and leaves out what is there, failures too (delete their lines to try again). `table` prints means
-over seeds ± standard deviations, and the mean rank among tools over tables. Needs
+seed, on one thread, whose processor time `seconds` counts, and adds its line to
+`results/tables/JOB.csv`; it can be stopped at any time, and leaves out what is there, failures too
+(delete their lines to try again). `table` prints means over seeds ± standard deviations, and the
+mean rank among tools over tables. Needs
 pip install "invflow[density]" "sdv>=2" pyod.
 """
 
@@ -222,7 +223,7 @@ def main(arguments: list[str]) -> None:
     if options.command == "run":
         run(options)
         return
-    for job in options.jobs:
+    for job in filter(read, options.jobs):
         for measure in (*MODULES[job].MEASURES, "seconds"):
             print(f"\n{table(job, measure)}")
 

@@ -70,9 +70,9 @@ TOOLS: dict[str, Scores] = {
 def measure(name: str, tool: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """Return the area under the curve of the scores of a tool."""
     train, normal, odd = parts(name, seed, folder)
-    begin = time.time()
+    begin = time.process_time()
     found = TOOLS[tool](train, pd.concat([normal, odd], ignore_index=True), seed)
-    seconds = time.time() - begin
+    seconds = time.process_time() - begin
     label = np.repeat([0, 1], [len(normal), len(odd)])
     areas = {key: roc_auc_score(label, np.nan_to_num(each)) for key, each in found.items()}
     return {key: {"auc": float(area), "seconds": seconds} for key, area in areas.items()}

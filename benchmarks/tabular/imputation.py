@@ -131,9 +131,9 @@ def _measure(
 ) -> dict[str, dict[str, float]]:
     whole, _ = split(load(name, folder), seed)
     missing = gaps(whole, at_random, seed)
-    begin = time.time()
+    begin = time.process_time()
     filled = TOOLS[tool](whole.mask(missing), seed)
-    seconds = time.time() - begin
+    seconds = time.process_time() - begin
     return {
         key: {**judge(whole, each, missing), "seconds": seconds} for key, each in filled.items()
     }

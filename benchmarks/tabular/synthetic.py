@@ -65,9 +65,9 @@ TOOLS: dict[str, Draw] = {
 def measure(name: str, tool: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """Return how good the synthetic rows of a tool are."""
     train, test = split(load(name, folder), seed)
-    begin = time.time()
+    begin = time.process_time()
     drawn = TOOLS[tool](train, len(train) + len(test), seed)[list(train.columns)]
-    seconds = time.time() - begin
+    seconds = time.process_time() - begin
     found = judge(train, test, drawn, target(name, train))
     return {tool: {**found, "seconds": seconds}}
 
