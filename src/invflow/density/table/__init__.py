@@ -8,6 +8,7 @@ try:
 except ImportError as error:
     raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
 
+from invflow.density.table.bounds import bounded
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.read import read
 from invflow.density.table.rows import Rows
@@ -23,6 +24,7 @@ __all__ = [
     "Parquet",
     "Rows",
     "Source",
+    "bounded",
     "read",
     "standardise",
     "survey",
