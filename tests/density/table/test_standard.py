@@ -87,7 +87,7 @@ def test_bounds_are_those_of_the_training_rows() -> None:
     table = pd.DataFrame(
         {
             "found": ages,  # from zero on
-            "lost": np.where(np.arange(400) < 390, ages + 5, 0.0),  # zero in the test rows alone
+            "lower": np.where(np.arange(400) < 390, ages + 5, 0.0),  # in the test rows alone
             "given": (3 * ages) % 40,
             "wait": pd.to_timedelta((7 * ages) % 40, unit="h"),
             "when": pd.Timestamp("2020-01-01") + pd.to_timedelta((11 * ages) % 40, unit="D"),
@@ -96,13 +96,13 @@ def test_bounds_are_those_of_the_training_rows() -> None:
     table.loc[399, ["found", "wait"]] = [-1.0, pd.Timedelta(hours=-1)]
     columns = survey(Frame(table), {"given": ("integer", -3, None)})
     low = {column.name: column.low for column in columns.features}
-    assert (low["found"], low["lost"], low["given"], low["wait"]) == (None, 0.0, -3.0, None)
+    assert (low["found"], low["lower"], low["given"], low["wait"]) == (None, 0.0, -3.0, None)
     train = Frame(table[:390])
     changed = {column.name: column for column in bounded(columns, train).features}
-    expected = {"found": 0.0, "lost": None, "given": -3.0, "wait": 0.0}
+    expected = {"found": 0.0, "lower": 5.0, "given": -3.0, "wait": 0.0}
     assert {name: changed[name].low for name in expected} == expected
     assert changed["found"].beyond == 1 / 391
-    assert (changed["lost"].beyond, changed["given"].beyond) == (0.0, 0.0)
+    assert changed["given"].beyond == 0.0
     dates = [column for column in columns.features if column.of == "when"]
     assert [changed[column.name] for column in dates] == dates
 

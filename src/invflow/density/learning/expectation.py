@@ -71,7 +71,9 @@ def _guess(columns: list[Column], codes: Tensor, weights: Tensor) -> Tensor:
         weights: of the candidates, shape (candidates, rows).
     """
     if columns[0].part is not None:
-        numpy = {column: part.numpy() for column, part in zip(columns, codes.unbind(-1), strict=True)}
+        numpy = {
+            column: part.numpy() for column, part in zip(columns, codes.unbind(-1), strict=True)
+        }
         times = torch.from_numpy(ticks(numpy))
         away = torch.where(weights > 0, times - _mean(times, weights), torch.inf).abs()
         nearest = away.argmin(0).expand(1, codes.shape[-1], -1).transpose(1, 2)
