@@ -36,7 +36,7 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
     if column.unit is not None:
         return _placed(_ticks(series, column, column.unit), column)
     values = numbers(series, column.name, first, AS_TRAINED)
-    return values if column.grid is None else _placed(values, column, stored(series.dtype))
+    return _placed(values, column, stored(series.dtype))
 
 
 def _placed(values: Floats, column: Column, dtype: Any = np.float64) -> Floats:
