@@ -31,7 +31,7 @@ class TimesLook(Look):
         if not dates.is_time(series):
             raise ValueError(
                 f"column {self.name!r} is declared date but has the dtype {series.dtype}; read it "
-                "as dates, such as with pandas.to_datetime"
+                f"as dates, such as with pandas.to_datetime, or with --dates '{self.name}=FORMAT'"
             )
         there = series.dropna()
         if len(there):
