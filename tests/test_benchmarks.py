@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from invflow.density import FlowDensity
 from invflow.vae import data
 from invflow.vi import fit, from_pymc
 from invflow.vi.targets.target import Flat
@@ -30,7 +34,7 @@ def load(monkeypatch: pytest.MonkeyPatch):
         return importlib.import_module(name)
 
     yield module
-    ours = {path.stem for path in FOLDER.glob("*.py")} | {"nuts"}
+    ours = {path.stem for path in FOLDER.glob("*.py")} | {"nuts", "tabular"}
     for name in set(sys.modules) - before:
         if name.partition(".")[0] in ours:
             del sys.modules[name]
@@ -366,3 +370,110 @@ def test_a_fit_is_right_from_the_look_after_which_it_stays_right(load) -> None:
     assert sd < 0.1
     assert max(versus.errors({"x": draws[:, 150:]}, {"x": [0.0, 1.0]}, 850)) < 0.1
     assert versus.moments({"x": np.array([1.0, 3.0])}) == {"x": [2.0, 1.0]}
+
+
+def people(count: int) -> pd.DataFrame:
+    """Return rows of two numbers and a category that depends on the first."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=count)
+    named = np.where(x + 0.3 * random.normal(size=count) > 0, "tall", "small")
+    return pd.DataFrame({"x": x, "y": x + 0.5 * random.normal(size=count), "named": named})
+
+
+#: Tools that need a package that is not the project's.
+FOREIGN = {
+    "synthetic": {"gaussian copula": "sdv", "ctgan": "sdv", "tvae": "sdv"},
+    "anomalies": dict.fromkeys(["isolation forest", "lof", "knn", "ecod"], "pyod"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("job", ["synthetic", "mcar", "mnar", "anomalies"])
+def test_tools_for_tables_are_measured(load, monkeypatch: pytest.MonkeyPatch, job: str) -> None:
+    tables, module = load("tables"), load("tables").MODULES[job]
+    monkeypatch.setattr(module, "load", lambda name, folder: people(90))
+    monkeypatch.setattr(load("tabular.anomalies"), "MIXED", ("toy",))
+    monkeypatch.setattr(load("tabular.imputation"), "PASSES", 1)
+    monkeypatch.setitem(load("tabular.synthetic").FOREST, "n_estimators", 5)
+    brief = functools.partial(FlowDensity, steps=2, hidden_features=[8])
+    monkeypatch.setattr("invflow.density.FlowDensity", brief, raising=False)
+    for tool in module.TOOLS:
+        if find_spec(FOREIGN.get(job, {}).get(tool, "sys")) is not None:
+            found = tables.JOBS[job]("toy", tool, 0, Path())
+            assert next(iter(found)) == tool
+            for values in found.values():
+                assert list(values) == [*module.MEASURES, "seconds"]
+                assert np.isfinite(list(values.values())).all()
+
+
+def test_synthetic_rows_are_judged(load, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = load("tabular.synthetic").judge
+    monkeypatch.setitem(load("tabular.synthetic").FOREST, "n_estimators", 40)
+    rows = people(300)
+    train, test, others = rows[:100], rows[100:150], rows[150:]
+    right, copies = judge(train, test, others, "named"), judge(train, test, rows[:150], "named")
+    assert abs(right["c2st"] - 0.5) < 0.15
+    assert right["prediction"] > 0.9
+    assert abs(right["distance"] - 1) < 0.3
+    assert copies["distance"] == 0
+    wrong = judge(train, test, others.assign(x=9.0, named="small"), "named")
+    assert wrong["c2st"] == 1
+    assert wrong["prediction"] == 0.5
+    assert wrong["distance"] > 10
+
+
+def test_missing_values_are_judged(load) -> None:
+    imputation = load("tabular.imputation")
+    rows = people(2000)
+    anywhere, large = (imputation.gaps(rows, at_random, 0) for at_random in (True, False))
+    assert np.allclose(anywhere.mean(0), 0.2, atol=0.03)
+    assert np.allclose(large.mean(0), 0.2, atol=0.03)
+    # Twice the rank as weight: the mean of 2 u^2 over uniform u is 2 / 3.
+    assert abs(rows["x"].rank(pct=True)[large[:, 0]].mean() - 2 / 3) < 0.03
+    assert list(imputation.judge(rows, rows, anywhere).values()) == [0, 0, 0]
+    off = rows.assign(x=rows["x"] + rows["x"].std(ddof=0), y=rows["y"], named="other")
+    found = imputation.judge(rows, off, anywhere)
+    share = anywhere[:, 0].sum() / anywhere[:, :2].sum()
+    assert found == pytest.approx({"rmse": share**0.5, "mae": share, "errors": 1})
+
+
+def test_rows_are_decoded_from_numbers(load) -> None:
+    rows = people(50)
+    encoder = load("tabular.data").Encoder(rows)
+    pd.testing.assert_frame_equal(encoder.decode(encoder.encode(rows)), rows, check_dtype=False)
+    gaps = rows.mask(np.eye(50, 3, dtype=bool))
+    assert np.isnan(encoder.encode(gaps)).sum(1).tolist() == [1, 1, 2] + [0] * 47
+
+
+def test_spoiled_rows_are_halves_of_two_rows(load) -> None:
+    frame = pd.DataFrame(np.arange(60.0).reshape(10, 6))
+    odd = load("tabular.anomalies").spoiled(frame, np.random.default_rng(0)).to_numpy()
+    rows = (odd // 6).astype(int)
+    assert (odd % 6 == np.arange(6)).all()
+    assert [len(set(row)) for row in rows] == [2] * 10
+    assert [(row == i).sum() for i, row in enumerate(rows)] == [3] * 10
+
+
+def test_results_of_tables_are_kept_and_ranked(
+    load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tables = load("tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    asked: list[str] = []
+
+    def measured(job: str, table: str, tool: str, *_: object) -> list[dict[str, object]]:
+        asked.append(tool)
+        auc = {"invflow": 0.9, "gaussian": 0.8, "lof": 0.9}.get(tool)
+        note = {"auc": auc} if auc else {"note": "failed: too long"}
+        return [{"table": table, "tool": tool, "seed": 0, **note}]
+
+    monkeypatch.setattr(tables, "measured", measured)
+    for _ in range(2):
+        tables.main(["run", "--jobs", "anomalies", "--tables", "wine", "--seeds", "0"])
+    assert asked == list(load("tabular.anomalies").TOOLS)
+    header, _, *lines = tables.table("anomalies", "auc").splitlines()
+    assert header == "| anomalies, auc | wine | rank |"
+    assert lines == ["| invflow | 0.9 | 1.0 |", "| gaussian | 0.8 | 3.0 |", "| lof | 0.9 | 1.0 |"]
+    areas = {("a", "t"): 0.5, ("b", "t"): 0.6, ("c", "t"): 0.4, ("training rows", "t"): 0.5}
+    assert tables.ranks(areas, "c2st") == {"a": 1, "b": 3, "c": 1}
+    assert tables.ranks(areas, "distance") == {"a": 2, "b": 1, "c": 3}

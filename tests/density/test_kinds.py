@@ -303,3 +303,95 @@ def test_scores_per_unit_do_not_depend_on_the_steps() -> None:
         assert density.score(rows) - density.log_cell_ == pytest.approx(expected, abs=0.03)
     days = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=200), "x": values[:200, 0]})
     assert small(steps=1).fit(days).log_cell_ == pytest.approx(np.log(86_400))
+
+
+def test_values_between_whole_numbers_are_scored_and_kept() -> None:
+    source = np.random.default_rng(0)
+    table = pd.DataFrame({"heat": source.integers(60, 90, 200) * 1.0, "n": source.poisson(3, 200)})
+    density = small(missing="marginalise").fit(table)
+    new = pd.DataFrame({"heat": [77.5, 77.0, np.nan], "n": [3.0, 3.0, 2.5]})
+    between, on, _ = density.score_samples(new)
+    assert between == on
+    for filled in (density.impute(new, random_state=0), density.expected(new, random_state=0)):
+        assert filled["heat"][:2].tolist() == [77.5, 77.0]
+        assert filled["n"].tolist() == [3.0, 3.0, 2.5]
+
+
+def test_categories_never_seen_stay_when_gaps_are_filled() -> None:
+    density = small(missing="marginalise").fit(everything().dropna())
+    new = everything().head(3).assign(note="never", exact=np.nan)
+    filled = density.expected(new, random_state=0)
+    assert filled["note"].tolist() == ["never"] * 3
+    assert filled["exact"].notna().all()
+
+
+def test_expectations_are_means_of_draws_and_the_most_probable_category(
+    density: FlowDensity,
+) -> None:
+    gaps = pd.DataFrame(
+        {
+            "length": [np.nan, np.nan, 10.0, 19.0],
+            "kind": ["carp", "pike", None, None],
+            "swims": pd.Series([True, None, None, False], dtype=object),
+        }
+    )
+    several = [density.expected(gaps, random_state=seed) for seed in range(10)]
+    filled = several[0]
+    draws = density.sample_conditional(gaps, 2000, random_state=1)
+    means = draws["length"].to_numpy().reshape(2000, 4).mean(0)
+    found = np.mean([each["length"] for each in several], 0)
+    assert found == pytest.approx(means, abs=0.15)
+    assert filled["kind"].tolist() == ["carp", "pike", "carp", "pike"]
+    assert filled["swims"].tolist() == [True, False, True, False]
+    assert filled.dtypes.tolist() == draws.dtypes.tolist()
+    again = density.expected(gaps, random_state=0)
+    pd.testing.assert_frame_equal(filled, again)
+
+
+def test_expectations_are_nearer_to_the_truth_than_draws(density: FlowDensity) -> None:
+    table = fish(300, 6)
+    gaps = table.assign(length=np.nan)
+    error = {
+        name: ((filled["length"] - table["length"]) ** 2).mean()
+        for name, filled in {
+            "mean": density.expected(gaps, random_state=0),
+            "draw": density.impute(gaps, random_state=0),
+        }.items()
+    }
+    assert error["mean"] == pytest.approx(1.5**2, rel=0.2)
+    assert error["draw"] == pytest.approx(2 * 1.5**2, rel=0.25)
+
+
+def test_expectations_of_all_kinds_have_the_types_of_the_table() -> None:
+    table = everything()
+    density = small(missing="marginalise").fit(table)
+    filled = density.expected(table, random_state=0)
+    assert filled.notna().all().all()
+    assert filled.dtypes.drop("visits").tolist() == density.sample(3).dtypes.drop("visits").tolist()
+    known = table.notna().to_numpy()
+    assert (filled.to_numpy()[known] == table.to_numpy()[known]).all()
+    prices = filled["price"][table["price"].isna()]
+    assert (prices != prices.round(2)).any()  # means lie between cents
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int64"])
+def test_only_dtypes_of_integers_round_means(dtype: str) -> None:
+    count = np.random.default_rng(0).poisson(3, (200, 2))
+    table = pd.DataFrame(count, columns=["a", "b"]).astype(dtype)
+    density = small(missing="marginalise", steps=30).fit(table)
+    filled = density.expected(table.head(2).assign(a=np.nan).astype(dtype), random_state=0)
+    assert str(filled["a"].dtype) == dtype
+    mean = filled["a"].astype(float)
+    assert mean.between(1, 6).all()
+    assert ((mean % 1 != 0) == (dtype == "float64")).all()
+
+
+def test_the_expectation_of_a_date_is_near_the_middle_of_its_draws() -> None:
+    when = pd.date_range("2021-01-01", periods=24 * 90, freq="h")
+    table = pd.DataFrame({"when": when, "x": np.random.default_rng(0).normal(size=len(when))})
+    density = small(missing="marginalise").fit(table)
+    gap = table.head(1).assign(when=pd.NaT)
+    filled = density.expected(gap, random_state=0)["when"].iloc[0]
+    draws = density.sample_conditional(gap, 500, random_state=0)["when"]
+    assert abs(filled - draws.mean()) < pd.Timedelta(days=7)
+    assert filled == filled.round("h")

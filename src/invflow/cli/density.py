@@ -34,7 +34,13 @@ SCORE, USUAL = "log_density", "p_value"
 
 
 def sample(
-    run: Path, count: int | None, out: Path | None, seed: int, given: str | None, fill: Path | None
+    run: Path,
+    count: int | None,
+    out: Path | None,
+    seed: int,
+    given: str | None,
+    fill: Path | None,
+    expected: bool | None,
 ) -> None:
     """Draw rows into a table, or the missing values of one."""
     import numpy as np
@@ -50,10 +56,14 @@ def sample(
         raise ValueError(
             "--given cannot be combined with --fill, whose rows have their own context"
         )
+    if expected and (fill is None or count is not None):
+        raise ValueError("--expected needs --fill, and cannot be combined with --count")
     density, config = students.density(run), students.learned(run)
     random = np.random.RandomState(np.random.MT19937(seed))
     with terminal.warnings():
-        if fill is not None:
+        if expected and fill is not None:
+            rows = density.expected(_rows(config, fill), random_state=random)
+        elif fill is not None:
             rows = density.sample_conditional(_rows(config, fill), count or 1, random_state=random)
         else:
             contexts = None if given is None else _rows(config, Path(given))

@@ -55,6 +55,15 @@ def command(
             rich_help_panel="Density runs",
         ),
     ] = None,
+    expected: Annotated[
+        bool | None,
+        typer.Option(
+            "--expected",
+            help="With --fill, fill in the mean of numbers and the most probable category instead "
+            "of a draw.",
+            rich_help_panel="Density runs",
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +91,13 @@ def command(
     VAE is conditional. Rows have the columns and types
     of the table that the density was learned from. Draws have a column for each number.
     """
-    own = {"posterior": posterior, "given": given, "fill": fill, "model": model}
+    own = {
+        "posterior": posterior,
+        "given": given,
+        "fill": fill,
+        "expected": expected,
+        "model": model,
+    }
     function = action(run, "sample")
     function(run, count, out, seed, **chosen(run, function, own))
 

@@ -16,7 +16,7 @@ from invflow.density.config import Config
 from invflow.density.estimator import FlowDensity
 from invflow.density.run import Results, Run
 from invflow.density.settle import settle
-from invflow.density.table import Columns, Source, arrays, standardise, survey
+from invflow.density.table import Columns, Source, arrays, bounded, standardise, survey
 from invflow.density.table.source import blocks
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
@@ -37,11 +37,12 @@ def train(
     it is. Nothing on disk is touched before the data and the settings have been tried.
 
     Test rows never influence the density: everything that is estimated comes from the other rows,
-    including the means and scales that standardise the columns. Validation rows are among these
-    other rows, because they influence when training stops. What columns contain, however, is read
-    from all rows: whether numbers are whole, and which categories exist, define what is measured
-    and the units of the density, and are not estimated. Bounds are never read from rows, only
-    given.
+    including the means and scales that standardise the columns, the frequencies of categories, and
+    the bounds of numbers that are not given. Validation rows are among these other rows, because
+    they influence when training stops. What columns contain, however, is read from all rows: their
+    kinds, the steps of numbers and the parts of dates, and which categories exist, define what is
+    measured and the units of the density. A category of the test rows alone has a probability like
+    one that is very rare.
 
     Decisions that the settings leave open are made first, with a warning for each (`settle`).
 
@@ -75,7 +76,7 @@ def train(
     # Of all rows, as a category or a fraction may be among those of the test alone.
     columns = survey(rows.whole, config.kinds, config.conditional_on, config.missing)
     _check(rows.test, columns)
-    columns = standardise(columns, rows.train)
+    columns = standardise(bounded(columns, rows.train), rows.train)
     _check_contexts(rows.whole, columns)
     density = build(config)
     density.learn(rows.train, columns=columns, directory=directory, report=report, ready=prepare)

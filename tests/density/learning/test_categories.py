@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invflow.density.learning.categories import Categories, uniforms
 from invflow.density.table import Column
+from invflow.density.table.calendar import WEEKDAYS, Part
 from tests.helpers import generator, perturbed, randn
 
 CASES: Any = {
@@ -146,3 +147,27 @@ def test_normal_numbers_as_uniform_ones() -> None:
     assert u[2] == 0.5
     torch.testing.assert_close(u, torch.special.ndtr(x.double()).clamp(max=1 - 2**-53))
     assert (u < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "closed"),
+    [
+        ("weekday", WEEKDAYS, True),
+        ("weekday", WEEKDAYS[:5], False),
+        ("hour", tuple(range(24)), True),
+        ("hour", tuple(range(9, 17)), False),
+    ],
+)
+def test_all_days_and_hours_have_no_other_value(name: str, levels: Any, closed: bool) -> None:
+    part = Part("t", name, 3600.0, 0.0, "s")
+    column = Column(
+        f"t ({name})",
+        "categorical",
+        "datetime64[ns]",
+        categories=levels,
+        counts=(3,) * len(levels),
+        part=part,
+    )
+    p = Categories([column], 0).double().log_prob(everything([len(levels)])).exp()
+    assert p.sum().item() == pytest.approx(1, abs=1e-9)
+    assert (p[-1] == 0) == closed

@@ -67,7 +67,7 @@ def test_days_of_the_week_have_their_names() -> None:
 def test_a_date_declared_is_not_split() -> None:
     _, columns = look("2024-01-01", "D", 500, kinds={"t": "date"})
     assert [column.kind for column in columns.features] == ["date", "continuous"]
-    with pytest.raises(ValueError, match=r"column 'a' is declared date but .*--dates a=F"):
+    with pytest.raises(ValueError, match=r"column 'a' is declared date but .*--dates 'a=FORMAT'"):
         survey(Frame(pd.DataFrame({"a": [1, 2]})), {"a": "date"})
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invflow.density.table import Frame, Parquet, standardise, survey
+from invflow.density.table import Frame, Parquet, bounded, standardise, survey
 
 ROWS = 90
 SOURCE = np.random.default_rng(0)
@@ -80,3 +80,33 @@ def test_a_column_without_values_in_these_rows(value: float) -> None:
     columns = survey(Frame(table), missing="marginalise")
     with pytest.raises(ValueError, match="'x' hardly varies over its 0 training values"):
         standardise(columns, Frame(table[:2]))
+
+
+def test_bounds_are_those_of_the_training_rows() -> None:
+    ages = np.tile(np.arange(40.0), 10)
+    table = pd.DataFrame(
+        {
+            "found": ages,  # from zero on
+            "lower": np.where(np.arange(400) < 390, ages + 5, 0.0),  # in the test rows alone
+            "given": (3 * ages) % 40,
+            "wait": pd.to_timedelta((7 * ages) % 40, unit="h"),
+            "when": pd.Timestamp("2020-01-01") + pd.to_timedelta((11 * ages) % 40, unit="D"),
+        }
+    )
+    table.loc[399, ["found", "wait"]] = [-1.0, pd.Timedelta(hours=-1)]
+    columns = survey(Frame(table), {"given": ("integer", -3, None)})
+    low = {column.name: column.low for column in columns.features}
+    assert (low["found"], low["lower"], low["given"], low["wait"]) == (None, 0.0, -3.0, None)
+    train = Frame(table[:390])
+    changed = {column.name: column for column in bounded(columns, train).features}
+    expected = {"found": 0.0, "lower": 5.0, "given": -3.0, "wait": 0.0}
+    assert {name: changed[name].low for name in expected} == expected
+    assert changed["found"].beyond == 1 / 391
+    assert changed["given"].beyond == 0.0
+    dates = [column for column in columns.features if column.of == "when"]
+    assert [changed[column.name] for column in dates] == dates
+
+
+def test_bounds_of_all_rows_do_not_change() -> None:
+    columns = survey(Frame(TABLE), **SAID)
+    assert bounded(columns, Frame(TABLE)) == columns

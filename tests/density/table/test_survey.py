@@ -501,3 +501,25 @@ def test_bounds_of_integers(bounds: Any, transformed: Any) -> None:
     seen = transformed(values + 0.5)
     assert found.location == pytest.approx(seen.mean())
     assert found.scale == pytest.approx(seen.std())
+
+
+def test_categories_that_cannot_be_given_back_are_refused() -> None:
+    numbers = pd.Series(np.random.default_rng(0).normal(size=50))
+    table = pd.DataFrame({"x": numbers, "band": pd.cut(numbers, 3)})
+    with pytest.raises(ValueError, match=r"column 'band' has categories of type Interval, such"):
+        survey(Frame(table))
+    table["band"] = table["band"].cat.rename_categories(str)
+    assert survey(Frame(table)).features[1].kind == "ordinal"
+
+
+def test_dates_in_text_that_are_declared_dates_say_how_to_read_them() -> None:
+    table = pd.DataFrame({"d": ["3/4/04", "5/6/04"]})
+    with pytest.raises(ValueError, match=r"pandas.to_datetime, or with --dates 'd=FORMAT'"):
+        survey(Frame(table), {"d": "date"})
+
+
+def test_a_few_ages_in_months_do_not_make_a_grid_of_hundredths() -> None:
+    ages = np.random.default_rng(0).integers(1, 80, 700).astype(float)
+    ages[:7], ages[7:25] = [0.42, 0.67, 0.75, 0.83, 0.92, 0.75, 0.83], ages[7:25] + 0.5
+    column = survey(Frame(pd.DataFrame({"age": ages}))).features[0]
+    assert (column.kind, column.step) == ("grid", 1.0)

@@ -34,8 +34,9 @@ class Categories(Part):
     with the logits a of all columns from one pass of a masked perceptron over one-hot vectors
     (thermometers for ordinal columns). $\varepsilon_j = (s_j + 1) / (n_j + 2)$, of $s_j$ categories
     seen once among $n_j$ values (Good 1953), keeps rare categories from a probability of zero; the
-    other half of it is the probability of a category that was never seen. A boolean column has no
-    such category, and all of it goes to the two. So probabilities add up to one exactly.
+    other half of it is the probability of a category that was never seen. A boolean column, or one
+    with all days of the week or hours of the day, has no such category, and all of it goes to those
+    it has. So probabilities add up to one exactly.
 
     Args:
         columns: categorical and ordinal, with the counts of their categories.
@@ -204,9 +205,14 @@ def _shares(column: Column) -> tuple[float, float]:
     """Return the probability spread over the categories, and that of categories never seen."""
     values, once = sum(column.counts), sum(count == 1 for count in column.counts)
     share = (once + 1) / (values + 2)
-    closed = set(map(type, column.categories)) == {bool}
+    closed = set(map(type, column.categories)) == {bool} or len(column.categories) == _most(column)
     unseen = 0.0 if closed else UNSEEN * share
     return share - unseen, unseen
+
+
+def _most(column: Column) -> int | None:
+    """Return the number of days of the week or hours of the day, None for other columns."""
+    return None if column.part is None else {"weekday": 7, "hour": 24}[column.part.name]
 
 
 def uniforms(normal: Tensor) -> Tensor:

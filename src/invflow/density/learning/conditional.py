@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -85,54 +86,84 @@ def draw(
     found = x.expand(count, *x.shape).clone()
     effective = x.new_full((len(x),), float(CANDIDATES))
     exact = countable(model, x, CANDIDATES)
-    for rows in exact.nonzero()[:, 0].split(ROWS_AT_ONCE):
-        for part, whole, log_p in completions(model, x[rows], context[rows]):
-            log_p = torch.where(_has_unseen(model, whole, x[rows[part]]), -torch.inf, log_p)
-            found[:, rows[part]] = _chosen(whole, log_p, x[rows[part]], count, generator)
+    for rows, whole, weights, _ in _every(model, x, context, exact):
+        found[:, rows] = _chosen(whole, weights, count, generator)
     for rows in (~exact).nonzero()[:, 0].split(ROWS_AT_ONCE):
-        rounds = [
-            _resampled(
-                model, imputer, x[rows], context[rows], min(DRAWS_PER_SET, count - done), generator
-            )
-            for done in range(0, count, DRAWS_PER_SET)
-        ]
-        found[:, rows] = torch.cat([drawn for drawn, _ in rounds])
-        effective[rows] = torch.stack([number for _, number in rounds]).mean(0)
+        numbers: list[Tensor] = []
+        for done in range(0, count, DRAWS_PER_SET):
+            whole, weights, number = _some(model, imputer, x[rows], context[rows], generator)
+            few = min(DRAWS_PER_SET, count - done)
+            found[done : done + few, rows] = _chosen(whole, weights, few, generator)
+            numbers.append(number)
+        effective[rows] = torch.stack(numbers).mean(0)
     return found, effective
 
 
-def _resampled(
-    model: TableDensity,
-    imputer: Imputer,
-    x: Tensor,
-    context: Tensor,
-    count: int,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return draws from one set of candidates, and the effective number of these."""
+@torch.no_grad()
+def candidates(
+    model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield candidates for rows given their observed values, as `draw` takes them.
+
+    Args:
+        model: the density of complete rows.
+        imputer: of that density.
+        x: shape (rows, features), NaN where missing.
+        context: shape (rows, context size).
+        generator: random numbers.
+
+    Yields:
+        The numbers of some rows, (n,); complete rows, (candidates, n, features); their weights,
+        (candidates, n), which add up to one; and their effective number, (n,).
+
+    Raises:
+        ValueError: if the density is zero at the observed values of a row.
+    """
+    exact = countable(model, x, CANDIDATES)
+    yield from _every(model, x, context, exact)
+    for rows in (~exact).nonzero()[:, 0].split(ROWS_AT_ONCE):
+        yield rows, *_some(model, imputer, x[rows], context[rows], generator)
+
+
+def _every(
+    model: TableDensity, x: Tensor, context: Tensor, exact: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield all completions of the rows that have few, as `candidates`."""
+    for rows in exact.nonzero()[:, 0].split(ROWS_AT_ONCE):
+        for part, whole, log_p in completions(model, x[rows], context[rows]):
+            own = rows[part]
+            weights = _normalised(model, whole, log_p, x[own])
+            yield own, whole, weights, x.new_full((len(own),), float(CANDIDATES))
+
+
+def _some(
+    model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return draws of the imputer as complete rows, their weights and their effective number."""
     shape = (CANDIDATES, *x.shape)
     options: dict[str, Any] = {"generator": generator, "dtype": x.dtype, "device": x.device}
     noise, shifts = torch.randn(shape, **options), torch.rand(shape, **options)
     y, log_w = _weigh(model, imputer, x, context, noise, shifts)
-    log_w = torch.where(_has_unseen(model, y, x), -torch.inf, log_w)
-    picked = _chosen(y, log_w, x, count, generator)
+    weights = _normalised(model, y, log_w, x)
     # Complete rows are not drawn.
-    gaps, weights = x.isnan().any(-1), log_w.softmax(0)
-    number = torch.where(gaps, 1 / weights.square().sum(0), float(CANDIDATES))
-    return torch.where(x.isnan(), model.encoding.decode(picked), x), number
+    number = torch.where(x.isnan().any(-1), 1 / weights.square().sum(0), float(CANDIDATES))
+    return torch.where(x.isnan(), model.encoding.decode(y), x), weights, number
 
 
-def _chosen(
-    whole: Tensor, log_w: Tensor, x: Tensor, count: int, generator: torch.Generator
-) -> Tensor:
-    """Return completions, (count, rows, D), of the candidates (candidates, rows, D), by weight."""
+def _normalised(model: TableDensity, whole: Tensor, log_w: Tensor, x: Tensor) -> Tensor:
+    """Return the weights of candidates, none for categories that were never seen."""
+    log_w = torch.where(_has_unseen(model, whole, x), -torch.inf, log_w)
     gaps, impossible = x.isnan().any(-1), log_w.isneginf().all(0)
     if (gaps & impossible).any():
         values = x[gaps & impossible][0].tolist()
         raise ValueError(
             f"missing values cannot be drawn given {values}: the density is zero there"
         )
-    weights = log_w.masked_fill(impossible, 0.0).softmax(0)
+    return log_w.masked_fill(impossible, 0.0).softmax(0)
+
+
+def _chosen(whole: Tensor, weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return completions, (count, rows, D), of the candidates (candidates, rows, D), by weight."""
     chosen = torch.multinomial(weights.T, count, replacement=True, generator=generator).T
     return whole.gather(0, chosen.unsqueeze(-1).expand(*chosen.shape, whole.shape[-1]))
 

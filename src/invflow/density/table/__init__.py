@@ -8,6 +8,7 @@ try:
 except ImportError as error:
     raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
 
+from invflow.density.table.bounds import bounded
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.proposals import propose
@@ -26,6 +27,7 @@ __all__ = [
     "Parquet",
     "Rows",
     "Source",
+    "bounded",
     "propose",
     "read",
     "standardise",

@@ -115,6 +115,26 @@ def frame(
     return pd.DataFrame(numbered, index=given.index).set_axis(axis(columns.names, axes), axis=1)
 
 
+def filled(found: pd.DataFrame, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """Return a table from `frame` with the observed values that codes cannot tell from others.
+
+    These are numbers between those of a grid, and categories that were never seen.
+
+    Args:
+        found: the table.
+        given: the same rows, with gaps.
+        columns: of the table.
+    """
+    for column in columns.features:
+        lost = codes.are_between(given[column.of], column)
+        if lost.any():
+            place = columns.names.index(column.of)
+            own = found.iloc[:, place].to_numpy(dtype=object, copy=True)
+            own[lost] = given[column.of].to_numpy(dtype=object)[lost]
+            found.isetitem(place, pd.Series(own).infer_objects().array)
+    return found
+
+
 def _returned(series: Any, column: Column) -> Any:
     """Return given values in the dtype of their column, if it can represent them."""
     if column.dtype == "category":

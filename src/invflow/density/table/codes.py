@@ -36,9 +36,7 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
     if column.unit is not None:
         return _placed(_ticks(series, column, column.unit), column)
     values = numbers(series, column.name, first, AS_TRAINED)
-    if column.kind == "integer":
-        _check_whole(values, column, first)
-    return values if column.grid is None else _placed(values, column, stored(series.dtype))
+    return _placed(values, column, stored(series.dtype))
 
 
 def _placed(values: Floats, column: Column, dtype: Any = np.float64) -> Floats:
@@ -68,38 +66,36 @@ def _names(numbers: Floats, part: Part) -> list[Any]:
     return [None if np.isnan(number) else names[int(number)] for number in numbers]
 
 
-def _check_whole(values: Floats, column: Column, first: int) -> None:
-    other = np.flatnonzero(values % 1 > 0)
-    if len(other):
-        raise ValueError(
-            f"column {column.name!r} has {values[other[0]]} in row {first + other[0]} but was "
-            "integer in training; declare it continuous in kinds and train again"
-        )
-
-
 def values(codes: Floats, column: Column) -> Any:
     """Return the values of codes, in the dtype of their column.
 
     Args:
-        codes: of values, NaN where missing.
+        codes: of values, NaN where missing. Means of codes on a grid, which are not whole, are
+            rounded only for dates and dtypes of integers.
         column: what they are.
     """
     if column.is_categorical:
         return levels.values(codes, column.categories, column.dtype, column.kind == "ordinal")
-    found = column.numbers(codes)
     if column.unit is not None:
-        return dates.times(found, column.unit, column.dtype)
+        return dates.times(column.numbers(np.rint(codes)), column.unit, column.dtype)
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
+    found = column.numbers(codes)
     if pd.api.types.is_bool_dtype(dtype):
         return pd.array(found > 0.5, dtype=dtype) if np.isfinite(found).all() else found
     if pd.api.types.is_float_dtype(dtype):
         return _rounded(found, column, dtype)
     whole = pd.api.types.is_integer_dtype(dtype) and column.grid is not None
-    return _whole(found, dtype) if whole else found
+    return _whole(np.rint(found), dtype) if whole else found
 
 
 def date(codes: Mapping[Column, Floats]) -> Any:
     """Return the dates of the codes of their parts."""
+    first = next(iter(codes))
+    return dates.times(ticks(codes), cast(Part, first.part).unit, first.dtype)
+
+
+def ticks(codes: Mapping[Column, Floats]) -> Floats:
+    """Return the times of the codes of their parts, NaN where one is missing."""
     numbers: dict[str, Floats] = {}
     for column, own in codes.items():
         part = cast(Part, column.part)
@@ -108,9 +104,7 @@ def date(codes: Mapping[Column, Floats]) -> Any:
             places = np.array([*(float(names.index(level)) for level in column.categories), np.nan])
             own = places[np.where(np.isnan(own), -1, own).astype(np.int64)]
         numbers[part.name] = own
-    first = next(iter(codes))
-    part = cast(Part, first.part)
-    return dates.times(joined(numbers, part), part.unit, first.dtype)
+    return joined(numbers, cast(Part, next(iter(codes)).part))
 
 
 def _whole(values: Floats, dtype: Any) -> Any:
@@ -137,6 +131,27 @@ def _rounded(values: Floats, column: Column, dtype: Any) -> Any:
     if column.grid is None and column.high is not None:
         typed = np.minimum(typed, np.nextafter(kept(column.high), kept(-np.inf)))
     return _array(typed, dtype)
+
+
+def are_between(series: Any, column: Column) -> Any:
+    """Whether values are none of a feature's own, as between the numbers of a grid; (rows,).
+
+    Codes do not tell them from others. Times are not judged.
+
+    Example:
+        >>> are_between(pd.Series([2.0, 2.5, None]), Column("n", "integer", "float64")).tolist()
+        [False, True, False]
+    """
+    found = codes(series, column)
+    if column.part is not None or column.unit is not None:
+        return np.zeros(len(found), dtype=bool)
+    if column.is_categorical:
+        return found == len(column.categories)
+    if column.grid is None:
+        return np.zeros(len(found), dtype=bool)
+    kept = stored(pd.api.types.pandas_dtype(column.dtype))
+    own = numbers(series, column.name, 0, AS_TRAINED)
+    return (column.numbers(found).astype(kept) != own.astype(kept)) & ~np.isnan(found)
 
 
 def plain(dtype: Any) -> Any:

@@ -64,8 +64,12 @@ class Grid(NamedTuple):
         return np.where(on, nearest, np.floor(exact))
 
     def values(self, places: Floats) -> Floats:
-        """Return the numbers with these k, without digits that come from rounding errors."""
-        return np.round(self.origin + self.step * places, self.digits)
+        """Return the numbers with these k, without digits that come from rounding errors.
+
+        Means of k, which are not whole, give means of numbers.
+        """
+        exact = self.origin + self.step * places
+        return np.where(places % 1 == 0, np.round(exact, self.digits), exact)
 
 
 class Search:

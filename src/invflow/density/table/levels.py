@@ -42,16 +42,29 @@ def codes(series: Any, levels: Sequence[Any]) -> Floats:
 
     Args:
         series: the values.
-        levels: of the column. The code of any other value is their number.
+        levels: of the column. The code of any other value is their number. Values of another type
+            are known by how they are spelled: where a file happens to hold only the numbers among
+            "1", "2" and "3+", these are read as numbers.
 
     Example:
         >>> codes(pd.Series(["b", None, "c", "a"]), ("a", "b"))
         array([ 1., nan,  2.,  0.])
+        >>> codes(pd.Series([2.0, None, 1.0]), ("1", "2", "3+"))
+        array([ 1., nan,  0.])
     """
     places, found = pd.factorize(series)
     known = {value: code for code, value in enumerate(levels)}
-    each = [known.get(value, len(known)) for value in categories(found)]
+    spelled = {_spelled(value): code for value, code in known.items()}
+    each = [
+        known.get(value, spelled.get(_spelled(value), len(levels))) for value in categories(found)
+    ]
     return np.array([*each, np.nan])[places]
+
+
+def _spelled(value: Any) -> str:
+    """Return a value as text; whole numbers without decimal places, which gaps make floats."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)
 
 
 def values(codes: Floats, levels: Sequence[Any], dtype: str, ordered: bool) -> Any:

@@ -10,7 +10,7 @@ import pandas as pd
 from invflow.density.table.columns import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
-from invflow.density.table.levels import counted
+from invflow.density.table.levels import categories, counted
 from invflow.density.table.looks.base import Look
 from invflow.density.table.numbers import not_numbers
 from invflow.density.table.samples import Floats
@@ -32,9 +32,19 @@ class LevelsLook(Look):
         dtype = series.dtype
         if isinstance(dtype, pd.CategoricalDtype):
             self._known, self._ordered = True, bool(dtype.ordered)
+            self._check_scalars(dtype.categories)
         for level, count in counted(series).items():
             self._counts[level] = self._counts.get(level, 0) + count
         return np.full(len(series), np.nan)
+
+    def _check_scalars(self, levels: Any) -> None:
+        """See that the levels of the dtype can be saved and given back."""
+        for level, kept in zip(levels, categories(levels), strict=True):
+            if isinstance(kept, str) and not isinstance(level, str):
+                raise ValueError(
+                    f"column {self.name!r} has categories of type {type(level).__name__}, such as "
+                    f"{kept!r}: make them text, such as with .cat.rename_categories(str)"
+                )
 
     def column(self) -> Column:
         seen = [level for level, count in self._counts.items() if count]

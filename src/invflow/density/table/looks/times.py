@@ -31,8 +31,7 @@ class TimesLook(Look):
         if not dates.is_time(series):
             raise ValueError(
                 f"column {self.name!r} is declared date but has the dtype {series.dtype}; read it "
-                f"as dates, in a text file with --dates {self.name}=FORMAT, in Python such as with "
-                "pandas.to_datetime"
+                f"as dates, such as with pandas.to_datetime, or with --dates '{self.name}=FORMAT'"
             )
         there = series.dropna()
         if len(there):

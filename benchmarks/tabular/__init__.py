@@ -1,0 +1,1 @@
+"""Tables, and the jobs that `benchmarks/tables.py` compares tools on."""
