@@ -138,16 +138,21 @@ def test_every_setting_has_help_and_one_name(job: Any) -> None:
     for each in found:
         assert each.help[0].isupper(), each.name
         assert each.help.endswith("."), each.name
-        assert each.kind is not bool or each.default is False, each.name  # has no --no-
+        # An option that is off has no --no-; one that is detected has both.
+        assert each.kind is not bool or each.default in (False, None), each.name
     for name, preset in job.config.presets.items():
         assert configured(job.config, {}, name).model_dump().items() >= {**preset}.items()
 
 
 def test_the_estimator_has_the_names_and_defaults_of_the_settings() -> None:
-    """What is not of the run itself, of the estimator alone, or named by scikit-learn."""
+    """What is not of the run itself, of the estimator alone, or named by scikit-learn.
+
+    What is decided about files is of the run: in Python, libraries of tables have means for it.
+    """
     estimator = inspect.signature(FlowDensity).parameters
     fields = DensityConfig.model_fields
-    assert fields.keys() - estimator.keys() == {"data", "test_fraction", "seed"}
+    files = {"reading", "drop", "only", "na", "auto"}
+    assert fields.keys() - estimator.keys() == {"data", "test_fraction", "seed", *files}
     assert estimator.keys() - fields.keys() == {"flow_options", "progress", "random_state"}
     for name in fields.keys() & estimator.keys():
         assert (fields[name].default or None) == (estimator[name].default or None), name

@@ -23,8 +23,7 @@ Writes RUNS/NAME/ with the density, checkpoints, metrics and report.html. The sa
 run that was stopped; a finished one is reported again, not trained.
 """
 EXAMPLES = (
-    "density table.csv --steps 500",
-    "density survey.csv --auto --steps 500",
+    "density table.csv --auto --steps 500",
     "density table.csv --name wide --flow maf --hidden-features 64,64 --steps 500",
 )
 #: Number of rows drawn by default.
