@@ -32,15 +32,15 @@ def learned(estimator: Any, X: Any) -> tuple[Source, Container]:
             "invflow.density.table.read"
         )
     estimator.levels_ = (None,)
-    if isinstance(X, Source):
-        _record(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)
-        return X, Container("pandas", X.schema)
-    if known := taken(X):
+    if known := taken(X):  # first: to ask a lazy frame for the attributes of a Source reads it
         frame, container = known
         table = Frame(frame)
         estimator.levels_ = tuple(frame.columns.names)
         _record(estimator, frame, reset=True)
         return table, container
+    if isinstance(X, Source):
+        _record(estimator, pd.DataFrame(columns=axis(X.names)), reset=True)
+        return X, Container("pandas", X.schema)
     array = _array(estimator, X, reset=True, ensure_min_samples=2)
     table = Frame(pd.DataFrame(array, columns=numbered_names(array.shape[1])))
     return table, Container("numpy")
@@ -67,10 +67,10 @@ def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
 
 
 def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
-    if isinstance(X, Source):
-        return X
     known = taken(X)
     if known is None:
+        if isinstance(X, Source):
+            return X
         array = _array(estimator, X, reset=False)
         return Frame(pd.DataFrame(array, columns=axis(names)))
     frame, _ = known
