@@ -36,19 +36,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import workers
 from tabular import anomalies, imputation, synthetic
 from tabular.data import MIXED, NUMERIC
 
@@ -103,21 +99,8 @@ def run(options: argparse.Namespace) -> None:
 def measured(job: str, table: str, tool: str, seed: int, folder: Path, limit: float) -> list[Line]:
     """Run a worker, and return its lines."""
     arguments = ["worker", job, table, tool, str(seed), str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run(
-                [sys.executable, "-W", "ignore", __file__, *arguments],
-                env=environment,
-                stdout=out,
-                stderr=error,
-                timeout=limit,
-                check=False,
-            )
-        out.seek(0)
-        error.seek(0)
-        found = [json.loads(line[4:]) for line in out if line.startswith("ROW ")]
-        last = (error.read().strip().splitlines() or ["too long"])[-1]
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    found, last = workers.results(__file__, arguments, one_thread, limit)
     labels = {"table": table, "tool": tool, "seed": seed}
     return found or [{**labels, "note": f"failed: {last}"}]
 
@@ -126,7 +109,7 @@ def worker(job: str, table: str, tool: str, seed: int, folder: Path) -> None:
     """Measure a tool, and print a line for each way that it is used."""
     warnings.simplefilter("ignore")
     for name, values in JOBS[job](table, tool, seed, folder).items():
-        print("ROW " + json.dumps({"table": table, "tool": name, "seed": seed, **values}))
+        workers.say({"table": table, "tool": name, "seed": seed, **values})
 
 
 def fields(job: str) -> tuple[str, ...]:

@@ -32,18 +32,16 @@ import argparse
 import csv
 import json
 import math
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import workers
 
 RESULTS = Path(__file__).parent / "results" / "nuts"
 REFERENCES, FITS = RESULTS / "references.json", RESULTS / "fits.csv"
@@ -236,7 +234,7 @@ def worker(tool: str, name: str, folder: Path, seed: int, started: float) -> Non
 
             ess = min(float(az.ess(value)) for value in found.values())
         row = [name, tool, seed, when, seconds, right, *seen[-1], ess, note]
-        print("ROW " + json.dumps(dict(zip(FIELDS, row, strict=True))), flush=True)
+        workers.say(dict(zip(FIELDS, row, strict=True)))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -261,26 +259,12 @@ def fitted(tool: str, name: str, folder: Path, seed: int, limit: float) -> list[
     """Run a worker, and return its lines."""
     with tempfile.TemporaryDirectory() as empty:
         environment = {
-            **os.environ,
             "OMP_NUM_THREADS": str(CORES),
             "PYTENSOR_FLAGS": f"base_compiledir={empty}/pytensor",
             "NUMBA_CACHE_DIR": f"{empty}/numba",
         }
         arguments = ["worker", tool, name, str(folder), str(seed), str(time.time())]
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
-            with suppress(subprocess.TimeoutExpired):
-                subprocess.run(
-                    [sys.executable, "-W", "ignore", __file__, *arguments],
-                    env=environment,
-                    stdout=out,
-                    stderr=error,
-                    timeout=limit,
-                    check=False,
-                )
-            out.seek(0)
-            error.seek(0)
-            rows = [json.loads(line[4:]) for line in out if line.startswith("ROW ")]
-            last = (error.read().strip().splitlines() or ["too long"])[-1]
+        rows, last = workers.results(__file__, arguments, environment, limit)
     for when in ("cold", "warm")[len(rows) :]:
         numbers = dict.fromkeys(FIELDS, math.nan)
         labels = {"model": name, "tool": tool, "seed": seed, "when": when}

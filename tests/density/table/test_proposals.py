@@ -55,7 +55,11 @@ def test_signs_are_levels(signs: list[str]) -> None:
         ),
         (
             RANDOM.permutation(ROWS) + 2**60,
-            "--drop new: whole numbers beyond 2**53, all different, such as ids",
+            "--drop new: whole numbers beyond 2**52, as ids have",
+        ),
+        (
+            RANDOM.integers(0, 5, ROWS) + 2**60,
+            "--drop new: whole numbers beyond 2**52, as ids have",
         ),
         (5, "--drop new: the same value in all rows"),
         (["a", None] * (ROWS // 2), "--drop new: the same value in all rows"),

@@ -13,12 +13,11 @@ import pandas as pd
 
 from invflow.density.table import markers, numerals, times
 from invflow.density.table.dialect import Dialect
+from invflow.density.table.grids import LARGEST_INTEGER
 from invflow.density.table.labels import Label
 from invflow.density.table.looks import FEW_LEVELS, FEWEST_REPEATS, MOST_LEVELS
 from invflow.density.table.source import Source
 
-#: From here on, whole numbers are no longer exact as floats.
-LARGEST_EXACT = 2**53
 #: The fewest rows in which something is looked for that many tables have by chance.
 ENOUGH = 20
 #: A table in several blocks is judged by about this many of its rows.
@@ -207,11 +206,11 @@ def _useless(series: Any) -> tuple[str, bool] | None:
         hardly = different > FEW_LEVELS and different * FEWEST_REPEATS > len(there)
         if hardly or different > MOST_LEVELS:
             return HARDLY_REPEATS, True
-    elif pd.api.types.is_integer_dtype(series.dtype) and len(series) >= ENOUGH:
-        if len(there) == len(series) and bool((there.diff().iloc[1:] == 1).all()):
+    elif pd.api.types.is_integer_dtype(series.dtype):
+        if max(abs(int(there.min())), abs(int(there.max()))) >= LARGEST_INTEGER:
+            return "whole numbers beyond 2**52, as ids have", True
+        if len(there) == len(series) >= ENOUGH and bool((there.diff().iloc[1:] == 1).all()):
             return "counts the rows", False
-        if different == len(there) and int(there.abs().max()) > LARGEST_EXACT:
-            return "whole numbers beyond 2**53, all different, such as ids", True
     return None
 
 

@@ -29,7 +29,7 @@ def arviz() -> Any:
             warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing", FutureWarning)
             import arviz
     except ImportError as error:
-        raise ImportError('its data format needs ArviZ: pip install "invflow[vi]"') from error
+        raise ImportError('InferenceData needs ArviZ: pip install "invflow[vi]"') from error
     return arviz
 
 
