@@ -262,9 +262,9 @@ def _visible(network: MaskedConvolution) -> int:
 
 def _sweep(network: MaskedConvolution, z: Tensor, context: Tensor | None) -> Tensor:
     decoder = network.plan.decoder(*network.pack((BATCH,), context))
-    for feature, row in enumerate(z.unbind(1)):
-        decoder.parameters(feature)
-        decoder.append(feature, row)
+    for group, values in enumerate(z.t().split(network.groups)):
+        decoder.parameters(group)
+        decoder.append(group, values)
     return decoder.params.t().unflatten(1, (network.features, network.outputs))
 
 

@@ -61,21 +61,23 @@ def test_sweeps_cost_about_one_pass_each(features: int, hidden: tuple[int, ...])
 
     def forwards() -> Any:
         decoder = made.plan.decoder(offset, weights)
-        for feature in range(features):
-            decoder.parameters(feature)
-            decoder.append(feature, z[feature])
+        for group, values in enumerate(z.split(made.groups)):
+            decoder.parameters(group)
+            decoder.append(group, values)
         return decoder
 
     decoder, count = counted(forwards)
     assert visible <= count <= 1.1 * dense
 
-    cotangents = randn(features, made.outputs, BATCH)
+    cotangents = randn(features * made.outputs, BATCH).split(
+        [size * made.outputs for size in made.groups]
+    )
 
     def backwards() -> Any:
         pullback = made.plan.pullback(decoder.hidden, weights)
-        for feature in reversed(range(features)):
-            pullback.cotangent(feature)
-            pullback.append(feature, cotangents[feature])
+        for group in reversed(range(len(made.groups))):
+            pullback.cotangent(group)
+            pullback.append(group, cotangents[group])
         return pullback
 
     pullback, count = counted(backwards)
@@ -98,8 +100,8 @@ def test_sweep_skips_most_of_what_masks_hide(features: int, hidden: tuple[int, .
 
     def run() -> None:
         decoder = made.plan.decoder(offset, weights)
-        for feature in range(features):
-            decoder.parameters(feature)
+        for group in range(features):
+            decoder.parameters(group)
 
     assert counted(run)[1] <= 0.9 * dense
 
@@ -151,9 +153,9 @@ def _two_modes(name: str) -> tuple[list[Tensor], Callable[[], Tensor], Callable[
 
     def sweep() -> Tensor:
         decoder = conditioner.plan.decoder(*conditioner.pack((BATCH,), context))
-        for feature, row in enumerate(z.unbind(-1)):
-            decoder.parameters(feature)
-            decoder.append(feature, row)
+        for group, values in enumerate(z.t().split(conditioner.groups)):
+            decoder.parameters(group)
+            decoder.append(group, values)
         rows = decoder.params.unflatten(0, (conditioner.features, conditioner.outputs))
         return rows.movedim(-1, 0)
 

@@ -152,7 +152,7 @@ class AttentionDecoder(RecordingDecoder):
         self._positions = positions.unbind(0)
         self._token = self._context + self._positions[0]
 
-    def _parameters(self, feature: int) -> Tensor:
+    def _parameters(self, group: int) -> Tensor:
         tokens = self._token
         for block, cache in zip(self._blocks, self._caches, strict=True):
             queries, keys, values = (
@@ -163,10 +163,10 @@ class AttentionDecoder(RecordingDecoder):
             tokens = block.after(tokens, found)
         return self._head(tokens).t()
 
-    def append(self, feature: int, z: Tensor) -> None:
-        if feature + 1 < len(self._positions):
-            token = self._context + self._positions[feature + 1]
-            self._token = torch.addcmul(token, z.unsqueeze(1), self._embedding)
+    def append(self, group: int, z: Tensor) -> None:
+        if group + 1 < len(self._positions):
+            token = self._context + self._positions[group + 1]
+            self._token = torch.addcmul(token, z.t(), self._embedding)
 
 
 class Attention(CachedConditioner):
