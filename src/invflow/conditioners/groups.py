@@ -30,7 +30,7 @@ def checked(group: Any, features: int) -> Group:
         >>> checked([2, 2, 1], features=5), checked([2, 3], features=5)
         (2, (2, 3))
     """
-    if isinstance(group, Iterable) and not isinstance(group, str | Tensor):
+    if isinstance(group, Iterable) and not isinstance(group, str) and getattr(group, "ndim", 1):
         each = _checks.widths("group", group)
         if sum(each) != features:
             raise ValueError(
