@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner
+from invflow.conditioners.groups import padded
 from invflow.transforms import Autoregressive
 from tests.conditioners.causality import assert_reached_by_context, assert_strictly_causal
 from tests.helpers import AUTOREGRESSIVE, CONDITIONERS, context_for, perturbed, randn
@@ -85,10 +86,10 @@ class UnshiftedLSTM(LSTM):
 
 
 class UnshiftedAttention(Attention):
-    """Each token holds its own feature."""
+    """Each token holds its own group."""
 
     def _before(self, z: Tensor) -> Tensor:
-        return z
+        return padded(z, self.groups)
 
 
 class AttentionToLater(Attention):

@@ -145,19 +145,13 @@ def test_inverse_saves_at_most_twice_what_forward_saves(
 
 
 #: Conditioners whose sweep is differentiated by `replay`, with the multiply-adds for each event
-#: that a sweep saves: attention the tokens that the parallel mode masks, an LSTM the parameters
-#: that a last, smaller group does not have.
+#: that a sweep saves: the parameters that a last, smaller group does not have.
 PLAYED: dict[str, tuple[Callable[[], CachedConditioner], int]] = {
     "lstm-context": (lambda: LSTM(64, (0.0, 0.0), (32,), 1), 0),
     "lstm-layers-context": (lambda: LSTM(33, (0.0, 0.0), (16, 24, 8), 3), 0),
     "lstm-groups": (lambda: LSTM(64, (0.0, 0.0), (32,), group=8), 0),
-    # The last group has five of seven features, and the parameters of so many.
+    # The last group has five of seven features.
     "lstm-rest": (lambda: LSTM(33, (0.0, 0.0), (16, 24), 3, group=7), 2 * 2 * 24),
-    "attention": (lambda: Attention(64, (0.0, 0.0), (32,)), 64 * 63 * 32),
-    "attention-blocks-context": (
-        lambda: Attention(33, (0.0, 0.0), (24, 24, 24), 3, heads=2),
-        3 * 33 * 32 * 24,
-    ),
 }
 played = pytest.mark.parametrize("name", PLAYED)
 
@@ -209,3 +203,57 @@ def test_gradient_of_a_played_sweep_does_the_work_of_one(name: str) -> None:
 def test_played_sweep_keeps_at_most_twice_what_a_pass_keeps(name: str) -> None:
     _, parallel, sweep = _two_modes(name)
     assert kept_bytes(sweep) <= 2 * kept_bytes(parallel)
+
+
+#: Transformers, with the number of tokens, width and depth.
+TRANSFORMERS: dict[str, tuple[Callable[[], Attention], int, int, int]] = {
+    "features": (lambda: Attention(64, (0.0, 0.0), (32,)), 64, 32, 1),
+    "blocks-context": (
+        lambda: Attention(33, (0.0, 0.0), (24, 24, 24), 3, heads=2),
+        33,
+        24,
+        3,
+    ),
+    "groups": (lambda: Attention(60, (0.0, 0.0), (24, 24), group=4), 15, 24, 2),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_sweeps_of_a_transformer_cost_one_pass_and_its_gradient(name: str) -> None:
+    """Forward one pass; in reverse one to make activations again, and the gradient of one."""
+    build, tokens, width, depth = TRANSFORMERS[name]
+    attention = perturbed(build())
+    z, context = randn(BATCH, attention.features), context_for(attention, BATCH)
+    params, whole = counted(lambda: attention(z, context))
+    _, weights = attention.pack((BATCH,), context)
+    columns, outputs = z.t(), attention.outputs
+
+    def forwards() -> Any:
+        decoder = attention.plan.decoder(*attention.pack((BATCH,), context))
+        for group, values in enumerate(columns.split(attention.groups)):
+            decoder.parameters(group)
+            decoder.append(group, values)
+        return decoder
+
+    decoder, count = counted(forwards)
+    rows = decoder.params.unflatten(0, (attention.features, outputs)).movedim(-1, 0)
+    assert_close(rows, params, 1e-12)
+    # The sweep is spared the tokens that the parallel pass masks, and the empty first group.
+    masked = depth * tokens * (tokens - 1) + max(attention.groups)
+    assert count == whole - BATCH * masked * width
+    bars = randn(attention.features * outputs, BATCH).split(
+        [size * outputs for size in attention.groups]
+    )
+
+    def backwards() -> Any:
+        pullback = attention.plan.pullback(decoder.hidden, weights)
+        for group in reversed(range(len(attention.groups))):
+            pullback.cotangent(group)
+            pullback.append(group, bars[group])
+        return pullback
+
+    pullback, count = counted(backwards)
+    assert whole < count <= 2.3 * whole
+    arguments = (weights, columns, decoder.hidden, pullback.hidden, pullback.params)
+    _, count = counted(lambda: attention.plan.gradients(*arguments))
+    assert 0.5 * whole < count <= whole

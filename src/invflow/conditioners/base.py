@@ -118,8 +118,9 @@ class RecordingDecoder(ABC):
 class GroupPullback(Protocol):
     """The decoder in reverse: takes cotangents of parameters, returns those of features.
 
-    It starts with the last group. After the first, `z`, `params` and `hidden` hold the cotangents
-    of the features that the decoder was given, and of the attributes of the same name.
+    It starts with the last group. After the first, `z` and `params` hold the cotangents of the
+    features that the decoder was given and of the parameters, and `hidden` what the gradients of
+    the weights need, [units, batch].
     """
 
     z: Tensor
@@ -165,6 +166,10 @@ class Plan(ABC):
 class ReversiblePlan(Plan):
     """A plan with its own reverse sweep; its decoder need not be differentiable."""
 
+    def empty_deltas(self, hidden: Tensor) -> Tensor:
+        """Return an empty tensor for the `hidden` of a pullback, given that of the decoder."""
+        return hidden.new_empty(hidden.shape)
+
     @abstractmethod
     def pullback(self, hidden: Tensor, weights: list[Tensor]) -> GroupPullback:
         """Return the reverse of a decoder to which all groups were appended.
@@ -184,7 +189,7 @@ class ReversiblePlan(Plan):
             weights: as in `decoder`.
             z: all features that the decoder was given, [features, batch].
             hidden: the decoder's.
-            deltas: cotangents of `hidden`.
+            deltas: the pullback's `hidden`.
             params: cotangents of the parameters, [features * outputs, batch].
         """
 

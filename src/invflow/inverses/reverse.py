@@ -65,10 +65,11 @@ def _(
     weights: list[Tensor],
 ) -> Solution:
     features, outputs, batch = params.shape
+    plan = cast(ReversiblePlan, plan_of(kind, recipe))
     return (
         params.new_empty(features, batch),
         params.new_empty(features * outputs, batch),
-        params.new_empty(hidden.shape),
+        plan.empty_deltas(hidden),
     )
 
 
