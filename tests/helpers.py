@@ -199,9 +199,7 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "lstm-8-groups-context": network(LSTM, 8, (6, 4), context=3, group=3),
     "lstm-8-sizes": network(LSTM, 8, (5,), group=(1, 4, 3)),
     "attention-3-one-group-context": network(Attention, 3, (6,), context=2, heads=2, group=3),
-    "attention-8-groups-three-blocks-context": network(
-        Attention, 8, (8, 8, 8), context=3, group=3
-    ),
+    "attention-8-groups-three-blocks-context": network(Attention, 8, (8, 8, 8), context=3, group=3),
     "attention-8-sizes-grid": network(Attention, 8, (6,), heads=1, group=(1, 4, 1, 2), grid=(2, 2)),
     "convolution-2x2-pixels": convolution((3, 2, 2), (5, 4), group=3),
     "convolution-1x2-groups-context": convolution((5, 1, 2), (6, 3), context=2, group=(2, 3) * 2),
