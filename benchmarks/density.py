@@ -167,7 +167,9 @@ class Model:
         return sum(parameter.numel() for parameter in self.module.parameters()) - hidden
 
 
-def _invflow(flow: Callable[..., invflow.Flow], **options: Any) -> Callable[[int, Budget], Model]:
+def ours(flow: Callable[..., invflow.Flow], **options: Any) -> Callable[[int, Budget], Model]:
+    """Return what builds a flow of invflow."""
+
     def build(features: int, budget: Budget) -> Model:
         module = flow(
             features,
@@ -208,13 +210,13 @@ def _nflows(features: int, budget: Budget) -> Model:
 
 #: By name, what builds a flow; the first of a kind is invflow's, which ratios of times refer to.
 MODELS: dict[str, Callable[[int, Budget], Model]] = {
-    "invflow-maf": _invflow(invflow.MAF),
-    "invflow-iaf": _invflow(invflow.IAF),
-    "invflow-iaf-unbounded": _invflow(invflow.IAF, input_bound=None),
-    "invflow-maf-bounded": _invflow(invflow.MAF, input_bound=10.0),
+    "invflow-maf": ours(invflow.MAF),
+    "invflow-iaf": ours(invflow.IAF),
+    "invflow-iaf-unbounded": ours(invflow.IAF, input_bound=None),
+    "invflow-maf-bounded": ours(invflow.MAF, input_bound=10.0),
     "zuko-maf": _zuko("MAF"),
     "nflows-maf": _nflows,
-    "invflow-nsf": _invflow(invflow.NSF),
+    "invflow-nsf": ours(invflow.NSF),
     "zuko-nsf": _zuko("NSF"),
 }
 
@@ -460,7 +462,7 @@ def prepare(photographs: Path, out: Path, counts: tuple[int, ...]) -> None:
         images, test = file["train"], file["test"]
     rng = np.random.default_rng(0)
     parts = [
-        _patches(source, count, rng)
+        draw_patches(source, count, rng)
         for source, count in zip((images[:180], images[180:], test), counts, strict=True)
     ]
     with replacing(out) as temporary, temporary.open("wb") as file:
@@ -470,9 +472,10 @@ def prepare(photographs: Path, out: Path, counts: tuple[int, ...]) -> None:
     print(f"a Gaussian's test log-likelihood: {gaussian(parts[0], parts[2]):.2f} nats")
 
 
-def _patches(
+def draw_patches(
     images: NDArray[np.uint8], count: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
+    """Return patches of 8 x 8 pixels, dequantised, less their mean, without the last pixel."""
     size = 8
     windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))
     places = tuple(rng.integers(0, length, count) for length in windows.shape[:3])

@@ -186,6 +186,23 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "convolution-2x2-narrow": convolution((3, 2, 2), (2, 2), activation="silu"),
     "convolution-2x3-kernel-5-context": convolution((1, 2, 3), (4,), context=6, kernel_size=5),
     "convolution-3x1": convolution((2, 3, 1), (4, 6, 3), activation="softplus"),
+    "made-3-one-group": made(3, (6, 5), group=3),
+    "made-3-one-group-context": made(3, (6,), context=2, group=3),
+    "made-8-groups-no-hidden": made(8, (), group=3),
+    "made-8-groups-context": made(8, (9, 6), context=2, group=3, activation="elu"),
+    "made-8-halves-skip": made(8, (12, 12), group=4, skip=True),
+    "made-8-sizes-narrow-residual-context": made(
+        8, (3, 3), context=1, group=(1, 4, 1, 2), residual=True
+    ),
+    "made-8-groups-norm": made(8, (9, 6), group=3, norm=True),
+    "made-65-groups-row-panels": made(65, (520, 512), context=2, group=16),
+    "lstm-8-groups-context": network(LSTM, 8, (6, 4), context=3, group=3),
+    "lstm-8-sizes": network(LSTM, 8, (5,), group=(1, 4, 3)),
+    "attention-3-one-group-context": network(Attention, 3, (6,), context=2, heads=2, group=3),
+    "attention-8-groups-three-blocks-context": network(Attention, 8, (8, 8, 8), context=3, group=3),
+    "attention-8-sizes-grid": network(Attention, 8, (6,), heads=1, group=(1, 4, 1, 2), grid=(2, 2)),
+    "convolution-2x2-pixels": convolution((3, 2, 2), (5, 4), group=3),
+    "convolution-1x2-groups-context": convolution((5, 1, 2), (6, 3), context=2, group=(2, 3) * 2),
 }
 
 
@@ -418,6 +435,13 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "gaussian-8-diagonal": flow(Gaussian, 8, kind="diagonal"),
     "iaf-2x2-convolution": flow(IAF, 8, 8, 2, (6,), conditioner="convolution", shape=(2, 2, 2)),
     "maf-1x3-convolution": flow(MAF, 6, 0, 2, (5, 4), conditioner="convolution", shape=[2, 1, 3]),
+    "iaf-8-groups-context": flow(IAF, 8, 3, 3, (12, 12), group=3, order="random"),
+    "maf-65-groups": flow(MAF, 65, 0, 2, (40,), group=[30, 5, 30]),
+    "nsf-3-one-group": flow(NSF, 3, 0, 1, (8,), group=3),
+    "maf-8-lstm-groups-context": flow(MAF, 8, 3, 2, (6,), conditioner="lstm", group=3),
+    "iaf-1x3-convolution-pixels": flow(
+        IAF, 6, 0, 2, (5, 4), conditioner="convolution", shape=[2, 1, 3], group=2
+    ),
     "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
 }
 

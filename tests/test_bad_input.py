@@ -299,6 +299,34 @@ ARGUMENTS: dict[str, Case] = {
         TypeError,
         "hidden_features must be a sequence of integers, got None",
     ),
+    "group-zero": (lambda: IAF(3, group=0), ValueError, "group must be at least 1, got 0"),
+    "group-float": (lambda: IAF(3, group=1.5), TypeError, "group must be an integer, got 1.5"),
+    "group-text": (lambda: IAF(3, group="2"), TypeError, "group must be an integer, got '2'"),
+    "group-large": (
+        lambda: MADE(3, (0.0,), group=4),
+        ValueError,
+        "group must be at most the number of features, 3, got 4",
+    ),
+    "group-sum": (
+        lambda: LSTM(3, (0.0,), group=(2, 2)),
+        ValueError,
+        r"group must be sizes that sum to the number of features, 3, got \(2, 2\) with sum 4",
+    ),
+    "group-none": (
+        lambda: IAF(3, group=()),
+        ValueError,
+        r"group must be sizes that sum to the number of features, 3, got \(\) with sum 0",
+    ),
+    "group-entry": (
+        lambda: IAF(3, group=(3, 0)),
+        ValueError,
+        r"group\[1\] must be at least 1, got 0",
+    ),
+    "group-pixel": (
+        lambda: IAF(8, conditioner="convolution", shape=(2, 2, 2), group=4),
+        ValueError,
+        "group must divide the channels of every pixel in the same way, for example group=2",
+    ),
     "residual-widths": (
         lambda: IAF(3, hidden_features=(8, 9), residual=True),
         ValueError,

@@ -57,6 +57,27 @@ def test_densities_are_trained_written_and_read(load, tmp_path: Path) -> None:
     assert all(name in printed for name in ours)
 
 
+def test_groups_are_measured_trained_and_drawn(load, tmp_path: Path) -> None:
+    groups = load("groups")
+    assert groups.groups(64) == [1, 4, 16, 32]
+    assert groups.groups(10) == [1, 4, 5]
+    effort = dataclasses.replace(load("directions").QUICK, warm_up=0.0, seconds=0.0, fewest=2)
+    size = load("directions").Size(16, 8, 4)
+    costs = list(groups.costs(size, list(groups.KINDS), effort))
+    assert [cost.group for cost in costs] == [1, 4, 8] * 4 + [1]
+    assert "16 " in groups.cost_table(costs)
+    rows = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    np.savez(tmp_path / "toy.npz", data=rows)
+    groups.likelihoods([tmp_path / "toy.npz"], tmp_path / "results.csv", [0], 1)
+    results = load("density").read(tmp_path / "results.csv")
+    assert len(results) == 4
+    groups.draw(costs, results, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+    table, patches = groups.of_scikit_learn(tmp_path, (20, 5, 5))
+    assert np.load(table)["data"].shape == (569, 30)
+    assert np.load(patches)["test"].shape == (5, 63)
+
+
 def test_a_teacher_is_taught_and_distilled(load) -> None:
     distillation = load("distillation")
     size = distillation.Size(8, 1, 16, teacher_steps=2, student_steps=2, count=64)

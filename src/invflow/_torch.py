@@ -96,17 +96,21 @@ def forward_mode() -> bool:
     return getattr(_forward_ad, "_current_level", -1) >= 0
 
 
-def plain() -> bool:
-    """Return whether calls run eagerly: no tracing, vmap, forward mode or autocast."""
+def eager() -> bool:
+    """Return whether calls run eagerly: no tracing, torch.func, dispatch or forward mode."""
     return not (
         torch.compiler.is_compiling()
         or MISSING
         or _tracing()
         or _mapped()
         or _modes() > 0
-        or torch.is_autocast_enabled("cpu")
         or forward_mode()
     )
+
+
+def plain() -> bool:
+    """Return whether calls run eagerly, and without autocast."""
+    return eager() and not torch.is_autocast_enabled("cpu")
 
 
 def hooked(module: nn.Module) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from invflow.conditioners import LSTM, MADE, Attention, Conditioner
+from invflow.conditioners.groups import padded
 from invflow.transforms import Autoregressive
 from tests.conditioners.causality import assert_reached_by_context, assert_strictly_causal
 from tests.helpers import AUTOREGRESSIVE, CONDITIONERS, context_for, perturbed, randn
@@ -18,7 +19,7 @@ def test_parameters_see_all_earlier_features_and_the_whole_context(name: str, se
     conditioner = perturbed(CONDITIONERS[name]((0.0, 0.0)), seed=seed + 10)
     z, context = randn(conditioner.features, seed=seed), context_for(conditioner, seed=seed + 5)
     by_z = torch.func.jacrev(lambda z: conditioner(z, context))(z)
-    assert_strictly_causal(by_z)
+    assert_strictly_causal(by_z, conditioner.groups)
     if context is not None:
         by_context = torch.func.jacrev(lambda context: conditioner(z, context))(context)
         assert_reached_by_context(by_context)
@@ -32,7 +33,8 @@ def test_transform_is_triangular_in_its_order(name: str) -> None:
     order = torch.arange(transform.features) if transform.order is None else transform.order
     jacobian = jacobian[order][:, order]
     assert (jacobian.diagonal() > 0).all()
-    assert_strictly_causal((jacobian - jacobian.diagonal().diag()).unsqueeze(1))
+    rest = jacobian - jacobian.diagonal().diag()
+    assert_strictly_causal(rest.unsqueeze(1), transform.conditioner.groups)
     if context is not None:
         by_context = torch.func.jacrev(lambda context: transform(z, context)[0])(context)
         assert_reached_by_context(by_context.unsqueeze(1))
@@ -58,6 +60,16 @@ def test_check_catches_a_missing_feature() -> None:
         assert_strictly_causal(torch.func.jacrev(made)(randn(4), randn(2)))
 
 
+def test_check_catches_other_groups_than_said() -> None:
+    made = perturbed(MADE(5, (0.0, 0.0), (8, 8), group=2))
+    jacobian = torch.func.jacrev(made)(randn(5))
+    assert_strictly_causal(jacobian, (2, 2, 1))
+    with pytest.raises(AssertionError, match="not before their own"):
+        assert_strictly_causal(jacobian, (3, 2))
+    with pytest.raises(AssertionError, match="miss earlier features"):
+        assert_strictly_causal(jacobian, (1, 1, 2, 1))
+
+
 def test_check_catches_a_context_that_misses_the_first_feature() -> None:
     made = _made()
     with torch.no_grad():
@@ -74,10 +86,10 @@ class UnshiftedLSTM(LSTM):
 
 
 class UnshiftedAttention(Attention):
-    """Each token holds its own feature."""
+    """Each token holds its own group."""
 
     def _before(self, z: Tensor) -> Tensor:
-        return z
+        return padded(z, self.groups)
 
 
 class AttentionToLater(Attention):

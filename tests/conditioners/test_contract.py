@@ -52,10 +52,18 @@ def test_decoder_gives_what_forward_gives(name: str) -> None:
     with torch.no_grad():
         offset, weights = conditioner.pack(batch, context)
         decoder = conditioner.plan.decoder(offset, weights)
-        for feature in range(conditioner.features):
-            before = decoder.parameters(feature).clone()
-            decoder.append(feature, columns[feature])
-            assert_close(before, conditioner(z, context)[..., feature, :].flatten(0, 1).t(), 1e-12)
+        params = (
+            conditioner(z, context)
+            .flatten(0, 1)
+            .flatten(1)
+            .t()
+            .split([size * conditioner.outputs for size in conditioner.groups])
+        )
+        for group, values in enumerate(columns.split(conditioner.groups)):
+            before = decoder.parameters(group).clone()
+            decoder.append(group, values)
+            assert_close(before, params[group], 1e-12)
+        assert conditioner.plan.groups(conditioner.features) == conditioner.groups
 
 
 @conditioners

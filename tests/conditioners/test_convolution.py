@@ -48,6 +48,8 @@ NETWORKS: dict[str, Callable[[], MaskedConvolution]] = {
     "context-kernel-1": lambda: _network((2, 3, 3), context=18, context_kernel_size=1),
     "context-kernel-5": lambda: _network((2, 3, 3), context=9, context_kernel_size=5),
     "pixel": lambda: _network((4, 1, 1), (6, 3), kernel_size=5),
+    "pixels": lambda: _network((3, 3, 2), (6, 4), group=3),
+    "groups": lambda: _network((5, 2, 2), (2, 4), context=4, group=(1, 2, 2) * 4),
     "one": lambda: _network((1, 1, 1), (3,), context=1),
 }
 networks = pytest.mark.parametrize("name", NETWORKS)
@@ -262,9 +264,9 @@ def _visible(network: MaskedConvolution) -> int:
 
 def _sweep(network: MaskedConvolution, z: Tensor, context: Tensor | None) -> Tensor:
     decoder = network.plan.decoder(*network.pack((BATCH,), context))
-    for feature, row in enumerate(z.unbind(1)):
-        decoder.parameters(feature)
-        decoder.append(feature, row)
+    for group, values in enumerate(z.t().split(network.groups)):
+        decoder.parameters(group)
+        decoder.append(group, values)
     return decoder.params.t().unflatten(1, (network.features, network.outputs))
 
 

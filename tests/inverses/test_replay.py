@@ -63,10 +63,10 @@ class MemoryDecoder(RecordingDecoder):
         self.state = offset
         self.read, self.out, self.bias = weights
 
-    def _parameters(self, feature: int) -> Tensor:
+    def _parameters(self, group: int) -> Tensor:
         return self.out @ self.state + self.bias.unsqueeze(1)
 
-    def append(self, feature: int, z: Tensor) -> None:
+    def append(self, group: int, z: Tensor) -> None:
         self.state = torch.tanh(self.state / 2 + self.read.unsqueeze(1) * z)
 
 

@@ -26,6 +26,7 @@ SIZES: list[tuple[int, int, dict[str, Any]]] = [
     (8, 257, {"input_bound": 1.0}),
     (65, 1000, {"hidden": (200, 200, 200), "residual": True, "activation": "gelu"}),
     (65, 64, {"hidden": (16,), "skip": True, "activation": "softplus"}),
+    (65, 64, {"hidden": (96, 96), "skip": True, "group": 20}),
 ]
 
 

@@ -36,6 +36,7 @@ class Case(NamedTuple):
     """What a record tells of; numbers are drawn by `seed`."""
 
     features: int
+    groups: list[int]  # the number of features before each feature's group
     hidden: list[list[int]]  # the sorted degrees of each layer
     residual: bool
     skip: bool
@@ -58,7 +59,7 @@ class Case(NamedTuple):
 
     @property
     def degrees(self) -> list[list[int]]:
-        outputs = [d for d in range(self.features) for _ in range(self.parameters)]
+        outputs = [start for start in self.groups for _ in range(self.parameters)]
         return [[*range(1, self.features + 1)], *self.hidden, outputs]
 
     @property

@@ -47,6 +47,7 @@ class Case:
     residual: bool = False
     skip: bool = False
     input_bound: float | None = None
+    group: int | tuple[int, ...] = 1
 
     def build(self, inverse: str) -> Autoregressive:
         network = MADE(
@@ -57,6 +58,7 @@ class Case:
             activation=self.activation,
             residual=self.residual,
             skip=self.skip,
+            group=self.group,
             generator=generator(1),
         )
         order = torch.randperm(self.features, generator=generator(2))
@@ -82,6 +84,11 @@ CASES = [
     Case(8, (15, 15, 15), 0, 35, "tanh", AFFINE, residual=True),
     Case(13, (30, 19), 2, 4, "elu", AFFINE),
     Case(13, (30, 19), 0, 4, "elu", Gated(), input_bound=1.0),
+    Case(3, (), 1, 4, "relu", AFFINE, group=2),
+    Case(5, (7,), 0, 4, "tanh", Gated(), group=5),
+    Case(13, (30, 19), 2, 4, "elu", AFFINE, skip=True, group=4),
+    Case(13, (3, 3, 3), 1, 5, "silu", Additive(), residual=True, group=(1, 9, 3)),
+    Case(40, (), 0, 3, "relu", Gated(), input_bound=1.0, group=20),
 ]
 
 

@@ -92,6 +92,7 @@ def _run(
     count=st.integers(1, 3),
     inverse=st.booleans(),
     input_bound=st.sampled_from([None, 1.0, 10.0]),
+    group=st.integers(1, 40),
     threads_wanted=st.integers(1, 3),
 )
 def test_agree_at_any_size(
@@ -106,12 +107,18 @@ def test_agree_at_any_size(
     count: int,
     inverse: bool,
     input_bound: float | None,
+    group: int,
     threads_wanted: int,
 ) -> None:
     # A gate that a linear path feeds has slopes without bound, where rounding keeps no digits.
     assume(hidden or features < 9 or not isinstance(map, Gated))
     widths = tuple(hidden[:1] * len(hidden) if residual else hidden)
-    options = {"activation": activation, "skip": skip, "residual": residual}
+    options = {
+        "activation": activation,
+        "skip": skip,
+        "residual": residual,
+        "group": min(group, features),
+    }
     kernels, reference = _pair(features, widths, context, map, count, input_bound, **options)
     with torch.no_grad():
         for parameter in kernels.parameters():

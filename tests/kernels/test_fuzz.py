@@ -20,6 +20,7 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
     features = draw(st.integers(1, 9))
     seed = draw(st.integers(0, 2**20))
     widths = draw(st.lists(st.integers(1, 9) | st.integers(1, 150), max_size=3))
+    begins = draw(st.sets(st.integers(1, features))) | {0}
     random = np.random.default_rng(seed)
     hidden = [sorted(random.integers(features, size=width).tolist()) for width in widths]
     residual = draw(st.booleans()) and bool(hidden)
@@ -29,6 +30,7 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
     order = st.none() | st.permutations(range(features)).map(list)
     return fuzz.Case(
         features=features,
+        groups=[max(begin for begin in begins if begin <= d) for d in range(features)],
         hidden=hidden[:1] * len(hidden) if residual else hidden,
         residual=residual,
         skip=draw(st.booleans()),
@@ -55,9 +57,10 @@ def test_any_record(case: fuzz.Case) -> None:
 
 def _orders(order: list[int], inverse: bool) -> fuzz.Case:
     return fuzz.Case(
-        features=3, hidden=[[0, 1, 2]], residual=False, skip=False, activation=0, map=fuzz.AFFINE,
-        bound=2.0, input_bound=math.inf, inverse=inverse, dtype="float32", batch=130,
-        orders=[None, order], context=False, threads=3, shares=0, seed=0,
+        features=3, groups=[0, 1, 2], hidden=[[0, 1, 2]], residual=False, skip=False,
+        activation=0, map=fuzz.AFFINE, bound=2.0, input_bound=math.inf, inverse=inverse,
+        dtype="float32", batch=130, orders=[None, order], context=False, threads=3, shares=0,
+        seed=0,
     )  # fmt: skip
 
 
@@ -99,9 +102,9 @@ def test_no_thread_waits_for_one_that_has_refused_an_order(
 def test_rows_that_a_tile_has_left_stand_for_nothing(shares: int) -> None:
     """Their gates are shut so firmly that to invert them is to divide by zero."""
     case = fuzz.Case(
-        features=2, hidden=[], residual=False, skip=False, activation=0, map=fuzz.GATED,
-        bound=2.0, input_bound=1.0, inverse=True, dtype="float64", batch=37, orders=[None, None],
-        context=True, threads=1, shares=shares, seed=0,
+        features=2, groups=[0, 1], hidden=[], residual=False, skip=False, activation=0,
+        map=fuzz.GATED, bound=2.0, input_bound=1.0, inverse=True, dtype="float64", batch=37,
+        orders=[None, None], context=True, threads=1, shares=shares, seed=0,
     )  # fmt: skip
     of = fuzz.transforms(case)
     for each in of:

@@ -16,8 +16,20 @@ from tests.helpers import assert_close, context_for, perturbed, randn
 from tests.transforms.memory import kept_bytes
 
 BATCH = 16
-SIZES = [(64, (128,)), (64, (128, 128)), (100, (37, 37)), (65, (520, 512)), (8, (32,))]
-sizes = pytest.mark.parametrize(("features", "hidden"), SIZES, ids=str)
+SIZES: list[tuple[int, tuple[int, ...], Any]] = [
+    (64, (128,), 1),
+    (64, (128, 128), 1),
+    (100, (37, 37), 1),
+    (65, (520, 512), 1),
+    (8, (32,), 1),
+    (64, (128, 128), 2),
+    (64, (128, 128), 8),
+    (64, (128, 128), 32),
+    (64, (128, 128), 64),
+    (65, (520, 512), 16),
+    (100, (64, 64), (50, 1, 20, 29)),
+]
+sizes = pytest.mark.parametrize(("features", "hidden", "group"), SIZES, ids=str)
 
 
 class MultiplyAdds(TorchDispatchMode):
@@ -41,8 +53,8 @@ def counted(run: Callable[[], Any]) -> tuple[Any, int]:
     return result, mode.count
 
 
-def _made(features: int, hidden: tuple[int, ...]) -> MADE:
-    return perturbed(MADE(features, (0.0, 0.0), hidden, activation="tanh"))
+def _made(features: int, hidden: tuple[int, ...], group: Any = 1) -> MADE:
+    return perturbed(MADE(features, (0.0, 0.0), hidden, activation="tanh", group=group))
 
 
 def _bounds(made: MADE) -> tuple[int, int]:
@@ -53,29 +65,33 @@ def _bounds(made: MADE) -> tuple[int, int]:
 
 
 @sizes
-def test_sweeps_cost_about_one_pass_each(features: int, hidden: tuple[int, ...]) -> None:
-    made = _made(features, hidden)
+def test_sweeps_cost_about_one_pass_each(
+    features: int, hidden: tuple[int, ...], group: Any
+) -> None:
+    made = _made(features, hidden, group)
     visible, dense = _bounds(made)
     offset, weights = made.pack((BATCH,), None)
     z = randn(features, BATCH)
 
     def forwards() -> Any:
         decoder = made.plan.decoder(offset, weights)
-        for feature in range(features):
-            decoder.parameters(feature)
-            decoder.append(feature, z[feature])
+        for step, values in enumerate(z.split(made.groups)):
+            decoder.parameters(step)
+            decoder.append(step, values)
         return decoder
 
     decoder, count = counted(forwards)
     assert visible <= count <= 1.1 * dense
 
-    cotangents = randn(features, made.outputs, BATCH)
+    cotangents = randn(features * made.outputs, BATCH).split(
+        [size * made.outputs for size in made.groups]
+    )
 
     def backwards() -> Any:
         pullback = made.plan.pullback(decoder.hidden, weights)
-        for feature in reversed(range(features)):
-            pullback.cotangent(feature)
-            pullback.append(feature, cotangents[feature])
+        for step in reversed(range(len(made.groups))):
+            pullback.cotangent(step)
+            pullback.append(step, cotangents[step])
         return pullback
 
     pullback, count = counted(backwards)
@@ -89,17 +105,19 @@ def test_sweeps_cost_about_one_pass_each(features: int, hidden: tuple[int, ...])
     assert visible <= count <= 1.1 * dense
 
 
-@pytest.mark.parametrize(("features", "hidden"), SIZES[:2], ids=str)
-def test_sweep_skips_most_of_what_masks_hide(features: int, hidden: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("features", "hidden", "group"), [*SIZES[:2], *SIZES[5:7]], ids=str)
+def test_sweep_skips_most_of_what_masks_hide(
+    features: int, hidden: tuple[int, ...], group: Any
+) -> None:
     """Half is visible; the rest of what is done is the panels' overhead."""
-    made = _made(features, hidden)
+    made = _made(features, hidden, group)
     _, dense = _bounds(made)
     offset, weights = made.pack((BATCH,), None)
 
     def run() -> None:
         decoder = made.plan.decoder(offset, weights)
-        for feature in range(features):
-            decoder.parameters(feature)
+        for step in range(len(made.groups)):
+            decoder.parameters(step)
 
     assert counted(run)[1] <= 0.9 * dense
 
@@ -127,15 +145,13 @@ def test_inverse_saves_at_most_twice_what_forward_saves(
 
 
 #: Conditioners whose sweep is differentiated by `replay`, with the multiply-adds for each event
-#: that a sweep saves: causal attention is spared the tokens that the parallel mode masks.
+#: that a sweep saves: the parameters that a last, smaller group does not have.
 PLAYED: dict[str, tuple[Callable[[], CachedConditioner], int]] = {
     "lstm-context": (lambda: LSTM(64, (0.0, 0.0), (32,), 1), 0),
     "lstm-layers-context": (lambda: LSTM(33, (0.0, 0.0), (16, 24, 8), 3), 0),
-    "attention": (lambda: Attention(64, (0.0, 0.0), (32,)), 64 * 63 * 32),
-    "attention-blocks-context": (
-        lambda: Attention(33, (0.0, 0.0), (24, 24, 24), 3, heads=2),
-        3 * 33 * 32 * 24,
-    ),
+    "lstm-groups": (lambda: LSTM(64, (0.0, 0.0), (32,), group=8), 0),
+    # The last group has five of seven features.
+    "lstm-rest": (lambda: LSTM(33, (0.0, 0.0), (16, 24), 3, group=7), 2 * 2 * 24),
 }
 played = pytest.mark.parametrize("name", PLAYED)
 
@@ -151,9 +167,9 @@ def _two_modes(name: str) -> tuple[list[Tensor], Callable[[], Tensor], Callable[
 
     def sweep() -> Tensor:
         decoder = conditioner.plan.decoder(*conditioner.pack((BATCH,), context))
-        for feature, row in enumerate(z.unbind(-1)):
-            decoder.parameters(feature)
-            decoder.append(feature, row)
+        for group, values in enumerate(z.t().split(conditioner.groups)):
+            decoder.parameters(group)
+            decoder.append(group, values)
         rows = decoder.params.unflatten(0, (conditioner.features, conditioner.outputs))
         return rows.movedim(-1, 0)
 
@@ -187,3 +203,57 @@ def test_gradient_of_a_played_sweep_does_the_work_of_one(name: str) -> None:
 def test_played_sweep_keeps_at_most_twice_what_a_pass_keeps(name: str) -> None:
     _, parallel, sweep = _two_modes(name)
     assert kept_bytes(sweep) <= 2 * kept_bytes(parallel)
+
+
+#: Transformers, with the number of tokens, width and depth.
+TRANSFORMERS: dict[str, tuple[Callable[[], Attention], int, int, int]] = {
+    "features": (lambda: Attention(64, (0.0, 0.0), (32,)), 64, 32, 1),
+    "blocks-context": (
+        lambda: Attention(33, (0.0, 0.0), (24, 24, 24), 3, heads=2),
+        33,
+        24,
+        3,
+    ),
+    "groups": (lambda: Attention(60, (0.0, 0.0), (24, 24), group=4), 15, 24, 2),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_sweeps_of_a_transformer_cost_one_pass_and_its_gradient(name: str) -> None:
+    """Forward one pass; in reverse one to make activations again, and the gradient of one."""
+    build, tokens, width, depth = TRANSFORMERS[name]
+    attention = perturbed(build())
+    z, context = randn(BATCH, attention.features), context_for(attention, BATCH)
+    params, whole = counted(lambda: attention(z, context))
+    _, weights = attention.pack((BATCH,), context)
+    columns, outputs = z.t(), attention.outputs
+
+    def forwards() -> Any:
+        decoder = attention.plan.decoder(*attention.pack((BATCH,), context))
+        for group, values in enumerate(columns.split(attention.groups)):
+            decoder.parameters(group)
+            decoder.append(group, values)
+        return decoder
+
+    decoder, count = counted(forwards)
+    rows = decoder.params.unflatten(0, (attention.features, outputs)).movedim(-1, 0)
+    assert_close(rows, params, 1e-12)
+    # The sweep is spared the tokens that the parallel pass masks, and the empty first group.
+    masked = depth * tokens * (tokens - 1) + max(attention.groups)
+    assert count == whole - BATCH * masked * width
+    bars = randn(attention.features * outputs, BATCH).split(
+        [size * outputs for size in attention.groups]
+    )
+
+    def backwards() -> Any:
+        pullback = attention.plan.pullback(decoder.hidden, weights)
+        for group in reversed(range(len(attention.groups))):
+            pullback.cotangent(group)
+            pullback.append(group, bars[group])
+        return pullback
+
+    pullback, count = counted(backwards)
+    assert whole < count <= 2.3 * whole
+    arguments = (weights, columns, decoder.hidden, pullback.hidden, pullback.params)
+    _, count = counted(lambda: attention.plan.gradients(*arguments))
+    assert 0.5 * whole < count <= whole

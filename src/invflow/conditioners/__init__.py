@@ -1,4 +1,4 @@
-"""Causal networks that compute the parameters of each feature from the features before it."""
+"""Causal networks that compute the parameters of each group of features from those before it."""
 
 from invflow._registry import Registry
 from invflow.conditioners.activation import ACTIVATIONS, Activation
@@ -6,8 +6,8 @@ from invflow.conditioners.attention import Attention
 from invflow.conditioners.base import (
     CachedConditioner,
     Conditioner,
-    FeatureDecoder,
-    FeaturePullback,
+    GroupDecoder,
+    GroupPullback,
     Plan,
     RecordingDecoder,
     ReversiblePlan,
@@ -27,8 +27,8 @@ __all__ = [
     "Attention",
     "CachedConditioner",
     "Conditioner",
-    "FeatureDecoder",
-    "FeaturePullback",
+    "GroupDecoder",
+    "GroupPullback",
     "Layout",
     "MaskedConvolution",
     "Perceptron",

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from invflow._overrides import overridden
 from invflow._part import Part
+from invflow.conditioners import groups
 
 
 class Conditioner(Part, ABC):
-    """A causal network: computes the parameters of feature i from earlier features and the context.
+    """A causal network: computes the parameters of a group of features from earlier groups.
 
     The context reaches the parameters of every feature, including the first. A conditioner takes
     the features in the order in which it receives them; the transform around it decides the order.
@@ -23,10 +24,25 @@ class Conditioner(Part, ABC):
         features: number of features, D.
         outputs: number of parameters per feature, P.
         context: size of the context, 0 for none.
+        group: number of features in a group (the last group may be smaller), or the sizes of the
+            groups, which sum to D. With 1, the parameters of a feature depend on all features
+            before it.
+
+    Raises:
+        TypeError: if `group` is neither an integer nor a sequence of integers.
+        ValueError: if a size in `group` is out of range, or the sizes do not sum to D.
     """
 
-    def __init__(self, features: int, outputs: int, context: int) -> None:
+    settled = Part.settled | {"group", "groups"}
+
+    def __init__(
+        self, features: int, outputs: int, context: int, group: int | Sequence[int] = 1
+    ) -> None:
         super().__init__()
+        #: One size for all groups, or the size of each.
+        self.group = groups.checked(group, features)
+        #: The size of each group.
+        self.groups = groups.sizes(self.group, features)
         self.features = features
         self.outputs = outputs
         self.context = context
@@ -44,10 +60,10 @@ class Conditioner(Part, ABC):
         """
 
 
-class FeatureDecoder(Protocol):
-    """Computes the parameters of one feature after another from cached state.
+class GroupDecoder(Protocol):
+    """Computes the parameters of one group of features after another from cached state.
 
-    After the last feature, `params` holds all parameters, [D * P, batch], and `hidden` what a
+    After the last group, `params` holds all parameters, [D * P, batch], and `hidden` what a
     `ReversiblePlan` needs for the backward pass, [units, batch].
     """
 
@@ -61,12 +77,15 @@ class FeatureDecoder(Protocol):
         """State for the backward pass."""
         ...
 
-    def parameters(self, feature: int) -> Tensor:
-        """Return the parameters of a feature, [P, batch], given all earlier features."""
+    def parameters(self, group: int) -> Tensor:
+        """Return the parameters of a group of g features, [g * P, batch], given all earlier ones.
+
+        Those of the first feature come first.
+        """
         ...
 
-    def append(self, feature: int, z: Tensor) -> None:
-        """Append the value of a feature, [batch]."""
+    def append(self, group: int, z: Tensor) -> None:
+        """Append the values of a group, [g, batch]."""
         ...
 
 
@@ -85,34 +104,35 @@ class RecordingDecoder(ABC):
     def params(self) -> Tensor:
         return torch.cat(self._gave)
 
-    def parameters(self, feature: int) -> Tensor:
-        self._gave.append(self._parameters(feature))
+    def parameters(self, group: int) -> Tensor:
+        self._gave.append(self._parameters(group))
         return self._gave[-1]
 
     @abstractmethod
-    def append(self, feature: int, z: Tensor) -> None: ...
+    def append(self, group: int, z: Tensor) -> None: ...
 
     @abstractmethod
-    def _parameters(self, feature: int) -> Tensor: ...
+    def _parameters(self, group: int) -> Tensor: ...
 
 
-class FeaturePullback(Protocol):
+class GroupPullback(Protocol):
     """The decoder in reverse: takes cotangents of parameters, returns those of features.
 
-    It starts with the last feature. After the first, `z`, `params` and `hidden` hold the cotangents
-    of the features that the decoder was given, and of the attributes of the same name.
+    It starts with the last group. After the first, `z` and `params` hold the cotangents of the
+    features that the decoder was given and of the parameters, and `hidden` what the gradients of
+    the weights need, [units, batch].
     """
 
     z: Tensor
     params: Tensor
     hidden: Tensor
 
-    def cotangent(self, feature: int) -> Tensor:
-        """Return the cotangent of a feature, [batch], given those of all later parameters."""
+    def cotangent(self, group: int) -> Tensor:
+        """Return the cotangents of a group, [g, batch], given those of all later parameters."""
         ...
 
-    def append(self, feature: int, params: Tensor) -> None:
-        """Append the cotangents of a feature's parameters, [P, batch]."""
+    def append(self, group: int, params: Tensor) -> None:
+        """Append the cotangents of a group's parameters, [g * P, batch]."""
         ...
 
 
@@ -129,22 +149,30 @@ class Plan(ABC):
         """The number of rows of a decoder's hidden state."""
         return 0
 
+    def groups(self, features: int) -> Sequence[int]:
+        """Return the sizes of the groups in which a decoder takes the features."""
+        return (1,) * features
+
     @property
     @abstractmethod
     def recipe(self) -> str:
         """The plan as a string, for operators that take only tensors and strings."""
 
     @abstractmethod
-    def decoder(self, offset: Tensor, weights: list[Tensor]) -> FeatureDecoder:
+    def decoder(self, offset: Tensor, weights: list[Tensor]) -> GroupDecoder:
         """Return a decoder that uses these tensors."""
 
 
 class ReversiblePlan(Plan):
     """A plan with its own reverse sweep; its decoder need not be differentiable."""
 
+    def empty_deltas(self, hidden: Tensor) -> Tensor:
+        """Return an empty tensor for the `hidden` of a pullback, given that of the decoder."""
+        return hidden.new_empty(hidden.shape)
+
     @abstractmethod
-    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> FeaturePullback:
-        """Return the reverse of a decoder to which all features were appended.
+    def pullback(self, hidden: Tensor, weights: list[Tensor]) -> GroupPullback:
+        """Return the reverse of a decoder to which all groups were appended.
 
         Args:
             hidden: the decoder's.
@@ -161,13 +189,13 @@ class ReversiblePlan(Plan):
             weights: as in `decoder`.
             z: all features that the decoder was given, [features, batch].
             hidden: the decoder's.
-            deltas: cotangents of `hidden`.
+            deltas: the pullback's `hidden`.
             params: cotangents of the parameters, [features * outputs, batch].
         """
 
 
 class CachedConditioner(Conditioner):
-    """A conditioner that can also be run one feature at a time, in both directions."""
+    """A conditioner that can also be run one group at a time, in both directions."""
 
     settled = Conditioner.settled | {"plan"}
     plan: Plan

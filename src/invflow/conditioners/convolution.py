@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow.conditioners import groups
 from invflow.conditioners.activation import ACTIVATIONS
 from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
+from invflow.conditioners.groups import Group
 from invflow.conditioners.layout import Layout
 
 
@@ -25,6 +27,17 @@ def _odd(name: str, value: Any) -> int:
     if size % 2 == 0:
         raise ValueError(f"{name} must be odd, got {size}")
     return size
+
+
+def _groups_of_a_pixel(sizes: tuple[int, ...], channels: int, pixels: int) -> Group:
+    """Return the groups of each pixel's channels, of which the groups of all features consist."""
+    own = sizes[: len(sizes) // pixels]
+    if sum(own) != channels or own * pixels != sizes:
+        raise ValueError(
+            "group must divide the channels of every pixel in the same way, for example "
+            f"group={channels} for whole pixels, got groups of {sizes} for {channels} channels"
+        )
+    return groups.checked(own, channels)
 
 
 def raster_order(shape: Sequence[int]) -> Tensor:
@@ -77,8 +90,7 @@ class ConvolutionPlan(Plan):
         """Return the plan that a recipe describes; cached, because it depends on nothing else."""
         fields: dict[str, Any] = json.loads(recipe)
         layout = fields.pop("layout")
-        layout["hidden"] = tuple(layout["hidden"])
-        return ConvolutionPlan(Layout(**layout), **fields)
+        return ConvolutionPlan(Layout.from_fields(**layout), **fields)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,11 +117,19 @@ class ConvolutionPlan(Plan):
             if row + y >= 0 and 0 <= column + x < self.width
         )
 
+    def groups(self, features: int) -> Sequence[int]:
+        return self.layout.groups * (self.height * self.width)
+
     @cached_property
-    def sizes(self) -> list[list[int]]:
-        """The number of units of degree 0, 1, .. channels - 1 in each layer."""
-        degrees = range(self.layout.features)
-        return [[units.count(degree) for degree in degrees] for units in self.layout.degrees]
+    def sizes(self) -> list[Sequence[int]]:
+        """For each layer, the number of a pixel's units that belong to each of its groups.
+
+        These are the group's channels, and the units that can be computed once all channels before
+        it are known.
+        """
+        starts, degrees = self.layout.starts, self.layout.degrees
+        counts = [[units.count(start) for start in starts] for units in degrees[1:]]
+        return [self.layout.groups, *counts]
 
     def mask(self, layer: int, source: int) -> Tensor:
         """Return the 0/1 matrix of what `layer` sees of `source`, [units, taps * source units].
@@ -130,8 +150,8 @@ class _Read:
         source: the layer that it reads.
         matrix: shape [units, taps * source units], zero where masked.
         taps: number of pixels that it reads, its own last.
-        rows: number of units of each degree.
-        seen: number of source units at the same pixel that each degree sees.
+        rows: number of units of each group.
+        seen: number of source units at the same pixel that the units of each group see.
     """
 
     def __init__(
@@ -151,11 +171,11 @@ class _Read:
 
 
 class ConvolutionDecoder(RecordingDecoder):
-    """Computes, for each feature, the units of its pixel that have just become computable.
+    """Computes, for each group, the units of its pixel that have just become computable.
 
     At the start of a pixel, one product per layer adds the contribution of earlier pixels; then,
-    for each channel, one more adds that of the pixel's own units. Of all layers, only pixels that
-    a kernel can still reach are kept.
+    for each group of channels, one more adds that of the pixel's own units. Of all layers, only
+    pixels that a kernel can still reach are kept.
 
     Args:
         plan: the structure.
@@ -174,7 +194,8 @@ class ConvolutionDecoder(RecordingDecoder):
         self._biases = [bias.unsqueeze(1) for bias in weights[:depth]]
         self._reads: list[list[_Read]] = [[] for _ in layout.degrees]
         for (layer, source), matrix in zip(layout.blocks, weights[depth:], strict=True):
-            rows, seen = plan.sizes[layer], list(accumulate(plan.sizes[source]))
+            rows = plan.sizes[layer]
+            seen = layout.starts if source == 0 else list(accumulate(plan.sizes[source]))
             self._reads[layer].append(_Read(source, matrix, taps, rows, seen))
         reach = plan.radius * (plan.width + 1)
         self._kept: list[deque[Tensor]] = [deque(maxlen=reach) for _ in range(depth + 1)]
@@ -185,30 +206,30 @@ class ConvolutionDecoder(RecordingDecoder):
         taps = self._plan.inside(pixel)
         steps = [y * self._plan.width + x for y, x in (self._plan.earlier[t] for t in taps)]
         around = [torch.cat([self._empty, *(kept[s] for s in steps)]) for kept in self._kept]
-        self._groups: list[Sequence[Tensor]] = []
+        self._rows: list[Sequence[Tensor]] = []
         for layer, reads in enumerate(self._reads[1:], start=1):
             rows = self._offsets[pixel] if layer == 1 else self._biases[layer - 2]
             for read in reads:
                 rows = torch.addmm(rows, read.earlier(taps), around[read.source])
-            self._groups.append(rows.split(self._plan.sizes[layer]))
+            self._rows.append(rows.split(list(self._plan.sizes[layer])))
         self._values = [self._empty] * len(self._kept)
 
-    def _parameters(self, feature: int) -> Tensor:
-        pixel, channel = divmod(feature, self._plan.layout.features)
-        if channel == 0:
+    def _parameters(self, group: int) -> Tensor:
+        pixel, part = divmod(group, len(self._plan.layout.groups))
+        if part == 0:
             self._open(pixel)
         rows = self._empty
-        for layer, groups in enumerate(self._groups, start=1):
-            rows = groups[channel]
+        for layer, parts in enumerate(self._rows, start=1):
+            rows = parts[part]
             for read in self._reads[layer]:
-                rows = torch.addmm(rows, read.own[channel], self._values[read.source])
+                rows = torch.addmm(rows, read.own[part], self._values[read.source])
             if layer < len(self._values):
                 self._extend(layer, self._activation(rows))
         return rows
 
-    def append(self, feature: int, z: Tensor) -> None:
-        self._extend(0, z.unsqueeze(0))
-        if (feature + 1) % self._plan.layout.features == 0:
+    def append(self, group: int, z: Tensor) -> None:
+        self._extend(0, z)
+        if (group + 1) % len(self._plan.layout.groups) == 0:
             for kept, values in zip(self._kept, self._values, strict=True):
                 kept.append(values)
 
@@ -232,18 +253,18 @@ class MaskedConvolution(CachedConditioner):
     *Masks.* A kernel sees all units of the earlier pixels in its k x k window: the rows above, and
     the pixels to the left. Within its own pixel, the units of each layer form a MADE of the
     channels (see `Layout`): hidden units have degrees 0 .. channels - 1, a unit of degree m sees
-    channels and units of degree up to m, and the parameters of a channel see only earlier channels.
-    Hidden layers that are narrower than the number of channels cannot carry them all; in that case
-    the outputs also read z directly.
+    channels and units of degree up to m, and the parameters of a channel see only earlier channels
+    (of a group of channels, only earlier groups). Hidden layers that are narrower than the number
+    of groups cannot carry them all; in that case the outputs also read z directly.
 
-    *Reach.* A parameter depends on every earlier channel of its own pixel, and on all channels of
-    the earlier pixels that n convolutions (hidden layers and the output) of radius r = (k - 1) / 2
-    reach: up to r n rows up, up to r n columns to the left, and up to r min(rows up, n) columns to
-    the *right*, because only a step upwards can move right. This leaves a blind spot: a pixel
-    further to the right than r times the number of rows between is never seen, however many layers
-    there are. Transforms that take the map in reverse see it from the other side. All earlier
-    pixels are seen if r n is at least max(height, width) - 1, and either height is 1 or r is at
-    least width - 1.
+    *Reach.* A parameter depends on every earlier group of channels of its own pixel, and on all
+    channels of the earlier pixels that n convolutions (hidden layers and the output) of radius r =
+    (k - 1) / 2 reach: up to r n rows up, up to r n columns to the left, and up to r min(rows up, n)
+    columns to the *right*, because only a step upwards can move right. This leaves a blind spot: a
+    pixel further to the right than r times the number of rows between is never seen, however many
+    layers there are. Transforms that take the map in reverse see it from the other side. All
+    earlier pixels are seen if r n is at least max(height, width) - 1, and either height is 1 or r
+    is at least width - 1.
 
     *Context.* The context is maps c of shape (context / (height width), height, width), flattened
     by torch; $\bar c$ is the same maps rotated by half a turn, as a transform that takes the
@@ -260,12 +281,15 @@ class MaskedConvolution(CachedConditioner):
         kernel_size: k, an odd number.
         context_kernel_size: kernel size of the context's convolution, odd; None for k.
         activation: a name in `ACTIVATIONS`.
+        group: as for `MADE`; a pixel must consist of whole groups, the same in each. With the
+            number of channels, the pixels are the groups.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if a size or width is below 1, `shape` does not have `features` entries, a
-            kernel size is even, the context is not made of maps, or `activation` is unknown.
+            kernel size is even, the context is not made of maps, `activation` is unknown, or
+            `group` does not divide pixels alike.
 
     References:
         Kingma et al. 2016, arXiv 1606.04934, appendix C; masks and blind spot: van den Oord et al.
@@ -290,6 +314,7 @@ class MaskedConvolution(CachedConditioner):
         kernel_size: int = 3,
         context_kernel_size: int | None = None,
         activation: str = "elu",
+        group: int | Sequence[int] = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
@@ -312,9 +337,10 @@ class MaskedConvolution(CachedConditioner):
         if context_kernel_size is not None:
             around = _odd("context_kernel_size", context_kernel_size)
         _checks.choice("activation", activation, ACTIVATIONS)
-        super().__init__(features, len(start), context)
+        super().__init__(features, len(start), context, group)
+        own = _groups_of_a_pixel(self.groups, channels, height * width)
         # Degree 0 is always needed: those units see the earlier pixels.
-        layout = Layout(channels, len(start), hidden, True, False, activation)
+        layout = Layout(channels, len(start), hidden, True, False, activation, group=own)
         self.plan = self._plan = ConvolutionPlan(layout, height, width, kernel_size)
 
         units = [len(degrees) for degrees in layout.degrees]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from invflow.conditioners import groups
+from invflow.conditioners.groups import Group
+
 
 class Panel(NamedTuple):
-    """The features first .. end - 1, and the units that belong to them.
+    """The groups first .. end - 1, and the units that belong to them.
 
-    These are the features themselves, their outputs, and the hidden units of degree first .. end -
-    1, which can be computed once all features before `first` are known. In each layer they are a
-    run of units, `bounds[layer]`; `sizes[layer]` of them belong to each feature.
+    These are their features, the outputs of these, and the hidden units that can be computed once
+    all features before a group are known. In each layer they are a run of units, `bounds[layer]`;
+    `sizes[layer]` of them belong to each group.
     """
 
     first: int
@@ -32,14 +36,15 @@ class Layout:
 
     Layer 0 holds the features, layers 1 .. L the hidden units, layer L + 1 the outputs. Every unit
     has a *degree*, and a unit of degree m sees the units of degree <= m in the layer before it.
-    Feature d = 1 .. D has degree d as an input and degree d - 1 as an output, so that its
-    parameters see only strictly earlier features. Hidden units are sorted by degree: a unit sees a
+    Feature d = 1 .. D has degree d as an input. As an output it has the number of features before
+    its group as its degree, so that its parameters see only earlier groups: with groups of one
+    feature, degree d - 1. Hidden units are sorted by degree: a unit sees a
     prefix of the layer before it, and weight matrices are block lower triangular.
 
-    The hidden degrees are spread evenly over 1 .. D - 1, or over 0 .. D - 1 if there is a context:
-    a unit of degree 0 sees only the context, and carries it to the first feature. A layer with
-    fewer units than degrees cannot carry every feature to the next layer; in that case the outputs
-    also read the features directly, as they do with `skip`.
+    The hidden degrees are spread evenly over those of the outputs. A unit of degree 0 sees only the
+    context, and carries it to the first group; without a context there is none, unless all features
+    are one group. A layer with fewer units than degrees cannot carry every group to the next layer;
+    in that case the outputs also read the features directly, as they do with `skip`.
 
     Args:
         features: D.
@@ -50,6 +55,7 @@ class Layout:
         activation: its name.
         skip: whether the outputs also read the features directly.
         norm: whether hidden units are normalised.
+        group: the sizes of the groups of features, as in `groups.sizes`.
     """
 
     features: int
@@ -60,21 +66,40 @@ class Layout:
     activation: str
     skip: bool = False
     norm: bool = False
+    group: Group = 1
+
+    @classmethod
+    def from_fields(cls, hidden: Sequence[int], group: int | Sequence[int], **rest: Any) -> Layout:
+        """Return a layout from its fields as JSON has them, with lists for tuples."""
+        return cls(hidden=tuple(hidden), group=groups.from_json(group), **rest)
 
     @cached_property
     def degrees(self) -> list[list[int]]:
         """The degrees of the units of every layer, each list sorted."""
-        lowest, count = self._hidden_degrees
+        each, count = self._hidden_degrees, len(self._hidden_degrees)
         return [
             list(range(1, self.features + 1)),
-            *([lowest + k * count // width for k in range(width)] for width in self.hidden),
-            [d for d in range(self.features) for _ in range(self.outputs)],
+            *([each[k * count // width] for k in range(width)] for width in self.hidden),
+            [
+                start
+                for start, size in zip(self.starts, self.groups, strict=True)
+                for _ in range(size * self.outputs)
+            ],
         ]
 
+    @cached_property
+    def groups(self) -> tuple[int, ...]:
+        """The size of each group of features."""
+        return groups.sizes(self.group, self.features)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The number of features before each group."""
+        return [0, *accumulate(self.groups[:-1])]
+
     @property
-    def _hidden_degrees(self) -> tuple[int, int]:
-        lowest = 0 if self.context or self.features == 1 else 1
-        return lowest, self.features - lowest
+    def _hidden_degrees(self) -> list[int]:
+        return self.starts if self.context or len(self.starts) == 1 else self.starts[1:]
 
     @cached_property
     def direct(self) -> bool:
@@ -83,7 +108,7 @@ class Layout:
 
     @property
     def _narrow(self) -> bool:
-        return any(width < self._hidden_degrees[1] for width in self.hidden)
+        return any(width < len(self._hidden_degrees) for width in self.hidden)
 
     @cached_property
     def blocks(self) -> list[tuple[int, int]]:
@@ -143,23 +168,27 @@ class Layout:
 
     @cached_property
     def panels(self) -> list[Panel]:
-        """The panels of features in which the sequential sweeps work.
+        """The panels of groups in which the sequential sweeps work.
 
         Longer panels need more arithmetic inside them, shorter ones more calls; about eighty hidden
-        units per panel were fastest in measurements.
+        units per panel were fastest in measurements. A panel ends with the group that makes it long
+        enough.
         """
         widest = max(self.hidden, default=1)
         length = min(max(80 * self.features // widest, 8), 48)
-        return [
-            self._panel(first, min(first + length, self.features))
-            for first in range(0, self.features, length)
-        ]
+        cuts, begin = [0], 0
+        for group, end in enumerate(accumulate(self.groups), 1):
+            if end - begin >= length or end == self.features:
+                cuts.append(group)
+                begin = end
+        return [self._panel(first, end) for first, end in pairwise(cuts)]
 
     def _panel(self, first: int, end: int) -> Panel:
-        bounds = [(first, end)]
-        sizes = [[1] * (end - first)]
-        for degrees in self.degrees[1:]:
-            cuts = [bisect_left(degrees, d) for d in range(first, end + 1)]
+        starts = [*self.starts, self.features][first : end + 1]
+        bounds: list[tuple[int, int]] = []
+        sizes: list[list[int]] = []
+        for layer, degrees in enumerate(self.degrees):
+            cuts = [bisect_left(degrees, start) for start in starts] if layer else starts
             bounds.append((cuts[0], cuts[-1]))
             sizes.append([b - a for a, b in pairwise(cuts)])
         return Panel(first, end, bounds, sizes)

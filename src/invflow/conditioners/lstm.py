@@ -1,4 +1,4 @@
-"""An LSTM over the features."""
+"""An LSTM over groups of features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow.conditioners import groups
 from invflow.conditioners.base import CachedConditioner, Plan, RecordingDecoder
+from invflow.conditioners.groups import Group, padded, unpadded
 
 
 class _Layer(NamedTuple):
@@ -59,44 +61,50 @@ class LSTMPlan(Plan):
     """An LSTM of the given widths over plain tensors."""
 
     widths: tuple[int, ...]
+    group: Group
 
     @property
     def recipe(self) -> str:
-        return json.dumps(self.widths)
+        return json.dumps((self.widths, self.group))
+
+    def groups(self, features: int) -> Sequence[int]:
+        return groups.sizes(self.group, features)
 
     def decoder(self, offset: Tensor, weights: list[Tensor]) -> LSTMDecoder:
-        return LSTMDecoder(self.widths, offset, weights)
+        return LSTMDecoder(self, offset, weights)
 
 
 class LSTMDecoder(RecordingDecoder):
-    """One step per feature; the cached state is h and c of every layer."""
+    """One step per group; the cached state is h and c of every layer."""
 
-    def __init__(self, widths: Sequence[int], offset: Tensor, weights: list[Tensor]) -> None:
+    def __init__(self, plan: LSTMPlan, offset: Tensor, weights: list[Tensor]) -> None:
         super().__init__(offset)
         *weights, token, self._out, bias = weights
-        start = _start(widths, offset.t())
-        self._layers = _layers(len(widths), weights, start.gates)
+        start = _start(plan.widths, offset.t())
+        self._layers = _layers(len(plan.widths), weights, start.gates)
         self._states = start.states
-        self._input = token.expand(offset.shape[1], 1)
-        self._biases = bias.unbind(0)
+        self._input = token.expand(offset.shape[1], -1)
+        sizes = plan.groups(len(bias))
+        self._biases = [part.flatten() for part in bias.split(list(sizes))]
 
-    def _parameters(self, feature: int) -> Tensor:
+    def _parameters(self, group: int) -> Tensor:
         value = self._input
         states: list[tuple[Tensor, Tensor]] = []
         for layer, state in zip(self._layers, self._states, strict=True):
             states.append(layer.step(value, *state))
             value, _ = states[-1]
         self._states = states
-        return torch.addmm(self._biases[feature], value, self._out.t()).t()
+        bias = self._biases[group]
+        return torch.addmm(bias, value, self._out[: len(bias)].t()).t()
 
-    def append(self, feature: int, z: Tensor) -> None:
-        self._input = z.unsqueeze(1)
+    def append(self, group: int, z: Tensor) -> None:
+        self._input = F.pad(z.t(), (0, self._input.shape[1] - len(z)))
 
 
 class LSTM(CachedConditioner):
-    r"""A long short-term memory that reads the features one after another.
+    r"""A long short-term memory that reads one group of features after another.
 
-    Step d reads the previous feature, $z_{d-1}$; the first step reads a learned token $z_0$. With
+    Step d reads the previous group, $z_{d-1}$; the first step reads a learned token $z_0$. With
     $h^0_d = z_{d-1}$, layer $l = 1 .. L$ is
 
     $$\begin{aligned}
@@ -105,23 +113,25 @@ class LSTM(CachedConditioner):
     h^l_d = \sigma(o) \circ \tanh(m^l_d)
     \end{aligned}$$
 
-    and the parameters of feature d are $V h^L_d + v_d$. Every $h^l_0$ and $m^l_0$ is learned, or
+    and the parameters of group d are $V h^L_d + v_d$. (Groups smaller than the largest are read as
+    if they ended with zeros, and use the first rows of V.) Every $h^l_0$ and $m^l_0$ is learned, or
     linear in the context c if there is one: the context enters the initial state and every step.
 
-    The features share all weights except $v$, so long vectors do not need more of them. Both
-    directions are loops over the features with the same arithmetic.
+    The groups share all weights except $v$, so long vectors do not need more of them. Both
+    directions are loops over the groups with the same arithmetic.
 
     Args:
         features: number of features, D.
         start: the value each parameter of a feature starts from; its length is P.
         hidden_features: width of each layer; at least one layer.
         context: size of the context, 0 for none.
+        group: as for `MADE`.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if `features` or a width is below 1, there is no layer, or `context` is
-            negative.
+        ValueError: if `features` or a width is below 1, there is no layer, `context` is negative,
+            or `group` does not fit, as for `MADE`.
 
     References:
         Hochreiter and Schmidhuber 1997; forget gates: Gers et al. 2000; as the network of an
@@ -143,6 +153,7 @@ class LSTM(CachedConditioner):
         hidden_features: Sequence[int] = (64, 64),
         context: int = 0,
         *,
+        group: int | Sequence[int] = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         features = _checks.positive_integer("features", features)
@@ -151,12 +162,13 @@ class LSTM(CachedConditioner):
         widths = _checks.widths("hidden_features", hidden_features)
         if not widths:
             raise ValueError("hidden_features must hold at least one width, got ()")
-        super().__init__(features, len(start), context)
-        self.plan = LSTMPlan(widths)
+        super().__init__(features, len(start), context, group)
+        self.plan = LSTMPlan(widths, self.group)
         self.widths = widths
 
-        inputs = [1, *widths[:-1]]
-        self.token = nn.Parameter(torch.zeros(1))
+        largest = max(self.groups)
+        inputs = [largest, *widths[:-1]]
+        self.token = nn.Parameter(torch.zeros(largest))
         self.reads = nn.ParameterList(
             torch.empty(4 * w, size) for w, size in zip(widths, inputs, strict=True)
         )
@@ -165,7 +177,7 @@ class LSTM(CachedConditioner):
         size = sum(_sizes(widths))
         self.offset = nn.Parameter(torch.zeros(size))
         self.context_weight = nn.Parameter(torch.empty(size, context)) if context else None
-        self.out = nn.Parameter(torch.empty(len(start), widths[-1]))
+        self.out = nn.Parameter(torch.empty(largest * len(start), widths[-1]))
         self.out_bias = nn.Parameter(torch.tensor(start).repeat(features, 1))
         self._initialise(generator)
 
@@ -194,8 +206,9 @@ class LSTM(CachedConditioner):
         return offset.expand(*batch, -1).reshape(-1, offset.shape[-1])
 
     def _inputs(self, z: Tensor) -> Tensor:
-        """Return the input of each step: the feature before its own."""
-        return torch.cat([self.token.to(z.dtype).expand(*z.shape[:-1], 1), z[..., :-1]], -1)
+        """Return the input of each step, (*batch, groups, size): the group before its own."""
+        token = self.token.to(z.dtype).expand(*z.shape[:-1], 1, -1)
+        return torch.cat([token, padded(z, self.groups)[..., :-1, :]], -2)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         _checks.event("z", z, self.features, self.offset)
@@ -204,14 +217,15 @@ class LSTM(CachedConditioner):
         layers = _layers(len(self.widths), self._weights(), start.gates)
         # Step by step: multiplying the inputs of all steps at once does not fit into a cache and
         # was slower in measurements.
-        values = self._inputs(z).reshape(-1, self.features, 1).unbind(1)
+        values = self._inputs(z).reshape(-1, len(self.groups), len(self.token)).unbind(1)
         for layer, (h, c) in zip(layers, start.states, strict=True):
             shown: list[Tensor] = []
             for value in values:
                 h, c = layer.step(value, h, c)
                 shown.append(h)
             values = shown
-        params = F.linear(torch.stack(list(values), 1), self.out) + self.out_bias
+        params = F.linear(torch.stack(list(values), 1), self.out)
+        params = unpadded(params, self.groups, self.outputs) + self.out_bias
         return params.reshape(*z.shape, self.outputs).to(z.dtype)
 
     def pack(self, batch: Sequence[int], context: Tensor | None) -> tuple[Tensor, list[Tensor]]:
@@ -220,4 +234,5 @@ class LSTM(CachedConditioner):
 
     @classmethod
     def plan_from(cls, recipe: str) -> LSTMPlan:
-        return LSTMPlan(tuple(json.loads(recipe)))
+        widths, group = json.loads(recipe)
+        return LSTMPlan(tuple(widths), groups.from_json(group))

@@ -42,6 +42,8 @@ class MADE(CachedConditioner):
         skip: let the outputs also read the features directly.
         norm: normalise hidden pre-activations by the root mean square over the units of the same
             degree or lower.
+        group: number of features in a group (the last group may be smaller), or the sizes of the
+            groups, which sum to D; the parameters of a group depend on the groups before it.
         gain: hidden weights start normal, with standard deviation gain / sqrt(number of units that
             the mask lets a unit see); hidden biases start uniform between -0.5 and 0.5.
         generator: random numbers for the initial weights; torch's own by default.
@@ -49,7 +51,8 @@ class MADE(CachedConditioner):
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if `features` or a width is below 1, `context` is negative, `activation` is
-            unknown, residual layers differ in width, or `gain` is not positive and finite.
+            unknown, residual layers differ in width, a size in `group` is out of range, the sizes
+            do not sum to D, or `gain` is not positive and finite.
 
     References:
         Germain et al. 2015, arXiv 1502.03509; residual blocks: He et al. 2016, arXiv 1603.05027;
@@ -76,6 +79,7 @@ class MADE(CachedConditioner):
         residual: bool = False,
         skip: bool = False,
         norm: bool = False,
+        group: int | Sequence[int] = 1,
         gain: float = 0.7,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -89,14 +93,22 @@ class MADE(CachedConditioner):
             raise ValueError(
                 f"hidden_features must all be equal for residual=True, got {tuple(hidden)}"
             )
-        super().__init__(features, len(start), context)
+        super().__init__(features, len(start), context, group)
         gain = _checks.number("gain", gain)
         if not 0 < gain < math.inf:
             raise ValueError(f"gain must be positive and finite, got {gain!r}")
         skip = _checks.boolean("skip", skip)
         norm = _checks.boolean("norm", norm)
         self.layout = Layout(
-            features, len(start), hidden, context > 0, residual, activation, skip, norm
+            features,
+            len(start),
+            hidden,
+            context > 0,
+            residual,
+            activation,
+            skip,
+            norm,
+            self.group,
         )
         self.plan = sweep.MADEPlan(self.layout)
         _ = self.layout.row_panels  # computed now, so that torch.compile need not trace it

@@ -1,9 +1,9 @@
-"""A MADE evaluated one feature at a time: forward from cached activations, and in reverse.
+"""A MADE evaluated one group of features at a time: forward from cached values, and in reverse.
 
 Everything here is feature-major, with shape [units, batch], so the units that a unit sees are
-contiguous rows. Both sweeps work in panels of features, as blocked triangular solvers do: when a
+contiguous rows. Both sweeps work in panels of groups, as blocked triangular solvers do: when a
 panel opens, one product per weight matrix adds everything from outside the panel; inside it, each
-feature adds a product with the panel's own few units. Nothing is computed twice, and masked weights
+group adds a product with the panel's own few units. Nothing is computed twice, and masked weights
 are not read, so a whole sweep does the arithmetic of one masked pass.
 """
 
@@ -25,19 +25,19 @@ from invflow.conditioners.norm import PrefixNorm, PrefixNormPullback
 
 
 class _Rows(NamedTuple):
-    """One layer's rows in a panel, cut into the groups that each feature completes.
+    """One layer's rows in a panel, cut into the parts that belong to each group of features.
 
-    Group i adds the product of `weights[i]` and `values` for every pair (weights, values) in
+    Part i adds the product of `weights[i]` and `values` for every pair (weights, values) in
     `products`; `rest` holds further tensors by name, cut the same way, for the next step.
     """
 
-    groups: Sequence[Tensor]
+    parts: Sequence[Tensor]
     products: list[tuple[Sequence[Tensor], Tensor]]
     rest: dict[str, Sequence[Tensor]]
 
     def complete(self, i: int) -> Tensor:
-        """Add the contribution from inside the panel to group i."""
-        rows = self.groups[i]
+        """Add the contribution from inside the panel to part i."""
+        rows = self.parts[i]
         for weights, values in self.products:
             rows.addmm_(weights[i], values)
         return rows
@@ -51,7 +51,7 @@ class _Read(NamedTuple):
 
 
 def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str, Tensor]) -> _Rows:
-    """Add the contribution from outside a panel to its rows, and split them by feature."""
+    """Add the contribution from outside a panel to its rows, and split them by group."""
     for read in reads:
         if read.beyond[1].shape[0]:
             rows.addmm_(*read.beyond)
@@ -63,7 +63,7 @@ def _open(rows: Tensor, sizes: list[int], reads: list[_Read], rest: Mapping[str,
 
 
 class MADEDecoder:
-    """Computes the parameters of one feature after another from the features given so far.
+    """Computes the parameters of one group of features after another from those given so far.
 
     Args:
         layout: the structure of the MADE.
@@ -94,7 +94,7 @@ class MADEDecoder:
         self._gains = [gain.unsqueeze(1) for gain in gains]
         self.hidden = offset.new_empty(_hidden_rows(layout), batch)
         self.params = offset.new_empty(layout.features * layout.outputs, batch)
-        # Zeros, because a panel is multiplied whole and without masks: rows that a group must not
+        # Zeros, because a panel is multiplied whole and without masks: rows that a part must not
         # see are not computed yet, and must not contribute.
         self._z = offset.new_zeros(layout.features, batch)
         before, self._scales = _halves(layout, self.hidden)
@@ -133,14 +133,15 @@ class MADEDecoder:
                 rest["previous"] = self._layers[layer - 1][lo:hi]
             self._hidden.append((panel.sizes[layer], _open(rows, panel.sizes[layer], reads, rest)))
         _, self._outputs = self._hidden.pop()
-        self._z_rows = self._z[panel.first : panel.end].unbind(0)
+        first, end = panel.bounds[0]
+        self._z_parts = self._z[first:end].split_with_sizes(panel.sizes[0])
         self._first, self._end = panel.first, panel.end
 
-    def parameters(self, feature: int) -> Tensor:
-        """Return the parameters of a feature, [outputs, batch], given all earlier features."""
-        if feature == self._end:
+    def parameters(self, group: int) -> Tensor:
+        """Return the parameters of a group, [size * outputs, batch], given all earlier groups."""
+        if group == self._end:
             self._open_panel()
-        i = feature - self._first
+        i = group - self._first
         for k, (sizes, layer) in enumerate(self._hidden):
             if sizes[i]:
                 rows = layer.complete(i)
@@ -154,13 +155,13 @@ class MADEDecoder:
                 rest["values"][i].copy_(self._activation(rows))
         return self._outputs.complete(i)
 
-    def append(self, feature: int, z: Tensor) -> None:
-        """Append the value of a feature, [batch]."""
-        self._z_rows[feature - self._first].copy_(z)
+    def append(self, group: int, z: Tensor) -> None:
+        """Append the values of a group, [size, batch]."""
+        self._z_parts[group - self._first].copy_(z)
 
 
 class MADEPullback:
-    """The decoder in reverse: from cotangents of parameters to those of features, last one first.
+    """The decoder in reverse: from cotangents of parameters to those of features, last group first.
 
     Args:
         layout: the structure of the MADE.
@@ -197,7 +198,7 @@ class MADEPullback:
         deltas, self._normed = _halves(layout, self.hidden)
         self._layers = [self.z, *deltas, self.params]
         self._panels = iter(reversed(layout.panels))
-        self._first = layout.features
+        self._first = len(layout.groups)
 
     def _open_panel(self) -> None:
         panel = next(self._panels)
@@ -234,16 +235,16 @@ class MADEPullback:
         self._hidden = list(enumerate(hidden))[::-1]
         self._first = panel.first
 
-    def cotangent(self, feature: int) -> Tensor:
-        """Return the cotangent of a feature, [batch], given those of all later parameters."""
-        if feature < self._first:
+    def cotangent(self, group: int) -> Tensor:
+        """Return the cotangents of a group, [size, batch], given those of all later parameters."""
+        if group < self._first:
             self._open_panel()
-        return self._features.complete(feature - self._first)[0]
+        return self._features.complete(group - self._first)
 
-    def append(self, feature: int, params: Tensor) -> None:
-        """Append the cotangents of a feature's parameters, [outputs, batch]."""
-        i = feature - self._first
-        self._outputs.groups[i].copy_(params)
+    def append(self, group: int, params: Tensor) -> None:
+        """Append the cotangents of a group's parameters, [size * outputs, batch]."""
+        i = group - self._first
+        self._outputs.parts[i].copy_(params)
         for k, (sizes, layer) in self._hidden:
             if sizes[i]:
                 rows = layer.complete(i)
@@ -283,12 +284,14 @@ class MADEPlan(ReversiblePlan):
     def from_recipe(recipe: str) -> MADEPlan:
         """Return the plan that a recipe describes; cached, because it depends on nothing else."""
         fields: dict[str, Any] = json.loads(recipe)
-        fields["hidden"] = tuple(fields["hidden"])
-        return MADEPlan(Layout(**fields))
+        return MADEPlan(Layout.from_fields(**fields))
 
     @property
     def hidden_units(self) -> int:
         return _hidden_rows(self.layout)
+
+    def groups(self, features: int) -> Sequence[int]:
+        return self.layout.groups
 
     def unpack(self, weights: list[Tensor]) -> list[list[Tensor]]:
         depth, blocks = len(self.layout.hidden), len(self.layout.blocks)

@@ -10,6 +10,7 @@ import torch
 from invflow import _checks
 from invflow import univariate as univariates
 from invflow.conditioners import CONDITIONERS, Conditioner
+from invflow.conditioners.groups import checked
 from invflow.flows.base import Base
 from invflow.flows.bases import check_suits, described
 from invflow.flows.flow import Flow
@@ -30,6 +31,7 @@ class AutoregressiveFlow(Flow):
         univariate: str | Mapping[str, Any] | Univariate = "affine",
         conditioner: str | Callable[..., Conditioner] = "made",
         order: str = "reverse",
+        group: int | Sequence[int] = 1,
         inverse: str = "auto",
         input_bound: float | None = None,
         base: str | Mapping[str, Any] | Base | None = None,
@@ -47,10 +49,13 @@ class AutoregressiveFlow(Flow):
                 "conditioner must be a name, a Conditioner class or another callable that builds a "
                 f"conditioner for each transform, got a {type(conditioner).__name__}"
             )
+        groups = checked(group, features)
+        # A conditioner that does not know groups takes one feature after another.
+        grouped = {} if groups == 1 else {"group": groups}
         parts = [
             Autoregressive(
                 cast(Callable[..., Conditioner], build)(
-                    features, each.start, hidden, context, generator=generator, **options
+                    features, each.start, hidden, context, generator=generator, **grouped, **options
                 ),
                 each,
                 order=positions,
@@ -73,6 +78,7 @@ class AutoregressiveFlow(Flow):
                 "univariate": univariates.describe(each),
                 "conditioner": CONDITIONERS.name_of(build) or conditioner,
                 "order": order,
+                "group": groups,
                 "inverse": inverse,
                 "input_bound": input_bound,
                 "base": described(self.base),
@@ -102,8 +108,13 @@ class IAF(AutoregressiveFlow):
         univariate: the map of each feature: a name in `UNIVARIATES`, such as "affine" or "gated", a
             mapping with a "name" and fields, or an object.
         conditioner: "made", "lstm", "attention", "convolution", or a callable that builds a
-            conditioner from (features, start, hidden_features, context, generator=..., **options).
+            conditioner from (features, start, hidden_features, context, generator=..., **options),
+            where `group` is an option if it is not 1.
         order: order of the features in each transform: "reverse" (alternating), "random" or "same".
+        group: number of features in a group (the last group may be smaller), or the sizes of the
+            groups, which sum to D. In the order of a transform, the parameters of a group depend on
+            the groups before it; the sequential direction takes one step per group. 1 is
+            autoregression, half of D a kind of coupling.
         inverse: "auto", "compiled", "cached", "fixed_point" or "passes"; see `Autoregressive`.
         input_bound: bound on what conditioners read of a feature, so that one extreme value does
             not push all later features to extremes; None for no bound. It changes nothing where |z|
@@ -168,6 +179,7 @@ class MAF(AutoregressiveFlow):
         univariate: as for `IAF`.
         conditioner: as for `IAF`.
         order: as for `IAF`.
+        group: as for `IAF`.
         inverse: how to sample; see `Autoregressive`.
         input_bound: as for `IAF`; no bound by default, because conditioners read data, which may
             have any scale.

@@ -1,8 +1,8 @@
 """The inverse of an autoregressive transform in one sweep, and its gradient in one more.
 
-The sweep takes the features in order: the conditioner's decoder computes the parameters of the next
-feature, and the univariate map is inverted (`decode`). The gradient is the same sweep in reverse if
-the conditioner has one (`reverse`); otherwise the sweep is differentiated (`replay`).
+The sweep takes the groups of features in order: the conditioner's decoder computes the parameters
+of the next group, and the univariate map is inverted (`decode`). The gradient is the same sweep in
+reverse if the conditioner has one (`reverse`); otherwise the sweep is differentiated (`replay`).
 """
 
 from __future__ import annotations

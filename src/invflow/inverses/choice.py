@@ -72,11 +72,11 @@ def solve(
 
 
 def _in_one_sweep(inverse: str, pair: Pair, x: Tensor) -> bool:
-    """Return whether to invert one feature after another, rather than all until they converge.
+    """Return whether to invert one group after another, rather than all until they converge.
 
     On an accelerator the time of a long sweep in PyTorch is the time to launch its steps. A
     conditioner with hooks must be called, because they may change its result.
     """
     if inverse == "fixed_point" or hooked(pair.conditioner):
         return False
-    return inverse == "cached" or x.device.type == "cpu" or x.shape[-1] <= 16
+    return inverse == "cached" or x.device.type == "cpu" or len(pair.conditioner.groups) <= 16

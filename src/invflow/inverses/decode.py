@@ -79,6 +79,11 @@ def unmixed(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(like.device.type, enabled=False)
 
 
+def by_feature(params: Tensor, univariate: Univariate) -> Tensor:
+    """Return parameters, [features * outputs, batch], as [features, outputs, batch]."""
+    return params.unflatten(0, (-1, univariate.parameters))
+
+
 @operator
 def decode(
     kind: str,
@@ -90,14 +95,14 @@ def decode(
     weights: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The forward sweep: z, parameters, and the decoder's hidden state."""
-    decoder = plan_of(kind, recipe).decoder(offset, weights)
-    solve = univariates.from_recipe(univariate).solver(x)
+    plan, map = plan_of(kind, recipe), univariates.from_recipe(univariate)
+    decoder, solve = plan.decoder(offset, weights), map.solver(x)
     z: list[Tensor] = []
     with unmixed(x):
-        for feature, row in enumerate(x.contiguous().unbind(0)):
-            z.append(solve(row, decoder.parameters(feature).t()))
-            decoder.append(feature, soft_clip(z[-1], input_bound))
-    return torch.stack(z), decoder.params, decoder.hidden
+        for group, rows in enumerate(x.contiguous().split(list(plan.groups(len(x))))):
+            z.append(solve(rows, by_feature(decoder.parameters(group), map).transpose(1, 2)))
+            decoder.append(group, soft_clip(z[-1], input_bound))
+    return torch.cat(z), decoder.params, decoder.hidden
 
 
 @fake(decode)

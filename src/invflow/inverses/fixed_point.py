@@ -1,11 +1,12 @@
 r"""The inverse of an autoregressive transform as a fixed point, and its implicit gradient.
 
 Iterating $z \leftarrow v(x; p)$, $p = P(r(z), c)$, where v is the inverse of the univariate map and
-r clips what the conditioner reads, makes feature d exact after d rounds from any starting point,
-and usually all features far sooner (Song et al. 2021, arXiv 2002.03629). The results are z and the
-parameters p of the last round. Write $\theta$ for the data, the context and the weights. With
-$A = \partial v(x; P(r(z), c)) / \partial z$ at the solution, strictly triangular, and
-$B = \partial p / \partial z$, the implicit function theorem gives for cotangents g of z and h of p
+r clips what the conditioner reads, makes group d of the features exact after d rounds from any
+starting point, and usually all features far sooner (Song et al. 2021, arXiv 2002.03629). The
+results are z and the parameters p of the last round. Write $\theta$ for the data, the context and
+the weights. With $A = \partial v(x; P(r(z), c)) / \partial z$ at the solution, strictly triangular,
+and $B = \partial p / \partial z$, the implicit function theorem gives for cotangents g of z and h
+of p
 
 $$w = g + B^T h + A^T w, \qquad
 \bar\theta = (\partial v / \partial \theta)^T w + (\partial p / \partial \theta)^T h,$$
@@ -16,6 +17,7 @@ where the derivatives with respect to $\theta$ hold z fixed; w is computed by th
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -75,7 +77,7 @@ class _Step:
         )
         self.pair = pair
         self.names = names
-        self.features = x.shape[-1]
+        self.groups = pair.conditioner.groups
         self.rounding = 8 * torch.finfo(x.dtype).eps
         self.limit = self.rounding if tolerance is None else tolerance
 
@@ -117,15 +119,15 @@ class _Solve(Function):
     @staticmethod
     def forward(step: _Step, x: Tensor, *tensors: Tensor) -> Solution:
         guess, z, params = torch.zeros_like(x), x, x
-        for exact in range(1, step.features + 1):
+        for exact in accumulate(step.groups):
             z, params = step(guess, x, *tensors)
             # A feature that is not exact yet may have any value, but it must be a moderate one: a
             # zero weight keeps it out of earlier features only if it is finite.
             if step.settled(guess, z, z.abs().clamp(min=1)):
                 # These are the parameters at the guess, which is z up to rounding, unless a larger
-                # tolerance was given. (After round D they are those at z: they read only the
-                # features before the last, which were exact.)
-                if step.limit > step.rounding and exact < step.features:
+                # tolerance was given. (After the last round they are those at z: they read only the
+                # groups before the last, which were exact.)
+                if step.limit > step.rounding and exact < x.shape[-1]:
                     params = step.params(z, *tensors)
                 return z, params
             guess = z.nan_to_num(0.0, 0.0, 0.0)
@@ -165,7 +167,7 @@ class _Pull(Function):
 
         pull_z = vjp(of_z, z)[1]
         w = g
-        for _ in range(step.features):
+        for _ in step.groups:
             before, w = w, g + pull_z((w, h))[0]
             # Relative to the cotangent itself, which may have any size.
             if step.settled(before, w, w.abs().amax(-1, keepdim=True)):

@@ -23,7 +23,7 @@ from invflow._folded import selected
 from invflow._operator import call, fake, mapped, no_second_derivative, operator
 from invflow._torch import functional
 from invflow.conditioners.soft_clip import soft_clip
-from invflow.inverses.decode import Method, Solution, decode, plan_of, unmixed
+from invflow.inverses.decode import Method, Solution, by_feature, decode, plan_of, unmixed
 
 
 @operator
@@ -56,14 +56,16 @@ def replay(
     map = univariates.from_recipe(univariate)
 
     def sweep(x: Tensor, offset: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        decoder = plan_of(kind, recipe).decoder(offset, list(weights))
-        rows = zip(x.unbind(0), z.unbind(0), slopes.unbind(0), strict=True)
+        plan = plan_of(kind, recipe)
+        decoder, sizes = plan.decoder(offset, list(weights)), list(plan.groups(len(x)))
+        rows = zip(*(tensor.split(sizes) for tensor in (x, z, slopes)), strict=True)
         again: list[Tensor] = []
-        for feature, (row, solution, slope) in enumerate(rows):
-            value, _ = map.forward(solution, decoder.parameters(feature).t())
-            again.append(solution + (row - value) / slope)
-            decoder.append(feature, soft_clip(again[-1], input_bound))
-        return torch.stack(again), decoder.params
+        for group, (own, solution, slope) in enumerate(rows):
+            params = by_feature(decoder.parameters(group), map).transpose(1, 2)
+            value, _ = map.forward(solution, params)
+            again.append(solution + (own - value) / slope)
+            decoder.append(group, soft_clip(again[-1], input_bound))
+        return torch.cat(again), decoder.params
 
     with unmixed(x), functional():
         gradients = torch.func.vjp(sweep, x, offset, *weights)[1](tuple(cotangents))
@@ -125,8 +127,8 @@ class ReplayedSweep(Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
         method: Method = ctx.method
         z, params, x, offset, *weights = ctx.saved_tensors
-        rows = (z.shape[0], method.univariate.parameters)
-        slopes, _ = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
+        map = method.univariate
+        slopes, _ = map.slopes(z, by_feature(params, map).transpose(1, 2))
         tensors = (x, z, slopes, offset, cotangents[0], cotangents[1], *weights)
         return None, *call(_Replay, method, *tensors)
 

@@ -1,9 +1,9 @@
 r"""The gradient of a sweep by the same sweep in reverse.
 
 Write the solution as $x_d = u(z_d, p_d)$ with $p_d = P_d(r(z_{<d}))$, where r clips what the
-network reads, and let $g_d$ and $h_d$ be the cotangents of $z_d$ and $p_d$. The features are
-processed from last to first, so the cotangent $c_d$ of $r(z_d)$ from later parameters is complete,
-and
+network reads, and let $g_d$ and $h_d$ be the cotangents of $z_d$ and $p_d$. The groups of features
+are processed from last to first, so the cotangent $c_d$ of $r(z_d)$ from later parameters is
+complete, and
 
 $$\bar z_d = g_d + r'(z_d)\, c_d, \qquad \bar x_d = \bar z_d / u_z, \qquad
 \bar p_d = h_d - (u_p / u_z)\, \bar z_d,$$
@@ -23,7 +23,7 @@ from invflow._folded import folded
 from invflow._operator import call, fake, mapped, no_second_derivative, operator
 from invflow.conditioners import ReversiblePlan
 from invflow.conditioners.soft_clip import soft_clip, soft_clip_slope
-from invflow.inverses.decode import Method, Solution, decode, plan_of
+from invflow.inverses.decode import Method, Solution, by_feature, decode, plan_of
 
 
 @operator
@@ -45,11 +45,13 @@ def decode_pullback(
         hidden: the decoder's hidden state.
         weights: the packed weights.
     """
-    pullback = cast(ReversiblePlan, plan_of(kind, recipe)).pullback(hidden, weights)
-    rows = list(zip(params.unbind(0), ratio.unbind(0), strict=True))
-    for feature in reversed(range(len(rows))):
-        own, slope = rows[feature]
-        pullback.append(feature, torch.addcmul(own, slope, pullback.cotangent(feature)))
+    plan = cast(ReversiblePlan, plan_of(kind, recipe))
+    pullback, sizes = plan.pullback(hidden, weights), list(plan.groups(len(params)))
+    rows = list(zip(params.split(sizes), ratio.split(sizes), strict=True))
+    for group in reversed(range(len(rows))):
+        own, slope = rows[group]
+        bar = torch.addcmul(own, slope, pullback.cotangent(group).unsqueeze(1))
+        pullback.append(group, bar.flatten(0, 1))
     return pullback.z, pullback.params, pullback.hidden
 
 
@@ -63,10 +65,11 @@ def _(
     weights: list[Tensor],
 ) -> Solution:
     features, outputs, batch = params.shape
+    plan = cast(ReversiblePlan, plan_of(kind, recipe))
     return (
         params.new_empty(features, batch),
         params.new_empty(features * outputs, batch),
-        params.new_empty(hidden.shape),
+        plan.empty_deltas(hidden),
     )
 
 
@@ -97,8 +100,8 @@ class ReversedSweep(Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         method: Method = ctx.method
         z, params, hidden, *weights = ctx.saved_tensors
-        rows = (z.shape[0], method.univariate.parameters)
-        u_z, u_p = method.univariate.slopes(z, params.unflatten(0, rows).transpose(1, 2))
+        map = method.univariate
+        u_z, u_p = map.slopes(z, by_feature(params, map).transpose(1, 2))
         ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)
         del u_p
         g_z, g_params = (
@@ -106,7 +109,7 @@ class ReversedSweep(Function):
             for cotangent, value in zip(cotangents[:2], (z, params), strict=True)
         )
         slope = soft_clip_slope(z, method.input_bound)
-        g_params = g_params.unflatten(0, rows) + ratio * g_z.unsqueeze(1)
+        g_params = by_feature(g_params, map) + ratio * g_z.unsqueeze(1)
         ratio = ratio * slope.unsqueeze(1)
         pulled = call(_Pull, method, g_params, ratio, hidden, *weights)
         del ratio, g_params

@@ -32,9 +32,12 @@ class Autoregressive(Transform):
     $$x_i = u(z_i;\, P_i(r(z_{<i}), c)), \qquad
     \log|\det dx/dz| = \sum_i \log|\partial u / \partial z_i|$$
 
-    where "earlier" refers to the given order. The conditioner P reads z: mapping z to x takes one
-    pass (IAF). With `input_bound` it reads r(z), which equals z up to half the bound and never
-    exceeds the bound (see `soft_clip`), so that extreme values cannot push later features to
+    where "earlier" refers to the given order. If the conditioner takes features in groups (its
+    `group`), the earlier ones are those of the groups before; everything below is then said of
+    groups instead of features. With two groups this is a coupling that also transforms the first
+    group, by parameters that depend on the context alone. The conditioner P reads z: mapping z to x
+    takes one pass (IAF). With `input_bound` it reads r(z), which equals z up to half the bound and
+    never exceeds the bound (see `soft_clip`), so that extreme values cannot push later features to
     extremes. The inverse takes one feature after another, in one of these ways:
 
     - "cached": every hidden activation is computed once, as soon as it can be, so the whole inverse

@@ -5,6 +5,7 @@
    Layer 0 holds the features, the last one the outputs, which are the parameters of the univariate
    map, feature by feature. The units of a layer are sorted by degree, and see units of the same
    degree or a lower one: features 0, 1, ... have degrees 1, 2, ..., their outputs 0, 1, ...
+   (with groups of features: the number of features before the group).
    starts[layer][d] is the number of units that a sweep has computed when it reaches feature d: of
    layer 0 the features before d, of the others the units of degrees below d.
 

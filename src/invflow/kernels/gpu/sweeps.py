@@ -185,27 +185,37 @@ def sweep(
                         activate(block, ACTIVATION), here,
                     )  # fmt: skip
                 tl.debug_barrier()
-            rows = d * OUTPUTS + tl.arange(0, GROUP)
-            live = tl.arange(0, GROUP) < OUTPUTS
-            here = live[:, None] & inside[None, :]
-            shelf = tl.load(shelves + LAYERS) - first * OUTPUTS
-            summed = sums + (shelf + rows)[:, None] * batch + columns[None, :]
-            block = tl.load(summed, mask=here, other=0.0)
-            block = _product(
-                block, weights + tl.load(places + LAYERS - 1),
-                tl.load(starts + (LAYERS - 1) * steps + features), rows, live,
-                values + tl.load(tops + LAYERS - 1) * batch,
-                tl.load(starts + (LAYERS - 1) * steps + first),
-                tl.load(starts + (LAYERS - 1) * steps + d + (LAYERS > 1)),
-                columns, inside, batch, DEPTH, PRECISION,
-            )  # fmt: skip
-            if DIRECT:
+            # The parameters of all features of the group that begins here, if one does.
+            low = tl.load(starts + LAYERS * steps + d)
+            high = tl.load(starts + LAYERS * steps + d + 1)
+            shelf = tl.load(shelves + LAYERS) - tl.load(starts + LAYERS * steps + first)
+            for unit in range(low, high, GROUP):
+                rows = unit + tl.arange(0, GROUP)
+                live = rows < high
+                here = live[:, None] & inside[None, :]
+                summed = sums + (shelf + rows)[:, None] * batch + columns[None, :]
+                block = tl.load(summed, mask=here, other=0.0)
                 block = _product(
-                    block, weights + tl.load(places + LAYERS), features, rows, live,
-                    values, first, d, columns, inside, batch, DEPTH, PRECISION,
+                    block, weights + tl.load(places + LAYERS - 1),
+                    tl.load(starts + (LAYERS - 1) * steps + features), rows, live,
+                    values + tl.load(tops + LAYERS - 1) * batch,
+                    tl.load(starts + (LAYERS - 1) * steps + first),
+                    tl.load(starts + (LAYERS - 1) * steps + d + (LAYERS > 1)),
+                    columns, inside, batch, DEPTH, PRECISION,
                 )  # fmt: skip
-            tl.store(parameters + rows[:, None] * batch + columns[None, :], block, here)
-            solved, more = solve(datum, _row(block, 0), _row(block, 1), MAP, BOUND)
+                if DIRECT:
+                    block = _product(
+                        block, weights + tl.load(places + LAYERS), features, rows, live,
+                        values, first, d, columns, inside, batch, DEPTH, PRECISION,
+                    )  # fmt: skip
+                tl.store(parameters + rows[:, None] * batch + columns[None, :], block, here)
+            tl.debug_barrier()
+            at = d * OUTPUTS * batch + columns
+            shift = tl.load(parameters + at, mask=inside, other=0.0).to(wide)
+            raw = shift
+            if OUTPUTS > 1:
+                raw = tl.load(parameters + at + batch, mask=inside, other=0.0).to(wide)
+            solved, more = solve(datum, shift, raw, MAP, BOUND)
             total += more
             tl.store(z + place, solved, inside)
             tl.store(values + d * batch + columns, soft_clip(solved, INPUT_BOUND), inside)
@@ -286,7 +296,7 @@ def reverse_sweep(
                 if DIRECT and layer == 0:
                     block = _product(
                         block, weights + tl.load(places + LAYERS), features * OUTPUTS, rows, live,
-                        bar_params, beyond * OUTPUTS, features * OUTPUTS,
+                        bar_params, tl.load(starts + LAYERS * steps + beyond), features * OUTPUTS,
                         columns, inside, batch, DEPTH, PRECISION,
                     )  # fmt: skip
                 summed = sums + (shelf + rows)[:, None] * batch + columns[None, :]
@@ -318,7 +328,8 @@ def reverse_sweep(
             if DIRECT:
                 block = _product(
                     block, weights + tl.load(places + LAYERS), features * OUTPUTS, rows, live,
-                    bar_params, (d + 1) * OUTPUTS, beyond * OUTPUTS,
+                    bar_params, tl.load(starts + LAYERS * steps + d + 1),
+                    tl.load(starts + LAYERS * steps + beyond),
                     columns, inside, batch, DEPTH, PRECISION,
                 )  # fmt: skip
             cotangent += soft_clip_slope(point, INPUT_BOUND) * _row(block, 0)
