@@ -310,12 +310,12 @@ ARGUMENTS: dict[str, Case] = {
     "group-sum": (
         lambda: LSTM(3, (0.0,), group=(2, 2)),
         ValueError,
-        r"group must be sizes that sum to the number of features, 3, got \(2, 2\) with sum 4",
+        r"group must be sizes that sum to the number of features, 3, got 2 sizes with sum 4",
     ),
     "group-none": (
         lambda: IAF(3, group=()),
         ValueError,
-        r"group must be sizes that sum to the number of features, 3, got \(\) with sum 0",
+        r"group must be sizes that sum to the number of features, 3, got 0 sizes with sum 0",
     ),
     "group-entry": (
         lambda: IAF(3, group=(3, 0)),

@@ -14,6 +14,7 @@ from tests.helpers import (
     directed,
     generator,
     gradients,
+    perturbed,
     randn,
     step,
     values,
@@ -89,3 +90,15 @@ def test_gradients_may_be_taken_after_autocast_has_ended(inverse: str) -> None:
             loss.backward()
         found.append([parameter.grad for parameter in [*flow.parameters(), *encoder.parameters()]])
     torch.testing.assert_close(found[1], found[0], rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("conditioner", ["made", "attention", "lstm"])
+def test_autocast_does_not_lower_the_precision_of_a_sweeps_gradient(conditioner: str) -> None:
+    flow = IAF(5, 0, 1, (16,), conditioner=conditioner, inverse="cached", generator=generator(1))
+    perturbed(flow)
+    x = randn(6, 5, seed=2).float()
+    loss = -flow().log_prob(x).mean()
+    wanted = torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = torch.autograd.grad(loss, list(flow.parameters()))
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)

@@ -35,7 +35,8 @@ def _groups_of_a_pixel(sizes: tuple[int, ...], channels: int, pixels: int) -> Gr
     if sum(own) != channels or own * pixels != sizes:
         raise ValueError(
             "group must divide the channels of every pixel in the same way, for example "
-            f"group={channels} for whole pixels, got groups of {sizes} for {channels} channels"
+            f"group={channels} for whole pixels, got {len(sizes)} groups of {min(sizes)} to "
+            f"{max(sizes)} features for {pixels} pixels of {channels} channels"
         )
     return groups.checked(own, channels)
 

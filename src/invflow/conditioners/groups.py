@@ -35,7 +35,7 @@ def checked(group: Any, features: int) -> Group:
         if sum(each) != features:
             raise ValueError(
                 f"group must be sizes that sum to the number of features, {features}, "
-                f"got {each} with sum {sum(each)}"
+                f"got {len(each)} sizes with sum {sum(each)}"
             )
         return each[0] if each == sizes(each[0], features) else each
     size = _checks.positive_integer("group", group)

@@ -13,6 +13,7 @@ and $\bar p_d$ is propagated back through the network to the earlier features.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -23,7 +24,7 @@ from invflow._folded import folded
 from invflow._operator import call, fake, mapped, no_second_derivative, operator
 from invflow.conditioners import ReversiblePlan
 from invflow.conditioners.soft_clip import soft_clip, soft_clip_slope
-from invflow.inverses.decode import Method, Solution, by_feature, decode, plan_of
+from invflow.inverses.decode import Method, Solution, by_feature, decode, plan_of, unmixed
 
 
 @operator
@@ -98,25 +99,30 @@ class ReversedSweep(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        method: Method = ctx.method
-        z, params, hidden, *weights = ctx.saved_tensors
-        map = method.univariate
-        u_z, u_p = map.slopes(z, by_feature(params, map).transpose(1, 2))
-        ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)
-        del u_p
-        g_z, g_params = (
-            torch.zeros_like(value) if cotangent is None else cotangent
-            for cotangent, value in zip(cotangents[:2], (z, params), strict=True)
-        )
-        slope = soft_clip_slope(z, method.input_bound)
-        g_params = by_feature(g_params, map) + ratio * g_z.unsqueeze(1)
-        ratio = ratio * slope.unsqueeze(1)
-        pulled = call(_Pull, method, g_params, ratio, hidden, *weights)
-        del ratio, g_params
-        c, bar_params, deltas = pulled
-        plan, read = cast(ReversiblePlan, method.plan), soft_clip(z, method.input_bound)
-        offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
-        return None, (g_z + slope * c) / u_z, offset, *gradients
+        with unmixed(ctx.saved_tensors[0]):  # a caller's autocast would lower the precision
+            return _backward(ctx, cotangents)
+
+
+def _backward(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    method: Method = ctx.method
+    z, params, hidden, *weights = ctx.saved_tensors
+    map = method.univariate
+    u_z, u_p = map.slopes(z, by_feature(params, map).transpose(1, 2))
+    ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)
+    del u_p
+    g_z, g_params = (
+        torch.zeros_like(value) if cotangent is None else cotangent
+        for cotangent, value in zip(cotangents[:2], (z, params), strict=True)
+    )
+    slope = soft_clip_slope(z, method.input_bound)
+    g_params = by_feature(g_params, map) + ratio * g_z.unsqueeze(1)
+    ratio = ratio * slope.unsqueeze(1)
+    pulled = call(_Pull, method, g_params, ratio, hidden, *weights)
+    del ratio, g_params
+    c, bar_params, deltas = pulled
+    plan, read = cast(ReversiblePlan, method.plan), soft_clip(z, method.input_bound)
+    offset, gradients = plan.gradients(weights, read, hidden, deltas, bar_params)
+    return None, (g_z + slope * c) / u_z, offset, *gradients
 
 
 class _Pull(Function):
