@@ -95,8 +95,7 @@ def test_gradients_may_be_taken_after_autocast_has_ended(inverse: str) -> None:
 @pytest.mark.parametrize("conditioner", ["made", "attention", "lstm"])
 def test_autocast_does_not_lower_the_precision_of_a_sweeps_gradient(conditioner: str) -> None:
     flow = IAF(5, 0, 1, (16,), conditioner=conditioner, inverse="cached", generator=generator(1))
-    perturbed(flow)
-    x = randn(6, 5, seed=2).float()
+    flow, x = perturbed(flow).float(), randn(6, 5, seed=2).float()
     loss = -flow().log_prob(x).mean()
     wanted = torch.autograd.grad(loss, list(flow.parameters()), retain_graph=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
