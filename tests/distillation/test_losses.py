@@ -43,6 +43,14 @@ def test_value_is_the_mean_log_ratio(name: str) -> None:
     torch.testing.assert_close(value, (log_q - cubic(x)).mean())
 
 
+def test_without_gradients_no_score_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, aim = flow(IAF, 3, 0, 2, (6,))(), Aim(Objective(), _teacher(), None)
+    expected = aim.loss(student, 7, generator(0))
+    monkeypatch.setitem(GRADIENTS, "path", None)
+    with torch.no_grad():
+        torch.testing.assert_close(aim.loss(student, 7, generator(0)), expected.detach())
+
+
 @pytest.mark.parametrize("context", [0, 2])
 def test_only_the_path_gradient_vanishes_draw_by_draw_at_the_teacher(context: int) -> None:
     student, twin = (flow(IAF, 5, context, 2, (6,))() for _ in range(2))

@@ -236,8 +236,33 @@ def test_hooks_take_part_in_scores() -> None:
         lambda _, inputs, outputs: (2 * outputs[0], outputs[1])
     )
     z = randn(5, 4)
-    assert_close(hooked.push(z, -z)[0], hooked(z)[0])
+    x, _, pushed = hooked.push(z, -z)
+    assert_close(x, hooked(z)[0])
+    middle = plain(z)[0].detach().requires_grad_()
+    again, back = plain.inverse(middle)
+    (score,) = torch.autograd.grad((again * -z).sum() + back.sum(), middle)
+    point = x.detach().requires_grad_()
+    again, back = plain.inverse(point)
+    (expected,) = torch.autograd.grad((again * score).sum() + back.sum(), point)
+    assert_close(pushed, expected)
     assert (hooked(z)[0] - Compose([plain, plain])(z)[0]).abs().max() > 0.1
+
+
+def test_other_calls_and_runs_take_part_in_scores() -> None:
+    class Called(Autoregressive):
+        def __call__(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+            x, ladj = super().__call__(*arguments)
+            return 2 * x, ladj + 4 * math.log(2)
+
+    class Run(Compose):
+        def _run(self, value: Tensor, context: Tensor | None, inverse: bool) -> Any:
+            scale = 0.5 if inverse else 2.0
+            x, ladj = super()._run(value, context, inverse)
+            return scale * x, ladj + 4 * math.log(scale)
+
+    z = randn(5, 4)
+    for mine in (perturbed(Called(_made(MADE))), perturbed(Run([Autoregressive(_made(MADE))]))):
+        assert_close(mine.push(z, -z)[0], mine(z)[0])
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ Statistic = Callable[[Tensor], Tensor]
 def path(q: FlowDistribution, shape: Size, noise: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return draws, and their log q with its gradient along the draws alone.
 
-    The rest, the score of q with respect to its own parameters, is zero on average and all that is
+    The rest, the gradient of log q in its own parameters, is zero on average and all that is
     left of the noise where student and teacher agree ("sticking the landing").
 
     Args:
@@ -153,7 +153,8 @@ class Aim:
         if objective.reverse or self.matches:
             context = self.teacher.at(count, noise)
             q = student(context, validate_args=False)
-            draw = GRADIENTS[objective.gradient] if objective.reverse else total
+            wanted = objective.reverse and torch.is_grad_enabled()
+            draw = GRADIENTS[objective.gradient] if wanted else total
             x, log_q = draw(q, Size([count] if context is None else []), noise)
             if objective.reverse:
                 parts.append(objective.reverse * self._divergence(x, log_q, context).mean())

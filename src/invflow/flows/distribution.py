@@ -16,7 +16,7 @@ from invflow._snapshot import Snapshot
 from invflow.flows.affine import AffineMap, affine_map
 from invflow.flows.base import Base
 from invflow.flows.estimated import Estimated
-from invflow.flows.path_gradient import pushed
+from invflow.flows.path_gradient import draws_with_score
 from invflow.transforms import Transform
 
 P = ParamSpec("P")
@@ -190,10 +190,11 @@ class FlowDistribution(Estimated):
             generator: random numbers; torch's own by default.
 
         Returns:
-            x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension, as
-            from `rsample_and_log_prob`; and the gradient, shaped like x, without a graph.
+            x, (*sample_shape, *batch_shape, features), as from `rsample`; and without a graph log
+            q(x), without the last dimension, and the gradient, shaped like x.
 
         Raises:
+            RuntimeError: in `torch.inference_mode`, and under the transforms of `torch.func`.
             NotImplementedError: if the base has none (see `has_rsample`).
             TypeError: if `sample_shape` is not a shape.
             ValueError: if `sample_shape` has a negative size.
@@ -208,7 +209,7 @@ class FlowDistribution(Estimated):
             (torch.Size([5, 2]), torch.Size([5]), torch.Size([5, 2]))
         """
         z = self._noise(self.base.rsample, sample_shape, generator)
-        return pushed(self.transform, self.base, z, self.context)
+        return draws_with_score(self.transform, self.base, z, self.context)
 
     def _noise(
         self,

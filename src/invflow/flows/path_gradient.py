@@ -9,7 +9,7 @@ With normalised weights $\tilde w_k = w_k / \sum_j w_j$ the gradient of the term
 $$\sum_k \tilde w_k \Big[\big(\nabla_x \log w_k\big)^\top \frac{\partial x_k}{\partial \theta}
 - \frac{\partial \log q(x)}{\partial \theta}\Big|_{x = x_k}\Big] .$$
 
-For K = 1 the last term, the score of q with respect to its own parameters, has expectation zero and
+For K = 1 the last term, the gradient of log q in its own parameters, has expectation zero and
 can be dropped (Roeder et al. 2017, arXiv 1703.09194). For larger K it does not, as the weights
 depend on x; but it is reparameterised once more, by
 
@@ -37,10 +37,10 @@ from invflow.flows.base import Base
 from invflow.transforms import Transform
 
 
-def pushed(
+def draws_with_score(
     transform: Transform, base: Base, z: Tensor, context: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Return x = f(z), log q(x) and $\nabla_x \log q(x)$; the gradient has no graph.
+    r"""Return x = f(z), and log q(x) and its score $\nabla_x \log q(x)$, both without a graph.
 
     Args:
         transform: f.
@@ -50,18 +50,19 @@ def pushed(
     """
     point = z.detach().requires_grad_()
     with torch.enable_grad():
-        total = base.log_prob(point).sum() + 0.0 * point[..., :0].sum()  # some densities are flat
-        (score,) = torch.autograd.grad(total, point)
+        log_p = base.log_prob(point)
+        flat = point[..., :0].sum()  # zero: of some bases the density does not depend on the point
+        (score,) = torch.autograd.grad(log_p.sum() + flat, point)
     x, ladj, score = transform.push(z, score, context)
-    return x, base.log_prob(z) - ladj, score
+    return x, log_p.detach() - ladj.detach(), score
 
 
-def along_path(value: Tensor, slope: Tensor, x: Tensor) -> Tensor:
+def along_path(value: Tensor, score: Tensor, x: Tensor) -> Tensor:
     r"""Return values, (*batch,), whose gradient is $s^\top \partial x / \partial \theta$.
 
     Args:
         value: of a function of x, (*batch,); its own gradient is not used.
-        slope: s, the gradient of that function with respect to x, (*batch, features).
+        score: s, the gradient of that function with respect to x, (*batch, features).
         x: draws with a graph, (*batch, features).
 
     Example:
@@ -70,11 +71,11 @@ def along_path(value: Tensor, slope: Tensor, x: Tensor) -> Tensor:
         >>> y, torch.autograd.grad(y.sum(), x)[0]
         (tensor([7.], grad_fn=<SubBackward0>), tensor([[3., 4.]]))
     """
-    pull = (slope * x).sum(-1)
+    pull = (score * x).sum(-1)
     return value.detach() + pull - pull.detach()
 
 
-def path_bound(x: Tensor, log_w: Tensor, slope: Tensor) -> Tensor:
+def path_bound(x: Tensor, log_w: Tensor, score: Tensor) -> Tensor:
     r"""Return $\log \frac1K \sum_k w_k$, (*batch,), with the gradient above.
 
     K = 1 is the evidence lower bound.
@@ -82,7 +83,7 @@ def path_bound(x: Tensor, log_w: Tensor, slope: Tensor) -> Tensor:
     Args:
         x: draws with a graph, (K, *batch, features).
         log_w: log p - log q of each, (K, *batch).
-        slope: its gradient with respect to x, (K, *batch, features).
+        score: its gradient with respect to x, (K, *batch, features).
 
     References:
         Tucker et al. 2019, arXiv 1810.04152.
@@ -94,5 +95,5 @@ def path_bound(x: Tensor, log_w: Tensor, slope: Tensor) -> Tensor:
         tensor([0.0625, 0.5625])
     """
     weights = log_w.detach().softmax(0)
-    pulls = along_path(torch.zeros_like(weights), weights.square().unsqueeze(-1) * slope, x)
+    pulls = along_path(torch.zeros_like(weights), weights.square().unsqueeze(-1) * score, x)
     return log_w.detach().logsumexp(0) - math.log(len(log_w)) + pulls.sum(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -104,7 +103,8 @@ class Transform(Part, ABC):
         $$\nabla_x \log q(x) = \Big(\frac{\partial z}{\partial x}\Big)^\top \nabla_z \log p(z)
         + \nabla_x \log\Big|\det \frac{\partial z}{\partial x}\Big| .$$
 
-        For an autoregressive transform that is about one more pass: the inverse at x is known.
+        With the kernels for CPUs that is one more pass, as the inverse at x is known; otherwise it
+        is the gradient of the inverse.
 
         Args:
             z: shape (*batch, features).
@@ -116,6 +116,7 @@ class Transform(Part, ABC):
             without a graph.
 
         Raises:
+            RuntimeError: in `torch.inference_mode`, and under the transforms of `torch.func`.
             TypeError: if an argument is not a tensor, or has the wrong dtype.
             ValueError: if a shape or device is wrong, the context is missing, or one is given where
                 none was declared.
@@ -132,13 +133,15 @@ class Transform(Part, ABC):
             (tensor([6.]), tensor(0.6931), tensor([-1.5000]))
         """
         self._check("z", z, context)
+        _checks.event("score", score, self.features, _first(self))
         if score.shape != z.shape:
             raise ValueError(
                 f"score must have the shape of z, {tuple(z.shape)}, got {tuple(score.shape)}"
             )
         # What another computation or a hook does is part of both directions alone.
-        plain = not hooked(self) and _pushes(type(self))
-        return (self._push if plain else self._pull)(z, score.detach(), context)
+        if torch.compiler.is_compiling() or hooked(self) or not _pushes(type(self)):
+            return self._push_by_inverse(z, score.detach(), context)
+        return self._push(z, score.detach(), context)
 
     def call_and_ladj(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map noise to data, like a call; this is Zuko's name for it."""
@@ -179,9 +182,9 @@ class Transform(Part, ABC):
         self, z: Tensor, score: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map noise and its score, see `push`; a subclass can do better."""
-        return self._pull(z, score, context)
+        return self._push_by_inverse(z, score, context)
 
-    def _pull(
+    def _push_by_inverse(
         self, z: Tensor, score: Tensor, context: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Map noise and its score by the gradient of the inverse."""
@@ -199,14 +202,14 @@ class Transform(Part, ABC):
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]: ...
 
 
-@cache
 def _pushes(kind: type[Transform]) -> bool:
     """Whether a class's `_push` belongs to its two directions, which a subclass may override."""
-    places = {
-        name: next(i for i, each in enumerate(kind.__mro__) if name in vars(each))
-        for name in ("_push", "_forward", "_inverse", "forward", "inverse")
-    }
-    return places.pop("_push") <= min(places.values())
+    names = "_push", "_forward", "_inverse", "_run", "forward", "inverse", "__call__"
+    push, *directions = (
+        next((i for i, each in enumerate(kind.__mro__) if name in vars(each)), len(kind.__mro__))
+        for name in names
+    )
+    return push <= min(directions)
 
 
 def _instead(before: Univariate, value: Any) -> Univariate:

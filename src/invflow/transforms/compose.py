@@ -25,8 +25,8 @@ class Compose(Transform):
     Args:
         transforms: one or more transforms with the same number of features.
         checkpoint: store only the inputs and outputs of each transform, and recompute the rest in
-            the backward pass: the memory of one transform, at the cost of one more pass. Not for
-            use under `torch.func`.
+            the backward pass: the memory of one transform, at the cost of one more pass, and of the
+            inverse in `push`. Not for use under `torch.func`.
 
     Raises:
         TypeError: if one of them is not a transform, or `checkpoint` is not True or False.

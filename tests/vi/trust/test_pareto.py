@@ -100,10 +100,14 @@ def test_a_fit_with_its_verdict_waits_for_no_other_package() -> None:
 import sys
 from torch.distributions import constraints
 from invflow import vi
-def log_density(scale, fraction, mean):
-    return -scale + 0.5 * (scale * fraction * (1 - fraction)).log() - 0.5 * mean.square()
+def log_density(scale, fraction, mean, pair):
+    beta = 0.5 * (scale * fraction * (1 - fraction)).log()
+    return -pair.square().sum(-1) - scale + beta - 0.5 * mean.square()
 supports = {
-    "scale": constraints.positive, "fraction": constraints.unit_interval, "mean": constraints.real
+    "scale": constraints.positive,
+    "fraction": constraints.unit_interval,
+    "mean": constraints.real,
+    "pair": vi.Parameter(constraints.independent(constraints.positive, 1), (2,)),
 }
 verdict = vi.fit(vi.Named(log_density, supports)).diagnose()
 print(verdict.level, {"arviz", "arviz_stats", "pandas", "scipy", "sympy"} & {*sys.modules})

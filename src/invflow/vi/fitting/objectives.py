@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invflow.flows import Flow
-from invflow.flows.path_gradient import path_bound, pushed
+from invflow.flows.path_gradient import draws_with_score, path_bound
 from invflow.vi.targets.density import Density
 
 
@@ -27,14 +27,14 @@ def path_loss(
     Returns:
         A scalar in nats, and log p - log q of each draw, shape (batch,).
     """
-    x, log_q, score_q = pushed(flow.transform, flow.base, noise, None)
+    x, log_q, score_q = draws_with_score(flow.transform, flow.base, noise, None)
     log_p, score_p = density.scores(x, exact=False)
-    log_w = log_p - log_q.detach()
+    log_w = log_p - log_q
     good = torch.isfinite(log_w) & torch.isfinite(score_q).all(-1)
     log_w = torch.where(good, log_w, -torch.inf)
-    slope_w = torch.where(good.unsqueeze(-1), score_p - score_q, 0.0)
-    x, grouped, slope_w = (each.unflatten(0, (-1, samples)) for each in (x, log_w, slope_w))
-    # Weights of a group that is left out altogether need only be finite: their slopes are zero.
+    score_w = torch.where(good.unsqueeze(-1), score_p - score_q, 0.0)
+    x, grouped, score_w = (each.unflatten(0, (-1, samples)) for each in (x, log_w, score_w))
+    # Weights of a group that is left out altogether need only be finite: their scores are zero.
     grouped = torch.where(torch.isneginf(grouped).all(1, keepdim=True), 0.0, grouped)
-    bound = path_bound(x.transpose(0, 1), grouped.T, slope_w.transpose(0, 1))
+    bound = path_bound(x.transpose(0, 1), grouped.T, score_w.transpose(0, 1))
     return -bound.mean(), log_w

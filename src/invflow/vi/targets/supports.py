@@ -96,6 +96,8 @@ def inverse_shape(onto: Transform, shape: Size) -> Size:
         for part in reversed(onto.parts):
             shape = inverse_shape(part, shape)
         return shape
+    if isinstance(onto, IndependentTransform):
+        return inverse_shape(onto.base_transform, shape)
     if isinstance(onto, AffineTransform):
         ends = (torch.as_tensor(each).shape for each in (onto.loc, onto.scale))
         return broadcast(shape, *ends)
