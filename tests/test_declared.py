@@ -40,6 +40,7 @@ EXTRAS = {
     "report/student": ["report", "density"],
     "distillation": ["density"],
     "images": ["density"],
+    "simulation": ["simulation"],
     "runs": ["density"],
     "cli": ["cli"],
     "cli/vae.py": ["cli", "vae", "report"],
