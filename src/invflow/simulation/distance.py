@@ -107,13 +107,17 @@ class Reference:
             data: shape (observations, *shape).
             names: of the summaries.
         """
-        rows = (features.double() - self.location) @ self.whiten
+        rows = self.white(features)
         k = min(NEAREST, len(self.points) - 1)
         found = torch.cdist(rows, self.points).kthvalue(k, -1).values
         farther = (self.distances >= found[:, None]).sum(-1)
         p_values = (1 + farther) / (1 + len(self.points))
         corrected = min(1.0, float(p_values.min()) * len(rows))
         return Distance(corrected, tuple(self._outside(data, names)))
+
+    def white(self, features: Tensor) -> Tensor:
+        """Return features, (rows, features), at unit scale and without correlation."""
+        return (features.double() - self.location) @ self.whiten
 
     def _outside(self, data: Tensor, names: Sequence[str]) -> list[str]:
         found: list[str] = []
@@ -124,7 +128,3 @@ class Reference:
                 low, high = float(self.low[i]), float(self.high[i])
                 found.append(f"{name} = {float(beyond[0]):.4g}, not in [{low:.4g}, {high:.4g}]")
         return found
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors, by name."""
-        return dict(vars(self))

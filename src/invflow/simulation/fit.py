@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
-from invflow.simulation.learning import Report, Settings, build, train
+from invflow.simulation.learned import MODULE, Learned
+from invflow.simulation.learning import Report, Settings, build, seen, train
 from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
 from invflow.simulation.prior import Prior, as_prior
@@ -103,17 +104,21 @@ def fit(
     with shown as told:
         place = None if directory is None else Path(directory)
         train(networks, value, given, held, settings, seed, place, told)
-    common = (prior, networks, parameters, data)
-    shape, names = simulations.shape, simulations.summaries
-    if method == "nle":
-        reference = Reference.of(x, simulations.data, seed)
-        return NLE(*common, reference, shape, names, seed)
     with torch.no_grad():
-        parts = [
-            torch.cat([each.embedding(rows) for rows in x.float().split(4096)]) for each in networks
-        ]
-    reference = Reference.of(torch.cat(parts, -1), simulations.data, seed)
-    return NPE(*common, reference, shape, names, seed)
+        features = x if embedding is None else seen(networks, x.float())
+    learned = Learned(
+        prior=prior,
+        networks=networks,
+        parameters=parameters,
+        data=data,
+        reference=Reference.of(features, simulations.data, seed),
+        shape=simulations.shape,
+        summaries=simulations.summaries,
+        seed=seed,
+        flow=settings.described(),
+        embedding=MODULE if isinstance(embedding, nn.Module) else embedding,
+    )
+    return NPE(learned) if method == "npe" else NLE(learned)
 
 
 def check(simulations: Simulations, prior: Prior, *, are_vectors: bool) -> None:

@@ -12,10 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks, flows, training
+from invflow._modes import evaluating
 from invflow.flows import Flow
+from invflow.simulation.embeddings import size
 from invflow.training.batches import generator
 
 Report = Callable[[int, str], None]
+#: Rows evaluated at once.
+ROWS_AT_ONCE = 4096
+#: Decay of the moving average of the weights, which takes out the noise of small data sets.
+AVERAGING = 0.99
 
 
 def _setting(default: Any, description: str) -> Any:
@@ -99,6 +105,17 @@ class Conditional(nn.Module):
         """Return the log density of values, (rows, features), given others: shape (rows,)."""
         return self.flow(self.embedding(given), validate_args=False).log_prob(value)
 
+    def context(self, given: Tensor) -> Tensor:
+        """Return the embedding of any number of rows, shape (rows, features)."""
+        return torch.cat([self.embedding(part) for part in given.split(ROWS_AT_ONCE)])
+
+
+@torch.no_grad()
+def seen(networks: Sequence[Conditional], given: Tensor) -> Tensor:
+    """Return what networks see of what is given, (rows, *shape): shape (rows, features)."""
+    with evaluating(*networks):
+        return torch.cat([each.context(given) for each in networks], -1)
+
 
 def build(
     features: int,
@@ -119,8 +136,6 @@ def build(
     Raises:
         TypeError, ValueError: if the flow or the embedding does not fit.
     """
-    from invflow.simulation.embeddings import size
-
     network = embedding(seed)
     context = size(network, given)
     flow = flows.build(
@@ -139,7 +154,7 @@ def train(
     directory: Path | None,
     report: Report,
 ) -> None:
-    """Train networks in place; each keeps the weights that are best on held-out rows.
+    """Train networks in place, and freeze them at the weights that are best on held-out rows.
 
     Args:
         networks: of an ensemble.
@@ -165,7 +180,7 @@ def train(
         return -model(known[0][rows], known[1][rows]).mean()
 
     def evaluate(model: nn.Module) -> dict[str, float]:
-        parts = zip(*(each.split(4096) for each in others), strict=True)
+        parts = zip(*(each.split(ROWS_AT_ONCE) for each in others), strict=True)
         total = sum(float(model(*part).double().sum()) for part in parts)
         return {"loss": -total / len(others[0])}
 
@@ -176,7 +191,7 @@ def train(
         learning_rate=settings.learning_rate,
         schedule="cosine",
         weight_decay=0.0,
-        averaging_decay=0.0,
+        averaging_decay=AVERAGING,
         max_gradient_norm=5.0,
         seed=seed,
         evaluate_every=min(steps, max(25, min(epoch, 500))),
@@ -185,7 +200,7 @@ def train(
     models = {f"flow-{k}": cast(nn.Module, each) for k, each in enumerate(networks)}
     training.fit(fabric, models, len(known[0]), loss, evaluate, plan, directory, report)
     for each in networks:
-        each.cpu().eval()
+        each.cpu().eval().requires_grad_(False)
 
 
 def default_steps(simulations: int) -> int:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invflow.simulation.distance import Distance, Reference
-from invflow.simulation.learning import Conditional
+from invflow.simulation.distance import Distance
+from invflow.simulation.learned import Learned, load
 from invflow.simulation.posterior import Posterior
-from invflow.simulation.prior import Prior, Unnormalised
+from invflow.simulation.prior import Unnormalised, as_prior
 from invflow.simulation.simulations import observed
-from invflow.simulation.standard import Standard
 from invflow.vi import Settings as FitSettings
 from invflow.vi import fit
 
@@ -23,32 +23,12 @@ class NLE:
     """The likelihood of a simulator, learned from simulations; made by `fit`.
 
     Args:
-        prior: of the parameters.
-        networks: an ensemble of flows over standardised data, given parameters.
-        parameters: location and scale of the unconstrained parameters.
-        data: location and scale of the data.
-        reference: what observed data are compared with.
-        shape: of the data of a simulation.
-        summaries: their names.
-        seed: random seed of fits and draws.
+        learned: flows over data, given parameters.
     """
 
-    method = "nle"
-
-    def __init__(
-        self,
-        prior: Prior,
-        networks: Sequence[Conditional],
-        parameters: Standard,
-        data: Standard,
-        reference: Reference,
-        shape: tuple[int, ...],
-        summaries: tuple[str, ...],
-        seed: int,
-    ) -> None:
-        self.prior, self.networks = prior, list(networks)
-        self.parameters, self.data, self.reference = parameters, data, reference
-        self.shape, self.summaries, self.seed = shape, summaries, seed
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
+        self.prior = learned.prior
 
     def posterior(
         self,
@@ -74,7 +54,7 @@ class NLE:
         Warns:
             UserWarning: if the data are far from the simulations.
         """
-        x = observed(data, self.shape, self.summaries)
+        x = self._observed(data)
         distance = self.distance(x)
         if distance.is_far:
             warnings.warn(
@@ -85,14 +65,14 @@ class NLE:
             )
         likelihood = self.log_likelihood(x)
         target = Unnormalised(
-            self.prior, likelihood, self.parameters.location, self.parameters.scale
+            self.prior, likelihood, self.learned.parameters.location, self.learned.parameters.scale
         )
-        found = fit(target, settings=settings, seed=self.seed, report=report)
+        found = fit(target, settings=settings, seed=self.learned.seed, report=report)
         return Posterior(
             self.prior,
             [found.flow],  # pyright: ignore[reportArgumentType]
-            self.parameters,
-            seed=self.seed,
+            self.learned.parameters,
+            seed=self.learned.seed,
             distance=distance,
             log_likelihood=likelihood,
             record=found.record,
@@ -106,14 +86,14 @@ class NLE:
         Args:
             data: as for `posterior`.
         """
-        x = observed(data, self.shape, self.summaries)
-        value = self.data.forward(x).float()
-        constant = len(x) * self.data.log_scale
+        x = self._observed(data)
+        value = self.learned.data.forward(x).float()
+        constant = len(x) * self.learned.data.log_scale
 
         def function(theta: Tensor) -> Tensor:
-            u = self.parameters.forward(self.prior.unconstrain(theta)).float()
+            u = self.learned.parameters.forward(self.prior.unconstrain(theta)).float()
             parts: list[Tensor] = []
-            for each in self.networks:
+            for each in self.learned.networks:
                 q = each.flow(each.embedding(u), validate_args=False)
                 parts.append(q.log_prob(value[:, None].expand(-1, len(u), -1)).double())
             one = torch.stack(parts).logsumexp(0) - torch.tensor(len(parts)).double().log()
@@ -127,5 +107,32 @@ class NLE:
         Args:
             data: as for `posterior`.
         """
-        x = observed(data, self.shape, self.summaries)
-        return self.reference.distance(self.data.forward(x), x, self.summaries)
+        x = self._observed(data)
+        return self.learned.reference.distance(
+            self.learned.data.forward(x), x, self.learned.summaries
+        )
+
+    def save(self, directory: str | Path) -> None:
+        """Write what was learned into a directory; load it with `load`.
+
+        Raises:
+            OSError: if the disk is full, or a file cannot be written.
+        """
+        self.learned.save(Path(directory), "nle")
+
+    @classmethod
+    def load(cls, directory: str | Path, prior: Any) -> NLE:
+        """Return what `save` has written. No code from the files is run.
+
+        Args:
+            directory: where it was saved.
+            prior: the one it was fitted with, which is code, and is not saved.
+
+        Raises:
+            FileNotFoundError, OSError: if a file is missing or cannot be read.
+            ValueError: if a file is damaged or of another kind, or the prior has other parameters.
+        """
+        return cls(load(Path(directory), "nle", as_prior(prior)))
+
+    def _observed(self, data: Any) -> Tensor:
+        return observed(data, self.learned.shape, self.learned.summaries)

@@ -3,58 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._modes import evaluating
 from invflow.simulation.assess import Assessment, assess
-from invflow.simulation.distance import Distance, Reference
+from invflow.simulation.distance import Distance
 from invflow.simulation.given import at
-from invflow.simulation.learning import Conditional
+from invflow.simulation.learned import Learned, load
+from invflow.simulation.learning import seen
 from invflow.simulation.posterior import Posterior
-from invflow.simulation.prior import Prior
+from invflow.simulation.prior import as_prior
 from invflow.simulation.simulations import Simulations, observed
-from invflow.simulation.standard import Standard
 from invflow.training.batches import generator
-
-#: Rows that are evaluated or drawn at once.
-ROWS_AT_ONCE = 4096
 
 
 class NPE:
     """Posteriors for any data of the simulator, learned from simulations; made by `fit`.
 
     Args:
-        prior: of the parameters.
-        networks: an ensemble of flows over standardised parameters, given data.
-        parameters: location and scale of the unconstrained parameters.
-        data: location and scale of the data.
-        reference: what observed data are compared with.
-        shape: of the data of a simulation.
-        summaries: their names, if they are vectors.
-        seed: random seed of draws.
+        learned: flows over parameters, given data.
     """
 
-    method = "npe"
-
-    def __init__(
-        self,
-        prior: Prior,
-        networks: Sequence[Conditional],
-        parameters: Standard,
-        data: Standard,
-        reference: Reference,
-        shape: tuple[int, ...],
-        summaries: tuple[str, ...],
-        seed: int,
-    ) -> None:
-        self.prior, self.networks = prior, list(networks)
-        self.parameters, self.data, self.reference = parameters, data, reference
-        self.shape, self.summaries, self.seed = shape, summaries, seed
+    def __init__(self, learned: Learned) -> None:
+        self.learned = learned
+        self.prior = learned.prior
 
     def posterior(self, data: Any) -> Posterior:
         """Return the posterior given observed data.
@@ -69,7 +47,7 @@ class NPE:
         Warns:
             UserWarning: if the data are far from the simulations.
         """
-        x = _one(observed(data, self.shape, self.summaries))
+        x = _one(self._observed(data))
         distance = self.distance(x)
         if distance.is_far:
             warnings.warn(
@@ -80,9 +58,11 @@ class NPE:
             )
         flows = [
             at(each.flow, context[0])
-            for each, context in zip(self.networks, self._contexts(x), strict=True)
+            for each, context in zip(self.learned.networks, self._contexts(x), strict=True)
         ]
-        return Posterior(self.prior, flows, self.parameters, seed=self.seed, distance=distance)
+        return Posterior(
+            self.prior, flows, self.learned.parameters, seed=self.learned.seed, distance=distance
+        )
 
     def distance(self, data: Any) -> Distance:
         """Return how far observed data are from the simulations.
@@ -90,10 +70,8 @@ class NPE:
         Args:
             data: as for `posterior`.
         """
-        x = _one(observed(data, self.shape, self.summaries))
-        with torch.no_grad():
-            features = torch.cat(list(self._contexts(x)), -1)
-        return self.reference.distance(features, x, self.summaries)
+        x = _one(self._observed(data))
+        return self.learned.reference.distance(self._features(x), x, self.learned.summaries)
 
     @torch.no_grad()
     def log_prob(self, parameters: Any, data: Any) -> Tensor:
@@ -107,13 +85,13 @@ class NPE:
             Shape (rows,), float64.
         """
         theta = self.prior.vectors(parameters)
-        x = observed(data, self.shape, self.summaries)
+        x = self._observed(data)
         z = self.prior.unconstrain(theta)
-        ladj = self.prior.constrain(z)[1] + self.parameters.log_scale
-        u = self.parameters.forward(z).float()
+        ladj = self.prior.constrain(z)[1] + self.learned.parameters.log_scale
+        u = self.learned.parameters.forward(z).float()
         parts = [
             each.flow(context, validate_args=False).log_prob(u)
-            for each, context in zip(self.networks, self._contexts(x), strict=True)
+            for each, context in zip(self.learned.networks, self._contexts(x), strict=True)
         ]
         mean = torch.stack(parts).double().logsumexp(0) - torch.tensor(len(parts)).double().log()
         return torch.where(self.prior.contains(theta), mean - ladj, -torch.inf)
@@ -127,15 +105,17 @@ class NPE:
             n: number of draws for each.
             seed: random seed; by default that of the fit.
         """
-        x = observed(data, self.shape, self.summaries)
+        x = self._observed(data)
         n = _checks.positive_integer("n", n)
-        random = generator("cpu", self.seed if seed is None else seed)
-        flow_of = torch.randint(len(self.networks), (n, len(x), 1), generator=random)
+        random = generator("cpu", self.learned.seed if seed is None else seed)
+        flow_of = torch.randint(len(self.learned.networks), (n, len(x), 1), generator=random)
         u = torch.zeros(n, len(x), self.prior.dim)
-        for k, (each, context) in enumerate(zip(self.networks, self._contexts(x), strict=True)):
+        for k, (each, context) in enumerate(
+            zip(self.learned.networks, self._contexts(x), strict=True)
+        ):
             drawn = each.flow(context, validate_args=False).sample((n,), generator=random)
             u = torch.where(flow_of == k, drawn, u)
-        return self.prior.constrain(self.parameters.inverse(u.double()))[0]
+        return self.prior.constrain(self.learned.parameters.inverse(u.double()))[0]
 
     def assess(self, simulations: Simulations, *, draws: int = 200) -> Assessment:
         """Return how well the posteriors hold for simulations that were not learned from.
@@ -146,7 +126,7 @@ class NPE:
             simulations: from the prior.
             draws: number of draws of the posterior of each.
         """
-        return assess(self, simulations, draws, self.seed)
+        return assess(self, simulations, draws, self.learned.seed)
 
     def nearest(self, simulations: Simulations, data: Any, count: int = 200) -> Simulations:
         """Return the simulations whose data are most like observed data.
@@ -156,24 +136,48 @@ class NPE:
             data: as for `posterior`.
             count: number of simulations.
         """
-        x = _one(observed(data, self.shape, self.summaries))
-        with torch.no_grad():
-            own, others = (
-                torch.cat(list(self._contexts(rows)), -1) for rows in (x, simulations.data)
-            )
-        white = [
-            (each.double() - self.reference.location) @ self.reference.whiten
-            for each in (own, others)
-        ]
-        order = torch.cdist(white[0], white[1])[0].argsort()
+        x = _one(self._observed(data))
+        own, others = map(self.learned.reference.white, map(self._features, (x, simulations.data)))
+        order = torch.cdist(own, others)[0].argsort()
         return simulations[order[:count]]
+
+    def save(self, directory: str | Path) -> None:
+        """Write what was learned into a directory; load it with `load`.
+
+        Raises:
+            OSError: if the disk is full, or a file cannot be written.
+        """
+        self.learned.save(Path(directory), "npe")
+
+    @classmethod
+    def load(cls, directory: str | Path, prior: Any, *, embedding: nn.Module | None = None) -> NPE:
+        """Return what `save` has written. No code from the files is run.
+
+        Args:
+            directory: where it was saved.
+            prior: the one it was fitted with, which is code, and is not saved.
+            embedding: the module it was fitted with, if it was given as one.
+
+        Raises:
+            FileNotFoundError, OSError: if a file is missing or cannot be read.
+            ValueError: if a file is damaged or of another kind, or the prior has other parameters.
+        """
+        return cls(load(Path(directory), "npe", as_prior(prior), embedding))
+
+    def _observed(self, data: Any) -> Tensor:
+        return observed(data, self.learned.shape, self.learned.summaries)
 
     def _contexts(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the context of each network for data, (rows, *shape)."""
-        rows = self.data.forward(x).float()
-        for each in self.networks:
+        rows = self.learned.data.forward(x).float()
+        for each in self.learned.networks:
             with evaluating(each):
-                yield torch.cat([each.embedding(part) for part in rows.split(ROWS_AT_ONCE)])
+                yield each.context(rows)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Return what describes data, (rows, *shape), in the reference: shape (rows, features)."""
+        rows = self.learned.data.forward(x)
+        return rows if self.learned.embedding is None else seen(self.learned.networks, rows.float())
 
 
 def _one(x: Tensor) -> Tensor:

@@ -164,7 +164,7 @@ class Posterior:
             )
         location, scale = self.standard.location, self.standard.scale
         target = Unnormalised(self.prior, function, location, scale)
-        parts = [copy.deepcopy(flow).double() for flow in self.flows]
+        parts = [copy.deepcopy(flow).double().requires_grad_() for flow in self.flows]
         flow = parts[0] if len(parts) == 1 else FlowMixture(cast(Any, parts)).double()
         record = self._record if log_likelihood is None else None
         return Weighted(target, flow, seed=self.seed, record=record)

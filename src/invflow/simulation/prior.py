@@ -190,6 +190,11 @@ class Unnormalised(Target):
         scale: s, shape (dim,).
     """
 
+    caveat = (
+        "The log evidence is that of the likelihood as given, or as it was learned from "
+        "simulations, whose own error no weight sees."
+    )
+
     def __init__(
         self,
         prior: Prior,
