@@ -144,7 +144,7 @@ def check(simulations: Simulations, prior: Prior, *, are_vectors: bool) -> None:
         raise ValueError(
             f"simulations must be finite, got NaN or infinity in {len(bad)} of "
             f"{len(simulations)}, rows {listed(bad)}: fix the simulator, or drop these with "
-            "simulations.finite()"
+            "simulations.finite() or --invalid drop"
         )
     if bad := _rows(~prior.contains(simulations.parameters)):
         raise ValueError(
@@ -158,7 +158,7 @@ def check(simulations: Simulations, prior: Prior, *, are_vectors: bool) -> None:
     if bad := [name for name, each in zip(names, constant.tolist(), strict=True) if each]:
         raise ValueError(
             f"summaries must vary, but {listed(bad)} are constant in all simulations: leave these "
-            "out, as simulations.without does"
+            "out, with simulations.without or --drop"
         )
     first: dict[bytes, str] = {}
     for name, column in zip(names, x.T.contiguous().numpy(), strict=True):
@@ -166,7 +166,7 @@ def check(simulations: Simulations, prior: Prior, *, are_vectors: bool) -> None:
         if other != name:
             raise ValueError(
                 f"summaries must differ, but {name} is equal to {other} in all simulations: leave "
-                "one out, as simulations.without does"
+                "one out, with simulations.without or --drop"
             )
 
 

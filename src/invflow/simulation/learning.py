@@ -24,8 +24,11 @@ ROWS_AT_ONCE = 4096
 AVERAGING = 0.99
 
 
-def _setting(default: Any, description: str) -> Any:
-    return field(default=default, metadata={"description": description})
+def _setting(default: Any, description: str, **known: Any) -> Any:
+    return field(default=default, metadata={"description": description, **known})
+
+
+_MODEL = {"group": "Model"}
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,13 @@ class Settings:
         ValueError: if a setting is out of range.
     """
 
-    flow: str = _setting("nsf", "Flow: nsf, maf, iaf, coupling-nsf, gaussian, ...")
-    transforms: int | None = _setting(None, "Number of transforms.")
-    hidden_features: tuple[int, ...] | None = _setting(None, "Widths of the hidden layers.")
+    flow: str = _setting("nsf", "Flow: nsf, maf, iaf, coupling-nsf, gaussian, ...", **_MODEL)
+    transforms: int | None = _setting(None, "Number of transforms.", **_MODEL)
+    hidden_features: tuple[int, ...] | None = _setting(
+        None, "Widths of the hidden layers.", metavar="N,...", **_MODEL
+    )
     flow_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    ensemble: int = _setting(1, "Number of flows that are mixed.")
+    ensemble: int = _setting(1, "Number of flows that are mixed.", **_MODEL)
     steps: int | None = _setting(None, "Maximum number of updates.")
     batch_size: int = _setting(128, "Simulations per update.")
     learning_rate: float = _setting(2e-3, "Learning rate at the start.")

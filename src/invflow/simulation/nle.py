@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from invflow.flows import Flow, FlowMixture
+from invflow.flows.named import Named
 from invflow.simulation.distance import Distance
 from invflow.simulation.learned import Learned, load
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import Unnormalised, as_prior
 from invflow.simulation.simulations import observed
+from invflow.vi import Record, fit
 from invflow.vi import Settings as FitSettings
-from invflow.vi import fit
 
 
 class NLE:
@@ -63,19 +65,27 @@ class NLE:
                 UserWarning,
                 stacklevel=2,
             )
-        likelihood = self.log_likelihood(x)
-        target = Unnormalised(
-            self.prior, likelihood, self.learned.parameters.location, self.learned.parameters.scale
-        )
+        unit = self.learned.parameters
+        target = Unnormalised(self.prior, self.log_likelihood(x), unit.location, unit.scale)
         found = fit(target, settings=settings, seed=self.learned.seed, report=report)
+        return self.fitted(x, found.flow, found.record)
+
+    def fitted(self, data: Any, flow: Named, record: Record | None = None) -> Posterior:
+        """Return the posterior that a flow, fitted by `posterior` earlier, approximates.
+
+        Args:
+            data: as for `posterior`.
+            flow: over standardised parameters.
+            record: of the fit.
+        """
         return Posterior(
             self.prior,
-            [found.flow],  # pyright: ignore[reportArgumentType]
+            [cast(Flow | FlowMixture, flow)],
             self.learned.parameters,
             seed=self.learned.seed,
-            distance=distance,
-            log_likelihood=likelihood,
-            record=found.record,
+            distance=self.distance(data),
+            log_likelihood=self.log_likelihood(data),
+            record=record,
         )
 
     def log_likelihood(self, data: Any) -> Callable[[Tensor], Tensor]:

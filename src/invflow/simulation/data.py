@@ -1,0 +1,104 @@
+"""The simulations and the observed data of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from invflow._tensors import digest
+from invflow.density.table import read
+from invflow.density.table.columns import columns_named
+from invflow.density.table.source import Projection, blocks
+from invflow.simulation import priors
+from invflow.simulation.config import Config
+from invflow.simulation.fit import check
+from invflow.simulation.prior import Prior
+from invflow.simulation.simulations import Simulations
+
+#: Simulations that a run needs, so that there are some to learn from, to stop and to judge by.
+ENOUGH = 40
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Attributes:
+        train: simulations to learn from, and to stop by.
+        test: those that judge the posteriors.
+        observed: the observed data, shape (observations, summaries).
+        dropped: number of simulations with missing or infinite numbers that were left out.
+        digests: of the two files.
+    """
+
+    train: Simulations
+    test: Simulations
+    observed: Tensor
+    dropped: int
+    digests: tuple[str, str]
+
+
+def prior(config: Config) -> Prior:
+    """Return the prior of a run.
+
+    Raises:
+        ValueError: if it is that of something else than a parameter.
+    """
+    if unknown := [name for name in config.prior if name not in config.parameters]:
+        raise ValueError(
+            f"--prior names {unknown[0]!r}, which is not among --parameters "
+            f"{','.join(config.parameters)}"
+        )
+    return Prior(
+        {
+            name: priors.prior(config.prior[name]) if name in config.prior else constraints.real
+            for name in config.parameters
+        }
+    )
+
+
+def load(config: Config, prior: Prior) -> Data:
+    """Return what a run reads.
+
+    Args:
+        config: the settings.
+        prior: of the parameters.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if one is damaged or of an unknown kind, has other columns than it should, or
+            the simulations are too few or cannot be learned from.
+    """
+    paths = Path(config.simulations), Path(config.observed)
+    whole = Simulations.from_table(_table(config, paths[0]), config.parameters)
+    kept = whole.finite() if config.invalid == "drop" else whole
+    if len(kept) < ENOUGH:
+        raise ValueError(f"{paths[0]} has {len(kept)} simulations; a run takes {ENOUGH} or more")
+    check(kept, prior, are_vectors=True)  # before the rows are shuffled, which errors name
+    observed = _table(config, paths[1])
+    # A table of whole rows, such as one simulation, has the parameters too.
+    observed = observed.drop(columns=[name for name in config.parameters if name in observed])
+    order = np.random.default_rng([config.seed, 1]).permutation(len(kept))
+    held = max(1, round(config.test_fraction * len(kept)))
+    return Data(
+        train=kept[torch.from_numpy(np.sort(order[held:]))],
+        test=kept[torch.from_numpy(np.sort(order[:held]))],
+        observed=kept.observed(observed),
+        dropped=len(whole) - len(kept),
+        digests=(digest(paths[0]), digest(paths[1])),
+    )
+
+
+def _table(config: Config, path: Path) -> pd.DataFrame:
+    source = read(path, config.reading)
+    dropped = columns_named(
+        "--drop", [name for name in config.drop if name in source.names], source.names
+    )
+    kept = [name for name in source.names if name not in dropped]
+    return pd.concat(list(blocks(Projection(source, kept)))).reset_index(drop=True)
