@@ -14,7 +14,7 @@ from torch.distributions import constraints
 from invflow._tensors import digest
 from invflow.density.table import read
 from invflow.density.table.columns import columns_named
-from invflow.density.table.source import Projection, blocks
+from invflow.density.table.source import blocks
 from invflow.simulation import priors
 from invflow.simulation.config import Config
 from invflow.simulation.fit import check
@@ -76,14 +76,15 @@ def load(config: Config, prior: Prior) -> Data:
             the simulations are too few or cannot be learned from.
     """
     paths = Path(config.simulations), Path(config.observed)
-    whole = Simulations.from_table(_table(config, paths[0]), config.parameters)
+    table, observed = _table(config, paths[0]), _table(config, paths[1])
+    dropped = list(columns_named("--drop", config.drop, list(table.columns)))
+    whole = Simulations.from_table(table.drop(columns=dropped), config.parameters)
     kept = whole.finite() if config.invalid == "drop" else whole
     if len(kept) < ENOUGH:
         raise ValueError(f"{paths[0]} has {len(kept)} simulations; a run takes {ENOUGH} or more")
     check(kept, prior, are_vectors=True)  # before the rows are shuffled, which errors name
-    observed = _table(config, paths[1])
-    # A table of whole rows, such as one simulation, has the parameters too.
-    observed = observed.drop(columns=[name for name in config.parameters if name in observed])
+    # A table of whole rows, such as one simulation, has these too.
+    observed = observed.drop(columns=[*dropped, *config.parameters], errors="ignore")
     order = np.random.default_rng([config.seed, 1]).permutation(len(kept))
     held = max(1, round(config.test_fraction * len(kept)))
     return Data(
@@ -96,9 +97,4 @@ def load(config: Config, prior: Prior) -> Data:
 
 
 def _table(config: Config, path: Path) -> pd.DataFrame:
-    source = read(path, config.reading)
-    dropped = columns_named(
-        "--drop", [name for name in config.drop if name in source.names], source.names
-    )
-    kept = [name for name in source.names if name not in dropped]
-    return pd.concat(list(blocks(Projection(source, kept)))).reset_index(drop=True)
+    return pd.concat(list(blocks(read(path, config.reading)))).reset_index(drop=True)

@@ -13,6 +13,7 @@ from invflow import _checks
 from invflow._extra import required
 from invflow.simulation.prior import as_prior
 from invflow.simulation.simulations import Simulations
+from invflow.simulation.truncated import Truncated
 from invflow.vi.targets.vectors import tensor
 
 #: Takes parameters by name, and a random number generator; returns the data.
@@ -31,8 +32,7 @@ def simulate(
     Args:
         simulator: takes the parameters by name, as NumPy arrays or floats, and a random number
             generator of NumPy, and returns numbers, always in the same shape.
-        prior: a `Prior`, or what it is made of; or anything with `sample`, `split` and `vectors`
-            like a prior, such as `posterior.truncated()`.
+        prior: a `Prior`, or what it is made of, or `posterior.truncated()`.
         number: of simulations.
         jobs: number of processes; -1 for one per core.
         seed: random seed.
@@ -50,7 +50,7 @@ def simulate(
         torch.Size([20, 2])
     """
     number = _checks.positive_integer("number", number, minimum=2)
-    prior = prior if hasattr(prior, "sample") and hasattr(prior, "split") else as_prior(prior)
+    prior = prior if isinstance(prior, Truncated) else as_prior(prior)
     theta = prior.sample(number, seed=seed)
     named = [
         {name: value.numpy() if value.ndim else float(value) for name, value in each.items()}

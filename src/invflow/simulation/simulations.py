@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -15,7 +14,6 @@ from invflow.vi.targets.vectors import tensor
 LISTED = 5
 
 
-@dataclass(frozen=True)
 class Simulations:
     """Parameters and simulated data, row by row.
 
@@ -24,6 +22,11 @@ class Simulations:
         data: shape (simulations, *shape): (summaries,) for vectors, (steps, channels) for series,
             (points, channels) for sets, (channels, height, width) for images.
         summaries: names of the numbers of vectors; by default "x[0]", "x[1]", ...
+
+    Attributes:
+        parameters: shape (simulations, numbers), float64.
+        data: shape (simulations, *shape), float64.
+        summaries: names of the numbers of vectors; none for other data.
 
     Raises:
         TypeError: if these are not real numbers.
@@ -35,15 +38,8 @@ class Simulations:
         (2, ('x[0]', 'x[1]'))
     """
 
-    parameters: Tensor
-    data: Tensor
-    summaries: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        parameters = tensor("parameters", self.parameters).detach().cpu().double()
-        data = tensor("data", self.data).detach().cpu().double()
-        parameters = parameters[:, None] if parameters.ndim == 1 else parameters
-        data = data[:, None] if data.ndim == 1 else data
+    def __init__(self, parameters: Any, data: Any, summaries: Sequence[str] = ()) -> None:
+        parameters, data = _rows("parameters", parameters), _rows("data", data)
         if parameters.ndim != 2 or data.ndim < 2 or len(parameters) != len(data):
             raise ValueError(
                 "parameters must have shape (simulations, numbers) and data (simulations, *shape), "
@@ -51,13 +47,12 @@ class Simulations:
             )
         if len(data) < 2:
             raise ValueError(f"simulations must be two or more, got {len(data)}")
-        names = tuple(self.summaries)
+        names = tuple(summaries)
         if data.ndim == 2:
             names = names or tuple(f"x[{i}]" for i in range(data.shape[1]))
             if len(names) != data.shape[1]:
                 raise ValueError(f"summaries must be {data.shape[1]} names, got {len(names)}")
-        for name, value in (("parameters", parameters), ("data", data), ("summaries", names)):
-            object.__setattr__(self, name, value)
+        self.parameters, self.data, self.summaries = parameters, data, names
 
     @classmethod
     def from_table(cls, table: Any, parameters: Sequence[str]) -> Self:
@@ -143,6 +138,12 @@ class Simulations:
         See `observed`.
         """
         return observed(value, self.shape, self.summaries)
+
+
+def _rows(name: str, value: Any) -> Tensor:
+    """Return a tensor with two dimensions or more; a single one is that of the simulations."""
+    found = tensor(name, value).detach().cpu().double()
+    return found[:, None] if found.ndim == 1 else found
 
 
 def observed(value: Any, shape: tuple[int, ...], summaries: Sequence[str]) -> Tensor:

@@ -106,8 +106,8 @@ def _facts(run: Run) -> dict[str, str]:
 
 _PARAMETERS = (
     "Mean, standard deviation and quantiles of the posterior, and the standard deviation of the "
-    "simulated parameters. The last column is what the data say: the posterior's standard deviation as a fraction of that of the "
-    "simulated ones. Where it is near 1, the data say nothing about this parameter."
+    "simulated parameters. The last column, the ratio of the two, is what the data say: where it "
+    "is near 1, they say nothing about this parameter."
 )
 _PAIRS = "Draws of the first parameters."
 _MARGINALS = "Histograms of draws. Shaded: the central 94%; line: the median."
