@@ -250,7 +250,8 @@ def _broken() -> Simulations:
         (
             {"simulations": _broken()},
             ValueError,
-            "simulations must be finite, got NaN or infinity in 2 of 20, rows 3, 17",
+            "simulations must be finite, got NaN or infinity in 2 of 20, rows 3, 17: "
+            "fix the simulator, or drop these",
         ),
         (
             {"prior": {"a": Uniform(0.0, 1.0), "b": Gamma(1.0, 1.0)}, "simulations": None},

@@ -109,7 +109,9 @@ def test_a_constraint_alone_has_bounds_but_no_density() -> None:
 
 
 def test_what_is_not_a_prior_is_refused() -> None:
-    with pytest.raises(TypeError, match="prior must be a distribution or a mapping from names"):
+    with pytest.raises(
+        TypeError, match="prior must be a distribution or a mapping from names, got int"
+    ):
         Prior(3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="prior must have at least one parameter"):
         Prior({})

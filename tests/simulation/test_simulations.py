@@ -71,7 +71,11 @@ def test_simulations_do_not_depend_on_the_number_of_jobs() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: Simulations([[0.1]], [[1.0]]), ValueError, "simulations must be two or more"),
+        (
+            lambda: Simulations([[0.1]], [[1.0]]),
+            ValueError,
+            "there must be at least two simulations",
+        ),
         (
             lambda: Simulations([[0.1], [0.2]], [[1.0]] * 3),
             ValueError,
@@ -109,7 +113,11 @@ def test_simulations_do_not_depend_on_the_number_of_jobs() -> None:
             ValueError,
             "simulations of different data cannot be joined",
         ),
-        (lambda: observed([1.0], (2,), ("x", "y")), ValueError, r"observed must have shape \(2,\)"),
+        (
+            lambda: observed([1.0], (2,), ("x", "y")),
+            ValueError,
+            r"observed must have shape \(2,\), like the data of a simulation, got \(1,\)",
+        ),
         (
             lambda: observed({"x": 1.0}, (2,), ("x", "y")),
             ValueError,

@@ -46,7 +46,7 @@ class Simulations:
                 f"got {tuple(parameters.shape)} and {tuple(data.shape)}"
             )
         if len(data) < 2:
-            raise ValueError(f"simulations must be two or more, got {len(data)}")
+            raise ValueError(f"there must be at least two simulations, got {len(data)}")
         names = tuple(summaries)
         if data.ndim == 2:
             names = names or tuple(f"x[{i}]" for i in range(data.shape[1]))
