@@ -14,7 +14,18 @@ from tests.cli.conftest import Invflow
 from tests.simulation import known
 
 PRIOR = ("--prior", "a=uniform:0:1", "--prior", "b=uniform:10:12")
-SMALL = ("--flow", "maf", "--transforms", "2", "--hidden-features", "16", "--steps", "60")
+SMALL = (
+    "--flow",
+    "maf",
+    "--transforms",
+    "2",
+    "--hidden-features",
+    "16",
+    "--steps",
+    "60",
+    "--ensemble",
+    "1",
+)
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ def test_other_tables(table: pd.DataFrame, invflow: Invflow, kind: str) -> None:
 
 
 def test_a_learned_likelihood_has_the_evidence(table: pd.DataFrame, invflow: Invflow) -> None:
-    small = ("--flow", "gaussian", "--steps", "60")
+    small = ("--flow", "gaussian", "--steps", "60", "--ensemble", "1")
     pd.DataFrame({"x": [0.4, 0.5], "y": [11.5, 11.0]}).to_csv("obs.csv", index=False)
     code, out, err = invflow(*_command("--method", "nle", small=small))
     assert code == 0, err

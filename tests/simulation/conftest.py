@@ -11,7 +11,7 @@ from tests.simulation import known
 @pytest.fixture(scope="session")
 def linear() -> NPE:
     """The posterior of the linear model, by a flow that can be exact."""
-    settings = Settings("gaussian", steps=1500, learning_rate=1e-2)
+    settings = Settings("gaussian", steps=1500, learning_rate=1e-2, ensemble=1)
     found = fit(known.gaussian(4000, 0), known.gaussian_prior(), settings=settings)
     assert isinstance(found, NPE)
     return found
@@ -29,7 +29,7 @@ def box() -> NPE:
 @pytest.fixture(scope="session")
 def likelihood() -> NLE:
     """The likelihood of the linear model, by a flow that can be exact."""
-    settings = Settings("gaussian", steps=1500, learning_rate=1e-2)
+    settings = Settings("gaussian", steps=1500, learning_rate=1e-2, ensemble=1)
     found = fit(known.gaussian(4000, 0), known.gaussian_prior(), method="nle", settings=settings)
     assert isinstance(found, NLE)
     return found

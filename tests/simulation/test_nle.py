@@ -66,7 +66,7 @@ def test_saved_and_loaded(likelihood: NLE, tmp_path: Path) -> None:
 
 
 def test_a_prior_without_a_density_is_refused() -> None:
-    settings = Settings("gaussian", steps=30)
+    settings = Settings("gaussian", steps=30, ensemble=1)
     prior = Prior({"a": constraints.unit_interval, "b": constraints.interval(10.0, 12.0)})
     found = fit(known.boxed(50, 0), prior, method="nle", settings=settings)
     with pytest.raises(ValueError, match="is only a constraint, without a density"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.simulation import known
 X = torch.tensor([0.5, -0.3, 0.2], dtype=torch.float64)
 #: At the edge of the box.
 EDGE = {"x": 0.02, "y": 11.9}
-SHORT = Settings("maf", transforms=2, hidden_features=(16,), steps=30)
+SHORT = Settings("maf", transforms=2, hidden_features=(16,), steps=30, ensemble=1)
 
 
 def test_the_linear_model_has_its_closed_form(linear: NPE) -> None:
@@ -105,7 +106,7 @@ def test_one_parameter_and_one_summary() -> None:
     prior = Prior({"mu": Normal(0.0, 1.0)})
     mu = prior.sample(1000)
     simulations = Simulations(mu, mu + known.noise(1000, 1, 0))
-    posterior = fit(simulations, prior, settings=Settings(steps=200)).posterior([1.0])
+    posterior = fit(simulations, prior, settings=Settings(steps=200, ensemble=1)).posterior([1.0])
     summary = posterior.summary()
     assert list(summary.index) == ["mu"]
     assert summary.loc["mu", "mean"] == pytest.approx(0.5, abs=0.1)
@@ -178,7 +179,10 @@ def test_embeddings_are_trained_with_the_flow(name: str, shape: tuple[int, ...])
     size = math.prod(shape)
     x = (mu + known.noise(400, size, 0)).reshape(400, *shape)
     posterior = fit(
-        Simulations(mu, x), prior, embedding=name, settings=Settings("gaussian", steps=200)
+        Simulations(mu, x),
+        prior,
+        embedding=name,
+        settings=Settings("gaussian", steps=200, ensemble=1),
     ).posterior(torch.ones(shape))
     exact = Normal(size / (size + 1), (size + 1) ** -0.5)
     draws = posterior.sample(2000)
@@ -285,7 +289,7 @@ def _broken() -> Simulations:
             r"embedding must return shape \(rows, features\) for 2 rows",
         ),
         ({"method": "nle", "embedding": "mean"}, ValueError, "embedding must be None with method"),
-        ({"settings": Settings("tree")}, ValueError, "name must be one of"),
+        ({"settings": Settings("tree", ensemble=1)}, ValueError, "name must be one of"),
     ],
 )
 def test_bad_input_is_named(options: dict[str, Any], error: type[Exception], match: str) -> None:
@@ -314,7 +318,7 @@ def test_a_fit_resumes(tmp_path: Path) -> None:
         if step == 60:
             raise KeyboardInterrupt
 
-    settings = Settings("maf", transforms=1, hidden_features=(8,), steps=100)
+    settings = Settings("maf", transforms=1, hidden_features=(8,), steps=100, ensemble=1)
     given = known.boxed(60, 0), known.boxed_prior()
     whole = fit(*given, settings=settings)
     with pytest.raises(KeyboardInterrupt):
@@ -334,3 +338,21 @@ def test_no_warning_for_ordinary_data(box: NPE) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         box.posterior({"x": 0.5, "y": 11.0})
+
+
+def test_few_simulations_are_learned_by_several_flows() -> None:
+    assert [Settings().members(n) for n in (100, 4999, 5000)] == [3, 3, 1]
+    assert Settings(ensemble=2).members(100) == 2
+    with pytest.raises(ValueError, match="ensemble must be at least 1"):
+        Settings(ensemble=0)
+
+
+def test_a_mixture_is_the_mean_of_its_densities(box: NPE) -> None:
+    posterior = box.posterior(EDGE)
+    theta = known.boxed_prior().sample(5)
+    parts = [NPE(replace(box.learned, networks=[each])) for each in box.learned.networks]
+    each = torch.stack([part.posterior(EDGE).log_prob(theta) for part in parts])
+    expected = each.logsumexp(0) - math.log(2)
+    torch.testing.assert_close(posterior.log_prob(theta), expected)
+    x = torch.tensor([[EDGE["x"], EDGE["y"]]] * 5)
+    torch.testing.assert_close(box.log_prob(theta, x), expected, atol=1e-5, rtol=1e-5)

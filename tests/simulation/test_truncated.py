@@ -21,7 +21,7 @@ def _simulator(parameters: dict[str, Any], random: np.random.Generator) -> Any:
 def test_rounds_come_nearer_to_the_closed_form() -> None:
     prior = Prior({"mu": Normal(0.0, 1.0)})
     exact = Normal(0.8 / (1 + SD**2), SD / (1 + SD**2) ** 0.5)
-    settings = Settings("gaussian", steps=400, learning_rate=5e-2)
+    settings = Settings("gaussian", steps=400, learning_rate=5e-2, ensemble=1)
     simulations = simulate(_simulator, prior, 200, seed=0)
     for seed in (1, 2):
         posterior = fit(simulations, prior, settings=settings).posterior([0.8])

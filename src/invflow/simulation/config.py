@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+try:
+    from pydantic import AfterValidator, Field
+except ImportError as error:
+    raise ImportError(
+        'the settings of a run need pydantic: pip install "invflow[simulation]"'
+    ) from error
 
 from invflow.density.table.dialect import Dialect
 from invflow.runs.settings import COLUMNS, TRAINING, Fraction, Seed, argument, setting

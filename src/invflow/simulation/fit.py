@@ -96,7 +96,7 @@ def fit(
     new = partial(as_embedding, embedding, tuple(given.shape[1:]))
     networks = [
         build(value.shape[-1], given[:2].float(), new, settings.described(), _seed(seed, k))
-        for k in range(settings.ensemble)
+        for k in range(settings.members(len(simulations)))
     ]
     held = _held(len(simulations), settings.validation_fraction, seed)
     ready()

@@ -22,6 +22,10 @@ Report = Callable[[int, str], None]
 ROWS_AT_ONCE = 4096
 #: Decay of the moving average of the weights, which takes out the noise of small data sets.
 AVERAGING = 0.99
+#: The largest number of updates by default is the larger of these updates and epochs.
+STEPS, EPOCHS = 3000, 30
+#: Below this number of simulations, a mixture of several flows is clearly better than one.
+FEW, SEVERAL = 5000, 3
 
 
 def _setting(default: Any, description: str, **known: Any) -> Any:
@@ -33,15 +37,16 @@ _MODEL = {"group": "Model"}
 
 @dataclass(frozen=True)
 class Settings:
-    """The flow, and how it is trained. None is chosen by the number of simulations.
+    """The flow, and how it is trained.
 
     Args:
         flow: name of the flow: "nsf", "maf", "iaf", "coupling-nsf", ...
         transforms: number of transforms; None for the flow's default.
         hidden_features: widths of the hidden layers.
         flow_options: further arguments of the flow.
-        ensemble: number of flows, of which an equal mixture is the result.
-        steps: largest number of updates.
+        ensemble: number of flows, of which an equal mixture is the result; None for 3 below 5,000
+            simulations, and 1 above.
+        steps: largest number of updates; None for 3,000, or 30 epochs if that is more.
         batch_size: simulations per update.
         learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
         validation_fraction: fraction of the simulations that decides when to stop.
@@ -54,13 +59,19 @@ class Settings:
     """
 
     flow: str = _setting("nsf", "Flow: nsf, maf, iaf, coupling-nsf, gaussian, ...", **_MODEL)
-    transforms: int | None = _setting(None, "Number of transforms.", **_MODEL)
+    transforms: int | None = _setting(
+        None, "Number of transforms.", shown="depends on the flow", **_MODEL
+    )
     hidden_features: tuple[int, ...] | None = _setting(
-        None, "Widths of the hidden layers.", metavar="N,...", **_MODEL
+        None, "Widths of the hidden layers.", shown="depends on the flow", metavar="N,...", **_MODEL
     )
     flow_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    ensemble: int = _setting(1, "Number of flows that are mixed.", **_MODEL)
-    steps: int | None = _setting(None, "Maximum number of updates.")
+    ensemble: int | None = _setting(
+        None, "Number of flows that are mixed.", shown="3 below 5,000 simulations", **_MODEL
+    )
+    steps: int | None = _setting(
+        None, "Maximum number of updates.", shown="3,000, or 30 epochs if that is more"
+    )
     batch_size: int = _setting(128, "Simulations per update.")
     learning_rate: float = _setting(2e-3, "Learning rate at the start.")
     validation_fraction: float = _setting(
@@ -83,6 +94,10 @@ class Settings:
             validation_fraction=_checks.fraction("validation_fraction", self.validation_fraction),
             patience=_checks.positive_integer("patience", self.patience, minimum=0),
         )
+
+    def members(self, simulations: int) -> int:
+        """Return the number of flows for a number of simulations."""
+        return self.ensemble or (SEVERAL if simulations < FEW else 1)
 
     def described(self) -> dict[str, Any]:
         """Return the name and arguments of the flow, as `flows.build` takes them."""
@@ -179,7 +194,7 @@ def train(
     held = held.to(fabric.device)
     known, others = (value[~held], given[~held]), (value[held], given[held])
     epoch = math.ceil(len(known[0]) / settings.batch_size)
-    steps = settings.steps or default_steps(len(value))
+    steps = settings.steps or max(STEPS, EPOCHS * epoch)
 
     def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         return -model(known[0][rows], known[1][rows]).mean()
@@ -206,8 +221,3 @@ def train(
     training.fit(fabric, models, len(known[0]), loss, evaluate, plan, directory, report)
     for each in networks:
         each.cpu().eval().requires_grad_(False)
-
-
-def default_steps(simulations: int) -> int:
-    """Return the largest number of updates for a number of simulations."""
-    return 3000

@@ -7,9 +7,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict
+
+try:
+    import pandas as pd
+    from pydantic import BaseModel, ConfigDict
+except ImportError as error:
+    raise ImportError(
+        'the run of a simulator needs pandas and pydantic: pip install "invflow[simulation]"'
+    ) from error
 
 from invflow import _files
 from invflow._uniformity import Uniformity
