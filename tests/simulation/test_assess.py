@@ -30,9 +30,9 @@ class Exact:
         return x @ self.gain.T + noise @ self.lower.T
 
     def log_prob(self, theta: Tensor, x: Tensor) -> Tensor:
-        away = torch.linalg.solve_triangular(self.lower, (theta - x @ self.gain.T).T, upper=False)
+        away = (theta - x @ self.gain.T) @ torch.linalg.inv(self.lower).T
         constant = self.lower.diagonal().log().sum() + math.log(2 * math.pi)
-        return -0.5 * away.square().sum(0) - constant
+        return -0.5 * away.square().sum(-1) - constant
 
 
 def _assess(scale: float, count: int = 1000) -> Assessment:

@@ -36,6 +36,8 @@ def test_densities_and_draws_of_many_observations_are_those_of_one(linear: NPE) 
     theta, x = known.gaussian_prior().sample(3, seed=9), torch.stack([X, 2 * X, -X])
     expected = [linear.posterior(each).log_prob(t) for t, each in zip(theta, x, strict=True)]
     torch.testing.assert_close(linear.log_prob(theta, x), torch.stack(expected))
+    both = torch.stack([theta, theta + 0.1])
+    torch.testing.assert_close(linear.log_prob(both, x)[1], linear.log_prob(theta + 0.1, x))
     draws = linear.sample(x, 4000)
     for i, each in enumerate(x):
         exact = known.gaussian_posterior(each)

@@ -92,9 +92,7 @@ def assess(estimator: NPE, simulations: Simulations, draws: int, seed: int) -> A
         theta, x = simulations.parameters[rows], simulations.data[rows]
         drawn = estimator.sample(x, draws, seed=seed + first)
         log_q = estimator.log_prob(theta, x)
-        others = estimator.log_prob(
-            drawn.flatten(0, 1), x.expand(draws, *x.shape).flatten(0, 1)
-        ).view(draws, -1)
+        others = estimator.log_prob(drawn, x)
         below = (drawn < theta).sum(0)
         ranks.append(torch.cat([below, (others < log_q).sum(0)[:, None]], -1))
         densities.append(log_q)

@@ -48,8 +48,8 @@ class Distance:
     def __str__(self) -> str:
         where = "far from" if self.is_far else "within"
         text = (
-            f"the observed data are {where} the simulations: a fraction of {self.p_value:.2g} of "
-            "these are at least as far from the others"
+            f"the observed data are {where} the simulations (p-value {self.p_value:.2g}, the "
+            "fraction of simulations that are at least as far from the others)"
         )
         if self.outside:
             text += f"; outside of their range: {listed(self.outside)}"

@@ -15,12 +15,12 @@ from invflow import _checks
 from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
 from invflow.simulation.learned import MODULE, Learned
-from invflow.simulation.learning import Report, Settings, build, seen, train
+from invflow.simulation.learning import Report, Settings, build, described, train
 from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
 from invflow.simulation.prior import Prior, as_prior
 from invflow.simulation.simulations import Simulations, listed
-from invflow.simulation.standard import Standard
+from invflow.simulation.standard import Standard, bent
 from invflow.training.batches import generator
 from invflow.training.progress import progress as bar
 
@@ -90,9 +90,10 @@ def fit(
     if method == "nle" and embedding is not None:
         raise ValueError('embedding must be None with method "nle", whose flow is over the data')
     z = prior.unconstrain(simulations.parameters)
-    parameters, data = Standard.of(z), Standard.of(simulations.data)
+    parameters = Standard.of(z)
+    data = (Standard.robust if method == "npe" else Standard.of)(simulations.data)
     u, x = parameters.forward(z), data.forward(simulations.data)
-    value, given = (u, x) if method == "npe" else (x, u)
+    value, given = (u, bent(x)) if method == "npe" else (x, u)
     new = partial(as_embedding, embedding, tuple(given.shape[1:]))
     networks = [
         build(value.shape[-1], given[:2].float(), new, settings.described(), _seed(seed, k))
@@ -105,7 +106,7 @@ def fit(
         place = None if directory is None else Path(directory)
         train(networks, value, given, held, settings, seed, place, told)
     with torch.no_grad():
-        features = x if embedding is None else seen(networks, x.float())
+        features = x if method == "nle" else described(networks, given, embedding)
     learned = Learned(
         prior=prior,
         networks=networks,

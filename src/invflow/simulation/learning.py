@@ -131,10 +131,18 @@ class Conditional(nn.Module):
 
 
 @torch.no_grad()
-def seen(networks: Sequence[Conditional], given: Tensor) -> Tensor:
-    """Return what networks see of what is given, (rows, *shape): shape (rows, features)."""
+def described(networks: Sequence[Conditional], given: Tensor, embedding: Any) -> Tensor:
+    """Return what describes data, (rows, *shape): what all networks see, (rows, features).
+
+    Args:
+        networks: of an ensemble.
+        given: data at unit scale.
+        embedding: None if all see the data as they are.
+    """
+    if embedding is None:
+        return given
     with evaluating(*networks):
-        return torch.cat([each.context(given) for each in networks], -1)
+        return torch.cat([each.context(given.float()) for each in networks], -1)
 
 
 def build(

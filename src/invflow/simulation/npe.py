@@ -16,10 +16,11 @@ from invflow.simulation.assess import Assessment, assess
 from invflow.simulation.distance import Distance
 from invflow.simulation.given import at
 from invflow.simulation.learned import Learned, load
-from invflow.simulation.learning import seen
+from invflow.simulation.learning import described
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import as_prior
 from invflow.simulation.simulations import Simulations, observed
+from invflow.simulation.standard import bent
 from invflow.training.batches import generator
 
 
@@ -78,11 +79,11 @@ class NPE:
         """Return the log density of parameters given data, row by row, in nats.
 
         Args:
-            parameters: shape (rows, numbers).
+            parameters: shape (*batch, rows, numbers).
             data: shape (rows, *shape).
 
         Returns:
-            Shape (rows,), float64.
+            Shape (*batch, rows), float64.
         """
         theta = self.prior.vectors(parameters)
         x = self._observed(data)
@@ -169,15 +170,18 @@ class NPE:
 
     def _contexts(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the context of each network for data, (rows, *shape)."""
-        rows = self.learned.data.forward(x).float()
+        rows = self._given(x).float()
         for each in self.learned.networks:
             with evaluating(each):
                 yield each.context(rows)
 
     def _features(self, x: Tensor) -> Tensor:
         """Return what describes data, (rows, *shape), in the reference: shape (rows, features)."""
-        rows = self.learned.data.forward(x)
-        return rows if self.learned.embedding is None else seen(self.learned.networks, rows.float())
+        return described(self.learned.networks, self._given(x), self.learned.embedding)
+
+    def _given(self, x: Tensor) -> Tensor:
+        """Return data as networks take them."""
+        return bent(self.learned.data.forward(x))
 
 
 def _one(x: Tensor) -> Tensor:
