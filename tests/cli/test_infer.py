@@ -98,6 +98,7 @@ def test_a_learned_likelihood_has_the_evidence(table: pd.DataFrame, invflow: Inv
     code, out, err = invflow(*_command("--name", "npe", small=SMALL))
     assert code == 1
     assert "observed must be one observation, got 2" in err
+    assert not Path("runs/npe").exists()
 
 
 def test_runs_are_compared(table: pd.DataFrame, invflow: Invflow) -> None:
@@ -120,7 +121,7 @@ def test_simulations_that_failed_are_dropped_only_when_told(
     table.to_csv("sims.csv", index=False)
     code, _, err = invflow(*_command())
     assert code == 1
-    assert "NaN or infinity in 2 of 400, rows 3, 8" in err
+    assert "NaN or infinity in 2 rows, 3, 8" in err
     assert not Path("runs").exists()
     code, out, err = invflow(*_command("--invalid", "drop"))
     assert code == 0, err
@@ -139,8 +140,8 @@ def test_observed_data_far_away_are_named(table: pd.DataFrame, invflow: Invflow)
 @pytest.mark.parametrize(
     ("change", "more", "said"),
     [
-        ({"x": 1.0}, (), "summaries must vary, but x are constant"),
-        ({"a": 2.0}, (), "lie outside the prior, rows 0, 1, 2"),
+        ({"x": 1.0}, (), "summaries must vary, got constant in all simulations: x"),
+        ({"a": 2.0}, (), "got some outside in 400 rows, 0, 1, 2"),
         ({"y": "north"}, (), "column 'y' must hold numbers"),
         ({}, ("--prior", "c=normal:0:1"), "--prior names 'c', which is not among --parameters a,b"),
         ({}, ("--drop", "x", "--drop", "y"), "the simulations have only parameters"),
@@ -180,4 +181,23 @@ def test_few_simulations_and_priors_without_density(table: pd.DataFrame, invflow
     table[:30].to_csv("sims.csv", index=False)
     code, _, err = invflow(*given)
     assert code == 1
-    assert "sims.csv has 30 simulations; a run takes 40 or more" in err
+    assert "sims.csv has 30 simulations; a run takes 60 or more" in err
+
+
+def test_a_small_table_is_enough(table: pd.DataFrame, invflow: Invflow) -> None:
+    table[:60].to_csv("sims.csv", index=False)
+    code, out, err = invflow(*_command())
+    assert code == 0, err
+    assert "judged by 20 simulations" in out
+
+
+def test_a_likelihood_that_was_hardly_learned_is_not_good(
+    table: pd.DataFrame, invflow: Invflow
+) -> None:
+    small = ("--flow", "gaussian", "--steps", "3", "--ensemble", "1")
+    rows = table.assign(x=table["a"] + 0.02 * np.arange(400) / 400, y=table["b"])
+    rows.to_csv("sims.csv", index=False)
+    code, out, err = invflow(*_command("--method", "nle", small=small))
+    assert code == 0, err
+    assert "good: No test" not in out
+    assert "contain the data of 90%" in out

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from invflow.simulation import NPE, Prior, Simulations
+from invflow.simulation import NPE, Simulations
 from invflow.simulation.assess import DENSITY, Assessment, assess
 from tests.simulation import known
 
@@ -15,7 +14,7 @@ from tests.simulation import known
 class Exact:
     """The exact posterior of the linear model, too narrow by a factor."""
 
-    prior: Prior = known.gaussian_prior()
+    names = known.gaussian_prior().names
 
     def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
@@ -23,7 +22,7 @@ class Exact:
         self.gain = torch.linalg.solve(precision, known.A.T / known.NOISE**2)
         self.lower = scale * torch.linalg.cholesky(torch.linalg.inv(precision))
 
-    def sample(self, x: Tensor, n: int, *, seed: int) -> Tensor:
+    def sample(self, x: Tensor, n: int, seed: int) -> Tensor:
         noise = torch.randn(
             n, len(x), 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
         )
@@ -36,7 +35,8 @@ class Exact:
 
 
 def _assess(scale: float, count: int = 1000) -> Assessment:
-    return assess(cast(Any, Exact(scale)), known.gaussian(count, 11), 99, 0)
+    exact, some = Exact(scale), known.gaussian(count, 11)
+    return assess(exact.names, some.parameters, some.data, exact.sample, exact.log_prob, 99, 0)
 
 
 def test_exact_posteriors_are_calibrated() -> None:
@@ -60,7 +60,7 @@ def test_narrow_posteriors_are_not() -> None:
     assert "theta[0]" in found.calibration.rejected
     assert found.coverage[0.9] < 0.8
     assert "not calibrated" in str(found)
-    assert "highest-density regions contain the parameters" in str(found)
+    assert "highest-density regions contain what was simulated" in str(found)
 
 
 def test_a_learned_posterior_covers_what_it_should(linear: NPE) -> None:
@@ -78,6 +78,19 @@ def test_posteriors_are_judged_near_the_data(linear: NPE) -> None:
 
 
 def test_too_few_simulations_are_refused(linear: NPE) -> None:
-    few: Simulations = known.gaussian(19, 0)
+    few: Simulations = known.gaussian(19, 55)
     with pytest.raises(ValueError, match="simulations must be at least 20 to assess posteriors"):
         linear.assess(few)
+
+
+def test_simulations_that_were_learned_from_are_refused(linear: NPE) -> None:
+    some = known.gaussian(4000, 0)[:50] + known.gaussian(30, 77)
+    with pytest.raises(ValueError, match="that were learned from, got 50 that were, of 80"):
+        linear.assess(some)
+
+
+def test_simulations_of_other_parameters_are_refused(linear: NPE) -> None:
+    some = known.gaussian(30, 5)
+    other = Simulations(some.parameters, some.data, names=("theta[1]", "theta[0]"))
+    with pytest.raises(ValueError, match=r"have the parameters theta\[1\], theta\[0\], but"):
+        linear.assess(other)

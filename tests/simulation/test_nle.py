@@ -56,6 +56,35 @@ def test_data_far_from_the_simulations_are_named(likelihood: NLE) -> None:
         likelihood.posterior(20 * X)
 
 
+def test_many_observations_far_away_are_named(likelihood: NLE) -> None:
+    x = 1e6 * torch.ones(40, 3).double() + known.noise(40, 3, 0)
+    assert likelihood.distance(x).is_far
+    assert not likelihood.distance(known.gaussian(40, 8).data).is_far
+
+
+def test_the_likelihood_is_judged_by_data(likelihood: NLE) -> None:
+    found = likelihood.assess(known.gaussian(500, 31), draws=99)
+    assert list(found.calibration.ranks.columns) == ["x[0]", "x[1]", "x[2]", "(density)"]
+    assert found.calibration.rejected == []
+    assert found.coverage[0.9] == pytest.approx(0.9, abs=4 * found.coverage_error[0.9])
+    settings = Settings("gaussian", steps=3, ensemble=2)
+    poor = fit(known.gaussian(200, 0), known.gaussian_prior(), method="nle", settings=settings)
+    assert poor.assess(known.gaussian(500, 31), draws=99).calibration.rejected
+
+
+def test_the_likelihood_is_an_emulator(likelihood: NLE) -> None:
+    theta = known.gaussian_prior().sample(3, seed=5)
+    drawn = likelihood.sample(theta, 4000)
+    torch.testing.assert_close(drawn.mean(0), theta @ known.A.T, atol=0.1, rtol=0)
+    assert torch.equal(drawn, likelihood.sample(theta, 4000))
+    found = likelihood.log_prob(drawn[:5], theta)
+    expected = [
+        [likelihood.log_likelihood(x)(t[None]) for x, t in zip(row, theta, strict=True)]
+        for row in drawn[:5]
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=1e-4)
+
+
 def test_saved_and_loaded(likelihood: NLE, tmp_path: Path) -> None:
     likelihood.save(tmp_path)
     again = NLE.load(tmp_path, known.gaussian_prior())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Dirichlet, Exponential, Gamma, Normal, Uniform
+from torch.distributions import Dirichlet, Exponential, Gamma, HalfNormal, Normal, Uniform
 
 from invflow.simulation import NPE, Prior, Settings, Simulations, fit
 from tests.simulation import known
@@ -160,6 +160,13 @@ def test_data_far_from_the_simulations_are_named(box: NPE) -> None:
     assert "far from the simulations" in str(posterior.distance)
 
 
+def test_data_far_away_are_named_by_few_simulations_too() -> None:
+    found = fit(known.boxed(50, 0), known.boxed_prior(), settings=SHORT)
+    with pytest.warns(UserWarning, match="times the largest among the simulations"):
+        found.posterior([1e6, 11.0])
+    assert not found.distance([0.5, 11.0]).is_far
+
+
 def test_simulated_data_are_rarely_called_far(box: NPE) -> None:
     far = [box.distance(x).p_value < 0.2 for x in known.boxed(300, 5).data]
     assert np.mean(far) == pytest.approx(0.2, abs=4 * math.sqrt(0.16 / 300))
@@ -225,6 +232,9 @@ def test_saved_and_loaded(box: NPE, tmp_path: Path) -> None:
     assert one.distance == two.distance
     with pytest.raises(ValueError, match="it was fitted with the parameters a, b, but the prior"):
         NPE.load(tmp_path, known.gaussian_prior())
+    wider = Prior({"a": Uniform(0.0, 1.0), "b": Uniform(10.0, 100.0)})
+    with pytest.raises(ValueError, match="it was fitted with a prior that has other bounds"):
+        NPE.load(tmp_path, wider)
 
 
 def _with(**columns: Any) -> Simulations:
@@ -233,6 +243,23 @@ def _with(**columns: Any) -> Simulations:
     for name, value in columns.items():
         data[:, some.summaries.index(name)] = value
     return Simulations(some.parameters, data, some.summaries)
+
+
+def _parts() -> tuple[Tensor, Tensor]:
+    some = known.boxed(20, 0)
+    return some.parameters, some.data
+
+
+def _flat() -> Simulations:
+    some = known.boxed(20, 0)
+    some.parameters[:, 1] = 11.0
+    return some
+
+
+def _half_line() -> Simulations:
+    some = known.boxed(20, 0)
+    some.parameters[5, 0] = 0.0
+    return some
 
 
 def _broken() -> Simulations:
@@ -251,23 +278,37 @@ def _broken() -> Simulations:
         (
             {"prior": {"a": Uniform(0.0, 1.0)}},
             ValueError,
-            r"simulations have 2 parameter\(s\), but the prior has 1: a",
+            "simulations must have a column for each number of the prior, a, got 2",
         ),
         (
             {"simulations": _broken()},
             ValueError,
-            "simulations must be finite, got NaN or infinity in 2 of 20, rows 3, 17: "
-            "fix the simulator, or drop these",
+            "finite, got NaN or infinity in 2 rows, 3, 17: fix the simulator, or drop these",
         ),
         (
             {"prior": {"a": Uniform(0.0, 1.0), "b": Gamma(1.0, 1.0)}, "simulations": None},
             ValueError,
-            "parameters of 1 simulations lie outside the prior, rows 0: the first are a = -1, b",
+            "inside the prior, got some outside in row 0: the first are a = -1, b",
+        ),
+        (
+            {"simulations": _flat()},
+            ValueError,
+            "parameters must vary, got constant in all simulations: b",
+        ),
+        (
+            {"prior": {"a": HalfNormal(1.0), "b": Gamma(1.0, 1.0)}, "simulations": _half_line()},
+            ValueError,
+            "must not lie on the bound of a half line, got some in row 5: the first are a = 0, b",
+        ),
+        (
+            {"simulations": Simulations(*_parts(), names=("b", "a"))},
+            ValueError,
+            "simulations have the parameters b, a, but the prior has a, b: give both in the same",
         ),
         (
             {"simulations": _with(x=3.0)},
             ValueError,
-            "summaries must vary, but x are constant in all simulations",
+            "summaries must vary, got constant in all simulations: x",
         ),
         (
             {"simulations": _with(x=_with().data[:, 1])},
@@ -358,3 +399,29 @@ def test_a_mixture_is_the_mean_of_its_densities(box: NPE) -> None:
     torch.testing.assert_close(posterior.log_prob(theta), expected)
     x = torch.tensor([[EDGE["x"], EDGE["y"]]] * 5)
     torch.testing.assert_close(box.log_prob(theta, x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_embeddings_with_noise_of_their_own_repeat() -> None:
+    module = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 4))
+    given = known.boxed(60, 0), known.boxed_prior()
+    one, two = (fit(*given, embedding=module, settings=SHORT) for _ in "12")
+    assert torch.equal(one.posterior(EDGE).sample(9), two.posterior(EDGE).sample(9))
+    assert int(module[1].num_batches_tracked) == 0  # pyright: ignore[reportArgumentType]
+
+
+def test_bounds_of_python_numbers_are_inside() -> None:
+    prior = Prior({"a": Uniform(0.1, 0.7)})
+    assert prior.contains([[0.1], [0.7], [0.4], [0.0999], [0.7001]]).tolist() == [
+        *(True, True, True, False, False)
+    ]
+    assert prior.log_prob([[0.1], [0.4]]).isfinite().all()
+
+
+def test_gradients_of_data_do_not_hinder_weights(linear: NPE) -> None:
+    weighted = linear.posterior(X.clone().requires_grad_()).weighted(_log_likelihood)
+    assert weighted.diagnose().level == "good"
+
+
+def test_the_number_of_nearest_is_checked(linear: NPE) -> None:
+    with pytest.raises(ValueError, match="count must be at least 1, got -3"):
+        linear.nearest(known.gaussian(30, 4), X, -3)

@@ -99,6 +99,14 @@ def test_the_posterior_in_the_coordinates_of_a_flow_integrates_to_the_evidence()
     assert target.constrain(u[:2, None])["p"].shape == (2,)
 
 
+def test_only_parameters_between_bounds_are_clamped() -> None:
+    theta = [[-1e12, 1e12]]
+    prior = Prior({"a": constraints.less_than(0.0), "b": constraints.positive})
+    z = prior.unconstrain(theta)
+    assert z.abs().flatten().tolist() == pytest.approx([math.log(1e12)] * 2)
+    torch.testing.assert_close(prior.constrain(z)[0], torch.tensor(theta).double())
+
+
 def test_a_constraint_alone_has_bounds_but_no_density() -> None:
     prior = Prior({"a": constraints.positive, "b": Parameter(constraints.real, (2,))})
     assert prior.names == ("a", "b[0]", "b[1]")

@@ -24,7 +24,9 @@ def test_numbers_are_where_they_belong() -> None:
     assert priors.prior("positive") is constraints.positive
 
 
-@pytest.mark.parametrize("text", ["normal", "normal:0", "normal:0:x", "uniform:2:1", "tree", ""])
+@pytest.mark.parametrize(
+    "text", ["normal", "normal:0", "normal:0:x", "uniform:2:1", "uniform:0:inf", "tree", ""]
+)
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a prior must be one of uniform:LOW:HIGH, normal:MEAN:SD"):
         priors.prior(text)

@@ -34,6 +34,7 @@ def test_tables(library: str) -> None:
     assert found.summaries == ("x", "y")
     assert found.parameters.flatten().tolist() == [0.1, 0.2, 0.3]
     assert found.data.tolist() == [[1, 4], [2, 5], [3, 6]]
+    assert found.names == found[:2].names == found.without("x").names == ("a",)
 
 
 def test_selections() -> None:
@@ -63,6 +64,7 @@ def test_simulations_do_not_depend_on_the_number_of_jobs() -> None:
     two = simulate(_toss, prior, 12, jobs=2, seed=4)
     assert torch.equal(one.data, two.data)
     assert torch.equal(one.parameters, two.parameters)
+    assert one.names == ("a", "w[0]", "w[1]", "w[2]")
     assert torch.equal(one.parameters, Prior(prior).sample(12, seed=4))
     assert not torch.equal(one.data, simulate(_toss, prior, 12, seed=5).data)
     assert one.data.unique().numel() == one.data.numel()  # no two share their noise
@@ -132,6 +134,21 @@ def test_simulations_do_not_depend_on_the_number_of_jobs() -> None:
             lambda: observed([1.0, np.nan], (2,), ("x", "y")),
             ValueError,
             "observed must be finite, got NaN",
+        ),
+        (
+            lambda: observed({"x": [1.0, 2.0], "y": 1.0}, (2,), ("x", "y")),
+            ValueError,
+            r"observed must have columns of one length, got \[1, 2\]",
+        ),
+        (
+            lambda: simulate(lambda p, r: [], {"a": Uniform(0.0, 1.0)}, 3),
+            ValueError,
+            "data must hold at least one number",
+        ),
+        (
+            lambda: Simulations.from_table(TABLE, ["a"]).without("x", "y"),
+            ValueError,
+            "data must hold at least one number",
         ),
         (
             lambda: simulate(lambda p, r: 1 / 0, {"a": Uniform(0.0, 1.0)}, 2),

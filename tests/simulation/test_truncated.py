@@ -23,9 +23,10 @@ def test_rounds_come_nearer_to_the_closed_form() -> None:
     exact = Normal(0.8 / (1 + SD**2), SD / (1 + SD**2) ** 0.5)
     settings = Settings("gaussian", steps=400, learning_rate=5e-2, ensemble=1)
     simulations = simulate(_simulator, prior, 200, seed=0)
+    proposal = None
     for seed in (1, 2):
         posterior = fit(simulations, prior, settings=settings).posterior([0.8])
-        proposal = posterior.truncated()
+        proposal = posterior.truncated(within=proposal)
         new = simulate(_simulator, proposal, 200, seed=seed)
         simulations = proposal.kept(simulations) + new
         assert proposal.contains(simulations.parameters).all()
@@ -48,6 +49,15 @@ def test_a_truncated_prior_is_the_prior_where_there_is_mass(box: NPE) -> None:
     inside = whole[truncated.contains(whole)]
     torch.testing.assert_close(draws.mean(0), inside.mean(0), atol=0.03, rtol=0)
     torch.testing.assert_close(draws.std(0), inside.std(0), atol=0.02, rtol=0)
+
+
+def test_a_later_region_lies_within_an_earlier_one(box: NPE) -> None:
+    first = box.posterior({"x": 0.3, "y": 11.0}).truncated(0.3)
+    posterior = box.posterior({"x": 0.7, "y": 11.0})
+    theta = known.boxed_prior().sample(2000)
+    both = first.contains(theta) & posterior.truncated(0.3).contains(theta)
+    assert torch.equal(posterior.truncated(0.3, within=first).contains(theta), both)
+    assert 0 < int(both.sum()) < int(first.contains(theta).sum())
 
 
 def test_a_prior_that_never_falls_there_is_named() -> None:

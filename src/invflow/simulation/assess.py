@@ -1,22 +1,19 @@
-"""Whether posteriors are right on average, judged by simulations that were not learned from."""
+"""Whether densities are right on average, judged by simulations that were not learned from."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from invflow import _checks
 from invflow._extra import required
 from invflow._uniformity import INTERVALS
-from invflow.simulation.simulations import Simulations
 from invflow.vi.trust.calibrate import Calibration, judged
-
-if TYPE_CHECKING:
-    from invflow.simulation.npe import NPE
 
 #: Simulations that a judgement needs.
 ENOUGH = 20
@@ -31,11 +28,12 @@ class Assessment:
     """What simulations say about posteriors. `str()` returns it as text.
 
     Args:
-        calibration: ranks of the parameters among draws of their posterior, uniform if it is right
-            on average; and the rank of their density among those of the draws.
+        calibration: ranks of the parameters (for "nle", of the data) among draws given the data (or
+            the parameters), uniform if densities are right on average; and the rank of their
+            density among those of the draws.
         coverage: for each nominal probability, the fraction of highest-density regions that contain
-            the parameters: the expected coverage.
-        log_prob: mean log density of the parameters in nats.
+            them: the expected coverage.
+        log_prob: mean log density in nats.
         log_prob_error: its standard error.
         simulations: number of simulations.
 
@@ -60,19 +58,31 @@ class Assessment:
             f"{found:.1%} ± {errors[p]:.1%} for {p:.0%}" for p, found in self.coverage.items()
         )
         return (
-            f"{self.calibration}\nhighest-density regions contain the parameters in {covered}\n"
+            f"{self.calibration}\nhighest-density regions contain what was simulated in {covered}\n"
             f"mean log density {self.log_prob:.3f} ± {self.log_prob_error:.3f}"
         )
 
 
 @torch.no_grad()
-def assess(estimator: NPE, simulations: Simulations, draws: int, seed: int) -> Assessment:
-    """Return how well posteriors hold for simulations.
+def assess(
+    names: Sequence[str],
+    values: Tensor,
+    given: Tensor,
+    sample: Callable[[Tensor, int, int], Tensor],
+    log_prob: Callable[[Tensor, Tensor], Tensor],
+    draws: int,
+    seed: int,
+) -> Assessment:
+    """Return how well conditional densities hold for simulations.
 
     Args:
-        estimator: gives the posteriors.
-        simulations: from the prior, which it has not learned from.
-        draws: number of draws of the posterior of each.
+        names: of the numbers.
+        values: whose densities are judged, shape (simulations, numbers).
+        given: what they are conditional on, shape (simulations, *shape).
+        sample: takes some of what is given, a number of draws and a seed, and returns draws,
+            (draws, rows, numbers).
+        log_prob: takes values, (*batch, rows, numbers), and what is given, (rows, *shape).
+        draws: number of draws for each simulation.
         seed: random seed.
 
     Raises:
@@ -80,21 +90,17 @@ def assess(estimator: NPE, simulations: Simulations, draws: int, seed: int) -> A
         ImportError: if pandas or SciPy is not installed.
     """
     draws = _checks.positive_integer("draws", draws, minimum=9)
-    if len(simulations) < ENOUGH:
+    if len(values) < ENOUGH:
         raise ValueError(
-            f"simulations must be at least {ENOUGH} to assess posteriors, got {len(simulations)}"
+            f"simulations must be at least {ENOUGH} to assess posteriors, got {len(values)}"
         )
-    names = estimator.prior.names
-    ranks: list[torch.Tensor] = []
-    densities: list[torch.Tensor] = []
-    for first in range(0, len(simulations), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
-        theta, x = simulations.parameters[rows], simulations.data[rows]
-        drawn = estimator.sample(x, draws, seed=seed + first)
-        log_q = estimator.log_prob(theta, x)
-        others = estimator.log_prob(drawn, x)
-        below = (drawn < theta).sum(0)
-        ranks.append(torch.cat([below, (others < log_q).sum(0)[:, None]], -1))
+    ranks: list[Tensor] = []
+    densities: list[Tensor] = []
+    parts = zip(values.split(AT_ONCE), given.split(AT_ONCE), strict=True)
+    for number, (value, known) in enumerate(parts):
+        drawn = sample(known, draws, seed + number)
+        log_q, others = log_prob(value, known), log_prob(drawn, known)
+        ranks.append(torch.cat([(drawn < value).sum(0), (others < log_q).sum(0)[:, None]], -1))
         densities.append(log_q)
     frame = required("pandas", "vi").DataFrame(torch.cat(ranks).numpy(), columns=[*names, DENSITY])
     log_q = torch.cat(densities)

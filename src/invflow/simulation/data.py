@@ -15,14 +15,14 @@ from invflow._tensors import digest
 from invflow.density.table import read
 from invflow.density.table.columns import columns_named
 from invflow.density.table.source import blocks
-from invflow.simulation import priors
+from invflow.simulation import assess, priors
 from invflow.simulation.config import Config
 from invflow.simulation.fit import check
 from invflow.simulation.prior import Prior
 from invflow.simulation.simulations import Simulations
 
 #: Simulations that a run needs, so that there are some to learn from, to stop and to judge by.
-ENOUGH = 40
+ENOUGH = 60
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def load(config: Config, prior: Prior) -> Data:
     # A table of whole rows, such as one simulation, has these too.
     observed = observed.drop(columns=[*dropped, *config.parameters], errors="ignore")
     order = np.random.default_rng([config.seed, 1]).permutation(len(kept))
-    held = max(1, round(config.test_fraction * len(kept)))
+    held = max(assess.ENOUGH, round(config.test_fraction * len(kept)))
     return Data(
         train=kept[torch.from_numpy(np.sort(order[held:]))],
         test=kept[torch.from_numpy(np.sort(order[:held]))],

@@ -26,6 +26,8 @@ NEAREST = 5
 SMALLEST_VARIANCE = 1e-8
 #: p-value below which observed data are called far.
 FAR = 0.01
+#: Multiple of the largest distance among the simulations above which they are too.
+BEYOND = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,19 @@ class Distance:
 
     Args:
         p_value: fraction of the simulations that are at least as far from the others.
+        ratio: the distance as a multiple of the largest one among the simulations, which tells also
+            if these are few.
         outside: summaries beyond those of all simulations, as text.
     """
 
     p_value: float
+    ratio: float = 0.0
     outside: tuple[str, ...] = ()
 
     @property
     def is_far(self) -> bool:
         """Whether a posterior given these data would be an extrapolation."""
-        return self.p_value < FAR
+        return self.p_value < FAR or self.ratio > BEYOND
 
     def __str__(self) -> str:
         where = "far from" if self.is_far else "within"
@@ -51,6 +56,8 @@ class Distance:
             f"the observed data are {where} the simulations (p-value {self.p_value:.2g}, the "
             "fraction of simulations that are at least as far from the others)"
         )
+        if self.ratio > BEYOND:
+            text += f"; the distance is {self.ratio:.3g} times the largest among the simulations"
         if self.outside:
             text += f"; outside of their range: {listed(self.outside)}"
         return text
@@ -99,6 +106,7 @@ class Reference:
         vectors = data if data.ndim == 2 else data.flatten(1)[:, :0]
         return cls(location, whiten, points, distances, vectors.amin(0), vectors.amax(0))
 
+    @torch.no_grad()
     def distance(self, features: Tensor, data: Tensor, names: Sequence[str]) -> Distance:
         """Return how far observed data are, the farthest of several observations.
 
@@ -113,7 +121,8 @@ class Reference:
         farther = (self.distances >= found[:, None]).sum(-1)
         p_values = (1 + farther) / (1 + len(self.points))
         corrected = min(1.0, float(p_values.min()) * len(rows))
-        return Distance(corrected, tuple(self._outside(data, names)))
+        ratio = float(found.max() / self.distances.max().clamp(min=1e-30))
+        return Distance(corrected, ratio, tuple(self._outside(data, names)))
 
     def white(self, features: Tensor) -> Tensor:
         """Return features, (rows, features), at unit scale and without correlation."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow._modes import evaluating
 
 #: Width of the hidden layers, and number of features of what is returned.
 WIDTH, FEATURES = 64, 16
@@ -176,7 +177,8 @@ def size(network: nn.Module, data: Tensor) -> int:
     Raises:
         ValueError: if these do not have shape (rows, features).
     """
-    found: Any = network(data)
+    with evaluating(network):
+        found: Any = network(data)
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(data):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(

@@ -17,6 +17,7 @@ from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.run import PRIOR_SD, RATIO, Judged, Results, Run
+from invflow.simulation.simulations import one
 from invflow.training import metrics
 
 #: The fewest simulations near the observed data that say anything.
@@ -53,6 +54,8 @@ def train(
     found = data.load(config, prior)
     if config.method == "nle" and not prior.has_density:
         raise ValueError("--method nle needs a distribution as --prior of every parameter")
+    if config.method == "npe":
+        one(found.observed)
     asked = run.begun(config, found)
     if is_finished(directory) and not overwrite:
         run.KIND.prepare(directory, asked, overwrite=False)
@@ -76,9 +79,8 @@ def train(
 
 
 def _results(estimator: NPE | NLE, posterior: Posterior, found: Data, seconds: float) -> Results:
-    judged = near = None
+    judged, near = Judged.of(estimator.assess(found.test)), None
     if isinstance(estimator, NPE):
-        judged = Judged.of(estimator.assess(found.test))
         count = len(found.test) // 4
         if count >= ENOUGH_NEAR:
             near = Judged.of(estimator.assess(estimator.nearest(found.test, found.observed, count)))

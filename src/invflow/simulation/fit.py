@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from invflow import _checks
 from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
-from invflow.simulation.learned import MODULE, Learned
+from invflow.simulation.learned import MODULE, Learned, digests
 from invflow.simulation.learning import Report, Settings, build, described, train
 from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
@@ -118,6 +118,7 @@ def fit(
         seed=seed,
         flow=settings.described(),
         embedding=MODULE if isinstance(embedding, nn.Module) else embedding,
+        rows=digests(simulations.parameters),
     )
     return NPE(learned) if method == "npe" else NLE(learned)
 
@@ -138,27 +139,38 @@ def check(simulations: Simulations, prior: Prior, *, are_vectors: bool) -> None:
     numbers = simulations.parameters.shape[1]
     if numbers != len(prior.names):
         raise ValueError(
-            f"simulations have {numbers} parameter(s), but the prior has {len(prior.names)}: "
-            f"{listed(prior.names)}"
+            f"simulations must have a column for each number of the prior, {listed(prior.names)}, "
+            f"got {numbers}"
+        )
+    if simulations.names and simulations.names != prior.names:
+        raise ValueError(
+            f"simulations have the parameters {listed(simulations.names)}, but the prior has "
+            f"{listed(prior.names)}: give both in the same order"
         )
     if bad := _rows(~simulations.is_finite):
         raise ValueError(
-            f"simulations must be finite, got NaN or infinity in {len(bad)} of "
-            f"{len(simulations)}, rows {listed(bad)}: fix the simulator, or drop these with "
-            "simulations.finite() or --invalid drop"
+            f"simulations must be finite, got NaN or infinity in {_where(bad)}: fix the simulator, "
+            "or drop these with simulations.finite() or --invalid drop"
         )
-    if bad := _rows(~prior.contains(simulations.parameters)):
+    theta = simulations.parameters
+    if bad := _rows(~prior.contains(theta)):
         raise ValueError(
-            f"parameters of {len(bad)} simulations lie outside the prior, rows {listed(bad)}: the "
-            f"first are {_shown(simulations.parameters[bad[0]], prior)}"
+            f"parameters must lie inside the prior, got some outside in {_where(bad)}: the first "
+            f"are {_shown(theta[bad[0]], prior)}"
         )
+    if bad := _rows(~prior.unconstrain(theta).isfinite().all(-1)):
+        raise ValueError(
+            f"parameters must not lie on the bound of a half line, got some in {_where(bad)}: the "
+            f"first are {_shown(theta[bad[0]], prior)}"
+        )
+    if bad := _constant(theta, prior.names):
+        raise ValueError(f"parameters must vary, got constant in all simulations: {listed(bad)}")
     if not are_vectors or simulations.data.ndim != 2:
         return
     x, names = simulations.data, simulations.summaries
-    constant = (x == x[0]).all(0)
-    if bad := [name for name, each in zip(names, constant.tolist(), strict=True) if each]:
+    if bad := _constant(x, names):
         raise ValueError(
-            f"summaries must vary, but {listed(bad)} are constant in all simulations: leave these "
+            f"summaries must vary, got constant in all simulations: {listed(bad)}; leave these "
             "out, with simulations.without or --drop"
         )
     first: dict[bytes, str] = {}
@@ -173,6 +185,15 @@ def check(simulations: Simulations, prior: Prior, *, are_vectors: bool) -> None:
 
 def _rows(mask: Tensor) -> list[int]:
     return mask.nonzero()[:, 0].tolist()
+
+
+def _where(rows: list[int]) -> str:
+    return f"{'row' if len(rows) == 1 else f'{len(rows)} rows,'} {listed(rows)}"
+
+
+def _constant(columns: Tensor, names: Sequence[str]) -> list[str]:
+    same = (columns == columns[0]).all(0).tolist()
+    return [name for name, each in zip(names, same, strict=True) if each]
 
 
 def _shown(theta: Tensor, prior: Prior) -> str:

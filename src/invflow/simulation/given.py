@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from invflow.flows import Flow
+from invflow.flows import Flow, FlowMixture
 from invflow.transforms import Transform
 
 
@@ -40,3 +40,10 @@ class Given(Transform):
 def at(flow: Flow, given: Tensor) -> Flow:
     """Return a conditional flow at a context, shape (context,)."""
     return Flow(Given(flow.transform, given), flow.base)
+
+
+def detached(flow: Flow | FlowMixture) -> Flow | FlowMixture:
+    """Return the same flow without the gradient of its context, which cannot be copied."""
+    if isinstance(flow, Flow) and isinstance(flow.transform, Given):
+        return Flow(Given(flow.transform.transform, flow.transform.given.detach()), flow.base)
+    return flow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
 from invflow.simulation.learning import Conditional
 from invflow.simulation.prior import Prior
+from invflow.simulation.simulations import Simulations, listed
 from invflow.simulation.standard import Standard
 
 #: What `config.json` says of an embedding that is a module of the user.
@@ -38,6 +40,7 @@ class Learned:
         seed: random seed of draws.
         flow: name and arguments of each flow.
         embedding: name of the embedding; None if data are taken as they are.
+        rows: digests of the parameters of the simulations, shape (simulations,), int64.
     """
 
     prior: Prior
@@ -50,6 +53,25 @@ class Learned:
     seed: int
     flow: dict[str, Any]
     embedding: str | None
+    rows: Tensor
+
+    def check(self, simulations: Simulations) -> None:
+        """See that simulations can judge what was learned.
+
+        Raises:
+            ValueError: if their parameters or data are others, or some were learned from.
+        """
+        if simulations.names and simulations.names != self.prior.names:
+            raise ValueError(
+                f"simulations have the parameters {listed(simulations.names)}, but the prior has "
+                f"{listed(self.prior.names)}: give both in the same order"
+            )
+        known = set(self.rows.tolist())
+        if count := sum(row in known for row in digests(simulations.parameters).tolist()):
+            raise ValueError(
+                f"simulations must not be those that were learned from, got {count} that were, of "
+                f"{len(simulations)}: simulate others with another seed"
+            )
 
     def save(self, directory: Path, method: str) -> None:
         """Write `config.json` and `model.safetensors`; the prior is code, and is not saved."""
@@ -70,6 +92,7 @@ class Learned:
         for part in ("parameters", "data", "reference"):
             for name, value in vars(getattr(self, part)).items():
                 state[f"{part}.{name}"] = value
+        state |= {"rows": self.rows, "probe": _probe(self.prior, self.parameters)}
         _saving.write(directory, method, config, state)
 
 
@@ -117,10 +140,13 @@ def load(
         for k, each in enumerate(networks):
             each.load_state_dict(_part(state, f"networks.{k}."))
             each.eval().requires_grad_(False)
+        parameters = Standard(**_part(state, "parameters."))
+        if not torch.allclose(state["probe"], _probe(prior, parameters)):
+            raise ValueError("it was fitted with a prior that has other bounds")
         return Learned(
             prior,
             networks,
-            Standard(**_part(state, "parameters.")),
+            parameters,
             Standard(**_part(state, "data.")),
             Reference(**_part(state, "reference.")),
             shape,
@@ -128,7 +154,23 @@ def load(
             int(config["seed"]),
             config["flow"],
             config["embedding"],
+            state["rows"],
         )
+
+
+def digests(parameters: Tensor) -> Tensor:
+    """Return a number for each row of parameters, (rows, numbers), that tells it from others."""
+    found = [
+        int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little", signed=True)
+        for row in parameters.contiguous().numpy()
+    ]
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _probe(prior: Prior, parameters: Standard) -> Tensor:
+    """Return points that the bounds of a prior determine, (2, numbers)."""
+    both = torch.stack([parameters.location, parameters.location + parameters.scale])
+    return prior.constrain(both)[0]
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Any]:

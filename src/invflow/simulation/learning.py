@@ -205,7 +205,10 @@ def train(
     steps = settings.steps or max(STEPS, EPOCHS * epoch)
 
     def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
-        return -model(known[0][rows], known[1][rows]).mean()
+        # Dropout in an embedding draws from the global generator.
+        with torch.random.fork_rng([] if rows.device.type == "cpu" else [rows.device]):
+            torch.manual_seed(noise.initial_seed())
+            return -model(known[0][rows], known[1][rows]).mean()
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         parts = zip(*(each.split(ROWS_AT_ONCE) for each in others), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +11,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from invflow import _checks
 from invflow.flows import Flow, FlowMixture
 from invflow.flows.named import Named
+from invflow.simulation.assess import Assessment, assess
 from invflow.simulation.distance import Distance
 from invflow.simulation.learned import Learned, load
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import Unnormalised, as_prior
-from invflow.simulation.simulations import observed
+from invflow.simulation.simulations import Simulations, observed
+from invflow.training.batches import generator
 from invflow.vi import Record, fit
 from invflow.vi import Settings as FitSettings
+from invflow.vi.targets.vectors import tensor
 
 
 class NLE:
@@ -101,15 +106,76 @@ class NLE:
         constant = len(x) * self.learned.data.log_scale
 
         def function(theta: Tensor) -> Tensor:
-            u = self.learned.parameters.forward(self.prior.unconstrain(theta)).float()
+            u = self._unit(theta)
             parts: list[Tensor] = []
             for each in self.learned.networks:
                 q = each.flow(each.embedding(u), validate_args=False)
                 parts.append(q.log_prob(value[:, None].expand(-1, len(u), -1)).double())
-            one = torch.stack(parts).logsumexp(0) - torch.tensor(len(parts)).double().log()
-            return one.sum(0) - constant
+            each_row = torch.stack(parts).logsumexp(0) - math.log(len(parts))
+            return each_row.sum(0) - constant
 
         return function
+
+    @torch.no_grad()
+    def log_prob(self, data: Any, parameters: Any) -> Tensor:
+        """Return the log density of data given parameters, row by row, in nats.
+
+        Args:
+            data: shape (*batch, rows, summaries).
+            parameters: shape (rows, numbers).
+
+        Returns:
+            Shape (*batch, rows), float64.
+        """
+        u = self._unit(parameters)
+        value = self.learned.data.forward(tensor("data", data).double()).float()
+        parts = [
+            each.flow(each.embedding(u), validate_args=False).log_prob(value).double()
+            for each in self.learned.networks
+        ]
+        return torch.stack(parts).logsumexp(0) - math.log(len(parts)) - self.learned.data.log_scale
+
+    @torch.no_grad()
+    def sample(self, parameters: Any, n: int, *, seed: int | None = None) -> Tensor:
+        """Return data drawn given each of many parameters, (n, rows, summaries): an emulator.
+
+        Args:
+            parameters: shape (rows, numbers).
+            n: number of draws for each.
+            seed: random seed; by default that of the fit.
+        """
+        u, n = self._unit(parameters), _checks.positive_integer("n", n)
+        random = generator("cpu", self.learned.seed if seed is None else seed)
+        parts = [
+            each.flow(each.embedding(u), validate_args=False).sample((n,), generator=random)
+            for each in self.learned.networks
+        ]
+        flow_of = torch.randint(len(parts), (n, len(u), 1), generator=random)
+        chosen = torch.stack(parts).gather(0, flow_of[None].expand(1, *parts[0].shape))[0]
+        return self.learned.data.inverse(chosen.double())
+
+    def assess(self, simulations: Simulations, *, draws: int = 200) -> Assessment:
+        """Return how well the likelihood holds for simulations that were not learned from.
+
+        Args:
+            simulations: of any parameters.
+            draws: number of draws of the data of each.
+
+        Raises:
+            ValueError: if there are too few, or some were learned from.
+        """
+        self.learned.check(simulations)
+
+        def sample(theta: Tensor, n: int, seed: int) -> Tensor:
+            return self.sample(theta, n, seed=seed)
+
+        x, theta = simulations.data, simulations.parameters
+        seed = self.learned.seed
+        return assess(self.learned.summaries, x, theta, sample, self.log_prob, draws, seed)
+
+    def _unit(self, parameters: Any) -> Tensor:
+        """Return parameters as the networks take them."""
+        return self.learned.parameters.forward(self.prior.unconstrain(parameters)).float()
 
     def distance(self, data: Any) -> Distance:
         """Return how far observed data are from the simulations, the farthest of several.

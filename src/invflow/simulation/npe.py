@@ -19,7 +19,7 @@ from invflow.simulation.learned import Learned, load
 from invflow.simulation.learning import described
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import as_prior
-from invflow.simulation.simulations import Simulations, observed
+from invflow.simulation.simulations import Simulations, observed, one
 from invflow.simulation.standard import bent
 from invflow.training.batches import generator
 
@@ -48,7 +48,7 @@ class NPE:
         Warns:
             UserWarning: if the data are far from the simulations.
         """
-        x = _one(self._observed(data))
+        x = one(self._observed(data))
         distance = self.distance(x)
         if distance.is_far:
             warnings.warn(
@@ -71,7 +71,7 @@ class NPE:
         Args:
             data: as for `posterior`.
         """
-        x = _one(self._observed(data))
+        x = one(self._observed(data))
         return self.learned.reference.distance(self._features(x), x, self.learned.summaries)
 
     @torch.no_grad()
@@ -126,8 +126,18 @@ class NPE:
         Args:
             simulations: from the prior.
             draws: number of draws of the posterior of each.
+
+        Raises:
+            ValueError: if there are too few, or some were learned from.
         """
-        return assess(self, simulations, draws, self.learned.seed)
+        self.learned.check(simulations)
+
+        def sample(x: Tensor, n: int, seed: int) -> Tensor:
+            return self.sample(x, n, seed=seed)
+
+        theta, x = simulations.parameters, simulations.data
+        seed = self.learned.seed
+        return assess(self.prior.names, theta, x, sample, self.log_prob, draws, seed)
 
     def nearest(self, simulations: Simulations, data: Any, count: int = 200) -> Simulations:
         """Return the simulations whose data are most like observed data.
@@ -137,8 +147,9 @@ class NPE:
             data: as for `posterior`.
             count: number of simulations.
         """
-        x = _one(self._observed(data))
+        x = one(self._observed(data))
         own, others = map(self.learned.reference.white, map(self._features, (x, simulations.data)))
+        count = _checks.positive_integer("count", count)
         order = torch.cdist(own, others)[0].argsort()
         return simulations[order[:count]]
 
@@ -182,12 +193,3 @@ class NPE:
     def _given(self, x: Tensor) -> Tensor:
         """Return data as networks take them."""
         return bent(self.learned.data.forward(x))
-
-
-def _one(x: Tensor) -> Tensor:
-    if len(x) != 1:
-        raise ValueError(
-            f"observed must be one observation, got {len(x)}: for several of the same parameters, "
-            'simulate sets of them and fit with an embedding such as "mean", or fit with "nle"'
-        )
-    return x

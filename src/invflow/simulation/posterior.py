@@ -13,6 +13,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow.flows import Flow, FlowMixture
 from invflow.simulation.distance import Distance
+from invflow.simulation.given import detached
 from invflow.simulation.prior import Prior, Unnormalised
 from invflow.simulation.standard import Standard
 from invflow.simulation.truncated import Truncated
@@ -164,16 +165,17 @@ class Posterior:
             )
         location, scale = self.standard.location, self.standard.scale
         target = Unnormalised(self.prior, function, location, scale)
-        parts = [copy.deepcopy(flow).double().requires_grad_() for flow in self.flows]
+        parts = [copy.deepcopy(detached(flow)).double().requires_grad_() for flow in self.flows]
         flow = parts[0] if len(parts) == 1 else FlowMixture(cast(Any, parts)).double()
         record = self._record if log_likelihood is None else None
         return Weighted(target, flow, seed=self.seed, record=record)
 
-    def truncated(self, mass: float = 1e-4) -> Truncated:
+    def truncated(self, mass: float = 1e-4, *, within: Truncated | None = None) -> Truncated:
         """Return the prior where this posterior has mass, to simulate from in another round.
 
         Args:
             mass: fraction of the posterior that is left out, where its density is lowest.
+            within: the truncated prior of the round before, so that its simulations can be kept.
 
         Raises:
             ValueError: if `mass` is not between 0 and 1.
@@ -181,7 +183,7 @@ class Posterior:
         mass = _checks.fraction("mass", mass)
         with torch.no_grad():
             density = self.log_prob(self.sample(REGION_DRAWS))
-            return Truncated(self.prior, self.log_prob, float(density.quantile(mass)))
+            return Truncated(self.prior, self.log_prob, float(density.quantile(mass)), within)
 
 
 def _like(flow: Flow | FlowMixture) -> Tensor:

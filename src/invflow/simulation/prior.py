@@ -95,7 +95,7 @@ class Prior:
         Raises:
             ValueError: if the shape is wrong, or a parameter has only a constraint.
         """
-        known, theta = self._known(), self.vectors(theta)
+        known, theta = self._known(), self._rounded(self.vectors(theta))
         inside = self.contains(theta)
         # Torch refuses points outside; one that is inside stands in for them.
         stand_in = self.constrain(theta.new_zeros(self.dim))[0]
@@ -105,7 +105,7 @@ class Prior:
 
     def contains(self, theta: Any) -> Tensor:
         """Return which vectors, (*batch, numbers), lie in the support, shape `batch`."""
-        theta = self.vectors(theta)
+        theta = self._rounded(self.vectors(theta))
         inside = theta.isfinite().all(-1)
         for name, value in self.split(theta).items():
             found = self.parameters[name].constraint.check(value)
@@ -166,6 +166,20 @@ class Prior:
             ValueError: if the last dimension is wrong.
         """
         return vectors("theta", theta, len(self.names), torch.empty(0, dtype=torch.float64))
+
+    def _rounded(self, theta: Tensor) -> Tensor:
+        """Return vectors, those outside in float32: 0.1 is below a bound of 0.1 in that precision.
+
+        It is the precision of a distribution that is made of Python's numbers.
+        """
+        parts: list[Tensor] = []
+        for name, value in self.split(theta).items():
+            each = self.parameters[name]
+            inside = each.constraint.check(value)
+            inside = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
+            value = torch.where(inside, value, value.float().double())
+            parts.append(value.reshape(*theta.shape[:-1], -1))
+        return torch.cat(parts, -1)
 
     def _known(self) -> dict[str, Distribution]:
         for name, each in self._distributions.items():
@@ -244,7 +258,8 @@ def _bounded(constraint: Constraint) -> bool:
     """Whether all values lie between finite bounds."""
     while isinstance(constraint, constraints.independent):
         constraint = constraint.base_constraint
-    return constraint is constraints.simplex or hasattr(constraint, "upper_bound")
+    both = ("lower_bound", "upper_bound")
+    return constraint is constraints.simplex or all(hasattr(constraint, each) for each in both)
 
 
 def _index(place: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ from torch.distributions.constraints import Constraint
 DISTRIBUTIONS: Mapping[str, tuple[Callable[..., Distribution], tuple[str, ...]]] = {
     "uniform": (distributions.Uniform, ("LOW", "HIGH")),
     "normal": (distributions.Normal, ("MEAN", "SD")),
-    "lognormal": (distributions.LogNormal, ("MEAN", "SD")),
+    "lognormal": (distributions.LogNormal, ("LOGMEAN", "LOGSD")),
     "halfnormal": (distributions.HalfNormal, ("SCALE",)),
     "halfcauchy": (distributions.HalfCauchy, ("SCALE",)),
     "student": (distributions.StudentT, ("DF", "LOCATION", "SCALE")),
@@ -53,7 +53,7 @@ def prior(text: str) -> Distribution | Constraint:
     try:
         build, needed = DISTRIBUTIONS[name]
         numbers: list[Any] = [torch.tensor(float(each), dtype=torch.float64) for each in given]
-        if len(numbers) != len(needed):
+        if len(numbers) != len(needed) or not all(map(torch.isfinite, numbers)):
             raise ValueError
         return build(*numbers, validate_args=True)
     except (KeyError, ValueError):

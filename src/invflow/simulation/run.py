@@ -48,17 +48,17 @@ BARS = 20
 
 
 class Judged(BaseModel):
-    """What simulations that were not learned from say about the posteriors.
+    """What simulations that were not learned from say about the densities.
 
     Attributes:
         tests: uniformity of the ranks of each parameter, and of the density.
         histograms: counts of these ranks in equal parts of the unit interval.
         coverage: expected coverage of highest-density regions, by nominal probability.
         coverage_error: its standard error.
-        log_prob: mean log density of the parameters in nats.
+        log_prob: mean log density in nats.
         log_prob_error: its standard error.
         simulations: number of simulations.
-        rejected: parameters whose ranks are not uniform.
+        rejected: what has ranks that are not uniform.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
@@ -100,7 +100,7 @@ class Results(BaseModel):
 
     Attributes:
         distance: how far the observed data are from the simulations.
-        judged: what other simulations say; None for "nle".
+        judged: what other simulations say; for "nle", about the likelihood.
         near: what those of them say that are most like the observed data; None if there are few.
         verdict: of importance weights by the learned likelihood; None for "npe".
         observed: the observed data, a list for each observation.
@@ -112,7 +112,7 @@ class Results(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
     distance: Distance
-    judged: Judged | None
+    judged: Judged
     near: Judged | None
     verdict: Verdict | None
     observed: list[list[float]]

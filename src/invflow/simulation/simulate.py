@@ -63,7 +63,7 @@ def simulate(
         joblib = required("joblib", "simulation")
         run = joblib.delayed(_one)
         found = joblib.Parallel(n_jobs=jobs)(run(simulator, *task) for task in tasks)
-    return Simulations(theta, _stacked(found))
+    return Simulations(theta, _stacked(found), names=prior.names)
 
 
 def _one(simulator: Simulator, parameters: dict[str, Any], seed: np.random.SeedSequence) -> Any:

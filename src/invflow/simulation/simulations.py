@@ -22,11 +22,13 @@ class Simulations:
         data: shape (simulations, *shape): (summaries,) for vectors, (steps, channels) for series,
             (points, channels) for sets, (channels, height, width) for images.
         summaries: names of the numbers of vectors; by default "x[0]", "x[1]", ...
+        names: of the parameters; without them, they are in the order of the prior.
 
     Attributes:
         parameters: shape (simulations, numbers), float64.
         data: shape (simulations, *shape), float64.
         summaries: names of the numbers of vectors; none for other data.
+        names: of the parameters; none if they are not known.
 
     Raises:
         TypeError: if these are not real numbers.
@@ -38,7 +40,13 @@ class Simulations:
         (2, ('x[0]', 'x[1]'))
     """
 
-    def __init__(self, parameters: Any, data: Any, summaries: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        parameters: Any,
+        data: Any,
+        summaries: Sequence[str] = (),
+        names: Sequence[str] = (),
+    ) -> None:
         parameters, data = _rows("parameters", parameters), _rows("data", data)
         if parameters.ndim != 2 or data.ndim < 2 or len(parameters) != len(data):
             raise ValueError(
@@ -47,12 +55,15 @@ class Simulations:
             )
         if len(data) < 2:
             raise ValueError(f"there must be at least two simulations, got {len(data)}")
-        names = tuple(summaries)
+        if not data.numel():
+            raise ValueError(f"data must hold at least one number, got shape {tuple(data.shape)}")
+        labels = tuple(summaries)
         if data.ndim == 2:
-            names = names or tuple(f"x[{i}]" for i in range(data.shape[1]))
-            if len(names) != data.shape[1]:
-                raise ValueError(f"summaries must be {data.shape[1]} names, got {len(names)}")
-        self.parameters, self.data, self.summaries = parameters, data, names
+            labels = labels or tuple(f"x[{i}]" for i in range(data.shape[1]))
+            if len(labels) != data.shape[1]:
+                raise ValueError(f"summaries must be {data.shape[1]} names, got {len(labels)}")
+        self.parameters, self.data, self.summaries = parameters, data, labels
+        self.names = tuple(names)
 
     @classmethod
     def from_table(cls, table: Any, parameters: Sequence[str]) -> Self:
@@ -61,7 +72,7 @@ class Simulations:
         Args:
             table: of numbers.
             parameters: names of the columns that are parameters, in the order of the prior; all
-                others are summaries.
+                others are summaries. `prior.names` has them.
 
         Raises:
             ImportError: if pandas or narwhals is not installed.
@@ -85,7 +96,7 @@ class Simulations:
             raise ValueError("the simulations have only parameters: add columns with the data")
         theta = torch.stack([columns[name] for name in parameters], -1)
         x = torch.stack([columns[name] for name in summaries], -1)
-        return cls(theta, x, tuple(summaries))
+        return cls(theta, x, summaries, parameters)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -114,22 +125,23 @@ class Simulations:
         if unknown := [name for name in names if name not in self.summaries]:
             raise ValueError(f"there is no summary {unknown[0]!r}; got {listed(self.summaries)}")
         kept = [i for i, name in enumerate(self.summaries) if name not in names]
-        return Simulations(
-            self.parameters, self.data[:, kept], tuple(self.summaries[i] for i in kept)
-        )
+        labels = [self.summaries[i] for i in kept]
+        return Simulations(self.parameters, self.data[:, kept], labels, self.names)
 
     def __getitem__(self, rows: Any) -> Simulations:
         """Return some of the simulations, by a mask, indices or a slice."""
-        return Simulations(self.parameters[rows], self.data[rows], self.summaries)
+        return Simulations(self.parameters[rows], self.data[rows], self.summaries, self.names)
 
     def __add__(self, other: Simulations) -> Simulations:
         """Return these simulations, and then others of the same kind."""
-        if (self.shape, self.summaries) != (other.shape, other.summaries):
+        mine, others = ((each.shape, each.summaries, each.names) for each in (self, other))
+        if mine != others:
             raise ValueError("simulations of different data cannot be joined")
         return Simulations(
             torch.cat([self.parameters, other.parameters]),
             torch.cat([self.data, other.data]),
             self.summaries,
+            self.names,
         )
 
     def observed(self, value: Any) -> Tensor:
@@ -167,6 +179,9 @@ def observed(value: Any, shape: tuple[int, ...], summaries: Sequence[str]) -> Te
             more = [name for name in columns if name not in summaries]
             what = f"lacks {listed(missing)}" if missing else f"also has {listed(more)}"
             raise ValueError(f"observed must have the summaries of the simulations, but {what}")
+        lengths = {len(each) for each in columns.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"observed must have columns of one length, got {sorted(lengths)}")
         value = torch.stack([columns[name] for name in summaries], -1)
     found = tensor("observed", value).double()
     if tuple(found.shape) == shape:
@@ -208,3 +223,17 @@ def listed(names: Sequence[Any]) -> str:
     """Return the first few names, and the number of others."""
     shown = ", ".join(map(str, names[:LISTED]))
     return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+
+
+def one(x: Tensor) -> Tensor:
+    """Return observed data, (observations, *shape), if there is one observation.
+
+    Raises:
+        ValueError: if there are several.
+    """
+    if len(x) != 1:
+        raise ValueError(
+            f"observed must be one observation, got {len(x)}: for several of the same parameters, "
+            'simulate sets of them and fit with an embedding such as "mean", or fit with "nle"'
+        )
+    return x

@@ -27,17 +27,29 @@ class Truncated:
         prior: of the parameters.
         log_density: of vectors, (batch, numbers) to (batch,).
         threshold: its smallest value.
+        within: another one, of which this is a part.
     """
 
     def __init__(
-        self, prior: Prior, log_density: Callable[[Tensor], Tensor], threshold: float
+        self,
+        prior: Prior,
+        log_density: Callable[[Tensor], Tensor],
+        threshold: float,
+        within: Truncated | None = None,
     ) -> None:
         self.prior, self.log_density, self.threshold = prior, log_density, threshold
+        self.within = within
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the prior's numbers."""
+        return self.prior.names
 
     @torch.no_grad()
     def contains(self, theta: Any) -> Tensor:
         """Return which vectors, (batch, numbers), are kept, shape (batch,)."""
-        return self.log_density(self.prior.vectors(theta)) >= self.threshold
+        inside = self.log_density(self.prior.vectors(theta)) >= self.threshold
+        return inside if self.within is None else inside & self.within.contains(theta)
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
         """Return draws by rejection from the prior, shape (n, numbers).

@@ -47,7 +47,8 @@ def _results(**more: Any) -> Results:
     ("more", "level", "said"),
     [
         ({}, "good", "No test finds anything wrong"),
-        ({"distance": Distance(0.001, ("x = 9, not in [0, 1]",))}, "bad", "x = 9, not in"),
+        ({"distance": Distance(0.001, 1.5, ("x = 9, not in [0, 1]",))}, "bad", "x = 9, not in"),
+        ({"distance": Distance(0.02, 9.0)}, "bad", "9 times the largest among"),
         ({"judged": _judged(rejected=["a"])}, "usable", "ranks of a are not uniform"),
         ({"judged": _judged(0.84)}, "usable", "84.0%"),
         ({"judged": _judged(0.6)}, "bad", "60.0%"),

@@ -51,7 +51,7 @@ def _results(runs: Mapping[str, Run]) -> Table:
     rows: list[tuple[str, ...]] = []
     for label, run in runs.items():
         found = run.results
-        judged = ("", "") if found.judged is None else _judged(found.judged)
+        judged = _judged(found.judged)
         evidence = (
             ""
             if found.verdict is None
@@ -112,7 +112,6 @@ def _outcomes(runs: Mapping[str, Run]) -> list[Outcome]:
             },
         )
         for label, run in runs.items()
-        if run.results.judged is not None
     ]
 
 
@@ -127,7 +126,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 _TEXT = (
     "The log density is that of the parameters of simulations that were not learned from, given "
-    "their data: the higher, the better the posteriors are on average, for runs on the same "
-    "simulations with the same seed. The coverage is the fraction of these whose parameters lie in "
-    "the region of highest density with this probability."
+    "their data (for nle, of the data given the parameters): the higher, the better on average, "
+    "for runs of one method on the same simulations with the same seed. The coverage is the "
+    "fraction of these in the region of highest density with this probability."
 )

@@ -22,11 +22,11 @@ def verdict(found: Results) -> Verdict:
     if found.distance.is_far:
         levels += ["bad"]
     points += [f"{_sentence(str(found.distance))}"]
-    if found.judged is not None:
-        level, said = _judged(found.judged, "")
-        levels, points = [*levels, level], [*points, *said]
+    what = "parameters" if found.verdict is None else "data"
+    level, said = _judged(found.judged, what, "")
+    levels, points = [*levels, level], [*points, *said]
     if found.near is not None:
-        level, said = _judged(found.near, " that are most like the observed data")
+        level, said = _judged(found.near, what, " that are most like the observed data")
         levels, points = [*levels, level], [*points, *said]
     if found.verdict is not None:
         levels, points = [*levels, found.verdict.level], [*points, *found.verdict.sentences]
@@ -37,11 +37,11 @@ def verdict(found: Results) -> Verdict:
     return Verdict(level, _HEADLINES[level], [*points, *([] if level == "good" else [_REMEDY])])
 
 
-def _judged(found: Judged, which: str) -> tuple[str, list[str]]:
+def _judged(found: Judged, what: str, which: str) -> tuple[str, list[str]]:
     """Return what simulations say."""
     coverage, error = found.coverage[NOMINAL], found.coverage_error[NOMINAL]
     points = [
-        f"Regions that should contain the parameters of {NOMINAL:.0%} of the simulations{which} "
+        f"Regions that should contain the {what} of {NOMINAL:.0%} of the simulations{which} "
         f"contain those of {coverage:.1%} ± {error:.1%}, judged by {found.simulations} simulations "
         "that were not learned from."
     ]

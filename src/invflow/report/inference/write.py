@@ -33,7 +33,8 @@ def write(run: Run) -> None:
     ]
     for judged, where in ((found.judged, ""), (found.near, " near the observed data")):
         if judged is not None:
-            sections += _trust(judged, where)
+            what = "parameters" if run.config.method == "npe" else "data"
+            sections += _trust(judged, what, where)
     lines = training(run)
     sections += [
         page.Section(
@@ -71,7 +72,7 @@ def training(run: Run) -> dict[str, Curve]:
     }
 
 
-def _trust(found: Judged, where: str) -> list[page.Section]:
+def _trust(found: Judged, what: str, where: str) -> list[page.Section]:
     table = [
         ("region", "contains", "expected by chance"),
         *(
@@ -84,8 +85,8 @@ def _trust(found: Judged, where: str) -> list[page.Section]:
         page.Section(
             f"Coverage{where}",
             table=table,
-            text=f"The fraction of {found.simulations} simulations{where} whose parameters lie in "
-            "the region of highest posterior density with this probability. None of them was "
+            text=f"The fraction of {found.simulations} simulations{where} whose {what} lie in "
+            "the region of highest density with this probability. None of them was "
             f"learned from. Their mean log density is {found.log_prob:.3f} ± "
             f"{found.log_prob_error:.3f} nats.",
         ),
@@ -95,9 +96,8 @@ def _trust(found: Judged, where: str) -> list[page.Section]:
 
 def _facts(run: Run) -> dict[str, str]:
     found = run.results
-    tested = 0 if found.judged is None else found.judged.simulations
     return {
-        "simulations": f"{found.learned:,} learned from, {tested:,} to judge by",
+        "simulations": f"{found.learned:,} learned from, {found.judged.simulations:,} to judge by",
         "observations": str(len(found.observed)),
         "draws": f"{len(run.draws):,}",
         "time": f"{found.seconds:.0f} s",
@@ -112,10 +112,10 @@ _PARAMETERS = (
 _PAIRS = "Draws of the first parameters."
 _MARGINALS = "Histograms of draws. Shaded: the central 94%; line: the median."
 _RANKS = (
-    "Ranks of the parameters among draws of their posterior, and of their density among those of "
-    "the draws, scaled from 0 to 1. If the posteriors are right on average, all bars are close to "
-    f"1, and each is in the grey band with probability {BAND:.0%}. A U shape means that posteriors "
-    "are too narrow, a hump that they are too wide, a slope that they are too high or too low."
+    "Ranks of parameters (for nle, of data) among draws, and of their density among those of the "
+    "draws, scaled from 0 to 1. If the densities are right on average, all bars are close to 1, "
+    f"and each is in the grey band with probability {BAND:.0%}. A U shape means that densities are "
+    "too narrow, a hump that they are too wide, a slope that they are too high or too low."
 )
 _TRAINING = (
     "The mean log density, at the unit scale of the flow. The weights kept are the ones that were "
