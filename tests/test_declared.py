@@ -37,14 +37,17 @@ EXTRAS = {
     "report/density": ["report", "density"],
     "report/vae": ["report", "vae"],
     "report/posterior": ["report", "vi"],
+    "report/inference": ["report", "simulation"],
     "report/student": ["report", "density"],
     "distillation": ["density"],
     "images": ["density"],
+    "simulation": ["simulation"],
     "runs": ["density"],
     "cli": ["cli"],
     "cli/vae.py": ["cli", "vae", "report"],
     "cli/density.py": ["cli", "density", "report"],
     "cli/posterior.py": ["cli", "vi", "report"],
+    "cli/infer.py": ["cli", "simulation", "report"],
     "runs/options.py": ["cli", "density"],
     "flows/pyro.py": ["pyro"],
     "flows/_pyro.py": ["pyro"],
@@ -153,6 +156,9 @@ CALLS = {
     "posterior().to_arviz()": "vi",
     "posterior().refine(32, warmup=20)": "vi",
     "import invflow.vi.run": "vi",
+    "import invflow.simulation.run": "simulation",
+    "import invflow.simulation.config": "simulation",
+    "simulate(2)": "simulation",
     "posterior().to_pandas(resampled=False)": "vi",
     "from invflow import vi; vi.AutoIAF(lambda: None)": "pyro",
     "from invflow import vi; vi.from_pyro(lambda: None)": "pyro",
@@ -167,6 +173,7 @@ CORE = [
     "invflow.vi.fit(lambda z: -z.pow(4).sum(-1), dim=1)",
     "posterior().diagnose()",
     "posterior().draws(100)",
+    "simulate(1)",
     "sys.stderr.isatty = lambda: True; invflow.vi.fit(lambda z: -z.square().sum(-1), dim=1)",
 ]
 #: Where nothing can be imported but the core and what comes with it.
@@ -186,6 +193,11 @@ def posterior():
     from invflow import vi
     target = vi.Flat(lambda z: -z.square().sum(-1), 1)
     return vi.Posterior(target, invflow.flows.Gaussian(1).double())
+
+def simulate(jobs):
+    from invflow import simulation
+    normal = torch.distributions.Normal(0.0, 1.0)
+    return simulation.simulate(lambda p, random: p["theta"], {{"theta": normal}}, 5, jobs=jobs)
 
 said = {{}}
 for call in {calls!r}:

@@ -67,6 +67,7 @@ ASKED = [
     "invflow.density.table.Parquet",
     "invflow.images.ImageDensity",
     "invflow.distillation.distill",
+    "invflow.simulation.fit",
     "invflow.density.checks.calibrate",
     "invflow.density.checks.two_sample",
     "invflow.density.checks.classifier_test",

@@ -5,8 +5,8 @@
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
 
 Packages that need an extra are imported when they are first used: `invflow.vi`, `invflow.vae`,
-`invflow.density`, `invflow.distillation`, `invflow.images`, `invflow.runs`, `invflow.report`,
-`invflow.training` and `invflow.cli`.
+`invflow.density`, `invflow.distillation`, `invflow.images`, `invflow.simulation`, `invflow.runs`,
+`invflow.report`, `invflow.training` and `invflow.cli`.
 """
 
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from invflow import images as images
     from invflow import report as report
     from invflow import runs as runs
+    from invflow import simulation as simulation
     from invflow import training as training
     from invflow import vae as vae
     from invflow import vi as vi
@@ -58,4 +59,5 @@ __all__ = [
 if not TYPE_CHECKING:  # otherwise type checkers would accept misspelt names
     _EXTRAS = {name: name for name in ("cli", "density", "report", "training", "vae", "vi")}
     _EXTRAS |= {"distillation": "density", "images": "density", "runs": "density"}
+    _EXTRAS |= {"simulation": "simulation"}
     __getattr__, __dir__ = _lazy.attached(__name__, _EXTRAS)

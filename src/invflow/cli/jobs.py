@@ -48,6 +48,9 @@ JOBS: Mapping[str, Job] = {
     "density-run": Job(
         "density", "invflow.density", "invflow.report.density", "invflow.cli.density"
     ),
+    "inference-run": Job(
+        "infer", "invflow.simulation", "invflow.report.inference", "invflow.cli.infer"
+    ),
     "student-run": Job(
         "distill", "invflow.distillation", "invflow.report.student", "invflow.cli.distill"
     ),

@@ -23,6 +23,8 @@ PARTS = (
     "model/posterior.json",
     "checkpoints/step-*.safetensors",
     "checkpoints/mode-*/step-*.safetensors",
+    "posterior/config.json",
+    "posterior/model.safetensors",
     "draws.nc",
     "draws.parquet",
     "summary.csv",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,15 +37,20 @@ def ranks(
     found = {each.name: each for each in calibration.columns}
     panels: list[Panel] = []
     for name in names[:COLUMNS]:
-        figure, axes = figures.figure(1, 1, SIZE)
-        _draw(axes[0, 0], found[name], np.array(histograms[name]))
-        alt = f"Histogram of the ranks of {name}, p-value {found[name].adjusted:.2g}."
-        panels += [Panel(figure, alt, str(name))]
+        panels += [histogram(found[name], histograms[name])]
     return panels
 
 
-def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
-    counts = merged(counts)
+def histogram(column: Uniformity, whole: Sequence[int]) -> Panel:
+    """Draw a histogram, with the band expected by chance.
+
+    Args:
+        column: how uniform its ranks are.
+        whole: counts in equal parts of the unit interval.
+    """
+    figure, axes = figures.figure(1, 1, SIZE)
+    axis: Axes = axes[0, 0]
+    counts = merged(np.array(whole))
     bars = len(counts)
     edges = np.linspace(0, 1, bars + 1)
     low, high = band(column, bars)
@@ -54,6 +60,8 @@ def _draw(axis: Axes, column: Uniformity, counts: np.ndarray) -> None:
     axis.axhline(1, color="black", lw=0.8, ls=":")
     axis.set(xlim=(0, 1), ylim=(0, 1.08 * max(high / even, counts.max() / even)))
     axis.tick_params(labelsize=8)
+    alt = f"Histogram of the ranks of {column.name}, p-value {column.adjusted:.2g}."
+    return Panel(figure, alt, str(column.name))
 
 
 def merged(counts: np.ndarray) -> np.ndarray:

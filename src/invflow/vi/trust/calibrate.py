@@ -127,7 +127,20 @@ def calibrate(
                 "simulate must return parameters, the same ones every time, got "
                 f"{', '.join(rows[-1]) or 'none'}"
             )
-    ranks = pandas.DataFrame(rows)
+    return judged(pandas.DataFrame(rows), draws, seed)
+
+
+def judged(ranks: DataFrame, draws: int, seed: int) -> Calibration:
+    """Return what ranks of parameters among draws of their posteriors say.
+
+    Args:
+        ranks: a column for each parameter, a row for each simulation.
+        draws: L, the largest possible rank.
+        seed: of the random numbers that spread each rank over its part of the unit interval.
+
+    Raises:
+        ImportError: if SciPy is not installed.
+    """
     # A rank of exact draws, spread over its part of the unit interval, is uniform there.
     within = np.random.default_rng(seed).random(ranks.shape)
     u = (ranks.to_numpy() + within) / (draws + 1)

@@ -1,0 +1,100 @@
+"""The simulations and the observed data of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from invflow._tensors import digest
+from invflow.density.table import read
+from invflow.density.table.columns import columns_named
+from invflow.density.table.source import blocks
+from invflow.simulation import assess, priors
+from invflow.simulation.config import Config
+from invflow.simulation.fit import check
+from invflow.simulation.prior import Prior
+from invflow.simulation.simulations import Simulations
+
+#: Simulations that a run needs, so that there are some to learn from, to stop and to judge by.
+ENOUGH = 60
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run reads.
+
+    Attributes:
+        train: simulations to learn from, and to stop by.
+        test: those that judge the posteriors.
+        observed: the observed data, shape (observations, summaries).
+        dropped: number of simulations with missing or infinite numbers that were left out.
+        digests: of the two files.
+    """
+
+    train: Simulations
+    test: Simulations
+    observed: Tensor
+    dropped: int
+    digests: tuple[str, str]
+
+
+def prior(config: Config) -> Prior:
+    """Return the prior of a run.
+
+    Raises:
+        ValueError: if it is that of something else than a parameter.
+    """
+    if unknown := [name for name in config.prior if name not in config.parameters]:
+        raise ValueError(
+            f"--prior names {unknown[0]!r}, which is not among --parameters "
+            f"{','.join(config.parameters)}"
+        )
+    return Prior(
+        {
+            name: priors.prior(config.prior[name]) if name in config.prior else constraints.real
+            for name in config.parameters
+        }
+    )
+
+
+def load(config: Config, prior: Prior) -> Data:
+    """Return what a run reads.
+
+    Args:
+        config: the settings.
+        prior: of the parameters.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if one is damaged or of an unknown kind, has other columns than it should, or
+            the simulations are too few or cannot be learned from.
+    """
+    paths = Path(config.simulations), Path(config.observed)
+    table, observed = _table(config, paths[0]), _table(config, paths[1])
+    dropped = list(columns_named("--drop", config.drop, list(table.columns)))
+    whole = Simulations.from_table(table.drop(columns=dropped), config.parameters)
+    kept = whole.finite() if config.invalid == "drop" else whole
+    if len(kept) < ENOUGH:
+        raise ValueError(f"{paths[0]} has {len(kept)} simulations; a run takes {ENOUGH} or more")
+    check(kept, prior, are_vectors=True)  # before the rows are shuffled, which errors name
+    # A table of whole rows, such as one simulation, has these too.
+    observed = observed.drop(columns=[*dropped, *config.parameters], errors="ignore")
+    order = np.random.default_rng([config.seed, 1]).permutation(len(kept))
+    held = max(assess.ENOUGH, round(config.test_fraction * len(kept)))
+    return Data(
+        train=kept[torch.from_numpy(np.sort(order[held:]))],
+        test=kept[torch.from_numpy(np.sort(order[:held]))],
+        observed=kept.observed(observed),
+        dropped=len(whole) - len(kept),
+        digests=(digest(paths[0]), digest(paths[1])),
+    )
+
+
+def _table(config: Config, path: Path) -> pd.DataFrame:
+    return pd.concat(list(blocks(read(path, config.reading)))).reset_index(drop=True)

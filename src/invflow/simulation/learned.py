@@ -1,0 +1,179 @@
+"""What a fit has learned, on disk and in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invflow import _saving, flows
+from invflow._pretrained import check_finite
+from invflow._sized import sized_by
+from invflow.simulation.distance import Reference
+from invflow.simulation.embeddings import embedding as as_embedding
+from invflow.simulation.learning import Conditional
+from invflow.simulation.prior import Prior
+from invflow.simulation.simulations import Simulations, listed
+from invflow.simulation.standard import Standard
+
+#: What `config.json` says of an embedding that is a module of the user.
+MODULE = "a module"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """An ensemble of conditional flows at unit scale, and what the simulations were like.
+
+    Args:
+        prior: of the parameters.
+        networks: of the ensemble.
+        parameters: location and scale of the unconstrained parameters.
+        data: location and scale of the data.
+        reference: what observed data are compared with.
+        shape: of the data of a simulation.
+        summaries: their names, if they are vectors.
+        seed: random seed of draws.
+        flow: name and arguments of each flow.
+        embedding: name of the embedding; None if data are taken as they are.
+        rows: digests of the parameters of the simulations, shape (simulations,), int64.
+    """
+
+    prior: Prior
+    networks: Sequence[Conditional]
+    parameters: Standard
+    data: Standard
+    reference: Reference
+    shape: tuple[int, ...]
+    summaries: tuple[str, ...]
+    seed: int
+    flow: dict[str, Any]
+    embedding: str | None
+    rows: Tensor
+
+    def check(self, simulations: Simulations) -> None:
+        """See that simulations can judge what was learned.
+
+        Raises:
+            ValueError: if their parameters or data are others, or some were learned from.
+        """
+        if simulations.names and simulations.names != self.prior.names:
+            raise ValueError(
+                f"simulations have the parameters {listed(simulations.names)}, but the prior has "
+                f"{listed(self.prior.names)}: give both in the same order"
+            )
+        known = set(self.rows.tolist())
+        if count := sum(row in known for row in digests(simulations.parameters).tolist()):
+            raise ValueError(
+                f"simulations must not be those that were learned from, got {count} that were, of "
+                f"{len(simulations)}: simulate others with another seed"
+            )
+
+    def save(self, directory: Path, method: str) -> None:
+        """Write `config.json` and `model.safetensors`; the prior is code, and is not saved."""
+        config: dict[str, Any] = {
+            "parameters": list(self.prior.names),
+            "shape": list(self.shape),
+            "summaries": list(self.summaries),
+            "seed": self.seed,
+            "embedding": self.embedding,
+            "flow": self.flow,
+            "sizes": [(each.flow.features, each.flow.context) for each in self.networks],
+        }
+        state = {
+            f"networks.{k}.{name}": value
+            for k, each in enumerate(self.networks)
+            for name, value in each.state_dict().items()
+        }
+        for part in ("parameters", "data", "reference"):
+            for name, value in vars(getattr(self, part)).items():
+                state[f"{part}.{name}"] = value
+        state |= {"rows": self.rows, "probe": _probe(self.prior, self.parameters)}
+        _saving.write(directory, method, config, state)
+
+
+def load(
+    directory: Path, method: str, prior: Prior, embedding: str | nn.Module | None = None
+) -> Learned:
+    """Return what was saved. No code from the files is run.
+
+    Args:
+        directory: where it was saved.
+        method: "npe" or "nle".
+        prior: the one it was fitted with.
+        embedding: the module it was fitted with, if it was given as one.
+
+    Raises:
+        FileNotFoundError, OSError: if a file is missing or cannot be read.
+        ValueError: if a file is damaged or of another kind, or the prior has other parameters.
+    """
+    saved = _saving.read(directory)
+    if saved.model != method:
+        raise ValueError(f"{directory} holds {saved.model!r}, expected {method!r}")
+    config = saved.config
+    with _saving.fitting(directory, f"an {method.upper()}"):
+        if config["parameters"] != list(prior.names):
+            raise ValueError(
+                f"it was fitted with the parameters {', '.join(config['parameters'])}, but the "
+                f"prior has {', '.join(prior.names)}"
+            )
+        if config["embedding"] == MODULE and embedding is None:
+            raise ValueError("embedding must be given: it was fitted with a module of your own")
+        shape = tuple(map(int, config["shape"]))
+        known = embedding if config["embedding"] == MODULE else config["embedding"]
+        with torch.random.fork_rng(devices=[]), sized_by(saved.sizes, config):
+            given = shape if method == "npe" else (prior.dim,)
+            networks = [
+                Conditional(
+                    as_embedding(known, given, 0),
+                    flows.build(**config["flow"], features=features, context=context),
+                )
+                for features, context in config["sizes"]
+            ]
+    state = saved.tensors()
+    with _saving.fitting(directory, f"an {method.upper()}"):
+        check_finite(state)
+        for k, each in enumerate(networks):
+            each.load_state_dict(_part(state, f"networks.{k}."))
+            each.eval().requires_grad_(False)
+        parameters = Standard(**_part(state, "parameters."))
+        if not torch.allclose(state["probe"], _probe(prior, parameters)):
+            raise ValueError("it was fitted with a prior that has other bounds")
+        return Learned(
+            prior,
+            networks,
+            parameters,
+            Standard(**_part(state, "data.")),
+            Reference(**_part(state, "reference.")),
+            shape,
+            tuple(map(str, config["summaries"])),
+            int(config["seed"]),
+            config["flow"],
+            config["embedding"],
+            state["rows"],
+        )
+
+
+def digests(parameters: Tensor) -> Tensor:
+    """Return a number for each row of parameters, (rows, numbers), that tells it from others."""
+    found = [
+        int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little", signed=True)
+        for row in parameters.contiguous().numpy()
+    ]
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _probe(prior: Prior, parameters: Standard) -> Tensor:
+    """Return points that the bounds of a prior determine, (2, numbers)."""
+    both = torch.stack([parameters.location, parameters.location + parameters.scale])
+    return prior.constrain(both)[0]
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }

@@ -1,0 +1,266 @@
+"""A prior over named parameters, and the bijection that keeps draws inside its bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, constraints
+from torch.distributions.constraints import Constraint
+
+from invflow.vi.targets.target import Parameter, Target, value_of
+from invflow.vi.targets.vectors import vectors
+
+#: Entries of bounded parameters stay this far from a bound, on the scale of the logit. It is
+#: 1e-11 of the width, so that a parameter on the bound itself does not become infinite.
+EDGE = 25.0
+
+
+class Prior:
+    r"""Independent priors of named parameters, each a number or a vector.
+
+    Parameters are handled as vectors: the numbers of all parameters one after the other. With b the
+    bijection of each parameter's support, $\theta = b(z)$, a flow over z never leaves the support.
+
+    Args:
+        distributions: by name, a continuous distribution of torch, or only the `Constraint` or
+            `Parameter` that says what values there are, if the density of the prior is not known;
+            or a single distribution of a vector, which is named "theta". Batch dimensions are
+            those of the parameter.
+
+    Attributes:
+        parameters: constraint and shape of each parameter, by name.
+        names: name of each number.
+        dim: number of unconstrained numbers, D.
+
+    Raises:
+        TypeError: if a value is neither.
+        ValueError: if there is no parameter, or one is discrete.
+
+    Example:
+        >>> from torch.distributions import Dirichlet, Uniform
+        >>> prior = Prior({"rate": Uniform(0.0, 2.0), "share": Dirichlet(torch.ones(3))})
+        >>> prior.names, prior.dim
+        (('rate', 'share[0]', 'share[1]', 'share[2]'), 3)
+        >>> prior.sample(5).shape
+        torch.Size([5, 4])
+    """
+
+    def __init__(
+        self, distributions: Mapping[str, Distribution | Constraint | Parameter] | Distribution
+    ) -> None:
+        if isinstance(distributions, Distribution):
+            distributions = {"theta": distributions}
+        if not isinstance(distributions, Mapping):
+            kind = type(distributions).__name__
+            raise TypeError(f"prior must be a distribution or a mapping from names, got {kind}")
+        if not distributions:
+            raise ValueError("prior must have at least one parameter, got none")
+        self._distributions = {name: _whole(name, what) for name, what in distributions.items()}
+        self.parameters = {name: _parameter(what) for name, what in self._distributions.items()}
+        self.names = tuple(
+            f"{name}{_index(place)}"
+            for name, each in self.parameters.items()
+            for place in np.ndindex(*each.shape)
+        )
+        self.dim = sum(each.size for each in self.parameters.values())
+
+    @property
+    def has_density(self) -> bool:
+        """Whether all parameters have a distribution."""
+        return all(isinstance(each, Distribution) for each in self._distributions.values())
+
+    def sample(self, n: int, *, seed: int = 0) -> Tensor:
+        """Return draws, shape (n, numbers), float64.
+
+        Raises:
+            ValueError: if a parameter has only a constraint.
+        """
+        known = self._known()
+        # Distributions of torch draw from the global generator.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.joined({name: each.sample((n,)) for name, each in known.items()})
+
+    def log_prob(self, theta: Any) -> Tensor:
+        """Return the log density of vectors in nats, -inf outside the support.
+
+        Args:
+            theta: shape (*batch, numbers).
+
+        Raises:
+            ValueError: if the shape is wrong, or a parameter has only a constraint.
+        """
+        known, theta = self._known(), self._rounded(self.vectors(theta))
+        inside = self.contains(theta)
+        # Torch refuses points outside; one that is inside stands in for them.
+        stand_in = self.constrain(theta.new_zeros(self.dim))[0]
+        values = self.split(torch.where(inside.unsqueeze(-1), theta, stand_in))
+        total = torch.stack([each.log_prob(values[name]) for name, each in known.items()]).sum(0)
+        return torch.where(inside, total, -torch.inf)
+
+    def contains(self, theta: Any) -> Tensor:
+        """Return which vectors, (*batch, numbers), lie in the support, shape `batch`."""
+        theta = self._rounded(self.vectors(theta))
+        inside = theta.isfinite().all(-1)
+        for name, value in self.split(theta).items():
+            found = self.parameters[name].constraint.check(value)
+            inside = inside & found.reshape(*inside.shape, -1).all(-1)
+        return inside
+
+    def constrain(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return $\theta = b(z)$, (*batch, numbers), and $\log|\det d\theta/dz|$, `batch`.
+
+        Args:
+            z: shape (*batch, dim).
+        """
+        ladj = z.new_zeros(z.shape[:-1])
+        values: list[Tensor] = []
+        sizes = [each.size for each in self.parameters.values()]
+        for each, part in zip(self.parameters.values(), z.split(sizes, -1), strict=True):
+            free = part.reshape(z.shape[:-1] + each.unconstrained_shape)
+            value = each.bijection(free)
+            own = each.bijection.log_abs_det_jacobian(free, value)
+            ladj = ladj + own.reshape(*z.shape[:-1], -1).sum(-1)
+            values.append(value.reshape(*z.shape[:-1], -1))
+        return torch.cat(values, -1), ladj
+
+    def unconstrain(self, theta: Any) -> Tensor:
+        """Return z, (*batch, dim), for vectors in the support, (*batch, numbers)."""
+        theta = self.vectors(theta)
+        parts: list[Tensor] = []
+        for name, value in self.split(theta).items():
+            each = self.parameters[name]
+            free = each.bijection.inv(value).reshape(*theta.shape[:-1], each.size)
+            parts.append(free.clamp(-EDGE, EDGE) if _bounded(each.constraint) else free)
+        return torch.cat(parts, -1)
+
+    def split(self, theta: Tensor) -> dict[str, Tensor]:
+        """Return the parameters, (*batch, *shape) each, of vectors, (*batch, numbers)."""
+        sizes = [math.prod(each.shape) for each in self.parameters.values()]
+        return {
+            name: part.reshape((*theta.shape[:-1], *each.shape))
+            for (name, each), part in zip(
+                self.parameters.items(), theta.split(sizes, -1), strict=True
+            )
+        }
+
+    def joined(self, values: Mapping[str, Any]) -> Tensor:
+        """Return vectors, (*batch, numbers), of named values, (*batch, *shape) each."""
+        parts: list[Tensor] = []
+        for name, each in self.parameters.items():
+            value = value_of(name, values).double()
+            batch = value.shape[: value.ndim - len(each.shape)]
+            parts.append(value.reshape(*batch, math.prod(each.shape)))
+        return torch.cat(parts, -1)
+
+    def vectors(self, theta: Any) -> Tensor:
+        """Return vectors, (*batch, numbers), as float64.
+
+        Raises:
+            TypeError: if these are not real numbers.
+            ValueError: if the last dimension is wrong.
+        """
+        return vectors("theta", theta, len(self.names), torch.empty(0, dtype=torch.float64))
+
+    def _rounded(self, theta: Tensor) -> Tensor:
+        """Return vectors, those outside in float32: 0.1 is below a bound of 0.1 in that precision.
+
+        It is the precision of a distribution that is made of Python's numbers.
+        """
+        parts: list[Tensor] = []
+        for name, value in self.split(theta).items():
+            each = self.parameters[name]
+            inside = each.constraint.check(value)
+            inside = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
+            value = torch.where(inside, value, value.float().double())
+            parts.append(value.reshape(*theta.shape[:-1], -1))
+        return torch.cat(parts, -1)
+
+    def _known(self) -> dict[str, Distribution]:
+        for name, each in self._distributions.items():
+            if not isinstance(each, Distribution):
+                raise ValueError(
+                    f"the prior of {name!r} is only a constraint, without a density: give its "
+                    "distribution"
+                )
+        return cast(dict[str, Distribution], self._distributions)
+
+
+class Unnormalised(Target):
+    r"""The posterior of a likelihood, over the standardised vectors of a flow.
+
+    $$\log p(u) = \log p(x|\theta) + \log p(\theta) + \log|\det d\theta/du|,
+    \qquad \theta = b(m + s u)$$
+
+    Args:
+        prior: of the parameters.
+        log_likelihood: takes vectors, (batch, numbers), and returns (batch,).
+        location: m, shape (dim,).
+        scale: s, shape (dim,).
+    """
+
+    caveat = (
+        "The log evidence is that of the likelihood as given, or as it was learned from "
+        "simulations, whose own error no weight sees."
+    )
+
+    def __init__(
+        self,
+        prior: Prior,
+        log_likelihood: Callable[[Tensor], Tensor],
+        location: Tensor,
+        scale: Tensor,
+    ) -> None:
+        self.prior, self.likelihood = prior, log_likelihood
+        self.location, self.scale = location, scale
+        self.dim = prior.dim
+
+    def log_density(self, z: Tensor) -> Tensor:
+        theta, ladj = self.prior.constrain(self.location + self.scale * z.double())
+        ladj = ladj + self.scale.log().sum()
+        return self.likelihood(theta) + self.prior.log_prob(theta) + ladj
+
+    def constrain(self, z: Tensor) -> dict[str, Tensor]:
+        return self.prior.split(self.prior.constrain(self.location + self.scale * z.double())[0])
+
+
+def as_prior(prior: Any) -> Prior:
+    """Return a prior, or what `Prior` makes of a distribution or a mapping."""
+    return prior if isinstance(prior, Prior) else Prior(prior)
+
+
+def _whole(name: str, what: Any) -> Distribution | Parameter:
+    """Return a distribution without batch dimensions, or a parameter."""
+    if isinstance(what, Distribution):
+        count = len(what.batch_shape)
+        return Independent(what, count) if count else what
+    if isinstance(what, Parameter):
+        return what
+    if isinstance(what, Constraint):
+        return Parameter(what)
+    raise TypeError(
+        f"prior[{name!r}] must be a distribution or a constraint, got {type(what).__name__}"
+    )
+
+
+def _parameter(what: Distribution | Parameter) -> Parameter:
+    if isinstance(what, Parameter):
+        return what
+    return Parameter(cast(Constraint, what.support), tuple(what.event_shape))
+
+
+def _bounded(constraint: Constraint) -> bool:
+    """Whether all values lie between finite bounds."""
+    while isinstance(constraint, constraints.independent):
+        constraint = constraint.base_constraint
+    both = ("lower_bound", "upper_bound")
+    return constraint is constraints.simplex or all(hasattr(constraint, each) for each in both)
+
+
+def _index(place: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, place))}]" if place else ""
