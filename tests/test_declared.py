@@ -39,6 +39,9 @@ EXTRAS = {
     "report/posterior": ["report", "vi"],
     "report/student": ["report", "density"],
     "distillation": ["density"],
+    "adapters/zuko.py": ["zuko"],
+    "adapters/_zuko.py": ["zuko"],
+    "adapters/sbi.py": ["sbi"],
     "images": ["density"],
     "runs": ["density"],
     "cli": ["cli"],
@@ -159,6 +162,8 @@ CALLS = {
     "from invflow import vi; vi.from_pymc(None)": "pymc",
     "from invflow import vi; vi.from_stan('model.stan')": "httpstan",
     "invflow.flows.to_pyro(invflow.MAF(2)())": "pyro",
+    "invflow.adapters.zuko.to_zuko(invflow.MAF(2))": "zuko",
+    "invflow.adapters.sbi.posterior_nn()(torch.zeros(2, 1), torch.zeros(2, 1))": "sbi",
     "from invflow.training.fabric import launch; launch('cpu')": "training",
     "from invflow.cli import main; main()": "all",
 }

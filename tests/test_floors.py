@@ -25,6 +25,7 @@ FLOORS = {
     "density": 7,
     "images": 7,
     "distillation": 8,
+    "adapters": 8,
     "report": 9,
     "cli": 10,
 }

@@ -67,6 +67,8 @@ ASKED = [
     "invflow.density.table.Parquet",
     "invflow.images.ImageDensity",
     "invflow.distillation.distill",
+    "invflow.adapters.sbi.posterior_nn",
+    "invflow.adapters.zuko.to_zuko",
     "invflow.density.checks.calibrate",
     "invflow.density.checks.two_sample",
     "invflow.density.checks.classifier_test",
