@@ -24,6 +24,11 @@ SMALL: dict[str, Any] = {"transforms": 2, "hidden_features": (16,)}
 BOX = BoxUniform(-torch.ones(2), torch.ones(2))
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # sbi writes logs where it runs
+
+
 def simulated(number: int = 300, noise: float = 0.3) -> tuple[Tensor, Tensor]:
     theta = BOX.sample((number,))
     return theta, theta + noise * torch.randn(number, 2)

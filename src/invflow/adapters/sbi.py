@@ -60,9 +60,7 @@ def posterior_nn(
 
     Example:
         >>> import torch
-        >>> from sbi.inference import NPE
         >>> build = posterior_nn("maf", transforms=2, hidden_features=(32, 32))
-        >>> inference = NPE(density_estimator=build)
         >>> theta = torch.randn(100, 3)
         >>> build(theta, theta.exp()).sample((5,), condition=theta[:2]).shape
         torch.Size([5, 2, 3])
