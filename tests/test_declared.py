@@ -42,6 +42,8 @@ EXTRAS = {
     "adapters/zuko.py": ["zuko"],
     "adapters/_zuko.py": ["zuko"],
     "adapters/sbi.py": ["sbi"],
+    "adapters/nessai.py": ["nessai"],
+    "adapters/_nessai.py": ["nessai"],
     "images": ["density"],
     "runs": ["density"],
     "cli": ["cli"],
@@ -164,6 +166,7 @@ CALLS = {
     "invflow.flows.to_pyro(invflow.MAF(2)())": "pyro",
     "invflow.adapters.zuko.to_zuko(invflow.MAF(2))": "zuko",
     "invflow.adapters.sbi.posterior_nn()(torch.zeros(2, 1), torch.zeros(2, 1))": "sbi",
+    "invflow.adapters.nessai.flow_class()(2, 8, 1, 1)": "nessai",
     "from invflow.training.fabric import launch; launch('cpu')": "training",
     "from invflow.cli import main; main()": "all",
 }

@@ -67,6 +67,7 @@ ASKED = [
     "invflow.density.table.Parquet",
     "invflow.images.ImageDensity",
     "invflow.distillation.distill",
+    "invflow.adapters.nessai.flow_class",
     "invflow.adapters.sbi.posterior_nn",
     "invflow.adapters.zuko.to_zuko",
     "invflow.density.checks.calibrate",
