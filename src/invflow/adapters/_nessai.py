@@ -24,7 +24,7 @@ class NessaiFlow(BaseFlow):
         self.flow = cast(Flow, build(**recipe))
 
     def reset_parameters(self) -> None:
-        """Begin anew; nessai calls this after the same method of each part."""
+        """Start from new weights; nessai calls this after the same method of each part."""
         self.flow.load_state_dict(build(**self.recipe).state_dict())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
