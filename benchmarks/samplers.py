@@ -15,7 +15,6 @@ there. Needs pip install "invflow[zuko]" pocomc.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import statistics
 import sys
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lines
 import numpy as np
 import workers
 from scipy import integrate, special
@@ -142,8 +142,7 @@ def worker(name: str, flow: str, seed: int) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure what is missing, each in a process of its own, and keep the lines."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    done = {tuple(line[label] for label in LABELS) for line in read()}
+    done = lines.done(RESULTS, LABELS)
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     for seed in options.seeds:
         for example in options.examples:
@@ -152,31 +151,10 @@ def run(options: argparse.Namespace) -> None:
                 if labels not in done:
                     arguments = ["worker", *labels]
                     found, last = workers.results(__file__, arguments, one_thread, options.limit)
-                    add({**dict(zip(LABELS, labels, strict=True)), **_only(found, last)})
-
-
-def _only(found: list[dict[str, Any]], last: str) -> dict[str, Any]:
-    return found[0] if found else {"note": f"failed: {last}"}
-
-
-def read() -> list[dict[str, str]]:
-    """Return the lines so far."""
-    if not RESULTS.exists():
-        return []
-    with RESULTS.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def add(line: dict[str, Any]) -> None:
-    """Append a line to those so far, and print it."""
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, restval="")
-        if new:
-            writer.writeheader()
-        rounded = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in line.items()}
-        writer.writerow(rounded)
-        print(*rounded.values(), flush=True)
+                    measures = found[0] if found else {"note": f"failed: {last}"}
+                    lines.add(
+                        RESULTS, FIELDS, [{**dict(zip(LABELS, labels, strict=True)), **measures}]
+                    )
 
 
 def table() -> str:
@@ -184,8 +162,12 @@ def table() -> str:
     text = [f"| example | flow | {' | '.join(MEASURES)} |", "| --- |" + " --- |" * 6]
     for example in EXAMPLES:
         for flow in FLOWS:
-            lines = [e for e in read() if (e["example"], e["flow"]) == (example, flow)]
-            values = {m: [float(e[m]) for e in lines if e[m]] for m in MEASURES}
+            kept = [
+                line
+                for line in lines.read(RESULTS)
+                if (line["example"], line["flow"]) == (example, flow)
+            ]
+            values = {m: [float(line[m]) for line in kept if line[m]] for m in MEASURES}
             if any(values.values()):
                 cells = [f"{statistics.mean(each):.4g}" for each in values.values()]
                 text.append(f"| {example} | {flow} | {' | '.join(cells)} |")

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import statistics
 import sys
 import tempfile
@@ -32,6 +31,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import lines
 import torch
 import workers
 from simulators import references
@@ -51,15 +51,14 @@ Line = dict[str, Any]
 
 def run(options: argparse.Namespace) -> None:
     """Measure what is missing, each in a process of its own, and keep the lines."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    done = {tuple(line[label] for label in LABELS) for line in read()}
+    done = lines.done(RESULTS, LABELS)
     for seed in options.seeds:
         for number in options.numbers:
             for task in options.tasks:
                 for tool in options.tools:
                     labels = (task, str(number), tool, str(seed))
                     if labels not in done:
-                        add(measured(labels, options.limit))
+                        lines.add(RESULTS, FIELDS, measured(labels, options.limit))
 
 
 def measured(labels: tuple[str, ...], limit: float) -> list[Line]:
@@ -94,36 +93,15 @@ def worker(name: str, number: int, tool: str, seed: int) -> None:
             workers.say({"observation": index, **measures})
 
 
-def read() -> list[dict[str, str]]:
-    """Return the lines so far."""
-    if not RESULTS.exists():
-        return []
-    with RESULTS.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def add(lines: list[Line]) -> None:
-    """Append lines to those so far, and print them."""
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, restval="")
-        if new:
-            writer.writeheader()
-        for line in lines:
-            rounded = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in line.items()}
-            writer.writerow(rounded)
-            print(*rounded.values(), flush=True)
-
-
 def table(number: str, measure: str) -> str:
     """Return a Markdown table: a row for each tool, a column for each task."""
-    lines = [line for line in read() if line["number"] == number and line[measure]]
-    tasks = [name for name in TASKS if any(line["task"] == name for line in lines)]
+    kept = [e for e in lines.read(RESULTS) if e["number"] == number and e[measure]]
+    tasks = [name for name in TASKS if any(line["task"] == name for line in kept)]
     text = [f"| {measure}, {int(number):,} simulations | {' | '.join(tasks)} |"]
     text.append("| --- |" + " --- |" * len(tasks))
     for tool in TOOLS:
         cells = [
-            _cell([float(e[measure]) for e in lines if (e["tool"], e["task"]) == (tool, task)])
+            _cell([float(e[measure]) for e in kept if (e["tool"], e["task"]) == (tool, task)])
             for task in tasks
         ]
         if any(cells):
@@ -155,7 +133,7 @@ def main(arguments: list[str]) -> None:
     if options.command == "run":
         run(options)
         return
-    for number in dict.fromkeys(line["number"] for line in read()):
+    for number in dict.fromkeys(line["number"] for line in lines.read(RESULTS)):
         for measure in MEASURES:
             print(f"\n{table(number, measure)}")
 

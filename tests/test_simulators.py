@@ -29,7 +29,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     before = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in {"simulation", "simulators", "samplers", "workers"}:
+        if name.partition(".")[0] in {"lines", "simulation", "simulators", "samplers", "workers"}:
             del sys.modules[name]
 
 
@@ -230,7 +230,7 @@ def test_lines_are_kept_and_shown(
     assert calls == [
         ("worker", "two moons", "100", tool, "0") for tool in ("sbi MAF", "zuko MAF in sbi")
     ]
-    lines = simulation.read()
+    lines = load("lines").read(simulation.RESULTS)
     assert [line["observation"] for line in lines] == ["0", "1", ""]
     assert lines[-1]["note"] == "failed: Error: no"
     assert float(lines[0]["c2st"]) > 0.6

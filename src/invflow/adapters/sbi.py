@@ -156,9 +156,9 @@ class Estimators:
         embedding = self._embedding(conditions)
         sizes = {"features": vectors.shape[1], "context": _context(embedding, conditions)}
         make = partial(build, self.flow) if isinstance(self.flow, str) else self.flow
-        net = to_zuko(make(**sizes, **self.options)).to(vectors)
-        net.transform = required("zuko.lazy", "sbi").LazyComposedTransform(
-            *_scale(self.scaling, vectors), net.transform
+        flow = to_zuko(make(**sizes, **self.options)).to(vectors)
+        net = required("zuko.flows", "sbi").Flow(
+            (*_scale(self.scaling, vectors), flow.transform), flow.base
         )
         return sbi.ZukoFlow(
             net, embedding, input_shape=vectors.shape[1:], condition_shape=conditions.shape[1:]
