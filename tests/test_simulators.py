@@ -239,3 +239,23 @@ def test_lines_are_kept_and_shown(
     shown = capsys.readouterr().out
     assert "| c2st, 100 simulations | two moons |" in shown
     assert "zuko" not in shown
+
+
+def test_runs_of_samplers_are_kept_and_shown(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samplers = load("samplers")
+    monkeypatch.setattr(samplers, "RESULTS", tmp_path / "lines.csv")
+    seconds = iter([1.0, 3.0])
+
+    def results(*_: object) -> tuple[list[Any], str]:
+        measures = dict.fromkeys(samplers.MEASURES, 5.0)
+        return [{**measures, "seconds": next(seconds)}], ""
+
+    monkeypatch.setattr(samplers.workers, "results", results)
+    command = ["run", "--examples", "funnel", "--flows", "invflow's MAF", "--seeds", "0", "1"]
+    for _ in range(2):
+        samplers.main(command)
+    capsys.readouterr()
+    samplers.main(["table"])
+    assert "| funnel | invflow's MAF | 2 | 5 | 5 | 5 | 5 |" in capsys.readouterr().out

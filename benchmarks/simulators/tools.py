@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from simulators.tasks import Task
@@ -52,7 +51,7 @@ def _simulation(task: Task, theta: Tensor, x: Tensor) -> Draw:
     posterior = simulation.fit(simulation.Simulations(theta, x), prior, seed=0).posterior
 
     def draw(number: int, observed: Tensor) -> Tensor:
-        return torch.as_tensor(posterior(observed).sample(number))
+        return posterior(observed).sample(number)
 
     return draw
 
