@@ -44,7 +44,7 @@ LABELS = ("task", "number", "tool", "seed")
 MEASURES = ("c2st", "training", "drawing")
 FIELDS = (*LABELS, "observation", *MEASURES, "note")
 OBSERVATIONS = 5
-#: Of draws that are compared, and that are timed.
+#: Numbers of draws: compared, timed.
 COMPARED, TIMED = 1000, 100_000
 Line = dict[str, Any]
 

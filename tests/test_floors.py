@@ -24,8 +24,8 @@ FLOORS = {
     "vae": 7,
     "density": 7,
     "images": 7,
-    "distillation": 8,
     "adapters": 8,
+    "distillation": 8,
     "report": 9,
     "cli": 10,
 }

@@ -11,7 +11,7 @@ from torch import Tensor
 def solve(
     slope: Callable[[Tensor], Tensor], start: Tensor, end: float, step: float, every: int
 ) -> Tensor:
-    """Return the states after every so many steps of Runge and Kutta's method of fourth order.
+    """Return the states at equal distances in time, by the fourth-order Runge-Kutta method.
 
     Args:
         slope: the derivative of a state.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from simulators.tasks import SLCP, GaussianLinear, GaussianLinearUniform, Task, TwoMoons, seeded
 
-#: Of the tempered particles, and how often each moves at the end.
+#: Number of particles, moves of each at a power, and moves at the end.
 PARTICLES, MOVES, LAST = 4000, 8, 100
 
 
@@ -112,7 +112,7 @@ def _moved(
     halves = torch.randperm(PARTICLES).chunk(2)
     for half, others in (halves, halves[::-1]):
         pairs = others[torch.randint(len(others), (2, len(half)))]
-        # Whole differences lead from one mode to another, shorter ones about.
+        # Whole differences lead from one mode to another, shorter ones explore each mode.
         length = 1.0 if whole else 2.38 / math.sqrt(2 * theta.shape[1]) * torch.rand(len(half), 1)
         jump = length * (theta[pairs[0]] - theta[pairs[1]])
         proposal = theta[half] + jump + 1e-4 * theta.std(0) * torch.randn_like(jump)

@@ -33,9 +33,10 @@ def _ours_in_sbi(flow: str, *, bounded: bool = False) -> Callable[[Task, Tensor,
     from invflow.adapters.sbi import posterior_nn
 
     def train(task: Task, theta: Tensor, x: Tensor) -> Draw:
-        scale = "transform_to_unconstrained" if bounded else "independent"
-        estimator = posterior_nn(flow, z_score_theta=scale, x_dist=task.prior, **SIZES)
-        return _npe(task, theta, x, estimator)
+        support: dict[str, Any] = {}
+        if bounded:
+            support = {"z_score_theta": "transform_to_unconstrained", "x_dist": task.prior}
+        return _npe(task, theta, x, posterior_nn(flow, **support, **SIZES))
 
     return train
 

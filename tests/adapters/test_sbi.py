@@ -218,16 +218,42 @@ def test_posteriors_are_pickled_and_written(tmp_path: Path) -> None:
         ({"flow": "mafs"}, "mafs"),
         ({"z_score_theta": "zscore"}, "z_score_theta must be one of independent, structured"),
         ({"z_score_x": "transform_to_unconstrained"}, "z_score_x must be one of independent, str"),
-        ({"z_score_theta": "transform_to_unconstrained"}, "x_dist must be a distribution"),
+        ({"z_score_theta": "transform_to_unconstrained"}, "x_dist must be a torch distribution"),
+        ({"x_dist": BOX}, "x_dist is used only with z_score_theta='transform_to_unconstrained'"),
+        ({"embedding_net": "cnn"}, "embedding_net must be a torch module, got str"),
+        ({"flow": invflow.MAF(2)}, "flow must be the name of a flow, or a function .* got a MAF"),
+        ({"flow": 3}, "flow must be the name of a flow, or a function .* got a int"),
+        ({"num_transforms": 3}, "num_transforms"),
     ],
 )
-def test_wrong_arguments_are_named_at_once(arguments: dict[str, str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        posterior_nn(**arguments)  # pyright: ignore[reportArgumentType]
+def test_wrong_arguments_are_named_at_once(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        posterior_nn(**arguments)
+
+
+def test_options_are_checked_without_drawing_random_numbers() -> None:
+    before = torch.get_rng_state()
+    posterior_nn("maf")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_looking_at_an_embedding_does_not_train_it() -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.Dropout())
+    estimator = posterior_nn("maf", embedding_net=net, z_score_x="none", **SMALL)(
+        torch.randn(20, 2), torch.randn(20, 3)
+    )
+    own = estimator.embedding_net
+    assert own[1].num_batches_tracked == 0
+    assert own.training
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:
-    with pytest.raises(ValueError, match="a flow models vectors"):
+    with pytest.raises(ValueError, match=r"must have shape \(number, D\), got \(9, 2, 2\)"):
         likelihood_nn()(torch.randn(9, 2), torch.randn(9, 2, 2))
+    with pytest.raises(ValueError, match=r"must have shape \(number, D\), got \(9,\)"):
+        posterior_nn()(torch.randn(9), torch.randn(9, 2))
+    build = posterior_nn(z_score_theta="transform_to_unconstrained", x_dist=BOX)
+    with pytest.raises(ValueError, match=r"vectors of size 3, got one with event_shape \(2,\)"):
+        build(torch.rand(9, 3), torch.randn(9, 2))
     with pytest.raises(ValueError, match="give an embedding_net"):
         posterior_nn()(torch.randn(9, 2), torch.randn(9, 2, 2))

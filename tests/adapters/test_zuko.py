@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 
@@ -76,9 +77,17 @@ def test_an_expanded_distribution_draws_independent_vectors() -> None:
 def test_parameters_and_dtype_are_shared(dtype: torch.dtype) -> None:
     flow = invflow.MAF(2, base={"name": "diagonal"})
     theirs = to_zuko(flow).to(dtype)
+    assert to_zuko(invflow.MAF(2))().sample().dtype == torch.float32
     assert {id(each) for each in theirs.parameters()} == {id(each) for each in flow.parameters()}
     assert theirs().sample((2,)).dtype == dtype
     assert len(theirs.state_dict()) == len(flow.state_dict())
+
+
+def test_a_flow_that_is_moved_later_takes_its_noise_along() -> None:
+    flow = invflow.MAF(2)
+    theirs = copy.deepcopy(to_zuko(flow)), to_zuko(flow)
+    flow.double()
+    assert [each().sample().dtype for each in theirs] == [torch.float32, torch.float64]
 
 
 def test_noise_without_a_gradient_is_drawn_all_the_same() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import zuko
-from torch import Size, Tensor, empty_like
+from torch import Size, Tensor
 from torch.distributions import Distribution
 
 from invflow.flows import Base, Flow
@@ -42,15 +42,14 @@ class Encoding(AsTorch):
 class LazyNoise(zuko.lazy.LazyDistribution):
     """The distribution of the noise, the same at every context."""
 
-    like: Tensor
-
     def __init__(self, flow: Flow) -> None:
         super().__init__()
         self.noise = flow.base
-        self.register_buffer("like", empty_like(flow.like[..., :0]), persistent=False)
+        # Hidden in a tuple: the flow's parameters are those of the encoding and the noise.
+        self._flow = (flow,)
 
     def forward(self, c: Tensor | None = None) -> Noise:
-        return Noise(self.noise, self.like)
+        return Noise(self.noise, self._flow[0].like)
 
 
 class Noise(Distribution):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from invflow._extra import required
+from invflow._modes import evaluating
 from invflow.adapters.zuko import to_zuko
 from invflow.flows import Flow
 from invflow.flows.named import FLOWS, build
@@ -53,7 +56,10 @@ def posterior_nn(
         (number, *shape of x), that returns an untrained estimator in their dtype.
 
     Raises:
-        ValueError: if the flow or a way to standardise is unknown, or `x_dist` is missing.
+        TypeError: if `flow` or `embedding_net` has the wrong type, or the flow does not have an
+            option.
+        ValueError: if the flow or a way to standardise is unknown, or `x_dist` is missing, or given
+            where it is not used. Building raises one for shapes that do not fit.
 
     References:
         Tejero-Cantero et al. 2020, sbi: https://sbi.readthedocs.io
@@ -100,7 +106,10 @@ def likelihood_nn(
         theta), and data, (number, D), that returns an untrained estimator in their dtype.
 
     Raises:
-        ValueError: if the flow or a way to standardise is unknown, or `x_dist` is missing.
+        TypeError: if `flow` or `embedding_net` has the wrong type, or the flow does not have an
+            option.
+        ValueError: if the flow or a way to standardise is unknown, or `x_dist` is missing, or given
+            where it is not used. Building raises one for shapes that do not fit.
 
     References:
         Papamakarios, Sterratt and Murray 2019, arXiv 1805.07226.
@@ -136,8 +145,22 @@ class Estimators:
     embedding_net: nn.Module | None
 
     def __post_init__(self) -> None:
+        if self.embedding_net is not None and not isinstance(self.embedding_net, nn.Module):
+            kind = type(self.embedding_net).__name__
+            raise TypeError(f"embedding_net must be a torch module, got {kind}")
+        if isinstance(self.flow, nn.Module) or not (
+            isinstance(self.flow, str) or callable(self.flow)
+        ):
+            raise TypeError(
+                "flow must be the name of a flow, or a function that builds one, got a "
+                f"{type(self.flow).__name__}"
+            )
         if isinstance(self.flow, str):
             FLOWS.choose(self.flow)
+            # An unknown option is told here and not when sbi trains; what is wrong for these sizes
+            # only may be right for others.
+            with torch.random.fork_rng(devices=[]), suppress(ValueError):
+                build(self.flow, features=2, context=1, **self.options)
 
     def posterior(self, theta: Tensor, x: Tensor) -> Any:
         """Return an estimator of the density of parameters given data."""
@@ -151,7 +174,8 @@ class Estimators:
         sbi = required("sbi.neural_nets.estimators", "sbi")
         if vectors.ndim != 2:
             raise ValueError(
-                f"a flow models vectors, (number, D), got shape {tuple(vectors.shape)}; flatten it"
+                "what a flow models must have shape (number, D), got "
+                f"{tuple(vectors.shape)}; reshape it"
             )
         embedding = self._embedding(conditions)
         sizes = {"features": vectors.shape[1], "context": _context(embedding, conditions)}
@@ -180,6 +204,11 @@ def _scale(scaling: str | Distribution, vectors: Tensor) -> tuple[Any, ...]:
     """Return the map of the vectors to a common scale, as sbi's estimators with Zuko's flows do."""
     utils = required("sbi.utils.sbiutils", "sbi")
     if isinstance(scaling, Distribution):
+        if scaling.event_shape != vectors.shape[1:]:
+            raise ValueError(
+                f"x_dist must be a distribution of vectors of size {vectors.shape[1]}, "
+                f"got one with event_shape {tuple(scaling.event_shape)}"
+            )
         bijection = utils.mcmc_transform(scaling, device=vectors.device)
         return (utils.biject_transform_zuko(bijection),)
     if scaling == "none":
@@ -189,7 +218,8 @@ def _scale(scaling: str | Distribution, vectors: Tensor) -> tuple[Any, ...]:
 
 def _context(embedding: nn.Module, conditions: Tensor) -> int:
     """Return the size of the context."""
-    embedded = embedding(conditions[:2])
+    with torch.no_grad(), evaluating(embedding):
+        embedded = embedding(conditions[:2])
     if embedded.ndim != 2:
         raise ValueError(
             f"the context must be a vector for each condition, got shape {tuple(embedded.shape)} "
@@ -201,9 +231,13 @@ def _context(embedding: nn.Module, conditions: Tensor) -> int:
 def _scaling(name: str, value: str, x_dist: Distribution | None) -> str | Distribution:
     _known(name, value, (*SCALED, UNBOUNDED))
     if value != UNBOUNDED:
+        if x_dist is not None:
+            raise ValueError(f"x_dist is used only with {name}={UNBOUNDED!r}, got {name}={value!r}")
         return value
-    if x_dist is None:
-        raise ValueError(f"x_dist must be a distribution with the support, for {name}={value!r}")
+    if not isinstance(x_dist, Distribution):
+        raise ValueError(
+            f"x_dist must be a torch distribution for {name}={value!r}, got {type(x_dist).__name__}"
+        )
     return x_dist
 
 
