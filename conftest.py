@@ -2,4 +2,10 @@
 
 from importlib.util import find_spec
 
-collect_ignore_glob = [] if find_spec("triton") else ["src/invflow/kernels/gpu/*"]
+NEEDS = {
+    "triton": "src/invflow/kernels/gpu/*",
+    "zuko": "src/invflow/adapters/*zuko.py",
+    "sbi": "src/invflow/adapters/sbi.py",
+    "nessai": "src/invflow/adapters/*nessai.py",
+}
+collect_ignore_glob = [files for module, files in NEEDS.items() if not find_spec(module)]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Tools of others, without which the examples that import them are left out.
+TOOLS = ("lampe", "nessai", "pocomc", "sbi", "zuko")
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,13 @@ class Block:
     def name(self) -> str:
         """The page and the line."""
         return f"{self.page.name}:{self.line}"
+
+    @property
+    def missing(self) -> list[str]:
+        """The tools that it imports and that are not installed."""
+        imported = re.findall(r"^(?:from|import) (\w+)", self.text, re.MULTILINE)
+        adapted = re.findall(r"^from invflow\.adapters\.(\w+)", self.text, re.MULTILINE)
+        return [tool for tool in TOOLS if tool in {*imported, *adapted} and not find_spec(tool)]
 
     def run(self) -> dict[str, Any]:
         """Run it as if it were all that there is, and return the names that it makes."""

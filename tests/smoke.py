@@ -225,5 +225,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", blocks(*PAGES), ids=lambda block: block.name)
 def test_a_documented_example_runs_in_a_process_of_its_own(block: Block, tmp_path: Path) -> None:
+    if block.missing:
+        pytest.skip(f"needs {' and '.join(block.missing)}")
     (tmp_path / "example.py").write_text(block.text)
     _python("example.py", cwd=tmp_path)

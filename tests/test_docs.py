@@ -27,6 +27,8 @@ COMPILED = [block for block in BLOCKS if "from_stan(program" in block.text]
 )
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_a_block_runs_alone(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if block.missing:
+        pytest.skip(f"needs {' and '.join(block.missing)}")
     monkeypatch.chdir(tmp_path)
     block.run()
 

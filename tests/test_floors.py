@@ -24,6 +24,7 @@ FLOORS = {
     "vae": 7,
     "density": 7,
     "images": 7,
+    "adapters": 8,
     "distillation": 8,
     "simulation": 8,
     "report": 9,

@@ -5,8 +5,8 @@
 >>> x, log_q = flow(torch.randn(5, 2)).rsample_and_log_prob((10,))
 
 Packages that need an extra are imported when they are first used: `invflow.vi`, `invflow.vae`,
-`invflow.density`, `invflow.distillation`, `invflow.images`, `invflow.simulation`, `invflow.runs`,
-`invflow.report`, `invflow.training` and `invflow.cli`.
+`invflow.density`, `invflow.distillation`, `invflow.images`, `invflow.simulation`,
+`invflow.adapters`, `invflow.runs`, `invflow.report`, `invflow.training` and `invflow.cli`.
 """
 
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from invflow.flows import (
 )
 
 if TYPE_CHECKING:
+    from invflow import adapters as adapters
     from invflow import cli as cli
     from invflow import density as density
     from invflow import distillation as distillation
@@ -59,5 +60,5 @@ __all__ = [
 if not TYPE_CHECKING:  # otherwise type checkers would accept misspelt names
     _EXTRAS = {name: name for name in ("cli", "density", "report", "training", "vae", "vi")}
     _EXTRAS |= {"distillation": "density", "images": "density", "runs": "density"}
-    _EXTRAS |= {"simulation": "simulation"}
+    _EXTRAS |= {"simulation": "simulation", "adapters": "sbi"}
     __getattr__, __dir__ = _lazy.attached(__name__, _EXTRAS)

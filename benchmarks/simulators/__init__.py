@@ -1,0 +1,1 @@
+"""Tasks, reference draws and tools of `benchmarks/simulation.py`."""
