@@ -199,9 +199,7 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "lstm-8-groups-context": network(LSTM, 8, (6, 4), context=3, group=3),
     "lstm-8-sizes": network(LSTM, 8, (5,), group=(1, 4, 3)),
     "attention-3-one-group-context": network(Attention, 3, (6,), context=2, heads=2, group=3),
-    "attention-8-groups-three-blocks-context": network(
-        Attention, 8, (8, 8, 8), context=3, group=3
-    ),
+    "attention-8-groups-three-blocks-context": network(Attention, 8, (8, 8, 8), context=3, group=3),
     "attention-8-sizes-grid": network(Attention, 8, (6,), heads=1, group=(1, 4, 1, 2), grid=(2, 2)),
     "convolution-2x2-pixels": convolution((3, 2, 2), (5, 4), group=3),
     "convolution-1x2-groups-context": convolution((5, 1, 2), (6, 3), context=2, group=(2, 3) * 2),
@@ -444,6 +442,9 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "iaf-1x3-convolution-pixels": flow(
         IAF, 6, 0, 2, (5, 4), conditioner="convolution", shape=[2, 1, 3], group=2
     ),
+    "tarflow-2x2x4": flow(flows.TarFlow, (2, 2, 4), 2, 0, 3, (8, 8), heads=2),
+    "tarflow-1x2x2-classes": flow(flows.TarFlow, (1, 2, 2), 1, 0, 2, (8,), classes=3),
+    "tariaf-2x2x2-context": flow(flows.TarIAF, (2, 2, 2), 1, 3, 2, (8,), grid=(2, 2)),
     "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
 }
 

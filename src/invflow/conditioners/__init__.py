@@ -13,6 +13,7 @@ from invflow.conditioners.base import (
     ReversiblePlan,
 )
 from invflow.conditioners.convolution import MaskedConvolution, raster_order
+from invflow.conditioners.guided import Guided
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.lstm import LSTM
 from invflow.conditioners.made import MADE
@@ -29,6 +30,7 @@ __all__ = [
     "Conditioner",
     "GroupDecoder",
     "GroupPullback",
+    "Guided",
     "Layout",
     "MaskedConvolution",
     "Perceptron",
