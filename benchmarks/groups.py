@@ -58,7 +58,7 @@ KINDS: dict[str, tuple[str, Univariate]] = {
 ORDERS = ("reverse", "random")
 #: Patches to learn from, to choose by, and to test on.
 COUNTS = (50_000, 5_000, 10_000)
-BUDGET = Budget(5, (128, 128), batch=256, updates=4_000, rate=1e-3, evaluate_every=200)
+BUDGET = Budget(5, (128, 128), batch=256, updates=4_000, rate=1e-3, evaluate_every=50)
 
 
 def groups(features: int) -> list[int]:
