@@ -51,7 +51,8 @@ class _PatchFlow(Flow):
             generator=generator,
             **options,
         )
-        super().__init__(Compose([flow.transform, Permutation(entries.argsort())]), flow.base)
+        restored = Permutation(entries.argsort().to(flow.like.device))
+        super().__init__(Compose([flow.transform, restored]), flow.base)
         self.shape = channels, height, width
         inner = {key: value for key, value in flow.config.items() if key not in _DECIDED}
         self.config = {"shape": [channels, height, width], "patch": patch, **inner}
