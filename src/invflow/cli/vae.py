@@ -72,7 +72,7 @@ def sample(
 
 
 def _no_class(run: Path, given: str, classes: Sequence[str]) -> str:
-    from invflow.vae.data.classes import listed
+    from invflow.images.data.classes import listed
 
     if classes:
         return f"--given must be a class of {run} ({listed(classes)}), got {given!r}"
@@ -93,8 +93,8 @@ def score(
     """Score images into a CSV file."""
     from invflow import _files
     from invflow._averages import mean_and_error
+    from invflow.images import data as images
     from invflow.report import vae as page
-    from invflow.vae import data as images
     from invflow.vae import evaluation
     from invflow.vae import run as runs
 

@@ -31,7 +31,8 @@ class Images:
         validation: levels of the validation images, which choose the model.
         test: levels of the test images, which score it.
         levels: number of levels of a channel.
-        likelihood: name of the likelihood that suits the levels.
+        likelihood: name of the likelihood of a VAE that suits the levels: "bernoulli" for two
+            levels, for grey floats and for MNIST, otherwise "logistic".
         classes: names of the classes; none where the images have no labels.
         labels: by part, the number of the class of each image, int64, (count,).
         clusters: for each test image, the number of its cluster; images of different clusters are
@@ -130,7 +131,7 @@ def binarised(levels: Tensor, count: int, part: str) -> Tensor:
     return torch.bernoulli(levels.float() / (count - 1), generator=generator).to(torch.uint8)
 
 
-def split(name: str, source: Source, likelihood: str) -> Images:
+def split(name: str, source: Source) -> Images:
     """Return the images of a source, split into the parts that it lacks.
 
     With a test part, a sixth of the training images, at most 10,000, is held out for validation;
@@ -146,7 +147,7 @@ def split(name: str, source: Source, likelihood: str) -> Images:
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
     clusters = None if source.clusters is None else torch.from_numpy(source.clusters)
     found = parts[0], parts[1], parts[2]
-    return Images(name, *found, source.levels, likelihood, clusters=clusters)
+    return Images(name, *found, source.levels, source.likelihood, clusters=clusters)
 
 
 def divided(

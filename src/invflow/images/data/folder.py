@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from invflow.vae.data import picture
-from invflow.vae.data.images import Levels, Source
-from invflow.vae.data.parts import mentioned_in, parts
-from invflow.vae.data.picture import SUFFIXES, Picture
+from invflow.images.data import picture
+from invflow.images.data.images import Levels, Source
+from invflow.images.data.parts import mentioned_in, parts
+from invflow.images.data.picture import SUFFIXES, Picture
 
 #: Files and folders that archives and file managers leave behind.
 LEFTOVERS = ("__MACOSX", "Thumbs.db", "desktop.ini")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from invflow.vae import data
-from invflow.vae.data import photographs
-from invflow.vae.data.photographs import BLOCK, PATCH, STRIDE, Block, laid, patches
+from invflow.images import data
+from invflow.images.data import photographs
+from invflow.images.data.photographs import BLOCK, PATCH, STRIDE, Block, laid, patches
 
 SHAPES = [(427, 640), (90, 141)]
 NUMBERS = [np.arange(height * width).reshape(height, width) for height, width in SHAPES]

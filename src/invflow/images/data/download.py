@@ -20,7 +20,7 @@ def fetch(name: str, url: str, checksum: str) -> Path:
     try:
         import pooch
     except ImportError as error:
-        raise ImportError(f'{name} needs pooch: pip install "invflow[vae]"') from error
+        raise ImportError(f'{name} needs pooch: pip install "invflow[images]"') from error
     folder = Path(pooch.os_cache("invflow")) / name
     try:
         return Path(pooch.retrieve(url, checksum, url.rsplit("/", 1)[-1], folder))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invflow.vae import data
-from invflow.vae.data.resize import resized
+from invflow.images import data
+from invflow.images.data.resize import resized
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* test images are also training")
 RANDOM = np.random.default_rng(0)

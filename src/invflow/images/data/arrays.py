@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invflow import _arrays
-from invflow.vae.data.images import WORD, Levels, Source
-from invflow.vae.data.parts import labels as labels_of
-from invflow.vae.data.parts import parts
-from invflow.vae.data.resize import all_resized
+from invflow.images.data.images import WORD, Levels, Source
+from invflow.images.data.parts import labels as labels_of
+from invflow.images.data.parts import parts
+from invflow.images.data.resize import all_resized
 
 _SHAPES = "(count, height, width), with an axis of 1 or 3 channels last or second, if any"
 #: Images with at most this many levels keep that number; others get 256.

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invflow.vae.data.images import PARTS, WORD, Images, Source, divided
-from invflow.vae.data.named import NAMES
+from invflow.images.data.images import PARTS, WORD, Images, Source, divided
+from invflow.images.data.named import NAMES
 
 #: Largest number of names in a message.
 MAX_LISTED = 10

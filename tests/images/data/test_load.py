@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invflow.vae import data
+from invflow.images import data
 
 GREY = np.random.default_rng(0).integers(0, 9, (60, 4, 5), dtype=np.uint8)
 
@@ -25,7 +25,6 @@ def test_digits() -> None:
     assert images.likelihood == "logistic"
     assert sum(map(len, (images.train, images.validation, images.test))) == 1797
     assert int(images.train.max()) == 16
-    assert data.load("digits", "bernoulli").likelihood == "bernoulli"
 
 
 def test_names_come_before_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,11 +56,6 @@ def test_what_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: 
         data.scorable(what, 9, (1, 4, 5))
 
 
-def test_unknown_likelihoods(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"likelihood must be one of .*, got 'poisson'"):
-        data.load("digits", "poisson")
-
-
 def test_images_to_score_must_fit_the_model(tmp_path: Path) -> None:
     path = _file(tmp_path, images=GREY)
     assert len(data.scorable(path, 9, (1, 4, 5))) == 60
@@ -91,7 +85,7 @@ def test_images_to_score_are_those_for_the_test(tmp_path: Path) -> None:
 
 
 def test_binarised_once_and_for_all(tmp_path: Path) -> None:
-    images = data.load("digits", "bernoulli")
+    images = data.load("digits")
     black, again = images.binarised(), images.binarised()
     assert black.levels == 2
     assert black.digest == again.digest != images.digest

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invflow.vae.data.images import Levels
+from invflow.images.data.images import Levels
 
 
 def idx(path: Path) -> Levels:
@@ -92,7 +92,7 @@ def frey(path: Path) -> Levels:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise ImportError('freyfaces needs SciPy: pip install "invflow[vae]"') from error
+        raise ImportError('freyfaces needs SciPy: pip install "invflow[images]"') from error
     content: dict[str, Any] = loadmat(path, variable_names=["ff"])
     columns = content.get("ff")
     if columns is None or columns.dtype != np.uint8 or columns.shape[0] != 28 * 20:

@@ -13,18 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invflow import _checks
-from invflow.vae.data import arrays, classes, folder
-from invflow.vae.data.images import PARTS, Images, Levels, Source, binarised, divided, split
-from invflow.vae.data.named import NAMES
-from invflow.vae.data.picture import SUFFIXES
-from invflow.vae.data.resize import all_resized, checked, is_black_and_white
-from invflow.vae.likelihoods.levels import LIKELIHOODS
+from invflow.images.data import arrays, classes, folder
+from invflow.images.data.images import PARTS, Images, Levels, Source, binarised, divided, split
+from invflow.images.data.named import NAMES
+from invflow.images.data.picture import SUFFIXES
+from invflow.images.data.resize import all_resized, checked, is_black_and_white
 
 
-def load(
-    what: str, likelihood: str = "auto", size: int | None = None, *, labelled: bool = False
-) -> Images:
+def load(what: str, size: int | None = None, *, labelled: bool = False) -> Images:
     """Return the images of a data set, a file or a folder.
 
     Images of black and white alone, 0 and 255, have two levels. Warns of test images that are also
@@ -35,8 +31,6 @@ def load(
             "mnist", "fashion-mnist", "cifar10" or "freyfaces" (downloaded once, with a checksum);
             or the path of an `.npz` or `.npy` file or of a folder of images. A path that looks like
             a name needs "./" in front of it.
-        likelihood: a name in `LIKELIHOODS`, or "auto": "bernoulli" for two levels, for grey floats
-            and for MNIST (dynamic binarisation), otherwise "logistic".
         size: resize the shorter side of each image to this many pixels and crop the centre; None
             keeps the images as they are, all of one size.
         labelled: whether to read the class of each image too: the folder that it is in, or its
@@ -47,9 +41,8 @@ def load(
         FileNotFoundError: if `what` is neither a name nor an existing path.
         OSError: if a download or a folder fails.
         TypeError: if `size` is not an integer.
-        ValueError: if the likelihood is unknown, the size is out of range, or the file or folder
-            does not hold images of one size, enough for all parts, or, if asked for, the class of
-            each.
+        ValueError: if the size is out of range, or the file or folder does not hold images of one
+            size, enough for all parts, or, if asked for, the class of each.
 
     Example:
         >>> images = load("digits")
@@ -61,9 +54,8 @@ def load(
         >>> images.classes[:3], images.labels["test"].shape
         (('0', '1', '2'), torch.Size([179]))
     """
-    chosen = _checks.choice("likelihood", likelihood, ["auto", *LIKELIHOODS])
     source = _with_two_levels(_source(what, checked(size)))
-    images = split(name_of(what), source, source.likelihood if chosen == "auto" else chosen)
+    images = split(name_of(what), source)
     if labelled:
         images = classes.labelled(images, source, what)
     if what not in NAMES and images.leaked:

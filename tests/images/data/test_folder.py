@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invflow.vae import data
-from invflow.vae.data import arrays as arrays_
-from invflow.vae.data import folder
-from invflow.vae.data.images import Source
+from invflow.images import data
+from invflow.images.data import arrays as arrays_
+from invflow.images.data import folder
+from invflow.images.data.images import Source
 
 # Small images may well be the same.
 pytestmark = pytest.mark.filterwarnings("ignore:.* test images are also training")

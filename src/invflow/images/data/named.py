@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from invflow.vae.data import arrays, formats
-from invflow.vae.data.download import fetch
-from invflow.vae.data.images import Source
-from invflow.vae.data.photographs import photographs
+from invflow.images.data import arrays, formats
+from invflow.images.data.download import fetch
+from invflow.images.data.images import Source
+from invflow.images.data.photographs import photographs
 
 _MNIST = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _MNIST_SUM = "sha256:731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
@@ -45,7 +45,7 @@ def _digits() -> Source:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError('digits needs scikit-learn: pip install "invflow[vae]"') from error
+        raise ImportError('digits needs scikit-learn: pip install "invflow[images]"') from error
     bunch: Any = load_digits()
     images = bunch.images.astype(np.uint8)[:, None]
     return Source(images, 17, "logistic", labels=lambda: {"train": bunch.target})

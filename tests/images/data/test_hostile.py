@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from invflow.vae import data
+from invflow.images import data
 
 
 def _header(shape: tuple[int, ...], dtype: str = "|u1") -> bytes:
@@ -103,7 +103,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
 #: Prints one line for each path, with half a gigabyte of memory beside what the imports took.
 LIMITED = """
     import resource, sys
-    from invflow.vae import data
+    from invflow.images import data
     from PIL import Image, PngImagePlugin
     taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     most = resource.getrlimit(resource.RLIMIT_AS)[1]

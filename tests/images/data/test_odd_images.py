@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invflow.vae import data
-from invflow.vae.data import folder
+from invflow.images import data
+from invflow.images.data import folder
 from tests.odd_images import BAD, GOOD, HIDDEN, write
 
 SIZE = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from invflow import _checks
-from invflow.vae.data.images import Levels
+from invflow.images.data.images import Levels
 
 #: Largest size in pixels.
 MAX_SIZE = 8192
@@ -51,7 +51,7 @@ def resized(levels: Levels, size: int, count: int) -> Levels:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise ImportError('size needs Pillow: pip install "invflow[vae]"') from error
+        raise ImportError('size needs Pillow: pip install "invflow[images]"') from error
     top = count - 1
     channels = [
         ImageOps.fit(

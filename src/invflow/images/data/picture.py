@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from invflow.vae.data import resize
-from invflow.vae.data.images import Levels
+from invflow.images.data import resize
+from invflow.images.data.images import Levels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -128,7 +128,7 @@ def _reading(file: Path) -> Generator[Image]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError('image files need Pillow: pip install "invflow[vae]"') from error
+        raise ImportError('image files need Pillow: pip install "invflow[images]"') from error
     try:
         # Given a path, Pillow would memory-map grey TIFF files, and rotate these wrongly.
         with file.open("rb") as content, warnings.catch_warnings():

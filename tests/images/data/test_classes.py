@@ -13,9 +13,9 @@ import pooch
 import pytest
 from PIL import Image
 
-from invflow.vae import data
-from invflow.vae.data import formats, named
-from tests.vae.data.test_named import _cifar, _idx, _put
+from invflow.images import data
+from invflow.images.data import formats, named
+from tests.images.data.test_named import _cifar, _idx, _put
 
 #: Images that say where they come from: all pixels are their number.
 NUMBERED = np.arange(60, dtype=np.uint8)[:, None, None] * np.ones((4, 5), np.uint8)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from invflow.vae.data.images import Levels, Source
+from invflow.images.data.images import Levels, Source
 
 #: Height and width of a patch, in pixels.
 PATCH = 8
@@ -78,7 +78,9 @@ def _pictures() -> list[Levels]:
     try:
         from sklearn.datasets import load_sample_images
     except ImportError as error:
-        raise ImportError('photographs needs scikit-learn: pip install "invflow[vae]"') from error
+        raise ImportError(
+            'photographs needs scikit-learn: pip install "invflow[images]"'
+        ) from error
     bunch: Any = load_sample_images()
     images: list[NDArray[np.uint8]] = bunch.images
     return [np.rint(image @ np.array(LUMA)).astype(np.uint8) for image in images]

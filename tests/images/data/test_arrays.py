@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invflow.vae import data
+from invflow.images import data
 
 # Small images may well be the same.
 pytestmark = pytest.mark.filterwarnings("ignore:.* test images are also training")
@@ -102,7 +102,6 @@ def test_likelihood_suits_the_levels(
     path = _file(tmp_path, images=array)
     images = data.load(path)
     assert (images.levels, images.likelihood) == (levels, likelihood)
-    assert data.load(path, "categorical").likelihood == "categorical"
 
 
 def test_floating_point_numbers_become_the_nearest_levels(tmp_path: Path) -> None:
