@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from invflow import _checks
 from invflow.conditioners import Attention, Guided
 from invflow.flows.autoregressive import IAF, MAF, AutoregressiveFlow
 from invflow.flows.flow import Flow
+from invflow.flows.labels import one_hot
 from invflow.transforms import Autoregressive, Compose, Inverse, Permutation, patch_order
 
 
@@ -141,17 +141,7 @@ class TarFlow(_PatchFlow):
         """
         if not self.classes:
             raise ValueError("labels need a flow with classes, got classes=0")
-        if not isinstance(labels, Tensor) or labels.dtype.is_floating_point:
-            raise TypeError(f"labels must be a tensor of integers, got {labels!r}")
-        if labels.numel() and not -1 <= int(labels.min()) <= int(labels.max()) < self.classes:
-            raise ValueError(
-                f"labels must lie in -1 .. {self.classes - 1}, "
-                f"got {int(labels.min())} to {int(labels.max())}"
-            )
-        like, labels = self.like, labels.long()
-        one_hot = F.one_hot(labels.clamp(min=0), self.classes).to(like)
-        known = (labels >= 0).unsqueeze(-1).to(like.device)
-        return torch.where(known, one_hot, one_hot.new_full((), 1 / self.classes))
+        return one_hot(labels, self.classes, self.like)
 
     def guided(self, weight: float) -> Flow:
         r"""Return the flow with classifier-free guidance, which shares the weights of this one.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from invflow.report import figures, page
+from invflow.report import figures, page, pictures
 from invflow.report.comparison import (
     Comparison,
     Outcome,
@@ -21,7 +21,7 @@ from invflow.report.comparison import (
     paired,
 )
 from invflow.report.ranking import Differences, leader
-from invflow.report.vae import pictures, table
+from invflow.report.vae import table
 from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
 from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference, tolerated

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from invflow.report.vae import pictures
+from invflow.report import pictures
 from tests.report.pages import grey
 from tests.report.runs import GREY
 
