@@ -63,9 +63,8 @@ def test_groups_are_measured_trained_and_drawn(load, tmp_path: Path) -> None:
     assert groups.groups(10) == [1, 4, 5]
     effort = dataclasses.replace(load("directions").QUICK, warm_up=0.0, seconds=0.0, fewest=2)
     size = load("directions").Size(16, 8, 4)
-    kinds = [kind for kind in groups.KINDS if kind != "attention"]
-    costs = list(groups.costs(size, kinds, effort))
-    assert [cost.group for cost in costs] == [1, 4, 8] * 3 + [1]
+    costs = list(groups.costs(size, list(groups.KINDS), effort))
+    assert [cost.group for cost in costs] == [1, 4, 8] * 4 + [1]
     assert "16 " in groups.cost_table(costs)
     rows = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
     np.savez(tmp_path / "toy.npz", data=rows)
