@@ -10,7 +10,7 @@ from pathlib import Path
 from invflow.cli import pictures, terminal
 from invflow.cli.files import output
 
-HELP = """The report of a density of images has the bits per dimension of held-out images and samples.
+HELP = """The report of a density of images has bits per dimension of held-out images, and samples.
 """
 EXAMPLES = (
     "density digits --steps 500",

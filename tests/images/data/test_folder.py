@@ -530,5 +530,5 @@ def test_classes_are_those_of_the_images_that_are_read(tmp_path: Path) -> None:
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(tmp_path, GREY)
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r'Pillow: pip install "invflow\[vae\]"'):
+    with pytest.raises(ImportError, match=r'Pillow: pip install "invflow\[images\]"'):
         data.load(str(tmp_path))

@@ -110,5 +110,5 @@ def test_bad_sizes(size: int, error: type[Exception], message: str) -> None:
 
 def test_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ImportError, match=r'size needs Pillow: pip install "invflow\[vae\]"'):
+    with pytest.raises(ImportError, match=r'size needs Pillow: pip install "invflow\[images\]"'):
         data.load("digits", size=5)
