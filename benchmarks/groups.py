@@ -195,9 +195,9 @@ def draw(found: Sequence[Cost], results: Sequence[Result], out: Path) -> None:
     times, nats = figure.subplots(1, 2)
     for kind, features in dict.fromkeys((c.kind, c.features) for c in found):
         own = [c for c in found if (c.kind, c.features) == (kind, features)]
-        ratios = [each.inverse / each.forward for each in own]
         label = f"{kind}, D = {features}"
-        times.plot([each.group for each in own], ratios, marker=".", label=label)
+        sequential = [each.inverse for each in own]
+        times.plot([each.group for each in own], sequential, marker=".", label=label)
     for data, order in itertools.product(dict.fromkeys(r.data for r in results), ORDERS):
         own = [r for r in results if r.data == data and r.model.startswith(order)]
         by_group: dict[int, list[float]] = {}
@@ -206,7 +206,7 @@ def draw(found: Sequence[Cost], results: Sequence[Result], out: Path) -> None:
         means = {group: statistics.fmean(tests) for group, tests in sorted(by_group.items())}
         short = [means[1] - mean for mean in means.values()]
         nats.plot(list(means), short, marker=".", label=f"{data}, order={order!r}")
-    times.set(ylabel="sequential / parallel direction", yscale="log")
+    times.set(ylabel="sequential direction, ms", yscale="log")
     nats.set(ylabel="nats per row short of group=1 (trimmed mean)")
     for axis in (times, nats):
         axis.set(xlabel="features in a group", xscale="log")

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from sklearn.svm import SVC
 
 from invflow.flows import TarFlow
-from invflow.images import ImageDensity, data
+from invflow.images import ImageDensity, data, noisy
 
 EACH = 50
 GUIDANCE = (0.0, 1.0, 2.0)
@@ -25,7 +25,7 @@ NOISE = 0.1
 IMAGES = data.load("digits", labelled=True)
 
 
-def fit(steps: int) -> TarFlow:
+def fit(steps: int) -> ImageDensity:
     """Train a flow on noisy digits given their class, which is hidden from one image in ten."""
     torch.manual_seed(0)
     flow = TarFlow(IMAGES.shape, 2, transforms=4, classes=len(IMAGES.classes))
@@ -37,13 +37,13 @@ def fit(steps: int) -> TarFlow:
         labels = IMAGES.labels["train"][rows]
         labels = torch.where(torch.rand(len(rows)) < 0.1, -1, labels)
         context = flow.labelled(labels)
-        loss = -model.noisy(IMAGES.train[rows], NOISE, context=context).mean()
+        loss = -noisy(model, IMAGES.train[rows], NOISE, context=context).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(flow.parameters(), 50.0)
         optimizer.step()
         schedule.step()
-    return flow
+    return model
 
 
 def main() -> None:
@@ -53,20 +53,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("patches.png"), help="the picture")
     options = parser.parse_args()
     recognise = SVC().fit(IMAGES.train.flatten(1).numpy(), IMAGES.labels["train"].numpy())
-    flow = fit(options.steps)
-    asked = torch.arange(flow.classes).repeat_interleave(EACH)
-    context = flow.labelled(asked)
+    model, classes = fit(options.steps), len(IMAGES.classes)
+    asked = torch.arange(classes).repeat_interleave(EACH)
+    context = F.one_hot(asked, classes).float()
     figure = Figure(figsize=(4 * len(GUIDANCE), 4.4))
     axes = figure.subplots(1, len(GUIDANCE))
     print("| guidance | samples recognised |")
     print("| --- | --- |")
     for axis, weight in zip(axes, GUIDANCE, strict=True):
-        guided = ImageDensity(flow.guided(weight), IMAGES.levels, IMAGES.shape, alpha=None)
-        samples = guided.sample(len(asked), context=context, noise=NOISE)
+        samples = model.sample(len(asked), context=context, noise=NOISE, guidance=weight)
         recognised = recognise.score(samples.flatten(1).numpy(), asked.numpy())
         print(f"| {weight:g} | {recognised:.1%} |", flush=True)
-        shown = F.pad(samples.reshape(flow.classes, EACH, 8, 8)[:, :10], (1, 1, 1, 1))
-        axis.imshow(shown.movedim(1, 2).reshape(flow.classes * 10, 100), cmap="gray_r")
+        shown = F.pad(samples.reshape(classes, EACH, 8, 8)[:, :10], (1, 1, 1, 1))
+        axis.imshow(shown.movedim(1, 2).reshape(classes * 10, 100), cmap="gray_r")
         axis.set_title(f"guidance {weight:g}: a row for each digit", fontsize=9)
         axis.axis("off")
     figure.tight_layout()

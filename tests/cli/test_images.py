@@ -61,9 +61,9 @@ def test_from_a_folder_to_samples_and_scores(
     assert (code, "twice" in err) == (1, True)
     assert invflow("sample", plain)[0] == 0
     code, _, err = invflow("sample", plain, "--given", "b")
-    assert (code, "--given needs classes" in err) == (1, True)
+    assert (code, "train with --conditional" in err) == (1, True)
     code, _, err = invflow("sample", plain, "--guidance", 2)
-    assert (code, "guidance needs a tarflow" in err) == (1, True)
+    assert (code, "train a --flow tarflow with --conditional" in err) == (1, True)
 
 
 def test_two_densities_of_the_same_images_are_compared(

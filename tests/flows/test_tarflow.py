@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from invflow import Flow
-from invflow.conditioners import LSTM, MADE, Attention, Guided
+from invflow.conditioners import LSTM, MADE, Attention, Guided, patch_order
 from invflow.flows import TarFlow, TarIAF, denoised
-from invflow.transforms import Autoregressive, patch_order
+from invflow.transforms import Autoregressive
 from tests.conditioners.causality import assert_strictly_causal
 from tests.helpers import assert_close, context_for, flow, perturbed, randn
 
@@ -96,6 +95,7 @@ def test_labels_become_contexts() -> None:
     for bad, error, message in (
         (torch.tensor([3]), ValueError, r"labels must lie in -1 .. 2, got 3 to 3"),
         (torch.tensor([0.0]), TypeError, "labels must be a tensor of integers"),
+        (torch.tensor([True]), TypeError, "labels must be a tensor of integers"),
     ):
         with pytest.raises(error, match=message):
             whole.labelled(bad)
@@ -162,6 +162,28 @@ def test_guided_sweeps_under_torch_func() -> None:
     assert_close(mapped, torch.func.grad(total, (0, 1))(x, context), 1e-12)
 
 
+class Doubled(MADE):
+    """Computes something else than its parent's sweep."""
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return 2 * super().forward(z, context)
+
+
+def test_guidance_of_a_conditioner_that_is_overridden_is_refused() -> None:
+    made = Doubled(3, (0.0, 0.0), (6,), 2)
+    with pytest.raises(TypeError, match="must compute what MADE does, got Doubled, which has a fo"):
+        Guided(made, torch.zeros(2), 1.0)
+
+
+def test_guidance_calls_the_hooks_of_its_conditioner() -> None:
+    made = perturbed(MADE(3, (0.0, 0.0), (6,), 2))
+    made.register_forward_hook(lambda module, given, params: 0.5 * params)
+    transform = Autoregressive(Guided(made, randn(2, seed=5), 0.8))
+    z, context = randn(4, 3), randn(4, 2, seed=1)
+    x, ladj = transform(z, context)
+    assert_close(transform.inverse(x, context), (z, -ladj), 1e-9)
+
+
 def test_guidance_needs_classes_and_a_reverse_sweep() -> None:
     whole = TarFlow((1, 2, 2), transforms=1, hidden_features=(8,))
     with pytest.raises(ValueError, match="guidance needs a flow with classes, got classes=0"):
@@ -176,6 +198,13 @@ def test_guidance_needs_classes_and_a_reverse_sweep() -> None:
         Guided(MADE(2, (0.0,)), torch.zeros(1), 1.0)
     with pytest.raises(ValueError, match=r"neutral must have shape \(2,\), got \(3,\)"):
         Guided(MADE(2, (0.0,), context=2), torch.zeros(3), 1.0)
+    with pytest.raises(TypeError, match=r"neutral must be a torch\.Tensor, got list"):
+        Guided(MADE(2, (0.0,), context=2), [0.0, 0.0], 1.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="weight must be finite, got nan"):
+        Guided(MADE(2, (0.0,), context=2), torch.zeros(2), float("nan"))
+    for name in ("conditioner", "group"):
+        with pytest.raises(TypeError, match=f"{name} is decided by shape and patch in a TarFlow"):
+            TarFlow((1, 2, 2), **{name: 2})
     with pytest.raises(TypeError, match="a guided conditioner has no name"):
         Guided.plan_from("")
 
@@ -203,6 +232,13 @@ def test_denoised_is_the_mean_of_clean_given_noisy() -> None:
         found = denoised(noisy, x, sigma)
     assert_close(found, expected, 1e-10)
     assert not found.requires_grad
+    with torch.inference_mode():
+        made = randn(5, 3, seed=2)
+        with pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
+            denoised(noisy, made, sigma)
+    assert_close(denoised(noisy, made, sigma), expected, 1e-10)
+    with pytest.raises(TypeError, match="x must be a tensor of floating-point numbers, got torch"):
+        denoised(noisy, torch.zeros(3, dtype=torch.long), sigma)
     with pytest.raises(ValueError, match="deviation must be positive"):
         denoised(Independent(Normal(torch.zeros(2), 1.0), 1), torch.zeros(2), 0.0)
 
@@ -216,4 +252,3 @@ def test_denoised_takes_the_gradient_of_a_flow() -> None:
         2 * step
     )
     assert_close(((found - x) * direction).sum(-1), sigma**2 * slope.detach(), 1e-6)
-    assert math.isfinite(float(found.sum()))

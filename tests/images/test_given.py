@@ -9,7 +9,7 @@ import torch
 
 from invflow import MAF
 from invflow.flows import Flow, TarFlow, denoised
-from invflow.images import ImageDensity
+from invflow.images import ImageDensity, noisy
 from invflow.transforms import Permutation
 from tests.helpers import assert_close, flow, generator
 
@@ -56,10 +56,33 @@ def test_each_image_is_given_its_own_context_in_any_chunks() -> None:
     assert model.sample(4, generator(1), context=context[0]).shape == (4, 1, 2, 2)
 
 
-def test_a_missing_context_is_an_error() -> None:
-    model, x, _ = _labelled()
-    with pytest.raises(ValueError, match="context"):
-        model(x)
+def test_a_context_that_is_missing_or_does_not_fit_is_an_error() -> None:
+    model, x, context = _labelled()
+    for call in (
+        lambda: model(x),
+        lambda: model.log_likelihood(x),
+        lambda: model.sample(3),
+        lambda: model.log_likelihood(x, context=context[:4]),
+        lambda: model.sample(3, context=context),
+        lambda: model.sample(7, context=context[:, :2]),
+    ):
+        with pytest.raises(ValueError, match="context"):
+            call()
+    with pytest.raises(TypeError, match="context"):
+        model.sample(1, context=[1.0, 0.0, 0.0])  # type: ignore[arg-type]
+
+
+def test_guided_samples_lose_noise_by_the_density_that_was_trained() -> None:
+    model, _, context = _labelled()
+    whole = model.flow
+    assert isinstance(whole, TarFlow)
+    drawn = whole.guided(1.5)(context).sample(generator=generator(5))
+    clean = denoised(whole(context), drawn, 0.2)
+    levels = ((clean + 1) * 5 / 2).floor().clamp(0, 4).long().reshape(7, 1, 2, 2)
+    found = model.sample(7, generator(5), context=context, noise=0.2, guidance=1.5)
+    assert torch.equal(found, levels)
+    with pytest.raises(ValueError, match="guidance needs a TarFlow with classes, got a MAF"):
+        ImageDensity(MAF(4), 5, (1, 2, 2)).sample(2, guidance=1.0)
 
 
 def test_noisy_images_are_images_with_both_noises() -> None:
@@ -70,7 +93,7 @@ def test_noisy_images_are_images_with_both_noises() -> None:
     )
     y = x.flatten(1) + uniform + 0.3 * 5 / 2 * normal
     expected = model.log_density(y, context=context)
-    assert torch.equal(model.noisy(x, 0.3, generator(4), context=context), expected)
+    assert torch.equal(noisy(model, x, 0.3, generator(4), context=context), expected)
 
 
 def test_noise_is_taken_out_of_samples() -> None:
@@ -83,9 +106,11 @@ def test_noise_is_taken_out_of_samples() -> None:
 
 def test_noise_needs_images_without_a_logit() -> None:
     model, x = ImageDensity(MAF(4), 5, (1, 2, 2)), torch.zeros(2, 4)
-    for call in (lambda: model.noisy(x, 0.1), lambda: model.sample(2, noise=0.1)):
+    for call in (lambda: noisy(model, x, 0.1), lambda: model.sample(2, noise=0.1)):
         with pytest.raises(ValueError, match=r"noise needs images without a logit: .*alpha=None"):
             call()
     plain = ImageDensity(MAF(4), 5, (1, 2, 2), None)
+    with pytest.raises(ValueError, match="deviation must be positive"):
+        noisy(plain, x, -1.0)
     with pytest.raises(ValueError, match="noise must be positive"):
-        plain.noisy(x, -1.0)
+        plain.sample(2, noise=-1.0)

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from invflow._averages import mean_and_error
-from invflow.images import experiment, run
+from invflow.images import experiment, noisy, run
 from invflow.images.build import build, names
 from invflow.images.config import Config, Format
-from invflow.images.run import bits_per_dim, contexts, takes
+from invflow.images.pixels import bits_per_dim
+from invflow.images.run import contexts, takes
+from invflow.training import metrics
 
 SMALL: dict[str, Any] = {
     "hidden_features": (8,),
@@ -75,18 +77,42 @@ def test_samples_are_of_the_class_that_is_given(images: Path, tmp_path: Path) ->
     config = _config(images, conditional=True, noise=0.05, steps=250, learning_rate=1e-2)
     done = experiment.train(config, tmp_path / "run")
     labels = torch.tensor([0, 1]).repeat(20)
-    for model in (done.model, done.guided(1.0)):
-        noise = torch.Generator().manual_seed(1)
-        drawn = model.sample(40, noise, context=done.context(labels), noise=0.05)
+    for guidance in (0.0, 1.0):
+        noise, context = torch.Generator().manual_seed(1), done.context(labels)
+        drawn = done.model.sample(40, noise, context=context, noise=0.05, guidance=guidance)
         means = drawn.float().mean((1, 2, 3))
         assert means[0::2].mean() < 3 < 5 < means[1::2].mean()
 
 
-def test_guidance_needs_a_flow_with_classes(images: Path, tmp_path: Path) -> None:
-    done = experiment.train(_config(images, steps=2), tmp_path / "run")
+def test_what_is_kept_is_best_by_what_is_trained(images: Path, tmp_path: Path) -> None:
+    """On noisy images if they are noisy: the loss of the validation images has both noises."""
+    done = experiment.train(_config(images, noise=0.2, steps=60), tmp_path / "run")
+    rows = [row for row in metrics.read(tmp_path / "run") if row["split"] == "validation"]
+    noise, validation = torch.Generator().manual_seed(0), done.images.validation
+    with torch.no_grad():
+        expected = bits_per_dim(noisy(done.model, validation, 0.2, noise), 24).mean()
+    assert float(expected) == pytest.approx(min(row["loss"] for row in rows), rel=1e-6)
+    assert all(row["bits"] != row["loss"] for row in rows)
     assert done.context(torch.tensor([0])) is None
-    with pytest.raises(ValueError, match="guidance needs a tarflow trained with --conditional"):
-        done.guided(1.0)
+
+
+def test_labels_are_hidden_from_the_fraction_that_is_asked_for(images: Path) -> None:
+    loaded = run.read(_config(images, conditional=True))
+    format = Format.of(loaded)
+    seen: list[torch.Tensor] = []
+    for dropout in (None, 0.0, 0.5, 1.0):
+        config = _config(images, conditional=True, label_dropout=dropout)
+        model = run.density(build(config, format), config, format)
+        trained = experiment._Trained(model, config, format)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(experiment, "contexts", lambda m, f, labels: seen.append(labels) or None)
+            rows = torch.zeros(1000, dtype=torch.long)
+            with pytest.raises(ValueError, match="context"):
+                trained(torch.zeros(1000, 24), rows, torch.Generator().manual_seed(0))
+    hidden = [float((labels == -1).float().mean()) for labels in seen]
+    assert hidden == pytest.approx([0.1, 0.0, 0.5, 1.0], abs=0.05)
+    with pytest.raises(ValueError, match="label_dropout needs conditional"):
+        Config(data="digits", label_dropout=0.1)
 
 
 def test_images_that_have_changed_are_noticed(images: Path, tmp_path: Path) -> None:
@@ -119,8 +145,10 @@ def test_settings_that_do_not_fit() -> None:
     assert "mixture" not in names()
     with pytest.raises(ValueError, match=r"patch must divide .* images of 3 x 4, got 2"):
         build(Config(data="digits"), format)
-    with pytest.raises(ValueError, match="'gaussian' does not take 'hidden_features'; leave it"):
+    with pytest.raises(ValueError, match="does not take 'hidden_features': leave out hidden"):
         build(Config(data="digits", flow="gaussian", hidden_features=(8,)), format)
+    with pytest.raises(ValueError, match="patch does not apply to the flow 'maf': leave it out"):
+        build(Config(data="digits", flow="maf", patch=2), format)
     with pytest.raises(ValueError, match="noise cannot be combined with alpha"):
         Config(data="digits", noise=0.1, alpha=0.05)
     with pytest.raises(ValueError, match="classes and labels must be given together"):
@@ -132,6 +160,9 @@ def test_data_that_are_images(tmp_path: Path) -> None:
         "stack.npy": np.zeros((5, 4, 4)),
         "named.npz": {"train_images": np.zeros((5, 4, 4))},
         "table.npz": {"x": np.zeros(5), "y": np.zeros(5)},
+        "columns.npz": {"train": np.zeros(5), "valid": np.zeros(5), "test": np.zeros(5)},
+        "both.npz": {"test": np.zeros(5), "x_test": np.zeros(5)},
+        "only.npz": {"train": np.zeros((5, 4))},
         "matrix.npy": np.zeros((5, 4)),
     }
     for name, array in arrays.items():

@@ -36,20 +36,29 @@ def sample(
     kept = {"the images of the run": finished.data.path}
     path = output(out or run / "samples.npz", (".npz", ".png"), kept)
     classes = finished.format.classes
+    if given is not None and not classes:
+        raise ValueError(
+            f"--given does not apply to {run}, whose density is not given classes; train with "
+            "--conditional"
+        )
     if given is not None and given not in classes:
-        remedy = f"must be a class of {run} ({listed(classes)})" if classes else "needs classes"
-        raise ValueError(f"--given {remedy}, got {given!r}")
+        raise ValueError(f"--given must be a class of {run} ({listed(classes)}), got {given!r}")
+    if guidance and not (classes and finished.config.flow == "tarflow"):
+        raise ValueError(
+            f"--guidance does not apply to {run}; train a --flow tarflow with --conditional"
+        )
     among = (given,) if given is not None else classes
     if count is None:  # as many of each class
         count = 64 if len(among) < 2 else len(among) * math.ceil(64 / len(among))
     names = [among[i % len(among)] for i in range(count)] if among else []
     labels = torch.tensor([classes.index(name) for name in names]) if names else torch.empty(0)
-    model = finished.model if guidance is None else finished.guided(guidance)
+    model = finished.model
     drawn = model.sample(
         count,
         torch.Generator().manual_seed(seed),
         context=finished.context(labels),
         noise=finished.config.noise,
+        guidance=guidance or 0.0,
     )
     pictures.write(path, drawn, model.levels, names)
     terminal.say(f"{count} images: {path}")
@@ -63,6 +72,7 @@ def score(run: Path, data: str, out: Path | None, samples: int | None, seed: int
     from invflow._averages import mean_and_error
     from invflow.images import data as images
     from invflow.images import run as runs
+    from invflow.images.pixels import bits_per_dim
 
     finished = runs.load(run)
     kept = {"the images to score": data, "the images of the run": finished.data.path}
@@ -80,7 +90,7 @@ def score(run: Path, data: str, out: Path | None, samples: int | None, seed: int
     noise = torch.Generator().manual_seed(seed or 0)
     draws = samples or finished.config.draws
     bound = finished.model.log_likelihood(levels, draws, noise, context=context)
-    bits = runs.bits_per_dim(bound, format.pixels)
+    bits = bits_per_dim(bound, format.pixels)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "bound", "bits_per_dim"])

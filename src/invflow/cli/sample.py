@@ -67,8 +67,8 @@ def command(
     guidance: Annotated[
         float | None,
         typer.Option(
-            help="For a density of images given their class, how far to guide them towards it, "
-            "usually from 1 to 4.",
+            help="For a density of images given their class, strength of the guidance towards the "
+            "class, usually from 1 to 4.",
             min=0,
             show_default="none",
             rich_help_panel="Density runs",

@@ -78,6 +78,7 @@ def score(
     from invflow import _files
     from invflow._averages import mean_and_error
     from invflow.images import data as images
+    from invflow.images.pixels import bits_per_dim
     from invflow.report import vae as page
     from invflow.vae import evaluation
     from invflow.vae import run as runs
@@ -107,7 +108,7 @@ def score(
     means = {name: mean_and_error(column, clusters) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
     if page.has_bits(finished):
-        bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
+        bits = [bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
         rows += [("bits/dim", f"{bits[0]:.3f}", f"{abs(bits[1]):.3f}")]
     head = ("score", "mean", "standard error")
     terminal.table(f"{len(levels)} images, nats per image", head, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,8 +33,13 @@ class Guided(CachedConditioner):
         weight: w; 0 for no guidance.
 
     Raises:
-        TypeError: if an argument has the wrong type, or the conditioner has no reverse sweep.
-        ValueError: if the conditioner has no context, or `neutral` another shape.
+        TypeError: if an argument has the wrong type, or the conditioner has no reverse sweep, or
+            overrides a computation of the class that has it.
+        ValueError: if the conditioner has no context, `neutral` another shape, or the weight is not
+            finite.
+
+    What is guided are the parameters as the conditioner gives them. (Zhai et al. guide the mean and
+    the log-scale of x given noise; a `MAF` has those of noise given x.)
 
     References:
         Ho and Salimans 2022, arXiv 2207.12598; for autoregressive flows: Zhai et al. 2024, arXiv
@@ -58,17 +64,27 @@ class Guided(CachedConditioner):
                 "conditioner must have a reverse sweep, such as Attention or MADE, "
                 f"got {type(conditioner).__name__}"
             )
+        sweeping = next(kind for kind in type(conditioner).__mro__ if "pack" in vars(kind))
+        if changed := conditioner.changed(sweeping):
+            raise TypeError(
+                f"conditioner must compute what {sweeping.__name__} does, "
+                f"got {type(conditioner).__name__}, which has a {changed[0]} of its own"
+            )
         super().__init__(
             conditioner.features, conditioner.outputs, conditioner.context, conditioner.group
         )
         if not conditioner.context:
             raise ValueError("conditioner must have a context, got context=0")
+        if not isinstance(neutral, Tensor):
+            raise TypeError(f"neutral must be a torch.Tensor, got {type(neutral).__name__}")
         if neutral.shape != (conditioner.context,):
             raise ValueError(
                 f"neutral must have shape ({conditioner.context},), got {tuple(neutral.shape)}"
             )
         self.conditioner = conditioner
         self.weight = _checks.number("weight", weight)
+        if not math.isfinite(self.weight):
+            raise ValueError(f"weight must be finite, got {weight!r}")
         self.plan = GuidedPlan(plan, self.weight)
         self.register_buffer("neutral", neutral)
 

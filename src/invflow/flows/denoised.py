@@ -27,8 +27,9 @@ def denoised(q: Distribution, x: Tensor, deviation: float) -> Tensor:
         Shaped like `x`, without a gradient.
 
     Raises:
-        TypeError: if `deviation` is not a number.
+        TypeError: if `deviation` is not a number, or `x` is not a tensor of floating-point numbers.
         ValueError: if `deviation` is not positive and finite.
+        RuntimeError: under `torch.inference_mode`, which has no gradients.
 
     References:
         Robbins 1956; for flows: Zhai et al. 2024, arXiv 2412.06329, section 3.3.
@@ -41,7 +42,14 @@ def denoised(q: Distribution, x: Tensor, deviation: float) -> Tensor:
         tensor([3., 0.])
     """
     deviation = _checks.positive("deviation", deviation)
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x must be a tensor of floating-point numbers, got {found}")
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "denoised takes a gradient, got a call under torch.inference_mode: use torch.no_grad"
+        )
     with torch.enable_grad():
-        x = x.detach().requires_grad_()
+        x = x.detach().clone().requires_grad_()
         (score,) = torch.autograd.grad(q.log_prob(x).sum(), x)
     return x.detach() + deviation**2 * score

@@ -29,7 +29,8 @@ def one_hot(labels: Tensor, classes: int, like: Tensor) -> Tensor:
         tensor([[0.0000, 1.0000],
                 [0.5000, 0.5000]])
     """
-    if not isinstance(labels, Tensor) or labels.dtype.is_floating_point:
+    whole = isinstance(labels, Tensor) and not labels.dtype.is_floating_point
+    if not whole or labels.dtype == torch.bool or labels.dtype.is_complex:
         raise TypeError(f"labels must be a tensor of integers, got {labels!r}")
     if labels.numel() and not -1 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
-from invflow.conditioners import Attention, Guided
+from invflow.conditioners import Attention, Guided, patch_order
 from invflow.flows.autoregressive import IAF, MAF, AutoregressiveFlow
 from invflow.flows.flow import Flow
 from invflow.flows.labels import one_hot
-from invflow.transforms import Autoregressive, Compose, Inverse, Permutation, patch_order
+from invflow.transforms import Autoregressive, Compose, Inverse, Permutation
+
+#: What a flow over patches decides for its inner flow.
+_DECIDED = ("features", "conditioner", "group")
 
 
 class _PatchFlow(Flow):
@@ -36,6 +39,11 @@ class _PatchFlow(Flow):
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
+        for name in _DECIDED:
+            if name in options:
+                raise TypeError(
+                    f"{name} is decided by shape and patch in a {type(self).__name__}: leave it out"
+                )
         channels, height, width = _checks.shape("shape", shape)
         entries = patch_order((channels, height, width), patch)
         flow = self.kind(
@@ -56,10 +64,6 @@ class _PatchFlow(Flow):
         self.shape = channels, height, width
         inner = {key: value for key, value in flow.config.items() if key not in _DECIDED}
         self.config = {"shape": [channels, height, width], "patch": patch, **inner}
-
-
-#: What a flow over patches decides for its inner flow.
-_DECIDED = ("features", "conditioner", "group")
 
 
 class TarFlow(_PatchFlow):
@@ -147,8 +151,8 @@ class TarFlow(_PatchFlow):
         r"""Return the flow with classifier-free guidance, which shares the weights of this one.
 
         The parameters of every patch are moved away from those for images of no known class:
-        $p = p_c + w\,(p_c - p_0)$. Train with some labels replaced by -1, so that the flow knows
-        $p_0$. The guided flow is a flow too, with exact densities of its samples.
+        $p = p_c + w\,(p_c - p_0)$ (see `Guided`). Train with some labels replaced by -1, so that the
+        flow knows $p_0$. The guided flow is a flow too, with exact densities of its samples.
 
         Args:
             weight: w; 0 for no guidance, usually from 1 to 4.

@@ -26,7 +26,9 @@ def build(config: Config, format: Format) -> Flow:
     name = _checks.choice("flow", config.flow, names())
     described: dict[str, Any] = {"name": name, "generator": generator("cpu", config.seed)}
     if _takes(name, "shape"):
-        described |= {"shape": format.shape, "patch": config.patch}
+        described |= {"shape": format.shape, "patch": config.patch or 2}
+    elif config.patch is not None:
+        raise ValueError(f"patch does not apply to the flow {name!r}: leave it out")
     else:
         described["features"] = format.pixels
     if format.classes:
@@ -41,7 +43,10 @@ def build(config: Config, format: Format) -> Flow:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if unknown is None or unknown[1] not in described:
             raise
-        raise ValueError(f"the flow {name!r} does not take {unknown[1]!r}; leave it out") from error
+        option = "conditional" if unknown[1] == "context" else unknown[1]
+        raise ValueError(
+            f"the flow {name!r} does not take {unknown[1]!r}: leave out {option}"
+        ) from error
 
 
 def names() -> list[str]:

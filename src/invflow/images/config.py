@@ -61,17 +61,19 @@ class Config(RunConfig):
         ),
     ] = False
     label_dropout: Annotated[
-        NotNegative,
+        NotNegative | None,
         setting(
             "Fraction of training images whose class is hidden, which --guidance of `invflow "
             "sample` needs; only with --conditional.",
             IMAGES,
+            shown="0.1",
             le=1,
         ),
-    ] = 0.1
+    ] = None
     patch: Annotated[
-        Count, setting("Height and width of the patches of a tarflow or tariaf.", IMAGES)
-    ] = 2
+        Count | None,
+        setting("Height and width of the patches of a tarflow or tariaf.", IMAGES, shown="2"),
+    ] = None
     alpha: Annotated[
         float | None,
         setting(
@@ -109,10 +111,17 @@ class Config(RunConfig):
     compile: Compile = False
 
     @model_validator(mode="after")
-    def _check_noise(self) -> Self:
+    def _check(self) -> Self:
         if self.noise and self.alpha is not None:
             raise ValueError("noise cannot be combined with alpha: noisy pixels have no logit")
+        if self.label_dropout is not None and not self.conditional:
+            raise ValueError("label_dropout needs conditional, got conditional=False")
         return self
+
+    @property
+    def hidden_labels(self) -> float:
+        """Fraction of training images whose class is hidden."""
+        return 0.1 if self.label_dropout is None else self.label_dropout
 
 
 class Format(BaseModel):
@@ -137,7 +146,7 @@ class Format(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if math.prod(self.shape) > LARGEST:
-            raise ValueError(f"an image must be of at most {LARGEST:,} numbers")
+            raise ValueError(f"an image must have at most {LARGEST:,} numbers")
         if bool(self.classes) != bool(self.labels):
             raise ValueError("classes and labels must be given together")
         return self

@@ -15,8 +15,10 @@ from invflow.images import run
 from invflow.images.build import build
 from invflow.images.config import Config, Format
 from invflow.images.data import Images
-from invflow.images.model import ImageDensity
-from invflow.images.run import Results, Run, bits_per_dim, contexts
+from invflow.images.model import EVALUATED_AT_ONCE, ImageDensity
+from invflow.images.noise import noisy
+from invflow.images.pixels import bits_per_dim
+from invflow.images.run import Results, Run, contexts
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
 
@@ -71,10 +73,10 @@ def train(
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
         model = cast(_Trained, trained).model
-        bits = bits_per_dim(
-            _scored(model, images, format, "validation", 1, config.seed), format.pixels
-        )
-        return {"loss": float(bits.mean()), "bits": float(bits.mean())}
+        bits = _bits(_scored(model, images, format, "validation", 1, config.seed), format)
+        # What is kept is best by what is trained.
+        loss = _bits(_noisy(model, images, format, config), format) if config.noise else bits
+        return {"loss": loss, "bits": bits}
 
     trained = {NAME: _Trained(model, config, format)}
     compiled = [flow] if config.compile else []
@@ -102,10 +104,10 @@ class _Trained(nn.Module):
         if labels is not None:
             labels = labels.to(model.like.device)
             hidden = torch.rand(labels.shape, generator=noise, device=noise.device)
-            known = hidden >= self.config.label_dropout
+            known = hidden >= self.config.hidden_labels
             context = contexts(model, self.format, torch.where(known, labels, -1))
         if self.config.noise:
-            nats = model.noisy(levels, self.config.noise, noise, context=context)
+            nats = noisy(model, levels, self.config.noise, noise, context=context)
         else:
             nats = model(levels, noise, context=context)
         return bits_per_dim(nats, self.format.pixels).mean()
@@ -119,6 +121,23 @@ def _scored(
     levels = getattr(images, part).flatten(1)
     context = contexts(model, format, images.labels[part]) if images.classes else None
     return model.log_likelihood(levels, draws, noise, context=context)
+
+
+def _noisy(model: ImageDensity, images: Images, format: Format, config: Config) -> Tensor:
+    """Return the log density of noisy validation images, the same noise every time, in nats."""
+    noise = torch.Generator(model.like.device).manual_seed(config.seed)
+    parts = torch.arange(len(images.validation)).split(EVALUATED_AT_ONCE)
+    labels = images.labels["validation"] if images.classes else None
+    found: list[Tensor] = []
+    for rows in parts:
+        context = None if labels is None else contexts(model, format, labels[rows])
+        levels = images.validation[rows]
+        found.append(noisy(model, levels, config.noise, noise, context=context))
+    return torch.cat(found)
+
+
+def _bits(nats: Tensor, format: Format) -> float:
+    return float(bits_per_dim(nats, format.pixels).mean())
 
 
 def _settings(config: Config, images: int) -> training.Settings:

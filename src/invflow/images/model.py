@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._modes import evaluating
-from invflow.flows import Flow, FlowMixture, denoised
+from invflow.flows import Flow, FlowMixture, TarFlow, denoised
 from invflow.images.dequantise import Dequantisation, Uniform
-from invflow.images.pixels import Scaled, check_levels, flattened, squash
+from invflow.images.pixels import Scaled, bits_per_dim, check_levels, flattened, squash
 from invflow.transforms.precision import at_least_single
 
 #: The most images, or pairs of an image and a draw, that are evaluated at once.
@@ -117,46 +117,6 @@ class ImageDensity(nn.Module):
         v, ladj = self.squash.inverse(y)
         return self.flow(context).log_prob(v.to(self.like.dtype)) + ladj
 
-    def noisy(
-        self,
-        x: Tensor,
-        deviation: float,
-        generator: torch.Generator | None = None,
-        *,
-        context: Tensor | None = None,
-    ) -> Tensor:
-        r"""Return the log density of images with normal noise added, to train on.
-
-        A flow that is trained so models noisy images, and `sample` can take the noise out of what
-        it draws. The images are dequantised with uniform noise first.
-
-        Args:
-            x: as for `bound`.
-            deviation: standard deviation of the noise, where levels are scaled to -1 .. 1.
-            generator: random numbers; torch's own by default.
-            context: of the flow, shape (*batch, context); None if it has none.
-
-        Returns:
-            Log densities in nats per image, in units of a level, shape `batch`.
-
-        Raises:
-            TypeError: as for `bound`.
-            ValueError: as for `bound`; or if the images have a logit, or `deviation` is not
-                positive.
-
-        References:
-            Zhai et al. 2024, arXiv 2412.06329, sections 3.2 and 3.3.
-        """
-        deviation = self._deviation(deviation)
-        levels, like = self._levels(flattened(x, self.shape)), self.like
-        uniform, normal = (
-            draw(levels.shape, generator=generator, dtype=levels.dtype, device=levels.device)
-            for draw in (torch.rand, torch.randn)
-        )
-        scale = self.levels / 2
-        y = levels + uniform + normal * (deviation * scale)
-        return self.log_density(y.to(at_least_single(like.dtype)), context=context)
-
     def bound(
         self,
         x: Tensor,
@@ -221,6 +181,7 @@ class ImageDensity(nn.Module):
         at_once = min(samples, _checks.positive_integer("chunk", chunk))
         rows = flattened(x, self.shape)
         batch = rows.shape[:-1]
+        _checks.context(context, self.flow.context, batch, self.like)
         size = max(1, chunk // samples)
         parts = rows.reshape(-1, self.pixels).split(size)
         results: list[Tensor] = []
@@ -259,7 +220,7 @@ class ImageDensity(nn.Module):
             ValueError: as for `log_likelihood`.
         """
         nats = self.log_likelihood(x, samples, generator, context=context, chunk=chunk)
-        return -nats / (self.pixels * math.log(2))
+        return bits_per_dim(nats, self.pixels)
 
     @torch.no_grad()
     def sample(
@@ -269,6 +230,7 @@ class ImageDensity(nn.Module):
         *,
         context: Tensor | None = None,
         noise: float = 0.0,
+        guidance: float = 0.0,
         chunk: int = EVALUATED_AT_ONCE,
     ) -> Tensor:
         """Return images drawn in evaluation mode, as levels: (count, channels, height, width).
@@ -282,21 +244,26 @@ class ImageDensity(nn.Module):
                 none.
             noise: standard deviation of the noise with which the flow was trained (see `noisy`),
                 which is taken out of what is drawn; 0 for none.
+            guidance: strength of the guidance towards the class (see `TarFlow.guided`); 0 for none.
             chunk: largest number of images in memory at once.
 
         Raises:
             TypeError: if `count` is not an integer.
-            ValueError: if `count` is below 1, or there is noise and a logit.
+            ValueError: if `count` is below 1, the context has another shape, there is noise and a
+                logit, or guidance and a flow without classes.
         """
         count = _checks.positive_integer("count", count)
         chunk = _checks.positive_integer("chunk", chunk)
-        deviation = self._deviation(noise) if noise else 0.0
+        deviation = noise_of(self, "noise", noise) if noise else 0.0
+        flow = guided(self.flow, guidance) if guidance else self.flow
         pieces = [min(chunk, count - start) for start in range(0, count, chunk)]
-        given = _split(context, torch.Size((count,)), chunk, len(pieces))
+        batch = torch.Size((count,))
+        _checks.context(context, self.flow.context, batch, self.like)
+        given = _split(context, batch, chunk, len(pieces))
         with evaluating(self):
             images = torch.cat(
                 [
-                    self._draw(piece, generator, each, deviation)
+                    self._draw(flow, piece, generator, each, deviation)
                     for piece, each in zip(pieces, given, strict=True)
                 ]
             )
@@ -304,25 +271,20 @@ class ImageDensity(nn.Module):
 
     def _draw(
         self,
+        flow: Flow | FlowMixture,
         count: int,
         generator: torch.Generator | None,
         context: Tensor | None,
         deviation: float,
     ) -> Tensor:
-        q = self.flow(context)
-        v = q.sample((count,) if context is None else (), generator=generator)
-        if deviation:
-            v = denoised(q, v, deviation)
+        shape = (count,) if context is None else ()
+        v = flow(context).sample(shape, generator=generator)
+        if deviation:  # by the density that was trained, not by a guided one
+            v = denoised(self.flow(context), v, deviation)
         y = self.squash(v.to(at_least_single(v.dtype)))[0]
         return y.floor().clamp(0, self.levels - 1).long()
 
-    def _deviation(self, value: float) -> float:
-        """Return the standard deviation of noise, for images without a logit."""
-        if not isinstance(self.squash, Scaled):
-            raise ValueError("noise needs images without a logit: build the model with alpha=None")
-        return _checks.positive("noise", value)
-
-    def _levels(self, x: Tensor) -> Tensor:
+    def dequantisable(self, x: Tensor) -> Tensor:
         """Return levels in a dtype that can represent them, and points between them."""
         check_levels(x, self.levels)
         return x.to(self.like.device, at_least_single(self.like.dtype))
@@ -335,10 +297,33 @@ class ImageDensity(nn.Module):
         context: Tensor | None,
     ) -> Tensor:
         """Return log p(x + r) - log q(r|x) of draws of r, (samples, *batch)."""
-        levels = self._levels(x)
+        levels = self.dequantisable(x)
         scaled = (levels * (2 / (self.levels - 1)) - 1).to(self.like.dtype)
         r, log_q = self.dequantisation.draw(scaled, samples, generator)
         return self.log_density(levels + r, context=context) - log_q
+
+
+def noise_of(model: ImageDensity, name: str, value: float) -> float:
+    """Return the standard deviation of noise, for images without a logit.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not positive, or the images have a logit.
+    """
+    if not isinstance(model.squash, Scaled):
+        raise ValueError("noise needs images without a logit: build the model with alpha=None")
+    return _checks.positive(name, value)
+
+
+def guided(flow: Flow | FlowMixture, weight: float) -> Flow:
+    """Return a flow with guidance towards the class.
+
+    Raises:
+        ValueError: if it has no classes.
+    """
+    if not isinstance(flow, TarFlow):
+        raise ValueError(f"guidance needs a TarFlow with classes, got a {type(flow).__name__}")
+    return flow.guided(weight)
 
 
 def _split(

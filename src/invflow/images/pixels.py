@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from invflow import _checks
 from invflow.transforms import Sigmoid, Transform
+
+NatsT = TypeVar("NatsT", float, Tensor)
 
 
 class Scaled(Transform):
@@ -65,6 +67,16 @@ def squash(pixels: int, levels: int, alpha: float | None) -> Transform:
         raise ValueError(f"alpha must be at least 0 and below 1/2, got {alpha!r}")
     margin = alpha * levels / (1 - 2 * alpha)
     return Sigmoid(pixels, -margin, levels + margin)
+
+
+def bits_per_dim(nats: NatsT, pixels: int) -> NatsT:
+    """Return log probabilities in nats per image as bits per dimension, -nats / (pixels ln 2).
+
+    Example:
+        >>> bits_per_dim(-64 * math.log(2), 64)
+        1.0
+    """
+    return -nats / (pixels * math.log(2))
 
 
 def flattened(x: Any, shape: tuple[int, int, int]) -> Tensor:

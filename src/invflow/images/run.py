@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +15,13 @@ from torch import Tensor
 
 from invflow import _arrays, _saving
 from invflow._averages import mean_and_error
-from invflow.flows import Flow, TarFlow
+from invflow.flows import Flow
 from invflow.flows.labels import one_hot
 from invflow.images.config import Config, Format
 from invflow.images.data import NAMES, Images, name_of
 from invflow.images.data import load as load_images
-from invflow.images.data.parts import parts
 from invflow.images.model import ImageDensity
+from invflow.images.pixels import bits_per_dim
 from invflow.runs import scores
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.runs.scores import Column
@@ -101,20 +100,6 @@ class Run:
         """Return the context for the numbers of classes; None if the run has no classes."""
         return contexts(self.model, self.format, labels)
 
-    def guided(self, weight: float) -> ImageDensity:
-        """Return the density with guidance towards the class.
-
-        Raises:
-            ValueError: if the run has no classes, or its flow no guidance.
-        """
-        flow = self.model.flow
-        if not (isinstance(flow, TarFlow) and flow.classes):
-            raise ValueError(
-                f"guidance needs a tarflow trained with --conditional, which {self.directory} "
-                "does not have"
-            )
-        return density(flow.guided(weight), self.config, self.format)
-
 
 def density(flow: Flow, config: Config, format: Format) -> ImageDensity:
     """Return the density of images that a flow makes."""
@@ -124,11 +109,6 @@ def density(flow: Flow, config: Config, format: Format) -> ImageDensity:
 def contexts(model: ImageDensity, format: Format, labels: Tensor) -> Tensor | None:
     """Return the context for the numbers of classes, -1 for none; None if there are no classes."""
     return one_hot(labels, len(format.classes), model.like) if format.classes else None
-
-
-def bits_per_dim(nats: Tensor, pixels: int) -> Tensor:
-    """Return log probabilities in nats per image as bits per dimension."""
-    return -nats / (pixels * math.log(2))
 
 
 def read(config: Config, path: Path | None = None) -> Images:
@@ -151,7 +131,7 @@ def takes(data: str) -> bool:
         return False
     found = _arrays.read(path)
     arrays = found if isinstance(found, dict) else {"images": found}
-    return bool(parts(path, arrays)) or any(array.ndim > 2 for array in arrays.values())
+    return any(array.ndim > 2 for array in arrays.values())
 
 
 def begun(config: Config, format: Format) -> Begun[Config]:

@@ -13,7 +13,7 @@ from invflow.transforms.coupling import Coupling, masks
 from invflow.transforms.elementwise import Elementwise
 from invflow.transforms.householder import Householder
 from invflow.transforms.linear import LULinear
-from invflow.transforms.permutation import Permutation, orders, patch_order
+from invflow.transforms.permutation import Permutation, orders
 from invflow.transforms.planar import Planar
 from invflow.transforms.preconditioner import Preconditioner
 from invflow.transforms.radial import Radial
@@ -50,5 +50,4 @@ __all__ = [
     "UnitTriangular",
     "masks",
     "orders",
-    "patch_order",
 ]

@@ -46,36 +46,6 @@ def orders(
     return [backwards if how == "reverse" and k % 2 else None for k in range(count)]
 
 
-def patch_order(shape: Sequence[int], patch: int) -> Tensor:
-    """Return the order that takes an image patch by patch.
-
-    The order goes over the patches row by row, and within a patch channel by channel. It is a
-    permutation of the image's entries as `torch.flatten` numbers them.
-
-    Args:
-        shape: channels, height and width of the image.
-        patch: height and width of a patch.
-
-    Raises:
-        TypeError: if a size is not an integer.
-        ValueError: if a size is below 1, or the patch does not divide the height and the width.
-
-    Example:
-        >>> patch_order((1, 2, 4), 2)
-        tensor([0, 1, 4, 5, 2, 3, 6, 7])
-    """
-    channels, height, width = _checks.shape("shape", shape)
-    patch = _checks.positive_integer("patch", patch)
-    if height % patch or width % patch:
-        raise ValueError(
-            f"patch must divide the height and the width of images of {height} x {width}, "
-            f"got {patch}"
-        )
-    entries = torch.arange(channels * height * width, device="cpu")
-    cut = entries.reshape(channels, height // patch, patch, width // patch, patch)
-    return cut.permute(1, 3, 0, 2, 4).flatten()
-
-
 def randperm(features: int, generator: torch.Generator | None) -> Tensor:
     """Return a random order, with values even if the default device is "meta"."""
     device = "cpu" if generator is None else generator.device

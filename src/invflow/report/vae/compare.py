@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from invflow.images.pixels import bits_per_dim
 from invflow.report import figures, page, pictures
 from invflow.report.comparison import (
     Comparison,
@@ -26,7 +27,6 @@ from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
 from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference, tolerated
 from invflow.training import metrics
-from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 from invflow.vae.shortfall import shortfall
 
