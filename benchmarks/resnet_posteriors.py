@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from invflow.images.pixels import bits_per_dim
 from invflow.vae import experiment
 from invflow.vae.config import Config
-from invflow.vae.evaluation import bits_per_dim
 
 POSTERIORS = ("bottom-up-diagonal", "diagonal", "linear-iaf", "iaf")
 SIZE = 16

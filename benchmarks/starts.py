@@ -33,11 +33,11 @@ from directions import table
 from torch import Tensor, nn
 
 from invflow.conditioners import MADE
+from invflow.images.data import Images, load
 from invflow.transforms import Elementwise
 from invflow.transforms.parameters import SMALL, Parameters
 from invflow.univariate import Gated
 from invflow.vae import VAE
-from invflow.vae.data import Images, load
 
 BATCH, DRAWS, IMAGES = 128, 4, 2000
 
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     for data in options.data:
-        images = load(data, "bernoulli" if "mnist" in data else "auto")
+        images = load(data)
         lines: list[list[str]] = []
         for start in options.starts:
             for posterior in options.posteriors:

@@ -41,8 +41,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invflow.images.data import load
 from invflow.vae import VAE
-from invflow.vae.data import load
 
 PIXELS, WIDTHS, CONTEXT, LATENTS, TRANSFORMS, HIDDEN = 784, (300, 300), 128, 32, 4, 256
 BATCH, RATE, TURN, TENTHS = 128, 1e-3, 2.0, 10
@@ -211,7 +211,7 @@ class Trainee:
 
 def run(data: str, seed: int, minutes: float, lines: Path) -> None:
     """Train all libraries that are installed, and add their lines."""
-    images = load(data, "bernoulli")
+    images = load(data)
     levels = images.train.flatten(1).float()
     noise = torch.Generator().manual_seed(0)
     test = torch.bernoulli(images.test.flatten(1).float() / 255, generator=noise)

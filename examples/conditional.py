@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from sklearn.svm import SVC
 from torch import Tensor
 
-from invflow.vae import PRIORS, VAE, Objective, data
+from invflow.images import data
+from invflow.vae import PRIORS, VAE, Objective
 
 EACH = 100
 IMAGES = data.load("digits", labelled=True)

@@ -442,6 +442,9 @@ FLOWS: dict[str, Callable[[], Flow]] = {
     "iaf-1x3-convolution-pixels": flow(
         IAF, 6, 0, 2, (5, 4), conditioner="convolution", shape=[2, 1, 3], group=2
     ),
+    "tarflow-2x2x4": flow(flows.TarFlow, (2, 2, 4), 2, 0, 3, (8, 8), heads=2),
+    "tarflow-1x2x2-classes": flow(flows.TarFlow, (1, 2, 2), 1, 0, 2, (8,), classes=3),
+    "tariaf-2x2x2-context": flow(flows.TarIAF, (2, 2, 2), 1, 3, 2, (8,), grid=(2, 2)),
     "by-hand": lambda: Flow(TRANSFORMS["compose-3-mixed"]()),
 }
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from invflow.density import FlowDensity
-from invflow.vae import data
+from invflow.images import data
 from invflow.vi import fit, from_pymc
 from invflow.vi.targets.target import Flat
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ["conditional", "energies", "four_points", "moons", "outbreak"]
+NAMES = ["conditional", "energies", "four_points", "moons", "outbreak", "patches"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,10 +21,10 @@ FLOORS = {
     "training": 5,
     "runs": 6,
     "vi": 7,
-    "vae": 7,
     "density": 7,
     "images": 7,
     "adapters": 8,
+    "vae": 8,
     "distillation": 8,
     "simulation": 8,
     "report": 9,
@@ -33,8 +33,9 @@ FLOORS = {
 #: The rooms of a part, each importing only rooms before it, also by way of the files beside them.
 ROOMS = {
     "vi": ["targets", "trust", "fitting"],
-    "vae": ["likelihoods", "data", "networks", "models", "resnet"],
     "density": ["table", "checks", "learning"],
+    "images": ["data"],
+    "vae": ["likelihoods", "networks", "models", "resnet"],
 }
 #: What stands above all floors: it opens the house.
 ROOF = {"__init__", "__main__"}

@@ -58,7 +58,9 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # otherwise type checkers would accept misspelt names
-    _EXTRAS = {name: name for name in ("cli", "density", "report", "training", "vae", "vi")}
-    _EXTRAS |= {"distillation": "density", "images": "density", "runs": "density"}
+    _EXTRAS = {
+        name: name for name in ("cli", "density", "images", "report", "training", "vae", "vi")
+    }
+    _EXTRAS |= {"distillation": "density", "runs": "density"}
     _EXTRAS |= {"simulation": "simulation", "adapters": "sbi"}
     __getattr__, __dir__ = _lazy.attached(__name__, _EXTRAS)

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from invflow._averages import mean_and_error
-from invflow.vae import data, evaluation
+from invflow.images import data
+from invflow.vae import evaluation
 from invflow.vae import run as saved
 from tests.cli.conftest import Invflow
 

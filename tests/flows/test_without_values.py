@@ -17,6 +17,8 @@ from tests.helpers import context_for, perturbed, randn, values
 ARGUMENTS: dict[str, dict[str, object]] = {
     "preconditioned": {"flow": {"name": "iaf", "features": 3, "order": "random"}},
     "wrapped": {"flow": {"name": "nsf", "features": 3}, "angles": [0, 2]},
+    "tarflow": {"shape": (3, 1, 1), "patch": 1, "hidden_features": (8,)},
+    "tariaf": {"shape": (1, 1, 3), "patch": 1, "hidden_features": (8,)},
     "mixture": {"flows": [{"name": "iaf", "features": 3}, {"name": "umnn", "features": 3}]},
 }
 NAMES = sorted(name for name, kind in Named.kinds().items() if kind.__module__[:7] == "invflow")

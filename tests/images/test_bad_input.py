@@ -56,12 +56,7 @@ CASES: dict[str, Case] = {
     "flow-size": (
         lambda: ImageDensity(FLOW, 4, (3, 2, 1)),
         ValueError,
-        "flow must be over 6 features without context, got 12 features",
-    ),
-    "flow-context": (
-        lambda: ImageDensity(MAF(12, 2), 4, (3, 2, 2)),
-        ValueError,
-        "flow must be over 12 features without context, got 12 features and a context of 2",
+        "flow must be over 6 features, got 12 features",
     ),
     "one-level": (lambda: ImageDensity(FLOW, 1, (3, 2, 2)), ValueError, "levels must be at least"),
     "levels": (lambda: ImageDensity(FLOW, 4.0, (3, 2, 2)), TypeError, "levels must be an integer"),

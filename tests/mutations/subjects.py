@@ -21,8 +21,8 @@ from invflow.density import FlowDensity
 from invflow.density import run as density_run
 from invflow.density.table import read as read_table
 from invflow.distillation import run as student_run
+from invflow.images import data as images
 from invflow.training import metrics
-from invflow.vae import data as images
 from invflow.vae import run as vae_run
 from invflow.vi import Flat, Posterior, fit
 from invflow.vi import run as posterior_run

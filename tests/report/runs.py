@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from invflow._tensors import fingerprint
+from invflow.images.data import Images
 from invflow.runs.directory import Input
 from invflow.training.metrics import FILE
 from invflow.vae import run as saved
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
-from invflow.vae.data import Images
 from invflow.vae.run import Result, Run
 from invflow.vae.scores import ImageScores, Scores
 from invflow.vae.shortfall import rows

@@ -31,6 +31,10 @@ COMMANDS: dict[str, Sequence[object]] = {
         *("--steps", 60, "--evaluate-every", 15, "--importance-samples", 2, "--batch-size", 8),
     ),
     "density-run": ("density", "table.csv", "--flow", "maf", "--steps", 160, "--patience", 0),
+    "image-density-run": (
+        *("density", "images.npz", "--hidden-features", "8", "--transforms", 2, "--steps", 160),
+        *("--batch-size", 8, "--patience", 0, "--draws", 2, "--noise", 0.05),
+    ),
     "student-run": (
         *("distill", "runs/teacher", "--steps", 600, "--transforms", 1, "--batch-size", 16),
         *("--hidden-features", 8, "--evaluation-draws", 100),

@@ -32,7 +32,7 @@ def test_a_perceptron_that_is_too_large() -> None:
 
 
 def test_an_image_that_is_too_large() -> None:
-    with pytest.raises(ValueError, match="an image must be of at most 67,108,864 numbers"):
+    with pytest.raises(ValueError, match="an image must have at most 67,108,864 numbers"):
         Format(shape=(3, 10**4, 10**4), levels=256, likelihood="logistic", digest="")
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from invflow.images.pixels import bits_per_dim
 from invflow.vae import VAE, ResNetVAE
-from invflow.vae.evaluation import bits_per_dim, bounds, score
+from invflow.vae.evaluation import bounds, score
 from invflow.vae.models.base import LatentModel
 from tests.helpers import assert_close, generator
 from tests.vae.linear import decoder, linear_vae

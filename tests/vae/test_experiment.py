@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, fx
 
 from invflow import training
+from invflow.images import data
 from invflow.runs.directory import is_finished
 from invflow.training import compiling
-from invflow.vae import data, experiment, run
+from invflow.vae import experiment, run
 from invflow.vae.build import RESNET_POSTERIORS, build
 from invflow.vae.config import Config, Format
 from invflow.vae.models.base import LatentModel

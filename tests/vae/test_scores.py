@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from invflow._averages import mean_and_error
+from invflow.images import data
 from invflow.runs import scores as columns
-from invflow.vae import data, evaluation, experiment, run
+from invflow.vae import evaluation, experiment, run
 from invflow.vae.config import Config
 from invflow.vae.run import Run
 from tests.report import runs

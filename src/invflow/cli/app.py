@@ -26,9 +26,10 @@ def _examples(lines: Sequence[str]) -> str:
     return "Examples:\n\n" + "\n\n".join(f"$ invflow {line}" for line in lines)
 
 
-for job in JOBS.values():
-    examples = import_module(job.actions).EXAMPLES
-    app.command(job.command, epilog=_examples(examples))(train.command(job))
+for name in dict.fromkeys(job.command for job in JOBS.values()):
+    jobs = [job for job in JOBS.values() if job.command == name]
+    examples = [line for job in jobs for line in import_module(job.actions).EXAMPLES]
+    app.command(name, epilog=_examples(examples))(train.command(jobs))
 for name, module in (("sample", sample), ("score", score), ("compare", compare)):
     app.command(name, epilog=_examples(module.EXAMPLES))(module.command)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invflow.density.table import Source
     from invflow.density.table.samples import Floats
 
-HELP = """Learn the density of a table's rows, and report how well it fits held-out rows.
+HELP = """Learn the density of a table's rows, or of images, and report how well it fits.
 
 Writes RUNS/NAME/ with the density, checkpoints, metrics and report.html. The same command resumes a
 run that was stopped; a finished one is reported again, not trained.

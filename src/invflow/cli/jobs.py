@@ -23,12 +23,15 @@ class Job(NamedTuple):
             (`load`, `name`), and how it is trained (`train`).
         page: the package with its report: `write`, `brief` and `compare`.
         actions: the module with the help of the command, examples, `sample` and `score`.
+        reads: what it reads, where several kinds share a command: the first of them takes what no
+            `takes` of the other packages' modules `run` claims.
     """
 
     command: str
     package: str
     page: str
     actions: str
+    reads: str = ""
 
     @property
     def config(self) -> type[Config]:
@@ -46,7 +49,10 @@ JOBS: Mapping[str, Job] = {
     ),
     "vae-run": Job("vae", "invflow.vae", "invflow.report.vae", "invflow.cli.vae"),
     "density-run": Job(
-        "density", "invflow.density", "invflow.report.density", "invflow.cli.density"
+        "density", "invflow.density", "invflow.report.density", "invflow.cli.density", "tables"
+    ),
+    "image-density-run": Job(
+        "density", "invflow.images", "invflow.report.images", "invflow.cli.images", "images"
     ),
     "inference-run": Job(
         "infer", "invflow.simulation", "invflow.report.inference", "invflow.cli.infer"

@@ -41,9 +41,9 @@ def command(
     given: Annotated[
         str | None,
         typer.Option(
-            help="For a conditional VAE, the class of all images; by default all classes in "
-            "turn. For a density, a table with the columns that it is conditional on: one row for "
-            "all, or one for each.",
+            help="For a conditional VAE or density of images, the class of all images; by default "
+            "all classes in turn. For a density of a table, a table with the columns that it is "
+            "conditional on: one row for all, or one for each.",
             metavar="CLASS|FILE",
         ),
     ] = None,
@@ -61,6 +61,16 @@ def command(
             "--expected",
             help="With --fill, fill in the mean of numbers and the most probable category instead "
             "of a draw.",
+            rich_help_panel="Density runs",
+        ),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            help="For a density of images given their class, strength of the guidance towards the "
+            "class, usually from 1 to 4.",
+            min=0,
+            show_default="none",
             rich_help_panel="Density runs",
         ),
     ] = None,
@@ -84,11 +94,11 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.", min=0, max=2**32 - 1)] = 0,
 ) -> None:
-    """Sample images from a VAE, rows from a density, or draws from a posterior.
+    """Sample images from a VAE or a density, rows from a density, or draws from a posterior.
 
     Images in an .npz file are an array `images` of levels, shape (count, height, width) or (count,
     height, width, 3), which `invflow vae` and `invflow score` read, with an array `labels` if the
-    VAE is conditional. Rows have the columns and types
+    model is conditional. Rows have the columns and types
     of the table that the density was learned from. Draws have a column for each number.
     """
     own = {
@@ -96,6 +106,7 @@ def command(
         "given": given,
         "fill": fill,
         "expected": expected,
+        "guidance": guidance,
         "model": model,
     }
     function = action(run, "sample")

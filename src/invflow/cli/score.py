@@ -20,8 +20,9 @@ def command(
     data: Annotated[
         str,
         typer.Argument(
-            help="For a VAE, images as `invflow vae` takes them: their test images, or all if "
-            "there are none. For a density, a table: .csv, .tsv, .parquet, .npz or .npy.",
+            help="For a model of images, images as `invflow vae` takes them: their test images, or "
+            "all if there are none. For a density of a table, a table: .csv, .tsv, .parquet, .npz "
+            "or .npy.",
             metavar="DATA",
         ),
     ],
@@ -36,10 +37,10 @@ def command(
     samples: Annotated[
         int | None,
         typer.Option(
-            help="Importance samples per image.",
+            help="Importance samples, or draws of noise, per image.",
             min=1,
-            show_default="500",
-            rich_help_panel="VAE runs",
+            show_default="500; for a density, as in training",
+            rich_help_panel="Runs of images",
         ),
     ] = None,
     seed: Annotated[
@@ -49,7 +50,7 @@ def command(
             min=0,
             max=2**32 - 1,
             show_default="0",
-            rich_help_panel="VAE runs",
+            rich_help_panel="Runs of images",
         ),
     ] = None,
     out: Annotated[
@@ -62,7 +63,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Score images under a VAE, or rows under a density, in nats.
+    """Score images under a VAE or a density, or rows under a density, in nats.
 
     Writes a table with the bound and the log-likelihood of each image; or the rows of the table
     with the `log_density` and the `p_value` of each, which says how usual it is. Columns that the

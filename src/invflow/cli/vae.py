@@ -7,9 +7,8 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from invflow.cli import terminal
+from invflow.cli import pictures, terminal
 from invflow.cli.files import output
 
 HELP = """Train VAEs with different posteriors side by side, and report how they compare.
@@ -22,9 +21,6 @@ EXAMPLES = (
     "vae digits --name both --posteriors full,iaf --latents 8 --steps 500",
 )
 
-#: Largest number of classes side by side in a picture.
-SIDE_BY_SIDE = 20
-
 
 def sample(
     run: Path,
@@ -35,11 +31,8 @@ def sample(
     given: str | None,
 ) -> None:
     """Draw images into an `.npz` file or a picture."""
-    import numpy as np
     import torch
 
-    from invflow import _files
-    from invflow.report import vae as page
     from invflow.vae import run as runs
 
     finished = runs.load(run)
@@ -56,23 +49,14 @@ def sample(
     names = [among[i % len(among)] for i in range(count)] if among else []
     one_hot = model.one_hot(torch.tensor(list(map(classes.index, names)))) if names else None
     images = model.sample(count, generator, one_hot).reshape(count, *finished.format.shape)
-    with _files.replacing(path) as temporary:
-        if path.suffix.lower() == ".png":
-            by_class = 1 < len(among) <= SIDE_BY_SIDE
-            sheet = page.sheet(images, model.levels, len(among) if by_class else None)
-            sheet.savefig(temporary, dpi=150, bbox_inches="tight")
-        else:
-            # A Gaussian likelihood draws real numbers.
-            levels = images.round().clamp(0, model.levels - 1).to(torch.uint8)
-            last = levels.movedim(1, -1).numpy()
-            labels: dict[str, Any] = {"labels": np.array(names)} if names else {}
-            pixels = last[..., 0] if last.shape[-1] == 1 else last
-            np.savez_compressed(temporary, images=pixels, **labels)
+    # A Gaussian likelihood draws real numbers.
+    levels = images.round().clamp(0, model.levels - 1)
+    pictures.write(path, levels, model.levels, names)
     terminal.say(f"{count} images: {path}")
 
 
 def _no_class(run: Path, given: str, classes: Sequence[str]) -> str:
-    from invflow.vae.data.classes import listed
+    from invflow.images.data.classes import listed
 
     if classes:
         return f"--given must be a class of {run} ({listed(classes)}), got {given!r}"
@@ -93,8 +77,9 @@ def score(
     """Score images into a CSV file."""
     from invflow import _files
     from invflow._averages import mean_and_error
+    from invflow.images import data as images
+    from invflow.images.pixels import bits_per_dim
     from invflow.report import vae as page
-    from invflow.vae import data as images
     from invflow.vae import evaluation
     from invflow.vae import run as runs
 
@@ -123,7 +108,7 @@ def score(
     means = {name: mean_and_error(column, clusters) for name, column in columns.items()}
     rows = [(name, f"{mean:.2f}", f"{error:.2f}") for name, (mean, error) in means.items()]
     if page.has_bits(finished):
-        bits = [evaluation.bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
+        bits = [bits_per_dim(nats, model.pixels) for nats in means["log_likelihood"]]
         rows += [("bits/dim", f"{bits[0]:.3f}", f"{abs(bits[1]):.3f}")]
     head = ("score", "mean", "standard error")
     terminal.table(f"{len(levels)} images, nats per image", head, rows)

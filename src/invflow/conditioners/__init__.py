@@ -12,11 +12,13 @@ from invflow.conditioners.base import (
     RecordingDecoder,
     ReversiblePlan,
 )
-from invflow.conditioners.convolution import MaskedConvolution, raster_order
+from invflow.conditioners.convolution import MaskedConvolution
+from invflow.conditioners.guided import Guided
 from invflow.conditioners.layout import Layout
 from invflow.conditioners.lstm import LSTM
 from invflow.conditioners.made import MADE
 from invflow.conditioners.perceptron import Perceptron
+from invflow.conditioners.rasters import patch_order, raster_order
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,12 +31,14 @@ __all__ = [
     "Conditioner",
     "GroupDecoder",
     "GroupPullback",
+    "Guided",
     "Layout",
     "MaskedConvolution",
     "Perceptron",
     "Plan",
     "RecordingDecoder",
     "ReversiblePlan",
+    "patch_order",
     "raster_order",
 ]
 

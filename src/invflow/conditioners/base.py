@@ -118,14 +118,25 @@ class RecordingDecoder(ABC):
 class GroupPullback(Protocol):
     """The decoder in reverse: takes cotangents of parameters, returns those of features.
 
-    It starts with the last group. After the first, `z` and `params` hold the cotangents of the
-    features that the decoder was given and of the parameters, and `hidden` what the gradients of
-    the weights need, [units, batch].
+    It starts with the last group. After the first, `z` holds the cotangents of all features that
+    the decoder was given, [D, batch], `params` those of all parameters, [D * P, batch], and
+    `hidden` is complete, [units, batch].
     """
 
-    z: Tensor
-    params: Tensor
-    hidden: Tensor
+    @property
+    def z(self) -> Tensor:
+        """The cotangents of the features so far."""
+        ...
+
+    @property
+    def params(self) -> Tensor:
+        """The cotangents of the parameters so far."""
+        ...
+
+    @property
+    def hidden(self) -> Tensor:
+        """What the gradients of the weights need."""
+        ...
 
     def cotangent(self, group: int) -> Tensor:
         """Return the cotangents of a group, [g, batch], given those of all later parameters."""

@@ -41,30 +41,6 @@ def _groups_of_a_pixel(sizes: tuple[int, ...], channels: int, pixels: int) -> Gr
     return groups.checked(own, channels)
 
 
-def raster_order(shape: Sequence[int]) -> Tensor:
-    """Return the order in which a `MaskedConvolution` takes the entries of a map.
-
-    The order goes pixel by pixel, row by row, and channel by channel within a pixel. It is a
-    permutation of the map's entries as `torch.flatten` numbers them (channel by channel). An
-    `Autoregressive` with this `order` takes flattened maps; with the reverse, `.flip(0)`, it takes
-    the last pixel first.
-
-    Args:
-        shape: channels, height and width of the map.
-
-    Raises:
-        TypeError: if `shape` is not a sequence of integers.
-        ValueError: if `shape` is not three sizes of at least 1.
-
-    Example:
-        >>> raster_order((2, 1, 3))
-        tensor([0, 3, 1, 4, 2, 5])
-    """
-    channels, height, width = _checks.shape("shape", shape)
-    entries = torch.arange(channels * height * width)
-    return entries.reshape(channels, height, width).movedim(0, -1).flatten()
-
-
 @dataclasses.dataclass(frozen=True)
 class ConvolutionPlan(Plan):
     """A masked convolution over plain tensors.

@@ -14,6 +14,7 @@ from invflow.flows.bases import (
     as_base,
 )
 from invflow.flows.coupling import CouplingNSF, RealNVP
+from invflow.flows.denoised import denoised
 from invflow.flows.distribution import FlowDistribution
 from invflow.flows.flexible import NAF, NSF, UMNN
 from invflow.flows.flow import Flow
@@ -26,6 +27,7 @@ from invflow.flows.preconditioned import Preconditioned
 from invflow.flows.product import Product
 from invflow.flows.pyro import to_pyro
 from invflow.flows.residual import Planar, Radial, Sylvester
+from invflow.flows.tarflow import TarFlow, TarIAF
 from invflow.flows.wrapped import Wrapped
 
 __all__ = [
@@ -56,9 +58,12 @@ __all__ = [
     "StandardNormal",
     "StudentT",
     "Sylvester",
+    "TarFlow",
+    "TarIAF",
     "Uniform",
     "Wrapped",
     "as_base",
     "build",
+    "denoised",
     "to_pyro",
 ]

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from invflow import _checks
-from invflow.transforms import Sigmoid
+from invflow.transforms import Sigmoid, Transform
+
+NatsT = TypeVar("NatsT", float, Tensor)
 
 
-def squash(pixels: int, levels: int, alpha: float) -> Sigmoid:
+class Scaled(Transform):
+    """The map of numbers from -1 to 1 onto dequantised levels: $y = L (v + 1) / 2$.
+
+    Args:
+        pixels: numbers per image, D.
+        levels: number of levels, L.
+    """
+
+    def __init__(self, pixels: int, levels: int) -> None:
+        super().__init__(pixels)
+        self.scale = levels / 2
+        self.ladj = pixels * math.log(self.scale)
+
+    def _forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return (z + 1) * self.scale, z.new_full(z.shape[:-1], self.ladj)
+
+    def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        return x / self.scale - 1, x.new_full(x.shape[:-1], -self.ladj)
+
+
+def squash(pixels: int, levels: int, alpha: float | None) -> Transform:
     r"""Return the map of real numbers v onto dequantised levels y, whose inverse is the logit.
 
     $$v = \operatorname{logit}\big(\alpha + (1 - 2\alpha)\, y / L\big), \qquad
     y = L\, \frac{\sigma(v) - \alpha}{1 - 2\alpha}$$
 
     Its Jacobian includes all three steps: the scale of the levels, the margin and the logit.
+    Without alpha there is no logit: $y = L (v + 1) / 2$.
 
     Args:
         pixels: numbers per image, D.
         levels: number of levels, L; level k is the interval [k, k + 1).
-        alpha: margin that keeps the logit finite at the ends, in [0, 1/2).
+        alpha: margin that keeps the logit finite at the ends, in [0, 1/2); None for no logit.
 
     Raises:
         TypeError: if `alpha` is not a number.
@@ -37,11 +60,23 @@ def squash(pixels: int, levels: int, alpha: float) -> Sigmoid:
         >>> squash(3, levels=4, alpha=0.05)(torch.zeros(3))[0]
         tensor([2., 2., 2.])
     """
+    if alpha is None:
+        return Scaled(pixels, levels)
     alpha = _checks.number("alpha", alpha)
     if not 0 <= alpha < 0.5:
         raise ValueError(f"alpha must be at least 0 and below 1/2, got {alpha!r}")
     margin = alpha * levels / (1 - 2 * alpha)
     return Sigmoid(pixels, -margin, levels + margin)
+
+
+def bits_per_dim(nats: NatsT, pixels: int) -> NatsT:
+    """Return log probabilities in nats per image as bits per dimension, -nats / (pixels ln 2).
+
+    Example:
+        >>> bits_per_dim(-64 * math.log(2), 64)
+        1.0
+    """
+    return -nats / (pixels * math.log(2))
 
 
 def flattened(x: Any, shape: tuple[int, int, int]) -> Tensor:

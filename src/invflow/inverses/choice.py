@@ -77,6 +77,7 @@ def _in_one_sweep(inverse: str, pair: Pair, x: Tensor) -> bool:
     On an accelerator the time of a long sweep in PyTorch is the time to launch its steps. A
     conditioner with hooks must be called, because they may change its result.
     """
-    if inverse == "fixed_point" or hooked(pair.conditioner):
+    conditioner = pair.conditioner
+    if inverse == "fixed_point" or any(map(hooked, (conditioner, *conditioner.children()))):
         return False
     return inverse == "cached" or x.device.type == "cpu" or len(pair.conditioner.groups) <= 16

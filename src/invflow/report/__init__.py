@@ -11,6 +11,7 @@ from invflow.report.page import require
 
 if TYPE_CHECKING:
     from invflow.report import density as density
+    from invflow.report import images as images
     from invflow.report import posterior as posterior
     from invflow.report import student as student
     from invflow.report import vae as vae
@@ -18,5 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["require"]
 
 if not TYPE_CHECKING:  # or no misspelt name would be found
-    _KINDS = {"vae": "vae", "density": "density", "student": "density", "posterior": "vi"}
+    _KINDS = {
+        "vae": "vae",
+        "density": "density",
+        "images": "images",
+        "student": "density",
+        "posterior": "vi",
+    }
     __getattr__, __dir__ = _lazy.attached(__name__, _KINDS)

@@ -1,6 +1,7 @@
 """Variational autoencoders with flow posteriors."""
 
-from invflow.vae.evaluation import Score, bits_per_dim, score
+from invflow.images.pixels import bits_per_dim
+from invflow.vae.evaluation import Score, score
 from invflow.vae.likelihoods.levels import (
     LIKELIHOODS,
     Bernoulli,

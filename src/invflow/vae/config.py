@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 try:
-    from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+    from pydantic import model_validator
 except ImportError as error:
     raise ImportError('the settings of a run need pydantic: pip install "invflow[vae]"') from error
 
+from invflow.images.config import Format as ImageFormat
 from invflow.runs.settings import (
     DEVICE,
     MODEL,
@@ -43,8 +43,6 @@ LikelihoodName = Literal[
 ]
 
 Values = dict[str, Any]
-#: The most numbers that an image may have.
-LARGEST = 2**26
 #: Settings of a "resnet-vae" alone.
 RESNET = ("depths", "feature_maps", "latent_maps")
 
@@ -214,31 +212,11 @@ class Config(RunConfig):
         return self
 
 
-class Format(BaseModel):
+class Format(ImageFormat):
     """The images that a run's models are for.
 
     Attributes:
-        shape: channels, height and width.
-        levels: how many grey levels there are.
         likelihood: one of `LIKELIHOODS`.
-        digest: of the images themselves.
-        classes: names of the classes that the models are given; none for unconditional models.
-        labels: digest of the class of each image; empty for unconditional models.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shape: tuple[Count, Count, Count]
-    levels: Annotated[int, Field(ge=2, le=256)]
     likelihood: str
-    digest: str
-    classes: tuple[str, ...] = ()
-    labels: str = ""
-
-    @field_validator("shape")
-    @classmethod
-    def _check_shape(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """See that an image is not larger than any that could be learned."""
-        if math.prod(shape) > LARGEST:
-            raise ValueError(f"an image must be of at most {LARGEST:,} numbers")
-        return shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -222,13 +221,3 @@ def spread(
     excess = within / samples * (1 - 1 / len(x))
     between = (square - mean.square()).clamp(min=0) - excess
     return Spread(between.to(x.dtype), within.to(x.dtype))
-
-
-def bits_per_dim(nats: float, pixels: int) -> float:
-    """Return a log-likelihood in nats per image as bits per dimension, -nats / (pixels ln 2).
-
-    Example:
-        >>> bits_per_dim(-64 * math.log(2), 64)
-        1.0
-    """
-    return -nats / (pixels * math.log(2))

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from invflow import training
+from invflow.images.data import Images
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
 from invflow.vae import networks, run
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
-from invflow.vae.data import Images
 from invflow.vae.evaluation import bounds, score
 from invflow.vae.models.base import Elbo, LatentModel
 from invflow.vae.objective import Objective

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from invflow import _checks, _saving, _tensors
+from invflow.images.data import NAMES, Images, name_of
+from invflow.images.data import load as load_images
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.vae import scores as image_scores
 from invflow.vae.config import Config, Format
-from invflow.vae.data import NAMES, Images, name_of
-from invflow.vae.data import load as load_images
 from invflow.vae.models.base import LatentModel
 from invflow.vae.scores import Scores
 from invflow.vae.weights import loaded
@@ -131,7 +131,9 @@ def read(config: Config, path: Path | None = None) -> Images:
         ValueError: as `data.load`; or if binarisation is fixed and the likelihood not Bernoulli.
     """
     what = config.data if path is None else str(path)
-    images = load_images(what, config.likelihood, config.size, labelled=config.conditional)
+    images = load_images(what, config.size, labelled=config.conditional)
+    if config.likelihood != "auto":
+        images = replace(images, likelihood=config.likelihood)
     if config.binarisation == "dynamic":
         return images
     if images.likelihood != "bernoulli":

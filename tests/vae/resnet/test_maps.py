@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.func import jacrev
 
-from invflow.conditioners.convolution import raster_order
+from invflow.conditioners import raster_order
 from invflow.vae.resnet import Gaussian, MapPosterior
 from tests.helpers import assert_close, perturbed, randn
 

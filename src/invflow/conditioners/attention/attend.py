@@ -21,7 +21,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, later: Tensor) -> Tens
     """Return the values that queries attend to, all (*batch, tokens, heads, size).
 
     Many tokens take PyTorch's fused kernels, whose memory is linear in the number of tokens. These
-    have only first derivatives, and no rule for vmap: everything else is written out.
+    have only first derivatives, and no rule for vmap. So attention is written out under
+    `torch.compile`, `torch.func` and forward mode, for second derivatives, and for few tokens.
 
     Args:
         queries: scaled.

@@ -44,7 +44,8 @@ class Attention(CachedConditioner):
         group: number of features in a group (the last group may be smaller), or the sizes of the
             groups, which sum to D.
         heads: number of attention heads; must divide the width.
-        grid: height and width of an image of groups, row by row; None if the groups are none.
+        grid: height and width of an image of groups, row by row; None if the groups are not
+            an image.
         generator: random numbers for the initial weights; torch's own by default.
 
     Raises:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from invflow.report import figures, page
+from invflow.images.pixels import bits_per_dim
+from invflow.report import figures, page, pictures
 from invflow.report.comparison import (
     Comparison,
     Outcome,
@@ -21,12 +22,11 @@ from invflow.report.comparison import (
     paired,
 )
 from invflow.report.ranking import Differences, leader
-from invflow.report.vae import pictures, table
+from invflow.report.vae import table
 from invflow.report.vae.curves import HEIGHT
 from invflow.report.vae.images import COLUMNS, sampled
 from invflow.report.vae.verdict import BOUND, LOG_LIKELIHOOD, difference, tolerated
 from invflow.training import metrics
-from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 from invflow.vae.shortfall import shortfall
 

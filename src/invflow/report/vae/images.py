@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from invflow.report import pictures
 from invflow.report.page import Panel
-from invflow.report.vae import pictures
 from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run
 

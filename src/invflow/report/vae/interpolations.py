@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from invflow.report import pictures
 from invflow.report.page import Panel
-from invflow.report.vae import pictures
 from invflow.report.vae.images import spaced
 from invflow.vae.run import Run
 

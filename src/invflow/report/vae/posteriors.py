@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow._modes import evaluating
-from invflow.report import figures
+from invflow.report import figures, pictures
 from invflow.report.page import Panel
-from invflow.report.vae import pictures
 from invflow.report.vae.images import spaced
 from invflow.vae.models.base import LatentModel
 from invflow.vae.run import Run

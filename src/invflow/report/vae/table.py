@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from invflow.images.pixels import bits_per_dim
 from invflow.report.page import Brief
 from invflow.report.vae.verdict import verdict
-from invflow.vae.evaluation import bits_per_dim
 from invflow.vae.run import Result, Run
 
 MEASURE = "Test images, nats per image"

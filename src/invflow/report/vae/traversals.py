@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invflow._modes import evaluating
-from invflow.report import figures
+from invflow.report import figures, pictures
 from invflow.report.page import Explore, Panel
-from invflow.report.vae import pictures
 from invflow.report.vae.images import spaced
 from invflow.vae import evaluation
 from invflow.vae.models.base import LatentModel
