@@ -46,7 +46,7 @@ def sample(
 
     from invflow.density.data import dialect
     from invflow.density.table import write
-    from invflow.density.table.write import WRITABLE
+    from invflow.density.table.files.write import WRITABLE
     from invflow.distillation import run as students
 
     kept = {"--given": given, "--fill": fill, "the table of the run": students.table(run)}
@@ -80,8 +80,8 @@ def score(run: Path, data: str, out: Path | None) -> None:
     from invflow.density.checks.calibration import anomaly
     from invflow.density.data import dialect
     from invflow.density.table import write_blocks
+    from invflow.density.table.files.write import WRITABLE
     from invflow.density.table.source import Frame, Projection
-    from invflow.density.table.write import WRITABLE
     from invflow.distillation import run as students
 
     kept = {"the table to score": data, "the table of the run": students.table(run)}
@@ -113,7 +113,7 @@ def score(run: Path, data: str, out: Path | None) -> None:
 
 def _check_names(data: str, table: Source, known: int, wanted: int) -> None:
     """See that it is clear which columns of an array the density knows."""
-    from invflow.density.table.columns import numbered_names
+    from invflow.density.table.labels import numbered_names
 
     count = len(table.names)
     is_array = Path(data).suffix.lower() in (".npy", ".npz")

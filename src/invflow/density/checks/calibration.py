@@ -16,8 +16,7 @@ import numpy as np
 from invflow import _checks
 from invflow._extra import required
 from invflow._uniformity import INTERVALS, NOTABLE, Uniformity, holm, uniformity
-from invflow.density.table.columns import column_names
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_names
 from invflow.density.table.samples import Floats, real_numbers, table
 
 

@@ -15,10 +15,9 @@ from invflow._sized import check_fit, sized_by
 from invflow.density.learning.build import build
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
-from invflow.density.table.columns import column_label
 from invflow.density.table.containers import Container
 from invflow.density.table.kinds import check_kinds
-from invflow.density.table.labels import Label, are_names, by_label, decode, encode
+from invflow.density.table.labels import Label, are_names, by_label, column_label, decode, encode
 from invflow.density.table.samples import Floats
 from invflow.density.table.survey import MISSING
 

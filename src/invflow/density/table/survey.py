@@ -12,9 +12,9 @@ import numpy as np
 
 from invflow import _checks
 from invflow.density.table import source as sources
-from invflow.density.table.columns import Columns, column_label, is_label
+from invflow.density.table.columns import Columns
 from invflow.density.table.kinds import check_kinds
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_label, is_label
 from invflow.density.table.looks import Context, Feature
 from invflow.density.table.moments import Correlations
 from invflow.density.table.source import Source

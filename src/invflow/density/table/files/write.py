@@ -13,9 +13,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from invflow import _files
-from invflow.density.table import arrow, times
-from invflow.density.table.dialect import Dialect
-from invflow.density.table.read import TEXT, suffix
+from invflow.density.table import arrow
+from invflow.density.table.files import times
+from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.files.read import TEXT, suffix
 
 WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
