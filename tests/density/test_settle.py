@@ -13,7 +13,7 @@ from invflow._undecided import UndecidedError
 from invflow.density import data, experiment
 from invflow.density.config import Config
 from invflow.density.settle import settle
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
 from tests.density.runs import QUICK
 
 ROWS = 60

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from invflow.density.table.files.dialect import GROUP, Dialect
+from invflow.density.table.dialect import GROUP, Dialect
 from invflow.runs.settings import (
     COLUMNS,
     TRAINING,

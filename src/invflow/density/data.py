@@ -14,7 +14,7 @@ import pandas as pd
 
 from invflow.density.config import Config
 from invflow.density.table import Source, read
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, columns_named
 from invflow.density.table.source import Projection, split
 

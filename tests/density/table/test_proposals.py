@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from invflow.density.table import Frame, Parquet
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.proposals import propose
 
 ROWS = 60

@@ -10,7 +10,7 @@ except ImportError as error:
 
 from invflow.density.table.bounds import bounded
 from invflow.density.table.columns import Column, Columns
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.files.parquet import Parquet
 from invflow.density.table.files.read import read
 from invflow.density.table.files.write import write, write_blocks

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invflow.density.table import markers
-from invflow.density.table.files import numerals, times
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
+from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.grids import LARGEST_INTEGER
 from invflow.density.table.labels import Label
 from invflow.density.table.looks import MOST_LEVELS, hardly_repeat

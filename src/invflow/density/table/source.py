@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
 
 

@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from invflow.density.table import Frame, Parquet, Source, read, survey
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.dialect import Dialect
 
 TABLE = pd.DataFrame({"a": [1.5, -2.0, 0.25], "b": [1, 2, 4]})
 

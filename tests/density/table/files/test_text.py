@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invflow.density.table import read, write
+from invflow.density.table.dialect import Dialect, said
 from invflow.density.table.files import times
-from invflow.density.table.files.dialect import Dialect, said
 from invflow.density.table.source import Frame
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "cp1252", "latin-1"]

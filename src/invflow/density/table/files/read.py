@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from invflow._readable import check_readable, first_line
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.files import npz, text
-from invflow.density.table.files.dialect import Dialect
+from invflow.density.table.files.markers import Unmarked
 from invflow.density.table.files.parquet import Parquet
 from invflow.density.table.labels import are_names
-from invflow.density.table.markers import Unmarked
 from invflow.density.table.source import Frame, Renamed, Source
 
 #: Parquet files of more bytes in memory are read a few row groups at a time.

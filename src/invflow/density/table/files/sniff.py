@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from invflow.density.table.files.dialect import SEPARATORS, Dialect
+from invflow.density.table.dialect import SEPARATORS, Dialect
+from invflow.density.table.files.markers import is_marker
 from invflow.density.table.files.numerals import SIGNS, is_code, is_grouped, is_number, marks
 from invflow.density.table.labels import numbered_names
-from invflow.density.table.markers import is_marker
 
 #: Number of lines that are looked at.
 LINES = 1000

@@ -14,10 +14,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv
 
-from invflow.density.table import arrow, markers
-from invflow.density.table.files import numerals, times
+from invflow.density.table import arrow
+from invflow.density.table.dialect import Dialect
+from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.files.content import HEAD, check, encoding_of, open_quote, opened
-from invflow.density.table.files.dialect import Dialect
 from invflow.density.table.files.sniff import COMMENTS, LINES, Row, fields, lines, lines_of, sniff
 from invflow.density.table.labels import numbered_names
 from invflow.density.table.limits import check_columns

@@ -14,8 +14,8 @@ from pyarrow import parquet
 
 from invflow import _files
 from invflow.density.table import arrow
+from invflow.density.table.dialect import Dialect
 from invflow.density.table.files import times
-from invflow.density.table.files.dialect import Dialect
 from invflow.density.table.files.read import TEXT, suffix
 
 WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
