@@ -94,7 +94,6 @@ def test_what_is_written_is_read_again(
         encoding="cp1252",
         index="" if index else None,
         dates={"day": "%d.%m.%Y"},
-        short=True,
     )
     write(frame, path, dialect)
     source = read(path)

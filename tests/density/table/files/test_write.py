@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_failed_write_harms_nothing(
     def fail(*args: object, **options: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    monkeypatch.setattr(import_module("invflow.density.table.files.write"), "lines", fail)
     monkeypatch.setattr(parquet.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="no space"):
         write(TABLE * 2, tmp_path / name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from invflow.density.table import arrow
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.files.content import HEAD, check, encoding_of, open_quote, opened
+from invflow.density.table.files.layout import laid_out
 from invflow.density.table.files.sniff import COMMENTS, LINES, Row, fields, lines, lines_of, sniff
 from invflow.density.table.labels import numbered_names
 from invflow.density.table.limits import check_columns
@@ -74,7 +75,12 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
         for i in late:
             table = table.set_column(i, again.schema.field(i), again.column(i))
         found = replace(found, codes=(*(found.codes or ()), *(names[i] for i in late)))
-    return _typed(table, names, found, na)
+    markers_of = markers.by_column(na, names)
+    frame, complete = _typed(table, names, found, markers_of)
+    complete = laid_out(head, complete, names, markers_of)
+    if complete.index is not None and pd.api.types.is_integer_dtype(frame.index.dtype):
+        complete = replace(complete, layout=replace(complete.layout, first=int(frame.index[0])))
+    return frame, complete
 
 
 def _has_codes(column: Any) -> bool:
@@ -191,62 +197,54 @@ def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[
 
 
 def _typed(
-    table: Any, names: Sequence[str], dialect: Dialect, na: Sequence[str]
+    table: Any, names: Sequence[str], dialect: Dialect, na: Mapping[str, Sequence[str]]
 ) -> tuple[pd.DataFrame, Dialect]:
-    """Return the columns of a table with their types, and its dialect complete.
+    """Return the columns of a table with their types, and its dialect with dates and index.
 
     Raises:
         ValueError: if a column does not have the format of dates that it is said to have.
     """
-    marked = markers.by_column(na, names)
-    dates, signs, index = dict(dialect.dates or {}), dict(dialect.signs or {}), dialect.index
+    dates, index = dict(dialect.dates or {}), dialect.index
     columns: dict[str, Any] = {}
     labels: Any = range(len(table))
     for place, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         if not name and column.null_count == len(column):
             continue  # a separator at the end of every line
-        series, sign = _column(column, name, marked[name], dialect)
+        series = _column(column, name, na[name], dialect)
         if index is None and not place and name in UNNAMED and _counts(series):
             index = ""
         if name == index or (index == "" and not place and name in UNNAMED):
             labels = pd.Index(series, name=index)
             continue
         name = name or f"column {place + 1}"
-        if any(sign):
-            signs[name] = sign
         if name in dates:
-            series = _dates(series, name, dates[name])
+            series, dates[name] = _dates(series, name, dates[name])
         elif pd.api.types.is_string_dtype(series.dtype) and not _is_text(name, dialect):
             known = times.formats(series)
             if len(known) == 1:  # otherwise it is not clear which
-                dates[name] = known[0]
-                series = times.parsed(series, known[0])
+                series, dates[name] = _dates(series, name, known[0])
         if name in columns:
             raise ValueError(f"two columns of the table are named {name!r}: rename one")
         columns[name] = series
     if not columns:
         raise ValueError("the table has no columns")
     frame = pd.DataFrame(columns).set_axis(labels, axis=0)
-    return frame, replace(dialect, dates=dates, index=index, signs=signs)
+    return frame, replace(dialect, dates=dates, index=index)
 
 
-def _column(
-    column: Any, name: str, na: Sequence[str], dialect: Dialect
-) -> tuple[Any, tuple[str, str]]:
-    """Return a column as numbers or booleans, or as stripped text; and the signs of its numbers."""
+def _column(column: Any, name: str, na: Sequence[str], dialect: Dialect) -> Any:
+    """Return a column as numbers or booleans, or as stripped text."""
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
     series = arrow.series(column)
     if not pa.types.is_string(column.type):
-        return markers.without(series, na), ("", "")
+        return markers.without(series, na)
     series = series.str.strip()
     series = markers.without(series.mask(series == ""), na)
     if _is_text(name, dialect):
-        return series, ("", "")
-    before, after = numerals.signs(series)
-    bare = series.str.removeprefix(before).str.removesuffix(after)
-    numbers = numerals.parsed(bare, dialect.decimal or ".", dialect.thousands or "")
-    return (series, ("", "")) if numbers is None else (numbers, (before, after))
+        return series
+    numbers = numerals.parsed(series, dialect.decimal or ".", dialect.thousands or "")
+    return series if numbers is None else numbers
 
 
 def _counts(series: Any) -> bool:
@@ -256,12 +254,18 @@ def _counts(series: Any) -> bool:
     return pd.api.types.is_string_dtype(series.dtype) and series.is_unique
 
 
-def _dates(series: Any, name: str, form: str) -> Any:
+def _dates(series: Any, name: str, form: str) -> tuple[Any, str]:
+    """Return the dates in a column, and their format in detail.
+
+    Raises:
+        ValueError: if a value has another format.
+    """
     text = series.astype("str")
     try:
-        return times.parsed(text, form)
+        return times.parsed(text, form), times.finest(text, form)
     except ValueError as error:
-        wrong = text[pd.to_datetime(text, format=form, errors="coerce").isna() & text.notna()]
+        known = pd.to_datetime(text, format=times.plain(form), errors="coerce")
+        wrong = text[known.isna() & text.notna()]
         raise ValueError(
             f"column {name!r} has {wrong.iloc[0]!r}, which is not like {form}; correct --dates"
         ) from error
