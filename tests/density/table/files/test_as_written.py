@@ -128,8 +128,8 @@ def test_written_numbers_are_exact(tmp_path: Path) -> None:
     for spelling in (Spelling(least=2, most=2, digits=4), exponents):
         texts = numbers(pd.Series(values), spelling, ".", "")
         assert [float(text or "nan") for text in texts] == values.tolist()
-    drawn = rounded(pd.Series(values), Spelling(most=2, digits=6)).tolist()
-    assert drawn == [0.33, 0.0, 12345.7, 2.0**70]
+    drawn = rounded(pd.DataFrame({"a": values}), {"a": Spelling(most=2, digits=6)})
+    assert drawn["a"].tolist() == [0.33, 0.0, 12345.7, 2.0**70]
 
 
 def test_a_layout_of_its_own(tmp_path: Path) -> None:

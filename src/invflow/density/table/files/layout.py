@@ -10,10 +10,11 @@ from dataclasses import replace
 from invflow.density.table.dialect import Dialect, Layout, Spelling
 from invflow.density.table.files.sniff import COMMENTS, LINES, fields, lines, lines_of
 from invflow.density.table.files.spelling import spelled
+from invflow.density.table.labels import Label
 
 
 def laid_out(
-    head: str, dialect: Dialect, names: Sequence[str], na: Mapping[str, Sequence[str]]
+    head: str, dialect: Dialect, names: Sequence[str], na: Mapping[Label, Sequence[str]]
 ) -> Dialect:
     r"""Return a dialect with the layout of lines and the spelling of values.
 

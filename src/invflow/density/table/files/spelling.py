@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -91,17 +91,28 @@ def _exponent(numbers: Sequence[str]) -> str:
     return found[0][1] + sign + "0" * min(len(each[3]) for each in found)
 
 
-def rounded(series: Any, spelling: Spelling) -> Any:
-    """Return numbers with at most as many digits as those of the column.
+def rounded(rows: pd.DataFrame, spelling: Mapping[str, Spelling]) -> pd.DataFrame:
+    """Return drawn rows whose numbers have at most as many digits as those of the table.
+
+    Args:
+        rows: draws.
+        spelling: of the table, by column.
 
     Example:
-        >>> rounded(pd.Series([1.2345, 1234.5678]), Spelling(most=3, digits=5)).tolist()
+        >>> drawn = pd.DataFrame({"a": [1.2345, 1234.5678]})
+        >>> rounded(drawn, {"a": Spelling(most=3, digits=5)})["a"].tolist()
         [1.234, 1234.6]
     """
+    columns = {i: rows.iloc[:, i] for i in range(rows.shape[1])}
+    for i, name in enumerate(rows.columns):
+        if str(name) in spelling and pd.api.types.is_float_dtype(columns[i].dtype):
+            columns[i] = _rounded(columns[i], spelling[str(name)])
+    return pd.DataFrame(columns, index=rows.index).set_axis(rows.columns, axis=1)
+
+
+def _rounded(series: Any, spelling: Spelling) -> Any:
     most, digits = spelling.most, spelling.digits
-    if most is None or digits is None or not pd.api.types.is_float_dtype(series.dtype):
-        return series
-    if digits > EXACT_DIGITS:
+    if most is None or digits is None or digits > EXACT_DIGITS:
         return series
     values: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(divide="ignore"):

@@ -20,7 +20,7 @@ from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.files.content import HEAD, check, encoding_of, open_quote, opened
 from invflow.density.table.files.layout import laid_out
 from invflow.density.table.files.sniff import COMMENTS, LINES, Row, fields, lines, lines_of, sniff
-from invflow.density.table.labels import numbered_names
+from invflow.density.table.labels import Label, numbered_names
 from invflow.density.table.limits import check_columns
 
 #: Bytes that are parsed at a time; a line must fit in.
@@ -197,7 +197,7 @@ def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[
 
 
 def _typed(
-    table: Any, names: Sequence[str], dialect: Dialect, na: Mapping[str, Sequence[str]]
+    table: Any, names: Sequence[str], dialect: Dialect, na: Mapping[Label, Sequence[str]]
 ) -> tuple[pd.DataFrame, Dialect]:
     """Return the columns of a table with their types, and its dialect with dates and index.
 
