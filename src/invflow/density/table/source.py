@@ -7,9 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
+
+#: Rows that are looked at together: a few megabytes of most tables.
+PIECE = 2**15
 
 
 @runtime_checkable
@@ -84,6 +88,29 @@ class Selection:
         return self._source.block(self._numbers[number])
 
 
+class Chosen:
+    """Some rows of a table in memory, which are copied only while they are used.
+
+    Args:
+        source: the table, a single block.
+        rows: their places, shape (rows,).
+
+    Example:
+        >>> Chosen(Frame(pd.DataFrame({"a": [3, 1, 2]})), np.array([2, 0])).block(0)["a"].tolist()
+        [2, 3]
+    """
+
+    def __init__(self, source: Source, rows: NDArray[np.int64]) -> None:
+        self.names = source.names
+        self.blocks = (len(rows),)
+        self.schema = source.schema
+        self._source = source
+        self._rows = rows
+
+    def block(self, number: int) -> pd.DataFrame:
+        return self._source.block(0).iloc[self._rows]
+
+
 class Projection:
     """Some columns of a source.
 
@@ -105,8 +132,11 @@ class Projection:
         self._places = [source.names.index(name) for name in names]
 
     def block(self, number: int) -> pd.DataFrame:
+        block = self._source.block(number)
+        if self._places == list(range(block.shape[1])):
+            return block
         # Not by label: a list of booleans would be a mask.
-        return self._source.block(number).iloc[:, self._places]
+        return block.iloc[:, self._places]
 
 
 class Renamed:
@@ -139,6 +169,13 @@ def blocks(source: Source) -> Iterator[pd.DataFrame]:
     return map(source.block, range(len(source.blocks)))
 
 
+def pieces(source: Source) -> Iterator[pd.DataFrame]:
+    """Yield all rows in order, at most `PIECE` at a time."""
+    for block in blocks(source):
+        for first in range(0, len(block), PIECE):
+            yield block.iloc[first : first + PIECE]
+
+
 def split(source: Source, fraction: float, random: np.random.Generator) -> tuple[Source, Source]:
     """Split rows at random; if there are several blocks, whole blocks.
 
@@ -151,10 +188,10 @@ def split(source: Source, fraction: float, random: np.random.Generator) -> tuple
         The remaining rows, and those held out.
     """
     if len(source.blocks) == 1:
-        frame = source.block(0)
-        order = random.permutation(len(frame))
-        held = min(max(1, round(fraction * len(frame))), len(frame) - 1)
-        return Frame(frame.iloc[np.sort(order[held:])]), Frame(frame.iloc[order[:held]])
+        count = source.blocks[0]
+        order = random.permutation(count)
+        held = min(max(1, round(fraction * count)), count - 1)
+        return Chosen(source, np.sort(order[held:])), Chosen(source, order[:held])
     order = random.permutation(len(source.blocks)).tolist()
     held = min(max(1, round(fraction * len(order))), len(order) - 1)
     return Selection(source, sorted(order[held:])), Selection(source, sorted(order[:held]))

@@ -42,7 +42,7 @@ def survey(
 
     Numbers that move in steps, such as whole numbers or cents, are on a grid, and so are dates;
     other numbers are continuous. Text, booleans and pandas' categories are categorical. The rows
-    are read twice, block by block: what columns hold, then their means and scales.
+    are read twice, a few at a time: what columns hold, then their means and scales.
 
     Args:
         source: the table.
@@ -78,7 +78,7 @@ def survey(
     context = {name: Context(name, declared.get(name)) for name in given}
     correlations = Correlations(len(features))
     first = 0
-    for block in sources.blocks(source):
+    for block in sources.pieces(source):
         values = [surveyed[name].add(block[name], first) for name in features]
         correlations.add(np.column_stack(values))
         for name in given:

@@ -48,7 +48,8 @@ class Parquet:
 
     @cached_property
     def _file(self) -> Any:
-        return parquet.ParquetFile(self.path)
+        # Otherwise it keeps the bytes of the file.
+        return parquet.ParquetFile(self.path, pre_buffer=False)
 
     def block(self, number: int) -> pd.DataFrame:
         with self._errors("is damaged, or was changed while it was read"):
