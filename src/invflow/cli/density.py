@@ -43,6 +43,7 @@ def sample(
 ) -> None:
     """Draw rows into a table, or the missing values of one."""
     import numpy as np
+    import pandas as pd
 
     from invflow.density.data import dialect
     from invflow.density.table import write
@@ -71,6 +72,8 @@ def sample(
                 drawn = density.sample_conditional(gaps, count or 1, random_state=random)
                 missing = np.tile(gaps[drawn.columns].isna(), (count or 1, 1))
                 rows = drawn.mask(missing, rounded(drawn, spelling))
+                if isinstance(gaps.index, pd.RangeIndex):
+                    rows = rows.reset_index(drop=True)
         else:
             contexts = None if given is None else _rows(config, Path(given))
             several = 0 if contexts is None or len(contexts) == 1 else len(contexts)

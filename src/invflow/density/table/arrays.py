@@ -11,6 +11,7 @@ import pandas as pd
 from invflow.density.table import codes, levels
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.labels import Label, axis
+from invflow.density.table.levels import intervals
 from invflow.density.table.samples import Floats
 
 #: A context more standard deviations from the mean than this is an error.
@@ -137,9 +138,11 @@ def filled(found: pd.DataFrame, given: pd.DataFrame, columns: Columns) -> pd.Dat
 
 def _returned(series: Any, column: Column) -> Any:
     """Return given values in the dtype of their column, if it can represent them."""
-    if column.dtype == "category":
+    if column.dtype == "category" or column.dtype.startswith("interval"):
         # The categories of the table, not those of the draws.
-        known = list(column.categories)
+        known: Any = list(column.categories)
+        if column.dtype != "category":
+            known = intervals(known, column.dtype)
         return pd.Categorical(series, known) if set(series) <= set(known) else series.array
     try:
         typed = series.astype(column.dtype)

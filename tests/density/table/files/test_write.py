@@ -91,3 +91,14 @@ def test_labels_become_strings(tmp_path: Path, labels: Any) -> None:
     names = parquet.read_schema(tmp_path / "t.parquet").names
     expected = frame.set_axis(names, axis=1)
     pd.testing.assert_frame_equal(whole(read(tmp_path / "t.parquet")), expected)
+
+
+@pytest.mark.parametrize("index", [["u", "v", "w"], [7, 5, 3]])
+@pytest.mark.parametrize("name", [None, "key"])
+def test_parquet_keeps_the_index(tmp_path: Path, index: list[Any], name: str | None) -> None:
+    frame = TABLE.set_axis(pd.Index(index, name=name), axis=0)
+    write_blocks((frame[i : i + 1] for i in range(3)), tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), frame)
+    source = read(tmp_path / "t.parquet")
+    write(source.block(0), tmp_path / "again.parquet", schema=source.schema)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again.parquet"), frame)

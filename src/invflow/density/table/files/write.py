@@ -76,14 +76,23 @@ def _parquet(blocks: Iterable[pd.DataFrame], path: Path, types: Any) -> None:
     schema = _schema(first, types)
     with parquet.ParquetWriter(path, schema) as file:
         for block in chain([first], blocks):
-            named = block.set_axis(schema.names, axis=1)
-            file.write_table(arrow.table(named, types).cast(schema))
+            file.write_table(arrow.table(_with_index(block, types), types).cast(schema))
 
 
 def _schema(frame: pd.DataFrame, types: Any) -> Any:
     """Return the types of columns; numbers for a column that has only missing values so far."""
-    found = arrow.table(frame, types).schema
+    found = arrow.table(_with_index(frame, types), types).schema
     fields = [
         field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in found
     ]
     return pa.schema(fields, metadata=found.metadata)
+
+
+def _with_index(rows: pd.DataFrame, types: Any) -> pd.DataFrame:
+    """Return rows with text as labels, and the columns that were the index as such."""
+    named = rows.set_axis(list(map(str, rows.columns)), axis=1)
+    known = (types.pandas_metadata or {}).get("index_columns", []) if types is not None else []
+    index = [name for name in known if isinstance(name, str) and name in named.columns]
+    if index:
+        named = named.set_index(index)
+    return named.rename_axis(named.index.name or None) if named.index.nlevels == 1 else named

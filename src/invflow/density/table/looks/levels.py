@@ -44,7 +44,10 @@ class LevelsLook(Look):
         dtype = series.dtype
         if isinstance(dtype, pd.CategoricalDtype):
             self._known, self._ordered = True, bool(dtype.ordered)
-            self._check_scalars(dtype.categories)
+            if self.dtype == "category":
+                self._check_scalars(dtype.categories)
+            else:
+                self._ordered = True  # as intervals are
         for level, count in counted(series).items():
             self._counts[level] = self._counts.get(level, 0) + count
         return np.full(len(series), np.nan)
