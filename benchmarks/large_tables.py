@@ -1,4 +1,4 @@
-"""Time and memory of a large table: reading, survey, training, scoring, `invflow score` of Parquet.
+"""CPU time and memory of a large table: reading, survey, training, scoring, `invflow score` of Parquet.
 
 The table has correlated normal columns of float32, in a Parquet file with 10 row groups. Each job
 runs in its own process, on the table and on its first 1,000 rows; "peak" is the difference of the
@@ -62,16 +62,16 @@ def job(name: str, path: Path, flow: str, run: Path) -> float:
 
     torch.set_num_threads(1)
     if name == "invflow score":
-        start = time.perf_counter()
+        start = time.process_time()
         out = str(path.with_name("scores.parquet"))
         app(["score", str(run), str(path), "--out", out], standalone_mode=False)
-        return time.perf_counter() - start
-    start = time.perf_counter()
+        return time.process_time() - start
+    start = time.process_time()
     table = read(path)
     if name == "read":
-        return time.perf_counter() - start
+        return time.process_time() - start
     density = FlowDensity.load(run / "model")
-    start = time.perf_counter()
+    start = time.process_time()
     match name:
         case "survey":
             survey(table)
@@ -82,11 +82,11 @@ def job(name: str, path: Path, flow: str, run: Path) -> float:
         case _:
             x = torch.from_numpy(table.block(0).to_numpy(dtype=np.float32))
             flow_alone = density.model_.flow
-            start = time.perf_counter()
+            start = time.process_time()
             with torch.no_grad():
                 for part in x.split(BATCH):
                     flow_alone().log_prob(part)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def worker(arguments: argparse.Namespace) -> None:
@@ -130,7 +130,7 @@ def main() -> None:
 
         done("prepare", few)
         done("make", many)
-        print("| job | seconds | rows per second | peak, MB | tables |")
+        print("| job | CPU seconds | rows per second | peak, MB | tables |")
         print("| --- | --- | --- | --- | --- |")
         for name in JOBS:
             least, most = done(name, few), done(name, many)
