@@ -535,5 +535,5 @@ def test_a_table_as_it_lies_about(invflow: Invflow, tmp_path: Path) -> None:
     assert invflow("score", run, tmp_path / "t.csv", "--out", tmp_path / "s.tsv")[0] == 0
     scored = (tmp_path / "s.tsv").read_bytes().decode("cp1252").splitlines()
     assert scored[0] == "\tday\tgröße\tn\tnote\tlog_density\tp_value"
-    assert scored[1].startswith("1\t02/02/2024\t0,13\t\tx1\t-")
+    assert scored[1].startswith("1\t02/02/2024\t0,13\t-200\tx1\t-")
     assert invflow("score", run, run / "samples.csv")[0] == 0
