@@ -1,4 +1,4 @@
-"""CPU time and memory of a large table: reading, survey, training, scoring, `invflow score` of Parquet.
+"""CPU time and memory of a large table: reading, survey, training, scoring, `invflow score`.
 
 The table has correlated normal columns of float32, in a Parquet file with 10 row groups. Each job
 runs in its own process, on the table and on its first 1,000 rows; "peak" is the difference of the

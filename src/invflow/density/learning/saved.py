@@ -149,7 +149,7 @@ def _check(density: Any, columns: Columns) -> None:
     if set(given) != set(columns.given):
         raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
     missing = _checks.choice("missing", density.missing, MISSING)
-    if columns.missing != (missing == "marginalise"):
+    if columns.missing != (missing != "refuse"):
         raise ValueError(f"missing must be as in the columns, got {missing!r}")
     _checks.fraction("validation_fraction", density.validation_fraction)
     _checks.boolean("compile", density.compile)

@@ -41,7 +41,7 @@ def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> 
     if len(gaps) and not missing:
         raise ValueError(
             f"column {column.of!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
-            "in, or train a density with missing set to marginalise"
+            "in, or train a density with missing set to marginalise or learn"
         )
     return found
 
@@ -102,9 +102,9 @@ def frame(
     found: dict[Label, Any] = {}
     parts: dict[Label, dict[Column, Floats]] = {}
     for column, own in zip(columns.features, values.T, strict=True):
-        if column.part is None:
+        if column.part is None and column.gap_of is None:
             found[column.name] = codes.values(own, column)
-        else:
+        elif column.part is not None:
             parts.setdefault(column.of, {})[column] = own
     found |= {name: codes.date(each) for name, each in parts.items()}
     found |= {column.of: _returned(given[column.of], column) for column in columns.context}

@@ -29,6 +29,8 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
     Raises:
         ValueError: if the values are not of the kind of the column.
     """
+    if column.gap_of is not None:
+        return series.isna().to_numpy(dtype=np.float64)
     if column.part is not None:
         return _part(_ticks(series, column, column.part.unit), column, column.part)
     if column.is_categorical:
@@ -143,7 +145,7 @@ def are_between(series: Any, column: Column) -> Any:
         [False, True, False]
     """
     found = codes(series, column)
-    if column.part is not None or column.unit is not None:
+    if column.part is not None or column.unit is not None or column.gap_of is not None:
         return np.zeros(len(found), dtype=bool)
     if column.is_categorical:
         return found == len(column.categories)

@@ -49,6 +49,8 @@ class Column:
         beyond: probability of values beyond a bound, of those on the bound: zero for bounds that
             were declared, small for bounds that were found in the data.
         part: of a column of dates, which this is; None for a column of the table.
+        gap_of: the column of the table of which it tells whether a value is missing; None for
+            others.
     """
 
     name: Label
@@ -68,10 +70,13 @@ class Column:
     unit: str | None = None
     beyond: float = 0.0
     part: Part | None = None
+    gap_of: Label | None = None
 
     @property
     def of(self) -> Label:
-        """The column of the table that it is, or is a part of."""
+        """The column of the table that it is, is a part of, or tells the gaps of."""
+        if self.gap_of is not None:
+            return self.gap_of
         return self.name if self.part is None else self.part.of
 
     @property
@@ -124,6 +129,15 @@ class Columns:
     context: tuple[Column, ...]
     rows: int
     missing: bool
+
+    @property
+    def gaps(self) -> dict[int, list[int]]:
+        """The places of features that tell whether values are missing, and of these values."""
+        return {
+            i: [j for j, own in enumerate(self.features) if own.of == column.of and j != i]
+            for i, column in enumerate(self.features)
+            if column.gap_of is not None
+        }
 
     @property
     def context_size(self) -> int:
@@ -205,7 +219,8 @@ class Columns:
 def _content(column: Column) -> dict[str, Any]:
     """Return a column for JSON."""
     part = column.part and {**asdict(column.part), "of": encode(column.part.of)}
-    return {**asdict(column), "name": encode(column.name), "part": part}
+    gap_of = None if column.gap_of is None else encode(column.gap_of)
+    return {**asdict(column), "name": encode(column.name), "part": part, "gap_of": gap_of}
 
 
 def _column(content: Mapping[str, Any]) -> Column:
@@ -222,6 +237,8 @@ def _column(content: Mapping[str, Any]) -> Column:
         fields["part"] = Part(**own)
         _checks.choice("part", fields["part"].name, PARTS)
         _checks.choice("unit", fields["part"].unit, TICKS)
+    if (gap_of := content.get("gap_of")) is not None:
+        fields["gap_of"] = decode(gap_of)
     column = Column(**fields)
     _checks.choice("kind", column.kind, KINDS)
     if not isinstance(column.dtype, str):

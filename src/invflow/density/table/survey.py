@@ -21,7 +21,7 @@ from invflow.density.table.source import Source
 from invflow.density.table.standard import standardise
 
 #: What to do with missing values.
-MISSING = ("refuse", "marginalise")
+MISSING = ("refuse", "marginalise", "learn")
 #: Columns are copies if their correlation is closer to one than this,
 COPY = 1e-9
 #: and cause a warning if it is closer than this.
@@ -48,7 +48,8 @@ def survey(
         source: the table.
         kinds: of some columns, by label (`column_label`), as `check_kinds` describes.
         conditional_on: labels of the columns that the density is conditional on.
-        missing: "refuse" missing values, or "marginalise" over them.
+        missing: "refuse" missing values, "marginalise" over them, or "learn" where they are: then a
+            category tells of each column with missing values whether one is missing.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -89,7 +90,7 @@ def survey(
         tuple(chain.from_iterable(surveyed[name].columns(missing) for name in features)),
         tuple(chain.from_iterable(context[name].columns() for name in given)),
         count,
-        missing == "marginalise",
+        missing != "refuse",
     )
     _compare({column.of: column.kind for column in columns.features}, correlations)
     return standardise(columns, source)
