@@ -20,9 +20,9 @@ from pathlib import Path
 SHOWN, LONGEST = 10, 160
 HEAD = """# Nine tables as they lie about
 
-What `invflow density FILE --auto` says of nine well-known files, as they were found on the web, and
-ten rows of each beside ten that `invflow sample` draws. Training was cut to {steps} updates. Rows
-of the table are evenly spaced; long lines are cut. Made by
+What `invflow density FILE --auto --missing learn` says of nine well-known files, as they were found
+on the web, and ten rows of each beside ten that `invflow sample` draws. Training was cut to {steps}
+updates. Rows of the table are evenly spaced; long lines are cut. Made by
 `python benchmarks/wild.py FOLDER --steps {steps}`.
 
 """
@@ -63,7 +63,7 @@ def section(path: Path, steps: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         shutil.copy(path, place)
-        command = ["density", path.name, "--auto", "--steps", str(steps)]
+        command = ["density", path.name, "--auto", "--missing", "learn", "--steps", str(steps)]
         said = invflow(place, *command)
         drawn_with = ["sample", f"runs/{path.stem}", "--count", str(SHOWN)]
         invflow(place, *drawn_with)
