@@ -28,7 +28,7 @@ class Spelling:
         exponent: of one, such as E+00, where numbers have exponents.
         scientific: whether all numbers have exponents.
         quoted: whether all values are in quotation marks.
-        gap: what stands for a missing value, with its quotation marks.
+        gap: the marker of a missing value, with its quotation marks.
     """
 
     before: str = ""

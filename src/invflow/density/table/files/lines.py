@@ -38,7 +38,7 @@ def lines(rows: pd.DataFrame, dialect: Dialect, separator: str) -> str:
     r"""Return rows as lines.
 
     Args:
-        rows: with the index as a column, if it is to be written.
+        rows: with the index as a column where it is written.
         dialect: of the file.
         separator: between fields.
 
