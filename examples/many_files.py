@@ -53,7 +53,7 @@ def with_ray(run: str, folder: str, out: str, workers: int) -> None:
         fn_constructor_args=[run],
         batch_format="pandas",
         batch_size=ROWS,
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
     )
     scored.write_parquet(out)
 
