@@ -1,12 +1,13 @@
 # `make run` does the main job, `make test` runs lint, types, tests and doctests, and `make bench`
-# says whether anything has become slower. `make oldest` and `make newest` run a smoke test with the
+# says whether anything has become slower. `make test-adapters` installs sbi and other tools and tests
+# the flows inside them. `make oldest` and `make newest` run a smoke test with the
 # oldest and the newest versions of all dependencies that pyproject.toml allows.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test format bench oldest newest clean
+.PHONY: run test test-adapters format bench oldest newest clean
 
 # Threads that spin while they wait slow each other down where other programs run beside them.
 test oldest newest: export OMP_WAIT_POLICY ?= passive
@@ -19,6 +20,11 @@ test: $(INSTALLED)
 	$(BIN)/ruff check src tests benchmarks examples .ci hatch_build.py
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -q -n 2 -m "not slow and not gpu"
+
+# The tools are large: only who works on the adapters needs them.
+test-adapters: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,adapters]"
+	$(BIN)/pytest -q tests/adapters tests/test_docs.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format src tests benchmarks examples .ci hatch_build.py

@@ -13,7 +13,7 @@ from torch.distributions import constraints
 
 from invflow._tensors import digest
 from invflow.density.table import read
-from invflow.density.table.columns import columns_named
+from invflow.density.table.labels import columns_named
 from invflow.density.table.source import blocks
 from invflow.simulation import assess, priors
 from invflow.simulation.config import Config
