@@ -1,6 +1,6 @@
 """Infers how fast an outbreak spread, and how many cases were reported, from simulations alone.
 
-An epidemic in a closed population is simulated person by person, and a share of the new cases of
+An epidemic in a closed population is simulated person by person, and a fraction of the new cases of
 each week is reported. There is no likelihood to write down. Prints a table of the parameters, and
 draws the posterior of an outbreak whose parameters are known.
 
