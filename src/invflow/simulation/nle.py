@@ -18,8 +18,9 @@ from invflow.simulation.assess import Assessment, assess
 from invflow.simulation.distance import Distance
 from invflow.simulation.learned import Learned, load
 from invflow.simulation.posterior import Posterior
-from invflow.simulation.prior import Unnormalised, as_prior
+from invflow.simulation.prior import as_prior
 from invflow.simulation.simulations import Simulations, observed
+from invflow.simulation.target import Unnormalised
 from invflow.training.batches import generator
 from invflow.vi import Record, fit
 from invflow.vi import Settings as FitSettings

@@ -16,7 +16,7 @@ from invflow.simulation.assess import Assessment, assess
 from invflow.simulation.distance import Distance
 from invflow.simulation.given import at
 from invflow.simulation.learned import Learned, load
-from invflow.simulation.learning import described
+from invflow.simulation.network import features
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import as_prior
 from invflow.simulation.simulations import Simulations, observed, one
@@ -188,7 +188,7 @@ class NPE:
 
     def _features(self, x: Tensor) -> Tensor:
         """Return what describes data, (rows, *shape), in the reference: shape (rows, features)."""
-        return described(self.learned.networks, self._given(x), self.learned.embedding)
+        return features(self.learned.networks, self._given(x), self.learned.embedding)
 
     def _given(self, x: Tensor) -> Tensor:
         """Return data as networks take them."""
