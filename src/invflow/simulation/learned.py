@@ -118,6 +118,8 @@ def load(
                 f"it was fitted with the parameters {', '.join(config['parameters'])}, but the "
                 f"prior has {', '.join(prior.names)}"
             )
+        if not config["sizes"]:
+            raise ValueError("it has no networks")
         if config["embedding"] == MODULE and embedding is None:
             raise ValueError("embedding must be given: it was fitted with a module of your own")
         shape = tuple(map(int, config["shape"]))

@@ -140,7 +140,7 @@ def train(
         learning_rate=settings.learning_rate,
         schedule="cosine",
         weight_decay=0.0,
-        averaging_decay=AVERAGING,
+        averaging_decay=0.0 if _normalises(networks) else AVERAGING,
         max_gradient_norm=5.0,
         seed=seed,
         evaluate_every=min(steps, max(25, min(epoch, 500))),
@@ -150,3 +150,9 @@ def train(
     training.fit(fabric, models, len(known[0]), loss, evaluate, plan, directory, report)
     for each in networks:
         each.cpu().eval().requires_grad_(False)
+
+
+def _normalises(networks: Sequence[Conditional]) -> bool:
+    """Whether there are statistics of batches, which are not those of averaged weights."""
+    parts = [part for each in networks for part in each.modules()]
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)  # pyright: ignore[reportPrivateUsage]

@@ -19,7 +19,7 @@ from invflow.simulation.learned import Learned, load
 from invflow.simulation.network import features
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import as_prior
-from invflow.simulation.simulations import Simulations, observed, one
+from invflow.simulation.simulations import Simulations, check_rows, observed, one
 from invflow.simulation.standard import bent
 from invflow.training.batches import generator
 
@@ -87,6 +87,7 @@ class NPE:
         """
         theta = self.prior.vectors(parameters)
         x = self._observed(data)
+        check_rows("parameters", theta, len(x))
         z = self.prior.unconstrain(theta)
         ladj = self.prior.constrain(z)[1] + self.learned.parameters.log_scale
         u = self.learned.parameters.forward(z).float()
