@@ -1,7 +1,7 @@
 """Infers how fast an outbreak spread, and how many cases were reported, from simulations alone.
 
-An epidemic in a closed population is simulated person by person, and a fraction of the new cases of
-each week is reported. There is no likelihood to write down. Prints a table of the parameters, and
+An epidemic in a closed population is simulated week by week, and some of the new cases are
+reported. There is no likelihood to write down. Prints a table of the parameters, and
 draws the posterior of an outbreak whose parameters are known.
 
     python examples/outbreak.py [--simulations 2000] [--steps 3000] [--out outbreak.png]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from dataclasses import replace
@@ -425,3 +426,20 @@ def test_gradients_of_data_do_not_hinder_weights(linear: NPE) -> None:
 def test_the_number_of_nearest_is_checked(linear: NPE) -> None:
     with pytest.raises(ValueError, match="count must be at least 1, got -3"):
         linear.nearest(known.gaussian(30, 4), X, -3)
+
+
+def test_each_row_of_data_has_its_parameters(linear: NPE) -> None:
+    theta = known.gaussian_prior().sample(3)
+    for rows in (X[None], torch.stack([X, X])):
+        with pytest.raises(ValueError, match=r"parameters must have shape .* a row for each that"):
+            linear.log_prob(theta, rows)
+
+
+def test_a_damaged_file_is_named(box: NPE, tmp_path: Path) -> None:
+    box.save(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    content["config"]["sizes"] = []
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="does not fit an NPE: it has no networks"):
+        NPE.load(tmp_path, known.boxed_prior())

@@ -17,7 +17,8 @@ from torch.distributions import (
 )
 
 from invflow.simulation import Prior
-from invflow.simulation.prior import EDGE, Unnormalised
+from invflow.simulation.prior import EDGE
+from invflow.simulation.target import Unnormalised
 from invflow.vi import Parameter
 
 PRIOR = Prior(

@@ -3,11 +3,11 @@
 from invflow.simulation.assess import Assessment
 from invflow.simulation.distance import Distance
 from invflow.simulation.fit import fit
-from invflow.simulation.learning import Settings
 from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import Prior
+from invflow.simulation.settings import Settings
 from invflow.simulation.simulate import simulate
 from invflow.simulation.simulations import Simulations
 

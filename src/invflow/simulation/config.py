@@ -14,13 +14,13 @@ except ImportError as error:
 from invflow.density.table.dialect import Dialect
 from invflow.runs.settings import COLUMNS, TRAINING, Fraction, Seed, argument, setting
 from invflow.runs.settings import Config as RunConfig
-from invflow.simulation import priors
-from invflow.simulation.learning import Settings
+from invflow.simulation import text
+from invflow.simulation.settings import Settings
 
 
-def _prior(text: str) -> str:
-    priors.prior(text)
-    return text
+def _prior(written: str) -> str:
+    text.prior(written)
+    return written
 
 
 class Config(RunConfig):
@@ -55,7 +55,7 @@ class Config(RunConfig):
         dict[str, Annotated[str, AfterValidator(_prior)]],
         setting(
             f"Prior of a parameter that the simulations are drawn from; repeat it for more. "
-            f"One of {priors.FORMS}; the last two only bound the posterior.",
+            f"One of {text.FORMS}; the last two only bound the posterior.",
             COLUMNS,
             metavar="NAME=PRIOR",
             shown="real",

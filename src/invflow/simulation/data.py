@@ -15,9 +15,9 @@ from invflow._tensors import digest
 from invflow.density.table import read
 from invflow.density.table.labels import columns_named
 from invflow.density.table.source import blocks
-from invflow.simulation import assess, priors
+from invflow.simulation import assess, text
+from invflow.simulation.check import check
 from invflow.simulation.config import Config
-from invflow.simulation.fit import check
 from invflow.simulation.prior import Prior
 from invflow.simulation.simulations import Simulations
 
@@ -57,7 +57,7 @@ def prior(config: Config) -> Prior:
         )
     return Prior(
         {
-            name: priors.prior(config.prior[name]) if name in config.prior else constraints.real
+            name: text.prior(config.prior[name]) if name in config.prior else constraints.real
             for name in config.parameters
         }
     )

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from invflow import _saving, flows
 from invflow._pretrained import check_finite
 from invflow._sized import sized_by
+from invflow.simulation.check import check_names
 from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
-from invflow.simulation.learning import Conditional
+from invflow.simulation.network import Conditional
 from invflow.simulation.prior import Prior
-from invflow.simulation.simulations import Simulations, listed
+from invflow.simulation.simulations import Simulations
 from invflow.simulation.standard import Standard
 
 #: What `config.json` says of an embedding that is a module of the user.
@@ -61,11 +62,7 @@ class Learned:
         Raises:
             ValueError: if their parameters or data are others, or some were learned from.
         """
-        if simulations.names and simulations.names != self.prior.names:
-            raise ValueError(
-                f"simulations have the parameters {listed(simulations.names)}, but the prior has "
-                f"{listed(self.prior.names)}: give both in the same order"
-            )
+        check_names(simulations, self.prior)
         known = set(self.rows.tolist())
         if count := sum(row in known for row in digests(simulations.parameters).tolist()):
             raise ValueError(
@@ -121,6 +118,8 @@ def load(
                 f"it was fitted with the parameters {', '.join(config['parameters'])}, but the "
                 f"prior has {', '.join(prior.names)}"
             )
+        if not config["sizes"]:
+            raise ValueError("it has no networks")
         if config["embedding"] == MODULE and embedding is None:
             raise ValueError("embedding must be given: it was fitted with a module of your own")
         shape = tuple(map(int, config["shape"]))

@@ -18,8 +18,9 @@ from invflow.simulation.assess import Assessment, assess
 from invflow.simulation.distance import Distance
 from invflow.simulation.learned import Learned, load
 from invflow.simulation.posterior import Posterior
-from invflow.simulation.prior import Unnormalised, as_prior
-from invflow.simulation.simulations import Simulations, observed
+from invflow.simulation.prior import as_prior
+from invflow.simulation.simulations import Simulations, check_rows, observed
+from invflow.simulation.target import Unnormalised
 from invflow.training.batches import generator
 from invflow.vi import Record, fit
 from invflow.vi import Settings as FitSettings
@@ -128,7 +129,9 @@ class NLE:
             Shape (*batch, rows), float64.
         """
         u = self._unit(parameters)
-        value = self.learned.data.forward(tensor("data", data).double()).float()
+        x = tensor("data", data).double()
+        check_rows("data", x, len(u))
+        value = self.learned.data.forward(x).float()
         parts = [
             each.flow(each.embedding(u), validate_args=False).log_prob(value).double()
             for each in self.learned.networks

@@ -16,10 +16,10 @@ from invflow.simulation.assess import Assessment, assess
 from invflow.simulation.distance import Distance
 from invflow.simulation.given import at
 from invflow.simulation.learned import Learned, load
-from invflow.simulation.learning import described
+from invflow.simulation.network import features
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.prior import as_prior
-from invflow.simulation.simulations import Simulations, observed, one
+from invflow.simulation.simulations import Simulations, check_rows, observed, one
 from invflow.simulation.standard import bent
 from invflow.training.batches import generator
 
@@ -87,6 +87,7 @@ class NPE:
         """
         theta = self.prior.vectors(parameters)
         x = self._observed(data)
+        check_rows("parameters", theta, len(x))
         z = self.prior.unconstrain(theta)
         ladj = self.prior.constrain(z)[1] + self.learned.parameters.log_scale
         u = self.learned.parameters.forward(z).float()
@@ -188,7 +189,7 @@ class NPE:
 
     def _features(self, x: Tensor) -> Tensor:
         """Return what describes data, (rows, *shape), in the reference: shape (rows, features)."""
-        return described(self.learned.networks, self._given(x), self.learned.embedding)
+        return features(self.learned.networks, self._given(x), self.learned.embedding)
 
     def _given(self, x: Tensor) -> Tensor:
         """Return data as networks take them."""

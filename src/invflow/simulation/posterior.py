@@ -14,8 +14,9 @@ from invflow import _checks
 from invflow.flows import Flow, FlowMixture
 from invflow.simulation.distance import Distance
 from invflow.simulation.given import detached
-from invflow.simulation.prior import Prior, Unnormalised
+from invflow.simulation.prior import Prior
 from invflow.simulation.standard import Standard
+from invflow.simulation.target import Unnormalised
 from invflow.simulation.truncated import Truncated
 from invflow.training.batches import generator
 from invflow.vi import Posterior as Weighted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 from torch.distributions.constraints import Constraint
 
-from invflow.vi.targets.target import Parameter, Target, value_of
+from invflow.vi.targets.target import Parameter, value_of
 from invflow.vi.targets.vectors import vectors
 
 #: Entries of bounded parameters stay this far from a bound, on the scale of the logit. It is
@@ -189,44 +189,6 @@ class Prior:
                     "distribution"
                 )
         return cast(dict[str, Distribution], self._distributions)
-
-
-class Unnormalised(Target):
-    r"""The posterior of a likelihood, over the standardised vectors of a flow.
-
-    $$\log p(u) = \log p(x|\theta) + \log p(\theta) + \log|\det d\theta/du|,
-    \qquad \theta = b(m + s u)$$
-
-    Args:
-        prior: of the parameters.
-        log_likelihood: takes vectors, (batch, numbers), and returns (batch,).
-        location: m, shape (dim,).
-        scale: s, shape (dim,).
-    """
-
-    caveat = (
-        "The log evidence is that of the likelihood as given, or as it was learned from "
-        "simulations, whose own error no weight sees."
-    )
-
-    def __init__(
-        self,
-        prior: Prior,
-        log_likelihood: Callable[[Tensor], Tensor],
-        location: Tensor,
-        scale: Tensor,
-    ) -> None:
-        self.prior, self.likelihood = prior, log_likelihood
-        self.location, self.scale = location, scale
-        self.dim = prior.dim
-
-    def log_density(self, z: Tensor) -> Tensor:
-        theta, ladj = self.prior.constrain(self.location + self.scale * z.double())
-        ladj = ladj + self.scale.log().sum()
-        return self.likelihood(theta) + self.prior.log_prob(theta) + ladj
-
-    def constrain(self, z: Tensor) -> dict[str, Tensor]:
-        return self.prior.split(self.prior.constrain(self.location + self.scale * z.double())[0])
 
 
 def as_prior(prior: Any) -> Prior:

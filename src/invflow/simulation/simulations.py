@@ -225,6 +225,19 @@ def listed(names: Sequence[Any]) -> str:
     return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
 
 
+def check_rows(name: str, values: Tensor, rows: int) -> None:
+    """See that there are values, (*batch, rows, numbers), for each of some rows.
+
+    Raises:
+        ValueError: if there are not.
+    """
+    if values.ndim < 2 or values.shape[-2] != rows:
+        raise ValueError(
+            f"{name} must have shape (*batch, {rows}, numbers), a row for each that it is given, "
+            f"got {tuple(values.shape)}"
+        )
+
+
 def one(x: Tensor) -> Tensor:
     """Return observed data, (observations, *shape), if there is one observation.
 

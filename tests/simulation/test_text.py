@@ -3,30 +3,30 @@ from __future__ import annotations
 import pytest
 from torch.distributions import Beta, Distribution, Uniform, constraints
 
-from invflow.simulation import priors
+from invflow.simulation import text
 
 
 def test_every_distribution_can_be_written() -> None:
-    for name, (kind, needed) in priors.DISTRIBUTIONS.items():
-        text = ":".join([name, *map(str, range(1, 1 + len(needed)))])
-        found = priors.prior(text)
+    for name, (kind, needed) in text.DISTRIBUTIONS.items():
+        written = ":".join([name, *map(str, range(1, 1 + len(needed)))])
+        found = text.prior(written)
         assert isinstance(found, Distribution)
         assert type(found) is kind
         assert found.sample().dtype.itemsize == 8
 
 
 def test_numbers_are_where_they_belong() -> None:
-    uniform, beta = priors.prior("Uniform:-1:2.5"), priors.prior("beta:2:5")
+    uniform, beta = text.prior("Uniform:-1:2.5"), text.prior("beta:2:5")
     assert isinstance(uniform, Uniform)
     assert (float(uniform.low), float(uniform.high)) == (-1.0, 2.5)
     assert isinstance(beta, Beta)
     assert float(beta.mean) == pytest.approx(2 / 7)
-    assert priors.prior("positive") is constraints.positive
+    assert text.prior("positive") is constraints.positive
 
 
 @pytest.mark.parametrize(
-    "text", ["normal", "normal:0", "normal:0:x", "uniform:2:1", "uniform:0:inf", "tree", ""]
+    "written", ["normal", "normal:0", "normal:0:x", "uniform:2:1", "uniform:0:inf", "tree", ""]
 )
-def test_other_texts_are_refused(text: str) -> None:
+def test_other_texts_are_refused(written: str) -> None:
     with pytest.raises(ValueError, match="a prior must be one of uniform:LOW:HIGH, normal:MEAN:SD"):
-        priors.prior(text)
+        text.prior(written)

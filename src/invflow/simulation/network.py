@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from invflow import _checks, flows, training
+from invflow import flows, training
 from invflow._modes import evaluating
 from invflow.flows import Flow
 from invflow.simulation.embeddings import size
+from invflow.simulation.settings import Settings
 from invflow.training.batches import generator
 
 Report = Callable[[int, str], None]
@@ -24,88 +24,6 @@ ROWS_AT_ONCE = 4096
 AVERAGING = 0.99
 #: The largest number of updates by default is the larger of these updates and epochs.
 STEPS, EPOCHS = 3000, 30
-#: Below this number of simulations, a mixture of several flows is clearly better than one.
-FEW, SEVERAL = 5000, 3
-
-
-def _setting(default: Any, description: str, **known: Any) -> Any:
-    return field(default=default, metadata={"description": description, **known})
-
-
-_MODEL = {"group": "Model"}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The flow, and how it is trained.
-
-    Args:
-        flow: name of the flow: "nsf", "maf", "iaf", "coupling-nsf", ...
-        transforms: number of transforms; None for the flow's default.
-        hidden_features: widths of the hidden layers.
-        flow_options: further arguments of the flow.
-        ensemble: number of flows, of which an equal mixture is the result; None for 3 below 5,000
-            simulations, and 1 above.
-        steps: largest number of updates; None for 3,000, or 30 epochs if that is more.
-        batch_size: simulations per update.
-        learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
-        validation_fraction: fraction of the simulations that decides when to stop.
-        patience: stop after this many evaluations without improvement (0: never).
-        accelerator: "cpu", "cuda", "auto", ... as in Lightning Fabric.
-
-    Raises:
-        TypeError: if a setting has the wrong type.
-        ValueError: if a setting is out of range.
-    """
-
-    flow: str = _setting("nsf", "Flow: nsf, maf, iaf, coupling-nsf, gaussian, ...", **_MODEL)
-    transforms: int | None = _setting(
-        None, "Number of transforms.", shown="depends on the flow", **_MODEL
-    )
-    hidden_features: tuple[int, ...] | None = _setting(
-        None, "Widths of the hidden layers.", shown="depends on the flow", metavar="N,...", **_MODEL
-    )
-    flow_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    ensemble: int | None = _setting(
-        None, "Number of flows that are mixed.", shown="3 below 5,000 simulations", **_MODEL
-    )
-    steps: int | None = _setting(
-        None, "Maximum number of updates.", shown="3,000, or 30 epochs if that is more"
-    )
-    batch_size: int = _setting(128, "Simulations per update.")
-    learning_rate: float = _setting(2e-3, "Learning rate at the start.")
-    validation_fraction: float = _setting(
-        0.1, "Fraction of the simulations that decides when to stop."
-    )
-    patience: int = _setting(10, "Stop after this many evaluations without improvement (0: never).")
-    accelerator: str = _setting("cpu", "Device to train on: cpu, cuda or auto.")
-
-    def __post_init__(self) -> None:
-        counts = ("transforms", "ensemble", "steps", "batch_size")
-        for name in counts:
-            if getattr(self, name) is not None:
-                _checks.settle(self, **{name: _checks.positive_integer(name, getattr(self, name))})
-        if self.hidden_features is not None:
-            widths = _checks.widths("hidden_features", self.hidden_features)
-            _checks.settle(self, hidden_features=widths)
-        _checks.settle(
-            self,
-            learning_rate=_checks.positive("learning_rate", self.learning_rate),
-            validation_fraction=_checks.fraction("validation_fraction", self.validation_fraction),
-            patience=_checks.positive_integer("patience", self.patience, minimum=0),
-        )
-
-    def members(self, simulations: int) -> int:
-        """Return the number of flows for a number of simulations."""
-        return self.ensemble or (SEVERAL if simulations < FEW else 1)
-
-    def described(self) -> dict[str, Any]:
-        """Return the name and arguments of the flow, as `flows.build` takes them."""
-        found: dict[str, Any] = {"name": self.flow, **_checks.plain(self.flow_options)}
-        for name in ("transforms", "hidden_features"):
-            if getattr(self, name) is not None:
-                found[name] = _checks.plain(getattr(self, name))
-        return found
 
 
 class Conditional(nn.Module):
@@ -131,7 +49,7 @@ class Conditional(nn.Module):
 
 
 @torch.no_grad()
-def described(networks: Sequence[Conditional], given: Tensor, embedding: Any) -> Tensor:
+def features(networks: Sequence[Conditional], given: Tensor, embedding: Any) -> Tensor:
     """Return what describes data, (rows, *shape): what all networks see, (rows, features).
 
     Args:
@@ -222,7 +140,7 @@ def train(
         learning_rate=settings.learning_rate,
         schedule="cosine",
         weight_decay=0.0,
-        averaging_decay=AVERAGING,
+        averaging_decay=0.0 if _normalises(networks) else AVERAGING,
         max_gradient_norm=5.0,
         seed=seed,
         evaluate_every=min(steps, max(25, min(epoch, 500))),
@@ -232,3 +150,9 @@ def train(
     training.fit(fabric, models, len(known[0]), loss, evaluate, plan, directory, report)
     for each in networks:
         each.cpu().eval().requires_grad_(False)
+
+
+def _normalises(networks: Sequence[Conditional]) -> bool:
+    """Whether there are statistics of batches, which are not those of averaged weights."""
+    parts = [part for each in networks for part in each.modules()]
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts)  # pyright: ignore[reportPrivateUsage]
