@@ -1,7 +1,7 @@
 """pocoMC with flows of invflow beside its own: seconds, calls of the likelihood, evidence.
 
 Three of pocoMC's examples, in ten dimensions, under uniform priors; their evidence is known by
-quadrature. All flows have the sizes of pocoMC's own: six transforms, three hidden layers of 32.
+quadrature. All flows are built as pocoMC's own: six transforms, three residual hidden layers of 32.
 pocoMC stops at a number of effective draws; `effective` is Kish's count of what it returned.
 
     python benchmarks/samplers.py run [--examples ...] [--flows ...] [--seeds 0] [--limit SECONDS]
@@ -97,7 +97,8 @@ def _ours(name: str) -> Any:
     from invflow.adapters.zuko import to_zuko
     from invflow.flows import build
 
-    return to_zuko(build(name, features=FEATURES, transforms=6, hidden_features=(32, 32, 32)))
+    sizes: dict[str, Any] = {"transforms": 6, "hidden_features": (32, 32, 32)}
+    return to_zuko(build(name, features=FEATURES, residual=True, **sizes))
 
 
 FLOWS: dict[str, Callable[[], Any]] = {
