@@ -134,9 +134,8 @@ def bounds(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     wide = 300 if images.train[0].numel() > 500 else 256
-    vae = VAE(
-        images.shape, images.levels, images.likelihood, posterior, hidden_features=(wide, wide)
-    )
+    likelihood = "bernoulli" if images.binary else "logistic"
+    vae = VAE(images.shape, images.levels, likelihood, posterior, hidden_features=(wide, wide))
     with torch.no_grad():
         STARTS[start](vae)
     optimizer = torch.optim.Adam(vae.parameters(), 1e-3, fused=True)

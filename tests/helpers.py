@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from torch.distributions import transform_to
 
 from invflow import IAF, MAF, NAF, NSF, UMNN, CouplingNSF, Flow, RealNVP, flows, kernels
-from invflow.conditioners import LSTM, MADE, Attention, Conditioner, MaskedConvolution
+from invflow.conditioners import (
+    LSTM,
+    MADE,
+    Attention,
+    CachedConditioner,
+    Conditioner,
+    Guided,
+    MaskedConvolution,
+)
 from invflow.flows import Gaussian
 from invflow.transforms import (
     ActNorm,
@@ -198,6 +206,7 @@ CONDITIONERS: dict[str, Callable[[Sequence[float]], Conditioner]] = {
     "made-65-groups-row-panels": made(65, (520, 512), context=2, group=16),
     "lstm-8-groups-context": network(LSTM, 8, (6, 4), context=3, group=3),
     "lstm-8-sizes": network(LSTM, 8, (5,), group=(1, 4, 3)),
+    "attention-65": network(Attention, 65, (8,), heads=2),
     "attention-3-one-group-context": network(Attention, 3, (6,), context=2, heads=2, group=3),
     "attention-8-groups-three-blocks-context": network(Attention, 8, (8, 8, 8), context=3, group=3),
     "attention-8-sizes-grid": network(Attention, 8, (6,), heads=1, group=(1, 4, 1, 2), grid=(2, 2)),
@@ -274,6 +283,13 @@ def _step(conditioner: str) -> Autoregressive:
 
 def amortised(kind: Callable[..., Transform], *args: object, **options: int) -> Callable[..., Any]:
     return lambda: perturbed(kind(*args, **options, generator=generator(2)))
+
+
+def guided(conditioner: str, weight: float) -> Autoregressive:
+    network = CONDITIONERS[conditioner](UNIVARIATES["affine"].start)
+    assert isinstance(network, CachedConditioner)
+    neutral = randn(network.context, seed=6, dtype=torch.float32)
+    return perturbed(Autoregressive(Guided(network, neutral, weight), order=None))
 
 
 def coupling(features: int, univariate: str = "affine", **options: object) -> Coupling:
@@ -370,6 +386,8 @@ TRANSFORMS: dict[str, Callable[[], Transform]] = {
     "softplus-8": lambda: Softplus(8, -1.5),
     "inverse-sigmoid-3": lambda: Inverse(Sigmoid(3, 1.0, 2.0)),
     "compose-3-bounded-context": lambda: Compose([coupling(3, context=2), Softplus(3)]),
+    "guided-3-context": lambda: guided("made-3-context", 0.8),
+    "guided-8-context": lambda: guided("attention-8-groups-three-blocks-context", 0.3),
     "inverse-1": lambda: Inverse(_step("made-1")),
     "inverse-3-context": lambda: Inverse(_step("made-3-context")),
     "inverse-65": lambda: Inverse(_step("made-65")),

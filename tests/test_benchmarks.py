@@ -57,6 +57,18 @@ def test_densities_are_trained_written_and_read(load, tmp_path: Path) -> None:
     assert all(name in printed for name in ours)
 
 
+def test_ways_to_sample_patches_agree_and_are_timed(
+    load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ("--size", "4", "--patch", "2", "--width", "8", "--blocks", "2", "--batch", "3")
+    load("patches").main([*sizes, "--transforms", "2", "--runs", "1"])
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert "sampling" in head
+    names = [line.split("|")[1].strip() for line in lines]
+    assert names == ["parallel pass", "usual", "passes", "fixed_point", "auto", "cached"]
+    assert "nan" not in "".join(lines)
+
+
 def test_groups_are_measured_trained_and_drawn(load, tmp_path: Path) -> None:
     groups = load("groups")
     assert groups.groups(64) == [1, 4, 16, 32]

@@ -96,7 +96,7 @@ def run(
     result = Result(**(asdict(result) | {"kls": kls}))
     test = (GREY if channels == 1 else COLOUR) if test is None else test
     labels = {"test": torch.arange(len(test)) % len(classes)} if classes else {}
-    images = Images("images", test, test, test, levels, likelihood, classes, labels)
+    images = Images("images", test, test, test, levels, likelihood == "bernoulli", classes, labels)
     data = Input(None, format.digest)
     results = dict.fromkeys(models, result)
     scores = _scores(config, results, len(test)) if scores is None else scores

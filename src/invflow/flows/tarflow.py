@@ -151,8 +151,8 @@ class TarFlow(_PatchFlow):
         r"""Return the flow with classifier-free guidance, which shares the weights of this one.
 
         The parameters of every patch are moved away from those for images of no known class:
-        $p = p_c + w\,(p_c - p_0)$ (see `Guided`). Train with some labels replaced by -1, so that the
-        flow knows $p_0$. The guided flow is a flow too, with exact densities of its samples.
+        $p = p_c + w\,(p_c - p_0)$ (see `Guided`). Train with some labels replaced by -1, so that
+        the flow knows $p_0$. The guided flow is a flow too, with exact densities of its samples.
 
         Args:
             weight: w; 0 for no guidance, usually from 1 to 4.

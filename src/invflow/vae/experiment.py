@@ -62,7 +62,7 @@ def train(
     format = Format(
         shape=images.shape,
         levels=images.levels,
-        likelihood=images.likelihood,
+        likelihood=run.likelihood(config, images),
         digest=images.digest,
         classes=images.classes,
         labels=images.labels_digest,

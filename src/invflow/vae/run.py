@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -132,13 +132,18 @@ def read(config: Config, path: Path | None = None) -> Images:
     """
     what = config.data if path is None else str(path)
     images = load_images(what, config.size, labelled=config.conditional)
-    if config.likelihood != "auto":
-        images = replace(images, likelihood=config.likelihood)
     if config.binarisation == "dynamic":
         return images
-    if images.likelihood != "bernoulli":
-        raise ValueError(f"binarisation must be dynamic for the likelihood {images.likelihood!r}")
+    if (name := likelihood(config, images)) != "bernoulli":
+        raise ValueError(f"binarisation must be dynamic for the likelihood {name!r}")
     return images.binarised()
+
+
+def likelihood(config: Config, images: Images) -> str:
+    """Return the name of the likelihood of a run, which depends on its images unless it is set."""
+    if config.likelihood != "auto":
+        return config.likelihood
+    return "bernoulli" if images.binary else "logistic"
 
 
 def given(

@@ -70,38 +70,38 @@ def test_sorted_images_are_shuffled_before_some_are_held_out(tmp_path: Path) -> 
 def test_pixels_of_a_channel_follow_those_of_the_one_before(tmp_path: Path) -> None:
     images = data.load(_file(tmp_path, x_train=COLOUR[:50], x_test=COLOUR[50:]))
     assert images.shape == (3, 4, 5)
-    assert (images.levels, images.likelihood) == (256, "logistic")
+    assert (images.levels, images.binary) == (256, False)
     for flat, given in zip(images.test.flatten(1), COLOUR[50:], strict=True):
         channels = [given[..., channel].ravel() for channel in range(3)]
         assert flat.tolist() == np.concatenate(channels).tolist()
 
 
 @pytest.mark.parametrize(
-    ("array", "levels", "likelihood"),
+    ("array", "levels", "binary"),
     [
-        (GREY, 9, "logistic"),
-        (GREY > 4, 2, "bernoulli"),
-        (GREY.astype(np.int64) * 30, 256, "logistic"),
-        (GREY / 8, 256, "bernoulli"),
-        (GREY[..., None], 9, "logistic"),
-        (GREY[:, None], 9, "logistic"),
-        (255 * (GREY > 4).astype(np.uint8), 2, "bernoulli"),
-        (255 * (COLOUR > 4).astype(np.uint8), 2, "bernoulli"),
-        ((GREY > 4).astype(float), 2, "bernoulli"),
-        (GREY.astype(np.uint16) * 30, 256, "logistic"),
-        (COLOUR // 100, 3, "logistic"),
-        (COLOUR / 255, 256, "logistic"),
-        (np.zeros((20, 3, 3), int), 2, "bernoulli"),
-        (np.full((20, 3, 3), 7), 8, "logistic"),
-        (np.full((20, 1, 1), 200), 256, "logistic"),
+        (GREY, 9, False),
+        (GREY > 4, 2, True),
+        (GREY.astype(np.int64) * 30, 256, False),
+        (GREY / 8, 256, True),
+        (GREY[..., None], 9, False),
+        (GREY[:, None], 9, False),
+        (255 * (GREY > 4).astype(np.uint8), 2, True),
+        (255 * (COLOUR > 4).astype(np.uint8), 2, True),
+        ((GREY > 4).astype(float), 2, True),
+        (GREY.astype(np.uint16) * 30, 256, False),
+        (COLOUR // 100, 3, False),
+        (COLOUR / 255, 256, False),
+        (np.zeros((20, 3, 3), int), 2, True),
+        (np.full((20, 3, 3), 7), 8, False),
+        (np.full((20, 1, 1), 200), 256, False),
     ],
 )
-def test_likelihood_suits_the_levels(
-    tmp_path: Path, array: np.ndarray, levels: int, likelihood: str
+def test_levels_and_whether_they_are_usually_black_and_white(
+    tmp_path: Path, array: np.ndarray, levels: int, binary: bool
 ) -> None:
     path = _file(tmp_path, images=array)
     images = data.load(path)
-    assert (images.levels, images.likelihood) == (levels, likelihood)
+    assert (images.levels, images.binary) == (levels, binary)
 
 
 def test_floating_point_numbers_become_the_nearest_levels(tmp_path: Path) -> None:

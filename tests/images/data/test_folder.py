@@ -41,7 +41,7 @@ def test_grey_images(tmp_path: Path, suffix: str) -> None:
     images = data.load(str(tmp_path))
     assert images.name == tmp_path.name
     assert images.shape == (1, 6, 5)
-    assert (images.levels, images.likelihood) == (256, "logistic")
+    assert (images.levels, images.binary) == (256, False)
     parts = np.concatenate([images.train, images.validation, images.test])
     assert _rows(parts[:, 0]) == _rows(GREY)
     assert images.digest == data.load(str(tmp_path)).digest
@@ -84,11 +84,11 @@ def test_one_bit_per_pixel(tmp_path: Path) -> None:
     black = GREY > 100
     _write(tmp_path, black)
     source = folder.read(tmp_path)
-    assert (source.levels, source.likelihood) == (2, "bernoulli")
+    assert (source.levels, source.binary) == (2, True)
     assert (source.train[:, 0] == black).all()
     Image.fromarray(GREY[3]).save(tmp_path / "03.png")
     source = folder.read(tmp_path)
-    assert (source.levels, source.likelihood) == (256, "logistic")
+    assert (source.levels, source.binary) == (256, False)
     assert (source.train[2, 0] == 255 * black[2]).all()
 
 
@@ -96,7 +96,7 @@ def test_black_and_white_files_are_two_levels(tmp_path: Path) -> None:
     black = GREY > 100
     _write(tmp_path, 255 * black.astype(np.uint8))
     images = data.load(str(tmp_path))
-    assert (images.levels, images.likelihood) == (2, "bernoulli")
+    assert (images.levels, images.binary) == (2, True)
     parts = np.concatenate([images.train, images.validation, images.test])
     assert _rows(parts[:, 0]) == _rows(black.astype(np.uint8))
     Image.fromarray(GREY[3]).save(tmp_path / "03.png")

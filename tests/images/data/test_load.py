@@ -22,7 +22,7 @@ def test_digits() -> None:
     images = data.load("digits")
     assert images.name == "digits"
     assert images.levels == 17
-    assert images.likelihood == "logistic"
+    assert not images.binary
     assert sum(map(len, (images.train, images.validation, images.test))) == 1797
     assert int(images.train.max()) == 16
 

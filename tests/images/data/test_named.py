@@ -68,7 +68,7 @@ def test_mnist(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checksum = _put(cache / "mnist" / "mnist.npz", content.getvalue())
     monkeypatch.setattr(named, "_MNIST_SUM", checksum)
     images = data.load("mnist")
-    assert (images.name, images.levels, images.likelihood) == ("mnist", 256, "bernoulli")
+    assert (images.name, images.levels, images.binary) == ("mnist", 256, True)
     assert images.test[:, 0].tolist() == GREY[:4].tolist()
 
 
@@ -78,7 +78,7 @@ def test_fashion_mnist(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         checksum = _put(cache / "fashion-mnist" / name, _idx(images))
         monkeypatch.setattr(named, f"_FASHION_{part}_SUM", checksum)
     loaded = data.load("fashion-mnist")
-    assert (loaded.levels, loaded.likelihood) == (256, "logistic")
+    assert (loaded.levels, loaded.binary) == (256, False)
     assert loaded.train[:, 0].tolist() == GREY[:25].tolist()
     assert loaded.validation[:, 0].tolist() == GREY[25:].tolist()
     assert loaded.test[:, 0].tolist() == (GREY[:4] // 2).tolist()
@@ -91,7 +91,7 @@ def test_cifar10(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = cache / "cifar10" / "cifar-10-binary.tar.gz"
     monkeypatch.setattr(named, "_CIFAR_SUM", _put(path, _cifar(batches)))
     images = data.load("cifar10")
-    assert (images.shape, images.levels, images.likelihood) == ((3, 32, 32), 256, "logistic")
+    assert (images.shape, images.levels, images.binary) == ((3, 32, 32), 256, False)
     rows = np.concatenate([images.train, images.validation])
     assert np.moveaxis(rows, 1, -1).tolist() == COLOUR.tolist()
     assert np.moveaxis(images.test.numpy(), 1, -1).tolist() == COLOUR[::3].tolist()
@@ -105,7 +105,7 @@ def test_freyfaces(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checksum = _put(cache / "freyfaces" / "frey_rawface.mat", content.getvalue())
     monkeypatch.setattr(named, "_FREY_SUM", checksum)
     images = data.load("freyfaces")
-    assert (images.shape, images.levels, images.likelihood) == ((1, 28, 20), 256, "logistic")
+    assert (images.shape, images.levels, images.binary) == ((1, 28, 20), 256, False)
     assert [len(p) for p in (images.train, images.validation, images.test)] == [16, 2, 2]
     parts = np.concatenate([images.train, images.validation, images.test])[:, 0]
     assert sorted(map(bytes, parts)) == sorted(map(bytes, FACES))

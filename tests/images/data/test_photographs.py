@@ -67,7 +67,7 @@ def test_patches_are_cut_where_they_are() -> None:
 
 def test_the_images() -> None:
     images = data.load("photographs")
-    assert (images.shape, images.levels, images.likelihood) == ((1, 8, 8), 256, "logistic")
+    assert (images.shape, images.levels, images.binary) == ((1, 8, 8), 256, False)
     assert images.clusters is not None
     assert len(images.clusters) == len(images.test)
     assert images.clusters.equal(data.clusters("photographs"))  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ def test_folders_keep_one_bit_per_pixel(tmp_path: Path) -> None:
     for i, image in enumerate(COLOUR):
         Image.fromarray(image[..., 0] > 100).save(tmp_path / f"{i:02}.png")
     images = data.load(str(tmp_path), size=4)
-    assert (images.levels, images.likelihood) == (2, "bernoulli")
+    assert (images.levels, images.binary) == (2, True)
     assert images.train.unique().tolist() == [0, 1]
 
 

@@ -88,7 +88,7 @@ def read(path: Path, size: int | None = None) -> Source:
         validation=whole.get("validation"),
         test=whole.get("test"),
         levels=count,
-        likelihood="bernoulli" if probabilities or count == 2 else "logistic",
+        binary=probabilities or count == 2,
         labels=partial(_labels, path, labels) if labels else None,
     )
 

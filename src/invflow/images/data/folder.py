@@ -83,7 +83,7 @@ def read(folder: Path, size: int | None = None) -> Source:
         validation=levels.get("validation"),
         test=levels.get("test"),
         levels=2 if mode == "1" else 256,
-        likelihood="bernoulli" if mode == "1" else "logistic",
+        binary=mode == "1",
         labels=partial(_classes, places, files) if _has_classes(places, files) else None,
     )
 

@@ -31,8 +31,8 @@ class Images:
         validation: levels of the validation images, which choose the model.
         test: levels of the test images, which score it.
         levels: number of levels of a channel.
-        likelihood: name of the likelihood of a VAE that suits the levels: "bernoulli" for two
-            levels, for grey floats and for MNIST, otherwise "logistic".
+        binary: whether images are usually learned in black and white: those of two levels, of grey
+            floats, and MNIST.
         classes: names of the classes; none where the images have no labels.
         labels: by part, the number of the class of each image, int64, (count,).
         clusters: for each test image, the number of its cluster; images of different clusters are
@@ -44,7 +44,7 @@ class Images:
     validation: Tensor
     test: Tensor
     levels: int
-    likelihood: str
+    binary: bool
     classes: tuple[str, ...] = ()
     labels: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     clusters: Tensor | None = None
@@ -58,7 +58,7 @@ class Images:
     def binarised(self) -> Images:
         """Return the images binarised once, the same every time."""
         parts = {part: binarised(getattr(self, part), self.levels, part) for part in PARTS}
-        return dataclasses.replace(self, levels=2, likelihood="bernoulli", **parts)
+        return dataclasses.replace(self, levels=2, binary=True, **parts)
 
     @property
     def leaked(self) -> int:
@@ -92,7 +92,7 @@ class Source:
     Attributes:
         train: levels, (count, channels, height, width); all images where a test part is missing.
         levels: number of levels of a channel.
-        likelihood: name of the likelihood that suits the levels.
+        binary: as for `Images`.
         validation: levels of the validation images, or None.
         test: levels of the test images, or None.
         shuffled: whether the training images are in random order.
@@ -104,7 +104,7 @@ class Source:
 
     train: Levels
     levels: int
-    likelihood: str
+    binary: bool = False
     validation: Levels | None = None
     test: Levels | None = None
     shuffled: bool = False
@@ -147,7 +147,7 @@ def split(name: str, source: Source) -> Images:
     parts = [torch.from_numpy(np.ascontiguousarray(p)) for p in (train, validation, test)]
     clusters = None if source.clusters is None else torch.from_numpy(source.clusters)
     found = parts[0], parts[1], parts[2]
-    return Images(name, *found, source.levels, source.likelihood, clusters=clusters)
+    return Images(name, *found, source.levels, source.binary, clusters=clusters)
 
 
 def divided(

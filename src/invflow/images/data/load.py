@@ -206,7 +206,7 @@ def _with_two_levels(source: Source) -> Source:
     if source.levels != 256 or not all(is_black_and_white(each, 256) for each in parts.values()):
         return source
     bits = {part: images // 255 for part, images in parts.items()}
-    return dataclasses.replace(source, levels=2, likelihood="bernoulli", **bits)
+    return dataclasses.replace(source, levels=2, binary=True, **bits)
 
 
 def _parts(source: Source) -> dict[str, Levels]:

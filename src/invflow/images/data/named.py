@@ -48,12 +48,12 @@ def _digits() -> Source:
         raise ImportError('digits needs scikit-learn: pip install "invflow[images]"') from error
     bunch: Any = load_digits()
     images = bunch.images.astype(np.uint8)[:, None]
-    return Source(images, 17, "logistic", labels=lambda: {"train": bunch.target})
+    return Source(images, 17, labels=lambda: {"train": bunch.target})
 
 
 def _mnist() -> Source:
     source = arrays.read(fetch("mnist", _MNIST, _MNIST_SUM))
-    return replace(source, likelihood="bernoulli", shuffled=True)
+    return replace(source, binary=True, shuffled=True)
 
 
 def _fashion_mnist() -> Source:
@@ -74,7 +74,7 @@ def _fashion_mnist() -> Source:
         }
 
     images = formats.idx(train), formats.idx(test)
-    return Source(images[0], 256, "logistic", test=images[1], shuffled=True, labels=labels)
+    return Source(images[0], 256, test=images[1], shuffled=True, labels=labels)
 
 
 def _cifar10() -> Source:
@@ -88,11 +88,11 @@ def _cifar10() -> Source:
             "test": _named(test_labels, _CIFAR_CLASSES),
         }
 
-    return Source(train, 256, "logistic", test=test, shuffled=True, labels=labels)
+    return Source(train, 256, test=test, shuffled=True, labels=labels)
 
 
 def _freyfaces() -> Source:
-    return Source(formats.frey(fetch("freyfaces", _FREY, _FREY_SUM)), 256, "logistic")
+    return Source(formats.frey(fetch("freyfaces", _FREY, _FREY_SUM)), 256)
 
 
 def _named(labels: NDArray[np.uint8], names: Sequence[str]) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def photographs() -> Source:
     }
     train, validation, test = (np.concatenate(each)[:, None] for each in found.values())
     clusters = np.repeat(np.arange(len(found["test"])), len(found["test"][0]))
-    return Source(train, 256, "logistic", validation, test, clusters=clusters)
+    return Source(train, 256, validation=validation, test=test, clusters=clusters)
 
 
 def laid(shapes: list[tuple[int, ...]]) -> list[Block]:
