@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pandas as pd
+from pandas.api.types import is_integer_dtype
+
 from invflow.density.table.dialect import Dialect, Layout, Spelling
 from invflow.density.table.files.sniff import COMMENTS, LINES, fields, lines, lines_of
 from invflow.density.table.files.spelling import spelled
@@ -14,7 +17,11 @@ from invflow.density.table.labels import Label
 
 
 def laid_out(
-    head: str, dialect: Dialect, names: Sequence[str], na: Mapping[Label, Sequence[str]]
+    head: str,
+    dialect: Dialect,
+    names: Sequence[str],
+    na: Mapping[Label, Sequence[str]],
+    index: pd.Index,
 ) -> Dialect:
     r"""Return a dialect with the layout of lines and the spelling of values.
 
@@ -23,14 +30,18 @@ def laid_out(
         dialect: of the file, complete but for these.
         names: of all columns, "" for those that have none.
         na: markers of missing values, by column.
+        index: of the rows.
 
     Example:
         >>> known = Dialect(separator=";", decimal=",", thousands="", header=True, skip=0)
-        >>> found = laid_out('"a"; b\r\n1,50; "x"\r\n', known, ["a", "b"], {"a": [], "b": []})
+        >>> found = laid_out(
+        ...     '"a"; b\r\n1,50; x\r\n', known, ["a", "b"], {"a": [], "b": []}, pd.RangeIndex(1)
+        ... )
         >>> found.layout.end, found.layout.space, found.spelling["a"].most
         ('\r\n', ' ', 2)
     """
     separator = dialect.separator or ","
+    numbered = len(index) and dialect.index is not None and is_integer_dtype(index.dtype)
     every = lines(head)
     skip = dialect.skip or 0
     body = every[skip:]
@@ -50,13 +61,14 @@ def laid_out(
         quoted=bool(first) and all(cell.strip().startswith('"') for cell in first if cell.strip()),
         header_ends=_ends(first),
         line_ends=min([_ends(names), *map(_ends, rows)]),
+        first=int(index[0]) if numbered else 1,
     )
     spelling: dict[str, Spelling] = {}
     for i, name in enumerate(names[:width]):
         column = [row[i] for row in rows]
         found = spelled(column, dialect.decimal or ".", dialect.thousands or "", na[name])
-        numbered = name == dialect.index == ""
-        spelling[name if name or numbered else f"column {i + 1}"] = found
+        unnamed = not name and name != dialect.index
+        spelling[f"column {i + 1}" if unnamed else name] = found
     return replace(dialect, layout=layout, spelling=spelling)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from invflow.density.table import arrow
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.files.content import HEAD, check, encoding_of, open_quote, opened
+from invflow.density.table.files.header import names_of
 from invflow.density.table.files.layout import laid_out
-from invflow.density.table.files.sniff import COMMENTS, LINES, Row, fields, lines, lines_of, sniff
-from invflow.density.table.labels import Label, numbered_names
+from invflow.density.table.files.sniff import LINES, Row, fields, lines, lines_of, sniff
+from invflow.density.table.labels import Label
 from invflow.density.table.limits import check_columns
 
 #: Bytes that are parsed at a time; a line must fit in.
@@ -62,7 +62,7 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
     body = "".join(lines(head)[found.skip or 0 :])
     rows = fields("".join(lines(body)[:LINES]), found.separator or usual)
     above = bool(found.header) + bool(found.units)
-    names = _names(path, rows, above, bool(found.header))
+    names = names_of(path, rows, above, bool(found.header))
     check_columns(path, len(names))
     start = (found.skip or 0) + lines_of(body, found.separator or usual, above)
     text = _as_text(rows[above:], names, found)
@@ -77,10 +77,7 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
         found = replace(found, codes=(*(found.codes or ()), *(names[i] for i in late)))
     markers_of = markers.by_column(na, names)
     frame, complete = _typed(table, names, found, markers_of)
-    complete = laid_out(head, complete, names, markers_of)
-    if complete.index is not None and pd.api.types.is_integer_dtype(frame.index.dtype):
-        complete = replace(complete, layout=replace(complete.layout, first=int(frame.index[0])))
-    return frame, complete
+    return frame, laid_out(head, complete, names, markers_of, frame.index)
 
 
 def _has_codes(column: Any) -> bool:
@@ -96,34 +93,6 @@ def _head(content: bytes, encoding: str) -> str:
     text = codecs.getincrementaldecoder(encoding)().decode(content).removeprefix("\ufeff")
     whole = lines(text)
     return "".join(whole[:-1] if len(content) == HEAD and len(whole) > 1 else whole)
-
-
-def _names(path: Path, rows: Sequence[Row], above: int, header: bool) -> list[str]:
-    """Return the names of columns, "" for those that have none.
-
-    Raises:
-        ValueError: if rows have more or fewer values than there are names.
-    """
-    below = rows[above:] or rows[:1]
-    width = Counter(map(len, below)).most_common(1)[0][0]
-    if not header:
-        return numbered_names(width)
-    names = list(rows[0])
-    names[0] = names[0].lstrip("".join(COMMENTS) + " ") or names[0]
-    while len(names) > width and not names[-1]:
-        names.pop()
-    full = [row for row in below if len(row) == width]
-    if width == len(names) + 1:
-        if not any(row[-1] for row in full):
-            return [*names, ""]
-        if len({row[0] for row in full}) == len(full):  # as R writes the names of rows
-            return ["", *names]
-    if width != len(names):
-        raise ValueError(
-            f"{path} has {len(names)} names of columns in its first line, but lines of {width} "
-            f"values{open_quote(path)}: correct the first line, or leave lines out with --skip"
-        )
-    return names
 
 
 def _as_text(rows: Sequence[Row], names: Sequence[str], dialect: Dialect) -> list[int]:
