@@ -158,10 +158,10 @@ class Config(RunConfig):
         Count | None,
         setting("Number of flows whose densities are averaged.", MODEL, shown=BY_SIZE),
     ] = None
-    steps: Annotated[Count, setting("Maximum number of updates.", TRAINING)] = 3000
-    batch_size: Annotated[
-        Count | None, setting("Rows per update.", TRAINING, shown=BY_SIZE)
+    steps: Annotated[
+        Count | None, setting("Maximum number of updates.", TRAINING, shown=BY_SIZE)
     ] = None
+    batch_size: Annotated[Count | None, setting("Rows per update.", TRAINING, shown=BY_SIZE)] = None
     learning_rate: LearningRate = 2e-3
     weight_decay: Annotated[
         NotNegative | None, setting("Weight decay of AdamW.", TRAINING, shown=BY_SIZE)

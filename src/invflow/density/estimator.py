@@ -68,11 +68,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
             label in pandas, including numbers; for an array, or a table whose labels are all
             strings, a number is the position of a column.
         missing: "refuse" missing values, or "marginalise" over them.
-        steps: largest number of updates.
-        batch_size: rows per update; None for what suits the size of the table, like the next three.
+        steps: largest number of updates; None for what suits the size of the table.
+        batch_size: rows per update; None as for `steps`.
         learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
-        weight_decay: of AdamW.
-        validation_fraction: fraction of the rows used for validation.
+        weight_decay: of AdamW; None as for `steps`.
+        validation_fraction: fraction of the rows used for validation; None as for `steps`.
         patience: stop after this many evaluations without improvement (0: never).
         accelerator: "cpu", "cuda", "auto", ... as in Lightning Fabric.
         precision: "32-true", "64-true" or "bf16-mixed".
@@ -117,7 +117,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         kinds: Mapping[Any, Any] | None = None,
         conditional_on: Sequence[Any] = (),
         missing: str = "refuse",
-        steps: int = 3000,
+        steps: int | None = None,
         batch_size: int | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float | None = None,
@@ -204,7 +204,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         )
         settings = maximum_likelihood.settings(
             seed,
-            steps=plain(self.steps),
+            steps=chosen.steps,
             batch_size=chosen.batch_size,
             learning_rate=plain(self.learning_rate),
             weight_decay=chosen.weight_decay,

@@ -28,11 +28,12 @@ class Categories(Part):
     \frac{\varepsilon_j}{2 L_j}$$
 
     with the logits a of all columns from one pass of a masked perceptron over one-hot vectors
-    (thermometers for ordinal columns); of an ensemble the mean of the softmaxes. $\varepsilon_j = (s_j + 1) / (n_j + 2)$, of $s_j$ categories
-    seen once among $n_j$ values (Good 1953), keeps rare categories from a probability of zero; the
-    other half of it is the probability of a category that was never seen. A boolean column, or one
-    with all days of the week or hours of the day, has no such category, and all of it goes to those
-    it has. So probabilities add up to one exactly.
+    (thermometers for ordinal columns), or with the mean of the softmaxes of several networks.
+    $\varepsilon_j = (s_j + 1) / (n_j + 2)$, of $s_j$ categories seen once among $n_j$ values (Good
+    1953), keeps rare categories from a probability of zero; the other half of it is the probability
+    of a category that was never seen. A boolean column with both values, or one with all days of
+    the week or hours of the day, has no such category, and all of it goes to those it has. So
+    probabilities add up to one exactly.
 
     Args:
         columns: categorical and ordinal, with the counts of their categories.

@@ -14,6 +14,8 @@ from invflow.flows import Flow
 ENSEMBLES = {1_000: 5, 5_000: 2}
 #: From this many rows on, hidden layers are wider and batches larger.
 WIDE, LARGE = 30_000, 100_000
+#: The fewest and the most updates; between them, half the number of rows.
+FEWEST_STEPS, MOST_STEPS = 600, 3000
 #: Weight decay, which is divided by the number of rows and at most one.
 DECAY = 3_000
 #: The fraction of the rows for validation, and the most rows.
@@ -29,6 +31,7 @@ class Defaults:
     Attributes:
         ensemble: number of flows.
         hidden_features: widths of the hidden layers; None for the flow's default.
+        steps: largest number of updates.
         batch_size: rows per update.
         weight_decay: of AdamW.
         validation_fraction: fraction of the rows used for validation.
@@ -37,6 +40,7 @@ class Defaults:
 
     ensemble: int
     hidden_features: tuple[int, ...] | None
+    steps: int
     batch_size: int
     weight_decay: float
     validation_fraction: float
@@ -63,6 +67,7 @@ def defaults(flow: str, rows: int) -> Defaults:
     return Defaults(
         ensemble=1 if flow == "gaussian" else members,
         hidden_features=(128, 128) if wide else None,
+        steps=min(MOST_STEPS, max(FEWEST_STEPS, rows // 2)),
         batch_size=1024 if rows >= LARGE else 256,
         weight_decay=min(1.0, DECAY / rows),
         validation_fraction=min(FRACTION, MOST / rows),

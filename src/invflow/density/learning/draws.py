@@ -130,8 +130,8 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
 
     Returns:
         Shape (rows,); None if there are fewer than two complete rows, or if a correct density need
-        not have normal noise: in an ensemble, with another base, with categories, or with grids, between whose
-        numbers the density is arbitrary.
+        not have normal noise: in an ensemble, with another base, with categories, or with grids,
+        between whose numbers the density is arbitrary.
     """
     normal = isinstance(model.flow, Flow) and isinstance(model.flow.base, StandardNormal)
     if not normal or model.columns.has_grids or model.columns.has_categories:

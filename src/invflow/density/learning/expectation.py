@@ -28,8 +28,9 @@ def expected(
     $$\mathrm{E}[x_m | x_o] \approx \sum_k \bar w_k x_m^{(k)}$$
 
     for numbers, with the candidates of `conditional.candidates` and their normalised weights; not
-    resampling them spares its noise. Numbers of a few values count as numbers. Of categories it is the most probable one, and of dates in
-    parts the candidate nearest to the mean. Means of numbers on a grid lie between its numbers.
+    resampling them spares its noise. Of categories it is the most probable one, and of dates in
+    parts the candidate nearest to the mean. Means of numbers on a grid lie between its numbers, and
+    those of a few numbers between these.
 
     Args:
         model: the density of complete rows.

@@ -25,10 +25,10 @@ class TableDensity(nn.Module):
     where k are the categories, with the probability P of `Categories`; y is the encoding of the
     numbers and q a flow, whose context has the categories as one-hot vectors. The integral is over
     the cells of the d columns on a grid, for which p is a probability. Training maximises a lower
-    bound on its logarithm, $\log P + E_r \log(q\, |dy/dx|)$; in an ensemble, in which q is the
-    mean of several flows and P has several networks, that of each member. `log_prob` approximates the integral
-    by the mean over `SHIFTS` fixed, evenly spread r, with an error of either sign. Without grids
-    both are exact.
+    bound on its logarithm, $\log P + E_r \log(q\, |dy/dx|)$. In an ensemble q is the mean of
+    several flows, P has the mean softmaxes of several networks, and each is trained by itself.
+    `log_prob` approximates the integral by the mean over `SHIFTS` fixed, evenly spread r, with an
+    error of either sign. Without grids both are exact.
 
     Args:
         columns: of the table.

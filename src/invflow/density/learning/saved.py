@@ -163,7 +163,7 @@ def _check(density: Any, columns: Columns) -> None:
     _checks.boolean("compile", density.compile)
     settings(
         0,
-        steps=density.steps,
+        steps=chosen.steps,
         batch_size=chosen.batch_size,
         learning_rate=density.learning_rate,
         weight_decay=chosen.weight_decay,

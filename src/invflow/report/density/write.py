@@ -211,8 +211,10 @@ def _rows(run: Run) -> str:
 def _training(run: Run) -> str:
     step, best = max(run.density.curve_, key=lambda each: each[1])
     text = (
-        "The mean log density, in nats per row. The density kept is the one that was best on the "
-        f"validation rows, with {best:.4g} nats after {step} of at most {run.config.steps} steps."
+        "The mean log density, in nats per row; of an ensemble, its mean over the flows. Each flow, "
+        "and each network of the categories, keeps the weights that were best on the validation "
+        f"rows. All together were best after {step} of at most {run.density.settings_.steps} steps, "
+        f"with {best:.4g} nats."
     )
     if run.density.columns_.has_grids or run.density.columns_.missing:
         text += (
