@@ -185,7 +185,7 @@ class Categories(Part):
             logits: of all columns, by each of the networks to average over.
         """
         floor, unseen = self.shares[j]
-        each = [log_softmax(own.split(self.sizes, -1)[j], -1).double() for own in logits]
+        each = [log_softmax(own.split(self.sizes, -1)[j].double(), -1) for own in logits]
         mean = torch.stack(each).logsumexp(0) - math.log(len(each))
         soft = math.log1p(-floor - unseen) + mean
         mixed = torch.logaddexp(soft, soft.new_tensor(math.log(floor / self.sizes[j])))

@@ -25,9 +25,10 @@ EVALUATED_AT_ONCE = 4096
 class Trained(nn.Module):
     """A density, with an imputer if values are missing. Calling it returns the mean loss of rows.
 
-    The loss of a complete row is minus its log density, of an ensemble the mean over members; of a row with missing values, minus the
-    bound on its log density from a draw of the imputer. In addition the imputer is trained on
-    completed rows with random values hidden, so that it can fill every pattern of missing values.
+    The loss of a complete row is minus its log density; of a row with missing values, minus the
+    bound on its log density from a draw of the imputer. The loss of an ensemble is the mean over
+    its members. In addition the imputer is trained on completed rows with random values hidden, so
+    that it can fill every pattern of missing values.
 
     Args:
         model: the density.

@@ -53,8 +53,8 @@ def survey(
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of range; if the table has no rows; if a column does not
-            have a density, because it is free text, constant, a copy of another or has infinite
-            values; or if values are missing and `missing` is "refuse".
+            have a density, because it is free text, a copy of another or has infinite values; or if
+            values are missing and `missing` is "refuse".
 
     Example:
         >>> import pandas as pd

@@ -210,11 +210,11 @@ def _rows(run: Run) -> str:
 
 def _training(run: Run) -> str:
     step, best = max(run.density.curve_, key=lambda each: each[1])
+    most = run.density.settings_.steps
     text = (
-        "The mean log density, in nats per row; of an ensemble, its mean over the flows. Each flow, "
-        "and each network of the categories, keeps the weights that were best on the validation "
-        f"rows. All together were best after {step} of at most {run.density.settings_.steps} steps, "
-        f"with {best:.4g} nats."
+        "The mean log density, in nats per row, and over the flows of an ensemble. Each flow, and "
+        "each network of the categories, keeps the weights that were best on the validation rows. "
+        f"All together were best after {step} of at most {most} steps, with {best:.4g} nats."
     )
     if run.density.columns_.has_grids or run.density.columns_.missing:
         text += (
