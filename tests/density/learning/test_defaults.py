@@ -50,3 +50,8 @@ def test_what_is_given_replaces_defaults() -> None:
 def test_the_number_of_flows_is_checked(ensemble: object, error: type[Exception]) -> None:
     with pytest.raises(error, match="ensemble must be"):
         settled(FlowDensity("maf", ensemble=ensemble), defaults("maf", 500))
+
+
+def test_a_negative_weight_decay_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"weight_decay must be 0 or more, got -0\.1"):
+        FlowDensity("maf", weight_decay=-0.1).fit([[0.5, 1.5], [0.1, 2.2], [0.7, 1.0]])
