@@ -1,10 +1,10 @@
 """A few thousand rows of UCI tables: `FlowDensity` at its defaults beside zuko's flows.
 
 Each seed draws 2,000 rows to learn from and 1,000 to test on. All columns are declared continuous,
-so that both have densities in the same units: nats per row of the table standardised by the rows to
-learn from. zuko's flows have its defaults, with Adam at 1e-3 on batches of 256, and keep the weights
-that are best on a tenth of the rows, after at most 3,000 updates or ten evaluations, one every 50
-updates, without improvement.
+so that both have densities in the same units: nats per row of the standardised table. zuko's flows
+have its defaults, with Adam at 1e-3 on batches of 256. They keep the weights that are best on a
+tenth of the rows, and stop after 3,000 updates, or after ten evaluations, one every 50 updates,
+without improvement.
 
     python benchmarks/few_rows.py FILE.npz ... [--seeds 0 1 2] [--tools invflow zuko-maf zuko-nsf]
 
@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from density import trimmed
 from torch import Tensor
+
+from density import trimmed
 
 LEARNED, TESTED = 2000, 1000
 BATCH, STEPS, EVERY, PATIENCE = 256, 3000, 50, 10
