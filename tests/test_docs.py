@@ -14,8 +14,9 @@ from invflow.cli.app import app
 from tests.documented import PAGES, ROOT, Block, blocks, spans
 
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # pyright: ignore
-#: Options of the scripts of `benchmarks/`, which pages name as well.
-SCRIPTS = "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))
+#: Options of the scripts of `benchmarks/` and `examples/`, which pages name as well.
+FOLDERS = ("benchmarks", "examples")
+SCRIPTS = "".join(path.read_text() for each in FOLDERS for path in (ROOT / each).rglob("*.py"))
 
 
 BLOCKS = blocks(*PAGES[1:])

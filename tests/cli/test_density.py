@@ -144,7 +144,7 @@ def test_scores_are_beside_the_rows_in_their_types(
     ]
     table.to_parquet(tmp_path / "t.parquet", row_group_size=7)
     if streamed:
-        monkeypatch.setattr(import_module("invflow.density.table.read"), "STREAMED_BYTES", 0)
+        monkeypatch.setattr(import_module("invflow.density.table.files.read"), "STREAMED_BYTES", 0)
     out = tmp_path / f"scores{suffix}"
     assert invflow("score", finished, tmp_path / "t.parquet", "--out", out)[0] == 0
     rows = pd.read_parquet(tmp_path / "t.parquet")
@@ -176,7 +176,7 @@ def test_columns_that_the_density_does_not_know_are_kept(
     more = pd.concat([ids.rename("id"), test.assign(score=np.arange(20.0))], axis=1)
     more.to_parquet(tmp_path / "t.parquet", row_group_size=7, index=False)
     if streamed:
-        monkeypatch.setattr(import_module("invflow.density.table.read"), "STREAMED_BYTES", 0)
+        monkeypatch.setattr(import_module("invflow.density.table.files.read"), "STREAMED_BYTES", 0)
     out = tmp_path / "s.parquet"
     assert invflow("score", finished, tmp_path / "t.parquet", "--out", out)[0] == 0
     found = pd.read_parquet(out)
@@ -536,5 +536,5 @@ def test_a_table_as_it_lies_about(invflow: Invflow, tmp_path: Path) -> None:
     assert invflow("score", run, tmp_path / "t.csv", "--out", tmp_path / "s.tsv")[0] == 0
     scored = (tmp_path / "s.tsv").read_bytes().decode("cp1252").splitlines()
     assert scored[0] == "\tday\tgröße\tn\tnote\tlog_density\tp_value"
-    assert scored[1].startswith("1\t02/02/2024\t0,13\t\tx1\t-")
+    assert scored[1].startswith("1\t02/02/2024\t0,13\t-200\tx1\t-")
     assert invflow("score", run, run / "samples.csv")[0] == 0

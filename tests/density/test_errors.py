@@ -17,7 +17,7 @@ from invflow.density.checks import calibration
 from invflow.density.config import Config
 from invflow.density.learning import saved
 from invflow.density.table import labels, read
-from invflow.density.table.columns import column_names
+from invflow.density.table.labels import column_names
 from tests.density.estimators import small
 
 

@@ -44,7 +44,7 @@ def test_row_groups_are_set_aside_whole(tmp_path: Path, monkeypatch: pytest.Monk
     frame.index = frame.index[::-1]  # of which nothing depends
     frame.to_parquet(tmp_path / "a.parquet", row_group_size=40, index=False)
     # By the module, as its package has a function of the same name.
-    monkeypatch.setattr(import_module("invflow.density.table.read"), "STREAMED_BYTES", 0)
+    monkeypatch.setattr(import_module("invflow.density.table.files.read"), "STREAMED_BYTES", 0)
     assert isinstance(read(tmp_path / "a.parquet"), Parquet)
     settings = config(tmp_path / "a.parquet", test_fraction=0.2, **SOME)
     found = data.load(settings)

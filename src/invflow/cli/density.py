@@ -43,10 +43,12 @@ def sample(
 ) -> None:
     """Draw rows into a table, or the missing values of one."""
     import numpy as np
+    import pandas as pd
 
     from invflow.density.data import dialect
     from invflow.density.table import write
-    from invflow.density.table.write import WRITABLE
+    from invflow.density.table.files.spelling import rounded
+    from invflow.density.table.files.write import WRITABLE
     from invflow.distillation import run as students
 
     kept = {"--given": given, "--fill": fill, "the table of the run": students.table(run)}
@@ -58,17 +60,25 @@ def sample(
     if expected and (fill is None or count is not None):
         raise ValueError("--expected needs --fill, and cannot be combined with --count")
     density, config = students.density(run), students.learned(run)
+    like = None if config is None else dialect(config, path)
+    spelling = {} if like is None else like.spelling
     random = np.random.RandomState(np.random.MT19937(seed))
     with terminal.warnings():
-        if expected and fill is not None:
-            rows = density.expected(_rows(config, fill), random_state=random)
-        elif fill is not None:
-            rows = density.sample_conditional(_rows(config, fill), count or 1, random_state=random)
+        if fill is not None:
+            gaps = _rows(config, fill)
+            if expected:
+                rows = density.expected(gaps, random_state=random)
+            else:
+                drawn = density.sample_conditional(gaps, count or 1, random_state=random)
+                missing = np.tile(gaps[drawn.columns].isna(), (count or 1, 1))
+                rows = drawn.mask(missing, rounded(drawn, spelling))
+                if isinstance(gaps.index, pd.RangeIndex):
+                    rows = rows.reset_index(drop=True)
         else:
             contexts = None if given is None else _rows(config, Path(given))
             several = 0 if contexts is None or len(contexts) == 1 else len(contexts)
             rows = density.sample(count or several or ROWS, given=contexts, random_state=random)
-    like = None if config is None else dialect(config, path)
+            rows = rounded(rows, spelling)
     write(rows, path, like, density.container_.schema)
     terminal.say(f"{len(rows)} rows: {path}")
 
@@ -78,10 +88,10 @@ def score(run: Path, data: str, out: Path | None) -> None:
     import numpy as np
 
     from invflow.density.checks.calibration import anomaly
-    from invflow.density.data import dialect
+    from invflow.density.data import dialect, renamed
     from invflow.density.table import write_blocks
+    from invflow.density.table.files.write import WRITABLE
     from invflow.density.table.source import Frame, Projection
-    from invflow.density.table.write import WRITABLE
     from invflow.distillation import run as students
 
     kept = {"the table to score": data, "the table of the run": students.table(run)}
@@ -97,8 +107,11 @@ def score(run: Path, data: str, out: Path | None) -> None:
     _check_names(data, table, len(known), len(density.columns_.names))
     scores = density.score_samples(Projection(table, known))
     p_values = anomaly(scores, density.reference_)
-    index = table.dialect.index if isinstance(table, Frame) and table.dialect else None
-    like = None if config is None else replace(dialect(config, path), header=True, index=index)
+    own = table.dialect if isinstance(table, Frame) else None
+    if own is not None:
+        like = replace(renamed(own, Path(data), path), header=True)
+    else:
+        like = None if config is None else replace(dialect(config, path), header=True, index=None)
     scored = _beside(table, {SCORE: scores, USUAL: p_values})
     write_blocks(scored, path, like, table.schema)
     finite = scores[np.isfinite(scores)]
@@ -113,7 +126,7 @@ def score(run: Path, data: str, out: Path | None) -> None:
 
 def _check_names(data: str, table: Source, known: int, wanted: int) -> None:
     """See that it is clear which columns of an array the density knows."""
-    from invflow.density.table.columns import numbered_names
+    from invflow.density.table.labels import numbered_names
 
     count = len(table.names)
     is_array = Path(data).suffix.lower() in (".npy", ".npz")

@@ -25,7 +25,7 @@ def sample(run: Path, count: int | None, out: Path | None, seed: int, model: Pat
     """Write importance-resampled draws of a posterior into a table."""
     from invflow._tensors import digest
     from invflow.density.table import write
-    from invflow.density.table.write import WRITABLE
+    from invflow.density.table.files.write import WRITABLE
     from invflow.vi import Posterior
     from invflow.vi import run as runs
     from invflow.vi.targets import model_file

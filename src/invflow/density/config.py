@@ -141,10 +141,10 @@ class Config(RunConfig):
         ),
     ] = {}
     missing: Annotated[
-        Literal["refuse", "marginalise"],
+        Literal["refuse", "marginalise", "learn"],
         setting(
-            "What to do with missing values: refuse them, or marginalise over them, which "
-            "sample --fill needs.",
+            "What to do with missing values: refuse them, marginalise over them, or learn where "
+            "they are, so that samples have gaps too. sample --fill needs one of the latter.",
             COLUMNS,
         ),
     ] = "refuse"

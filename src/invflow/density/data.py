@@ -14,9 +14,8 @@ import pandas as pd
 
 from invflow.density.config import Config
 from invflow.density.table import Source, read
-from invflow.density.table.columns import columns_named
 from invflow.density.table.dialect import Dialect
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, columns_named
 from invflow.density.table.source import Projection, split
 
 #: Number of rows that a table needs, so that there are some to train, stop and test with.
@@ -91,10 +90,21 @@ def table(config: Config, path: Path | None = None) -> Source:
 
 def dialect(config: Config, path: Path) -> Dialect:
     """Return the dialect of a file that is read or written like the table of a run."""
-    ending = path.name.lower().endswith
-    same = [ending(kind) and config.data.lower().endswith(kind) for kind in (".tsv", ".csv", ".gz")]
+    return renamed(config.reading, Path(config.data), path)
+
+
+def renamed(dialect: Dialect, own: Path, path: Path) -> Dialect:
+    """Return the dialect of a file for one of another name.
+
+    Example:
+        >>> renamed(Dialect(separator=";"), Path("a.csv"), Path("b.csv.gz")).separator
+        ';'
+        >>> renamed(Dialect(separator=";"), Path("a.csv"), Path("b.tsv")).separator is None
+        True
+    """
+    same = [all(kind in each.name.lower() for each in (own, path)) for kind in (".csv", ".tsv")]
     # Another ending promises another separator.
-    return config.reading if any(same) else replace(config.reading, separator=None)
+    return dialect if any(same) else replace(dialect, separator=None)
 
 
 def columns(config: Config, source: Source) -> Source:

@@ -67,7 +67,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         conditional_on: labels of the columns that the density is conditional on. A label is any
             label in pandas, including numbers; for an array, or a table whose labels are all
             strings, a number is the position of a column.
-        missing: "refuse" missing values, or "marginalise" over them.
+        missing: "refuse" missing values, "marginalise" over them, or "learn" where they are: draws
+            have gaps as the table has them, and scores say how usual the gaps of a row are.
         steps: largest number of updates; None for what suits the size of the table.
         batch_size: rows per update; None as for `steps`.
         learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
@@ -291,7 +292,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """Return rows whose missing values are drawn, given the observed values.
 
         Any columns can be drawn given any others, if the density was trained with
-        missing="marginalise", even on a table without missing values.
+        missing="marginalise" or "learn", even on a table without missing values. Where gaps are
+        learned, they are filled as if their values had been observed.
 
         Args:
             X: as for `fit`, with missing values.
@@ -313,6 +315,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         drawn: list[Tensor] = []
         effective: list[Tensor] = []
         for x, context in rows.parts(ROWS_AT_ONCE):
+            x = conditional.to_be_filled(self.model_, x)
             values, number = conditional.draw(self.model_, imputer, x, context, count, noise)
             drawn.append(values)
             effective.append(number)
@@ -354,7 +357,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         rows = self._rows(X)
         noise = generator("cpu", _seed(random_state))
         parts = [
-            expectation.expected(self.model_, imputer, x, context, noise)
+            expectation.expected(
+                self.model_, imputer, conditional.to_be_filled(self.model_, x), context, noise
+            )
             for x, context in rows.parts(ROWS_AT_ONCE)
         ]
         found, effective = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -488,7 +493,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "marginalise"
+        tags.input_tags.allow_nan = self.missing != "refuse"
         tags.non_deterministic = False
         return tags
 
@@ -506,7 +511,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         if self.imputer_ is None:
             raise ValueError(
                 "missing values can be filled only by a density that was trained with missing set "
-                "to marginalise"
+                "to marginalise or learn"
             )
         return self.imputer_
 

@@ -15,7 +15,7 @@ from invflow.density.config import Config
 from invflow.density.data import Data
 from invflow.density.data import load as read
 from invflow.density.estimator import FlowDensity
-from invflow.density.table.read import READABLE, suffix
+from invflow.density.table.files.read import READABLE, suffix
 from invflow.runs import scores
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.runs.scores import Column

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from invflow._undecided import UndecidedError
 from invflow.density.config import Config
 from invflow.density.data import ENOUGH, columns, table
-from invflow.density.table.columns import columns_named
 from invflow.density.table.dialect import for_others, said
+from invflow.density.table.files.read import READABLE, TEXT, suffix
+from invflow.density.table.labels import columns_named
 from invflow.density.table.proposals import Proposal, propose
-from invflow.density.table.read import READABLE, TEXT, suffix
 from invflow.density.table.source import Frame, Source
 
 

@@ -183,4 +183,5 @@ def contexts(directory: str | Path, density: FlowDensity) -> Tensor | None:
             f"{error}: a conditional density is taught at the contexts in its table"
         ) from error
     train = Rows(rows.train, density.columns_)
-    return torch.cat([train.block(number)[1] for number in range(len(train.blocks))])
+    contexts = [train.block(number)[1] for number in range(len(train.blocks))]
+    return torch.cat(contexts).double()

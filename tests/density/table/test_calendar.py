@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from invflow.density.table import Columns, Frame, arrays, survey
+from invflow.density.table.calendar import SEASONS, Part, joined
 
 COUNT = 400
+YEARLY = ("year", "season", "week of season", "weekday")
 SOURCE = np.random.default_rng(0)
 
 
@@ -25,9 +27,11 @@ def look(start: str, freq: str, periods: int = 100_000, **options: Any) -> tuple
 @pytest.mark.parametrize(
     ("start", "freq", "periods", "parts"),
     [
-        ("1960-02-03", "D", 5000, ["week", "weekday"]),
-        ("1999-02-03 12:00", "D", 5000, ["week", "weekday"]),
+        ("1960-02-03", "D", 5000, ["year", "season", "week of season", "weekday"]),
+        ("1999-02-03 12:00", "D", 5000, ["year", "season", "week of season", "weekday"]),
+        ("2024-01-01", "D", 700, ["week", "weekday"]),
         ("2024-01-01", "B", 500, ["week", "weekday"]),
+        ("2020-01-01 00:30", "6h", 5000, ["year", "season", "week of season", "weekday", "hour"]),
         ("2024-01-01 00:30", "h", 5000, ["week", "weekday", "hour"]),
         ("2024-01-01 00:02:30", "5min", 50_000, ["week", "weekday", "hour", "time"]),
         ("2024-01-01 03:00", "6h", 900, ["week", "weekday", "hour"]),
@@ -49,6 +53,18 @@ def test_parts_that_say_something(start: str, freq: str, periods: int, parts: li
     assert np.isnan(codes[3, : max(len(parts), 1)]).all()
     pd.testing.assert_frame_equal(arrays.frame(codes, table, columns), table)
     assert Columns.from_dict(columns.to_dict()) == columns
+
+
+def test_years_and_weeks_are_those_of_the_calendar() -> None:
+    days = pd.Series(pd.date_range("1938-12-20", "2042-01-20"))
+    calendar = days.dt.isocalendar()
+    ticks = days.astype("datetime64[s]").astype("int64").to_numpy().astype(float)
+    parts = {name: Part("t", name, 86_400.0, 0.0, "s").numbers(ticks) for name in YEARLY}
+    np.testing.assert_array_equal(parts["year"], calendar["year"])
+    week = 4 * parts["season"] + parts["week of season"]
+    np.testing.assert_array_equal(week + 1, calendar["week"])
+    assert set(parts["season"]) == set(range(SEASONS))
+    np.testing.assert_array_equal(joined(parts, Part("t", "year", 86_400.0, 0.0, "s")), ticks)
 
 
 def test_days_of_the_week_have_their_names() -> None:

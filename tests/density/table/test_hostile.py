@@ -21,7 +21,7 @@ import pytest
 from pyarrow import parquet
 
 from invflow import _readable
-from invflow.density.table import limits, read, source
+from invflow.density.table import Frame, Parquet, limits, read
 
 
 def _npy(shape: str, dtype: str = "<f8", data: bytes = b"") -> bytes:
@@ -258,9 +258,9 @@ def test_too_many_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_parquet_file_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _many_columns(tmp_path / "a.parquet")
 
-    def whole(self: source.Parquet) -> source.Frame:
+    def whole(self: Parquet) -> Frame:
         raise MemoryError("malloc of size 1 failed")
 
-    monkeypatch.setattr(source.Parquet, "whole", whole)
+    monkeypatch.setattr(Parquet, "whole", whole)
     with pytest.raises(ValueError, match=r"a\.parquet does not fit into memory: malloc of size 1"):
         read(tmp_path / "a.parquet")

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invflow.density.table import Columns, Frame, Parquet, survey
+from invflow.density.table import Columns, Frame, Parquet, arrays, survey
 from invflow.density.table.columns import Column
 from invflow.density.table.kinds import check_kinds
 
@@ -525,11 +525,37 @@ def test_bounds_of_integers(bounds: Any, transformed: Any) -> None:
 
 def test_categories_that_cannot_be_given_back_are_refused() -> None:
     numbers = pd.Series(np.random.default_rng(0).normal(size=50))
-    table = pd.DataFrame({"x": numbers, "band": pd.cut(numbers, 3)})
-    with pytest.raises(ValueError, match=r"column 'band' has categories of type Interval, such"):
+    days = pd.to_datetime(["2024-01-01", "2024-01-02"])
+    table = pd.DataFrame({"x": numbers, "day": pd.Categorical(days[[0, 1] * 25], ordered=True)})
+    with pytest.raises(ValueError, match=r"column 'day' has categories of type Timestamp, such"):
         survey(Frame(table))
-    table["band"] = table["band"].cat.rename_categories(str)
+    table["day"] = table["day"].cat.rename_categories(str)
     assert survey(Frame(table)).features[1].kind == "ordinal"
+
+
+@pytest.mark.parametrize("edges", [3, [-9, 0, 9], [-9.5, 0.25, np.inf]], ids=str)
+@pytest.mark.parametrize("right", [True, False])
+def test_intervals_are_ordered_categories(edges: Any, right: bool) -> None:
+    numbers = pd.Series(np.random.default_rng(0).normal(size=50))
+    table = pd.DataFrame({"band": pd.cut(numbers, edges, right=right), "x": numbers})
+    table.loc[7, "band"] = np.nan
+    columns = Columns.from_dict(survey(Frame(table), missing="marginalise").to_dict())
+    assert columns.features[0].kind == "ordinal"
+    codes = arrays.features(table, columns)
+    assert codes[:, 0].tolist()[:7] == table["band"].cat.codes.tolist()[:7]
+    again = arrays.frame(codes, table[[]], columns)
+    pd.testing.assert_series_equal(again["band"], table["band"])
+    given = survey(Frame(table.drop(7)), conditional_on=["band"])
+    context = arrays.frame(codes[[0], 1:], table[:1], given)
+    assert context["band"].iloc[0] == table["band"].iloc[0]
+
+
+def test_intervals_of_times_come_back() -> None:
+    days = pd.Series(pd.date_range("2024-01-01", periods=50))
+    table = pd.DataFrame({"band": pd.cut(days, 4), "x": np.arange(50.0) ** 2})
+    columns = survey(Frame(table))
+    again = arrays.frame(arrays.features(table, columns), table[[]], columns)
+    pd.testing.assert_series_equal(again["band"], table["band"])
 
 
 def test_dates_in_text_that_are_declared_dates_say_how_to_read_them() -> None:

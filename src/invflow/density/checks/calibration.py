@@ -16,8 +16,7 @@ import numpy as np
 from invflow import _checks
 from invflow._extra import required
 from invflow._uniformity import INTERVALS, NOTABLE, Uniformity, holm, uniformity
-from invflow.density.table.columns import column_names
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_names
 from invflow.density.table.samples import Floats, real_numbers, table
 
 
@@ -81,8 +80,8 @@ def ranks(x: Any, draws: Any, *, seed: int = 0) -> Floats:
 
     Args:
         x: held-out rows, shape (rows, columns). NaN stays NaN.
-        draws: of the model, shape (L, columns). Use many more draws than rows. All rows share the
-            noise of the draws, so pass L to `calibrate`.
+        draws: of the model, shape (L, columns); NaN is left out. Use many more draws than rows. All
+            rows share the noise of the draws, so pass L to `calibrate`.
         seed: random seed.
 
     Returns:
@@ -96,7 +95,7 @@ def ranks(x: Any, draws: Any, *, seed: int = 0) -> Floats:
         >>> ranks([[0.5], [1.5]], [[0.0], [1.0], [2.0]]).shape
         (2, 1)
     """
-    observed, drawn = table("x", x, missing=True), table("draws", draws, missing=False)
+    observed, drawn = table("x", x, missing=True), table("draws", draws, missing=True)
     if observed.shape[1] != drawn.shape[1]:
         raise ValueError(
             f"draws must have as many columns as x, {observed.shape[1]}, got {drawn.shape[1]}"
@@ -104,11 +103,12 @@ def ranks(x: Any, draws: Any, *, seed: int = 0) -> Floats:
     source = np.random.default_rng(_checks.positive_integer("seed", seed, minimum=0))
     values = np.empty_like(observed)
     for column, sorted_draws in enumerate(np.sort(drawn, axis=0).T):
+        sorted_draws = sorted_draws[: int((~np.isnan(sorted_draws)).sum())]  # NaN comes last
         below = np.searchsorted(sorted_draws, observed[:, column], side="left")
         up_to = np.searchsorted(sorted_draws, observed[:, column], side="right")
         # A random place among the ties, and U within that place, are one uniform number.
         place = source.random(len(observed)) * (up_to - below + 1)
-        values[:, column] = (below + place) / (len(drawn) + 1)
+        values[:, column] = (below + place) / (len(sorted_draws) + 1)
     values = np.clip(values, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
     return np.where(np.isnan(observed), np.nan, values)
 

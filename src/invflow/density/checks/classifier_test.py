@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from invflow import _checks
 from invflow._extra import required
-from invflow.density.table.columns import column_names
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_names
 from invflow.density.table.samples import Floats, samples
 
 #: The fewest rows of each sample in a fold for which the AUC is about normally distributed.

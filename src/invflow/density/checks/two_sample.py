@@ -15,8 +15,7 @@ import numpy as np
 
 from invflow import _checks
 from invflow._extra import required
-from invflow.density.table.columns import column_names
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_names
 from invflow.density.table.samples import Floats, samples
 
 #: Number of distances in memory at once.

@@ -13,6 +13,7 @@ from torch.nn.functional import log_softmax
 from invflow._part import Part
 from invflow.density.learning.network import Network
 from invflow.density.table import Column
+from invflow.density.table.calendar import SEASONS
 
 #: The largest float below one.
 BELOW_ONE = 1 - 2**-53
@@ -204,8 +205,9 @@ def _shares(column: Column) -> tuple[float, float]:
 
 
 def _most(column: Column) -> int | None:
-    """Return the number of days of the week or hours of the day, None for other columns."""
-    return None if column.part is None else {"weekday": 7, "hour": 24}[column.part.name]
+    """Return the number of weekdays, hours or seasons that there are, None for other columns."""
+    most = {"weekday": 7, "hour": 24, "season": SEASONS}
+    return None if column.part is None else most[column.part.name]
 
 
 def uniforms(normal: Tensor) -> Tensor:

@@ -23,6 +23,13 @@ FEWEST_EFFECTIVE = 10
 ROWS_AT_ONCE = 128
 
 
+def to_be_filled(model: TableDensity, x: Tensor) -> Tensor:
+    """Return rows whose gaps count as values that are there but not known, to be drawn."""
+    x = x.clone()
+    x[:, list(model.columns.gaps)] = 0.0
+    return x
+
+
 @torch.no_grad()
 def log_prob(model: TableDensity, imputer: Imputer, x: Tensor, context: Tensor) -> Tensor:
     r"""Return the log density of the observed values of rows, shape (rows,).

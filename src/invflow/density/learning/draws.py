@@ -109,13 +109,14 @@ def ranks(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Ranks:
         drawn = draw(model, torch.empty(SHARED_DRAWS, 0), random).numpy()
         return Ranks(calibration.ranks(x.numpy(), drawn, seed=seed), SHARED_DRAWS)
     observed = x.numpy()
-    below, equal = np.zeros_like(observed), np.zeros_like(observed)
+    below, equal, there = (np.zeros_like(observed) for _ in range(3))
     for _ in range(DRAWS_PER_ROW):
         drawn = draw(model, context, random).numpy()
         below += drawn < observed
         equal += drawn == observed
+        there += ~np.isnan(drawn)
     place = torch.rand(x.shape, generator=random, dtype=torch.float64).numpy()
-    values = (below + place * (equal + 1)) / (DRAWS_PER_ROW + 1)
+    values = (below + place * (equal + 1)) / (there + 1)
     return Ranks(np.where(np.isnan(observed), np.nan, values), None)
 
 
@@ -167,6 +168,8 @@ def pair(model: TableDensity, x: Tensor, context: Tensor, seed: int) -> Pair:
     if model.columns.context:
         theirs, mine = torch.randperm(len(x), generator=random).tensor_split(2)
     drawn = draw(model, context[theirs], random) if len(theirs) else x[theirs]
+    whole = ~drawn.isnan().any(-1)
+    drawn, theirs = drawn[whole], theirs[whole]
     rows, drawn = _one_hot(model, x[mine]), _one_hot(model, drawn)
     return Pair(
         torch.cat([rows, context[mine]], -1).numpy(),

@@ -98,22 +98,27 @@ class Encoding(Part):
         """
         x, share = self._within(x)
         t = torch.where(self.grid > 0, x + noise, x)
+        u, slope, inside = self._free(t)
+        y = (u - self.location) / self.scale
+        near = ~(y.abs() > FARTHEST)
+        ladj = torch.where(inside & near, slope - self.scale.log() + share, -torch.inf)
+        return torch.where(near, y, 0.0), ladj.masked_fill(t.isnan(), torch.nan)
+
+    def _free(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return u, log |du/dt|, and whether t is between its bounds."""
+        bounded = self.low.isfinite() | self.high.isfinite()
+        if not any(column.cells != (None, None) for column in self.columns.features):
+            return t, torch.zeros_like(self.scale), torch.ones_like(bounded)
         below, above = t - self.low, self.high - t
         inside = (below > 0) & (above > 0) | t.isnan()
         # Where the density is zero, or there is no bound, any finite value will do.
         below = torch.where(inside & self.low.isfinite(), below, 1.0)
         above = torch.where(inside & self.high.isfinite(), above, 1.0)
-        free = torch.where(self.low.isfinite() | self.high.isfinite(), 0.0, t)
-        u = free + below.log() - above.log()
+        u = torch.where(bounded, 0.0, t) + below.log() - above.log()
         both = self.low.isfinite() & self.high.isfinite()
         width = torch.where(both, self.high - self.low, 1.0)
         # d/dt of log(t - a) - log(b - t) is (b - a) / ((t - a) (b - t)).
-        slope = width.log() - below.log() - above.log()
-        y = (u - self.location) / self.scale
-        near = ~(y.abs() > FARTHEST)
-        ladj = torch.where(inside & near, slope - self.scale.log(), -torch.inf)
-        ladj = ladj + share
-        return torch.where(near, y, 0.0), ladj.masked_fill(t.isnan(), torch.nan)
+        return u, width.log() - below.log() - above.log(), inside
 
     def _within(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return codes inside the bounds that were found, and the log fraction of their cells."""

@@ -13,6 +13,7 @@ from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Column, Columns
 from invflow.density.table.codes import ticks
+from invflow.density.table.labels import Label
 
 
 @torch.no_grad()
@@ -59,8 +60,10 @@ def expected(
 
 def _grouped(columns: Columns) -> Iterator[tuple[list[int], list[Column]]]:
     """Yield the places of each column of the table among the features, and its parts."""
-    for name in dict.fromkeys(column.of for column in columns.features):
-        places = [i for i, column in enumerate(columns.features) if column.of == name]
+    groups: dict[tuple[Label, bool], list[int]] = {}
+    for i, column in enumerate(columns.features):
+        groups.setdefault((column.of, column.gap_of is not None), []).append(i)
+    for places in groups.values():
         yield places, [columns.features[i] for i in places]
 
 

@@ -11,9 +11,15 @@ import pandas as pd
 from sklearn.utils.validation import check_array, validate_data
 
 from invflow.density.table import Columns, Frame, Rows, Source
-from invflow.density.table.columns import column_label, numbered_names
 from invflow.density.table.containers import Container, taken
-from invflow.density.table.labels import Label, are_names, axis, unique
+from invflow.density.table.labels import (
+    Label,
+    are_names,
+    axis,
+    column_label,
+    numbered_names,
+    unique,
+)
 
 
 def learned(estimator: Any, X: Any) -> tuple[Source, Container]:

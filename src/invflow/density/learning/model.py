@@ -195,8 +195,14 @@ class TableDensity(nn.Module):
         return self.categories.fill(gaps, uniform * self.categories.seen, context)[0]
 
     def sample(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return a draw for each row of the context as codes, shape (rows, features), float64."""
-        return self.encoding.decode(self.sample_encoded(context, generator))
+        """Return a draw for each row of the context as codes, shape (rows, features), float64.
+
+        Where gaps are learned, values that are drawn as missing are NaN.
+        """
+        x = self.encoding.decode(self.sample_encoded(context, generator))
+        for place, own in self.columns.gaps.items():
+            x[..., own] = torch.where(x[..., [place]] == 1, torch.nan, x[..., own])
+        return x
 
     def given(self, context: Tensor, codes: Tensor) -> Tensor | None:
         """Return what the numbers are conditional on in the form that the flow takes.

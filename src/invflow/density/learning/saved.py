@@ -17,10 +17,9 @@ from invflow.density.learning.build import build
 from invflow.density.learning.defaults import Defaults, settled
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
-from invflow.density.table.columns import column_label
 from invflow.density.table.containers import Container
 from invflow.density.table.kinds import check_kinds
-from invflow.density.table.labels import Label, are_names, by_label, decode, encode
+from invflow.density.table.labels import Label, are_names, by_label, column_label, decode, encode
 from invflow.density.table.samples import Floats
 from invflow.density.table.survey import MISSING
 
@@ -156,7 +155,7 @@ def _check(density: Any, columns: Columns) -> None:
     if set(given) != set(columns.given):
         raise ValueError(f"conditional_on must name the context, got {density.conditional_on!r}")
     missing = _checks.choice("missing", density.missing, MISSING)
-    if columns.missing != (missing == "marginalise"):
+    if columns.missing != (missing != "refuse"):
         raise ValueError(f"missing must be as in the columns, got {missing!r}")
     chosen = density.settings_
     _checks.fraction("validation_fraction", chosen.validation_fraction)

@@ -11,13 +11,14 @@ except ImportError as error:
 from invflow.density.table.bounds import bounded
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.dialect import Dialect
+from invflow.density.table.files.parquet import Parquet
+from invflow.density.table.files.read import read
+from invflow.density.table.files.write import write, write_blocks
 from invflow.density.table.proposals import propose
-from invflow.density.table.read import read
 from invflow.density.table.rows import Rows
-from invflow.density.table.source import Frame, Parquet, Source
+from invflow.density.table.source import Frame, Source
 from invflow.density.table.standard import standardise
 from invflow.density.table.survey import survey
-from invflow.density.table.write import write, write_blocks
 
 __all__ = [
     "Column",

@@ -11,6 +11,7 @@ import pandas as pd
 from invflow.density.table import codes, levels
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.labels import Label, axis
+from invflow.density.table.levels import intervals
 from invflow.density.table.samples import Floats
 
 #: A context more standard deviations from the mean than this is an error.
@@ -40,7 +41,7 @@ def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> 
     if len(gaps) and not missing:
         raise ValueError(
             f"column {column.of!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
-            "in, or train a density with missing set to marginalise"
+            "in, or train a density with missing set to marginalise or learn"
         )
     return found
 
@@ -101,9 +102,9 @@ def frame(
     found: dict[Label, Any] = {}
     parts: dict[Label, dict[Column, Floats]] = {}
     for column, own in zip(columns.features, values.T, strict=True):
-        if column.part is None:
+        if column.part is None and column.gap_of is None:
             found[column.name] = codes.values(own, column)
-        else:
+        elif column.part is not None:
             parts.setdefault(column.of, {})[column] = own
     found |= {name: codes.date(each) for name, each in parts.items()}
     found |= {column.of: _returned(given[column.of], column) for column in columns.context}
@@ -137,9 +138,11 @@ def filled(found: pd.DataFrame, given: pd.DataFrame, columns: Columns) -> pd.Dat
 
 def _returned(series: Any, column: Column) -> Any:
     """Return given values in the dtype of their column, if it can represent them."""
-    if column.dtype == "category":
+    if column.dtype == "category" or column.dtype.startswith("interval"):
         # The categories of the table, not those of the draws.
-        known = list(column.categories)
+        known: Any = list(column.categories)
+        if column.dtype != "category":
+            known = intervals(known, column.dtype)
         return pd.Categorical(series, known) if set(series) <= set(known) else series.array
     try:
         typed = series.astype(column.dtype)

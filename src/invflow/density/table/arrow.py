@@ -67,7 +67,8 @@ def table(rows: pd.DataFrame, schema: Any) -> Any:
     """Return rows as an Arrow table with the types of another, where they can have them.
 
     Args:
-        rows: with the columns of the other table, or some of these.
+        rows: with the columns of the other table, or some of these. Their index is kept, unless it
+            only counts them.
         schema: of the other table; None for the types that rows have.
 
     Example:
@@ -76,7 +77,8 @@ def table(rows: pd.DataFrame, schema: Any) -> Any:
         >>> table(rows, schema).schema.types
         [DataType(date32[day]), Decimal128Type(decimal128(6, 2))]
     """
-    found: Any = pa.Table.from_pandas(rows, preserve_index=False)
+    counted = isinstance(rows.index, pd.RangeIndex) and rows.index.name is None
+    found: Any = pa.Table.from_pandas(rows, preserve_index=not counted)
     if schema is None:
         return found
     for i, name in enumerate(found.column_names):

@@ -8,7 +8,7 @@ from typing import Any
 from invflow.density.table.codes import codes
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.looks.range import Range
-from invflow.density.table.source import Source, blocks
+from invflow.density.table.source import Source, pieces
 
 
 def bounded(columns: Columns, source: Source) -> Columns:
@@ -33,7 +33,7 @@ def bounded(columns: Columns, source: Source) -> Columns:
     ranges = {column.name: Range() for column in columns.features if _may_be_found(column)}
     counts = dict.fromkeys(ranges, 0)
     first = 0
-    for block in blocks(source):
+    for block in pieces(source):
         for column in columns.features:
             if column.name not in ranges:
                 continue

@@ -11,7 +11,7 @@ import pandas as pd
 from invflow.density.table import dates, levels
 from invflow.density.table.calendar import WEEKDAYS, Part, joined
 from invflow.density.table.columns import Column
-from invflow.density.table.numbers import AS_TRAINED, numbers
+from invflow.density.table.numbers import AS_TRAINED, numbers, plain, stored
 from invflow.density.table.samples import Floats
 
 
@@ -29,6 +29,8 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
     Raises:
         ValueError: if the values are not of the kind of the column.
     """
+    if column.gap_of is not None:
+        return series.isna().to_numpy(dtype=np.float64)
     if column.part is not None:
         return _part(_ticks(series, column, column.part.unit), column, column.part)
     if column.is_categorical:
@@ -146,7 +148,7 @@ def are_between(series: Any, column: Column) -> Any:
         [False, True, False]
     """
     found = codes(series, column)
-    if column.part is not None or column.unit is not None:
+    if column.part is not None or column.unit is not None or column.gap_of is not None:
         return np.zeros(len(found), dtype=bool)
     if column.is_categorical:
         return found == len(column.categories)
@@ -155,18 +157,6 @@ def are_between(series: Any, column: Column) -> Any:
     kept = stored(pd.api.types.pandas_dtype(column.dtype))
     own = numbers(series, column.name, 0, AS_TRAINED)
     return (column.numbers(found).astype(kept) != own.astype(kept)) & ~np.isnan(found)
-
-
-def plain(dtype: Any) -> Any:
-    """Return the NumPy dtype of the numbers in a nullable, sparse, Arrow or NumPy column."""
-    inside = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
-    return np.dtype(inside).newbyteorder("=")
-
-
-def stored(dtype: Any) -> Any:
-    """Return the dtype of floats in which the numbers of a column are stored."""
-    inside = plain(dtype) if pd.api.types.is_float_dtype(dtype) else np.dtype(np.float64)
-    return inside.type
 
 
 def _array(values: Any, dtype: Any) -> Any:

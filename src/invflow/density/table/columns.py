@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from invflow import _checks
 from invflow.density.table.calendar import PARTS, Part
 from invflow.density.table.dates import TICKS
 from invflow.density.table.grids import Grid
-from invflow.density.table.labels import Label, are_names, decode, encode, unique
+from invflow.density.table.labels import Label, decode, encode, unique
 from invflow.density.table.samples import Floats
 
 #: Real numbers; whole numbers; numbers or times that move in steps; one of a few values, without
@@ -22,8 +21,6 @@ from invflow.density.table.samples import Floats
 KINDS = ("continuous", "integer", "grid", "date", "categorical", "ordinal")
 _NUMBERS = ("location", "scale", "origin", "digits", "beyond")
 _OPTIONAL_NUMBERS = ("low", "high", "smallest", "largest", "step")
-#: The most column names in an error.
-SHOWN_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -52,6 +49,8 @@ class Column:
         beyond: probability of values beyond a bound, of those on the bound: zero for bounds that
             were declared, small for bounds that were found in the data.
         part: of a column of dates, which this is; None for a column of the table.
+        gap_of: the column of the table of which it tells whether a value is missing; None for
+            others.
     """
 
     name: Label
@@ -71,10 +70,13 @@ class Column:
     unit: str | None = None
     beyond: float = 0.0
     part: Part | None = None
+    gap_of: Label | None = None
 
     @property
     def of(self) -> Label:
-        """The column of the table that it is, or is a part of."""
+        """The column of the table that it is, is a part of, or tells the gaps of."""
+        if self.gap_of is not None:
+            return self.gap_of
         return self.name if self.part is None else self.part.of
 
     @property
@@ -132,6 +134,15 @@ class Columns:
     context: tuple[Column, ...]
     rows: int
     missing: bool
+
+    @property
+    def gaps(self) -> dict[int, list[int]]:
+        """The places of features that tell whether values are missing, and of these values."""
+        return {
+            i: [j for j, own in enumerate(self.features) if own.of == column.of and j != i]
+            for i, column in enumerate(self.features)
+            if column.gap_of is not None
+        }
 
     @property
     def context_size(self) -> int:
@@ -213,7 +224,8 @@ class Columns:
 def _content(column: Column) -> dict[str, Any]:
     """Return a column for JSON."""
     part = column.part and {**asdict(column.part), "of": encode(column.part.of)}
-    return {**asdict(column), "name": encode(column.name), "part": part}
+    gap_of = None if column.gap_of is None else encode(column.gap_of)
+    return {**asdict(column), "name": encode(column.name), "part": part, "gap_of": gap_of}
 
 
 def _column(content: Mapping[str, Any]) -> Column:
@@ -230,6 +242,8 @@ def _column(content: Mapping[str, Any]) -> Column:
         fields["part"] = Part(**own)
         _checks.choice("part", fields["part"].name, PARTS)
         _checks.choice("unit", fields["part"].unit, TICKS)
+    if (gap_of := content.get("gap_of")) is not None:
+        fields["gap_of"] = decode(gap_of)
     column = Column(**fields)
     _checks.choice("kind", column.kind, KINDS)
     if not isinstance(column.dtype, str):
@@ -263,84 +277,3 @@ def _column(content: Mapping[str, Any]) -> Column:
 def _finite(name: str, value: Any) -> None:
     if not math.isfinite(_checks.number(name, value)):
         raise ValueError(f"{name} must be finite, got {value}")
-
-
-def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
-    """Return the label of a column: `key` itself, of any type.
-
-    If all labels are strings, like those of arrays (x0, x1, ...), an integer is the position of a
-    column.
-
-    Args:
-        argument: the argument with the key, for errors.
-        key: a label or position.
-        names: the labels of the table.
-
-    Raises:
-        ValueError: if the column does not exist.
-
-    Example:
-        >>> column_label("kinds", 1, ("a", "b")), column_label("kinds", 1, (1, 2, 3))
-        ('b', 1)
-    """
-    if is_label(key, names):
-        return names[names.index(key)]
-    place = isinstance(key, Integral) and not isinstance(key, bool) and are_names(names)
-    if not place or not 0 <= int(key) < len(names):
-        shown = ", ".join(map(repr, names[:SHOWN_NAMES]))
-        more = ", ..." if len(names) > SHOWN_NAMES else ""
-        raise ValueError(
-            f"{argument} names the column {key!r}, which the table does not have; its columns are "
-            f"{shown}{more}"
-        )
-    return names[int(key)]
-
-
-def columns_named(argument: str, texts: Sequence[str], names: Sequence[Label]) -> tuple[Label, ...]:
-    """Return the columns that are named, each text one, or several with commas.
-
-    Raises:
-        ValueError: if a column does not exist.
-
-    Example:
-        >>> columns_named("drop", ["a,b", "c, d"], ["a", "b", "c, d", "e"])
-        ('a', 'b', 'c, d')
-    """
-    found: dict[Label, None] = {}
-    for text in texts:
-        parts = [text] if text in names else [part.strip() for part in text.split(",")]
-        found |= dict.fromkeys(column_label(argument, part, names) for part in parts)
-    return tuple(found)
-
-
-def is_label(key: Any, names: Sequence[Label]) -> bool:
-    """Whether it is the label of a column."""
-    try:
-        return key in set(names)
-    except TypeError:  # it cannot be hashed
-        return False
-
-
-def numbered_names(columns: int) -> list[str]:
-    """Return names for columns without names: x0, x1, ..."""
-    return [f"x{i}" for i in range(columns)]
-
-
-def column_names(names: Sequence[Label] | None, columns: int) -> list[Label]:
-    """Return the labels of columns; x0, x1, ... by default.
-
-    Raises:
-        TypeError: if `names` is not a sequence of labels.
-        ValueError: if there are too many or too few, or a label occurs twice.
-    """
-    if names is None:
-        return list(numbered_names(columns))
-    try:
-        found = None if isinstance(names, str) else dict.fromkeys(names)
-    except TypeError:
-        found = None
-    if found is None:
-        raise TypeError(f"names must be a sequence of labels, got {names!r}")
-    if len(names) != columns or len(found) != columns:
-        raise ValueError(f"names must be {columns} different names, got {list(names)}")
-    return list(names)

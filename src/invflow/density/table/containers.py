@@ -38,7 +38,7 @@ class Container:
             return frame
         import narwhals as nw
 
-        table = arrow.table(frame, self.schema)
+        table = arrow.table(frame.reset_index(drop=True), self.schema)
         if self.kind in LAZY:
             return nw.from_native(table).lazy(LAZY[self.kind]).to_native()
         return nw.from_arrow(table, backend=cast(Any, self.kind)).to_native()

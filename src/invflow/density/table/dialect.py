@@ -1,4 +1,4 @@
-"""The dialect of a text file: separator, decimal mark, encoding, header and so on."""
+"""The dialect of a text file: separator, decimal mark, encoding, header, spelling and so on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,70 @@ from typing import Any
 #: Separators of fields that are looked for, and what they are called.
 SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 GROUP = "Reading"
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How the values of a column are written.
+
+    Attributes:
+        before: what stands before numbers, such as $,
+        outside: and whether it stands before their signs too.
+        after: what stands after numbers, such as %.
+        least: the fewest decimals of numbers.
+        most: the most decimals of numbers; None for columns without any.
+        digits: the most significant digits of numbers.
+        grouped: whether there are marks between thousands.
+        plus: whether positive numbers have a sign.
+        brackets: whether negative numbers are in brackets.
+        exponent: of one, such as E+00, where numbers have exponents.
+        scientific: whether all numbers have exponents.
+        quoted: whether all values are in quotation marks.
+        gap: the marker of a missing value, with its quotation marks.
+    """
+
+    before: str = ""
+    outside: bool = False
+    after: str = ""
+    least: int = 1
+    most: int | None = None
+    digits: int | None = None
+    grouped: bool = False
+    plus: bool = False
+    brackets: bool = False
+    exponent: str = ""
+    scientific: bool = False
+    quoted: bool = False
+    gap: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a file are written.
+
+    Attributes:
+        end: of lines.
+        top: the lines before the header, with their ends.
+        before: what stands before the header, such as #.
+        corner: whether the header has a name for the numbers of rows, if only an empty one.
+        units: in the line after the header, by column.
+        space: what follows a separator.
+        quoted: whether the names of columns are in quotation marks.
+        header_ends: separators at the end of the header,
+        line_ends: and at the end of other lines.
+        first: number of the first row, if rows are numbered.
+    """
+
+    end: str = "\n"
+    top: tuple[str, ...] = ()
+    before: str = ""
+    corner: bool = True
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
+    space: str = ""
+    quoted: bool = False
+    header_ends: int = 0
+    line_ends: int = 0
+    first: int = 1
 
 
 def _setting(description: str, metavar: str | None = None, repeated: bool = False) -> Any:
@@ -34,9 +98,8 @@ class Dialect:
         dates: formats of dates and times as `strftime` has them, by column.
         codes: columns of digits that are text, such as 00123.
         text: columns that are text whatever they look like, since a run has learned them as text.
-        signs: what stands before and after the numbers of columns, such as $ and %.
-        places: number of decimals of the columns where all numbers have as many, as prices do.
-        short: whether whole numbers among decimals have none: 27 beside 14.5.
+        spelling: of the values, by column.
+        layout: of the lines.
     """
 
     separator: str | None = _setting('Between fields: ",", ";", "|" or tab.', "MARK")
@@ -57,9 +120,8 @@ class Dialect:
         "Column of digits that are text, such as 00123; repeat it for more.", "COLUMN", True
     )
     text: tuple[str, ...] | None = None
-    signs: dict[str, tuple[str, str]] | None = None
-    places: dict[str, int] | None = None
-    short: bool | None = None
+    spelling: dict[str, Spelling] = field(default_factory=dict[str, Spelling])
+    layout: Layout = Layout()
 
     def __post_init__(self) -> None:
         if self.separator in ("tab", "\\t"):
@@ -101,8 +163,9 @@ def said(dialect: Dialect) -> str:
         words += [f"index column {dialect.index!r} left out".replace(" ''", "")]
     words += [f"{name} as {form}" for name, form in (dialect.dates or {}).items()]
     words += [f"{', '.join(dialect.codes)} as codes"] if dialect.codes else []
-    for name, (before, after) in (dialect.signs or {}).items():
-        words += [f"{name} without {(before + after).strip()}"]
+    for name, each in dialect.spelling.items():
+        sign = (each.before + each.after).strip()
+        words += [f"{name} without {sign}"] if sign else []
     return ", ".join(words)
 
 

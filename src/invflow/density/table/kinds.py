@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from invflow.density.table.columns import column_label
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_label
 
 #: The kinds that a name alone declares.
 NAMED = ("continuous", "integer", "date", "categorical", "ordinal")

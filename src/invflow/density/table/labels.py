@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 Label = Hashable
+#: The most column names in an error.
+SHOWN_NAMES = 20
 
 
 def unique(labels: Iterable[Label]) -> tuple[Label, ...]:
@@ -55,6 +58,87 @@ def axis(labels: Sequence[Label], levels: Sequence[Label] | None = None) -> Any:
     if len(levels) > 1:
         return pd.MultiIndex.from_tuples(cast(Any, list(labels)), names=list(levels))
     return pd.Index(list(labels), name=levels[0], tupleize_cols=False)
+
+
+def column_label(argument: str, key: Any, names: Sequence[Label]) -> Label:
+    """Return the label of a column: `key` itself, of any type.
+
+    If all labels are strings, like those of arrays (x0, x1, ...), an integer is the position of a
+    column.
+
+    Args:
+        argument: the argument with the key, for errors.
+        key: a label or position.
+        names: the labels of the table.
+
+    Raises:
+        ValueError: if the column does not exist.
+
+    Example:
+        >>> column_label("kinds", 1, ("a", "b")), column_label("kinds", 1, (1, 2, 3))
+        ('b', 1)
+    """
+    if is_label(key, names):
+        return names[names.index(key)]
+    place = isinstance(key, Integral) and not isinstance(key, bool) and are_names(names)
+    if not place or not 0 <= int(key) < len(names):
+        shown = ", ".join(map(repr, names[:SHOWN_NAMES]))
+        more = ", ..." if len(names) > SHOWN_NAMES else ""
+        raise ValueError(
+            f"{argument} names the column {key!r}, which the table does not have; its columns are "
+            f"{shown}{more}"
+        )
+    return names[int(key)]
+
+
+def columns_named(argument: str, texts: Sequence[str], names: Sequence[Label]) -> tuple[Label, ...]:
+    """Return the columns that are named, each text one, or several with commas.
+
+    Raises:
+        ValueError: if a column does not exist.
+
+    Example:
+        >>> columns_named("drop", ["a,b", "c, d"], ["a", "b", "c, d", "e"])
+        ('a', 'b', 'c, d')
+    """
+    found: dict[Label, None] = {}
+    for text in texts:
+        parts = [text] if text in names else [part.strip() for part in text.split(",")]
+        found |= dict.fromkeys(column_label(argument, part, names) for part in parts)
+    return tuple(found)
+
+
+def is_label(key: Any, names: Sequence[Label]) -> bool:
+    """Whether it is the label of a column."""
+    try:
+        return key in set(names)
+    except TypeError:  # it cannot be hashed
+        return False
+
+
+def numbered_names(columns: int) -> list[str]:
+    """Return names for columns without names: x0, x1, ..."""
+    return [f"x{i}" for i in range(columns)]
+
+
+def column_names(names: Sequence[Label] | None, columns: int) -> list[Label]:
+    """Return the labels of columns; x0, x1, ... by default.
+
+    Raises:
+        TypeError: if `names` is not a sequence of labels.
+        ValueError: if there are too many or too few, or a label occurs twice.
+    """
+    if names is None:
+        return list(numbered_names(columns))
+    try:
+        found = None if isinstance(names, str) else dict.fromkeys(names)
+    except TypeError:
+        found = None
+    if found is None:
+        raise TypeError(f"names must be a sequence of labels, got {names!r}")
+    if len(names) != columns or len(found) != columns:
+        raise ValueError(f"names must be {columns} different names, got {list(names)}")
+    return list(names)
 
 
 def encode(label: Label) -> Any:

@@ -23,6 +23,19 @@ def categories(values: Iterable[Any]) -> list[Any]:
     ]
 
 
+def kind_of(series: Any) -> str:
+    """Return the dtype of a column; for categories that are intervals that of these.
+
+    Example:
+        >>> kind_of(pd.Series(["a"])), kind_of(pd.cut(pd.Series([1, 4]), [0, 2, 5]))
+        ('str', 'interval[int64, right]')
+    """
+    dtype = series.dtype
+    categorical = isinstance(dtype, pd.CategoricalDtype)
+    of_intervals = categorical and isinstance(dtype.categories, pd.IntervalIndex)
+    return str(dtype.categories.dtype if of_intervals else dtype)
+
+
 def counted(series: Any) -> dict[Any, int]:
     """Return the levels of a column and how often each occurs; the dtype's own levels come first.
 
@@ -80,6 +93,8 @@ def values(codes: Floats, levels: Sequence[Any], dtype: str, ordered: bool) -> A
     places = np.where(missing, -1, codes).astype(np.int64)
     if dtype == "category":
         return pd.Categorical.from_codes(places, pd.Index(list(levels)), ordered=ordered)
+    if dtype.startswith("interval"):
+        return pd.Categorical.from_codes(places, intervals(levels, dtype), ordered=ordered)
     known = np.empty(len(levels) + 1, dtype=object)
     known[:-1] = levels
     drawn = pd.Series(known[places], dtype=object)
@@ -88,3 +103,20 @@ def values(codes: Floats, levels: Sequence[Any], dtype: str, ordered: bool) -> A
         return drawn.astype(dtype if holds_gaps else object).array
     except (TypeError, ValueError):
         return drawn.array
+
+
+def intervals(levels: Sequence[str], dtype: str) -> Any:
+    """Return the intervals that texts describe.
+
+    Args:
+        levels: texts, such as "(0, 10]".
+        dtype: of the intervals, such as "interval[int64, right]".
+
+    Example:
+        >>> intervals(["(0, 10]", "(10, 20]"], "interval[int64, right]")
+        IntervalIndex([(0, 10], (10, 20]], dtype='interval[int64, right]')
+    """
+    kind: Any = pd.api.types.pandas_dtype(dtype)
+    ends = [level[1:-1].split(", ") for level in levels]
+    first, last = (pd.Index(each).astype(kind.subtype) for each in zip(*ends, strict=True))
+    return pd.IntervalIndex.from_arrays(first, last, kind.closed)

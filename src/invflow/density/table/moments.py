@@ -75,7 +75,8 @@ class Correlations:
         """Add rows, shape (rows, columns), NaN where missing."""
         there = ~np.isnan(rows)
         self._place(rows, there)
-        centred = np.where(there, (rows - self._location) / self._scale, 0.0)
+        centred = (rows - self._location) / self._scale
+        centred[~there] = 0.0
         present = there.astype(np.float64)
         self.counts += present.T @ present
         # Of column i, over the rows that have column j too.

@@ -73,3 +73,15 @@ def _text(series: Any) -> Any:
     parsed: Any = pd.to_numeric(series, errors="coerce")
     other = series[parsed.isna()]
     return other if len(other) else series
+
+
+def plain(dtype: Any) -> Any:
+    """Return the NumPy dtype of the numbers in a nullable, sparse, Arrow or NumPy column."""
+    inside = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))
+    return np.dtype(inside).newbyteorder("=")
+
+
+def stored(dtype: Any) -> Any:
+    """Return the dtype of floats in which the numbers of a column are stored."""
+    inside = plain(dtype) if pd.api.types.is_float_dtype(dtype) else np.dtype(np.float64)
+    return inside.type

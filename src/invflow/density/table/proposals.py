@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invflow.density.table import markers, numerals, times
 from invflow.density.table.dialect import Dialect
+from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.grids import LARGEST_INTEGER
 from invflow.density.table.labels import Label
-from invflow.density.table.looks import FEW_LEVELS, FEWEST_REPEATS, MOST_LEVELS
+from invflow.density.table.looks import MOST_LEVELS, hardly_repeat
 from invflow.density.table.source import Source
 
 #: The fewest rows in which something is looked for that many tables have by chance.
@@ -203,8 +203,7 @@ def _useless(series: Any) -> tuple[str, bool] | None:
     if different == 1:
         return "the same value in all rows", False
     if pd.api.types.is_string_dtype(series.dtype):
-        hardly = different > FEW_LEVELS and different * FEWEST_REPEATS > len(there)
-        if hardly or different > MOST_LEVELS:
+        if different > MOST_LEVELS or hardly_repeat(different, len(there)):
             return HARDLY_REPEATS, True
     elif pd.api.types.is_integer_dtype(series.dtype):
         if max(abs(int(there.min())), abs(int(there.max()))) >= LARGEST_INTEGER:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet
+from numpy.typing import NDArray
 
-from invflow._readable import check_expansion, check_readable, first_line
-from invflow.density.table import arrow
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
-from invflow.density.table.limits import check_columns
+
+#: Rows that are looked at together: a few megabytes of most tables.
+PIECE = 2**15
 
 
 @runtime_checkable
@@ -73,58 +69,6 @@ class Frame:
         return self._frame
 
 
-class Parquet:
-    """A Parquet file, with its row groups as blocks: only those in use are in memory.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        OSError: if there is no such file, or it cannot be read.
-        ValueError: if it is damaged, not a Parquet file, or has two columns with the same name.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        check_readable(self.path)
-        with self._errors("is not a complete Parquet file"):
-            metadata = self._file.metadata
-            self.schema = self._file.schema_arrow
-            self.names = unique(arrow.frame(self.schema.empty_table()).columns)
-        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-        self._numbers = [i for i, group in enumerate(groups) if group.num_rows]
-        self.blocks = tuple(groups[i].num_rows for i in self._numbers)
-        #: Size in memory of a table of numbers; the encoded file may be much smaller.
-        self.bytes = 8 * len(self.names) * sum(self.blocks)
-        check_columns(self.path, len(self.names))
-        largest = 8 * len(self.names) * max(self.blocks, default=0)
-        check_expansion(self.path, largest, self.path.stat().st_size)
-
-    @cached_property
-    def _file(self) -> Any:
-        return parquet.ParquetFile(self.path)
-
-    def block(self, number: int) -> pd.DataFrame:
-        with self._errors("is damaged, or was changed while it was read"):
-            rows = arrow.frame(self._file.read_row_group(self._numbers[number]))
-        return rows.set_axis(axis(self.names), axis=1)
-
-    def whole(self) -> Frame:
-        """Return the table in memory."""
-        with self._errors("is damaged"):
-            return Frame(arrow.frame(self._file.read()), self.schema)
-
-    @contextmanager
-    def _errors(self, what: str) -> Generator[None]:
-        """Name the file in errors of the Parquet reader."""
-        try:
-            yield
-        except MemoryError:
-            raise
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(f"{self.path} {what}: {first_line(error)}") from error
-
-
 class Selection:
     """Some blocks of a source.
 
@@ -142,6 +86,29 @@ class Selection:
 
     def block(self, number: int) -> pd.DataFrame:
         return self._source.block(self._numbers[number])
+
+
+class Chosen:
+    """Some rows of a table in memory, which are copied only while they are used.
+
+    Args:
+        source: the table, a single block.
+        rows: their places, shape (rows,).
+
+    Example:
+        >>> Chosen(Frame(pd.DataFrame({"a": [3, 1, 2]})), np.array([2, 0])).block(0)["a"].tolist()
+        [2, 3]
+    """
+
+    def __init__(self, source: Source, rows: NDArray[np.int64]) -> None:
+        self.names = source.names
+        self.blocks = (len(rows),)
+        self.schema = source.schema
+        self._source = source
+        self._rows = rows
+
+    def block(self, number: int) -> pd.DataFrame:
+        return self._source.block(0).iloc[self._rows]
 
 
 class Projection:
@@ -165,8 +132,11 @@ class Projection:
         self._places = [source.names.index(name) for name in names]
 
     def block(self, number: int) -> pd.DataFrame:
+        block = self._source.block(number)
+        if self._places == list(range(block.shape[1])):
+            return block
         # Not by label: a list of booleans would be a mask.
-        return self._source.block(number).iloc[:, self._places]
+        return block.iloc[:, self._places]
 
 
 class Renamed:
@@ -199,6 +169,13 @@ def blocks(source: Source) -> Iterator[pd.DataFrame]:
     return map(source.block, range(len(source.blocks)))
 
 
+def pieces(source: Source) -> Iterator[pd.DataFrame]:
+    """Yield all rows in order, at most `PIECE` at a time."""
+    for block in blocks(source):
+        for first in range(0, len(block), PIECE):
+            yield block.iloc[first : first + PIECE]
+
+
 def split(source: Source, fraction: float, random: np.random.Generator) -> tuple[Source, Source]:
     """Split rows at random; if there are several blocks, whole blocks.
 
@@ -211,10 +188,10 @@ def split(source: Source, fraction: float, random: np.random.Generator) -> tuple
         The remaining rows, and those held out.
     """
     if len(source.blocks) == 1:
-        frame = source.block(0)
-        order = random.permutation(len(frame))
-        held = min(max(1, round(fraction * len(frame))), len(frame) - 1)
-        return Frame(frame.iloc[np.sort(order[held:])]), Frame(frame.iloc[order[:held]])
+        count = source.blocks[0]
+        order = random.permutation(count)
+        held = min(max(1, round(fraction * count)), count - 1)
+        return Chosen(source, np.sort(order[held:])), Chosen(source, order[:held])
     order = random.permutation(len(source.blocks)).tolist()
     held = min(max(1, round(fraction * len(order))), len(order) - 1)
     return Selection(source, sorted(order[held:])), Selection(source, sorted(order[:held]))

@@ -12,7 +12,7 @@ from invflow.density.table.codes import codes
 from invflow.density.table.columns import Column, Columns
 from invflow.density.table.moments import Moments
 from invflow.density.table.samples import Floats
-from invflow.density.table.source import Source, blocks
+from invflow.density.table.source import Source, pieces
 
 #: A standard deviation smaller than this fraction of the mean is rounding error.
 ROUNDING = 1e-12
@@ -43,7 +43,7 @@ def standardise(columns: Columns, source: Source) -> Columns:
     moments = {column.name: Moments(1) for column in measured}
     counts = {c.name: np.zeros(len(c.categories) + 1, np.int64) for c in columns.features}
     first = 0
-    for block in blocks(source):
+    for block in pieces(source):
         for column in columns.features:
             found = codes(block[column.of], column, first)
             if column.is_categorical:

@@ -12,16 +12,16 @@ import numpy as np
 
 from invflow import _checks
 from invflow.density.table import source as sources
-from invflow.density.table.columns import Columns, column_label, is_label
+from invflow.density.table.columns import Columns
 from invflow.density.table.kinds import check_kinds
-from invflow.density.table.labels import Label
+from invflow.density.table.labels import Label, column_label, is_label
 from invflow.density.table.looks import Context, Feature
 from invflow.density.table.moments import Correlations
 from invflow.density.table.source import Source
 from invflow.density.table.standard import standardise
 
 #: What to do with missing values.
-MISSING = ("refuse", "marginalise")
+MISSING = ("refuse", "marginalise", "learn")
 #: Columns are copies if their correlation is closer to one than this,
 COPY = 1e-9
 #: and cause a warning if it is closer than this.
@@ -42,13 +42,14 @@ def survey(
 
     Numbers that move in steps, such as whole numbers or cents, are on a grid, and so are dates;
     other numbers are continuous. Text, booleans and pandas' categories are categorical. The rows
-    are read twice, block by block: what columns hold, then their means and scales.
+    are read twice, a few at a time: what columns hold, then their means and scales.
 
     Args:
         source: the table.
         kinds: of some columns, by label (`column_label`), as `check_kinds` describes.
         conditional_on: labels of the columns that the density is conditional on.
-        missing: "refuse" missing values, or "marginalise" over them.
+        missing: "refuse" missing values, "marginalise" over them, or "learn" where they are: then a
+            category tells of each column with missing values whether one is missing.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -78,7 +79,7 @@ def survey(
     context = {name: Context(name, declared.get(name)) for name in given}
     correlations = Correlations(len(features))
     first = 0
-    for block in sources.blocks(source):
+    for block in sources.pieces(source):
         values = [surveyed[name].add(block[name], first) for name in features]
         correlations.add(np.column_stack(values))
         for name in given:
@@ -89,7 +90,7 @@ def survey(
         tuple(chain.from_iterable(surveyed[name].columns(missing) for name in features)),
         tuple(chain.from_iterable(context[name].columns() for name in given)),
         count,
-        missing == "marginalise",
+        missing != "refuse",
     )
     _compare({column.of: column.kind for column in columns.features}, correlations)
     return standardise(columns, source)

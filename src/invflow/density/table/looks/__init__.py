@@ -2,6 +2,6 @@
 
 from invflow.density.table.looks.context import Context
 from invflow.density.table.looks.feature import Feature
-from invflow.density.table.looks.levels import FEW_LEVELS, FEWEST_REPEATS, MOST_LEVELS
+from invflow.density.table.looks.levels import MOST_LEVELS, hardly_repeat
 
-__all__ = ["FEWEST_REPEATS", "FEW_LEVELS", "MOST_LEVELS", "Context", "Feature"]
+__all__ = ["MOST_LEVELS", "Context", "Feature", "hardly_repeat"]

@@ -9,6 +9,7 @@ from typing import Any
 from invflow.density.table.columns import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
+from invflow.density.table.levels import kind_of
 from invflow.density.table.samples import Floats
 
 #: The fewest values of a column for conclusions from how they are distributed.
@@ -31,7 +32,7 @@ class Look(ABC):
         there = int(series.notna().sum())
         self.count += there
         self.missing += len(series) - there
-        self.dtype = self.dtype or str(series.dtype)
+        self.dtype = self.dtype or kind_of(series)
         return self._add(series, first)
 
     @abstractmethod

@@ -8,7 +8,7 @@ from invflow.density.table import dates
 from invflow.density.table.columns import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
-from invflow.density.table.levels import categories
+from invflow.density.table.levels import categories, kind_of
 from invflow.density.table.looks.levels import are_levels, ascending
 from invflow.density.table.looks.numbers import check_size
 from invflow.density.table.looks.times import TimesLook
@@ -42,7 +42,7 @@ class Context:
             raise ValueError(
                 f"column {self.name!r}, which the density is conditional on, has missing values"
             )
-        self.dtype = self.dtype or str(series.dtype)
+        self.dtype = self.dtype or kind_of(series)
         if self._is_categorical(series):
             self.values.update(categories(series))
         elif dates.is_time(series):

@@ -50,9 +50,16 @@ class Feature:
         if look.missing and missing == "refuse":
             raise ValueError(
                 f"column {self.name!r} has {look.missing} missing value(s) (NaN); fill them in, "
-                "leave the column out, or set missing to marginalise"
+                "leave the column out, or set missing to marginalise or learn"
             )
-        return look.columns()
+        tells = (_told(self.name),) if look.missing and missing == "learn" else ()
+        return *tells, *look.columns()
+
+
+def _told(name: Label) -> Column:
+    """Return the column that tells whether values of a column are missing."""
+    told = f"{name} (missing)"
+    return Column(told, "categorical", "bool", categories=(False, True), gap_of=name)
 
 
 def _kind(series: Any, declared: Kind | None) -> type[Look]:

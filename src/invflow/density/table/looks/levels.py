@@ -15,8 +15,20 @@ from invflow.density.table.looks.base import Look
 from invflow.density.table.numbers import not_numbers
 from invflow.density.table.samples import Floats
 
-#: The most levels of a column; text with more than a few that hardly repeat is free text or an id.
-MOST_LEVELS, FEW_LEVELS, FEWEST_REPEATS = 1000, 20, 2
+#: The most levels of a column.
+MOST_LEVELS = 1000
+#: Text with more than a few levels, each fewer times than this on average, is free text or an id.
+FEW_LEVELS, FEWEST_REPEATS = 20, 2
+
+
+def hardly_repeat(levels: int, values: int) -> bool:
+    """Whether so few values have the same level that these are free text, or an id.
+
+    Example:
+        >>> hardly_repeat(levels=30, values=50), hardly_repeat(levels=30, values=500)
+        (True, False)
+    """
+    return levels > FEW_LEVELS and values < FEWEST_REPEATS * levels
 
 
 class LevelsLook(Look):
@@ -32,7 +44,10 @@ class LevelsLook(Look):
         dtype = series.dtype
         if isinstance(dtype, pd.CategoricalDtype):
             self._known, self._ordered = True, bool(dtype.ordered)
-            self._check_scalars(dtype.categories)
+            if self.dtype == "category":
+                self._check_scalars(dtype.categories)
+            else:
+                self._ordered = True  # as intervals are
         for level, count in counted(series).items():
             self._counts[level] = self._counts.get(level, 0) + count
         return np.full(len(series), np.nan)
@@ -62,8 +77,7 @@ class LevelsLook(Look):
     def _check_few(self) -> None:
         number = len(self._counts)
         undeclared = self.declared is None and not self._known
-        rare = number > FEW_LEVELS and self.count < FEWEST_REPEATS * number
-        if number > MOST_LEVELS or (undeclared and rare):
+        if number > MOST_LEVELS or (undeclared and hardly_repeat(number, self.count)):
             numerals: Any = pd.to_numeric(
                 pd.Series(list(self._counts), dtype=object), errors="coerce"
             )

@@ -25,7 +25,8 @@ class TimesLook(Look):
         super().__init__(name, declared)
         self._search = dates.Search()
         self._ranges = {unit: Range() for unit in dates.TICKS}
-        self._seen: dict[str, set[int]] = {"weekday": set(), "hour": set(), "monthday": set()}
+        names = ("weekday", "hour", "monthday", "season")
+        self._seen: dict[str, set[int]] = {each: set() for each in names}
 
     def _add(self, series: Any, first: int) -> Floats:
         if not dates.is_time(series):
@@ -104,4 +105,6 @@ class TimesLook(Look):
         if name == "time":
             last = calendar.HOUR * dates.TICKS[unit] / grid.step - 1
             return replace(column, low=0.0, high=last)
+        if name == "week of season":
+            return replace(column, low=0.0, high=calendar.SEASON - 1.0)
         return column

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from invflow._readable import check_readable, first_line
-from invflow.density.table import numpy_files, text
 from invflow.density.table.dialect import Dialect
+from invflow.density.table.files import npz, text
+from invflow.density.table.files.markers import Unmarked
+from invflow.density.table.files.parquet import Parquet
 from invflow.density.table.labels import are_names
-from invflow.density.table.markers import Unmarked
-from invflow.density.table.source import Frame, Parquet, Renamed, Source
+from invflow.density.table.source import Frame, Renamed, Source
 
 #: Parquet files of more bytes in memory are read a few row groups at a time.
 STREAMED_BYTES = 2**30
@@ -84,4 +85,4 @@ def _typed(path: Path, kind: str) -> Source:
     if kind == ".parquet":
         file = Parquet(path)
         return file if file.bytes > STREAMED_BYTES and len(file.blocks) > 1 else file.whole()
-    return Frame(numpy_files.read(path))
+    return Frame(npz.read(path))

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invflow.density.table import read, times, write
+from invflow.density.table import read, write
 from invflow.density.table.dialect import Dialect, said
+from invflow.density.table.files import times
 from invflow.density.table.source import Frame
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "cp1252", "latin-1"]
@@ -93,7 +94,6 @@ def test_what_is_written_is_read_again(
         encoding="cp1252",
         index="" if index else None,
         dates={"day": "%d.%m.%Y"},
-        short=True,
     )
     write(frame, path, dialect)
     source = read(path)

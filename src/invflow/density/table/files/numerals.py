@@ -24,8 +24,13 @@ _GROUPED = re.compile("[+-]?[1-9]\\d{0,2}([,.' \u00a0\u202f])\\d{3}(\\1\\d{3})*(
 _CODE = re.compile(r"0\d+|\d{20,}")
 #: What decimal marks are called.
 _NAMES = {",": "comma", ".": "point"}
-#: Signs before or after numbers.
-SIGNS = "$€£¥% "
+#: Signs before or after numbers; a unit after them is a word behind a space.
+_SIGNS = "$€£¥₹₩%‰° "
+_DRESSED = re.compile(
+    rf"(?P<open>\(?)(?P<sign>[+-]?)(?P<before>[{_SIGNS}]*)(?P<inner>[+-]?)"
+    rf"(?P<number>[\d.,][^{_SIGNS}()]*(?:[ '\u00a0\u202f]\d{{3}}[^{_SIGNS}()]*)*)"
+    rf"(?P<after>[{_SIGNS}]*|(?: [^\W\d]{{1,12}}))(?P<close>\)?)"
+)
 
 
 def is_number(text: str, decimal: str = ".") -> bool:
@@ -58,23 +63,31 @@ def is_code(text: str) -> bool:
     return _CODE.fullmatch(text) is not None
 
 
-def signs(series: Any) -> tuple[str, str]:
-    """Return what stands before and after the numbers of a column: "$", " %" or nothing.
-
-    Args:
-        series: stripped text, missing where empty.
+def dress(text: str) -> tuple[str, str]:
+    """Return what stands before and after a number, but for its sign: "$", " %", " kg" or nothing.
 
     Example:
-        >>> import pandas as pd
-        >>> signs(pd.Series(["5 %", "12 %"])), signs(pd.Series(["$5", "€5"]))
-        (('', ' %'), ('', ''))
+        >>> dress("5 %"), dress("-$5"), dress("5.2 kg"), dress("fast")
+        (('', ' %'), ('$', ''), ('', ' kg'), ('', ''))
     """
-    there = series.dropna()
-    first = there.iloc[0] if len(there) else ""
-    before = first[: len(first) - len(first.lstrip(SIGNS))]
-    after = first[len(first.rstrip(SIGNS)) :]
-    same = there.str.startswith(before).all() and there.str.endswith(after).all()
-    return (before, after) if same else ("", "")
+    found = _DRESSED.fullmatch(text)
+    return (found["before"], found["after"]) if found else ("", "")
+
+
+def bare(text: str) -> str:
+    """Return a number without what stands before and after it, negative if it is in brackets.
+
+    Example:
+        >>> bare("-$5"), bare("($1,200)"), bare("5.2 kg"), bare("fast")
+        ('-5', '-1,200', '5.2', 'fast')
+    """
+    found = _DRESSED.fullmatch(text)
+    if not found:
+        return text
+    negative = bool(found["open"])
+    if negative != bool(found["close"]) or (negative and (found["sign"] or found["inner"])):
+        return text
+    return ("-" if negative else found["sign"] or found["inner"]) + found["number"]
 
 
 def marks(
@@ -97,7 +110,7 @@ def marks(
         ((',', ''), ('.', ','))
     """
     decimals, groups, either = Counter[str](), Counter[str](), dict[str, str]()
-    for cell in (each.strip(SIGNS) for each in cells):
+    for cell in map(bare, cells):
         grouped = _GROUPED.fullmatch(cell)
         if grouped is None:
             decimals.update(mark for mark in ",." if mark in cell and is_number(cell, mark))
@@ -130,6 +143,8 @@ def marks(
 def parsed(series: Any, decimal: str, thousands: str) -> Any:
     """Return the numbers in a column of text; None if a value is not one, or is a code.
 
+    All of them may have the same sign or unit before or after them.
+
     Args:
         series: stripped text, missing where empty.
         decimal: the decimal mark.
@@ -139,18 +154,15 @@ def parsed(series: Any, decimal: str, thousands: str) -> Any:
         >>> import pandas as pd
         >>> parsed(pd.Series(["1.234,5", "-2"]), ",", ".").tolist()
         [1234.5, -2.0]
+        >>> parsed(pd.Series(["5 %", "12 %"]), ".", "").tolist()
+        [5, 12]
     """
     there = series.dropna()
-    mark = re.escape(decimal)
-    if thousands:
-        between = re.escape(thousands)
-        grouped = there.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(?:{between}\d{{3}})+(?:{mark}\d+)?")
-        there = there.where(~grouped, there.str.replace(thousands, "", regex=False))
-    if not len(there) or not there.str.fullmatch(_NUMBER[decimal].pattern).all():
+    plain = _plain(there, decimal, thousands)
+    if plain is None:
+        plain = _plain(_undressed(there), decimal, thousands)
+    if plain is None:
         return None
-    if there.str.fullmatch(_CODE.pattern).any():
-        return None
-    plain = pa.array(there.str.replace(decimal, ".", regex=False).str.lstrip("+"))
     try:
         numbers: Any = plain.cast(pa.int64()).to_pandas()
     except pa.ArrowInvalid:
@@ -158,3 +170,28 @@ def parsed(series: Any, decimal: str, thousands: str) -> Any:
     whole_with_gaps = numbers.dtype == "int64" and len(there) < len(series)
     numbers = numbers.astype("Int64") if whole_with_gaps else numbers
     return numbers.set_axis(there.index).reindex(series.index)
+
+
+def _plain(texts: Any, decimal: str, thousands: str) -> Any:
+    """Return numbers with points and without thousands, as Arrow reads them; None for others."""
+    mark = re.escape(decimal)
+    if thousands:
+        between = re.escape(thousands)
+        grouped = texts.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(?:{between}\d{{3}})+(?:{mark}\d+)?")
+        texts = texts.where(~grouped, texts.str.replace(thousands, "", regex=False))
+    if not len(texts) or not texts.str.fullmatch(_NUMBER[decimal].pattern).all():
+        return None
+    if texts.str.fullmatch(_CODE.pattern).any():
+        return None
+    return pa.array(texts.str.replace(decimal, ".", regex=False).str.lstrip("+"))
+
+
+def _undressed(texts: Any) -> Any:
+    """Return numbers without the signs or units that all of them have, and others as they are."""
+    # What has letters or several words tells at once that there are none.
+    if not len(texts) or _DRESSED.fullmatch(texts.iloc[0]) is None:
+        return texts
+    each = texts.unique()
+    if len(set(map(dress, each))) > 1:
+        return texts
+    return texts.map(dict(zip(each, map(bare, each), strict=True)))

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
-from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +13,16 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute, csv
 
-from invflow._readable import check_expansion
-from invflow.density.table import arrow, markers, numerals, times
-from invflow.density.table.columns import numbered_names
+from invflow.density.table import arrow
 from invflow.density.table.dialect import Dialect
+from invflow.density.table.files import markers, numerals, times
+from invflow.density.table.files.content import HEAD, check, encoding_of, open_quote, opened
+from invflow.density.table.files.header import names_of
+from invflow.density.table.files.layout import laid_out
+from invflow.density.table.files.sniff import LINES, Row, fields, lines, lines_of, sniff
+from invflow.density.table.labels import Label
 from invflow.density.table.limits import check_columns
-from invflow.density.table.sniff import COMMENTS, LINES, Row, fields, lines, lines_of, sniff
 
-#: Bytes read at a time, and at the most from the top to find out how to read the rest.
-PIECE, HEAD = 2**20, 2**18
-#: The longest line in bytes. A parser takes minutes for a longer one, however short the file.
-LONGEST_LINE = 2**20
 #: Bytes that are parsed at a time; a line must fit in.
 PARSED = 2**22
 #: Names of a column that has none, the second as pandas writes them.
@@ -57,9 +51,9 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
         OSError: if the compression is damaged.
         ValueError: if it is not a table, or one of another encoding or format than asked.
     """
-    encoding = _encoding(path) if asked.encoding is None else asked.encoding
-    _check(path, encoding)
-    with _opened(path) as file:
+    encoding = encoding_of(path) if asked.encoding is None else asked.encoding
+    check(path, encoding)
+    with opened(path) as file:
         head = _head(file.read(HEAD), encoding)
     for kind, start in OTHERS.items():
         if start.match(head):
@@ -68,7 +62,7 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
     body = "".join(lines(head)[found.skip or 0 :])
     rows = fields("".join(lines(body)[:LINES]), found.separator or usual)
     above = bool(found.header) + bool(found.units)
-    names = _names(path, rows, above, bool(found.header))
+    names = names_of(path, rows, above, bool(found.header))
     check_columns(path, len(names))
     start = (found.skip or 0) + lines_of(body, found.separator or usual, above)
     text = _as_text(rows[above:], names, found)
@@ -81,7 +75,9 @@ def read(path: Path, asked: Dialect, na: Sequence[str], usual: str) -> tuple[pd.
         for i in late:
             table = table.set_column(i, again.schema.field(i), again.column(i))
         found = replace(found, codes=(*(found.codes or ()), *(names[i] for i in late)))
-    return _typed(table, names, found, na)
+    markers_of = markers.by_column(na, names)
+    frame, complete = _typed(table, names, found, markers_of)
+    return frame, laid_out(head, complete, names, markers_of, frame.index)
 
 
 def _has_codes(column: Any) -> bool:
@@ -92,121 +88,11 @@ def _has_codes(column: Any) -> bool:
     return bool(compute.call_function("any", [found]).as_py())
 
 
-def _encoding(path: Path) -> str:
-    """Return the encoding of a text file.
-
-    Raises:
-        OSError: if the compression is damaged.
-        ValueError: if it cannot be told.
-    """
-    with _opened(path) as file:
-        top = file.read(HEAD)
-    if top.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    for encoding, high, low in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
-        zeros = top[high::2].count(0)
-        if not len(top) % 2 and zeros > len(top) / 4 and not top[low::2].count(0):
-            return encoding
-    # Windows' encoding gives a meaning to nearly every byte: it is what is left if UTF-8 fails.
-    for encoding in ("utf-8", "cp1252"):
-        error, foreign = _undecodable(path, encoding)
-        if error is None:
-            return encoding
-        if encoding == "utf-8" and (foreign or "unexpected end" in str(error)):
-            break
-    raise ValueError(f"{path} is not UTF-8 text: {error}; name its encoding with --encoding")
-
-
-def _undecodable(path: Path, encoding: str) -> tuple[UnicodeDecodeError | None, bool]:
-    """Return why a file does not have an encoding, and if other than ASCII came before that."""
-    decoder, foreign = codecs.getincrementaldecoder(encoding)(), False
-    try:
-        for piece in _pieces(path):
-            foreign = foreign or not decoder.decode(piece).isascii()
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        start = error.object[: error.start].decode(encoding, "ignore")
-        return error, foreign or not start.isascii()
-    return None, foreign
-
-
-def _check(path: Path, encoding: str) -> None:
-    """Check that a text file can be parsed.
-
-    Raises:
-        ValueError: if it has another encoding, has NUL bytes or too long a line.
-    """
-    decoder, unfinished = codecs.getincrementaldecoder(encoding)(), 0
-    for piece in chain(_pieces(path), [b""]):
-        try:
-            characters = decoder.decode(piece, not piece)
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} is not {encoding} text: {error}; name its encoding with --encoding"
-            ) from error
-        if "\0" in characters:
-            raise ValueError(f"{path} is not {encoding} text: it has NUL bytes; save it as UTF-8")
-        *_, last = characters.replace("\r", "\n").rpartition("\n")
-        unfinished = len(last) + (unfinished if len(last) == len(characters) else 0)
-        if unfinished > LONGEST_LINE:
-            raise ValueError(f"{path} has a line of more than {LONGEST_LINE:,} bytes")
-
-
-@contextmanager
-def _opened(path: Path) -> Generator[Any]:
-    packed = path.name.lower().endswith(".gz")
-    with gzip.open(path) if packed else path.open("rb") as file:
-        yield file
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    """Give the content of a file, uncompressed, while it does not grow too much.
-
-    Raises:
-        OSError: if the compression is damaged.
-        ValueError: if it expands too much.
-    """
-    size, expanded = path.stat().st_size, 0
-    with _opened(path) as file:
-        for piece in iter(partial(file.read, PIECE), b""):
-            expanded += len(piece)
-            check_expansion(path, expanded, size)
-            yield piece
-
-
 def _head(content: bytes, encoding: str) -> str:
     """Return the first lines of a text: whole ones, if there are several."""
     text = codecs.getincrementaldecoder(encoding)().decode(content).removeprefix("\ufeff")
     whole = lines(text)
     return "".join(whole[:-1] if len(content) == HEAD and len(whole) > 1 else whole)
-
-
-def _names(path: Path, rows: Sequence[Row], above: int, header: bool) -> list[str]:
-    """Return the names of columns, "" for those that have none.
-
-    Raises:
-        ValueError: if rows have more or fewer values than there are names.
-    """
-    below = rows[above:] or rows[:1]
-    width = Counter(map(len, below)).most_common(1)[0][0]
-    if not header:
-        return numbered_names(width)
-    names = list(rows[0])
-    names[0] = names[0].lstrip("".join(COMMENTS) + " ") or names[0]
-    while len(names) > width and not names[-1]:
-        names.pop()
-    full = [row for row in below if len(row) == width]
-    if width == len(names) + 1:
-        if not any(row[-1] for row in full):
-            return [*names, ""]
-        if len({row[0] for row in full}) == len(full):  # as R writes the names of rows
-            return ["", *names]
-    if width != len(names):
-        raise ValueError(
-            f"{path} has {len(names)} names of columns in its first line, but lines of {width} "
-            f"values{_open_quote(path)}: correct the first line, or leave lines out with --skip"
-        )
-    return names
 
 
 def _as_text(rows: Sequence[Row], names: Sequence[str], dialect: Dialect) -> list[int]:
@@ -241,7 +127,7 @@ def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[
         wrong.append(row)
         return "skip"
 
-    with _opened(path) as file:
+    with opened(path) as file:
         table = csv.read_csv(
             file,
             csv.ReadOptions(
@@ -269,79 +155,65 @@ def _parse(path: Path, dialect: Dialect, start: int, width: int, text: Sequence[
         )
         raise ValueError(
             f"{path} has {len(wrong)} line(s) whose number of values is not {width}, that of the "
-            f"columns: {shown}{_open_quote(path)}; correct them"
+            f"columns: {shown}{open_quote(path)}; correct them"
         )
     last = [
         value for row in table.slice(max(len(table) - 1, 0)).to_pylist() for value in row.values()
     ]
-    if any("\n" in value for value in last if isinstance(value, str)) and _open_quote(path):
-        raise ValueError(f"the last line of {path} is not a whole one{_open_quote(path)}")
+    if any("\n" in value for value in last if isinstance(value, str)) and open_quote(path):
+        raise ValueError(f"the last line of {path} is not a whole one{open_quote(path)}")
     return table
 
 
-def _open_quote(path: Path) -> str:
-    """Say it if a quotation mark is not closed, so that lines run together."""
-    marks = sum(piece.count(b'"') for piece in _pieces(path))
-    return ", and a quotation mark that is not closed" if marks % 2 else ""
-
-
 def _typed(
-    table: Any, names: Sequence[str], dialect: Dialect, na: Sequence[str]
+    table: Any, names: Sequence[str], dialect: Dialect, na: Mapping[Label, Sequence[str]]
 ) -> tuple[pd.DataFrame, Dialect]:
-    """Return the columns of a table with their types, and its dialect complete.
+    """Return the columns of a table with their types, and its dialect with dates and index.
 
     Raises:
         ValueError: if a column does not have the format of dates that it is said to have.
     """
-    marked = markers.by_column(na, names)
-    dates, signs, index = dict(dialect.dates or {}), dict(dialect.signs or {}), dialect.index
+    dates, index = dict(dialect.dates or {}), dialect.index
     columns: dict[str, Any] = {}
     labels: Any = range(len(table))
     for place, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         if not name and column.null_count == len(column):
             continue  # a separator at the end of every line
-        series, sign = _column(column, name, marked[name], dialect)
+        series = _column(column, name, na[name], dialect)
         if index is None and not place and name in UNNAMED and _counts(series):
             index = ""
         if name == index or (index == "" and not place and name in UNNAMED):
             labels = pd.Index(series, name=index)
             continue
         name = name or f"column {place + 1}"
-        if any(sign):
-            signs[name] = sign
         if name in dates:
-            series = _dates(series, name, dates[name])
+            series, dates[name] = _dates(series, name, dates[name])
         elif pd.api.types.is_string_dtype(series.dtype) and not _is_text(name, dialect):
             known = times.formats(series)
             if len(known) == 1:  # otherwise it is not clear which
-                dates[name] = known[0]
-                series = times.parsed(series, known[0])
+                series, dates[name] = _dates(series, name, known[0])
         if name in columns:
             raise ValueError(f"two columns of the table are named {name!r}: rename one")
         columns[name] = series
     if not columns:
         raise ValueError("the table has no columns")
     frame = pd.DataFrame(columns).set_axis(labels, axis=0)
-    return frame, replace(dialect, dates=dates, index=index, signs=signs)
+    return frame, replace(dialect, dates=dates, index=index)
 
 
-def _column(
-    column: Any, name: str, na: Sequence[str], dialect: Dialect
-) -> tuple[Any, tuple[str, str]]:
-    """Return a column as numbers or booleans, or as stripped text; and the signs of its numbers."""
+def _column(column: Any, name: str, na: Sequence[str], dialect: Dialect) -> Any:
+    """Return a column as numbers or booleans, or as stripped text."""
     if pa.types.is_temporal(column.type):
         column = column.cast(pa.string())
     series = arrow.series(column)
     if not pa.types.is_string(column.type):
-        return markers.without(series, na), ("", "")
+        return markers.without(series, na)
     series = series.str.strip()
     series = markers.without(series.mask(series == ""), na)
     if _is_text(name, dialect):
-        return series, ("", "")
-    before, after = numerals.signs(series)
-    bare = series.str.removeprefix(before).str.removesuffix(after)
-    numbers = numerals.parsed(bare, dialect.decimal or ".", dialect.thousands or "")
-    return (series, ("", "")) if numbers is None else (numbers, (before, after))
+        return series
+    numbers = numerals.parsed(series, dialect.decimal or ".", dialect.thousands or "")
+    return series if numbers is None else numbers
 
 
 def _counts(series: Any) -> bool:
@@ -351,12 +223,18 @@ def _counts(series: Any) -> bool:
     return pd.api.types.is_string_dtype(series.dtype) and series.is_unique
 
 
-def _dates(series: Any, name: str, form: str) -> Any:
+def _dates(series: Any, name: str, form: str) -> tuple[Any, str]:
+    """Return the dates in a column, and their format in detail.
+
+    Raises:
+        ValueError: if a value has another format.
+    """
     text = series.astype("str")
     try:
-        return times.parsed(text, form)
+        return times.parsed(text, form), times.finest(text, form)
     except ValueError as error:
-        wrong = text[pd.to_datetime(text, format=form, errors="coerce").isna() & text.notna()]
+        known = pd.to_datetime(text, format=times.plain(form), errors="coerce")
+        wrong = text[known.isna() & text.notna()]
         raise ValueError(
             f"column {name!r} has {wrong.iloc[0]!r}, which is not like {form}; correct --dates"
         ) from error

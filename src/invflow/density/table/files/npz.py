@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from invflow import _arrays
-from invflow.density.table.columns import numbered_names
-from invflow.density.table.labels import unique
+from invflow.density.table.labels import numbered_names, unique
 from invflow.density.table.limits import check_columns
 
 

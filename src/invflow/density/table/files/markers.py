@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invflow.density.table.files.numerals import is_number
 from invflow.density.table.labels import Label
-from invflow.density.table.numerals import is_number
 
 #: What means a missing value in many tables.
 WORDS = frozenset(

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from invflow.density.table.columns import numbered_names
 from invflow.density.table.dialect import SEPARATORS, Dialect
-from invflow.density.table.markers import is_marker
-from invflow.density.table.numerals import SIGNS, is_code, is_grouped, is_number, marks
+from invflow.density.table.files.markers import is_marker
+from invflow.density.table.files.numerals import is_code, is_grouped, is_number, marks
+from invflow.density.table.labels import numbered_names
 
 #: Number of lines that are looked at.
 LINES = 1000
@@ -24,7 +24,7 @@ Row = Sequence[str]
 
 
 def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
-    r"""Return the dialect of a text file: everything but its dates and its index.
+    r"""Return the dialect of a text file, but for its dates, its index, its layout and spelling.
 
     Args:
         head: its first lines, whole.
@@ -72,12 +72,6 @@ def sniff(head: str, asked: Dialect, usual: str = ",") -> Dialect:
         skip=skip,
         units=units,
         codes=codes,
-        places={
-            name: places
-            for name, column in zip(names, columns, strict=False)
-            if (places := _places(column, decimal))
-        },
-        short=any(_is_short(column, decimal) for column in columns),
     )
 
 
@@ -180,24 +174,6 @@ def _are_codes(cells: Sequence[str]) -> bool:
     """Whether digits are text, as some begin with a zero."""
     there = [cell for cell in cells if cell and not is_marker(cell)]
     return any(map(is_code, there)) and all(map(str.isdigit, there))
-
-
-def _places(cells: Sequence[str], decimal: str) -> int:
-    """Return the number of decimals that all numbers have, zeros at the end included; or zero."""
-    numbers = [cell.strip(SIGNS) for cell in cells if cell and not is_marker(cell)]
-    if not all(is_number(number, decimal) for number in numbers):
-        return 0
-    found = {len(number.partition(decimal)[2]) for number in numbers}
-    padded = any(number.endswith("0") for number in numbers)
-    exponents = any("e" in number.lower() for number in numbers)
-    return found.pop() if len(found) == 1 and padded and not exponents else 0
-
-
-def _is_short(cells: Sequence[str], decimal: str) -> bool:
-    """Whether numbers with decimals stand beside whole numbers that have none."""
-    numbers = [cell for cell in cells if is_number(cell, decimal)]
-    marked = sum(decimal in number for number in numbers)
-    return 0 < marked < len(numbers)
 
 
 def _has_units(rows: Sequence[Row], decimal: str) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from invflow.density.table import Frame
-from invflow.density.table.markers import Unmarked, by_column, is_marker, outlying, without
+from invflow.density.table.files.markers import Unmarked, by_column, is_marker, outlying, without
 
 RANDOM = np.random.default_rng(0)
 POSITIVE = RANDOM.gamma(2, 50, 200)

@@ -13,9 +13,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from invflow import _files
-from invflow.density.table import arrow, times
+from invflow.density.table import arrow
 from invflow.density.table.dialect import Dialect
-from invflow.density.table.read import TEXT, suffix
+from invflow.density.table.files.lines import header, lines
+from invflow.density.table.files.read import TEXT, suffix
 
 WRITABLE = (".csv", ".csv.gz", ".tsv", ".parquet")
 
@@ -54,48 +55,19 @@ def write_blocks(
 
 
 def _text(blocks: Iterable[pd.DataFrame], path: Path, kind: str, dialect: Dialect) -> None:
-    options: dict[str, Any] = {
-        "sep": dialect.separator or TEXT[kind],
-        "decimal": dialect.decimal or ".",
-        "index": dialect.index is not None,
-        "index_label": dialect.index,
-    }
-    first, opened = 1, gzip.open if kind == ".csv.gz" else open
+    separator = dialect.separator or TEXT[kind]
+    first, opened = dialect.layout.first, gzip.open if kind == ".csv.gz" else open
     with opened(path, "wt", encoding=dialect.encoding or "utf-8", newline="") as file:
-        for block in blocks:
-            rows = block.copy(deep=False)
-            if rows.index.name != dialect.index:
-                rows.index = pd.RangeIndex(first, first + len(block))
-            for name, form in (dialect.dates or {}).items():
-                if name in rows.columns:
-                    rows[name] = times.written(rows[name], form)
-            for name, places in (dialect.places or {}).items():
-                if name in rows.columns:
-                    rows[name] = _fixed(rows[name], places, options["decimal"])
-            for name, (before, after) in (dialect.signs or {}).items():
-                if name in rows.columns:
-                    rows[name] = before + _short(rows[name], options["decimal"]) + after
-            if dialect.short:
-                rows = rows.apply(_short, decimal=options["decimal"])
-            rows.to_csv(file, header=first == 1 and dialect.header is not False, **options)
+        for i, block in enumerate(blocks):
+            rows = block
+            if dialect.index is not None:
+                numbered = rows.index.name != dialect.index
+                labels = range(first, first + len(rows)) if numbered else rows.index
+                rows = rows.set_axis(labels, axis=0).reset_index(names=dialect.index)
+            if not i:
+                file.write(header(rows.columns, dialect, separator))
+            file.write(lines(rows, dialect, separator))
             first += len(block)
-
-
-def _fixed(series: Any, places: int, decimal: str) -> Any:
-    """Return numbers as text with a number of decimals, if that is exact."""
-    values = series.dropna()
-    if not pd.api.types.is_float_dtype(series.dtype) or (values.round(places) != values).any():
-        return series
-    return values.map(f"{{:.{places}f}}".format).str.replace(".", decimal).reindex(series.index)
-
-
-def _short(series: Any, decimal: str) -> Any:
-    """Return numbers as text, without decimals where they are whole."""
-    types = pd.api.types
-    if types.is_bool_dtype(series.dtype) or not types.is_numeric_dtype(series.dtype):
-        return series
-    text: Any = pa.array(series, from_pandas=True).cast(pa.string()).to_pandas()
-    return text.str.replace(".", decimal, regex=False).set_axis(series.index)
 
 
 def _parquet(blocks: Iterable[pd.DataFrame], path: Path, types: Any) -> None:
@@ -104,14 +76,23 @@ def _parquet(blocks: Iterable[pd.DataFrame], path: Path, types: Any) -> None:
     schema = _schema(first, types)
     with parquet.ParquetWriter(path, schema) as file:
         for block in chain([first], blocks):
-            named = block.set_axis(schema.names, axis=1)
-            file.write_table(arrow.table(named, types).cast(schema))
+            file.write_table(arrow.table(_with_index(block, types), types).cast(schema))
 
 
 def _schema(frame: pd.DataFrame, types: Any) -> Any:
     """Return the types of columns; numbers for a column that has only missing values so far."""
-    found = arrow.table(frame, types).schema
+    found = arrow.table(_with_index(frame, types), types).schema
     fields = [
         field.with_type(pa.float64()) if pa.types.is_null(field.type) else field for field in found
     ]
     return pa.schema(fields, metadata=found.metadata)
+
+
+def _with_index(rows: pd.DataFrame, types: Any) -> pd.DataFrame:
+    """Return rows with text as labels, and the columns that were the index as such."""
+    named = rows.set_axis(list(map(str, rows.columns)), axis=1)
+    known = (types.pandas_metadata or {}).get("index_columns", []) if types is not None else []
+    index = [name for name in known if isinstance(name, str) and name in named.columns]
+    if index:
+        named = named.set_index(index)
+    return named.rename_axis(named.index.name or None) if named.index.nlevels == 1 else named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_failed_write_harms_nothing(
     def fail(*args: object, **options: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+    monkeypatch.setattr(import_module("invflow.density.table.files.write"), "lines", fail)
     monkeypatch.setattr(parquet.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="no space"):
         write(TABLE * 2, tmp_path / name)
@@ -90,3 +91,14 @@ def test_labels_become_strings(tmp_path: Path, labels: Any) -> None:
     names = parquet.read_schema(tmp_path / "t.parquet").names
     expected = frame.set_axis(names, axis=1)
     pd.testing.assert_frame_equal(whole(read(tmp_path / "t.parquet")), expected)
+
+
+@pytest.mark.parametrize("index", [["u", "v", "w"], [7, 5, 3]])
+@pytest.mark.parametrize("name", [None, "key"])
+def test_parquet_keeps_the_index(tmp_path: Path, index: list[Any], name: str | None) -> None:
+    frame = TABLE.set_axis(pd.Index(index, name=name), axis=0)
+    write_blocks((frame[i : i + 1] for i in range(3)), tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), frame)
+    source = read(tmp_path / "t.parquet")
+    write(source.block(0), tmp_path / "again.parquet", schema=source.schema)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again.parquet"), frame)

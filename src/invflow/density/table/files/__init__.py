@@ -1,0 +1,1 @@
+"""Tables in files: CSV and its relatives, Parquet and NumPy's."""
