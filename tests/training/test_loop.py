@@ -136,6 +136,16 @@ def test_each_part_is_kept_in_its_own_best_state(tmp_path: Path) -> None:
     assert not torch.equal(seen[1]["1.weight"], seen[2]["1.weight"])
 
 
+def test_only_submodules_have_losses_of_their_own(tmp_path: Path) -> None:
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"loss": 1.0, "kl.loss": 2.0}
+
+    with pytest.raises(
+        ValueError, match=r"evaluate gives 'kl\.loss', but the model has no submodul"
+    ):
+        fit(launch(), {"m": _models()["a"]}, 50, _loss, evaluate, SETTINGS, tmp_path, _silent)
+
+
 def test_training_ends_when_no_part_has_patience_left(tmp_path: Path) -> None:
     """A part that has run out of it stays so, but may still improve."""
     first = [1.0, 2.0, 2.0, 0.5, 2.0, 2.0, 2.0, 2.0]

@@ -186,6 +186,8 @@ class Learner:
                 f"the validation loss of {self.name} at step {step} is {values['loss']}"
             )
         losses = {name[: -len(LOSS)]: values[name] for name in values if _is_loss(name)}
+        for part in losses:
+            _check_part(module, part)
         if len(losses) > 1:
             del losses[""]  # of the whole, which its parts make up
         better = tuple(part for part, loss in losses.items() if self._is_better(part, loss))
@@ -209,3 +211,13 @@ class Learner:
 
 def _is_loss(name: str) -> bool:
     return name.rpartition(".")[2] == LOSS
+
+
+def _check_part(module: nn.Module, part: str) -> None:
+    try:
+        module.get_submodule(part.removesuffix("."))
+    except AttributeError as error:
+        raise ValueError(
+            f"evaluate gives {part + LOSS!r}, but the model has no submodule "
+            f"{part.removesuffix('.')!r}; give another name to a measurement that is not its loss"
+        ) from error

@@ -20,7 +20,7 @@ FEWEST_STEPS, MOST_STEPS = 600, 3000
 DECAY = 500
 #: The fraction of the rows for validation, and the most rows.
 FRACTION, MOST = 0.1, 10_000
-#: Steps between evaluations: one for this many rows, within these limits.
+#: Rows for each step between evaluations; the most and the fewest steps between them.
 ROWS_PER_STEP, LEAST_OFTEN, MOST_OFTEN = 60, 200, 10
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks, training
+from invflow.density.learning.defaults import MOST
 from invflow.density.learning.imputer import Imputer, hide
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Rows
@@ -203,7 +204,7 @@ def _recorded(directory: Path) -> list[tuple[int, float]]:
 
 
 def mean_losses(trained: Trained, rows: Rows, seed: int) -> dict[str, float]:
-    """Return the mean losses of rows: of the whole, and of each part, whose name has its path.
+    """Return the mean losses of the first `MOST` rows: of all, and of each part, named by its path.
 
     Args:
         trained: the density, with its imputer.
@@ -214,17 +215,20 @@ def mean_losses(trained: Trained, rows: Rows, seed: int) -> dict[str, float]:
     device = model.shifts.device
     noise = generator(device, seed)
     found: list[tuple[Tensor, Tensor]] = []
-    misfit = 0.0
+    misfit, count = 0.0, 0
     for x, context in rows.parts(EVALUATED_AT_ONCE):
-        x, context = x.to(device), context.to(device)
+        x, context = x[: MOST - count].to(device), context[: MOST - count].to(device)
         uniform = model.shifts[torch.arange(len(x), device=device) % len(model.shifts)]
         bounds, whole = trained.bounds(x, context, uniform, noise)
         found.append(bounds)
         if trained.imputer is not None:
             misfit += len(x) * float(trained.misfit(whole, context, noise))
+        count += len(x)
+        if count == MOST:
+            break
     parts = [-torch.cat(bounds, -1).mean(-1) for bounds in zip(*found, strict=True)]
     losses = {"loss": sum(float(each.mean()) for each in parts)}
     for paths, each in zip(model.paths, parts, strict=True):
         named = zip(paths, each.tolist(), strict=False)  # there may be no part
         losses |= {f"model.{path}.loss": loss for path, loss in named}
-    return losses if trained.imputer is None else losses | {"imputer.loss": misfit / len(rows)}
+    return losses if trained.imputer is None else losses | {"imputer.loss": misfit / count}

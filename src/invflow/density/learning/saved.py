@@ -98,6 +98,10 @@ def _built(kind: type[Estimator], saved: _saving.Saved) -> Estimator:
         density.kinds = by_label(density.kinds)
         check_kinds(density.kinds, columns.names)
     density.conditional_on = [decode(label) for label in density.conditional_on]
+    if "settings" not in config:
+        raise ValueError(
+            "it was saved by an earlier version, which this one cannot read: train it again"
+        )
     chosen = density.settings_ = settled(density, Defaults(**config["settings"]))
     _check(density, columns)
     density.n_features_in_ = len(columns.names)

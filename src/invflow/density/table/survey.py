@@ -122,7 +122,7 @@ def _compare(kinds: Mapping[Label, str], correlations: Correlations) -> None:
     for i, j in pairs:
         warnings.warn(
             f"columns {names[i]!r} and {names[j]!r} have the correlation {correlation[i, j]:.7g}; "
-            "if one determines the other, leave one out",
+            "if one determines the other, leave one out: draws need not agree",
             UserWarning,
             stacklevel=3,
         )
