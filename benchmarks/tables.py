@@ -8,9 +8,9 @@
   copies).
 - mcar: a fifth of the values, missing completely at random, filled in; beside scikit-learn's
   IterativeImputer and KNNImputer, MissForest (Stekhoven and Buehlmann 2012; here, of scikit-learn's
-  forests) and the mean or mode. invflow fills by the mean, or the most frequent category, of 32
-  draws. `rmse` and `mae` are the errors of numbers in standard deviations, `errors` the fraction of
-  categories that are wrong.
+  forests) and the mean or mode. invflow fills by the mean given the row's other values, or the most
+  probable category. `rmse` and `mae` are the errors of numbers in standard deviations, `errors` the
+  fraction of categories that are wrong.
 - mnar: the same, with a chance to be missing that grows with the value.
 - anomalies: beside a Gaussian with a full covariance, and PyOD's isolation forest, LOF, kNN and
   ECOD, by `auc`. A twentieth of the training rows are anomalies, unlabelled

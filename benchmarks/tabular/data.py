@@ -7,14 +7,11 @@ Text is categories, everything else is numbers, as pandas reads it. Only complet
 | penguins | 333 | 3 categories, 5 numbers | species |
 | telco | 1,995, without the customer's number | 16 categories, 4 numbers | Churn |
 | titanic | 126, without id, name, ticket and cabin | 2 categories, 6 numbers | Survived |
-| protein, parkinsons | 3,000, drawn with seed 0 | 10, 21 numbers | the last column |
-| elevators | 3,000, drawn with seed 0 | 17 of 19 numbers | the last column |
+| protein, parkinsons | 1,500, drawn with seed 0 | 10, 21 numbers | the last column |
+| elevators | 1,500, drawn with seed 0 | 17 of 19 numbers | the last column |
 | breast_cancer | 569 of scikit-learn | 30 numbers | |
 | digits | 1,797 of scikit-learn | 64 numbers | |
 | wine | 1,499, without the quality | 11 numbers | |
-
-Two columns of elevators have three values, two of them rare, so that parts of the rows have
-constants or copies there, which `FlowDensity` refuses to learn; all tools go without these columns.
 """
 
 from __future__ import annotations
@@ -36,7 +33,7 @@ LEFT_OUT = {
     "titanic": ["PassengerId", "Name", "Ticket", "Cabin"],
     "elevators": ["x14", "x16"],
 }
-ROWS = 3000
+ROWS = 1500
 Floats = NDArray[np.float64]
 
 

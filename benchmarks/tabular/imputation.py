@@ -18,23 +18,20 @@ from tabular.data import Encoder, load, split
 MEASURES = ("rmse", "mae", "errors")
 #: The fraction of values that are missing.
 MISSING = 0.2
-#: Draws for each row, whose mean or most frequent category fills a gap.
-DRAWS = 32
 #: Passes of MissForest over the columns, at most.
 PASSES = 10
 Fill = Callable[[pd.DataFrame, int], dict[str, pd.DataFrame]]
 
 
 def invflow(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:
-    """Fill by the mean, or the most frequent category, of draws of a flow; and by one draw."""
+    """Fill by the expectation of a flow, or the most probable category; and by one draw."""
     from invflow.density import FlowDensity
 
     density = FlowDensity(missing="marginalise", random_state=seed).fit(frame)
-    draws = density.sample_conditional(frame, DRAWS, random_state=seed)
-    encoder = Encoder(frame)
-    rows = encoder.encode(draws).reshape(DRAWS, len(frame), -1)
-    one = draws[: len(frame)].reset_index(drop=True)
-    return {"invflow": encoder.decode(rows.mean(0)), "invflow, one draw": one}
+    return {
+        "invflow": density.expected(frame, random_state=seed),
+        "invflow, one draw": density.impute(frame, random_state=seed),
+    }
 
 
 def miss_forest(frame: pd.DataFrame, seed: int) -> dict[str, pd.DataFrame]:

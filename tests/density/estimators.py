@@ -9,7 +9,13 @@ import pandas as pd
 
 from invflow.density import FlowDensity
 
-SMALL: Any = {"flow": "maf", "transforms": 1, "hidden_features": (8,), "random_state": 0}
+SMALL: Any = {
+    "flow": "maf",
+    "transforms": 1,
+    "hidden_features": (8,),
+    "ensemble": 1,
+    "random_state": 0,
+}
 COUNT = 200
 
 

@@ -42,6 +42,8 @@ def conditional() -> FlowDensity:
         "maf",
         transforms=2,
         hidden_features=(16,),
+        ensemble=1,
+        weight_decay=0.0,
         conditional_on=["k"],
         steps=300,
         learning_rate=0.01,

@@ -243,14 +243,14 @@ def test_rough_draws_are_warned_of(filling: FlowDensity, holes: pd.DataFrame) ->
 def test_training_ends_where_nothing_is_gained(rows: Any) -> None:
     short = small(steps=2000, patience=2, learning_rate=0.05).fit(rows)
     steps = [step for step, _ in short.curve_]
-    assert steps == list(range(50, 50 * (len(steps) + 1), 50))
+    assert steps == list(range(10, 10 * (len(steps) + 1), 10))
     bounds = [bound for _, bound in short.curve_]
-    assert len(bounds) < 40
+    assert len(bounds) < 200
     best = int(np.argmax(bounds))
     assert len(bounds) - 1 - best == 2
     assert short.reference_.mean() == pytest.approx(bounds[best], rel=1e-5)
     whole = small(steps=150, patience=0, learning_rate=0.05).fit(rows)
-    assert [step for step, _ in whole.curve_] == [50, 100, 150]
+    assert [step for step, _ in whole.curve_] == list(range(10, 160, 10))
 
 
 def test_the_reference_is_sorted_and_set_aside(rows: Any) -> None:

@@ -110,7 +110,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(
     frame = mixed(60)
     if missing == "marginalise":
         frame.loc[::7, "size"] = np.nan
-    # Evaluations, and with them checkpoints, come every 50 steps.
+    # Evaluations, and with them checkpoints, come every 10 steps.
     settings = config(written(frame, tmp_path / "a.csv"), steps=steps, missing=missing, **SOME)
     whole = experiment.train(settings, tmp_path / "whole")
     for stop in stops:
@@ -129,7 +129,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(
         first, second = (tmp_path / each / name for each in ("whole", "again"))
         assert first.read_bytes() == second.read_bytes(), name
     assert again.results.assessment == whole.results.assessment
-    assert [step for step, _ in again.density.curve_] == [*range(50, steps, 50), steps]
+    assert [step for step, _ in again.density.curve_] == [*range(10, steps, 10), steps]
 
 
 def test_what_is_on_disk(tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ def density() -> FlowDensity:
         "maf",
         transforms=1,
         hidden_features=(16,),
+        ensemble=1,
         steps=200,
         learning_rate=1e-2,
+        weight_decay=0.0,
         missing="marginalise",
         random_state=0,
     ).fit(fish(COUNT, 1))

@@ -114,6 +114,48 @@ def test_the_best_state_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(seen[1], seen[2])
 
 
+def _parts(first: list[float], second: list[float]) -> tuple[nn.Module, list[Any], Any]:
+    """Return a model of two parts, its states at evaluations, and evaluations of given losses."""
+    seen: list[Any] = []
+    losses = zip(first, second, strict=True)
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        seen.append({k: v.clone() for k, v in model.state_dict().items()})
+        own, other = next(losses)
+        return {"loss": own + other, "0.loss": own, "1.loss": other}
+
+    return nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1)), seen, evaluate
+
+
+def test_each_part_is_kept_in_its_own_best_state(tmp_path: Path) -> None:
+    model, seen, evaluate = _parts([3.0, 1.0, 2.0], [3.0, 2.0, 1.0])
+    fit(launch(), {"m": model}, len(ROWS), _loss, evaluate, SETTINGS, tmp_path, _silent)
+    kept = model.state_dict()
+    assert torch.equal(kept["0.weight"], seen[1]["0.weight"])
+    assert torch.equal(kept["1.weight"], seen[2]["1.weight"])
+    assert not torch.equal(seen[1]["1.weight"], seen[2]["1.weight"])
+
+
+def test_only_submodules_have_losses_of_their_own(tmp_path: Path) -> None:
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"loss": 1.0, "kl.loss": 2.0}
+
+    with pytest.raises(
+        ValueError, match=r"evaluate gives 'kl\.loss', but the model has no submodul"
+    ):
+        fit(launch(), {"m": _models()["a"]}, 50, _loss, evaluate, SETTINGS, tmp_path, _silent)
+
+
+def test_training_ends_when_no_part_has_patience_left(tmp_path: Path) -> None:
+    """A part that has run out of it stays so, but may still improve."""
+    first = [1.0, 2.0, 2.0, 0.5, 2.0, 2.0, 2.0, 2.0]
+    model, seen, evaluate = _parts(first, [4.0, 3.0, 3.0, 2.0, 3.0, 3.0, 3.0, 3.0])
+    settings = replace(SETTINGS, evaluate_every=1, patience=2)
+    fit(launch(), {"m": model}, len(ROWS), _loss, evaluate, settings, tmp_path, _silent)
+    assert len(seen) == 6
+    assert torch.equal(model.state_dict()["0.weight"], seen[3]["0.weight"])
+
+
 def test_each_module_has_its_own_mode_back_after_an_evaluation(tmp_path: Path) -> None:
     model = nn.Sequential(nn.BatchNorm1d(4).eval(), nn.Dropout(0.1), nn.Linear(4, 1))
     statistics = {k: v.clone() for k, v in model[0].state_dict().items() if "running" in k}

@@ -9,14 +9,15 @@ from pydantic import BeforeValidator, Field
 from invflow.density.table.dialect import GROUP, Dialect
 from invflow.runs.settings import (
     COLUMNS,
+    MODEL,
     TRAINING,
     Accelerator,
     Compile,
     Count,
     FlowName,
     Fraction,
-    HiddenFeatures,
     LearningRate,
+    NotNegative,
     Precision,
     Seed,
     Transforms,
@@ -27,6 +28,8 @@ from invflow.runs.settings import (
     Config as RunConfig,
 )
 
+#: The default of settings that follow from the number of rows (`learning.defaults`).
+BY_SIZE = "depends on the size of the table"
 KindName = Literal["continuous", "integer", "date", "categorical", "ordinal"]
 Bound = Annotated[float, Field(allow_inf_nan=False)]
 Step = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -147,13 +150,28 @@ class Config(RunConfig):
     ] = "refuse"
     flow: FlowName = "nsf"
     transforms: Transforms = None
-    hidden_features: HiddenFeatures = None
-    steps: Annotated[Count, setting("Maximum number of updates.", TRAINING)] = 3000
-    batch_size: Annotated[Count, setting("Rows per update.", TRAINING)] = 256
+    hidden_features: Annotated[
+        tuple[Count, ...] | None,
+        setting("Widths of the hidden layers.", MODEL, shown=BY_SIZE, metavar="N,..."),
+    ] = None
+    ensemble: Annotated[
+        Count | None,
+        setting("Number of flows whose densities are averaged.", MODEL, shown=BY_SIZE),
+    ] = None
+    steps: Annotated[
+        Count | None, setting("Maximum number of updates.", TRAINING, shown=BY_SIZE)
+    ] = None
+    batch_size: Annotated[Count | None, setting("Rows per update.", TRAINING, shown=BY_SIZE)] = None
     learning_rate: LearningRate = 2e-3
+    weight_decay: Annotated[
+        NotNegative | None, setting("Weight decay of AdamW.", TRAINING, shown=BY_SIZE)
+    ] = None
     validation_fraction: Annotated[
-        Fraction, setting("Fraction of the training rows that decides when to stop.", TRAINING)
-    ] = 0.1
+        Fraction | None,
+        setting(
+            "Fraction of the training rows that decides when to stop.", TRAINING, shown=BY_SIZE
+        ),
+    ] = None
     patience: Annotated[
         int,
         setting("Stop after this many evaluations without improvement (0: never).", TRAINING, ge=0),

@@ -17,6 +17,7 @@ from invflow.density.checks.calibration import Calibration, anomaly, calibrate
 from invflow.density.checks.two_sample import EnergyTest, two_sample
 from invflow.density.learning import conditional, draws, expectation, maximum_likelihood
 from invflow.density.learning.build import build
+from invflow.density.learning.defaults import defaults, settled
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.scores import log_density
 from invflow.density.table import Columns, Rows, arrays, source, survey
@@ -53,7 +54,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Args:
         flow: name of the flow: "nsf", "maf", "iaf", "realnvp", "gaussian", ...
         transforms: number of transforms; None for the flow's default.
-        hidden_features: widths of hidden layers; None for the flow's default.
+        hidden_features: widths of hidden layers; None for what suits the size of the table.
+        ensemble: number of flows, trained from different weights, whose densities are averaged;
+            None for what suits the size of the table.
         flow_options: further arguments of the flow.
         kinds: of some columns, by label: "continuous", "integer", "categorical" or "ordinal"; the
             open interval (low, high) of a continuous column, with None for no bound;
@@ -66,12 +69,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
             strings, a number is the position of a column.
         missing: "refuse" missing values, "marginalise" over them, or "learn" where they are: draws
             have gaps as the table has them, and scores say how usual the gaps of a row are.
-        steps: largest number of updates.
-        batch_size: rows per update.
-        learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
-        validation_fraction: fraction of the rows used for validation.
-        patience: stop after this many evaluations without improvement (0: never). There is one
-            evaluation per epoch, but at least every 500 steps and at most every 50.
+        steps: largest number of updates; None for what suits the size of the table.
+        batch_size: rows per update; None as for `steps`.
+        learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
+        weight_decay: of AdamW; None as for `steps`.
+        validation_fraction: fraction of the rows used for validation; None as for `steps`.
+        patience: stop after this many evaluations without improvement (0: never).
         accelerator: "cpu", "cuda", "auto", ... as in Lightning Fabric.
         precision: "32-true", "64-true" or "bf16-mixed".
         compile: whether to compile the flow with `torch.compile` while it is trained.
@@ -81,6 +84,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     Attributes:
         columns_: the columns of the table.
         model_: the density, a `TableDensity`.
+        settings_: the settings that were chosen by the size of the table, or given.
         imputer_: the proposal for missing values if these are marginalised, else None.
         curve_: steps and mean bounds on the log density of the validation rows, in nats.
         reference_: log densities of the validation rows, which were also used to stop training, in
@@ -109,14 +113,16 @@ class FlowDensity(DensityMixin, BaseEstimator):
         *,
         transforms: int | None = None,
         hidden_features: Sequence[int] | None = None,
+        ensemble: int | None = None,
         flow_options: Mapping[str, Any] | None = None,
         kinds: Mapping[Any, Any] | None = None,
         conditional_on: Sequence[Any] = (),
         missing: str = "refuse",
-        steps: int = 3000,
-        batch_size: int = 256,
+        steps: int | None = None,
+        batch_size: int | None = None,
         learning_rate: float = 2e-3,
-        validation_fraction: float = 0.1,
+        weight_decay: float | None = None,
+        validation_fraction: float | None = None,
         patience: int = 10,
         accelerator: str = "cpu",
         precision: str = "32-true",
@@ -127,6 +133,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.flow = flow
         self.transforms = transforms
         self.hidden_features = hidden_features
+        self.ensemble = ensemble
         self.flow_options = flow_options
         self.kinds = kinds
         self.conditional_on = conditional_on
@@ -134,6 +141,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.steps = steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.accelerator = accelerator
@@ -185,7 +193,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: as `fit`; also if a checkpoint is damaged or belongs to another run.
         """
         table, self.container_ = inputs.learned(self, X)
-        fraction = _checks.fraction("validation_fraction", self.validation_fraction)
+        chosen = self.settings_ = settled(self, defaults(self.flow, sum(table.blocks)))
+        fraction = _checks.fraction("validation_fraction", chosen.validation_fraction)
         compile = _checks.boolean("compile", self.compile)
         seed = _seed(self.random_state)
         if columns is None:
@@ -195,15 +204,22 @@ class FlowDensity(DensityMixin, BaseEstimator):
             for part in source.split(table, fraction, np.random.default_rng(seed))
         )
         settings = maximum_likelihood.settings(
-            len(train),
             seed,
-            steps=plain(self.steps),
-            batch_size=plain(self.batch_size),
+            steps=chosen.steps,
+            batch_size=chosen.batch_size,
             learning_rate=plain(self.learning_rate),
+            weight_decay=chosen.weight_decay,
+            evaluate_every=chosen.evaluate_every,
             patience=plain(self.patience),
         )
         model, imputer = build(
-            columns, seed, self.flow, self.transforms, self.hidden_features, self.flow_options
+            columns,
+            seed,
+            self.flow,
+            self.transforms,
+            chosen.hidden_features,
+            self.flow_options,
+            chosen.ensemble,
         )
         fabric = training.launch(self.accelerator, 1, self.precision)
         ready()
@@ -363,7 +379,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             random_state: random seed of the dequantisation.
 
         Raises:
-            ValueError: if a value is missing or outside its bounds; also as `score_samples`.
+            ValueError: if a value is missing or outside its bounds, or the flow is an ensemble;
+                also as `score_samples`.
 
         Example:
             >>> rows = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))

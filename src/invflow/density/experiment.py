@@ -71,8 +71,9 @@ def train(
 
     if is_finished(directory) and not overwrite:
         prepare()
-        report(config.steps, "already finished")
-        return run.load(directory, rows)
+        finished = run.load(directory, rows)
+        report(finished.density.settings_.steps, "already finished")
+        return finished
     # Of all rows, as a category or a fraction may be among those of the test alone.
     columns = survey(rows.whole, config.kinds, config.conditional_on, config.missing)
     _check(rows.test, columns)

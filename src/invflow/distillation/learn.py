@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -101,6 +102,7 @@ def untaught(density: FlowDensity, config: Config) -> FlowDensity:
         config.transforms,
         config.hidden_features,
         options,
+        networks=density.model_.networks,
     )
     for part in model.learned:
         part.to(density.model_.like.dtype)  # the encoding stays in float64
@@ -110,6 +112,10 @@ def untaught(density: FlowDensity, config: Config) -> FlowDensity:
         transforms=config.transforms,
         hidden_features=config.hidden_features,
         flow_options=options,
+        ensemble=1,
+    )
+    student.settings_ = replace(
+        density.settings_, hidden_features=config.hidden_features, ensemble=1
     )
     student.model_, student.curve_, student.reference_ = model.eval(), [], np.empty(0)
     return student
@@ -126,11 +132,11 @@ def teacher(density: FlowDensity, contexts: Tensor | None) -> FlowTeacher:
         given = torch.empty(CATEGORY_DRAWS, 0) if contexts is None else contexts
         codes = model.draw_codes(given, generator("cpu", 0, 4))
         contexts = model.given(given, codes)
-    return FlowTeacher(flow, None if contexts is None else contexts.to(flow.like))
+    return FlowTeacher(flow, None if contexts is None else contexts.to(model.like))
 
 
 def numbers(density: FlowDensity) -> Flow:
-    """Return the flow of a density's numbers."""
+    """Return the flow of a density's numbers, a mixture if it is an ensemble."""
     return cast(Flow, density.model_.flow)
 
 

@@ -20,10 +20,13 @@ from invflow.training.settings import Settings
 #: The scalar loss of a model on the given rows at a step, counted from one. It must call the model
 #: itself, not one of its methods.
 Loss = Callable[[nn.Module, Tensor, int, torch.Generator], Tensor]
-#: What an evaluation measures; the state with the smallest "loss" is kept.
+#: What an evaluation measures; the state with the smallest "loss" is kept. A name such as
+#: "decoder.loss" is the loss of the submodule `decoder`, which is kept in its own best state.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 #: Training diverges when this many steps in a row are skipped.
 PATIENCE = 50
+#: The name of the loss of a model, and the last part of that of a submodule.
+LOSS = "loss"
 
 
 @dataclass
@@ -62,8 +65,8 @@ class Learner:
             "seconds": 0.0,
             "skipped": 0,
             "skipped_in_succession": 0,
-            "best": math.inf,
-            "stale": 0,
+            "best": {},
+            "stale": {},
             "best_state": {},
         }
 
@@ -113,8 +116,9 @@ class Learner:
 
     @property
     def has_converged(self) -> bool:
-        """Whether training stops here, because evaluations have stopped improving."""
-        return 0 < self.settings.patience <= self.progress["stale"]
+        """Whether training stops here, because all parts have stopped improving."""
+        stale = self.progress["stale"].values()
+        return 0 < self.settings.patience <= min(stale, default=0)
 
     def finish(self) -> None:
         """Put the model into its best evaluated state."""
@@ -173,7 +177,7 @@ class Learner:
         }
 
     def _evaluate(self, step: int, evaluate: Evaluate) -> Mapping[str, float]:
-        """Evaluate the model, and remember its state if it is the best so far."""
+        """Evaluate the model, and remember the parts that are the best so far."""
         module = self.module if self.average is None else self.average.module
         with torch.no_grad(), evaluating(self.module, module):
             values = evaluate(module)
@@ -181,9 +185,39 @@ class Learner:
             raise FloatingPointError(
                 f"the validation loss of {self.name} at step {step} is {values['loss']}"
             )
-        if values["loss"] < self.progress["best"]:
-            state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-            self.progress |= {"best": values["loss"], "best_state": state, "stale": 0}
-        else:
-            self.progress["stale"] += 1
+        losses = {name[: -len(LOSS)]: values[name] for name in values if _is_loss(name)}
+        for part in losses:
+            _check_part(module, part)
+        if len(losses) > 1:
+            del losses[""]  # of the whole, which its parts make up
+        better = tuple(part for part, loss in losses.items() if self._is_better(part, loss))
+        best = self.progress["best_state"]
+        for key, tensor in module.state_dict().items():
+            if key not in best or key.startswith(better):
+                best[key] = tensor.detach().clone()
         return values
+
+    def _is_better(self, part: str, loss: float) -> bool:
+        """Whether the loss of a part is its smallest so far; count how long it has not been."""
+        best, stale = self.progress["best"], self.progress["stale"]
+        better = loss < best.get(part, math.inf)
+        # A part that has run out of patience may still improve while others are trained.
+        stopped = 0 < self.settings.patience <= stale.get(part, 0)
+        stale[part] = 0 if better and not stopped else stale.get(part, 0) + 1
+        if better:
+            best[part] = loss
+        return better
+
+
+def _is_loss(name: str) -> bool:
+    return name.rpartition(".")[2] == LOSS
+
+
+def _check_part(module: nn.Module, part: str) -> None:
+    try:
+        module.get_submodule(part.removesuffix("."))
+    except AttributeError as error:
+        raise ValueError(
+            f"evaluate gives {part + LOSS!r}, but the model has no submodule "
+            f"{part.removesuffix('.')!r}; give another name to a measurement that is not its loss"
+        ) from error

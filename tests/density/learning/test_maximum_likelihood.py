@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invflow.density.learning.imputer import Imputer
-from invflow.density.learning.maximum_likelihood import Trained, mean_bound
+from invflow.density.learning.maximum_likelihood import Trained, mean_losses
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Columns, Frame, Rows, survey
 from tests.helpers import generator, perturbed
@@ -93,7 +93,8 @@ def test_whole_rows_among_gaps_have_their_own_bound(
     trained = Trained(density, perturbed(Imputer(density, generator=generator(1)), scale=0.1))
     x, context = gaps.block(0)
     uniform = torch.rand(x.shape, generator=generator(7), dtype=x.dtype)
-    bounds, filled = trained.bounds(x, context, uniform, generator(8))
+    each, filled = trained.bounds(x, context, uniform, generator(8))
+    bounds = sum(part.mean(0) for part in each)
     whole = ~x.isnan().any(1)
     assert 0 < whole.sum() < COUNT
     expected = density.bound(x, context, uniform)
@@ -111,7 +112,8 @@ def test_a_bound_for_gaps_is_below_the_density_on_average(columns: Columns, gaps
     many = x.expand(20_000, -1), context.expand(20_000, -1)
     uniform = torch.full_like(many[0], 0.5)
     with torch.no_grad():
-        bounds, _ = trained.bounds(*many, uniform, generator(3))
+        each, _ = trained.bounds(*many, uniform, generator(3))
+        bounds = each[0][0] + each[1][0]
     assert float(bounds.mean()) < float(bounds.logsumexp(0)) - np.log(20_000)
 
 
@@ -132,17 +134,19 @@ def test_both_parts_learn_from_gaps(columns: Columns, gaps: Rows) -> None:
     assert min(by_part.values()) > 1e-2
 
 
-def test_the_mean_bound_is_the_mean_of_bounds(
+def test_the_mean_loss_is_minus_the_mean_of_bounds(
     columns: Columns, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     density = model(columns, name="maf", hidden_features=(8,))
     x, context = rows.block(0)
     uniform = density.shifts[torch.arange(COUNT) % len(density.shifts)]
     with torch.no_grad():
-        expected = float(density.bound(x, context, uniform).mean())
-        assert mean_bound(Trained(density, None), rows, 0) == pytest.approx(expected, rel=1e-12)
+        expected = -float(density.bound(x, context, uniform).mean())
+        found = mean_losses(Trained(density, None), rows, 0)
+        assert found["loss"] == pytest.approx(expected, rel=1e-12)
         # In parts, each of which starts with the first shift.
         monkeypatch.setattr(
             "invflow.density.learning.maximum_likelihood.EVALUATED_AT_ONCE", len(density.shifts)
         )
-        assert mean_bound(Trained(density, None), rows, 0) == pytest.approx(expected, rel=1e-12)
+        found = mean_losses(Trained(density, None), rows, 0)
+        assert found["loss"] == pytest.approx(expected, rel=1e-12)

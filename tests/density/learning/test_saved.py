@@ -161,6 +161,18 @@ def test_tensors_that_do_not_fit(plain: FlowDensity, tmp_path: Path) -> None:
             FlowDensity.load(tmp_path)
 
 
+def test_a_density_without_settings_is_to_be_trained_again(
+    plain: FlowDensity, tmp_path: Path
+) -> None:
+    plain.save(tmp_path)
+    config = tmp_path / "config.json"
+    content = json.loads(config.read_text())
+    del content["config"]["settings"]
+    config.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"saved by an earlier version, .*: train it again"):
+        FlowDensity.load(tmp_path)
+
+
 def test_another_model_is_no_density(plain: FlowDensity, tmp_path: Path) -> None:
     plain.model_.flow.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds the model 'maf', expected 'table-density'"):

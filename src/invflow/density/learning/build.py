@@ -23,6 +23,8 @@ def build(
     transforms: int | None = None,
     hidden_features: Sequence[int] | None = None,
     flow_options: Mapping[str, Any] | None = None,
+    members: int = 1,
+    networks: int | None = None,
 ) -> tuple[TableDensity, Imputer | None]:
     """Return an untrained density, and an imputer if values may be missing.
 
@@ -33,6 +35,8 @@ def build(
         transforms: number of transforms; None for the flow's default.
         hidden_features: widths of hidden layers; None for the flow's default.
         flow_options: further arguments of the flow.
+        members: number of flows in an ensemble.
+        networks: number of networks of the categories; None for one to each flow.
 
     Raises:
         TypeError: if the flow does not have an argument.
@@ -55,7 +59,13 @@ def build(
         described["hidden_features"] = plain(hidden_features)
     weights = generator("cpu", seed)
     try:
-        model = TableDensity(columns, described, generator=weights)
+        model = TableDensity(
+            columns,
+            described,
+            members=members,
+            networks=members if networks is None else networks,
+            generator=weights,
+        )
     except TypeError as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if unknown is None or unknown[1] not in described:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu, linear, log_softmax
+from torch.nn.functional import log_softmax
 
 from invflow._part import Part
+from invflow.density.learning.network import Network
 from invflow.density.table import Column
 from invflow.density.table.calendar import SEASONS
 
 #: The largest float below one.
 BELOW_ONE = 1 - 2**-53
-#: Widths of the two hidden layers.
-HIDDEN = 128
 #: Of the probability that is not the softmax's, the share of categories that were never seen.
 UNSEEN = 0.5
-#: The spread of the initial hidden and output weights, as in `MADE`.
-GAIN, OUTPUT_GAIN = 0.7, 0.01
 
 
 class Categories(Part):
@@ -33,15 +29,17 @@ class Categories(Part):
     \frac{\varepsilon_j}{2 L_j}$$
 
     with the logits a of all columns from one pass of a masked perceptron over one-hot vectors
-    (thermometers for ordinal columns). $\varepsilon_j = (s_j + 1) / (n_j + 2)$, of $s_j$ categories
-    seen once among $n_j$ values (Good 1953), keeps rare categories from a probability of zero; the
-    other half of it is the probability of a category that was never seen. A boolean column, or one
-    with all days of the week or hours of the day, has no such category, and all of it goes to those
-    it has. So probabilities add up to one exactly.
+    (thermometers for ordinal columns), or with the mean of the softmaxes of several networks.
+    $\varepsilon_j = (s_j + 1) / (n_j + 2)$, of $s_j$ categories seen once among $n_j$ values (Good
+    1953), keeps rare categories from a probability of zero; the other half of it is the probability
+    of a category that was never seen. A boolean column with both values, or one with all days of
+    the week or hours of the day, has no such category, and all of it goes to those it has. So
+    probabilities add up to one exactly.
 
     Args:
         columns: categorical and ordinal, with the counts of their categories.
         context: size of the context, 0 for none.
+        networks: number of networks that are averaged.
         generator: random numbers for the initial weights.
 
     References:
@@ -59,33 +57,23 @@ class Categories(Part):
         columns: Sequence[Column],
         context: int = 0,
         *,
+        networks: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.columns = tuple(columns)
         self.context = context
         self.sizes = [len(column.categories) for column in columns]
-        units, read = sum(self.sizes), sum(self.sizes) + context
-        shapes = [(HIDDEN, read), (HIDDEN, HIDDEN), (units, HIDDEN), (units, read)]
-        self.weights = nn.ParameterList(torch.empty(shape) for shape in shapes)
-        self.biases = nn.ParameterList(torch.empty(rows) for rows, _ in shapes[:3])
+        self.networks = nn.ModuleList(
+            Network(columns, context, generator=generator) for _ in range(networks)
+        )
         #: The probabilities spread over the categories of each column, and of unseen ones.
         self.shares = [_shares(column) for column in columns]
         self.keep_constants()
-        self._initialise(generator)
 
     def constants(self) -> dict[str, Tensor]:
-        count = len(self.columns)
         entries = [(j, level) for j, size in enumerate(self.sizes) for level in range(size)]
-        inputs = [0] * self.context + [j + 1 for j, _ in entries]
-        hidden = [k * count // HIDDEN for k in range(HIDDEN)]
-        degrees = [inputs, hidden, hidden, [j for j, _ in entries]]
-        masks = {
-            f"mask_{i}": torch.tensor(degrees[row])[:, None] >= torch.tensor(degrees[column])
-            for i, (row, column) in enumerate([(1, 0), (2, 1), (3, 2), (3, 0)])
-        }
         return {
-            **{name: mask.to(torch.get_default_dtype()) for name, mask in masks.items()},
             "owner": torch.tensor([j for j, _ in entries]),
             "level": torch.tensor([level for _, level in entries]),
             "ordinal": torch.tensor([self.columns[j].kind == "ordinal" for j, _ in entries]),
@@ -97,19 +85,6 @@ class Categories(Part):
     ordinal: Tensor
     size: Tensor
 
-    @torch.no_grad()
-    def _initialise(self, generator: torch.Generator | None) -> None:
-        """Start near the frequencies of the columns, each for itself."""
-        for i, weight in enumerate(self.weights):
-            seen = self.get_buffer(f"mask_{i}").sum(1, keepdim=True).clamp(min=1)
-            scale = (GAIN if i < 2 else OUTPUT_GAIN) * seen.rsqrt()
-            nn.init.normal_(weight, generator=generator).mul_(scale)
-        *hidden, last = self.biases
-        for bias in hidden:
-            nn.init.uniform_(bias, -0.5, 0.5, generator=generator)
-        counts = [column.counts or (0,) * len(column.categories) for column in self.columns]
-        last.copy_((torch.tensor(list(chain(*counts))) + 0.5).log())
-
     def one_hot(self, codes: Tensor) -> Tensor:
         """Return codes as zeros and ones, (*batch, sum of the numbers of categories).
 
@@ -117,7 +92,7 @@ class Categories(Part):
         """
         own = codes[..., self.owner]
         reached = torch.where(self.ordinal, (own >= self.level) & (own < self.size), False)
-        return (reached | (own == self.level)).to(self.weights[0].dtype)
+        return (reached | (own == self.level)).to(self.like.dtype)
 
     def log_prob(self, codes: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log probability of codes, shape (*batch,), in float64.
@@ -130,9 +105,18 @@ class Categories(Part):
 
     def log_probs(self, codes: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log probability of each code given those before it, (*batch, columns)."""
+        return self._of(codes, self._logits(codes, context))
+
+    def each_log_prob(self, codes: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the log probability of codes by each network alone, shape (networks, *batch)."""
+        return torch.stack(
+            [self._of(codes, [logits]).sum(-1) for logits in self._logits(codes, context)]
+        )
+
+    def _of(self, codes: Tensor, logits: Sequence[Tensor]) -> Tensor:
         each = [
             self._known(j, logits).gather(-1, codes[..., j, None].long())
-            for j, logits in enumerate(self._logits(codes, context))
+            for j in range(len(self.sizes))
         ]
         return torch.cat(each, -1)
 
@@ -140,7 +124,8 @@ class Categories(Part):
         """Return the probabilities of lower codes and of the codes, each (*batch, columns)."""
         below: list[Tensor] = []
         own: list[Tensor] = []
-        for j, logits in enumerate(self._logits(codes, context)):
+        logits = self._logits(codes, context)
+        for j in range(len(self.sizes)):
             p = self._known(j, logits).exp()
             code = codes[..., j, None].long()
             own.append(p.gather(-1, code)[..., 0])
@@ -167,7 +152,7 @@ class Categories(Part):
             gaps = codes[..., j].isnan()
             if not gaps.any():
                 continue
-            log_p = self._known(j, self._logits(codes, context)[j])
+            log_p = self._known(j, self._logits(codes, context))
             below = log_p.exp().cumsum(-1) <= uniform[..., j, None]
             drawn = below.sum(-1).clamp(max=size)
             codes[..., j] = torch.where(gaps, drawn.to(codes), codes[..., j])
@@ -178,25 +163,32 @@ class Categories(Part):
     def seen(self) -> Tensor:
         """The probability of the categories that were seen, shape (columns,)."""
         unseen = [unseen for _, unseen in self.shares]
-        return 1 - torch.tensor(unseen, dtype=torch.float64, device=self.weights[0].device)
+        return 1 - torch.tensor(unseen, dtype=torch.float64, device=self.like.device)
 
-    def _logits(self, codes: Tensor, context: Tensor | None) -> Sequence[Tensor]:
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the dtype and device of the weights."""
+        return next(self.parameters())
+
+    def _logits(self, codes: Tensor, context: Tensor | None) -> list[Tensor]:
+        """Return the logits of all columns by each network."""
         read = self.one_hot(codes)
         if self.context:
             given = cast(Tensor, context).to(read).expand(*read.shape[:-1], -1)
             read = torch.cat([given, read], -1)
-        first, second, third, direct = (
-            weight * self.get_buffer(f"mask_{i}") for i, weight in enumerate(self.weights)
-        )
-        hidden = elu(linear(read, first, self.biases[0]))
-        hidden = elu(linear(hidden, second, self.biases[1]))
-        logits = linear(hidden, third, self.biases[2]) + linear(read, direct)
-        return logits.split(self.sizes, -1)
+        return [network(read) for network in self.networks]
 
-    def _known(self, j: int, logits: Tensor) -> Tensor:
-        """Return the log probabilities of the categories of column j, the last never seen."""
+    def _known(self, j: int, logits: Sequence[Tensor]) -> Tensor:
+        """Return the log probabilities of the categories of column j, the last never seen.
+
+        Args:
+            j: place of the column.
+            logits: of all columns, by each of the networks to average over.
+        """
         floor, unseen = self.shares[j]
-        soft = math.log1p(-floor - unseen) + log_softmax(logits, -1).double()
+        each = [log_softmax(own.split(self.sizes, -1)[j].double(), -1) for own in logits]
+        mean = torch.stack(each).logsumexp(0) - math.log(len(each))
+        soft = math.log1p(-floor - unseen) + mean
         mixed = torch.logaddexp(soft, soft.new_tensor(math.log(floor / self.sizes[j])))
         never = mixed.new_full((*mixed.shape[:-1], 1), math.log(unseen) if unseen else -math.inf)
         return torch.cat([mixed, never], -1)
@@ -206,7 +198,8 @@ def _shares(column: Column) -> tuple[float, float]:
     """Return the probability spread over the categories, and that of categories never seen."""
     values, once = sum(column.counts), sum(count == 1 for count in column.counts)
     share = (once + 1) / (values + 2)
-    closed = set(map(type, column.categories)) == {bool} or len(column.categories) == _most(column)
+    both = {type(level) for level in column.categories} == {bool} and len(column.categories) == 2
+    closed = both or len(column.categories) == _most(column)
     unseen = 0.0 if closed else UNSEEN * share
     return share - unseen, unseen
 

@@ -196,7 +196,6 @@ def _weigh(
         shifts = shifts[torch.arange(CANDIDATES, device=x.device) % len(shifts)].unsqueeze(1)
     y, ladj = model.encoding(x.expand(shape), shifts.expand(shape))
     given = context.expand(*shape[:2], -1).flatten(0, 1)
-    whole, _, log_w = imputer.complete(
-        model, y.flatten(0, 1), given, noise.expand(shape).flatten(0, 1)
-    )
+    whole, drawn = imputer.complete(y.flatten(0, 1), given, noise.expand(shape).flatten(0, 1))
+    log_w = model.encoded_log_prob(whole, given) - drawn.sum(0)
     return whole.view(shape), log_w.view(shape[:2]) + ladj.nansum(-1)

@@ -15,7 +15,7 @@ from invflow.density.learning.model import TableDensity
 from invflow.density.table import Column
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
-from invflow.flows import StandardNormal
+from invflow.flows import Flow, FlowMixture, StandardNormal
 from invflow.training.batches import generator
 
 #: Draws among which all rows are ranked; and for each row, if each has its own context.
@@ -72,8 +72,12 @@ def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generat
         random: random numbers, to dequantise grids and categories.
 
     Raises:
-        ValueError: if a value is outside the bounds of its column.
+        ValueError: if a value is outside the bounds of its column, or the flow is an ensemble.
     """
+    if isinstance(model.flow, FlowMixture):
+        raise ValueError(
+            "an ensemble of flows does not map rows to noise: train with an ensemble of 1"
+        )
     uniform = torch.rand(x.shape, generator=random, dtype=x.dtype)
     y, ladj = model.encoding(x, uniform)
     if not ladj.isfinite().all():
@@ -83,7 +87,7 @@ def noise(model: TableDensity, x: Tensor, context: Tensor, random: torch.Generat
     numbers, codes = model.places.split(y)
     if model.flow is not None:
         given = model.given(context, codes)
-        numbers = model.flow.transform.inverse(numbers.to(model.flow.like), given)[0].double()
+        numbers = model.flow.transform.inverse(numbers.to(model.like), given)[0].double()
     if model.categories is not None:
         below, own = model.categories.cdf(codes, context)
         place = below + model.places.split(uniform)[1] * own
@@ -127,10 +131,10 @@ def radial(model: TableDensity, x: Tensor, context: Tensor) -> Floats | None:
 
     Returns:
         Shape (rows,); None if there are fewer than two complete rows, or if a correct density need
-        not have normal noise: with another base, with categories, or with grids, between whose
-        numbers the density is arbitrary.
+        not have normal noise: in an ensemble, with another base, with categories, or with grids,
+        between whose numbers the density is arbitrary.
     """
-    normal = model.flow is not None and isinstance(model.flow.base, StandardNormal)
+    normal = isinstance(model.flow, Flow) and isinstance(model.flow.base, StandardNormal)
     if not normal or model.columns.has_grids or model.columns.has_categories:
         return None
     inside = model.encoding(x, torch.zeros_like(x))[1].isfinite().all(-1)

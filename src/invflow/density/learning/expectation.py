@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,8 @@ def expected(
 
     for numbers, with the candidates of `conditional.candidates` and their normalised weights; not
     resampling them spares its noise. Of categories it is the most probable one, and of dates in
-    parts the candidate nearest to the mean. Means of numbers on a grid lie between its numbers.
+    parts the candidate nearest to the mean. Means of numbers on a grid lie between its numbers, and
+    those of a few numbers between these.
 
     Args:
         model: the density of complete rows.
@@ -81,6 +83,11 @@ def _guess(columns: list[Column], codes: Tensor, weights: Tensor) -> Tensor:
         away = torch.where(weights > 0, times - _mean(times, weights), torch.inf).abs()
         nearest = away.argmin(0).expand(1, codes.shape[-1], -1).transpose(1, 2)
         return codes.gather(0, nearest)[0]
+    if columns[0].has_numbers:
+        levels = weights.new_tensor(columns[0].categories)
+        mean = _mean(levels[codes[..., 0].long().clamp(max=len(levels) - 1)], weights)
+        place = np.interp(mean.numpy(), columns[0].categories, np.arange(len(levels)))
+        return torch.from_numpy(place)[:, None]
     if columns[0].is_categorical:
         mass = weights.new_zeros(len(columns[0].categories) + 1, weights.shape[1])
         return mass.scatter_add_(0, codes[..., 0].long(), weights).argmax(0)[:, None].to(codes)

@@ -65,39 +65,41 @@ class Imputer(nn.Module):
         """A tensor with the dtype and device of the weights."""
         return next(self.parameters())
 
-    def complete(
-        self, model: TableDensity, y: Tensor, context: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rows completed by a draw, their log density and log w, with gradients.
+    def complete(self, y: Tensor, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows completed by a draw, and how likely that was, with gradients.
 
         The draw of categories has no gradient.
 
         Args:
-            model: the density of complete rows.
             y: encoded rows, shape (rows, features), NaN where missing.
             context: shape (rows, context size).
             noise: standard normal numbers for the draw, the shape of y.
+
+        Returns:
+            Complete rows; and the log density of what was drawn, less that of the unused numbers,
+            of the numbers and of the categories, (2, rows). log w is the log density of the
+            complete rows less both.
         """
         observed = ~y.isnan()
-        filled, log_q = y, y.new_zeros(len(y), dtype=torch.float64)
+        filled, drawn = y, y.new_zeros(2, len(y), dtype=torch.float64)
         if self.categories is not None:
             numbers, codes = self.places.split(y)
             given = self._known(self.categories, y, observed, context)
             uniform = uniforms(self.places.split(noise)[1])
             codes, log_q = self.categories.fill(codes, uniform, given)
+            drawn = torch.stack([drawn[0], log_q])
             filled = self.places.join(numbers, codes)
-        unused = torch.zeros_like(log_q)
         if self.flow is not None:
             numbers, codes = self.places.split(filled)
             there = self.places.split(observed)[0]
             normal = self.places.split(noise)[0].to(self.flow.like)
             v, ladj = self.flow.transform(normal, self._given(numbers, there, codes, context))
-            log_q = log_q + (self.flow.base.log_prob(normal) - ladj)
             unused = torch.where(there, _log_normal(v), 0.0).sum(-1)
+            log_q = self.flow.base.log_prob(normal) - ladj - unused
+            drawn = torch.stack([log_q.double(), drawn[1]])
             whole = torch.where(there, numbers.nan_to_num(0.0), v.double())
             filled = self.places.join(whole, codes)
-        log_p = model(filled, context)
-        return filled, log_p, log_p + (unused - log_q).double()
+        return filled, drawn
 
     def log_prob(self, y: Tensor, observed: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Return log q of complete rows given some of their values, shape (rows,).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks, training
+from invflow.density.learning.defaults import MOST
 from invflow.density.learning.imputer import Imputer, hide
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Rows
@@ -27,8 +27,9 @@ class Trained(nn.Module):
     """A density, with an imputer if values are missing. Calling it returns the mean loss of rows.
 
     The loss of a complete row is minus its log density; of a row with missing values, minus the
-    bound on its log density from a draw of the imputer. In addition the imputer is trained on
-    completed rows with random values hidden, so that it can fill every pattern of missing values.
+    bound on its log density from a draw of the imputer. The loss of an ensemble is the mean over
+    its members. In addition the imputer is trained on completed rows with random values hidden, so
+    that it can fill every pattern of missing values.
 
     Args:
         model: the density.
@@ -44,45 +45,68 @@ class Trained(nn.Module):
         # A function, not tensors: mixed precision would round these before they are encoded.
         x, context = fetch()
         uniform = torch.rand(x.shape, generator=noise, dtype=x.dtype, device=x.device)
-        if self.imputer is None:
-            return -self.model.bound(x, context, uniform).mean()
-        bounds, whole = self.bounds(x, context, uniform, noise)
-        there = hide(whole, noise)
-        normal = torch.randn(x.shape, generator=noise, dtype=x.dtype, device=x.device)
-        learned = self.imputer.log_prob(whole.detach(), there, context, normal)
-        return -bounds.mean() - learned.double().mean()
+        (numbers, categories), whole = self.bounds(x, context, uniform, noise)
+        loss = -numbers.mean() - categories.mean()
+        return loss if self.imputer is None else loss + self.misfit(whole.detach(), context, noise)
 
     def bounds(
         self, x: Tensor, context: Tensor, uniform: Tensor, noise: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Return bounds on the log density of rows with gaps, and the completed rows.
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Return bounds on the log density of rows, with gaps or without, and the completed rows.
 
         Args:
             x: shape (rows, features), NaN where missing.
             context: shape (rows, context size).
             uniform: in [0, 1), the shape of x.
             noise: random numbers.
+
+        Returns:
+            Bounds of the numbers and of the categories by each member, (members, rows); and
+            encoded rows, shape (rows, features).
         """
         y, ladj = self.model.encoding(x, uniform)
-        normal = torch.randn(x.shape, generator=noise, dtype=x.dtype, device=x.device)
-        imputer = cast(Imputer, self.imputer)
-        filled, log_p, log_w = imputer.complete(self.model, y, context, normal)
+        whole, drawn = y, y.new_zeros(2, len(y))
+        if self.imputer is not None:
+            normal = torch.randn(x.shape, generator=noise, dtype=x.dtype, device=x.device)
+            whole, drawn = self.imputer.complete(y, context, normal)
         # The log density of a complete row is known exactly.
-        bounds = torch.where(y.isnan().any(-1), log_w, log_p)
-        return bounds + ladj.nansum(-1), filled
+        drawn = torch.where(y.isnan().any(-1), drawn, 0.0)
+        numbers, categories = self.model(whole, context)
+        return (numbers + ladj.nansum(-1) - drawn[0], categories - drawn[1]), whole
+
+    def misfit(self, whole: Tensor, context: Tensor, noise: torch.Generator) -> Tensor:
+        """Return the mean loss of the imputer on complete rows with random values hidden.
+
+        Args:
+            whole: encoded rows, shape (rows, features).
+            context: shape (rows, context size).
+            noise: random numbers.
+        """
+        there = hide(whole, noise)
+        normal = torch.randn(whole.shape, generator=noise, dtype=whole.dtype, device=whole.device)
+        learned = cast(Imputer, self.imputer).log_prob(whole, there, context, normal)
+        return -learned.double().mean()
 
 
 def settings(
-    rows: int, seed: int, *, steps: int, batch_size: int, learning_rate: float, patience: int
+    seed: int,
+    *,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    evaluate_every: int,
+    patience: int,
 ) -> training.Settings:
-    """Return training settings, with an evaluation every epoch, but at least every 500 steps.
+    """Return training settings.
 
     Args:
-        rows: number of training rows.
         seed: random seed of batches and noise.
         steps: largest number of updates.
         batch_size: rows per update.
-        learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
+        learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
+        weight_decay: of AdamW.
+        evaluate_every: steps between evaluations; fewer if there are fewer steps.
         patience: as for `training.Settings`.
 
     Raises:
@@ -90,20 +114,19 @@ def settings(
         ValueError: if an argument is out of range.
     """
     steps = _checks.positive_integer("steps", steps)
-    batch_size = _checks.positive_integer("batch_size", batch_size)
-    learning_rate = _checks.positive("learning_rate", learning_rate)
-    epoch = math.ceil(rows / min(batch_size, rows))
+    if _checks.number("weight_decay", weight_decay) < 0:
+        raise ValueError(f"weight_decay must be 0 or more, got {weight_decay}")
     return training.Settings(
         steps=steps,
-        batch_size=batch_size,
-        optimizer="adam",
-        learning_rate=learning_rate,
+        batch_size=_checks.positive_integer("batch_size", batch_size),
+        optimizer="adamw",
+        learning_rate=_checks.positive("learning_rate", learning_rate),
         schedule="cosine",
-        weight_decay=0.0,
+        weight_decay=weight_decay,
         averaging_decay=0.0,
         max_gradient_norm=10.0,
         seed=seed,
-        evaluate_every=min(steps, max(50, min(epoch, 500))),
+        evaluate_every=min(steps, evaluate_every),
         patience=patience,
     )
 
@@ -119,7 +142,7 @@ def fit(
     report: Report = lambda step, line: None,
     compile: bool = False,
 ) -> list[tuple[int, float]]:
-    """Train in place, and keep the weights that are best on the validation rows.
+    """Train in place, and keep the weights of each part that are best on the validation rows.
 
     Args:
         model: the density.
@@ -155,9 +178,9 @@ def fit(
         return trained(fetch, noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        bound = mean_bound(cast(Trained, trained), validation, settings.seed)
-        curve.append((now, bound))
-        return {"loss": -bound, "bound": bound}
+        losses = mean_losses(cast(Trained, trained), validation, settings.seed)
+        curve.append((now, -losses["loss"]))
+        return {**losses, "bound": -losses["loss"]}
 
     whole = Trained(model, imputer)
     training.fit(
@@ -180,19 +203,32 @@ def _recorded(directory: Path) -> list[tuple[int, float]]:
     return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
 
 
-def mean_bound(trained: Trained, rows: Rows, seed: int) -> float:
-    """Return the mean bound on the log density of rows, which training maximises."""
+def mean_losses(trained: Trained, rows: Rows, seed: int) -> dict[str, float]:
+    """Return the mean losses of the first `MOST` rows: of all, and of each part, named by its path.
+
+    Args:
+        trained: the density, with its imputer.
+        rows: to evaluate.
+        seed: of the random numbers that complete rows and hide values.
+    """
     model = trained.model
     device = model.shifts.device
     noise = generator(device, seed)
-    total, count = 0.0, 0
+    found: list[tuple[Tensor, Tensor]] = []
+    misfit, count = 0.0, 0
     for x, context in rows.parts(EVALUATED_AT_ONCE):
-        x, context = x.to(device), context.to(device)
+        x, context = x[: MOST - count].to(device), context[: MOST - count].to(device)
         uniform = model.shifts[torch.arange(len(x), device=device) % len(model.shifts)]
-        if trained.imputer is None:
-            bounds = model.bound(x, context, uniform)
-        else:
-            bounds, _ = trained.bounds(x, context, uniform, noise)
-        total += float(bounds.sum())
+        bounds, whole = trained.bounds(x, context, uniform, noise)
+        found.append(bounds)
+        if trained.imputer is not None:
+            misfit += len(x) * float(trained.misfit(whole, context, noise))
         count += len(x)
-    return total / count
+        if count == MOST:
+            break
+    parts = [-torch.cat(bounds, -1).mean(-1) for bounds in zip(*found, strict=True)]
+    losses = {"loss": sum(float(each.mean()) for each in parts)}
+    for paths, each in zip(model.paths, parts, strict=True):
+        named = zip(paths, each.tolist(), strict=False)  # there may be no part
+        losses |= {f"model.{path}.loss": loss for path, loss in named}
+    return losses if trained.imputer is None else losses | {"imputer.loss": misfit / count}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from invflow import _checks, flows
 from invflow.density.learning.categories import Categories
 from invflow.density.learning.encoding import Encoding
 from invflow.density.table import Columns
-from invflow.flows import Flow
+from invflow.flows import Flow, FlowMixture
 
 
 class TableDensity(nn.Module):
@@ -25,18 +25,22 @@ class TableDensity(nn.Module):
     where k are the categories, with the probability P of `Categories`; y is the encoding of the
     numbers and q a flow, whose context has the categories as one-hot vectors. The integral is over
     the cells of the d columns on a grid, for which p is a probability. Training maximises a lower
-    bound on its logarithm, $\log P + E_r \log(q\, |dy/dx|)$. `log_prob` approximates the integral
-    by the mean over `SHIFTS` fixed, evenly spread r, with an error of either sign. Without grids
-    both are exact.
+    bound on its logarithm, $\log P + E_r \log(q\, |dy/dx|)$. In an ensemble q is the mean of
+    several flows, P has the mean softmaxes of several networks, and each is trained by itself.
+    `log_prob` approximates the integral by the mean over `SHIFTS` fixed, evenly spread r, with an
+    error of either sign. Without grids both are exact.
 
     Args:
         columns: of the table.
         flow: a mapping with the "name" and arguments of a flow, other than `features` and
             `context`, which follow from the columns.
+        members: number of flows that are averaged.
+        networks: number of networks of the categories that are averaged.
         generator: random numbers for the initial weights.
 
     Attributes:
-        flow: the density of the numbers; None if all features are categorical.
+        flow: the density of the numbers, a mixture if there are several members; None if all
+            features are categorical.
         categories: the probability of the categories; None if there are none.
 
     Raises:
@@ -49,6 +53,8 @@ class TableDensity(nn.Module):
         columns: Columns,
         flow: Mapping[str, Any],
         *,
+        members: int = 1,
+        networks: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -61,11 +67,17 @@ class TableDensity(nn.Module):
         }
         self.columns = columns
         self.encoding = Encoding(columns)
-        built: Flow = flows.build(**flow, **sizes, generator=generator)
-        self.flow = built if numbers else None
-        self.categories = (
-            Categories(named, columns.context_size, generator=generator) if named else None
-        )
+        built: list[Flow] = [
+            flows.build(**flow, **sizes, generator=generator) for _ in range(members)
+        ]
+        self.flow: Flow | FlowMixture | None = None
+        if numbers:
+            self.flow = built[0] if members == 1 else FlowMixture(built)
+        self.categories: Categories | None = None
+        if named:
+            self.categories = Categories(
+                named, columns.context_size, networks=networks, generator=generator
+            )
         self.places = Places(columns)
 
     @property
@@ -77,6 +89,25 @@ class TableDensity(nn.Module):
     def like(self) -> Tensor:
         """A tensor with the dtype and device of the weights."""
         return next(self.learned[0].parameters())
+
+    @property
+    def flows(self) -> Iterable[nn.Module]:
+        """The flows of the numbers, one for each member."""
+        if self.flow is None:
+            return []
+        return self.flow.flows if isinstance(self.flow, FlowMixture) else [self.flow]
+
+    @property
+    def networks(self) -> int:
+        """The number of networks of the categories; 1 if there are none."""
+        return 1 if self.categories is None else len(self.categories.networks)
+
+    @property
+    def paths(self) -> list[list[str]]:
+        """The paths of the members of the numbers, and of those of the categories."""
+        names = {module: path for path, module in self.named_modules()}
+        networks = [] if self.categories is None else self.categories.networks
+        return [[names[part] for part in parts] for parts in (self.flows, networks)]
 
     @property
     def learned(self) -> list[nn.Module]:
@@ -92,7 +123,7 @@ class TableDensity(nn.Module):
             noise: in [0, 1), the shape of x.
         """
         y, ladj = self.encoding(x, noise)
-        return self(y, context) + ladj.sum(-1)
+        return self.encoded_log_prob(y, context) + ladj.sum(-1)
 
     def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Return the log density of rows in nats, shape (rows,).
@@ -108,12 +139,27 @@ class TableDensity(nn.Module):
         mean = torch.stack(parts).logsumexp(0) - math.log(len(parts))
         return mean + self._categories(x, context)
 
-    def forward(self, y: Tensor, context: Tensor) -> Tensor:
-        """Return the log density of encoded rows, shape (rows,), in float64.
+    def encoded_log_prob(self, y: Tensor, context: Tensor) -> Tensor:
+        """Return the log density of encoded rows, shape (rows,), in float64."""
+        return self._numbers(y, context) + self._categories(y, context)
+
+    def forward(self, y: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the log densities of encoded rows by each member alone, in float64.
 
         This is the part that is compiled.
+
+        Returns:
+            Of the numbers given the categories, and of the categories, both (members, rows).
         """
-        return self._numbers(y, context) + self._categories(y, context)
+        numbers, codes = self.places.split(y)
+        densities = probabilities = y.new_zeros(1, len(y), dtype=torch.float64)
+        if self.flow is not None:
+            numbers, given = numbers.to(self.like), self.given(context, codes)
+            each = [flow(given, validate_args=False).log_prob(numbers) for flow in self.flows]
+            densities = torch.stack(each).double()
+        if self.categories is not None:
+            probabilities = self.categories.each_log_prob(codes, context)
+        return densities, probabilities
 
     def _numbers(self, y: Tensor, context: Tensor) -> Tensor:
         """Return the log density of the numbers of rows given their categories."""
@@ -121,7 +167,7 @@ class TableDensity(nn.Module):
             return y.new_zeros(len(y), dtype=torch.float64)
         numbers, codes = self.places.split(y)
         q = self.flow(self.given(context, codes), validate_args=False)
-        return q.log_prob(numbers.to(self.flow.like)).double()
+        return q.log_prob(numbers.to(self.like)).double()
 
     def _categories(self, y: Tensor, context: Tensor) -> Tensor:
         """Return the log probability of the categories of rows."""
@@ -167,7 +213,7 @@ class TableDensity(nn.Module):
         """
         if self.flow is None or not self.flow.context:
             return None
-        context = context.to(self.flow.like)
+        context = context.to(self.like)
         if self.categories is None:
             return context
         return torch.cat([context, self.categories.one_hot(codes)], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from invflow import _checks, _saving
 from invflow._checks import plain
 from invflow._sized import check_fit, sized_by
 from invflow.density.learning.build import build
+from invflow.density.learning.defaults import Defaults, settled
 from invflow.density.learning.maximum_likelihood import settings
 from invflow.density.table import Columns
 from invflow.density.table.containers import Container
@@ -48,6 +50,8 @@ def write(density: Any, directory: Path) -> None:
     }
     config = {
         "params": plain({**density.get_params(), **said}),
+        "settings": plain(asdict(density.settings_)),
+        "networks": density.model_.networks,
         "columns": columns.to_dict(),
         "levels": [None if level is None else encode(level) for level in density.levels_],
         "curve": density.curve_,
@@ -94,11 +98,17 @@ def _built(kind: type[Estimator], saved: _saving.Saved) -> Estimator:
         density.kinds = by_label(density.kinds)
         check_kinds(density.kinds, columns.names)
     density.conditional_on = [decode(label) for label in density.conditional_on]
+    if "settings" not in config:
+        raise ValueError(
+            "it was saved by an earlier version, which this one cannot read: train it again"
+        )
+    chosen = density.settings_ = settled(density, Defaults(**config["settings"]))
     _check(density, columns)
     density.n_features_in_ = len(columns.names)
-    flow = density.flow, density.transforms, density.hidden_features, density.flow_options
-    with sized_by(saved.sizes, flow):
-        density.model_, density.imputer_ = build(columns, 0, *flow)
+    networks = _checks.positive_integer("networks", config["networks"])
+    flow = density.flow, density.transforms, chosen.hidden_features, density.flow_options
+    with sized_by(saved.sizes, [flow, chosen.ensemble, networks]):
+        density.model_, density.imputer_ = build(columns, 0, *flow, chosen.ensemble, networks)
     check_fit(_state(density) | {REFERENCE: saved.sizes[REFERENCE]}, saved.sizes)
     density.curve_ = [
         (_checks.positive_integer("step", step), _checks.number("bound", bound))
@@ -151,14 +161,16 @@ def _check(density: Any, columns: Columns) -> None:
     missing = _checks.choice("missing", density.missing, MISSING)
     if columns.missing != (missing != "refuse"):
         raise ValueError(f"missing must be as in the columns, got {missing!r}")
-    _checks.fraction("validation_fraction", density.validation_fraction)
+    chosen = density.settings_
+    _checks.fraction("validation_fraction", chosen.validation_fraction)
     _checks.boolean("compile", density.compile)
     settings(
-        columns.rows,
         0,
-        steps=density.steps,
-        batch_size=density.batch_size,
+        steps=chosen.steps,
+        batch_size=chosen.batch_size,
         learning_rate=density.learning_rate,
+        weight_decay=chosen.weight_decay,
+        evaluate_every=_checks.positive_integer("evaluate_every", chosen.evaluate_every),
         patience=density.patience,
     )
 

@@ -72,10 +72,13 @@ def values(codes: Floats, column: Column) -> Any:
     """Return the values of codes, in the dtype of their column.
 
     Args:
-        codes: of values, NaN where missing. Means of codes on a grid, which are not whole, are
-            rounded only for dates and dtypes of integers.
+        codes: of values, NaN where missing. Means of codes, which are not whole, are rounded only
+            for dates and dtypes of integers.
         column: what they are.
     """
+    if column.has_numbers and (codes % 1 > 0).any():
+        means = np.interp(codes, np.arange(len(column.categories)), column.categories)
+        return pd.Series(means).astype(column.dtype).array
     if column.is_categorical:
         return levels.values(codes, column.categories, column.dtype, column.kind == "ordinal")
     if column.unit is not None:

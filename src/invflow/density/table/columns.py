@@ -90,6 +90,11 @@ class Column:
         return self.kind in ("categorical", "ordinal")
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether it holds the few values of a column of numbers, in their order."""
+        return self.kind == "ordinal" and set(map(type, self.categories)) == {float}
+
+    @property
     def grid(self) -> Grid | None:
         """The grid that its values lie on."""
         if self.kind == "integer":

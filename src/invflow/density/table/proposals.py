@@ -201,7 +201,7 @@ def _useless(series: Any) -> tuple[str, bool] | None:
         return "no values", True
     different = there.nunique()
     if different == 1:
-        return "the same value in all rows", True
+        return "the same value in all rows", False
     if pd.api.types.is_string_dtype(series.dtype):
         if different > MOST_LEVELS or hardly_repeat(different, len(there)):
             return HARDLY_REPEATS, True

@@ -54,8 +54,8 @@ def survey(
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of range; if the table has no rows; if a column does not
-            have a density, because it is free text, constant, a copy of another or has infinite
-            values; or if values are missing and `missing` is "refuse".
+            have a density, because it is free text, a copy of another or has infinite values; or if
+            values are missing and `missing` is "refuse".
 
     Example:
         >>> import pandas as pd
@@ -122,7 +122,7 @@ def _compare(kinds: Mapping[Label, str], correlations: Correlations) -> None:
     for i, j in pairs:
         warnings.warn(
             f"columns {names[i]!r} and {names[j]!r} have the correlation {correlation[i, j]:.7g}; "
-            "if one determines the other, leave one out",
+            "if one determines the other, leave one out: draws need not agree",
             UserWarning,
             stacklevel=3,
         )

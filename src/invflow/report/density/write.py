@@ -149,10 +149,12 @@ def _ranks(run: Run) -> str:
 
 def _calibration(run: Run) -> str:
     verdict = str(run.results.assessment.calibration).splitlines()[0]
+    several = run.density.settings_.ensemble > 1
     return (
         f"{_sentence(verdict)} The table gives the percentage of test values inside the density's "
         "central intervals, ± the standard error expected by chance. The entry for whole rows, "
         "where present, ranks the length of a row's noise vector: near the centre or far out."
+        + (" An ensemble has no noise, so that whole rows are not tested." if several else "")
     )
 
 
@@ -210,9 +212,11 @@ def _rows(run: Run) -> str:
 
 def _training(run: Run) -> str:
     step, best = max(run.density.curve_, key=lambda each: each[1])
+    most = run.density.settings_.steps
     text = (
-        "The mean log density, in nats per row. The density kept is the one that was best on the "
-        f"validation rows, with {best:.4g} nats after {step} of at most {run.config.steps} steps."
+        "The mean log density, in nats per row, and over the flows of an ensemble. Each flow, and "
+        "each network of the categories, keeps the weights that were best on the validation rows. "
+        f"Their mean was best after {step} of at most {most} steps, with {best:.4g} nats."
     )
     if run.density.columns_.has_grids or run.density.columns_.missing:
         text += (

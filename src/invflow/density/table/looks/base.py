@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -43,8 +44,13 @@ class Look(ABC):
     def columns(self) -> tuple[Column, ...]:
         return (self.column(),)
 
-    def constant(self, value: Any) -> ValueError:
-        return ValueError(
-            f"column {self.name!r} is constant ({value}) and does not have a density; leave it "
-            "out, or name it in conditional_on"
+    def constant(self, value: Any) -> Column:
+        """Return the column of a single value: a category, whose probability is nearly one."""
+        warnings.warn(
+            f"column {self.name!r} is constant ({value!r}): it hardly adds to the score of a row",
+            UserWarning,
+            stacklevel=5,
+        )
+        return Column(
+            self.name, "categorical", self.dtype, categories=(value,), counts=(self.count,)
         )

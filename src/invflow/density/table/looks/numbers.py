@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,16 @@ from invflow.density.table.grids import LARGEST_INTEGER, Grid, Search
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
 from invflow.density.table.looks.base import FEWEST_WARNED, Look
+from invflow.density.table.looks.levels import FEW_LEVELS
 from invflow.density.table.looks.range import Range
 from invflow.density.table.moments import Moments
 from invflow.density.table.numbers import numbers
 from invflow.density.table.samples import Floats
 from invflow.density.table.standard import unbounded, varies
 
+#: A column off every grid has levels if they are few and each occurs this many times on average;
+#: the first rows show that most columns have more.
+LEVEL_REPEATS, FIRST_ROWS = 10, 1000
 #: A continuous column looks discrete if one value makes up more than this fraction of it,
 COMMON_FRACTION = 0.2
 #: or if it has at most this many distinct values, each this many times on average.
@@ -45,6 +49,8 @@ class NumbersLook(Look):
         self._moments = Moments(1)
         #: The values of the first block that has any.
         self._sample: Floats | None = None
+        #: How often each value occurs, as long as they are few.
+        self._levels: dict[float, int] | None = {}
         #: The most common value of these, and its count in the whole column.
         self._most_common, self._common = math.nan, 0
 
@@ -74,7 +80,20 @@ class NumbersLook(Look):
             self._most_common = float(distinct[counts.argmax()])
             if self.declared is not None and self.declared.step is not None:
                 self._grid = _declared_grid(self.declared.step, float(there[0]))
+        self._count_levels(there)
         self._common += int((there == self._most_common).sum())
+
+    def _count_levels(self, there: Floats) -> None:
+        if self._levels is None or len(np.unique(there[:FIRST_ROWS])) > FEW_LEVELS:
+            self._levels = None
+            return
+        for value, count in zip(*np.unique(there, return_counts=True), strict=True):
+            self._levels[float(value)] = self._levels.get(float(value), 0) + int(count)
+        if len(self._levels) > FEW_LEVELS:
+            self._levels = None
+
+    def _level(self, value: float) -> float:
+        return int(value) if pd.api.types.is_integer_dtype(self.dtype) else value
 
     def _find_off(self, values: Floats, dtype: Any, first: int) -> None:
         if self._off is None and self._grid is not None:
@@ -107,7 +126,7 @@ class NumbersLook(Look):
     def column(self) -> Column:
         low, high = self._range.low, self._range.high
         if low == high:
-            raise self.constant(f"{low:g}")
+            return self.constant(self._level(low))
         exact = max(abs(low), abs(high)) < LARGEST_INTEGER
         if self._off is not None:
             value, row = self._off
@@ -121,6 +140,16 @@ class NumbersLook(Look):
                 "declare it continuous in kinds"
             )
         grid = self._search.grid() if self.declared is None else self._grid
+        if grid is None and self.declared is None and self._has_few_levels:
+            counts = dict(sorted(cast(dict[float, int], self._levels).items()))
+            levels = tuple(map(self._level, counts))
+            return Column(
+                self.name,
+                "ordinal",
+                self.dtype,
+                categories=levels,
+                counts=tuple(counts.values()),
+            )
         if grid is None:
             return self._continuous(exact)
         self._warn_if_nearly_constant()
@@ -140,6 +169,10 @@ class NumbersLook(Look):
             beyond=beyond,
             **steps,
         )
+
+    @property
+    def _has_few_levels(self) -> bool:
+        return self._levels is not None and self.count >= LEVEL_REPEATS * len(self._levels)
 
     @property
     def _said(self) -> str:

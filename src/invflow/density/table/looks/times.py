@@ -49,7 +49,11 @@ class TimesLook(Look):
         unit, grid = self._search.unit, self._search.grid()
         low, high = self._ranges[unit].low, self._ranges[unit].high
         if low == high:
-            raise self.constant(dates.times(np.array([low]), unit, self.dtype)[0])
+            only = dates.times(np.array([low]), unit, self.dtype)[0]
+            raise ValueError(
+                f"column {self.name!r} is constant ({only}) and does not have a density; leave it "
+                "out, or name it in conditional_on"
+            )
         if grid is None:
             raise ValueError(
                 f"column {self.name!r} has times too far from 1970 for their precision; round them "
