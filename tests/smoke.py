@@ -219,7 +219,16 @@ def test_the_command_line(tmp_path: Path) -> None:
     ):
         _python("-m", "invflow", *line.split(), cwd=tmp_path)
     assert len(pd.read_parquet(tmp_path / "rows.parquet")) == 4
-    for command in ("vae", "density", "distill", "compare", "posterior", "sample", "score"):
+    for command in (
+        "vae",
+        "density",
+        "infer",
+        "distill",
+        "compare",
+        "posterior",
+        "sample",
+        "score",
+    ):
         assert "--help" in _python("-m", "invflow", command, "--help")
 
 

@@ -33,6 +33,18 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
             },
         },
     ],
+    "inference-run": [
+        {"simulations": "s.csv", "parameters": ("a",), "observed": "o.csv"},
+        {
+            "simulations": "-s.csv",
+            "parameters": ("-a", "b c"),
+            "observed": "-o.csv",
+            "prior": {"-a": "uniform:0:1", "b c": "real"},
+            "method": "nle",
+            "invalid": "drop",
+            "settings": {"hidden_features": (8, 4), "ensemble": 2, "learning_rate": 1e-5},
+        },
+    ],
     "student-run": [{"teacher": "runs/a b", "univariate": "spline", "forward": 0.25}],
     "posterior-run": [
         {"model": "m.py"},

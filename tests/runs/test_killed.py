@@ -35,6 +35,10 @@ COMMANDS: dict[str, Sequence[object]] = {
         *("density", "images.npz", "--hidden-features", "8", "--transforms", 2, "--steps", 160),
         *("--batch-size", 8, "--patience", 0, "--draws", 2, "--noise", 0.05),
     ),
+    "inference-run": (
+        *("infer", "simulations.csv", "--parameters", "a,b", "--observed", "observed.csv"),
+        *("--flow", "maf", "--ensemble", 2, "--steps", 160, "--patience", 0, "--draws", 100),
+    ),
     "student-run": (
         *("distill", "runs/teacher", "--steps", 600, "--transforms", 1, "--batch-size", 16),
         *("--hidden-features", 8, "--evaluation-draws", 100),
@@ -59,6 +63,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     written(mixed(120)[["size", "share"]], place / "table.csv")
     np.savez(place / "images.npz", np.random.default_rng(0).integers(0, 5, (60, 4, 4)))
     (place / "model.py").write_text(MODEL)
+    simulated = np.random.default_rng(1).normal(size=(120, 4))
+    simulated[:, 2:] += simulated[:, :2]
+    rows = [",".join(map(str, row)) for row in simulated.tolist()]
+    (place / "simulations.csv").write_text("\n".join(["a,b,x,y", *rows]))
+    (place / "observed.csv").write_text("x,y\n0.5,-0.3\n")
     teach = ["density", "table.csv", "--name", "teacher", "--flow", "gaussian", "--steps", "20"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
