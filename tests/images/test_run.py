@@ -151,8 +151,8 @@ def test_settings_that_do_not_fit() -> None:
         build(Config(data="digits", flow="maf", patch=2), format)
     with pytest.raises(ValueError, match="noise cannot be combined with alpha"):
         Config(data="digits", noise=0.1, alpha=0.05)
-    with pytest.raises(ValueError, match="classes and labels must be given together"):
-        Format(shape=(1, 3, 4), levels=9, digest="", classes=("a",))
+    with pytest.raises(ValueError, match="conditional runs alone have classes and labels"):
+        Format(shape=(1, 3, 4), levels=9, digest="", classes=("a",)).check(True)
 
 
 def test_data_that_are_images(tmp_path: Path) -> None:

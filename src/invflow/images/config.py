@@ -147,9 +147,16 @@ class Format(BaseModel):
     def _check(self) -> Self:
         if math.prod(self.shape) > LARGEST:
             raise ValueError(f"an image must have at most {LARGEST:,} numbers")
-        if bool(self.classes) != bool(self.labels):
-            raise ValueError("classes and labels must be given together")
         return self
+
+    def check(self, conditional: bool) -> None:
+        """Check that there are classes and labels if a run is conditional, and only then.
+
+        Raises:
+            ValueError: if not.
+        """
+        if not bool(self.classes) == bool(self.labels) == conditional:
+            raise ValueError("conditional runs alone have classes and labels")
 
     @property
     def pixels(self) -> int:

@@ -164,6 +164,7 @@ def load(directory: str | Path, images: Images | None = None) -> Run:
     there = KIND.begun(directory)
     try:
         format = Format(**there.facts["images"])
+        format.check(there.config.conditional)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory} does not say what its images are: {error}") from error
     results = KIND.results(directory, Results.model_validate)

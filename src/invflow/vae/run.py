@@ -216,8 +216,7 @@ def _settings(directory: Path) -> tuple[Config, Mapping[str, Input], Format]:
     there = KIND.begun(directory)
     try:
         format = Format(**there.facts["images"])
-        if not bool(format.classes) == bool(format.labels) == there.config.conditional:
-            raise ValueError("conditional runs alone have classes and labels")
+        format.check(there.config.conditional)
         return there.config, there.inputs, format
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory} does not say what its images are: {error}") from error
