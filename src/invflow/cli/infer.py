@@ -26,7 +26,7 @@ DRAWS = 1000
 def sample(run: Path, count: int | None, out: Path | None, seed: int) -> None:
     """Write draws of a posterior into a table."""
     from invflow.density.table import write
-    from invflow.density.table.write import WRITABLE
+    from invflow.density.table.files.write import WRITABLE
     from invflow.simulation import run as runs
 
     finished = runs.load(run)

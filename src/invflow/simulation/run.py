@@ -19,7 +19,7 @@ except ImportError as error:
 
 from invflow import _files
 from invflow._uniformity import Uniformity
-from invflow.density.table.read import READABLE, suffix
+from invflow.density.table.files.read import READABLE, suffix
 from invflow.flows.named import Named
 from invflow.runs.directory import Begun, Input, Kind
 from invflow.simulation.assess import Assessment
