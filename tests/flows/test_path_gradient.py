@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from invflow.flows import IAF, MAF, Flow, Gaussian, Planar
-from invflow.flows.path_gradient import along_path, path_bound, slope
-from tests.helpers import assert_close, flow, perturbed, randn
+from invflow.flows.path_gradient import along_path, path_bound, pushed
+from invflow.transforms import Elementwise
+from tests.helpers import assert_close, flow, generator, perturbed, randn
 
 
 def _log_p(x: Tensor) -> Tensor:
@@ -33,12 +34,11 @@ def _grid(dim: int, nodes: int = 40) -> tuple[Tensor, Tensor]:
 
 def _bound(model: Flow, noise: Tensor) -> Tensor:
     """Return the bound with the path gradient of noise, (K, batch, features)."""
-    x, _ = model.transform(noise)
-    log_q, slope_q = slope(model(validate_args=False), x)
+    x, log_q, score_q = pushed(model.transform, model.base, noise, None)
     point = x.detach().requires_grad_()
     log_p = _log_p(point)
-    (score,) = torch.autograd.grad(log_p.sum(), point)
-    return path_bound(x, log_p.detach() - log_q, score - slope_q)
+    (score_p,) = torch.autograd.grad(log_p.sum(), point)
+    return path_bound(x, (log_p - log_q).detach(), score_p - score_q)
 
 
 def _plain(model: Flow, noise: Tensor) -> Tensor:
@@ -94,16 +94,26 @@ def test_it_is_the_closed_form_for_a_normal() -> None:
 
 
 @pytest.mark.parametrize("features", [1, 3])
-def test_slopes_are_those_of_differences(features: int) -> None:
-    q = flow(IAF, features, 0, 2, (6,))()()
-    x, step = randn(5, features), 1e-5
-    log_q, found = slope(q, x)
-    assert_close(log_q, q.log_prob(x).detach())
-    assert not found.requires_grad
+@pytest.mark.parametrize("context", [0, 2])
+def test_scores_are_those_of_differences(features: int, context: int) -> None:
+    q = flow(IAF, features, context, 2, (6,))()(randn(5, context) if context else None)
+    x, log_q, score = q.rsample_and_score((4,), generator=generator(1))
+    same, log_same = q.rsample_and_log_prob((4,), generator=generator(1))
+    assert_close((x, log_q), (same, log_same))
+    assert not score.requires_grad
+    x, step = x.detach(), 1e-5
     for i in range(features):
         shift = step * torch.eye(features).double()[i]
         difference = (q.log_prob(x + shift) - q.log_prob(x - shift)).detach() / (2 * step)
-        assert_close(found[:, i], difference, 1e-6)
+        assert_close(score[..., i], difference, 1e-6)
+
+
+def test_a_flat_base_has_the_score_zero() -> None:
+    model = perturbed(Flow(Elementwise(3, univariate="circular"), "uniform"))
+    x, _, score = model().rsample_and_score((5,))
+    point = x.detach().requires_grad_()
+    (expected,) = torch.autograd.grad(model().log_prob(point).sum(), point)
+    assert_close(score, expected, 1e-6)
 
 
 def test_values_keep_their_number_and_lose_their_own_gradient() -> None:

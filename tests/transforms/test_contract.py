@@ -39,6 +39,31 @@ def test_round_trip(name: str, direction: str, batch: tuple[int, ...]) -> None:
     assert_close(back_ladj, -ladj)
 
 
+@transforms
+@batches
+def test_scores_are_gradients_of_the_density_that_is_pushed(
+    name: str, batch: tuple[int, ...]
+) -> None:
+    """Of noise with the density exp(-|z|^2 / 2 + sin(z_1)), up to a constant."""
+    transform = TRANSFORMS[name]()
+
+    def log_p(z: torch.Tensor) -> torch.Tensor:
+        return -0.5 * z.square().sum(-1) + torch.sin(z[..., 0])
+
+    z, context = values(transform, "forward", *batch), context_for(transform, *batch)
+    before = z.clone().requires_grad_()
+    (score,) = torch.autograd.grad(log_p(before).sum(), before)
+    x, ladj, pushed = transform.push(z, score, context)
+    assert_close((x, ladj), transform(z, context))
+    point = x.detach().requires_grad_()
+    again, back = transform.inverse(point, context)
+    (expected,) = torch.autograd.grad((log_p(again) + back).sum(), point)
+    assert_close(pushed, expected, 1e-6)
+    assert not pushed.requires_grad
+    if any(each.requires_grad for each in transform.parameters()):
+        assert x.requires_grad
+
+
 def _other(direction: str) -> str:
     return next(other for other in DIRECTIONS if other != direction)
 

@@ -42,6 +42,11 @@ CASES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         "mask must be a name or a sequence of booleans, got",
     ),
+    "score-of-another-shape": (
+        lambda: Elementwise(2).push(torch.zeros(3, 2), torch.zeros(2)),
+        ValueError,
+        r"score must have the shape of z, \(3, 2\), got \(2,\)",
+    ),
     "bounds-too-close": (
         lambda: Sigmoid(1, low=1.0, high=1.0 + 1e-7)(torch.zeros(1)),
         ValueError,

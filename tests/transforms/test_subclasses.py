@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -15,7 +17,7 @@ from invflow import kernels
 from invflow.conditioners import CONDITIONERS, LSTM, MADE, Attention, CachedConditioner
 from invflow.conditioners import MaskedConvolution as Convolution
 from invflow.kernels.cpu import eager
-from invflow.transforms import Autoregressive, Compose
+from invflow.transforms import Autoregressive, Compose, Preconditioner
 from invflow.univariate import Affine, Gated
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
@@ -207,6 +209,35 @@ def test_steps_of_its_own_are_taken(inverse: str) -> None:
         torch.testing.assert_close(found, 2 * expected)
     with pytest.raises(ValueError, match="needs the _restored of Autoregressive, got Restored"):
         Restored(_made(MADE), inverse="compiled")
+
+
+def _halved(self: Preconditioner, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    value, ladj = Preconditioner._inverse(self, x, context)  # pyright: ignore[reportPrivateUsage]
+    return 0.5 * value, ladj - self.features * math.log(2)
+
+
+def _doubled(self: Preconditioner, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    value, ladj = Preconditioner._forward(self, 2 * z, context)  # pyright: ignore[reportPrivateUsage]
+    return value, ladj + self.features * math.log(2)
+
+
+def test_scores_are_those_of_the_directions_that_a_subclass_has() -> None:
+    mine = _subclass(Preconditioner, _forward=_doubled, _inverse=_halved)(3)
+    mine.set(torch.zeros(3), torch.tensor([[1.0, 0, 0], [2, 3, 0], [4, 5, 6]]))
+    z = randn(5, 3).float()
+    pushed = mine.push(z, -z)[2]
+    torch.testing.assert_close(pushed, -z @ torch.linalg.inv(2 * mine.scale))
+
+
+def test_hooks_take_part_in_scores() -> None:
+    plain = perturbed(Autoregressive(_made(MADE)))
+    hooked = Compose([plain, copy.deepcopy(plain)])
+    hooked.transforms[1].register_forward_hook(
+        lambda _, inputs, outputs: (2 * outputs[0], outputs[1])
+    )
+    z = randn(5, 4)
+    assert_close(hooked.push(z, -z)[0], hooked(z)[0])
+    assert (hooked(z)[0] - Compose([plain, plain])(z)[0]).abs().max() > 0.1
 
 
 @pytest.fixture

@@ -69,12 +69,12 @@ def test_hostile_settings(name: str, tmp_path: Path) -> None:
         settings = content["config"]["settings"]
         (content["config"]["facts"]["images"] if key in images else settings)[key] = value
     (directory / "config.json").write_text(json.dumps(content))
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         saved.load(directory)
     assert str(directory) in str(caught.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kilobytes
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def _without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:

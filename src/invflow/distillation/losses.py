@@ -27,43 +27,44 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from invflow import _checks
 from invflow.distillation.teacher import Draws, Teacher
 from invflow.flows import Flow, FlowDistribution
-from invflow.flows.path_gradient import along_path, slope
+from invflow.flows.path_gradient import along_path
 
 #: The mean over the rows of a batch, (rows, features), of a function of them, of any shape.
 Statistic = Callable[[Tensor], Tensor]
 
 
-def path(q: FlowDistribution, x: Tensor, log_q: Tensor) -> Tensor:
-    """Return log q of own draws with its gradient along the draws alone ("sticking the landing").
+def path(q: FlowDistribution, shape: Size, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return draws, and their log q with its gradient along the draws alone.
 
     The rest, the score of q with respect to its own parameters, is zero on average and all that is
-    left of the noise where student and teacher agree. It takes the gradient of the log density at
-    given points, which an IAF's cached inverse gives.
+    left of the noise where student and teacher agree ("sticking the landing").
 
     Args:
         q: the student.
-        x: its draws, (batch, features), with a graph.
-        log_q: their log density, (batch,).
+        shape: sample shape.
+        noise: random numbers.
 
     References:
         Roeder et al. 2017, arXiv 1703.09194.
     """
-    return along_path(log_q, slope(q, x)[1], x)
+    x, log_q, score = q.rsample_and_score(shape, generator=noise)
+    return x, along_path(log_q, score, x)
 
 
-def total(q: FlowDistribution, x: Tensor, log_q: Tensor) -> Tensor:
-    """Return log q of own draws with its whole gradient: one pass, more noise."""
-    del q, x
-    return log_q
+def total(q: FlowDistribution, shape: Size, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return draws, and their log q with its whole gradient: one pass, more noise."""
+    return q.rsample_and_log_prob(shape, generator=noise)
 
 
 #: Estimators of the gradient of the student's entropy, by name.
-GRADIENTS: Mapping[str, Callable[[FlowDistribution, Tensor, Tensor], Tensor]] = {
+GRADIENTS: Mapping[
+    str, Callable[[FlowDistribution, Size, torch.Generator], tuple[Tensor, Tensor]]
+] = {
     "path": path,
     "total": total,
 }
@@ -152,9 +153,10 @@ class Aim:
         if objective.reverse or self.matches:
             context = self.teacher.at(count, noise)
             q = student(context, validate_args=False)
-            x, log_q = q.rsample_and_log_prob((count,) if context is None else (), generator=noise)
+            draw = GRADIENTS[objective.gradient] if objective.reverse else total
+            x, log_q = draw(q, Size([count] if context is None else []), noise)
             if objective.reverse:
-                parts.append(objective.reverse * self._divergence(q, x, log_q, context).mean())
+                parts.append(objective.reverse * self._divergence(x, log_q, context).mean())
             parts += [weight * mismatch(of, x, goal) for weight, of, goal in self.matches]
         if objective.forward and self.pool is not None:
             chosen = torch.randint(len(self.pool.x), (count,), generator=noise, device=noise.device)
@@ -163,13 +165,11 @@ class Aim:
             parts.append(-objective.forward * log_q.mean())
         return torch.stack(parts).sum()
 
-    def _divergence(
-        self, q: FlowDistribution, x: Tensor, log_q: Tensor, context: Tensor | None
-    ) -> Tensor:
+    def _divergence(self, x: Tensor, log_q: Tensor, context: Tensor | None) -> Tensor:
         if not x.requires_grad:
             return log_q - self.teacher.log_prob(x, context)
         log_p, score = self.teacher.scores(x, context)
-        return GRADIENTS[self.objective.gradient](q, x, log_q) - along_path(log_p, score, x)
+        return log_q - along_path(log_p, score, x)
 
     def _match(self, weight: float, of: Statistic, pool: Draws) -> None:
         with torch.no_grad():

@@ -16,6 +16,7 @@ from invflow._snapshot import Snapshot
 from invflow.flows.affine import AffineMap, affine_map
 from invflow.flows.base import Base
 from invflow.flows.estimated import Estimated
+from invflow.flows.path_gradient import pushed
 from invflow.transforms import Transform
 
 P = ParamSpec("P")
@@ -174,6 +175,40 @@ class FlowDistribution(Estimated):
         z = self._noise(self.base.rsample, sample_shape, generator)
         x, ladj = self.transform(z, self.context)
         return x, self.base.log_prob(z) - ladj
+
+    @_as_called
+    def rsample_and_score(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        r"""Return samples, their log density, and its gradient with respect to the samples.
+
+        The gradient is that at given parameters, $\nabla_x \log q(x|c)$: what gradients along the
+        paths of samples need ("sticking the landing").
+
+        Args:
+            sample_shape: shape of the sample dimensions, before the batch shape.
+            generator: random numbers; torch's own by default.
+
+        Returns:
+            x, (*sample_shape, *batch_shape, features), and log q(x), without the last dimension, as
+            from `rsample_and_log_prob`; and the gradient, shaped like x, without a graph.
+
+        Raises:
+            NotImplementedError: if the base has none (see `has_rsample`).
+            TypeError: if `sample_shape` is not a shape.
+            ValueError: if `sample_shape` has a negative size.
+
+        References:
+            Roeder et al. 2017, arXiv 1703.09194.
+
+        Example:
+            >>> from invflow.flows import IAF
+            >>> x, log_q, score = IAF(features=2)().rsample_and_score((5,))
+            >>> x.shape, log_q.shape, score.shape
+            (torch.Size([5, 2]), torch.Size([5]), torch.Size([5, 2]))
+        """
+        z = self._noise(self.base.rsample, sample_shape, generator)
+        return pushed(self.transform, self.base, z, self.context)
 
     def _noise(
         self,

@@ -22,8 +22,8 @@ which leaves (Tucker et al. 2019, arXiv 1810.04152)
 $$\nabla_\theta L = E \sum_k \tilde w_k^2 \big(\nabla_x \log w_k\big)^\top
 \frac{\partial x_k}{\partial \theta} .$$
 
-Its variance vanishes where q = p. It needs $\nabla_x \log q$ at given x, which is the gradient of
-the flow's inverse: about one pass with the cached inverse of an IAF.
+Its variance vanishes where q = p. It needs $\nabla_x \log q$, which `Transform.push` computes along
+with the draws.
 """
 
 from __future__ import annotations
@@ -32,21 +32,28 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+
+from invflow.flows.base import Base
+from invflow.transforms import Transform
 
 
-def slope(q: Distribution, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Return $\log q(x)$, (*batch,), and $\nabla_x \log q(x)$, (*batch, features), both detached.
+def pushed(
+    transform: Transform, base: Base, z: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return x = f(z), log q(x) and $\nabla_x \log q(x)$; the gradient has no graph.
 
     Args:
-        q: the distribution.
-        x: its draws, (*batch, features).
+        transform: f.
+        base: the distribution of z.
+        z: noise, (*batch, features).
+        context: broadcastable to (*batch, context), or None.
     """
-    point = x.detach().requires_grad_()
+    point = z.detach().requires_grad_()
     with torch.enable_grad():
-        log_q = q.log_prob(point)
-        (gradient,) = torch.autograd.grad(log_q.sum(), point)
-    return log_q.detach(), gradient
+        total = base.log_prob(point).sum() + 0.0 * point[..., :0].sum()  # some densities are flat
+        (score,) = torch.autograd.grad(total, point)
+    x, ladj, score = transform.push(z, score, context)
+    return x, base.log_prob(z) - ladj, score
 
 
 def along_path(value: Tensor, slope: Tensor, x: Tensor) -> Tensor:

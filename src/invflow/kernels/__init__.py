@@ -16,6 +16,7 @@ from invflow.kernels.door import (
     kind,
     link,
     map,  # noqa: A004
+    push,
     reason,
     serves,
     usable,
@@ -29,6 +30,7 @@ __all__ = [
     "kind",
     "link",
     "map",
+    "push",
     "reason",
     "serves",
     "usable",

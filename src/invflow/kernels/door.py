@@ -168,17 +168,45 @@ def map(
         ValueError: if the inverse is "compiled" and the kernels do not take this device or
             precision, a storage has been freed or cut, or a tensor has another shape or precision.
     """
-    if _torch.plain() and usable("cpu"):
-        mapped = _chained(parts, value, context, inverse)
-        if mapped is not None:
-            return mapped
+    if (links := _chain(parts, value, context)) is not None:
+        batch, alike = value.shape[:-1], cast(Kind, parts[0].kernel)
+        result, ladj = _eager().run(alike, links, _rows(value), inverse)
+        return (result, ladj) if len(batch) == 1 else (result.view(value.shape), ladj.view(batch))
     return _swept(parts[0], value, context) if inverse and len(parts) == 1 else None
 
 
-def _chained(
-    parts: Sequence[Served], value: Tensor, context: Tensor | None, inverse: bool
-) -> tuple[Tensor, Tensor] | None:
-    """Map a batch with the CPU kernels, which read it by address."""
+def push(
+    parts: Sequence[Served], z: Tensor, score: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Map noise and its score through transforms of one kind; None if kernels do not take it.
+
+    Args:
+        parts: the transforms, in the order of evaluation.
+        z: noise, shape (*batch, features).
+        score: gradient of its log density, shaped like `z`.
+        context: the context of all of them, or None.
+
+    Returns:
+        x and log-determinants, as for `map`; and the gradient of the log density of x, shaped like
+        `z`, without a graph.
+    """
+    links = _chain(parts, z, context)
+    if links is None or not dense(score) or score.dtype is not z.dtype:
+        return None
+    alike = cast(Kind, parts[0].kernel)
+    x, ladj, pushed = _eager().push(alike, links, _rows(z), _rows(score))
+    return x.view(z.shape), ladj.view(z.shape[:-1]), pushed.view(z.shape)
+
+
+def _rows(value: Tensor) -> Tensor:
+    """Return vectors, shape (*batch, features), with one batch dimension."""
+    return value if value.dim() == 2 else value.reshape(-1, value.shape[-1])
+
+
+def _chain(parts: Sequence[Served], value: Tensor, context: Tensor | None) -> list[Link] | None:
+    """Return the tensors of transforms, if the CPU kernels can read all and a batch by address."""
+    if not (_torch.plain() and usable("cpu")):
+        return None
     if not (value.is_cpu and value.dtype in _DTYPES["cpu"] and dense(value)):
         return None
     if context is not None:
@@ -192,12 +220,7 @@ def _chained(
         if tensors is None:
             return None
         links.append(tensors)
-    run, alike = _eager().run, cast(Kind, parts[0].kernel)
-    if len(batch) == 1:
-        return run(alike, links, value, inverse)
-    rows = value.reshape(math.prod(batch), value.shape[-1])
-    result, ladj = run(alike, links, rows, inverse)
-    return result.reshape(value.shape), ladj.reshape(batch)
+    return links
 
 
 @cache

@@ -202,6 +202,12 @@ class Autoregressive(Transform):
         x, ladj = self.univariate.forward(z, self._pair().params(z, context))
         return self._restored(x), ladj.sum(-1)
 
+    def _push(
+        self, z: Tensor, score: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        pushed = kernels.push((self,), z, score, context) if self._served else None
+        return pushed or super()._push(z, score, context)
+
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if self._served:
             mapped = kernels.map((self,), x, context, inverse=True)

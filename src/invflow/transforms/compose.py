@@ -86,6 +86,18 @@ class Compose(Transform):
     def _inverse(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         return self._run(x, context, inverse=True)
 
+    def _push(
+        self, z: Tensor, score: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if self.checkpoint:
+            return super()._push(z, score, context)
+        total: Tensor | None = None
+        for group in _groups(list(cast(Sequence[Transform], self.transforms))):
+            pushed = _push_together(group, z, score, context) if len(group) > 1 else None
+            z, ladj, score = pushed or _push_in_turn(group, z, score, context)
+            total = ladj if total is None else total + ladj
+        return z, cast(Tensor, total), score
+
 
 def _groups(parts: Sequence[Transform]) -> list[list[Transform]]:
     """Split a sequence of transforms into groups of neighbours for one call of the kernels."""
@@ -107,6 +119,25 @@ def _together(
     """Map a batch through similar neighbours in one call; None if that is impossible."""
     parts = cast(Sequence[Autoregressive], group)
     return kernels.map(parts, value, context if parts[0].context else None, inverse=inverse)
+
+
+def _push_together(
+    group: Sequence[Transform], z: Tensor, score: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Map noise and its score through similar neighbours in one call; None if impossible."""
+    parts = cast(Sequence[Autoregressive], group)
+    return kernels.push(parts, z, score, context if parts[0].context else None)
+
+
+def _push_in_turn(
+    parts: Sequence[Transform], z: Tensor, score: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Map noise and its score by one transform after another."""
+    total: Tensor | None = None
+    for part in parts:
+        z, ladj, score = part.push(z, score, context if part.context else None)
+        total = ladj if total is None else total + ladj
+    return z, cast(Tensor, total), score
 
 
 def _in_turn(

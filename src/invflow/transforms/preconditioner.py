@@ -90,3 +90,12 @@ class Preconditioner(Transform):
         scale = self.scale.to(dtype)
         z = torch.linalg.solve_triangular(scale.mT, rows, upper=True, left=False)
         return z.reshape(x.shape).to(x.dtype), -self._ladj(x)
+
+    def _push(
+        self, z: Tensor, score: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Map noise, and its score by the inverse of L, transposed."""
+        dtype = at_least_single(score.dtype, self.scale.dtype)
+        rows, scale = score.to(dtype).reshape(-1, self.features), self.scale.to(dtype)
+        pushed = torch.linalg.solve_triangular(scale, rows, upper=False, left=False)
+        return *self._forward(z, context), pushed.reshape(score.shape).to(score.dtype)

@@ -69,7 +69,7 @@ def find(univariate: str, x: Tensor, params: Tensor) -> Tensor:
 
 @fake(find)
 def _(univariate: str, x: Tensor, params: Tensor) -> Tensor:
-    return x.new_empty(torch.broadcast_shapes(x.shape, params.shape[:-1]))
+    return x.new_empty(broadcast(x.shape, params.shape[:-1]))
 
 
 @mapped(find)

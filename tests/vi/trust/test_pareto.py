@@ -98,8 +98,14 @@ def test_weights_of_equal_size_at_the_largest_are_no_worse_than_finite() -> None
 def test_a_fit_with_its_verdict_waits_for_no_other_package() -> None:
     script = """
 import sys
+from torch.distributions import constraints
 from invflow import vi
-verdict = vi.fit(lambda z: -0.5 * z.square().sum(-1), 2).diagnose()
+def log_density(scale, fraction, mean):
+    return -scale + 0.5 * (scale * fraction * (1 - fraction)).log() - 0.5 * mean.square()
+supports = {
+    "scale": constraints.positive, "fraction": constraints.unit_interval, "mean": constraints.real
+}
+verdict = vi.fit(vi.Named(log_density, supports)).diagnose()
 print(verdict.level, {"arviz", "arviz_stats", "pandas", "scipy", "sympy"} & {*sys.modules})
 """
     command = [sys.executable, "-c", script]

@@ -250,6 +250,15 @@ class Chain:
         self._record.bars = bars.data_ptr()
         return self._pull("pull", kept, bar, bar_ladj, divided, divided.tiles), bars
 
+    def turned(self, kept: Kept) -> Kept:
+        """Return what the opposite direction would have kept: the same, last transform first."""
+        divided, count = self._sizes(kept.batch), self._count
+        features = (divided.kept - count * divided.computed) // (count + 1)
+        parts = kept.room.split([divided.computed] * count + [features] * (count + 1))
+        room = memory.empty(kept.room.shape, kept.room)
+        torch.cat([*reversed(parts[:count]), *reversed(parts[count:])], out=room)
+        return Kept(kept.batch, room)
+
     def gradients(self, kept: Kept, bar: Tensor, bar_ladj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Propagate cotangents back to all inputs; see `pull`.
 

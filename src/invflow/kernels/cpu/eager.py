@@ -29,8 +29,34 @@ def run(kind: Kind, links: Sequence[Link], value: Tensor, inverse: bool) -> tupl
         all tensors.
     """
     if torch.is_grad_enabled():
-        return cast(Any, _Map).apply(kind, inverse, links, value, *_tensors(links))
+        return cast(Any, _Map).apply(kind, inverse, links, value, *_tensors(links))[:2]
     return _chain(kind, inverse, links).map(value)
+
+
+def push(
+    kind: Kind, links: Sequence[Link], z: Tensor, score: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Map noise to data, and the score of the one to that of the other.
+
+    Args:
+        kind: of the transforms.
+        links: their tensors, in the order of evaluation.
+        z: noise, [batch, features].
+        score: gradient of its log density, [batch, features].
+
+    Returns:
+        x, [batch, features], and the log-determinants, [batch], as `run` returns them; and the
+        gradient of the log density of x, [batch, features], without a graph.
+    """
+    tensors = _tensors(links)
+    if torch.is_grad_enabled() and any(each.requires_grad for each in (z, *tensors)):
+        x, ladj, room = cast(Any, _Map).apply(kind, False, links, z, *tensors)
+        kept = Kept(len(z), room)
+    else:
+        x, ladj, kept = _chain(kind, False, links).keep(z)
+    back = _chain(kind, True, [*reversed(links)])
+    pushed, _ = back.pull(back.turned(kept), score, torch.ones_like(ladj))
+    return x, ladj, pushed
 
 
 def _chain(kind: Kind, inverse: bool, links: Sequence[Link]) -> Chain:
@@ -46,17 +72,19 @@ class _Map(Function):
         links: Sequence[Link],
         value: Tensor,
         *tensors: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the values, the log-determinants, and what was kept."""
         chain = _chain(kind, inverse, links)
         if not any(ctx.needs_input_grad):
-            return chain.map(value)
+            return *chain.map(value), None
         result, ladj, kept = chain.keep(value)
         ctx.kind, ctx.inverse = kind, inverse
         ctx.orders = orders = [link.order for link in links]
         ctx.versions = _versions(orders)
         ctx.save_for_backward(value, kept.room, *tensors)
         ctx.set_materialize_grads(False)
-        return result, ladj
+        ctx.mark_non_differentiable(kept.room)
+        return result, ladj, kept.room
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
@@ -67,7 +95,7 @@ class _Map(Function):
                 "operation"
             )
         links = _links(ctx.orders, tensors)
-        bar, bar_ladj = cotangents
+        bar, bar_ladj, _ = cotangents
         bar = torch.zeros_like(value) if bar is None else bar
         bar_ladj = torch.zeros_like(value[:, 0]) if bar_ladj is None else bar_ladj
         known = all(map(dense, (bar, bar_ladj, room, value, *tensors)))

@@ -282,17 +282,16 @@ class VAE(LatentModel):
         """
         self._check_rows(x, samples)
         q = self.encode(x, given)
-        z = q.rsample((samples,), generator=generator)
+        z, log_q, score_q = q.rsample_and_score((samples,), generator=generator)
         point = z.detach().requires_grad_()
         with torch.enable_grad():
-            log_q = q.log_prob(point)
             fit = self.likelihood.log_prob(x, self.decode(point, given))
             log_p = fit + self.log_prior(point, given)
-            (pull,) = torch.autograd.grad((log_p - log_q).sum(), point, retain_graph=True)
+            (score_p,) = torch.autograd.grad(log_p.sum(), point, retain_graph=True)
         log_w = (log_p - log_q).detach()
         # Its value is not used, only its gradient: that of the bound in the decoder.
         decoder = (log_w.softmax(0) * log_p).sum(0)
-        return path_bound(z, log_w, pull) + (decoder - decoder.detach())
+        return path_bound(z, log_w, score_p - score_q) + (decoder - decoder.detach())
 
 
 def _rows(values: Tensor, given: Tensor | None) -> list[Tensor]:

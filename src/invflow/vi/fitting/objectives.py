@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invflow.flows import Flow
-from invflow.flows.path_gradient import path_bound, slope
+from invflow.flows.path_gradient import path_bound, pushed
 from invflow.vi.targets.density import Density
 
 
@@ -27,13 +27,12 @@ def path_loss(
     Returns:
         A scalar in nats, and log p - log q of each draw, shape (batch,).
     """
-    x, _ = flow.transform(noise)
-    log_q, slope_q = slope(flow(validate_args=False), x)
-    log_p, score = density.scores(x, exact=False)
-    log_w = log_p - log_q
-    good = torch.isfinite(log_w) & torch.isfinite(slope_q).all(-1)
+    x, log_q, score_q = pushed(flow.transform, flow.base, noise, None)
+    log_p, score_p = density.scores(x, exact=False)
+    log_w = log_p - log_q.detach()
+    good = torch.isfinite(log_w) & torch.isfinite(score_q).all(-1)
     log_w = torch.where(good, log_w, -torch.inf)
-    slope_w = torch.where(good.unsqueeze(-1), score - slope_q, 0.0)
+    slope_w = torch.where(good.unsqueeze(-1), score_p - score_q, 0.0)
     x, grouped, slope_w = (each.unflatten(0, (-1, samples)) for each in (x, log_w, slope_w))
     # Weights of a group that is left out altogether need only be finite: their slopes are zero.
     grouped = torch.where(torch.isneginf(grouped).all(1, keepdim=True), 0.0, grouped)

@@ -15,6 +15,7 @@ import torch
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from torch import Size, Tensor
 
+from invflow._broadcast import broadcast
 from invflow.vi.targets.model_data import ModelData
 from invflow.vi.targets.sites import point
 
@@ -55,7 +56,7 @@ def observed(nodes: Mapping[str, Any]) -> dict[str, Observed]:
         if isinstance(fn, dist.Unit) or point(fn) is not None or type(fn).__name__ == "_Subsample":
             continue
         ndim = value.ndim - fn.event_dim
-        shape = torch.broadcast_shapes(value.shape[:ndim], fn.batch_shape)
+        shape = broadcast(value.shape[:ndim], fn.batch_shape)
         counted = _counted(site, shape)
         if counted.any():
             kept = None if counted.all() else counted.reshape(-1).nonzero().flatten()

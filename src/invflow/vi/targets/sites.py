@@ -119,7 +119,7 @@ class Look(Sites):
             )
         onto = _bijection(name, fn)
         try:
-            size = Size(onto.inverse_shape(fn.batch_shape + fn.event_shape))
+            size = supports.inverse_shape(onto, fn.batch_shape + fn.event_shape)
             free = 0.5 * torch.sin(self.phase + torch.arange(size.numel(), dtype=torch.float64))
             value = onto(free.reshape(size))
         except (ValueError, IndexError, AssertionError) as error:
@@ -207,7 +207,7 @@ def known(sites: Mapping[str, Site], name: str, fn: Any) -> tuple[Site, Any]:
     if name not in sites:
         raise _comes_and_goes(name)
     site, onto = sites[name], _bijection(name, fn)
-    size = onto.inverse_shape(fn.batch_shape + fn.event_shape)
+    size = supports.inverse_shape(onto, fn.batch_shape + fn.event_shape)
     if size != site.shape:
         raise BadTarget(
             "model must have latent sites of constant size, got site "

@@ -9,8 +9,15 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import biject_to, constraints
 from torch.distributions.constraints import Constraint
-from torch.distributions.transforms import IndependentTransform, Transform, identity_transform
+from torch.distributions.transforms import (
+    AffineTransform,
+    ComposeTransform,
+    IndependentTransform,
+    Transform,
+    identity_transform,
+)
 
+from invflow._broadcast import broadcast
 from invflow.vi.targets.matrices import (
     CholeskyFactor,
     PositiveDefinite,
@@ -71,6 +78,28 @@ def bijection(constraint: Constraint) -> Transform:
         inner = bijection(constraint.base_constraint)
         return IndependentTransform(inner, constraint.reinterpreted_batch_ndims)
     return biject_to(constraint)
+
+
+def inverse_shape(onto: Transform, shape: Size) -> Size:
+    """Return the shape of what a bijection maps to values of a shape.
+
+    (That of torch's affine maps imports SymPy at its first call.)
+
+    Raises:
+        ValueError, IndexError, AssertionError: if there are no values of this shape.
+
+    Example:
+        >>> inverse_shape(bijection(constraints.positive), Size([2]))
+        torch.Size([2])
+    """
+    if isinstance(onto, ComposeTransform):
+        for part in reversed(onto.parts):
+            shape = inverse_shape(part, shape)
+        return shape
+    if isinstance(onto, AffineTransform):
+        ends = (torch.as_tensor(each).shape for each in (onto.loc, onto.scale))
+        return broadcast(shape, *ends)
+    return Size(onto.inverse_shape(shape))
 
 
 def circular(constraint: Constraint, shape: Size) -> Tensor:

@@ -167,7 +167,7 @@ class Parameter:
     @property
     def unconstrained_shape(self) -> Size:
         """The shape of a value before it is constrained."""
-        return Size(self.bijection.inverse_shape(Size(self.shape)))
+        return supports.inverse_shape(self.bijection, Size(self.shape))
 
     @property
     def size(self) -> int:
