@@ -64,10 +64,7 @@ def shown(mean: float, error: float, form: str) -> str:
 
 
 def highest(*lines: figures.Curve) -> float | None:
-    """Return the upper end of the vertical axis; None if all values are to be seen.
-
-    Those of the first steps may be far above the best.
-    """
+    """Return the upper end of the vertical axis, if values of the first steps need one."""
     lowest = figures.lowest([-value for line in lines for value in line.values])
     return None if lowest is None else -lowest
 
@@ -113,8 +110,8 @@ def _results(run: Run) -> str:
         "levels, and the probability of an image is estimated from "
         f"{count(run.config.draws, 'draw')} of uniform noise in its cube. On average the log "
         "probability is then too low, and the bits per dimension are too high. Compare only images "
-        "with the same levels and the same number of draws. Bits per dimension count every pixel of every "
-        "colour channel."
+        "with the same levels and the same number of draws. Bits per dimension count every pixel "
+        "of every colour channel."
     )
     if run.format.classes:
         text += (
