@@ -45,6 +45,11 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
             "settings": {"hidden_features": (8, 4), "ensemble": 2, "learning_rate": 1e-5},
         },
     ],
+    "image-density-run": [
+        {"data": "digits"},
+        {"data": "mnist", "conditional": True, "label_dropout": 0.2, "patch": 4, "noise": 0.05},
+        {"data": "cifar10", "flow": "nsf", "alpha": 0.05, "size": 8, "draws": 3},
+    ],
     "student-run": [{"teacher": "runs/a b", "univariate": "spline", "forward": 0.25}],
     "posterior-run": [
         {"model": "m.py"},

@@ -38,8 +38,7 @@ def write(run: Run) -> None:
             "Training",
             panels=figures.curves({"validation images": line}, HEIGHT, (None, highest(line))),
             explore=figures.chart({"validation images": line}, HEIGHT),
-            text="Bits per dimension of the validation images, with one draw of uniform noise "
-            "each. The density kept is the one that was best on them.",
+            text=_training(run),
         ),
         settings(run.directory, run.config, "density", name(run.config), _facts(run)),
     ]
@@ -65,7 +64,7 @@ def shown(mean: float, error: float, form: str) -> str:
 
 
 def highest(*lines: figures.Curve) -> float | None:
-    """Return where to end the vertical axis, below values of the first steps far above the best."""
+    """Return the upper end of the vertical axis, if values of the first steps need one."""
     lowest = figures.lowest([-value for line in lines for value in line.values])
     return None if lowest is None else -lowest
 
@@ -109,10 +108,10 @@ def _results(run: Run) -> str:
         f"Means over {count(len(run.scores), 'test image')}, ± standard error over "
         f"{'images' if run.images.clusters is None else 'pictures'}. They are bounds: pixels are "
         "levels, and the probability of an image is estimated from "
-        f"{count(run.config.draws, 'draw')} of uniform noise in its cube, which on average gives "
-        "at most its logarithm, so at least its bits per dimension. Compare only images with the "
-        "same levels and the same number of draws. Bits per dimension count every pixel of every "
-        "colour channel."
+        f"{count(run.config.draws, 'draw')} of uniform noise in its cube. On average the log "
+        "probability is then too low, and the bits per dimension are too high. Compare only images "
+        "with the same levels and the same number of draws. Bits per dimension count every pixel "
+        "of every colour channel."
     )
     if run.format.classes:
         text += (
@@ -125,6 +124,14 @@ def _results(run: Run) -> str:
             f"{run.config.noise:g}, which makes better samples and worse bits per dimension."
         )
     return text
+
+
+def _training(run: Run) -> str:
+    judged = "noisy validation images" if run.config.noise else "them"
+    return (
+        "Bits per dimension of the validation images, with one draw of uniform noise each. The "
+        f"density kept is the one that was best on {judged}."
+    )
 
 
 def _samples(run: Run) -> str:
