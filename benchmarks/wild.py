@@ -18,10 +18,10 @@ from pathlib import Path
 
 #: Rows shown of each table; the most characters of a line.
 SHOWN, LONGEST = 10, 160
-HEAD = """# Nine tables as they lie about
+HEAD = """# Tables as they lie about
 
-What `invflow density FILE --auto --missing learn` says of nine well-known files, as they were found
-on the web, and ten rows of each beside ten that `invflow sample` draws. Training was cut to {steps}
+What `invflow density FILE --auto --missing learn` says of well-known files, as they were found on
+the web, and ten rows of each beside ten that `invflow sample` draws. Training was cut to {steps}
 updates. Rows of the table are evenly spaced; long lines are cut. Made by
 `python benchmarks/wild.py FOLDER --steps {steps}`.
 
