@@ -30,8 +30,9 @@ from density import trimmed
 
 LEARNED, TESTED = 2000, 1000
 BATCH, STEPS, EVERY, PATIENCE = 256, 3000, 50, 10
-#: Columns with at most this many values are left out: they are constant or copies in some samples.
-FEWEST_VALUES = 3
+#: Columns with at most this many values are left out, and those with a larger correlation with an
+#: earlier one: some of them are constant, or copies, in some samples.
+FEWEST_VALUES, COPY = 3, 1 - 1e-6
 #: From rows to learn from, rows to test on and a seed, the log density of the latter.
 Tool = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -90,6 +91,8 @@ def parts(path: Path, seed: int) -> tuple[Tensor, Tensor]:
     train, test = np.split(rows[order], [LEARNED])
     varied = [len(np.unique(column)) > FEWEST_VALUES for column in train.T]
     train, test = train[:, varied], test[:, varied]
+    copies = np.triu(np.abs(np.corrcoef(train.T)) > COPY, 1).any(0)
+    train, test = train[:, ~copies], test[:, ~copies]
     mean, scale = train.mean(0), train.std(0)
     standard = [((part - mean) / scale).astype(np.float32) for part in (train, test)]
     return torch.from_numpy(standard[0]), torch.from_numpy(standard[1])

@@ -312,7 +312,11 @@ def test_context_columns() -> None:
             ValueError,
             "'b' is in conditional_on and cannot",
         ),
-        ({"missing": "drop"}, ValueError, "missing must be one of 'learn', 'marginalise', 'refuse'"),
+        (
+            {"missing": "drop"},
+            ValueError,
+            "missing must be one of 'learn', 'marginalise', 'refuse'",
+        ),
     ],
 )
 def test_bad_options(options: Any, error: type[Exception], message: str) -> None:
