@@ -82,7 +82,11 @@ def test_no_samples_no_draws() -> None:
         (lambda: FlowTeacher(IAF(2, 1), torch.zeros(3, 2)), ValueError, "contexts must have shape"),
         (lambda: FlowTeacher(IAF(2, 1), randn(3, 1)), TypeError, "dtype torch.float32"),
         (lambda: FlowTeacher(IAF(2, 1), torch.zeros(0, 1)), ValueError, "at least 1 rows"),
-        (lambda: FlowTeacher(Normal(0.0, 1.0)), ValueError, "vectors without batch dimensions, got batch shape"),
+        (
+            lambda: FlowTeacher(Normal(0.0, 1.0)),
+            ValueError,
+            "vectors without batch dimensions, got batch shape",
+        ),
         (
             lambda: FlowTeacher(Independent(Normal(torch.zeros(2, 3), 1.0), 1)),
             ValueError,
