@@ -360,7 +360,7 @@ def _whole(frame: pd.DataFrame) -> pd.DataFrame:
         ("a.csv", lambda path: path.touch(), "a.csv is empty"),
         ("a.csv", lambda path: path.write_text("a,b\n"), "a.csv has no rows"),
         ("a.csv", lambda path: _whole(mixed(1)).to_csv(path, index=False), "has 1 row(s)"),
-        ("a.csv", lambda path: path.mkdir(), "a.csv is a directory"),
+        ("a.csv", lambda path: path.mkdir(), "a.csv has no image files"),
         ("a.txt", lambda path: path.touch(), "a.txt must end in .csv"),
         ("a.parquet", lambda path: path.write_bytes(b"PAR1"), "is not a complete Parquet file"),
         (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invflow.conditioners import LSTM
+from invflow.conditioners import LSTM, groups
 from tests.helpers import CONDITIONERS, assert_close, context_for, perturbed, randn
 
 LSTMS = {name: build for name, build in CONDITIONERS.items() if name.startswith("lstm")}
@@ -24,13 +24,14 @@ def _by_torch(lstm: LSTM, z: Tensor, context: Tensor | None) -> Tensor:
     if context is not None:
         offset = offset + context @ lstm.context_weight.t()
     first, *states = offset.split([4 * lstm.widths[0], *(2 * w for w in lstm.widths)], -1)
-    steps = torch.cat([lstm.token.expand(batch, 1), z[:, :-1]], 1).unsqueeze(-1)
+    tokens = groups.padded(z, lstm.groups)
+    steps = torch.cat([lstm.token.expand(batch, 1, tokens.shape[-1]), tokens[:, :-1]], 1)
     for layer, (width, state) in enumerate(zip(lstm.widths, states, strict=True)):
         # What the first layer adds differs from one batch element to the next: it is read from
         # further inputs that are one-hot.
         read = lstm.reads[layer]
         if layer == 0:
-            one_hot = torch.eye(batch, dtype=z.dtype).unsqueeze(1).expand(-1, z.shape[1], -1)
+            one_hot = torch.eye(batch, dtype=z.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
             steps, read = torch.cat([steps, one_hot], -1), torch.cat([read, first.t()], 1)
         own = nn.LSTM(read.shape[1], width, batch_first=True).double()
         own.weight_ih_l0.copy_(_torchs_order(read))
@@ -39,7 +40,7 @@ def _by_torch(lstm: LSTM, z: Tensor, context: Tensor | None) -> Tensor:
         own.bias_hh_l0.zero_()
         h, c = (part.unsqueeze(0).contiguous() for part in state.chunk(2, -1))
         steps, _ = own(steps, (h, c))
-    return steps @ lstm.out.t() + lstm.out_bias
+    return groups.unpadded(steps @ lstm.out.t(), lstm.groups, lstm.outputs) + lstm.out_bias
 
 
 @pytest.mark.parametrize("name", LSTMS)

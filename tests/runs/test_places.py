@@ -108,7 +108,7 @@ def test_runs_of_earlier_versions(place: Path, invflow: Invflow) -> None:
         assert (code, said in err, "--overwrite" in err, err.count("\n")) == (1, True, True, 0)
     assert json.loads(path.read_text()) == content
     assert invflow(*again, "--overwrite")[0] == 0
-    assert run.load(path.parent).config.validation_fraction == 0.1
+    assert run.load(path.parent).config.validation_fraction is None  # by the number of rows
 
 
 @pytest.mark.parametrize("length", [1, 2])

@@ -34,7 +34,7 @@ def test_the_likelihood_of_own_images(
 ) -> None:
     config = configured(Config, {"data": images, **given}, preset)
     found = run.read(config)
-    assert found.likelihood == likelihood
+    assert run.likelihood(config, found) == likelihood
     assert found.levels == 256
     assert config.binarisation == "dynamic"
 

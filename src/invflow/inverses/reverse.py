@@ -99,13 +99,15 @@ class ReversedSweep(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
-        with unmixed(ctx.saved_tensors[0]):  # a caller's autocast would lower the precision
-            return _backward(ctx, cotangents)
+        saved = ctx.saved_tensors
+        with unmixed(saved[0]):  # a caller's autocast would lower the precision
+            return _backward(ctx.method, saved, cotangents)
 
 
-def _backward(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    method: Method = ctx.method
-    z, params, hidden, *weights = ctx.saved_tensors
+def _backward(
+    method: Method, saved: Sequence[Tensor], cotangents: Sequence[Tensor | None]
+) -> tuple[Any, ...]:
+    z, params, hidden, *weights = saved
     map = method.univariate
     u_z, u_p = map.slopes(z, by_feature(params, map).transpose(1, 2))
     ratio = u_p.transpose(1, 2) / -u_z.unsqueeze(1)

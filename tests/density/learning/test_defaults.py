@@ -33,7 +33,8 @@ def test_more_rows_are_worth_more() -> None:
 @pytest.mark.parametrize("flow", sorted(Flow.kinds()))
 def test_only_flows_with_hidden_layers_get_wide_ones(flow: str) -> None:
     assert (defaults(flow, 10**6).hidden_features is None) == (
-        flow not in ("iaf", "maf", "nsf", "naf", "umnn", "realnvp", "coupling-nsf")
+        flow
+        not in ("iaf", "maf", "nsf", "naf", "umnn", "realnvp", "coupling-nsf", "tarflow", "tariaf")
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -49,7 +49,7 @@ class AttentionPlan(ReversiblePlan):
         fields["group"] = groups.from_json(fields["group"])
         return AttentionPlan(**fields)
 
-    @cached_property
+    @property
     def sizes(self) -> tuple[int, ...]:
         """The number of features in each group."""
         return groups.sizes(self.group, self.features)

@@ -95,7 +95,7 @@ def inverse_shape(onto: Transform, shape: Size) -> Size:
     if isinstance(onto, ComposeTransform):
         for part in reversed(onto.parts):
             shape = inverse_shape(part, shape)
-        return shape
+        return Size(shape)
     if isinstance(onto, IndependentTransform):
         return inverse_shape(onto.base_transform, shape)
     if isinstance(onto, AffineTransform):
