@@ -16,8 +16,8 @@ resumes a run that was stopped.
 """
 EXAMPLES = (
     "infer simulations.csv --parameters a,b --observed observed.csv",
-    "infer simulations.csv --parameters a,b --observed observed.csv --prior a=uniform:0:1 "
-    "--prior b=normal:0:2 --method nle",
+    "infer simulations.csv --parameters a,b --observed observed.csv --name likelihood "
+    "--method nle --prior a=uniform:0:1 --prior b=normal:0:2",
 )
 #: Number of draws by default.
 DRAWS = 1000
