@@ -29,7 +29,8 @@ BF16 = {"rtol": 0.05, "atol": 0.05}
 def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: torch.dtype) -> None:
     transform = SMALL[name]().float()
     run = directed(transform, direction)
-    value = values(transform, direction, 5).to(dtype)
+    # Points of which none lies at a knot of a spline, where the gradient jumps.
+    value = values(transform, direction, 5, seed=2).to(dtype)
     context = context_for(transform, 5)
     context = None if context is None else context.to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -45,7 +46,7 @@ def test_autocast_agrees_and_keeps_the_dtype(name: str, direction: str, dtype: t
         strict=True,
     ):
         error = (actual.float() - wanted).norm()
-        assert error <= (0.5 if "blocks" in name else 0.06) * wanted.norm() + 0.02
+        assert error <= 0.06 * wanted.norm() + 0.02
 
 
 @pytest.mark.parametrize(

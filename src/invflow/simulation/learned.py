@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -69,6 +69,23 @@ class Learned:
                 f"simulations must not be those that were learned from, got {count} that were, of "
                 f"{len(simulations)}: simulate others with another seed"
             )
+
+    def draws(self, contexts: Iterable[Tensor], n: int, random: torch.Generator) -> Tensor:
+        """Return draws of the equal mixture of the flows, (n, rows, numbers), in double precision.
+
+        Args:
+            contexts: of each flow, (rows, numbers).
+            n: number of draws for each row.
+            random: random numbers.
+        """
+        parts = torch.stack(
+            [
+                each.flow(context, validate_args=False).sample((n,), generator=random)
+                for each, context in zip(self.networks, contexts, strict=True)
+            ]
+        )
+        flow_of = torch.randint(len(parts), (1, *parts.shape[1:3], 1), generator=random)
+        return parts.gather(0, flow_of.expand(1, *parts.shape[1:]))[0].double()
 
     def save(self, directory: Path, method: str) -> None:
         """Write `config.json` and `model.safetensors`; the prior is code, and is not saved."""

@@ -149,13 +149,8 @@ class NLE:
         """
         u, n = self._unit(parameters), _checks.positive_integer("n", n)
         random = generator("cpu", self.learned.seed if seed is None else seed)
-        parts = [
-            each.flow(each.embedding(u), validate_args=False).sample((n,), generator=random)
-            for each in self.learned.networks
-        ]
-        flow_of = torch.randint(len(parts), (n, len(u), 1), generator=random)
-        chosen = torch.stack(parts).gather(0, flow_of[None].expand(1, *parts[0].shape))[0]
-        return self.learned.data.inverse(chosen.double())
+        contexts = (each.embedding(u) for each in self.learned.networks)
+        return self.learned.data.inverse(self.learned.draws(contexts, n, random))
 
     def assess(self, simulations: Simulations, *, draws: int = 200) -> Assessment:
         """Return how well the likelihood holds for simulations that were not learned from.

@@ -110,14 +110,8 @@ class NPE:
         x = self._observed(data)
         n = _checks.positive_integer("n", n)
         random = generator("cpu", self.learned.seed if seed is None else seed)
-        flow_of = torch.randint(len(self.learned.networks), (n, len(x), 1), generator=random)
-        u = torch.zeros(n, len(x), self.prior.dim)
-        for k, (each, context) in enumerate(
-            zip(self.learned.networks, self._contexts(x), strict=True)
-        ):
-            drawn = each.flow(context, validate_args=False).sample((n,), generator=random)
-            u = torch.where(flow_of == k, drawn, u)
-        return self.prior.constrain(self.learned.parameters.inverse(u.double()))[0]
+        u = self.learned.draws(self._contexts(x), n, random)
+        return self.prior.constrain(self.learned.parameters.inverse(u))[0]
 
     def assess(self, simulations: Simulations, *, draws: int = 200) -> Assessment:
         """Return how well the posteriors hold for simulations that were not learned from.
