@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -69,6 +70,19 @@ class Learned:
                 f"simulations must not be those that were learned from, got {count} that were, of "
                 f"{len(simulations)}: simulate others with another seed"
             )
+
+    def log_prob(self, contexts: Iterable[Tensor], value: Tensor) -> Tensor:
+        """Return the log density of the equal mixture of the flows, in double precision.
+
+        Args:
+            contexts: of each flow, (rows, numbers).
+            value: shape (*batch, rows, numbers).
+        """
+        parts = [
+            each.flow(context, validate_args=False).log_prob(value).double()
+            for each, context in zip(self.networks, contexts, strict=True)
+        ]
+        return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
     def draws(self, contexts: Iterable[Tensor], n: int, random: torch.Generator) -> Tensor:
         """Return draws of the equal mixture of the flows, (n, rows, numbers), in double precision.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,11 +107,8 @@ class NLE:
 
         def function(theta: Tensor) -> Tensor:
             u = self._unit(theta)
-            parts: list[Tensor] = []
-            for each in self.learned.networks:
-                q = each.flow(each.embedding(u), validate_args=False)
-                parts.append(q.log_prob(value[:, None].expand(-1, len(u), -1)).double())
-            each_row = torch.stack(parts).logsumexp(0) - math.log(len(parts))
+            rows = value[:, None].expand(-1, len(u), -1)
+            each_row = self.learned.log_prob(self._contexts(u), rows)
             return each_row.sum(0) - constant
 
         return function
@@ -132,11 +128,8 @@ class NLE:
         x = tensor("data", data).double()
         check_rows("data", x, len(u))
         value = self.learned.data.forward(x).float()
-        parts = [
-            each.flow(each.embedding(u), validate_args=False).log_prob(value).double()
-            for each in self.learned.networks
-        ]
-        return torch.stack(parts).logsumexp(0) - math.log(len(parts)) - self.learned.data.log_scale
+        log_prob = self.learned.log_prob(self._contexts(u), value)
+        return log_prob - self.learned.data.log_scale
 
     @torch.no_grad()
     def sample(self, parameters: Any, n: int, *, seed: int | None = None) -> Tensor:
@@ -149,8 +142,7 @@ class NLE:
         """
         u, n = self._unit(parameters), _checks.positive_integer("n", n)
         random = generator("cpu", self.learned.seed if seed is None else seed)
-        contexts = (each.embedding(u) for each in self.learned.networks)
-        return self.learned.data.inverse(self.learned.draws(contexts, n, random))
+        return self.learned.data.inverse(self.learned.draws(self._contexts(u), n, random))
 
     def assess(self, simulations: Simulations, *, draws: int = 200) -> Assessment:
         """Return how well the likelihood holds for simulations that were not learned from.
@@ -170,6 +162,10 @@ class NLE:
         x, theta = simulations.data, simulations.parameters
         seed = self.learned.seed
         return assess(self.learned.summaries, x, theta, sample, self.log_prob, draws, seed)
+
+    def _contexts(self, u: Tensor) -> Iterator[Tensor]:
+        """Return the context of each network for parameters as the networks take them."""
+        return (each.embedding(u) for each in self.learned.networks)
 
     def _unit(self, parameters: Any) -> Tensor:
         """Return parameters as the networks take them."""

@@ -91,12 +91,8 @@ class NPE:
         z = self.prior.unconstrain(theta)
         ladj = self.prior.constrain(z)[1] + self.learned.parameters.log_scale
         u = self.learned.parameters.forward(z).float()
-        parts = [
-            each.flow(context, validate_args=False).log_prob(u)
-            for each, context in zip(self.learned.networks, self._contexts(x), strict=True)
-        ]
-        mean = torch.stack(parts).double().logsumexp(0) - torch.tensor(len(parts)).double().log()
-        return torch.where(self.prior.contains(theta), mean - ladj, -torch.inf)
+        log_prob = self.learned.log_prob(self._contexts(x), u) - ladj
+        return torch.where(self.prior.contains(theta), log_prob, -torch.inf)
 
     @torch.no_grad()
     def sample(self, data: Any, n: int, *, seed: int | None = None) -> Tensor:
