@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from invflow.images import experiment, noisy, run
 from invflow.images.build import build, names
 from invflow.images.config import Config, Format
 from invflow.images.pixels import bits_per_dim
-from invflow.images.run import contexts, takes
+from invflow.images.run import contexts, density, takes
 from invflow.training import metrics
 
 SMALL: dict[str, Any] = {
@@ -149,10 +150,30 @@ def test_settings_that_do_not_fit() -> None:
         build(Config(data="digits", flow="gaussian", hidden_features=(8,)), format)
     with pytest.raises(ValueError, match="patch does not apply to the flow 'maf': leave it out"):
         build(Config(data="digits", flow="maf", patch=2), format)
-    with pytest.raises(ValueError, match="noise cannot be combined with alpha"):
-        Config(data="digits", noise=0.1, alpha=0.05)
+    for setting in ({"alpha": 0.05}, {"logit": True}):
+        with pytest.raises(ValueError, match="noise cannot be combined with logit or alpha"):
+            Config(data="digits", noise=0.1, **setting)
+    with pytest.raises(ValueError, match=r"alpha needs logit, got alpha=0.1 and logit=False"):
+        Config(data="digits", logit=False, alpha=0.1)
     with pytest.raises(ValueError, match="conditional runs alone have classes and labels"):
         Format(shape=(1, 3, 4), levels=9, digest="", classes=("a",)).check(True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "margin"),
+    [({}, 0.05), ({"alpha": 0.0}, 0.0), ({"logit": False}, None), ({"noise": 0.1}, None)],
+)
+def test_pixels_have_logits_unless_there_is_noise(
+    settings: dict[str, Any], margin: float | None
+) -> None:
+    config = Config(data="digits", flow="maf", transforms=1, hidden_features=(4,), **settings)
+    format = Format(shape=(1, 2, 2), levels=9, digest="")
+    model = density(build(config, format), config, format)
+    zero = torch.zeros(4)
+    middle = model.squash(zero)[0]
+    torch.testing.assert_close(middle, torch.full((4,), 4.5))
+    slope = 4.5 if margin is None else 9 / (1 - 2 * margin) / 4
+    torch.testing.assert_close(model.squash(zero)[1], torch.tensor(4 * math.log(slope)))
 
 
 def test_data_that_are_images(tmp_path: Path) -> None:

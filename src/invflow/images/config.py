@@ -35,6 +35,8 @@ from invflow.runs.settings import (
 IMAGES = "Images"
 #: The most numbers that an image may have.
 LARGEST = 2**26
+#: The margin of the logit unless another is given.
+ALPHA = 0.05
 
 
 class Config(RunConfig):
@@ -74,14 +76,18 @@ class Config(RunConfig):
         Count | None,
         setting("Height and width of the patches of a tarflow or tariaf.", IMAGES, shown="2"),
     ] = None
+    logit: Annotated[
+        bool | None,
+        setting(
+            "Learn the logits of the pixels, not the pixels themselves.",
+            IMAGES,
+            shown="logit; no-logit with --noise",
+        ),
+    ] = None
     alpha: Annotated[
         float | None,
         setting(
-            "Margin of a logit of the pixels, at least 0 and below 0.5.",
-            IMAGES,
-            shown="no logit",
-            ge=0,
-            lt=0.5,
+            "Margin of the logit, at least 0 and below 0.5.", IMAGES, shown=f"{ALPHA}", ge=0, lt=0.5
         ),
     ] = None
     noise: Annotated[
@@ -112,11 +118,22 @@ class Config(RunConfig):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.noise and self.alpha is not None:
-            raise ValueError("noise cannot be combined with alpha: noisy pixels have no logit")
+        if self.noise and (self.logit or self.alpha is not None):
+            raise ValueError(
+                "noise cannot be combined with logit or alpha: noisy pixels have no logit"
+            )
+        if self.logit is False and self.alpha is not None:
+            raise ValueError(f"alpha needs logit, got alpha={self.alpha} and logit=False")
         if self.label_dropout is not None and not self.conditional:
             raise ValueError("label_dropout needs conditional, got conditional=False")
         return self
+
+    @property
+    def margin(self) -> float | None:
+        """Margin of the logit; None for no logit."""
+        if self.logit is False or self.noise:
+            return None
+        return ALPHA if self.alpha is None else self.alpha
 
     @property
     def hidden_labels(self) -> float:

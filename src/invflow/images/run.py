@@ -103,7 +103,7 @@ class Run:
 
 def density(flow: Flow, config: Config, format: Format) -> ImageDensity:
     """Return the density of images that a flow makes."""
-    return ImageDensity(flow, format.levels, format.shape, config.alpha)
+    return ImageDensity(flow, format.levels, format.shape, config.margin)
 
 
 def contexts(model: ImageDensity, format: Format, labels: Tensor) -> Tensor | None:
