@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Tools of others, without which the examples that import them are left out.
-TOOLS = ("lampe", "nessai", "pocomc", "sbi", "zuko")
+TOOLS = ("lampe", "lightning", "nessai", "optuna", "pocomc", "sbi", "zuko")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Block:
     @property
     def name(self) -> str:
         """The page and the line."""
-        return f"{self.page.name}:{self.line}"
+        return f"{self.page.relative_to(ROOT).as_posix()}:{self.line}"
 
     @property
     def missing(self) -> list[str]:
