@@ -34,7 +34,8 @@ def text(package: ModuleType) -> str:
 
     A name that it takes over from one of its own packages is described there.
     """
-    public = {name: getattr(package, name) for name in package.__all__}
+    shown = [name for name in package.__all__ if not name.startswith("__")]
+    public = {name: getattr(package, name) for name in shown}
     homes = {name: home(package, name) for name in public}
     rows = [
         f"| {{py:obj}}`~{homes[name].__name__}.{name}` | {_summary(package, name, value)} |"
