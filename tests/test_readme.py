@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.documented import PAGES, blocks
+from tests.documented import PAGES, ROOT, blocks
 
 EXAMPLES = blocks(PAGES[0])
+#: Where links of the README lead, and what is there.
+SITE = "https://invflow.github.io/invflow"
+HOME = {
+    SITE: ROOT / "docs",
+    "https://raw.githubusercontent.com/invflow/invflow/main/": ROOT,
+    "https://github.com/invflow/invflow/blob/main/": ROOT,
+    "https://github.com/invflow/invflow/tree/main/": ROOT,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +50,37 @@ def test_density_estimation() -> None:
     # Gaussians of each column, of all wines together, know less.
     features = wines.drop(columns="target")
     alone = -np.log(features.std() * np.sqrt(2 * np.pi * np.e)).sum()
-    assert names["densities"].mean() > alone + 1
+    densities = names["scores"] - names["density"].log_cell_  # per unit
+    assert densities.mean() > alone + 1
+    assert len(names["strangest"]) == len(wines.columns)
+
+
+def test_simulator() -> None:
+    names = example("simulation.fit")
+    assert list(names["posterior"].summary().index) == ["rate", "reported"]
+    draws = names["posterior"].draws(1000)
+    means = (draws["rate"] * draws["reported"]).mean()  # of the data, whose mean is 9.9
+    assert 5 < float(means) < 20
 
 
 def test_every_example_is_tested() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
+
+
+def test_links_work_where_there_is_no_checkout() -> None:
+    """PyPI shows the README without the files around it."""
+    links = re.findall(r"\]\((.*?)\)", PAGES[0].read_text(encoding="utf-8"))
+    assert len(links) > 10
+    for link in links:
+        address, _, anchor = link.partition("#")
+        (found,) = [place for place in HOME if address.startswith(place)]
+        target = HOME[found] / address.removeprefix(found).strip("/")
+        if found == SITE and target != HOME[SITE]:
+            target = target.with_suffix(".md")
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def _anchors(page: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9-]", "", title.lower().replace(" ", "-")) for title in titles}
