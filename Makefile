@@ -6,8 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CODE := src tests benchmarks examples docs/conf.py docs/_extensions .ci hatch_build.py
 
-.PHONY: run test test-adapters format bench oldest newest clean
+.PHONY: run test test-adapters docs format bench oldest newest clean
 
 # Threads that spin while they wait slow each other down where other programs run beside them.
 test oldest newest: export OMP_WAIT_POLICY ?= passive
@@ -16,8 +17,8 @@ run: $(INSTALLED)
 	$(BIN)/invflow vae photographs --learning-rate 0.002 --steps 4000 --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks examples .ci hatch_build.py
-	$(BIN)/ruff check src tests benchmarks examples .ci hatch_build.py
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/pytest -q -n 2 -m "not slow and not gpu"
 
@@ -26,9 +27,15 @@ test-adapters: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,adapters]"
 	$(BIN)/pytest -q tests/adapters tests/test_docs.py
 
+# The site, in build/site: `python -m http.server -d build/site` shows it.
+docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	$(BIN)/sphinx-build -q -E -W --keep-going docs build/site
+	$(BIN)/pytest -q -m slow tests/test_site.py
+
 format: $(INSTALLED)
-	$(BIN)/ruff format src tests benchmarks examples .ci hatch_build.py
-	$(BIN)/ruff check --fix src tests benchmarks examples .ci hatch_build.py
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/guard.py

@@ -1,9 +1,9 @@
 """Tables as they lie about, each read, learned and drawn from by the command line: a page of them.
 
 For every text file in a folder: its command, what it says, ten rows of the table and ten drawn.
-The files behind `docs/wild.md` are well-known small data sets, taken as they were found.
+The files behind `docs/how-to/wild.md` are well-known small data sets, taken as they were found.
 
-    python benchmarks/wild.py FOLDER [--steps N] [--only NAME] > docs/wild.md
+    python benchmarks/wild.py FOLDER [--steps N] [--only NAME] > docs/how-to/wild.md
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.documented import PAGES, ROOT, blocks
 
 EXAMPLES = blocks(PAGES[0])
 #: Where links of the README lead, and what is there.
-SITE = "https://invflow.github.io/invflow"
+SITE = "https://invflow.github.io/invflow/"
 HOME = {
     SITE: ROOT / "docs",
     "https://raw.githubusercontent.com/invflow/invflow/main/": ROOT,
@@ -74,9 +74,9 @@ def test_links_work_where_there_is_no_checkout() -> None:
     for link in links:
         address, _, anchor = link.partition("#")
         (found,) = [place for place in HOME if address.startswith(place)]
-        target = HOME[found] / address.removeprefix(found).strip("/")
-        if found == SITE and target != HOME[SITE]:
-            target = target.with_suffix(".md")
+        target = HOME[found] / address.removeprefix(found)
+        if found == SITE:
+            target = target.with_suffix(".md") if target != HOME[SITE] else target / "index.md"
         assert target.exists(), link
         assert not anchor or anchor in _anchors(target), link
 

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Invflow
 from tests.documented import ROOT, blocks
 
-PAGE = ROOT / "docs" / "tables.md"
+PAGE = ROOT / "docs" / "how-to" / "tables.md"
 
 
 def test_the_walk_through_one_file(

@@ -34,4 +34,4 @@ def show() -> None:
         terminal.say(f"    $ invflow {line:<{width}}  {use}")
     terminal.say("Each run is a directory in runs/, with a report.html.")
     terminal.say("`invflow COMMAND --help` has the options of a command.")
-    terminal.say("Documentation: https://invflow.github.io/invflow")
+    terminal.say("Documentation: https://invflow.github.io/invflow/")
