@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.documented import PAGES, ROOT, blocks
+from tests.pages import anchors, links
 
 EXAMPLES = blocks(PAGES[0])
 #: Where links of the README lead, and what is there.
@@ -69,18 +69,13 @@ def test_every_example_is_tested() -> None:
 
 def test_links_work_where_there_is_no_checkout() -> None:
     """PyPI shows the README without the files around it."""
-    links = re.findall(r"\]\((.*?)\)", PAGES[0].read_text(encoding="utf-8"))
-    assert len(links) > 10
-    for link in links:
+    found = links(PAGES[0])
+    assert len(found) > 10
+    for link in found:
         address, _, anchor = link.partition("#")
-        (found,) = [place for place in HOME if address.startswith(place)]
-        target = HOME[found] / address.removeprefix(found)
-        if found == SITE:
+        (home,) = [place for place in HOME if address.startswith(place)]
+        target = HOME[home] / address.removeprefix(home)
+        if home == SITE:
             target = target.with_suffix(".md") if target != HOME[SITE] else target / "index.md"
         assert target.exists(), link
-        assert not anchor or anchor in _anchors(target), link
-
-
-def _anchors(page: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^a-z0-9-]", "", title.lower().replace(" ", "-")) for title in titles}
+        assert not anchor or anchor in anchors(target), link
