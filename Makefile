@@ -42,7 +42,7 @@ test-adapters: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
 	$(BIN)/sphinx-build -q -E -W --keep-going docs build/site
-	$(BIN)/pytest -q -m slow tests/test_site.py
+	$(BIN)/pytest -q -m "not gpu" tests/test_site.py tests/test_docs.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format $(CODE)

@@ -26,7 +26,7 @@ class Block:
     @property
     def name(self) -> str:
         """The page and the line."""
-        return f"{self.page.name}:{self.line}"
+        return f"{self.page.relative_to(ROOT).as_posix()}:{self.line}"
 
     @property
     def missing(self) -> list[str]:

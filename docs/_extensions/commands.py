@@ -48,7 +48,9 @@ def _names(option: Any) -> str:
 
 
 def _default(option: Any) -> str:
-    return "" if option.default in (None, False) else f"`{option.default}`"
+    if option.default is None or option.default is False:
+        return ""
+    return f"`{option.default}`"
 
 
 def _cell(text: str | None) -> str:
