@@ -133,8 +133,13 @@ def _extras() -> str:
 
 
 def _missing() -> str:
-    """Return the extras that are not complete, each with what it lacks."""
-    lacking = [f"{extra} ({', '.join(of)})" for extra, of in _lacking().items() if of]
+    """Return the extras that are not complete, with what they lack where a part is there."""
+    required = _required()
+    lacking = [
+        extra if len(of) == len(required[extra]) else f"{extra} ({', '.join(of)})"
+        for extra, of in _lacking().items()
+        if of
+    ]
     return ", ".join(lacking) or "nothing"
 
 
