@@ -35,6 +35,7 @@ EXTRAS = {
     "vi": ["vi"],
     "report": ["report"],
     "report/density": ["report", "density"],
+    "report/images": ["report", "images"],
     "report/vae": ["report", "vae"],
     "report/posterior": ["report", "vi"],
     "report/inference": ["report", "simulation"],
@@ -186,7 +187,7 @@ CORE = [
 ]
 #: Where nothing can be imported but the core and what comes with it.
 ALONE = """
-import json, pkgutil, sys
+import importlib, json, pkgutil, sys
 import torch, numpy, safetensors.torch
 
 class Missing:
@@ -213,7 +214,22 @@ for call in {calls!r}:
         exec(call)
     except (Exception, SystemExit) as error:
         said[call] = str(error)
-print(json.dumps(said))
+
+def modules():
+    for each in pkgutil.walk_packages(invflow.__path__, "invflow.", onerror=lambda name: None):
+        name = each.name.rpartition(".")[2]
+        # Of modules, those of a kind of run; Triton comes with PyTorch.
+        if each.ispkg and name != "gpu" or name in ("config", "experiment", "run"):
+            yield each.name
+
+refused = {{}}
+for name in modules():
+    try:
+        importlib.import_module(name)
+        refused[name] = None
+    except ImportError as error:
+        refused[name] = str(error)
+print(json.dumps([said, refused]))
 """
 
 
@@ -225,7 +241,7 @@ def test_a_user_who_lacks_an_extra_is_told_which(tmp_path: Path) -> None:
     (tmp_path / "picture.png").touch()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    said, refused = json.loads(done.stdout)
     wrong = {
         call: said.get(call)
         for call, extra in CALLS.items()
@@ -233,3 +249,16 @@ def test_a_user_who_lacks_an_extra_is_told_which(tmp_path: Path) -> None:
     }
     assert not wrong
     assert not {call: said[call] for call in CORE if call in said}
+    bare = {
+        name: error for name, error in refused.items() if not (error is None or _right(name, error))
+    }
+    assert not bare
+    assert refused["invflow.report"] is refused["invflow.vi"] is refused["invflow.cli"] is None
+    assert len(refused) > 50
+
+
+def _right(module: str, error: str) -> bool:
+    """Return whether an error names an extra that a module needs."""
+    place = SOURCE.joinpath(*module.split(".")[1:])
+    extras = _extras(place / "__init__.py" if place.is_dir() else place.with_suffix(".py"))
+    return any(f'pip install "invflow[{extra}]"' in error for extra in [*extras, "all"])

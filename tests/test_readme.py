@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.documented import PAGES, blocks
+from tests.documented import PAGES, ROOT, blocks
+from tests.pages import anchors, links
 
 EXAMPLES = blocks(PAGES[0])
+#: Where links of the README lead, and what is there.
+SITE = "https://invflow.github.io/invflow/"
+HOME = {
+    SITE: ROOT / "docs",
+    "https://raw.githubusercontent.com/invflow/invflow/main/": ROOT,
+    "https://github.com/invflow/invflow/blob/main/": ROOT,
+    "https://github.com/invflow/invflow/tree/main/": ROOT,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +50,32 @@ def test_density_estimation() -> None:
     # Gaussians of each column, of all wines together, know less.
     features = wines.drop(columns="target")
     alone = -np.log(features.std() * np.sqrt(2 * np.pi * np.e)).sum()
-    assert names["densities"].mean() > alone + 1
+    densities = names["scores"] - names["density"].log_cell_  # per unit
+    assert densities.mean() > alone + 1
+    assert len(names["strangest"]) == len(wines.columns)
+
+
+def test_simulator() -> None:
+    names = example("simulation.fit")
+    assert list(names["posterior"].summary().index) == ["rate", "reported"]
+    draws = names["posterior"].draws(1000)
+    means = (draws["rate"] * draws["reported"]).mean()  # of the data, whose mean is 9.9
+    assert 5 < float(means) < 20
 
 
 def test_every_example_is_tested() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
+
+
+def test_links_work_where_there_is_no_checkout() -> None:
+    """PyPI shows the README without the files around it."""
+    found = links(PAGES[0])
+    assert len(found) > 10
+    for link in found:
+        address, _, anchor = link.partition("#")
+        (home,) = [place for place in HOME if address.startswith(place)]
+        target = HOME[home] / address.removeprefix(home)
+        if home == SITE:
+            target = target.with_suffix(".md") if target != HOME[SITE] else target / "index.md"
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,13 @@ def test_an_interrupted_run_is_not_finished_and_resumes_to_the_same_draws(tmp_pa
     whole = train(config, tmp_path / "whole")
     assert resumed.results.record.stopped == whole.results.record.stopped
     assert resumed.draws.equals(whole.draws)
+
+
+def test_a_missing_package_is_noticed_before_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.py").write_text("raise ZeroDivisionError")  # it is not even loaded
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ImportError, match=r'pip install "invflow\[vi\]"'):
+        train(Config(model=str(tmp_path / "model.py")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

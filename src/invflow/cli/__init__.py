@@ -18,11 +18,21 @@ def main() -> None:
 
 
 def _run() -> None:
+    if sys.argv[1:] == ["doctor"]:  # which runs without extras, and where one of them is broken
+        from invflow.cli import doctor
+
+        sys.exit(doctor.command())
     try:
         from invflow.cli.app import app
     except ImportError as error:
         sys.exit(
-            f'invflow: the command line needs its extras: pip install "invflow[all]" ({error})'
+            f'invflow: the command line needs its extras: pip install "invflow[all]" ({error}); '
+            "`invflow doctor` shows what is missing"
+        )
+    except Exception as error:
+        sys.exit(
+            f"invflow: the command line cannot start ({type(error).__name__}: {error}); "
+            "`invflow doctor` shows what is broken"
         )
     try:
         app()

@@ -8,13 +8,12 @@ from importlib import import_module
 import typer
 
 import invflow
-from invflow.cli import compare, sample, score, train
+from invflow.cli import compare, doctor, overview, sample, score, train
 from invflow.cli.jobs import JOBS
 
 app = typer.Typer(
     name="invflow",
     help="Normalizing flows built around the inverse autoregressive flow.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -30,7 +29,12 @@ for name in dict.fromkeys(job.command for job in JOBS.values()):
     jobs = [job for job in JOBS.values() if job.command == name]
     examples = [line for job in jobs for line in import_module(job.actions).EXAMPLES]
     app.command(name, epilog=_examples(examples))(train.command(jobs))
-for name, module in (("sample", sample), ("score", score), ("compare", compare)):
+for name, module in (
+    ("sample", sample),
+    ("score", score),
+    ("compare", compare),
+    ("doctor", doctor),
+):
     app.command(name, epilog=_examples(module.EXAMPLES))(module.command)
 
 
@@ -40,9 +44,12 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    invocation: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
-) -> None: ...
+) -> None:
+    if invocation.invoked_subcommand is None:
+        overview.show()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+try:
+    from pydantic import BeforeValidator, Field
+except ImportError as error:
+    raise ImportError(
+        'the settings of a run need pydantic: pip install "invflow[density]"'
+    ) from error
 
 from invflow.density.table.dialect import GROUP, Dialect
 from invflow.runs.settings import (

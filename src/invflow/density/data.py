@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+try:
+    import pandas as pd
+except ImportError as error:
+    raise ImportError('the data of a run need pandas: pip install "invflow[density]"') from error
 
 from invflow.density.config import Config
 from invflow.density.table import Source, read

@@ -6,7 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+try:
+    from pydantic import BaseModel, ConfigDict
+except ImportError as error:
+    raise ImportError(
+        'the run of a density needs pydantic: pip install "invflow[density]"'
+    ) from error
 from torch import Tensor
 
 from invflow import _saving

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+
+try:
+    from pydantic import BaseModel, ConfigDict
+except ImportError as error:
+    raise ImportError(
+        'the run of a student needs pydantic: pip install "invflow[density]"'
+    ) from error
 from torch import Tensor
 
 from invflow.density import run

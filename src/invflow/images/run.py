@@ -10,7 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+
+try:
+    from pydantic import BaseModel, ConfigDict
+except ImportError as error:
+    raise ImportError(
+        'the run of a density needs pydantic: pip install "invflow[images]"'
+    ) from error
 from torch import Tensor
 
 from invflow import _arrays, _saving

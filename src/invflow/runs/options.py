@@ -9,7 +9,10 @@ from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import ValidationError
+try:
+    from pydantic import ValidationError
+except ImportError as error:
+    raise ImportError('the settings of a run need pydantic: pip install "invflow[all]"') from error
 
 from invflow.runs.settings import TRAINING, Config
 

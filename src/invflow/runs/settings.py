@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+try:
+    from pydantic import BaseModel, ConfigDict, Field
+except ImportError as error:
+    raise ImportError('the settings of a run need pydantic: pip install "invflow[all]"') from error
 
 COLUMNS, MODEL, TRAINING, DEVICE = "Columns", "Model", "Training", "Device"
 

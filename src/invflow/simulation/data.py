@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+
+try:
+    import pandas as pd
+except ImportError as error:
+    raise ImportError('the data of a run need pandas: pip install "invflow[simulation]"') from error
 import torch
 from torch import Tensor
 from torch.distributions import constraints

@@ -6,7 +6,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
+try:
+    import pandas as pd
+except ImportError as error:
+    raise ImportError(
+        'the run of a simulator needs pandas: pip install "invflow[simulation]"'
+    ) from error
 
 from invflow.runs.directory import is_finished
 from invflow.simulation import data, run

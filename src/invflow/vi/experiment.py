@@ -11,6 +11,7 @@ from invflow.vi.config import Config
 from invflow.vi.fitting.fit import fit
 from invflow.vi.run import Run
 from invflow.vi.targets import model_file
+from invflow.vi.trust._arviz import arviz
 
 
 def train(
@@ -38,6 +39,7 @@ def train(
         FileNotFoundError, ValueError: if the model, the data or the settings are wrong.
     """
     directory = Path(directory)
+    arviz()  # which writes the draws: better to learn now than after the fit that it is missing
     report(0, f"loading {config.model}")  # a Stan program takes 20 seconds to compile
     target = model_file.load(Path(config.model), Path(config.data) if config.data else None)
     asked = run.begun(config, target)
