@@ -107,3 +107,20 @@ def test_a_bar_in_a_terminal_of_known_size(tmp_path: Path, size: tuple[int, int]
     if all(size):
         assert b"\r" in shown
         assert b"loss 0.9 \\xb1" in shown
+
+
+@pytest.mark.parametrize(("widgets", "wanted"), [(True, "tqdm.auto"), (False, "tqdm")])
+def test_a_notebook_without_widgets_has_a_bar_of_text(
+    widgets: bool, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first import of tqdm.auto there warns, and names a folder of the machine."""
+    asked: list[str] = []
+    monkeypatch.setattr(module, "find_spec", lambda name: widgets if name == "ipywidgets" else None)
+    monkeypatch.setattr(module, "required", lambda name, extra: asked.append(name) or _Nothing)
+    with progress("training", 9):
+        pass
+    assert asked == [wanted]
+
+
+class _Nothing:
+    tqdm = None

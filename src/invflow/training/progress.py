@@ -38,7 +38,9 @@ def progress(what: str, total: int | None) -> Generator[Callable[[int, str], Non
         ...     for done in range(3):
         ...         move(done + 1, "loss 0.1")
     """
-    tqdm = required("tqdm.auto", "training").tqdm
+    # Without widgets, a notebook's bar is one of text; tqdm.auto would warn at its first import.
+    module = "tqdm.auto" if find_spec("ipywidgets") else "tqdm"
+    tqdm = required(module, "training").tqdm
     options = _options()
     if options is not None and total is None:
         # The steps of several stages, which have no common rate.

@@ -115,6 +115,28 @@ def test_global_random_numbers_are_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_flow_by_name() -> None:
+    posterior = fit(known.banana(), flow="gaussian", settings=SHORT)
+    assert isinstance(posterior, Posterior)
+    assert posterior.flow.described()["flow"]["name"] == "gaussian"
+
+
+@pytest.mark.parametrize(
+    ("flow", "error", "message"),
+    [
+        (3, TypeError, 'flow must be a name, such as "iaf", or a mapping with a "name", got 3'),
+        ({"transforms": 2}, TypeError, r'a mapping with a "name", got \{\'transforms\': 2\}'),
+        ("iaff", ValueError, "flow must be one of"),
+    ],
+)
+def test_wrong_flow_is_named_before_the_search(flow: Any, error: Any, message: str) -> None:
+    def never(z: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the density was evaluated")
+
+    with pytest.raises(error, match=message):
+        fit(never, 2, flow=flow)
+
+
 def test_flow_of_ones_own() -> None:
     config = {"name": "iaf", "transforms": 1, "hidden_features": (8,), "univariate": "spline"}
     posterior = fit(known.banana(), flow=config, settings=SHORT)

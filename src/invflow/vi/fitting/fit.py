@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from invflow import _checks
 from invflow._log_density import BadTarget
 from invflow.flows import Flow, FlowMixture, Preconditioned
+from invflow.flows.named import FLOWS
 from invflow.training.fabric import started
 from invflow.training.progress import progress as bar
 from invflow.training.progress import visible
@@ -45,7 +46,7 @@ def fit(
     log_density: Callable[[Tensor], Tensor] | Target,
     dim: int | None = None,
     *,
-    flow: Mapping[str, Any] | None = None,
+    flow: str | Mapping[str, Any] | None = None,
     settings: Settings | None = None,
     starting_points: Any = None,
     seed: int = 0,
@@ -72,9 +73,10 @@ def fit(
         log_density: a differentiable function of vectors, (batch, dim) to (batch,), up to a
             constant; or a `Target`, for parameters with names, shapes and constraints.
         dim: size of the vectors; required for a function.
-        flow: the flow of each mode, as `invflow.flows.build` takes it, without `features`; by
-            default an IAF without `input_bound`, sized by `dim`, or with a bound and a base of
-            Student's t where the tails of the target are heavy.
+        flow: the flow of each mode: a name, or a mapping with a "name" and the arguments of
+            `invflow.flows.build`, without `features`; by default an IAF without `input_bound`,
+            sized by `dim`, or with a bound and a base of Student's t where the tails of the target
+            are heavy.
         settings: how to train.
         starting_points: where the optimiser starts, (count, dim): a tensor, an array or lists. By
             default random points, until no mode was found only once.
@@ -106,6 +108,7 @@ def fit(
     settings = Settings() if settings is None else settings
     if not isinstance(settings, Settings):
         raise TypeError(f"settings must be Settings, got {type(settings).__name__}")
+    flow = _described(flow)
     _check_processes(settings, directory)
     points = _starting_points(starting_points, target.dim)
     if target.angles:
@@ -235,6 +238,19 @@ def _starting_points(given: Any, dim: int) -> Tensor | None:
     if not bool(points.isfinite().all()):
         raise ValueError("starting_points must be finite, got NaN or infinity")
     return points
+
+
+def _described(flow: Any) -> Mapping[str, Any] | None:
+    """Return the mapping that describes a flow, before a search for modes that it would waste."""
+    if flow is None:
+        return None
+    found = {"name": flow} if isinstance(flow, str) else flow
+    if not isinstance(found, Mapping) or "name" not in found:
+        raise TypeError(
+            f'flow must be a name, such as "iaf", or a mapping with a "name", got {flow!r}'
+        )
+    _checks.choice("flow", found["name"], FLOWS)
+    return cast(Mapping[str, Any], found)
 
 
 def _start(
