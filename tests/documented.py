@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Tools of others, without which the examples that import them are left out.
-TOOLS = ("lampe", "nessai", "pocomc", "sbi", "zuko")
+TOOLS = ("huggingface_hub", "lampe", "nessai", "pocomc", "sbi", "zuko")
 
 
 @dataclass(frozen=True)

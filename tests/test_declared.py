@@ -54,6 +54,8 @@ EXTRAS = {
     "adapters/zuko.py": ["zuko"],
     "adapters/_zuko.py": ["zuko"],
     "adapters/sbi.py": ["sbi"],
+    "adapters/hub.py": ["hub"],
+    "adapters/_hub.py": ["hub"],
     "adapters/nessai.py": ["nessai"],
     "adapters/_nessai.py": ["nessai"],
     "vi/targets/observed.py": ["vi", "pyro"],
@@ -173,6 +175,8 @@ CALLS = {
     "invflow.adapters.zuko.to_zuko(invflow.MAF(2))": "zuko",
     "invflow.adapters.sbi.posterior_nn()(torch.zeros(2, 1), torch.zeros(2, 1))": "sbi",
     "invflow.adapters.nessai.flow_class()(2, 8, 1, 1)": "nessai",
+    "invflow.adapters.hub.push_to_hub(invflow.MAF(2), 'user/name')": "hub",
+    "invflow.adapters.hub.from_pretrained('user/name')": "hub",
     "from invflow.training.fabric import launch; launch('cpu')": "training",
     "from invflow.cli import main; main()": "all",
 }

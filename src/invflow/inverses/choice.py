@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from invflow import _checks, kernels
@@ -64,7 +65,7 @@ def solve(
     Returns:
         z, shaped like `x`, and the parameters there, (*batch, features, outputs).
     """
-    if inverse == "passes":
+    if inverse == "passes" or (method is None and torch.compiler.is_exporting()):
         return passes.solve(pair, x, context)
     if method is not None and _in_one_sweep(inverse, pair, x):
         return cached.solve(method, pair, x, context)
@@ -77,6 +78,8 @@ def _in_one_sweep(inverse: str, pair: Pair, x: Tensor) -> bool:
     On an accelerator the time of a long sweep in PyTorch is the time to launch its steps. A
     conditioner with hooks must be called, because they may change its result.
     """
+    if torch.compiler.is_exporting():  # the number of steps must not depend on the numbers
+        return True
     conditioner = pair.conditioner
     if inverse == "fixed_point" or any(map(hooked, (conditioner, *conditioner.children()))):
         return False

@@ -84,6 +84,28 @@ def by_feature(params: Tensor, univariate: Univariate) -> Tensor:
     return params.unflatten(0, (-1, univariate.parameters))
 
 
+def decoded(method: Method, x: Tensor, offset: Tensor, weights: list[Tensor]) -> Solution:
+    """Do what `decode` does in PyTorch's own operations, which `torch.export` can write down."""
+    return _swept(method.plan, method.univariate, method.input_bound, x, offset, weights)
+
+
+def _swept(
+    plan: Plan,
+    map: Univariate,
+    input_bound: float,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
+) -> Solution:
+    decoder, solve = plan.decoder(offset, weights), map.solver(x)
+    z: list[Tensor] = []
+    with unmixed(x):
+        for group, rows in enumerate(x.contiguous().split(list(plan.groups(len(x))))):
+            z.append(solve(rows, by_feature(decoder.parameters(group), map).transpose(1, 2)))
+            decoder.append(group, soft_clip(z[-1], input_bound))
+    return torch.cat(z), decoder.params, decoder.hidden
+
+
 @operator
 def decode(
     kind: str,
@@ -96,13 +118,7 @@ def decode(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The forward sweep: z, parameters, and the decoder's hidden state."""
     plan, map = plan_of(kind, recipe), univariates.from_recipe(univariate)
-    decoder, solve = plan.decoder(offset, weights), map.solver(x)
-    z: list[Tensor] = []
-    with unmixed(x):
-        for group, rows in enumerate(x.contiguous().split(list(plan.groups(len(x))))):
-            z.append(solve(rows, by_feature(decoder.parameters(group), map).transpose(1, 2)))
-            decoder.append(group, soft_clip(z[-1], input_bound))
-    return torch.cat(z), decoder.params, decoder.hidden
+    return _swept(plan, map, input_bound, x, offset, weights)
 
 
 @fake(decode)
