@@ -22,14 +22,17 @@ class Base(Part, ABC):
 
     #: Whether samples carry gradients to the base's parameters.
     has_rsample = True
-    #: The point about which the noise is symmetric; None if there is none, or it is unknown.
-    centre: Tensor | float | None = None
     #: Whether the constructor takes a `generator`, for random initial weights.
     takes_generator = False
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = _checks.positive_integer("features", features)
+
+    @property
+    def centre(self) -> Tensor | float | None:
+        """The point about which the noise is symmetric; None if there is none, or unknown."""
+        return None
 
     @abstractmethod
     def rsample(

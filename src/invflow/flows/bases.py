@@ -31,7 +31,9 @@ class StandardNormal(Base):
         tensor(-1.8379)
     """
 
-    centre = 0.0
+    @property
+    def centre(self) -> float:
+        return 0.0
 
     def rsample(
         self,
@@ -188,7 +190,9 @@ class StudentT(Base):
         tensor(-2.0018)
     """
 
-    centre = 0.0
+    @property
+    def centre(self) -> float:
+        return 0.0
 
     def __init__(self, features: int, df: float = 4.0) -> None:
         super().__init__(features)
@@ -250,7 +254,9 @@ class Logistic(Base):
         tensor(0.2500)
     """
 
-    centre = 0.0
+    @property
+    def centre(self) -> float:
+        return 0.0
 
     def rsample(
         self,

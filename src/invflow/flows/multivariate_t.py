@@ -40,7 +40,9 @@ class MultivariateStudentT(Base):
         tensor(-1.8379)
     """
 
-    centre = 0.0
+    @property
+    def centre(self) -> float:
+        return 0.0
 
     def __init__(self, features: int, df: float = 4.0) -> None:
         super().__init__(features)

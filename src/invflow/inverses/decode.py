@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -76,7 +76,10 @@ def plan_of(kind: str, recipe: str) -> Plan:
 
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
     """Disable autocast: a sweep runs in the dtype of its tensors, or rounding would add up."""
-    return torch.autocast(like.device.type, enabled=False)
+    device = like.device.type
+    if torch.compiler.is_exporting() and not torch.is_autocast_enabled(device):
+        return nullcontext()  # nothing to write into the program
+    return torch.autocast(device, enabled=False)
 
 
 def by_feature(params: Tensor, univariate: Univariate) -> Tensor:
