@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from invflow import IAF, MAF, NAF, NSF, RealNVP, flows
 from invflow.adapters.export import exported
+from invflow.density import FlowDensity
 from invflow.flows import FlowMixture
 from tests.helpers import FLOWS, assert_close, context_for, flow, perturbed, randn
 
@@ -136,6 +138,16 @@ def test_a_mixture_is_scored() -> None:
     assert_close(exported(made).module()(x), made().log_prob(x).detach())
     with pytest.raises(TypeError, match="a mixture has several: export those in"):
         exported(made, "sample")
+
+
+def test_the_flow_of_a_table_is_exported() -> None:
+    rows = np.random.default_rng(0).normal(5.0, 2.0, (60, 2))
+    options = {"transforms": 1, "hidden_features": (4,), "ensemble": 1}
+    density = FlowDensity("maf", steps=2, random_state=0, **options).fit(rows)
+    made = density.model_.flow
+    x = randn(5, 2).float()
+    assert_close(exported(made).module()(x), computed(made, "log_prob", x), 1e-5)
+    assert_close(exported(made, "sample").module()(x), computed(made, "sample", x), 1e-5)
 
 
 def test_a_flow_in_training_mode_is_exported_as_it_evaluates() -> None:
