@@ -11,7 +11,16 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Tools of others, without which the examples that import them are left out.
-TOOLS = ("lampe", "lightning", "nessai", "optuna", "pocomc", "sbi", "zuko")
+TOOLS = (
+    "huggingface_hub",
+    "lampe",
+    "lightning",
+    "nessai",
+    "optuna",
+    "pocomc",
+    "sbi",
+    "zuko",
+)
 
 
 @dataclass(frozen=True)

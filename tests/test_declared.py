@@ -55,6 +55,8 @@ EXTRAS = {
     "adapters/zuko.py": ["zuko"],
     "adapters/_zuko.py": ["zuko"],
     "adapters/sbi.py": ["sbi"],
+    "adapters/hub.py": ["hub"],
+    "adapters/_hub.py": ["hub"],
     "adapters/nessai.py": ["nessai"],
     "adapters/_nessai.py": ["nessai"],
     "vi/targets/observed.py": ["vi", "pyro"],
@@ -126,7 +128,7 @@ def test_what_is_imported_is_declared() -> None:
 
 def test_what_is_declared_is_imported() -> None:
     imported = {name for file in FILES for name in _strangers(ast.parse(file.read_text()))}
-    extras = set(PROJECT["optional-dependencies"]) - {"adapters", "bench", "dev", "docs"}
+    extras = set(PROJECT["optional-dependencies"]) - {"adapters", "bench", "dev", "docs", "onnx"}
     # The engine of ArviZ's files is named, not imported.
     assert declared(*extras) - imported == {"h5netcdf", "h5py"}
 
@@ -174,6 +176,8 @@ CALLS = {
     "invflow.adapters.zuko.to_zuko(invflow.MAF(2))": "zuko",
     "invflow.adapters.sbi.posterior_nn()(torch.zeros(2, 1), torch.zeros(2, 1))": "sbi",
     "invflow.adapters.nessai.flow_class()(2, 8, 1, 1)": "nessai",
+    "invflow.adapters.hub.push_to_hub(invflow.MAF(2), 'user/name')": "hub",
+    "invflow.adapters.hub.from_pretrained('user/name')": "hub",
     "from invflow.training.fabric import launch; launch('cpu')": "training",
     "from invflow.cli import main; main()": "all",
 }

@@ -24,9 +24,9 @@ FLOORS = {
     "density": 7,
     "images": 7,
     "vae": 8,
-    "adapters": 8,
     "distillation": 8,
     "simulation": 8,
+    "adapters": 9,
     "report": 9,
     "cli": 10,
 }

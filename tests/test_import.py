@@ -68,6 +68,8 @@ ASKED = [
     "invflow.images.ImageDensity",
     "invflow.distillation.distill",
     "invflow.simulation.fit",
+    "invflow.adapters.export.exported",
+    "invflow.adapters.hub.push_to_hub",
     "invflow.adapters.nessai.flow_class",
     "invflow.adapters.sbi.posterior_nn",
     "invflow.adapters.zuko.to_zuko",

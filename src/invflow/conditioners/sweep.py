@@ -122,7 +122,8 @@ class MADEDecoder:
                         )
                     )
             rows = self._layers[layer][lo:hi]
-            rows.copy_(self._offsets[layer - 1][lo:hi])
+            # Expanded, because the converter to ONNX does not broadcast a copy.
+            rows.copy_(self._offsets[layer - 1][lo:hi].expand_as(rows))
             rest: dict[str, Tensor] = {}
             if layer < len(self._values):
                 rest["values"] = self._values[layer][lo:hi]

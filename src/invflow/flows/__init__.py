@@ -16,6 +16,7 @@ from invflow.flows.bases import (
 from invflow.flows.coupling import CouplingNSF, RealNVP
 from invflow.flows.denoised import denoised
 from invflow.flows.distribution import FlowDistribution
+from invflow.flows.divergence import Estimate, estimate_kl
 from invflow.flows.flexible import NAF, NSF, UMNN
 from invflow.flows.flow import Flow
 from invflow.flows.gaussian import Gaussian
@@ -28,6 +29,7 @@ from invflow.flows.product import Product
 from invflow.flows.pyro import to_pyro
 from invflow.flows.residual import Planar, Radial, Sylvester
 from invflow.flows.tarflow import TarFlow, TarIAF
+from invflow.flows.tempered import Tempered
 from invflow.flows.wrapped import Wrapped
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Base",
     "CouplingNSF",
     "DiagonalNormal",
+    "Estimate",
     "Flow",
     "FlowBase",
     "FlowDistribution",
@@ -60,10 +63,12 @@ __all__ = [
     "Sylvester",
     "TarFlow",
     "TarIAF",
+    "Tempered",
     "Uniform",
     "Wrapped",
     "as_base",
     "build",
     "denoised",
+    "estimate_kl",
     "to_pyro",
 ]

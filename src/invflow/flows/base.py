@@ -29,6 +29,11 @@ class Base(Part, ABC):
         super().__init__()
         self.features = _checks.positive_integer("features", features)
 
+    @property
+    def centre(self) -> Tensor | float | None:
+        """The point about which the noise is symmetric; None if there is none, or unknown."""
+        return None
+
     @abstractmethod
     def rsample(
         self,
@@ -59,6 +64,25 @@ class Base(Part, ABC):
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Return the log density of `z`, (*batch, features), in nats: shape `batch`."""
+
+    def cdf(self, z: Tensor) -> Tensor:
+        """Return the probability of values up to `z`, of each feature by itself, shaped like `z`.
+
+        Raises:
+            NotImplementedError: if there is no formula for it.
+        """
+        raise self._lacks("distribution function")
+
+    def icdf(self, p: Tensor) -> Tensor:
+        """Return the quantile of each feature by itself, shaped like `p`, which lies in (0, 1).
+
+        Raises:
+            NotImplementedError: if there is no formula for it.
+        """
+        raise self._lacks("quantile function")
+
+    def _lacks(self, what: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} noise has no formula for its {what}")
 
     def config(self) -> dict[str, Any]:
         """Return the arguments, other than the number of features, that rebuild this base."""

@@ -31,6 +31,10 @@ class StandardNormal(Base):
         tensor(-1.8379)
     """
 
+    @property
+    def centre(self) -> float:
+        return 0.0
+
     def rsample(
         self,
         shape: Sequence[int],
@@ -44,6 +48,12 @@ class StandardNormal(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         constant = 0.5 * self.features * math.log(2 * math.pi)
         return -0.5 * z.square().sum(-1) - constant
+
+    def cdf(self, z: Tensor) -> Tensor:
+        return torch.special.ndtr(z)
+
+    def icdf(self, p: Tensor) -> Tensor:
+        return torch.special.ndtri(p)
 
 
 class DiagonalNormal(Base):
@@ -86,6 +96,16 @@ class DiagonalNormal(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         noise = (z - self.mean) * torch.exp(-self.log_scale)
         return self.noise.log_prob(noise) - self.log_scale.sum()
+
+    @property
+    def centre(self) -> Tensor:
+        return self.mean
+
+    def cdf(self, z: Tensor) -> Tensor:
+        return self.noise.cdf((z - self.mean) * torch.exp(-self.log_scale))
+
+    def icdf(self, p: Tensor) -> Tensor:
+        return self.mean + self.log_scale.exp() * self.noise.icdf(p)
 
 
 class FullNormal(Base):
@@ -132,6 +152,19 @@ class FullNormal(Base):
         noise = torch.linalg.solve_triangular(self._factor(), rows.mT, upper=False).mT
         return self.noise.log_prob(noise.reshape(z.shape)) - self.log_scale.sum()
 
+    @property
+    def centre(self) -> Tensor:
+        return self.mean
+
+    def cdf(self, z: Tensor) -> Tensor:
+        return self.noise.cdf((z - self.mean) / self._deviations())
+
+    def icdf(self, p: Tensor) -> Tensor:
+        return self.mean + self._deviations() * self.noise.icdf(p)
+
+    def _deviations(self) -> Tensor:
+        return self._factor().square().sum(-1).sqrt()
+
 
 class StudentT(Base):
     r"""Independent Student's t variables, with tails as heavy as you choose.
@@ -156,6 +189,10 @@ class StudentT(Base):
         >>> StudentT(2, df=3.0).log_prob(torch.zeros(2))
         tensor(-2.0018)
     """
+
+    @property
+    def centre(self) -> float:
+        return 0.0
 
     def __init__(self, features: int, df: float = 4.0) -> None:
         super().__init__(features)
@@ -217,6 +254,10 @@ class Logistic(Base):
         tensor(0.2500)
     """
 
+    @property
+    def centre(self) -> float:
+        return 0.0
+
     def rsample(
         self,
         shape: Sequence[int],
@@ -232,6 +273,12 @@ class Logistic(Base):
 
     def log_prob(self, z: Tensor) -> Tensor:
         return (nn.functional.logsigmoid(z) + nn.functional.logsigmoid(-z)).sum(-1)
+
+    def cdf(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(z)
+
+    def icdf(self, p: Tensor) -> Tensor:
+        return torch.logit(p)
 
 
 class Uniform(Base):
@@ -273,6 +320,12 @@ class Uniform(Base):
         inside = ((z >= self.low) & (z <= self.high)).all(-1)
         density = z.new_full(inside.shape, -self.features * math.log(self.high - self.low))
         return density.masked_fill(~inside, -math.inf)
+
+    def cdf(self, z: Tensor) -> Tensor:
+        return ((z - self.low) / (self.high - self.low)).clamp(0, 1)
+
+    def icdf(self, p: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * p
 
     def config(self) -> dict[str, Any]:
         return {"low": self.low, "high": self.high}
@@ -353,6 +406,10 @@ class Mixture(Base):
     def log_prob(self, z: Tensor) -> Tensor:
         parts = torch.stack([part.log_prob(z) for part in self._parts()], -1)
         return torch.logsumexp(parts + torch.log_softmax(self.logits, -1), -1)
+
+    def cdf(self, z: Tensor) -> Tensor:
+        parts = torch.stack([part.cdf(z) for part in self._parts()], -1)
+        return (parts * torch.softmax(self.logits, -1)).sum(-1)
 
     def config(self) -> dict[str, Any]:
         return {"components": [described(part) for part in self._parts()]}

@@ -13,6 +13,7 @@ from torch.distributions.constraints import Constraint
 from invflow import _checks
 from invflow._broadcast import broadcast
 from invflow._snapshot import Snapshot
+from invflow.flows import quantiles
 from invflow.flows.affine import AffineMap, affine_map
 from invflow.flows.base import Base
 from invflow.flows.estimated import Estimated
@@ -237,13 +238,78 @@ class FlowDistribution(Estimated):
             ValueError: if the shape or the device is wrong or, with validation on, an entry is not
                 finite or a vector lies outside the support.
         """
+        value = self._checked(value)
+        z, ladj = self.transform.inverse(value, self.context)
+        return self.base.log_prob(z) + ladj
+
+    def _checked(self, value: Tensor) -> Tensor:
+        """Return vectors, with their batch shape and the distribution's."""
         _checks.event("value", value, self.event_shape[0], self.like)
         batch = _broadcast("value's batch shape", value.shape[:-1], self.batch_shape)
         value = value.expand(*batch, -1)
         if self.validate_args and not torch.compiler.is_compiling():
             validate(value, self.support)
-        z, ladj = self.transform.inverse(value, self.context)
-        return self.base.log_prob(z) + ladj
+        return value
+
+    @_as_called
+    def mapped(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x and log|det dx/dz| for noise, (*any, *batch_shape, features)."""
+        return self.transform(z, self.context)
+
+    @_as_called
+    def whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the noise and log|det dz/dx| of vectors, (*any, *batch_shape, features)."""
+        return self.transform.inverse(x, self.context)
+
+    @_as_called
+    def cdf(self, value: Tensor) -> Tensor:
+        r"""Return the probability of values up to `value`, for one feature.
+
+        $$P(X \le x) = F(f^{-1}(x; c)) \quad	ext{or}\quad 1 - F(f^{-1}(x; c))$$
+
+        for an increasing or a decreasing f, with the distribution function F of the noise.
+
+        Args:
+            value: shape (*any, *batch_shape, 1).
+
+        Returns:
+            Probabilities, without the last dimension, as from `log_prob`.
+
+        Raises:
+            NotImplementedError: if there are several features, f is not monotone because it wraps
+                around a circle, or there is no formula for F.
+            TypeError, ValueError: as `log_prob`.
+        """
+        if not quantiles.is_monotone(self.transform):
+            return super().cdf(value)
+        given = self.transform, self.base, self.context, self.batch_shape
+        return quantiles.cdf(*given, self._checked(value))
+
+    @_as_called
+    def icdf(self, value: Tensor) -> Tensor:
+        """Return quantiles, for one feature: the inverse of `cdf`.
+
+        Args:
+            value: probabilities, between 0 and 1, shape (*any, *batch_shape).
+
+        Returns:
+            Shape (*any, *batch_shape, 1), as from `sample`.
+
+        Raises:
+            NotImplementedError: as `cdf`, or if there is no formula for the quantiles of the noise.
+            TypeError: if `value` is not a tensor of the flow's dtype.
+            ValueError: if the shape does not broadcast, or a probability is not between 0 and 1.
+        """
+        if not quantiles.is_monotone(self.transform):
+            return super().icdf(value)
+        if not isinstance(value, Tensor) or value.dtype != self.like.dtype:
+            found = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"value must be a tensor of {self.like.dtype}, got {found}")
+        shape = _broadcast("value's shape", value.shape, self.batch_shape)
+        if self.validate_args and not _all((value > 0) & (value < 1)):
+            raise ValueError("value must hold probabilities between 0 and 1, both excluded")
+        given = self.transform, self.base, self.context, self.batch_shape
+        return quantiles.icdf(*given, value.expand(shape))
 
     @_as_called
     def affine_map(self) -> AffineMap | None:

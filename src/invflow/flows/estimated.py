@@ -6,7 +6,7 @@ import contextlib
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, register_kl
+from torch.distributions import Distribution
 
 from invflow import _checks
 
@@ -100,20 +100,3 @@ class Estimated(Distribution):
         return NotImplementedError(
             f"the {what} of a {type(self).__name__} has no closed form; {instead}"
         )
-
-
-def _no_divergence(p: Distribution, q: Distribution) -> Tensor:
-    """Raise the error of `kl_divergence(p, q)`."""
-    instead = (
-        "x, log_p = p.rsample_and_log_prob((1000,)), then (log_p - q.log_prob(x)).mean(0)"
-        if isinstance(p, Estimated) and p.has_rsample
-        else "x = p.sample((1000,)), then (p.log_prob(x) - q.log_prob(x)).mean(0)"
-    )
-    raise NotImplementedError(
-        f"the KL divergence of p, a {type(p).__name__}, from q, a {type(q).__name__}, has no "
-        f"closed form; estimate it: {instead}"
-    )
-
-
-for _pair in ((Estimated, Distribution), (Distribution, Estimated), (Estimated, Estimated)):
-    register_kl(*_pair)(_no_divergence)

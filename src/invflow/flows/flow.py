@@ -13,6 +13,7 @@ from invflow.flows.base import Base
 from invflow.flows.bases import as_base
 from invflow.flows.distribution import FlowDistribution
 from invflow.flows.named import Named
+from invflow.flows.tempered import Tempered
 from invflow.transforms import Transform
 
 
@@ -77,6 +78,27 @@ class Flow(Named):
     def like(self) -> Tensor:
         """A tensor with the dtype and device of the samples."""
         return next(self.parameters(), self._like)
+
+    def tempered(self, temperature: float) -> Flow:
+        r"""Return the flow with noise of another scale, which shares the weights of this one.
+
+        The deviations of the noise from its centre are multiplied by a temperature T (see
+        `Tempered`). Below 1 draws are closer to the typical ones and less varied. The tempered flow
+        is a flow too: its densities are those of its own draws.
+
+        Args:
+            temperature: T.
+
+        Raises:
+            TypeError: if the temperature is not a number.
+            ValueError: if it is not positive and finite, or the noise has no centre.
+
+        Example:
+            >>> import invflow
+            >>> cold = invflow.MAF(features=2).tempered(0.7)
+            >>> x, log_q = cold().rsample_and_log_prob((5,))
+        """
+        return Flow(self.transform, Tempered(self.base, temperature))
 
     def forward(
         self, context: Tensor | None = None, *, validate_args: bool | None = None

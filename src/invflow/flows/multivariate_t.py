@@ -40,6 +40,10 @@ class MultivariateStudentT(Base):
         tensor(-1.8379)
     """
 
+    @property
+    def centre(self) -> float:
+        return 0.0
+
     def __init__(self, features: int, df: float = 4.0) -> None:
         super().__init__(features)
         self.df = _checks.positive("df", df)

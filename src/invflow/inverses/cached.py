@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from invflow._operator import call
 from invflow._registry import is_own
 from invflow.conditioners import CONDITIONERS, CachedConditioner, Conditioner, ReversiblePlan
 from invflow.inverses import replay, reverse
-from invflow.inverses.decode import Method
+from invflow.inverses.decode import Method, decoded
 from invflow.inverses.pair import Pair
 
 
@@ -69,6 +70,9 @@ def solve(method: Method, pair: Pair, x: Tensor, context: Tensor | None) -> tupl
     sweep = (
         reverse.ReversedSweep if isinstance(method.plan, ReversiblePlan) else replay.ReplayedSweep
     )
-    z, params, _ = call(sweep, method, columns, offset, *weights)
+    if torch.compiler.is_exporting():  # an exported program has PyTorch's own operators only
+        z, params, _ = decoded(method, columns, offset, list(weights))
+    else:
+        z, params, _ = call(sweep, method, columns, offset, *weights)
     rows = params.unflatten(0, (features, pair.univariate.parameters)).permute(2, 0, 1)
     return z.t().reshape(x.shape), rows.reshape(*batch, *rows.shape[1:])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from invflow import _checks, kernels
 from invflow._torch import hooked
-from invflow.conditioners import CachedConditioner
+from invflow.conditioners import CachedConditioner, Conditioner
 from invflow.inverses import cached, fixed_point, passes
 from invflow.inverses.pair import Pair
 
@@ -64,6 +65,10 @@ def solve(
     Returns:
         z, shaped like `x`, and the parameters there, (*batch, features, outputs).
     """
+    if torch.compiler.is_exporting() and inverse != "passes":
+        # The number of steps must not depend on the numbers.
+        sweeps = method is not None and not (torch.is_grad_enabled() or _hooked(pair.conditioner))
+        inverse = "cached" if sweeps else "passes"
     if inverse == "passes":
         return passes.solve(pair, x, context)
     if method is not None and _in_one_sweep(inverse, pair, x):
@@ -77,7 +82,10 @@ def _in_one_sweep(inverse: str, pair: Pair, x: Tensor) -> bool:
     On an accelerator the time of a long sweep in PyTorch is the time to launch its steps. A
     conditioner with hooks must be called, because they may change its result.
     """
-    conditioner = pair.conditioner
-    if inverse == "fixed_point" or any(map(hooked, (conditioner, *conditioner.children()))):
+    if inverse == "fixed_point" or _hooked(pair.conditioner):
         return False
     return inverse == "cached" or x.device.type == "cpu" or len(pair.conditioner.groups) <= 16
+
+
+def _hooked(conditioner: Conditioner) -> bool:
+    return any(map(hooked, (conditioner, *conditioner.children())))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -76,12 +76,37 @@ def plan_of(kind: str, recipe: str) -> Plan:
 
 def unmixed(like: Tensor) -> AbstractContextManager[object]:
     """Disable autocast: a sweep runs in the dtype of its tensors, or rounding would add up."""
-    return torch.autocast(like.device.type, enabled=False)
+    device = like.device.type
+    if torch.compiler.is_exporting() and not torch.is_autocast_enabled(device):
+        return nullcontext()  # nothing to write into the program
+    return torch.autocast(device, enabled=False)
 
 
 def by_feature(params: Tensor, univariate: Univariate) -> Tensor:
     """Return parameters, [features * outputs, batch], as [features, outputs, batch]."""
     return params.unflatten(0, (-1, univariate.parameters))
+
+
+def decoded(method: Method, x: Tensor, offset: Tensor, weights: list[Tensor]) -> Solution:
+    """Do what `decode` does in PyTorch's own operations, which `torch.export` can write down."""
+    return _swept(method.plan, method.univariate, method.input_bound, x, offset, weights)
+
+
+def _swept(
+    plan: Plan,
+    map: Univariate,
+    input_bound: float,
+    x: Tensor,
+    offset: Tensor,
+    weights: list[Tensor],
+) -> Solution:
+    decoder, solve = plan.decoder(offset, weights), map.solver(x)
+    z: list[Tensor] = []
+    with unmixed(x):
+        for group, rows in enumerate(x.contiguous().split(list(plan.groups(len(x))))):
+            z.append(solve(rows, by_feature(decoder.parameters(group), map).transpose(1, 2)))
+            decoder.append(group, soft_clip(z[-1], input_bound))
+    return torch.cat(z), decoder.params, decoder.hidden
 
 
 @operator
@@ -96,13 +121,7 @@ def decode(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The forward sweep: z, parameters, and the decoder's hidden state."""
     plan, map = plan_of(kind, recipe), univariates.from_recipe(univariate)
-    decoder, solve = plan.decoder(offset, weights), map.solver(x)
-    z: list[Tensor] = []
-    with unmixed(x):
-        for group, rows in enumerate(x.contiguous().split(list(plan.groups(len(x))))):
-            z.append(solve(rows, by_feature(decoder.parameters(group), map).transpose(1, 2)))
-            decoder.append(group, soft_clip(z[-1], input_bound))
-    return torch.cat(z), decoder.params, decoder.hidden
+    return _swept(plan, map, input_bound, x, offset, weights)
 
 
 @fake(decode)

@@ -286,7 +286,10 @@ def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
     """Return whether the operators support a device and a precision.
 
     On an accelerator only if requested, until `benchmarks/gpu.py` has shown where they are faster.
+    Not for `torch.export`, whose programs must run without this library.
     """
+    if torch.compiler.is_exporting():
+        return False
     named, place = inverse == "compiled", device.type
     if not named and place != "cpu":
         return False

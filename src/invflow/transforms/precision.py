@@ -10,8 +10,11 @@ import torch
 
 def without_autocast(device: str) -> AbstractContextManager[Any]:
     """Disable autocast, on devices that have it."""
-    available = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if available else nullcontext()
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    if torch.compiler.is_exporting() and not torch.is_autocast_enabled(device):
+        return nullcontext()  # nothing to write into the program
+    return torch.autocast(device, enabled=False)
 
 
 def at_least_single(*dtypes: torch.dtype) -> torch.dtype:

@@ -43,6 +43,11 @@ class Numerical(Univariate):
         """Return z with u(z; params) = x up to rounding; its derivatives are not used."""
 
     def inverse(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.compiler.is_exporting():
+            raise NotImplementedError(
+                f"torch.export cannot write down the inverse of {type(self).__name__}, whose number"
+                " of steps depends on the numbers: export the other direction, or a flow of splines"
+            )
         dtype = torch.promote_types(x.dtype, torch.float32)
         target, params = x.to(dtype), params.to(dtype)
         with torch.no_grad():
