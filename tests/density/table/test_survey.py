@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from invflow.density.table import Columns, Frame, Parquet, arrays, survey
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import check_kinds
 
 COUNT = 200

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from invflow.density.table import codes, levels
-from invflow.density.table.columns import Column, Columns
+from invflow.density.table.column import Column
+from invflow.density.table.columns import Columns
 from invflow.density.table.labels import Label, axis
 from invflow.density.table.levels import intervals
 from invflow.density.table.samples import Floats

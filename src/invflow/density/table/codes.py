@@ -10,7 +10,7 @@ import pandas as pd
 
 from invflow.density.table import dates, levels
 from invflow.density.table.calendar import WEEKDAYS, Part, joined
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.numbers import AS_TRAINED, numbers, plain, stored
 from invflow.density.table.samples import Floats
 

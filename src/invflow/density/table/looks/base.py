@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
 from invflow.density.table.levels import kind_of

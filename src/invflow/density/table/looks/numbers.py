@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from invflow.density.table.codes import stored
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.grids import LARGEST_INTEGER, Grid, Search
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label

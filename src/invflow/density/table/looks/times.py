@@ -9,7 +9,7 @@ import numpy as np
 
 from invflow.density.table import calendar, dates
 from invflow.density.table.calendar import WEEKDAYS, Part
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.grids import Grid
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
