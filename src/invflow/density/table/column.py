@@ -45,7 +45,8 @@ class Column:
         step: of a grid, None for columns that are not on one, and for integers, whose step is 1.
         origin: of a grid.
         digits: number of decimal places on a grid.
-        unit: of dates, one of `dates.TICKS`; their grid is in ticks.
+        unit: of dates, one of `dates.TICKS`; their grid, or the category of constant ones, is in
+            ticks.
         beyond: probability of values beyond a bound, of those on the bound: zero for bounds that
             were declared, small for bounds that were found in the data.
         part: of a column of dates, which this is; None for a column of the table.
@@ -116,31 +117,40 @@ class Column:
         """Return the numbers of codes: for categories the codes, for dates the ticks."""
         return codes if self.grid is None else self.grid.values(codes)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the column for JSON."""
+        part = self.part and {**asdict(self.part), "of": encode(self.part.of)}
+        gap_of = None if self.gap_of is None else encode(self.gap_of)
+        return {**asdict(self), "name": encode(self.name), "part": part, "gap_of": gap_of}
 
-def content(column: Column) -> dict[str, Any]:
-    """Return a column for JSON."""
-    part = column.part and {**asdict(column.part), "of": encode(column.part.of)}
-    gap_of = None if column.gap_of is None else encode(column.gap_of)
-    return {**asdict(column), "name": encode(column.name), "part": part, "gap_of": gap_of}
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Column:
+        """Return a column from JSON.
+
+        Raises:
+            TypeError, ValueError, OverflowError: if it is not one.
+        """
+        fields: dict[str, Any] = {**content, "name": decode(content["name"])}
+        fields["categories"] = tuple(content["categories"])
+        fields["counts"] = tuple(content.get("counts", ()))
+        if (part := content.get("part")) is not None:
+            own: dict[str, Any] = {**part, "of": decode(part["of"])}
+            fields["part"] = Part(**own)
+            _checks.choice("part", fields["part"].name, PARTS)
+            _checks.choice("unit", fields["part"].unit, TICKS)
+        if (gap_of := content.get("gap_of")) is not None:
+            fields["gap_of"] = decode(gap_of)
+        column = cls(**fields)
+        _check(column)
+        return column
 
 
-def from_content(content: Mapping[str, Any]) -> Column:
-    """Return a column from JSON.
+def _check(column: Column) -> None:
+    """Check what a column has been read with.
 
     Raises:
-        TypeError, ValueError, OverflowError: if it is not one.
+        TypeError, ValueError, OverflowError: if it is not a column.
     """
-    fields: dict[str, Any] = {**content, "name": decode(content["name"])}
-    fields["categories"] = tuple(content["categories"])
-    fields["counts"] = tuple(content.get("counts", ()))
-    if (part := content.get("part")) is not None:
-        own: dict[str, Any] = {**part, "of": decode(part["of"])}
-        fields["part"] = Part(**own)
-        _checks.choice("part", fields["part"].name, PARTS)
-        _checks.choice("unit", fields["part"].unit, TICKS)
-    if (gap_of := content.get("gap_of")) is not None:
-        fields["gap_of"] = decode(gap_of)
-    column = Column(**fields)
     _checks.choice("kind", column.kind, KINDS)
     if not isinstance(column.dtype, str):
         raise TypeError(f"dtype must be a string, got {column.dtype!r}")
@@ -152,8 +162,11 @@ def from_content(content: Mapping[str, Any]) -> Column:
     steps = column.kind in ("grid", "date")
     if steps != (column.step is not None) or not (1.0 if column.step is None else column.step) > 0:
         raise ValueError(f"column {column.name!r} must have a positive step, or none")
-    if (column.unit not in TICKS) if column.kind == "date" else column.unit is not None:
+    dated = column.kind == "date" or (column.is_categorical and column.unit is not None)
+    if (column.unit not in TICKS) if dated else column.unit is not None:
         raise ValueError(f"column {column.name!r} must have a unit of dates, or none")
+    if dated and not all(isinstance(value, int) for value in column.categories):
+        raise ValueError(f"column {column.name!r} must have ticks as categories of dates")
     if not 0 <= column.beyond < 1:
         raise ValueError(f"column {column.name!r} must have a probability as beyond")
     if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
@@ -167,7 +180,6 @@ def from_content(content: Mapping[str, Any]) -> Column:
     counts = [_checks.positive_integer("counts", count, minimum=0) for count in column.counts]
     if counts and len(counts) != len(column.categories):
         raise ValueError(f"column {column.name!r} must have a count of each category")
-    return column
 
 
 def _finite(name: str, value: Any) -> None:

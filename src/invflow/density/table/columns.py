@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from invflow import _checks
-from invflow.density.table.column import Column, content, from_content
+from invflow.density.table.column import Column
+from invflow.density.table.copies import Copy
 from invflow.density.table.dates import TICKS
 from invflow.density.table.labels import Label, decode, encode, unique
 
@@ -23,6 +24,7 @@ class Columns:
         context: the columns that it is conditional on.
         rows: number of rows seen.
         missing: whether features may have missing values.
+        copies: columns that are determined by a feature.
     """
 
     names: tuple[Label, ...]
@@ -30,15 +32,32 @@ class Columns:
     context: tuple[Column, ...]
     rows: int
     missing: bool
+    copies: tuple[Copy, ...] = ()
+
+    @property
+    def tells(self) -> list[int]:
+        """The places of features that tell whether values are missing."""
+        return [i for i, column in enumerate(self.features) if column.gap_of is not None]
 
     @property
     def gaps(self) -> dict[int, list[int]]:
-        """The places of features that tell whether values are missing, and of these values."""
-        return {
-            i: [j for j, own in enumerate(self.features) if own.of == column.of and j != i]
-            for i, column in enumerate(self.features)
-            if column.gap_of is not None
-        }
+        """The places of features whose values may be missing, and of all that tell whether.
+
+        A value is known from its copies, too: it is missing if all of these are.
+        """
+        told = {self.features[i].gap_of: i for i in self.tells}
+        found: dict[int, list[int]] = {}
+        for i, column in enumerate(self.features):
+            names = [column.of, *(copy.name for copy in self.copies if copy.of == column.of)]
+            if column.gap_of is None and all(name in told for name in names):
+                found[i] = [told[name] for name in names]
+        return found
+
+    @property
+    def originals(self) -> list[int]:
+        """The places of the features that the copies are of."""
+        places = {c.name: i for i, c in enumerate(self.features) if c.kind == "continuous"}
+        return [places[copy.of] for copy in self.copies]
 
     @property
     def context_size(self) -> int:
@@ -83,10 +102,11 @@ class Columns:
         """
         return {
             "names": [encode(name) for name in self.names],
-            "features": [content(each) for each in self.features],
-            "context": [content(each) for each in self.context],
+            "features": [each.to_dict() for each in self.features],
+            "context": [each.to_dict() for each in self.context],
             "rows": self.rows,
             "missing": self.missing,
+            "copies": [copy.to_dict() for copy in self.copies],
         }
 
     @classmethod
@@ -99,17 +119,24 @@ class Columns:
         try:
             names = unique(decode(name) for name in content["names"])
             features, context = (
-                tuple(from_content(each) for each in content[part]) for part in ("features", "context")
+                tuple(map(Column.from_dict, content[part])) for part in ("features", "context")
             )
-            parts = list(dict.fromkeys(column.of for column in (*features, *context)))
+            # Files of earlier versions have no copies.
+            copies = tuple(map(Copy.from_dict, content.get("copies", ())))
+            each = [column for column in (*features, *context) if column.gap_of is None]
+            parts = [*dict.fromkeys(column.of for column in each), *(copy.name for copy in copies)]
             if not features or len(parts) != len(names) or set(parts) != set(names):
                 raise ValueError("the names differ from those of the features and the context")
+            originals = {column.name for column in features if column.kind == "continuous"}
+            if not originals.issuperset(copy.of for copy in copies):
+                raise ValueError("copies must be of continuous features")
             return cls(
                 names,
                 features,
                 context,
                 _checks.positive_integer("rows", content["rows"]),
                 _checks.boolean("missing", content["missing"]),
+                copies,
             )
         except KeyError as error:
             raise ValueError(f"not the columns of a table: {error} is missing") from error

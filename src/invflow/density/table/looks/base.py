@@ -44,10 +44,10 @@ class Look(ABC):
     def columns(self) -> tuple[Column, ...]:
         return (self.column(),)
 
-    def constant(self, value: Any) -> Column:
+    def constant(self, value: Any, shown: str) -> Column:
         """Return the column of a single value: a category, whose probability is nearly one."""
         warnings.warn(
-            f"column {self.name!r} is constant ({value!r}): it hardly adds to the score of a row",
+            f"column {self.name!r} is constant ({shown}): it hardly adds to the score of a row",
             UserWarning,
             stacklevel=5,
         )
