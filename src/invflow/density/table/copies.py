@@ -84,8 +84,9 @@ class Copy:
         Raises:
             TypeError, ValueError: if it is not one.
         """
-        fields: dict[str, Any] = {**content, "name": decode(content["name"])}
-        copy = cls(**{**fields, "of": decode(content["of"])})
+        fields: dict[str, Any] = {**content}
+        fields.update({key: decode(content[key]) for key in ("name", "of")})
+        copy = cls(**fields)
         numbers = [_checks.number(each, getattr(copy, each)) for each in ("slope", "offset")]
         if not all(map(math.isfinite, numbers)) or not copy.slope:
             raise ValueError(f"column {copy.name!r} must have a slope other than zero, and numbers")
@@ -99,7 +100,7 @@ def log_density(frame: pd.DataFrame, copies: Sequence[Copy]) -> Floats:
 
     A copy has all of its probability at one value, so it is zero where the copy agrees, and minus
     infinity where it does not. Where the original x is missing, its first observed copy
-    $y = a + b x$ takes its place: $\log p_y(y) = \log p_x((y - a) / b) - \log |b|$ has the last term.
+    $y = a + b x$ takes its place, and $-\log |b|$ is what the density of y has beside that of x.
 
     Args:
         frame: rows of the table.
