@@ -27,11 +27,13 @@ def log_density(model: TableDensity, imputer: Imputer | None, rows: Rows) -> Flo
     """
     scores: list[Tensor] = []
     for x, context in rows.parts(SCORED_AT_ONCE):
+        gaps = x.sum(-1).isnan()
+        if imputer is None or not gaps.any():
+            scores.append(model.log_prob(x, context))
+            continue
         score = x.new_empty(len(x))
-        gaps = x.isnan().any(-1)
         score[~gaps] = model.log_prob(x[~gaps], context[~gaps])
-        if imputer is not None and gaps.any():
-            score[gaps] = conditional.log_prob(model, imputer, x[gaps], context[gaps])
+        score[gaps] = conditional.log_prob(model, imputer, x[gaps], context[gaps])
         scores.append(score)
     found = torch.cat(scores).numpy()
     if rows.columns.copies:

@@ -40,14 +40,15 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
             _refuse_gaps(name, own, first)
     for place, own in zip(columns.originals, copies, strict=True):
         each[place] = np.where(np.isnan(each[place]), own, each[place])
-    return _stacked(each, len(frame))
+    # The columns are read one after the other, and written so.
+    return np.stack(each).T
 
 
 def _refuse_gaps(name: Label, values: Floats, first: int) -> None:
-    gaps = np.flatnonzero(np.isnan(values))
-    if len(gaps):
+    if np.isnan(values.sum()):
         raise ValueError(
-            f"column {name!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
+            f"column {name!r} has a missing value (NaN) in row "
+            f"{first + np.isnan(values).argmax()}; fill it "
             "in, or train a density with missing set to marginalise or learn"
         )
 
@@ -63,7 +64,9 @@ def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     Raises:
         ValueError: if a column or a value is missing, or a category was not seen in training.
     """
-    return _stacked([_context(frame, column, first) for column in columns.context], len(frame))
+    if not columns.context:
+        return np.empty((len(frame), 0))
+    return np.column_stack([_context(frame, column, first) for column in columns.context])
 
 
 def _context(frame: pd.DataFrame, column: Column, first: int) -> Floats:
@@ -171,9 +174,3 @@ def _series(frame: pd.DataFrame, name: Label) -> Any:
     if name not in frame.columns:
         raise ValueError(f"the table does not have the column {name!r}")
     return frame[name]
-
-
-def _stacked(arrays: list[Floats], rows: int) -> Floats:
-    if not arrays:
-        return np.empty((rows, 0))
-    return np.column_stack(arrays)

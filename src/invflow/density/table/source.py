@@ -101,14 +101,16 @@ class Chosen:
     """
 
     def __init__(self, source: Source, rows: NDArray[np.int64]) -> None:
+        if isinstance(source, Chosen):
+            source, rows = source.source, source.rows[rows]
         self.names = source.names
         self.blocks = (len(rows),)
         self.schema = source.schema
-        self._source = source
-        self._rows = rows
+        self.source = source
+        self.rows = rows
 
     def block(self, number: int) -> pd.DataFrame:
-        return self._source.block(0).iloc[self._rows]
+        return self.source.block(0).iloc[self.rows]
 
 
 class Projection:
@@ -171,9 +173,17 @@ def blocks(source: Source) -> Iterator[pd.DataFrame]:
 
 def pieces(source: Source) -> Iterator[pd.DataFrame]:
     """Yield all rows in order, at most `PIECE` at a time."""
-    for block in blocks(source):
-        for first in range(0, len(block), PIECE):
-            yield block.iloc[first : first + PIECE]
+    for number in range(len(source.blocks)):
+        yield from parts(source, number)
+
+
+def parts(source: Source, number: int) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a block in order, at most `PIECE` at a time; only these are copied."""
+    rows = source.rows if isinstance(source, Chosen) else None
+    block = source.source.block(0) if isinstance(source, Chosen) else source.block(number)
+    for first in range(0, source.blocks[number], PIECE):
+        own = slice(first, first + PIECE)
+        yield block.iloc[own if rows is None else rows[own]]
 
 
 def split(source: Source, fraction: float, random: np.random.Generator) -> tuple[Source, Source]:
