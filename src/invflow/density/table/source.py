@@ -13,7 +13,7 @@ from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
 
 #: Rows that are looked at together: a few megabytes of most tables.
-PIECE = 2**15
+PIECE = 2**14
 
 
 @runtime_checkable
@@ -201,7 +201,7 @@ def split(source: Source, fraction: float, random: np.random.Generator) -> tuple
         count = source.blocks[0]
         order = random.permutation(count)
         held = min(max(1, round(fraction * count)), count - 1)
-        return Chosen(source, np.sort(order[held:])), Chosen(source, order[:held])
+        return Chosen(source, np.sort(order[held:])), Chosen(source, order[:held].copy())
     order = random.permutation(len(source.blocks)).tolist()
     held = min(max(1, round(fraction * len(order))), len(order) - 1)
     return Selection(source, sorted(order[held:])), Selection(source, sorted(order[:held]))

@@ -28,6 +28,8 @@ MISSING = ("refuse", "marginalise", "learn")
 COPY = 1e-9
 #: and cause a warning if it is closer than this.
 NEAR_COPY = 1e-4
+#: Correlations are those of this many rows or more, evenly spread over a large table.
+CORRELATED_ROWS = 2**18
 #: The fewest rows with both values for which a correlation is judged.
 FEWEST_CORRELATED = 10
 #: A column takes part in a linear equation if its coefficient is larger than this.
@@ -44,8 +46,10 @@ def survey(
 
     Numbers that move in steps, such as whole numbers or cents, are on a grid, and so are dates;
     other numbers are continuous. A continuous column that is offset + slope times another, up to
-    rounding, is a copy (`Copy`). Text, booleans and pandas' categories are categorical. The rows
-    are read twice, a few at a time: what columns hold, then their means and scales.
+    rounding, is a copy (`Copy`). Text, booleans and pandas' categories are categorical. All
+    rows are read twice, a few at a time, as any row may have another category or decimal place:
+    what columns hold, then their means and scales. Correlations of a large table are those of some
+    rows; whether a column is a copy is then seen from all.
 
     Args:
         source: the table.
@@ -82,9 +86,10 @@ def survey(
     context = {name: Context(name, declared.get(name)) for name in given}
     correlations = Correlations(len(features))
     first = 0
-    for block in sources.pieces(source):
+    for i, block in enumerate(sources.pieces(source)):
         values = [surveyed[name].add(block[name], first) for name in features]
-        correlations.add(np.column_stack(values))
+        if i % max(1, count // CORRELATED_ROWS) == 0:
+            correlations.add(np.column_stack(values))
         for name in given:
             context[name].add(block[name], first)
         first += len(block)
