@@ -292,6 +292,19 @@ def test_bounds_are_found_where_values_pile_up() -> None:
     assert column(count, kinds={"a": "integer"}).low == 0
 
 
+def test_zero_is_a_bound_of_numbers_that_come_near_it() -> None:
+    prices = np.round(np.exp(NUMBERS[:, 0] / 1.5) + 0.05, 2)
+    found = column(prices)
+    assert (found.kind, found.low, found.high, found.cells[0]) == ("grid", 0.0, None, 0.0)
+    assert found.beyond == pytest.approx(1 / (COUNT + 1))
+    assert column(np.round(prices + 100, 2)).low is None
+    assert column(np.round(prices - prices.min() - 0.01, 2)).low is None
+    # The first number of the grid from zero on, not the last one below it.
+    odd = column(np.arange(COUNT) * 3.0 + 2, kinds={"a": ("grid", 3)})
+    assert (odd.low, odd.origin, odd.cells[0]) == (0.0, 2.0, 0.0)
+    assert odd.numbers(np.array([odd.cells[0]])).tolist() == [2.0]
+
+
 def test_kinds_by_number_and_against_the_look() -> None:
     values = {"a": [0.5, 1.5], "b": [1, 2]}
     columns = look(values, kinds={np.int64(1): "continuous"})

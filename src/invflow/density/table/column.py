@@ -19,6 +19,8 @@ from invflow.density.table.samples import Floats
 #: Real numbers; whole numbers; numbers or times that move in steps; one of a few values, without
 #: and with an order.
 KINDS = ("continuous", "integer", "grid", "date", "categorical", "ordinal")
+#: A bound this close to a number of the grid is that number.
+ON_GRID = 1e-6
 _NUMBERS = ("location", "scale", "origin", "digits", "beyond")
 _OPTIONAL_NUMBERS = ("low", "high", "smallest", "largest", "step")
 
@@ -104,14 +106,12 @@ class Column:
 
     @property
     def cells(self) -> tuple[float | None, float | None]:
-        """The bounds of its codes; on a grid those of the cells, the last one included."""
+        """The bounds of its codes; on a grid those of the cells within, the last one included."""
         if self.grid is None:
             return self.low, self.high
-        first, last = (
-            None if bound is None else float(np.rint(self.grid.exact(bound)))
-            for bound in (self.low, self.high)
-        )
-        return first, None if last is None else last + 1
+        low, high = (None if end is None else self.grid.exact(end) for end in (self.low, self.high))
+        first = None if low is None else float(np.ceil(low - ON_GRID))
+        return first, None if high is None else float(np.floor(high + ON_GRID)) + 1
 
     def numbers(self, codes: Floats) -> Floats:
         """Return the numbers of codes: for categories the codes, for dates the ticks."""
