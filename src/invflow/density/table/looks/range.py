@@ -11,8 +11,8 @@ from invflow.density.table.samples import Floats
 FEWEST_ON_BOUND = 5
 #: and at least this fraction of them. Zero is a bound by its nature, where no number is negative,
 BOUND_FRACTION = 0.02
-#: and the smallest is at most this fraction of the largest.
-NEAR_ZERO = 0.02
+#: and the smallest of this many or more is at most this fraction of the largest.
+FEWEST_NEAR_ZERO, NEAR_ZERO = 20, 0.02
 
 
 class Range:
@@ -36,6 +36,6 @@ class Range:
         fewest = max(FEWEST_ON_BOUND, BOUND_FRACTION * count)
         enough = count >= FEWEST_WARNED
         low = self.low if enough and self.on_low >= fewest else None
-        if low is None and enough and 0 <= self.low <= NEAR_ZERO * self.high:
+        if low is None and count >= FEWEST_NEAR_ZERO and 0 <= self.low <= NEAR_ZERO * self.high:
             low = 0.0
         return low, self.high if enough and self.on_high >= fewest else None
