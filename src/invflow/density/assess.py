@@ -168,6 +168,9 @@ def _worst(
 
 def _reason(row: Any, density: FlowDensity, ranks: Floats) -> str:
     """Return the most unusual value of a row, if a single value is unusual."""
+    for copy in density.columns_.copies:
+        if copy.differs(row[copy.name], row[copy.of]).any():
+            return f"{copy.name} = {row[copy.name].iloc[0]:.5g}, not {copy}"
     tails = np.minimum(ranks, 1 - ranks)
     if np.isnan(tails).all():
         return "all values missing"

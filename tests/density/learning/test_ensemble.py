@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invflow.density import FlowDensity
-from invflow.density.learning.maximum_likelihood import Trained, mean_losses
+from invflow.density.learning.maximum_likelihood import Trained, first_rows, mean_losses
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Frame, Rows, survey
 from tests.density.estimators import small
@@ -88,7 +88,7 @@ def test_the_first_category_s_probability_is_the_mean_over_networks(density: Tab
 
 def test_each_member_and_the_imputer_have_losses(density: TableDensity) -> None:
     rows = Rows(Frame(table()), density.columns)
-    losses = mean_losses(Trained(density, None), rows, 0)
+    losses = mean_losses(Trained(density, None), first_rows(rows), 0)
     paths = [path for group in density.paths for path in group]
     assert len(paths) == 2 * MEMBERS
     assert losses.keys() == {"loss", *(f"model.{path}.loss" for path in paths)}

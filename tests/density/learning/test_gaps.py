@@ -34,7 +34,7 @@ def learned() -> FlowDensity:
 def test_gaps_are_categories_of_columns_that_have_any(learned: FlowDensity) -> None:
     names = [column.name for column in learned.columns_.features]
     assert names == ["x (missing)", "x", "kind", "size (missing)", "size"]
-    assert learned.columns_.gaps == {0: [1], 3: [4]}
+    assert learned.columns_.gaps == {1: [0], 4: [3]}
     assert learned.columns_.features[0].counts[1] > 100
 
 

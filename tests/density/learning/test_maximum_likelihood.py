@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invflow.density.learning.imputer import Imputer
-from invflow.density.learning.maximum_likelihood import Trained, mean_losses
+from invflow.density.learning.maximum_likelihood import Trained, first_rows, mean_losses
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Columns, Frame, Rows, survey
 from tests.helpers import generator, perturbed
@@ -142,11 +142,11 @@ def test_the_mean_loss_is_minus_the_mean_of_bounds(
     uniform = density.shifts[torch.arange(COUNT) % len(density.shifts)]
     with torch.no_grad():
         expected = -float(density.bound(x, context, uniform).mean())
-        found = mean_losses(Trained(density, None), rows, 0)
+        found = mean_losses(Trained(density, None), first_rows(rows), 0)
         assert found["loss"] == pytest.approx(expected, rel=1e-12)
         # In parts, each of which starts with the first shift.
         monkeypatch.setattr(
             "invflow.density.learning.maximum_likelihood.EVALUATED_AT_ONCE", len(density.shifts)
         )
-        found = mean_losses(Trained(density, None), rows, 0)
+        found = mean_losses(Trained(density, None), first_rows(rows), 0)
         assert found["loss"] == pytest.approx(expected, rel=1e-12)

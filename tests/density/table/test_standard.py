@@ -16,7 +16,7 @@ SOURCE = np.random.default_rng(0)
 TABLE = pd.DataFrame(
     {
         "x": 1e6 + SOURCE.normal(size=ROWS),
-        "n": SOURCE.poisson(3, ROWS),
+        "n": 100 + SOURCE.poisson(3, ROWS),
         "count": SOURCE.poisson(2, ROWS),
         "rate": SOURCE.beta(2, 3, ROWS),
         "t": SOURCE.normal(size=ROWS),

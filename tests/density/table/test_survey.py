@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invflow.density.table import Columns, Frame, Parquet, arrays, survey
-from invflow.density.table.columns import Column
+from invflow.density.table import Columns, Frame, Parquet, arrays, codes, survey
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import check_kinds
 
 COUNT = 200
@@ -85,10 +85,6 @@ def test_gaps_of_every_type(dtype: Any) -> None:
         ([1.5, INF, 2.0], "column 'a' has inf in row 1; values must be finite"),
         ([1.5, 2.0, -INF], "column 'a' has -inf in row 2"),
         ([f"id {i}" for i in range(30)], "'a' has 30 different values, such as 'id 0', in 30 rows"),
-        (
-            [datetime.date(2020, 1, 1)] * 2,
-            r"'a' is constant \(2020-01-01\) and does not have a density",
-        ),
         ([2**53 + 1, 2**54 + 1, 2**60 + 1], r"'a' has whole numbers beyond 2\*\*52, as ids have"),
         (
             pd.Series([1.5, "x"], dtype=object),
@@ -116,6 +112,31 @@ def test_constant_columns_are_categories_of_one_level(value: Any) -> None:
         found = column([value] * 3)
     assert (found.kind, found.categories, found.counts) == ("categorical", (value,), (3,))
     assert type(found.categories[0]) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.Timestamp("2020-01-02 03:04:05"),
+        pd.Timestamp("2020-01-02 03:04:05.000006", tz="Europe/Berlin"),
+        pd.Timedelta("3h"),
+        datetime.date(2020, 1, 2),
+    ],
+)
+def test_constant_dates_are_categories_of_one_level(value: Any) -> None:
+    series = pd.Series([value, None, value])
+    with pytest.warns(UserWarning, match=rf"column 'a' is constant \(.*{str(value)[-5:]}.*\)"):
+        found = column(series, missing="marginalise")
+    assert (found.kind, found.counts, found.dtype) == ("categorical", (2,), str(series.dtype))
+    assert Column.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    with pytest.raises(ValueError, match="column 'a' must have ticks as categories of dates"):
+        Column.from_dict({**found.to_dict(), "categories": ["today"]})
+    np.testing.assert_array_equal(codes.codes(series, found), [0, math.nan, 0])
+    again = pd.Series(codes.values(np.array([0, math.nan, 0]), found))
+    pd.testing.assert_series_equal(again, series)
+    other = pd.Series([value + pd.Timedelta("1D")])
+    assert codes.codes(other, found).tolist() == [1.0]
+    assert codes.are_between(other, found).all()
 
 
 def test_a_few_numbers_off_every_grid_are_ordered_levels(tmp_path: Path) -> None:
@@ -271,6 +292,19 @@ def test_bounds_are_found_where_values_pile_up() -> None:
     assert column(count, kinds={"a": "integer"}).low == 0
 
 
+def test_zero_is_a_bound_of_numbers_that_come_near_it() -> None:
+    prices = np.round(np.exp(NUMBERS[:, 0] / 1.5) + 0.05, 2)
+    found = column(prices)
+    assert (found.kind, found.low, found.high, found.cells[0]) == ("grid", 0.0, None, 0.0)
+    assert found.beyond == pytest.approx(1 / (COUNT + 1))
+    assert column(np.round(prices + 100, 2)).low is None
+    assert column(np.round(prices - prices.min() - 0.01, 2)).low is None
+    # The first number of the grid from zero on, not the last one below it.
+    odd = column(np.arange(COUNT) * 3.0 + 2, kinds={"a": ("grid", 3)})
+    assert (odd.low, odd.origin, odd.cells[0]) == (0.0, 2.0, 0.0)
+    assert odd.numbers(np.array([odd.cells[0]])).tolist() == [2.0]
+
+
 def test_kinds_by_number_and_against_the_look() -> None:
     values = {"a": [0.5, 1.5], "b": [1, 2]}
     columns = look(values, kinds={np.int64(1): "continuous"})
@@ -339,13 +373,11 @@ def test_constant_context_is_no_harm() -> None:
     assert (columns.context[0].location, columns.context[0].scale) == (3.0, 1.0)
 
 
-@pytest.mark.parametrize("sign", [1, -3.5])
-def test_copies_are_refused(sign: float) -> None:
-    values = {"a": NUMBERS[:, 0], "b": NUMBERS[:, 1], "c": 2 + sign * NUMBERS[:, 0]}
-    with pytest.raises(ValueError, match="columns 'a' and 'c' are copies of each other"):
-        look(values)
+def test_a_context_may_be_a_copy() -> None:
+    values = {"a": NUMBERS[:, 0], "b": NUMBERS[:, 1], "c": 2 - 3.5 * NUMBERS[:, 0]}
     columns = look(values, conditional_on=["c"])
     assert len(columns.features) == 2
+    assert not columns.copies
 
 
 def test_copied_integers_and_near_copies_are_warned_of() -> None:
@@ -485,22 +517,12 @@ def test_a_whole_first_block_decides_nothing(tmp_path: Path) -> None:
     assert [each.kind for each in columns.features] == ["continuous", "integer"]
 
 
-def test_copies_are_refused_whatever_else_is_alike() -> None:
-    whole = np.arange(COUNT) % 7
-    table = {"n": whole, "n2": whole, "b": NUMBERS[:, 0], "b2": 2 * NUMBERS[:, 0]}
-    with pytest.raises(ValueError, match="columns 'b' and 'b2' are copies"):
-        look(table)
-    del table["b2"]
-    with pytest.warns(UserWarning, match="columns 'n' and 'n2' have the correlation 1"):
-        look(table)
-
-
 def test_copies_are_seen_through_gaps() -> None:
     values = np.random.default_rng(0).normal(size=(COUNT, 12))
     values[:, 11] = 3 * values[:, 0]
     values[np.random.default_rng(1).random(values.shape) < 0.35] = np.nan
     assert (~np.isnan(values).any(1)).sum() < 10
-    with pytest.raises(ValueError, match="columns 'x0' and 'x11' are copies"):
+    with pytest.warns(UserWarning, match=r"'x11' is a copy of 'x0' \(3 times x0\)"):
         look({f"x{i}": column for i, column in enumerate(values.T)}, missing="marginalise")
 
 

@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 128
 def to_be_filled(model: TableDensity, x: Tensor) -> Tensor:
     """Return rows whose gaps count as values that are there but not known, to be drawn."""
     x = x.clone()
-    x[:, list(model.columns.gaps)] = 0.0
+    x[:, model.columns.tells] = 0.0
     return x
 
 

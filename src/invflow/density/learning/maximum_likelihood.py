@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -165,6 +165,7 @@ def fit(
         FloatingPointError: if the training diverges.
     """
     curve: list[tuple[int, float]] = []
+    held = first_rows(validation)
     now = 0
 
     def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
@@ -178,7 +179,7 @@ def fit(
         return trained(fetch, noise)
 
     def evaluate(trained: nn.Module) -> dict[str, float]:
-        losses = mean_losses(cast(Trained, trained), validation, settings.seed)
+        losses = mean_losses(cast(Trained, trained), held, settings.seed)
         curve.append((now, -losses["loss"]))
         return {**losses, "bound": -losses["loss"]}
 
@@ -203,12 +204,26 @@ def _recorded(directory: Path) -> list[tuple[int, float]]:
     return [(row["step"], row["bound"]) for row in rows if row["split"] == "validation"]
 
 
-def mean_losses(trained: Trained, rows: Rows, seed: int) -> dict[str, float]:
-    """Return the mean losses of the first `MOST` rows: of all, and of each part, named by its path.
+def first_rows(rows: Rows) -> list[tuple[Tensor, Tensor]]:
+    """Return the first `MOST` rows, at most `EVALUATED_AT_ONCE` at a time."""
+    found: list[tuple[Tensor, Tensor]] = []
+    left = MOST
+    for x, context in rows.parts(EVALUATED_AT_ONCE):
+        found.append((x[:left].clone(), context[:left].clone()))
+        left -= len(found[-1][0])
+        if not left:
+            break
+    return found
+
+
+def mean_losses(
+    trained: Trained, rows: Sequence[tuple[Tensor, Tensor]], seed: int
+) -> dict[str, float]:
+    """Return the mean losses of rows: of all, and of each part, named by its path.
 
     Args:
         trained: the density, with its imputer.
-        rows: to evaluate.
+        rows: to evaluate, some at a time.
         seed: of the random numbers that complete rows and hide values.
     """
     model = trained.model
@@ -216,16 +231,14 @@ def mean_losses(trained: Trained, rows: Rows, seed: int) -> dict[str, float]:
     noise = generator(device, seed)
     found: list[tuple[Tensor, Tensor]] = []
     misfit, count = 0.0, 0
-    for x, context in rows.parts(EVALUATED_AT_ONCE):
-        x, context = x[: MOST - count].to(device), context[: MOST - count].to(device)
+    for x, context in rows:
+        x, context = x.to(device), context.to(device)
         uniform = model.shifts[torch.arange(len(x), device=device) % len(model.shifts)]
         bounds, whole = trained.bounds(x, context, uniform, noise)
         found.append(bounds)
         if trained.imputer is not None:
             misfit += len(x) * float(trained.misfit(whole, context, noise))
         count += len(x)
-        if count == MOST:
-            break
     parts = [-torch.cat(bounds, -1).mean(-1) for bounds in zip(*found, strict=True)]
     losses = {"loss": sum(float(each.mean()) for each in parts)}
     for paths, each in zip(model.paths, parts, strict=True):

@@ -197,11 +197,12 @@ class TableDensity(nn.Module):
     def sample(self, context: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return a draw for each row of the context as codes, shape (rows, features), float64.
 
-        Where gaps are learned, values that are drawn as missing are NaN.
+        Where gaps are learned, values that are drawn as missing are NaN, unless a copy has them.
         """
         x = self.encoding.decode(self.sample_encoded(context, generator))
-        for place, own in self.columns.gaps.items():
-            x[..., own] = torch.where(x[..., [place]] == 1, torch.nan, x[..., own])
+        for place, tells in self.columns.gaps.items():
+            gap = (x[..., tells] == 1).all(-1)
+            x[..., place] = torch.where(gap, torch.nan, x[..., place])
         return x
 
     def given(self, context: Tensor, codes: Tensor) -> Tensor | None:

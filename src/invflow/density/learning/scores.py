@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from invflow.density.learning import conditional
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.model import TableDensity
-from invflow.density.table import Rows
+from invflow.density.table import Rows, copies
 from invflow.density.table.samples import Floats
 
 #: Rows scored at once.
@@ -26,10 +27,18 @@ def log_density(model: TableDensity, imputer: Imputer | None, rows: Rows) -> Flo
     """
     scores: list[Tensor] = []
     for x, context in rows.parts(SCORED_AT_ONCE):
+        gaps = x.sum(-1).isnan()
+        if imputer is None or not gaps.any():
+            scores.append(model.log_prob(x, context))
+            continue
         score = x.new_empty(len(x))
-        gaps = x.isnan().any(-1)
         score[~gaps] = model.log_prob(x[~gaps], context[~gaps])
-        if imputer is not None and gaps.any():
-            score[gaps] = conditional.log_prob(model, imputer, x[gaps], context[gaps])
+        score[gaps] = conditional.log_prob(model, imputer, x[gaps], context[gaps])
         scores.append(score)
-    return torch.cat(scores).numpy()
+    found = torch.cat(scores).numpy()
+    if rows.columns.copies:
+        frames = map(rows.frame, range(len(rows.blocks)))
+        found += np.concatenate(
+            [copies.log_density(frame, rows.columns.copies) for frame in frames]
+        )
+    return found

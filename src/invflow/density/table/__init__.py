@@ -9,7 +9,8 @@ except ImportError as error:
     raise ImportError('tables need pandas and pyarrow: pip install "invflow[density]"') from error
 
 from invflow.density.table.bounds import bounded
-from invflow.density.table.columns import Column, Columns
+from invflow.density.table.column import Column
+from invflow.density.table.columns import Columns
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.files.parquet import Parquet
 from invflow.density.table.files.read import read

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from invflow.density.table import codes, levels
-from invflow.density.table.columns import Column, Columns
+from invflow.density.table.column import Column
+from invflow.density.table.columns import Columns
 from invflow.density.table.labels import Label, axis
 from invflow.density.table.levels import intervals
 from invflow.density.table.samples import Floats
@@ -21,6 +22,8 @@ MOST_DEVIATIONS = 1e6
 def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     """Return the codes of the columns of the density, (rows, features), NaN where missing.
 
+    What is missing but has a copy is known.
+
     Args:
         frame: rows of the table.
         columns: of the table.
@@ -29,21 +32,25 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     Raises:
         ValueError: if a column is missing, or its values are not of the kind seen in training.
     """
-    return _stacked(
-        [_feature(frame, column, columns.missing, first) for column in columns.features],
-        len(frame),
-    )
+    each = [codes.codes(_series(frame, column.of), column, first) for column in columns.features]
+    copies = [copy.originals(_series(frame, copy.name)) for copy in columns.copies]
+    if not columns.missing:
+        names = [column.of for column in columns.features] + [copy.name for copy in columns.copies]
+        for name, own in zip(names, each + copies, strict=True):
+            _refuse_gaps(name, own, first)
+    for place, own in zip(columns.originals, copies, strict=True):
+        each[place] = np.where(np.isnan(each[place]), own, each[place])
+    # The columns are read one after the other, and written so.
+    return np.stack(each).T
 
 
-def _feature(frame: pd.DataFrame, column: Column, missing: bool, first: int) -> Floats:
-    found = codes.codes(_series(frame, column.of), column, first)
-    gaps = np.flatnonzero(np.isnan(found))
-    if len(gaps) and not missing:
+def _refuse_gaps(name: Label, values: Floats, first: int) -> None:
+    if np.isnan(values.sum()):
         raise ValueError(
-            f"column {column.of!r} has a missing value (NaN) in row {first + gaps[0]}; fill it "
+            f"column {name!r} has a missing value (NaN) in row "
+            f"{first + np.isnan(values).argmax()}; fill it "
             "in, or train a density with missing set to marginalise or learn"
         )
-    return found
 
 
 def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
@@ -57,7 +64,9 @@ def context(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
     Raises:
         ValueError: if a column or a value is missing, or a category was not seen in training.
     """
-    return _stacked([_context(frame, column, first) for column in columns.context], len(frame))
+    if not columns.context:
+        return np.empty((len(frame), 0))
+    return np.column_stack([_context(frame, column, first) for column in columns.context])
 
 
 def _context(frame: pd.DataFrame, column: Column, first: int) -> Floats:
@@ -101,11 +110,18 @@ def frame(
     """
     found: dict[Label, Any] = {}
     parts: dict[Label, dict[Column, Floats]] = {}
+    missing = {columns.features[i].gap_of: values[:, i] == 1 for i in columns.tells}
+
+    def there(name: Label, own: Floats) -> Floats:
+        return np.where(missing[name], np.nan, own) if name in missing else own
+
     for column, own in zip(columns.features, values.T, strict=True):
-        if column.part is None and column.gap_of is None:
-            found[column.name] = codes.values(own, column)
-        elif column.part is not None:
+        if column.part is not None:
             parts.setdefault(column.of, {})[column] = own
+        elif column.gap_of is None:
+            found[column.name] = codes.values(there(column.name, own), column)
+    for copy, place in zip(columns.copies, columns.originals, strict=True):
+        found[copy.name] = copy.values(there(copy.name, values[:, place]))
     found |= {name: codes.date(each) for name, each in parts.items()}
     found |= {column.of: _returned(given[column.of], column) for column in columns.context}
     # With its dtype, as pandas would make text of objects.
@@ -119,7 +135,7 @@ def frame(
 def filled(found: pd.DataFrame, given: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Return a table from `frame` with the observed values that codes cannot tell from others.
 
-    These are numbers between those of a grid, and categories that were never seen.
+    These are numbers between those of a grid, categories that were never seen, and copies.
 
     Args:
         found: the table.
@@ -133,6 +149,9 @@ def filled(found: pd.DataFrame, given: pd.DataFrame, columns: Columns) -> pd.Dat
             own = found.iloc[:, place].to_numpy(dtype=object, copy=True)
             own[lost] = given[column.of].to_numpy(dtype=object)[lost]
             found.isetitem(place, pd.Series(own).infer_objects().array)
+    for copy in columns.copies:
+        place, own = columns.names.index(copy.name), given[copy.name]
+        found.isetitem(place, found.iloc[:, place].where(own.isna(), own))
     return found
 
 
@@ -155,9 +174,3 @@ def _series(frame: pd.DataFrame, name: Label) -> Any:
     if name not in frame.columns:
         raise ValueError(f"the table does not have the column {name!r}")
     return frame[name]
-
-
-def _stacked(arrays: list[Floats], rows: int) -> Floats:
-    if not arrays:
-        return np.empty((rows, 0))
-    return np.column_stack(arrays)

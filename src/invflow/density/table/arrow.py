@@ -25,7 +25,8 @@ def frame(table: Any) -> pd.DataFrame:
     """Return an Arrow table as a frame, with a named index as columns.
 
     Decimals become floats, days dates at midnight, and times of the day spans since midnight. What
-    pandas wrote comes back as it was.
+    pandas wrote comes back as it was. Numbers without gaps are not copied, and cannot be written
+    to: a large table is in memory once.
 
     Example:
         >>> frame(pa.table({"a": [1, None], "b": [True, False]})).dtypes.astype(str).tolist()
@@ -35,13 +36,14 @@ def frame(table: Any) -> pd.DataFrame:
         [_simple(column) for column in table.columns], names=table.column_names
     )
     if table.schema.pandas_metadata:
-        found = simple.replace_schema_metadata(table.schema.metadata).to_pandas()
+        described = simple.replace_schema_metadata(table.schema.metadata)
+        found = described.to_pandas(split_blocks=True)
         named = [name for name in found.index.names if name is not None]
         return found.reset_index(named) if named else found
     # By number, as names may occur twice.
     found = {i: series(column) for i, column in enumerate(simple.columns)}
     labels = pd.Index(table.column_names, dtype="str")
-    return pd.DataFrame(found, index=range(len(table))).set_axis(labels, axis=1)
+    return pd.DataFrame(found, index=range(len(table)), copy=False).set_axis(labels, axis=1)
 
 
 def series(column: Any) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from invflow.density.table.codes import codes
-from invflow.density.table.columns import Column, Columns
+from invflow.density.table.column import Column
+from invflow.density.table.columns import Columns
 from invflow.density.table.looks.range import Range
 from invflow.density.table.source import Source, pieces
 

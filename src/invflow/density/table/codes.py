@@ -10,7 +10,7 @@ import pandas as pd
 
 from invflow.density.table import dates, levels
 from invflow.density.table.calendar import WEEKDAYS, Part, joined
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.numbers import AS_TRAINED, numbers, plain, stored
 from invflow.density.table.samples import Floats
 
@@ -33,10 +33,13 @@ def codes(series: Any, column: Column, first: int = 0) -> Floats:
         return series.isna().to_numpy(dtype=np.float64)
     if column.part is not None:
         return _part(_ticks(series, column, column.part.unit), column, column.part)
+    if column.unit is not None:
+        found = _ticks(series, column, column.unit)
+        if column.is_categorical:
+            return levels.codes(pd.Series(found), column.categories)
+        return _placed(found, column)
     if column.is_categorical:
         return levels.codes(series, column.categories)
-    if column.unit is not None:
-        return _placed(_ticks(series, column, column.unit), column)
     values = numbers(series, column.name, first, AS_TRAINED)
     return _placed(values, column, stored(series.dtype))
 
@@ -79,10 +82,16 @@ def values(codes: Floats, column: Column) -> Any:
     if column.has_numbers and (codes % 1 > 0).any():
         means = np.interp(codes, np.arange(len(column.categories)), column.categories)
         return pd.Series(means).astype(column.dtype).array
+    if column.unit is not None:
+        places = np.rint(codes)
+        if column.is_categorical:
+            known = np.array([*column.categories, np.nan])
+            found = known[np.where(np.isnan(codes), -1, places).astype(np.int64)]
+        else:
+            found = column.numbers(places)
+        return dates.times(found, column.unit, column.dtype)
     if column.is_categorical:
         return levels.values(codes, column.categories, column.dtype, column.kind == "ordinal")
-    if column.unit is not None:
-        return dates.times(column.numbers(np.rint(codes)), column.unit, column.dtype)
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
     found = column.numbers(codes)
     if pd.api.types.is_bool_dtype(dtype):
@@ -148,11 +157,11 @@ def are_between(series: Any, column: Column) -> Any:
         [False, True, False]
     """
     found = codes(series, column)
-    if column.part is not None or column.unit is not None or column.gap_of is not None:
+    if column.part is not None or column.gap_of is not None:
         return np.zeros(len(found), dtype=bool)
     if column.is_categorical:
         return found == len(column.categories)
-    if column.grid is None:
+    if column.grid is None or column.unit is not None:
         return np.zeros(len(found), dtype=bool)
     kept = stored(pd.api.types.pandas_dtype(column.dtype))
     own = numbers(series, column.name, 0, AS_TRAINED)

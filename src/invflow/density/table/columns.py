@@ -1,120 +1,17 @@
-"""The columns of a table: kind, dtype, bounds and scale of each."""
+"""The columns of a table: those of the density, those it is conditional on, and copies."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from invflow import _checks
-from invflow.density.table.calendar import PARTS, Part
+from invflow.density.table.column import Column
+from invflow.density.table.copies import Copy
 from invflow.density.table.dates import TICKS
-from invflow.density.table.grids import Grid
 from invflow.density.table.labels import Label, decode, encode, unique
-from invflow.density.table.samples import Floats
-
-#: Real numbers; whole numbers; numbers or times that move in steps; one of a few values, without
-#: and with an order.
-KINDS = ("continuous", "integer", "grid", "date", "categorical", "ordinal")
-_NUMBERS = ("location", "scale", "origin", "digits", "beyond")
-_OPTIONAL_NUMBERS = ("low", "high", "smallest", "largest", "step")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    The flow sees the codes of values: numbers themselves, the k of origin + step * k on a grid (the
-    whole numbers have origin 0 and step 1), and 0, 1, ... for categories.
-
-    Attributes:
-        name: label of any type.
-        kind: one of `KINDS`.
-        dtype: pandas dtype, in which values are returned.
-        low: lower bound, None for none; excluded for continuous columns, included on a grid.
-        high: upper bound, like `low`.
-        location: mean of the encoded numbers, by which the flow's input is standardised.
-        scale: their standard deviation.
-        categories: the values of a categorical or ordinal column.
-        smallest: the smallest value seen.
-        largest: the largest value seen.
-        counts: how often each of the categories was seen.
-        step: of a grid, None for columns that are not on one, and for integers, whose step is 1.
-        origin: of a grid.
-        digits: number of decimal places on a grid.
-        unit: of dates, one of `dates.TICKS`; their grid is in ticks.
-        beyond: probability of values beyond a bound, of those on the bound: zero for bounds that
-            were declared, small for bounds that were found in the data.
-        part: of a column of dates, which this is; None for a column of the table.
-        gap_of: the column of the table of which it tells whether a value is missing; None for
-            others.
-    """
-
-    name: Label
-    kind: str
-    dtype: str
-    low: float | None = None
-    high: float | None = None
-    location: float = 0.0
-    scale: float = 1.0
-    categories: tuple[Any, ...] = ()
-    smallest: float | None = None
-    largest: float | None = None
-    counts: tuple[int, ...] = ()
-    step: float | None = None
-    origin: float = 0.0
-    digits: int = 0
-    unit: str | None = None
-    beyond: float = 0.0
-    part: Part | None = None
-    gap_of: Label | None = None
-
-    @property
-    def of(self) -> Label:
-        """The column of the table that it is, is a part of, or tells the gaps of."""
-        if self.gap_of is not None:
-            return self.gap_of
-        return self.name if self.part is None else self.part.of
-
-    @property
-    def width(self) -> int:
-        """Number of context entries that encode a value."""
-        return len(self.categories) if self.is_categorical else 1
-
-    @property
-    def is_categorical(self) -> bool:
-        """Whether it holds categories, ordered or not."""
-        return self.kind in ("categorical", "ordinal")
-
-    @property
-    def has_numbers(self) -> bool:
-        """Whether it holds the few values of a column of numbers, in their order."""
-        return self.kind == "ordinal" and set(map(type, self.categories)) == {float}
-
-    @property
-    def grid(self) -> Grid | None:
-        """The grid that its values lie on."""
-        if self.kind == "integer":
-            return Grid(1.0)
-        return None if self.step is None else Grid(self.step, self.origin, self.digits)
-
-    @property
-    def cells(self) -> tuple[float | None, float | None]:
-        """The bounds of its codes; on a grid those of the cells, the last one included."""
-        if self.grid is None:
-            return self.low, self.high
-        first, last = (
-            None if bound is None else float(np.rint(self.grid.exact(bound)))
-            for bound in (self.low, self.high)
-        )
-        return first, None if last is None else last + 1
-
-    def numbers(self, codes: Floats) -> Floats:
-        """Return the numbers of codes: for categories the codes, for dates the ticks."""
-        return codes if self.grid is None else self.grid.values(codes)
 
 
 @dataclass(frozen=True)
@@ -127,6 +24,7 @@ class Columns:
         context: the columns that it is conditional on.
         rows: number of rows seen.
         missing: whether features may have missing values.
+        copies: columns that are determined by a feature.
     """
 
     names: tuple[Label, ...]
@@ -134,15 +32,32 @@ class Columns:
     context: tuple[Column, ...]
     rows: int
     missing: bool
+    copies: tuple[Copy, ...] = ()
+
+    @property
+    def tells(self) -> list[int]:
+        """The places of features that tell whether values are missing."""
+        return [i for i, column in enumerate(self.features) if column.gap_of is not None]
 
     @property
     def gaps(self) -> dict[int, list[int]]:
-        """The places of features that tell whether values are missing, and of these values."""
-        return {
-            i: [j for j, own in enumerate(self.features) if own.of == column.of and j != i]
-            for i, column in enumerate(self.features)
-            if column.gap_of is not None
-        }
+        """The places of features whose values may be missing, and of all that tell whether.
+
+        A value is known from its copies, too: it is missing if all of these are.
+        """
+        told = {self.features[i].gap_of: i for i in self.tells}
+        found: dict[int, list[int]] = {}
+        for i, column in enumerate(self.features):
+            names = [column.of, *(copy.name for copy in self.copies if copy.of == column.of)]
+            if column.gap_of is None and all(name in told for name in names):
+                found[i] = [told[name] for name in names]
+        return found
+
+    @property
+    def originals(self) -> list[int]:
+        """The places of the features that the copies are of."""
+        places = {c.name: i for i, c in enumerate(self.features) if c.kind == "continuous"}
+        return [places[copy.of] for copy in self.copies]
 
     @property
     def context_size(self) -> int:
@@ -187,10 +102,11 @@ class Columns:
         """
         return {
             "names": [encode(name) for name in self.names],
-            "features": [_content(each) for each in self.features],
-            "context": [_content(each) for each in self.context],
+            "features": [each.to_dict() for each in self.features],
+            "context": [each.to_dict() for each in self.context],
             "rows": self.rows,
             "missing": self.missing,
+            "copies": [copy.to_dict() for copy in self.copies],
         }
 
     @classmethod
@@ -203,77 +119,26 @@ class Columns:
         try:
             names = unique(decode(name) for name in content["names"])
             features, context = (
-                tuple(_column(each) for each in content[part]) for part in ("features", "context")
+                tuple(map(Column.from_dict, content[part])) for part in ("features", "context")
             )
-            parts = list(dict.fromkeys(column.of for column in (*features, *context)))
+            # Files of earlier versions have no copies.
+            copies = tuple(map(Copy.from_dict, content.get("copies", ())))
+            each = [column for column in (*features, *context) if column.gap_of is None]
+            parts = [*dict.fromkeys(column.of for column in each), *(copy.name for copy in copies)]
             if not features or len(parts) != len(names) or set(parts) != set(names):
                 raise ValueError("the names differ from those of the features and the context")
+            originals = {column.name for column in features if column.kind == "continuous"}
+            if not originals.issuperset(copy.of for copy in copies):
+                raise ValueError("copies must be of continuous features")
             return cls(
                 names,
                 features,
                 context,
                 _checks.positive_integer("rows", content["rows"]),
                 _checks.boolean("missing", content["missing"]),
+                copies,
             )
         except KeyError as error:
             raise ValueError(f"not the columns of a table: {error} is missing") from error
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"not the columns of a table: {error}") from error
-
-
-def _content(column: Column) -> dict[str, Any]:
-    """Return a column for JSON."""
-    part = column.part and {**asdict(column.part), "of": encode(column.part.of)}
-    gap_of = None if column.gap_of is None else encode(column.gap_of)
-    return {**asdict(column), "name": encode(column.name), "part": part, "gap_of": gap_of}
-
-
-def _column(content: Mapping[str, Any]) -> Column:
-    """Return a column from JSON.
-
-    Raises:
-        TypeError, ValueError, OverflowError: if it is not one.
-    """
-    fields: dict[str, Any] = {**content, "name": decode(content["name"])}
-    fields["categories"] = tuple(content["categories"])
-    fields["counts"] = tuple(content.get("counts", ()))
-    if (part := content.get("part")) is not None:
-        own: dict[str, Any] = {**part, "of": decode(part["of"])}
-        fields["part"] = Part(**own)
-        _checks.choice("part", fields["part"].name, PARTS)
-        _checks.choice("unit", fields["part"].unit, TICKS)
-    if (gap_of := content.get("gap_of")) is not None:
-        fields["gap_of"] = decode(gap_of)
-    column = Column(**fields)
-    _checks.choice("kind", column.kind, KINDS)
-    if not isinstance(column.dtype, str):
-        raise TypeError(f"dtype must be a string, got {column.dtype!r}")
-    for name in (*_OPTIONAL_NUMBERS, *_NUMBERS):
-        value: Any = getattr(column, name)
-        if name in _NUMBERS or value is not None:
-            _finite(name, value)
-    least = -math.inf if column.low is None else column.low
-    steps = column.kind in ("grid", "date")
-    if steps != (column.step is not None) or not (1.0 if column.step is None else column.step) > 0:
-        raise ValueError(f"column {column.name!r} must have a positive step, or none")
-    if (column.unit not in TICKS) if column.kind == "date" else column.unit is not None:
-        raise ValueError(f"column {column.name!r} must have a unit of dates, or none")
-    if not 0 <= column.beyond < 1:
-        raise ValueError(f"column {column.name!r} must have a probability as beyond")
-    if not column.scale > 0 or not least < (math.inf if column.high is None else column.high):
-        raise ValueError(
-            f"column {column.name!r} must have a positive scale, and bounds in ascending order"
-        )
-    scalars = all(isinstance(value, bool | int | float | str) for value in column.categories)
-    distinct = len(set(column.categories)) == len(column.categories)
-    if not scalars or not distinct or column.is_categorical != bool(column.categories):
-        raise ValueError(f"column {column.name!r} must have distinct categories, or none")
-    counts = [_checks.positive_integer("counts", count, minimum=0) for count in column.counts]
-    if counts and len(counts) != len(column.categories):
-        raise ValueError(f"column {column.name!r} must have a count of each category")
-    return column
-
-
-def _finite(name: str, value: Any) -> None:
-    if not math.isfinite(_checks.number(name, value)):
-        raise ValueError(f"{name} must be finite, got {value}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,6 +85,13 @@ class Correlations:
         self._sums += centred.T @ present
         self._squares += np.square(centred).T @ present
         self._products += centred.T @ centred
+
+    def among(self, places: Sequence[int]) -> Correlations:
+        """Return the correlations of some of the columns."""
+        found, block = Correlations(len(places)), np.ix_(places, places)
+        found.counts, found._sums = self.counts[block], self._sums[block]
+        found._squares, found._products = self._squares[block], self._products[block]
+        return found
 
     @property
     def has_gaps(self) -> bool:

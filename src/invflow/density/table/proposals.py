@@ -111,7 +111,10 @@ def propose(
         if what == HARDLY_REPEATS:
             what += f", such as {_listed([repr(_first(cleaned[name])) for name in names])}"
         found.append(Proposal(what, drop=tuple(map(str, names)), needed=needed))
-    found += [Proposal(f"a copy of {other}", drop=(str(name),)) for name, other in copies.items()]
+    found += [
+        Proposal(f"a copy of {other}", drop=(str(name),), needed=False)
+        for name, other in copies.items()
+    ]
     gaps = {name: int(series.isna().sum()) for name, series in kept.items()}
     gaps = {f"{name} ({count} of {len(frame)})": count for name, count in gaps.items() if count}
     if gaps and missing == "refuse":

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from invflow.density.table import arrays
 from invflow.density.table.columns import Columns
-from invflow.density.table.samples import Floats
-from invflow.density.table.source import PIECE, Source
+from invflow.density.table.source import Source, parts
 from invflow.training.batches import TOGETHER
 
 #: Number of blocks in memory: a batch may begin in one group of mixed blocks and end in the next.
@@ -56,11 +54,10 @@ class Rows:
         return features, context
 
     def parts(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all rows in order, at most `size` at a time."""
+        """Yield all rows in order, at most `size` at a time; no others are kept."""
         for number in range(len(self.blocks)):
-            for part in zip(*(each.split(size) for each in self.block(number)), strict=True):
-                features, context = part
-                yield features.double(), context.double()
+            for piece in self._encoded(number):
+                yield from zip(*(each.split(size) for each in piece), strict=True)
 
     def frame(self, number: int) -> Any:
         """Return a block of the table."""
@@ -69,37 +66,50 @@ class Rows:
     def block(self, number: int) -> tuple[Tensor, Tensor]:
         """Return the features and contexts of a block, in 32 bits where these hold all of them."""
         if number not in self._kept:
-            frame, first = self._source.block(number), self._first(number)
-            self._kept[number] = (
-                _lean(arrays.features, frame, self.columns, first),
-                _lean(arrays.context, frame, self.columns, first),
-            )
+            features, context = (Lean(self.blocks[number]) for _ in range(2))
+            for values, given in self._encoded(number):
+                features.add(values)
+                context.add(given)
+            self._kept[number] = features.values, context.values
             if len(self._kept) > KEPT_BLOCKS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)
         return self._kept[number]
+
+    def _encoded(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the features and contexts of a block, at most `PIECE` rows at a time."""
+        first = self._first(number)
+        for frame in parts(self._source, number):
+            yield (
+                torch.from_numpy(arrays.features(frame, self.columns, first)),
+                torch.from_numpy(arrays.context(frame, self.columns, first)),
+            )
+            first += len(frame)
 
     def _first(self, number: int) -> int:
         """Return the number of the first row of a block."""
         return int(self._ends[number]) - self.blocks[number]
 
 
-def _lean(
-    encode: Callable[[Any, Columns, int], Floats],
-    frame: pd.DataFrame,
-    columns: Columns,
-    first: int,
-) -> Tensor:
-    """Return the numbers of rows, in 32 bits if these hold all of them, a few rows at a time."""
-    found: Tensor | None = None
-    for start in range(0, len(frame), PIECE):
-        values = torch.from_numpy(encode(frame[start : start + PIECE], columns, first + start))
-        if found is None:
-            found = torch.empty(len(frame), values.shape[1], dtype=torch.float32)
-        if found.dtype == torch.float32 and not _fit(values):
-            found = found.double()
-        found[start : start + len(values)] = values
-    return torch.empty(0, 0) if found is None else found
+class Lean:
+    """Numbers in 32 bits as long as these hold all of them, in 64 bits otherwise.
+
+    Args:
+        rows: their number in the end.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.values = torch.empty(rows, 0)
+        self._count = 0
+
+    def add(self, values: Tensor) -> None:
+        """Add the next rows, shape (n, columns), in float64."""
+        if not self._count:
+            self.values = torch.empty(len(self.values), values.shape[1])
+        if self.values.dtype == torch.float32 and not _fit(values):
+            self.values = self.values.double()
+        self.values[self._count : self._count + len(values)] = values
+        self._count += len(values)
 
 
 def _fit(values: Tensor) -> bool:

@@ -13,7 +13,7 @@ from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
 
 #: Rows that are looked at together: a few megabytes of most tables.
-PIECE = 2**15
+PIECE = 2**14
 
 
 @runtime_checkable
@@ -101,14 +101,16 @@ class Chosen:
     """
 
     def __init__(self, source: Source, rows: NDArray[np.int64]) -> None:
+        if isinstance(source, Chosen):
+            source, rows = source.source, source.rows[rows]
         self.names = source.names
         self.blocks = (len(rows),)
         self.schema = source.schema
-        self._source = source
-        self._rows = rows
+        self.source = source
+        self.rows = rows
 
     def block(self, number: int) -> pd.DataFrame:
-        return self._source.block(0).iloc[self._rows]
+        return self.source.block(0).iloc[self.rows]
 
 
 class Projection:
@@ -171,9 +173,17 @@ def blocks(source: Source) -> Iterator[pd.DataFrame]:
 
 def pieces(source: Source) -> Iterator[pd.DataFrame]:
     """Yield all rows in order, at most `PIECE` at a time."""
-    for block in blocks(source):
-        for first in range(0, len(block), PIECE):
-            yield block.iloc[first : first + PIECE]
+    for number in range(len(source.blocks)):
+        yield from parts(source, number)
+
+
+def parts(source: Source, number: int) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a block in order, at most `PIECE` at a time; only these are copied."""
+    rows = source.rows if isinstance(source, Chosen) else None
+    block = source.source.block(0) if isinstance(source, Chosen) else source.block(number)
+    for first in range(0, source.blocks[number], PIECE):
+        own = slice(first, first + PIECE)
+        yield block.iloc[own if rows is None else rows[own]]
 
 
 def split(source: Source, fraction: float, random: np.random.Generator) -> tuple[Source, Source]:
@@ -191,7 +201,7 @@ def split(source: Source, fraction: float, random: np.random.Generator) -> tuple
         count = source.blocks[0]
         order = random.permutation(count)
         held = min(max(1, round(fraction * count)), count - 1)
-        return Chosen(source, np.sort(order[held:])), Chosen(source, order[:held])
+        return Chosen(source, np.sort(order[held:])), Chosen(source, order[:held].copy())
     order = random.permutation(len(source.blocks)).tolist()
     held = min(max(1, round(fraction * len(order))), len(order) - 1)
     return Selection(source, sorted(order[held:])), Selection(source, sorted(order[:held]))

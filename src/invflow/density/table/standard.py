@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invflow.density.table.codes import codes
-from invflow.density.table.columns import Column, Columns
+from invflow.density.table.column import Column
+from invflow.density.table.columns import Columns
 from invflow.density.table.moments import Moments
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source, pieces

@@ -12,7 +12,9 @@ import numpy as np
 
 from invflow import _checks
 from invflow.density.table import source as sources
+from invflow.density.table.column import Column
 from invflow.density.table.columns import Columns
+from invflow.density.table.copies import find
 from invflow.density.table.kinds import check_kinds
 from invflow.density.table.labels import Label, column_label, is_label
 from invflow.density.table.looks import Context, Feature
@@ -26,6 +28,8 @@ MISSING = ("refuse", "marginalise", "learn")
 COPY = 1e-9
 #: and cause a warning if it is closer than this.
 NEAR_COPY = 1e-4
+#: Correlations are those of this many rows or more, evenly spread over a large table.
+CORRELATED_ROWS = 2**18
 #: The fewest rows with both values for which a correlation is judged.
 FEWEST_CORRELATED = 10
 #: A column takes part in a linear equation if its coefficient is larger than this.
@@ -41,8 +45,11 @@ def survey(
     """Return the columns of a table.
 
     Numbers that move in steps, such as whole numbers or cents, are on a grid, and so are dates;
-    other numbers are continuous. Text, booleans and pandas' categories are categorical. The rows
-    are read twice, a few at a time: what columns hold, then their means and scales.
+    other numbers are continuous. A continuous column that is offset + slope times another, up to
+    rounding, is a copy (`Copy`). Text, booleans and pandas' categories are categorical. All
+    rows are read twice, a few at a time, as any row may have another category or decimal place:
+    what columns hold, then their means and scales. Correlations of a large table are those of some
+    rows; whether a column is a copy is then seen from all.
 
     Args:
         source: the table.
@@ -54,7 +61,7 @@ def survey(
     Raises:
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of range; if the table has no rows; if a column does not
-            have a density, because it is free text, a copy of another or has infinite values; or if
+            have a density, because it is free text or has infinite values; or if
             values are missing and `missing` is "refuse".
 
     Example:
@@ -79,20 +86,38 @@ def survey(
     context = {name: Context(name, declared.get(name)) for name in given}
     correlations = Correlations(len(features))
     first = 0
-    for block in sources.pieces(source):
+    for i, block in enumerate(sources.pieces(source)):
         values = [surveyed[name].add(block[name], first) for name in features]
-        correlations.add(np.column_stack(values))
+        if i % max(1, count // CORRELATED_ROWS) == 0:
+            correlations.add(np.column_stack(values))
         for name in given:
             context[name].add(block[name], first)
         first += len(block)
+    each = {name: surveyed[name].columns(missing) for name in features}
+    copies = find(source, _alike(each, correlations))
+    for copy in copies:
+        warnings.warn(
+            f"column {copy.name!r} is a copy of {copy.of!r} ({copy}): it adds nothing to the "
+            "score of a row",
+            UserWarning,
+            stacklevel=2,
+        )
+    copied = {copy.name for copy in copies}
+    left = [i for i, name in enumerate(features) if name not in copied]
     columns = Columns(
         names,
-        tuple(chain.from_iterable(surveyed[name].columns(missing) for name in features)),
+        tuple(
+            column
+            for name, own in each.items()
+            for column in own
+            if column.gap_of is not None or name not in copied
+        ),
         tuple(chain.from_iterable(context[name].columns() for name in given)),
         count,
         missing != "refuse",
+        tuple(copies),
     )
-    _compare({column.of: column.kind for column in columns.features}, correlations)
+    _warn([features[i] for i in left], correlations.among(left))
     return standardise(columns, source)
 
 
@@ -105,20 +130,26 @@ def _conditions(conditional_on: Any, names: Sequence[Label]) -> list[Label]:
     return list(dict.fromkeys(column_label("conditional_on", key, names) for key in conditional_on))
 
 
-def _compare(kinds: Mapping[Label, str], correlations: Correlations) -> None:
-    """Find columns that determine each other: there is no density on a surface."""
-    names = list(kinds)
+def _alike(
+    columns: Mapping[Label, Sequence[Column]], correlations: Correlations
+) -> list[tuple[Label, Label]]:
+    """Return the pairs of continuous columns whose correlation is one."""
+    names = list(columns)
+    enough = correlations.counts >= FEWEST_CORRELATED
+    same = np.triu(enough & (np.abs(correlations.correlation) > 1 - COPY), 1)
+    return [
+        (names[i], names[j])
+        for i, j in zip(*np.nonzero(same), strict=True)
+        if columns[names[i]][-1].kind == columns[names[j]][-1].kind == "continuous"
+    ]
+
+
+def _warn(names: Sequence[Label], correlations: Correlations) -> None:
+    """Warn of columns that determine each other: there is no density on a surface."""
     enough = correlations.counts >= FEWEST_CORRELATED
     correlation = np.where(enough, correlations.correlation, 0.0)
     near = np.triu(np.abs(correlation) > 1 - NEAR_COPY, 1)
     pairs = list(zip(*np.nonzero(near), strict=True))
-    for i, j in pairs:
-        copy = abs(correlation[i, j]) > 1 - COPY
-        if copy and kinds[names[i]] == kinds[names[j]] == "continuous":
-            raise ValueError(
-                f"columns {names[i]!r} and {names[j]!r} are copies of each other, up to scale; "
-                "leave one out"
-            )
     for i, j in pairs:
         warnings.warn(
             f"columns {names[i]!r} and {names[j]!r} have the correlation {correlation[i, j]:.7g}; "

@@ -102,6 +102,7 @@ def columns(run: Run) -> list[tuple[str, ...]]:
     rows = [
         (str(name), role + _kind(column), *ends(column)) for name, (column, role) in each.items()
     ]
+    rows += [(str(copy.name), f"copy: {copy}", "", "") for copy in known.copies]
     return [("column", "kind", "smallest", "largest"), *rows]
 
 

@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
 from invflow.density.table.levels import kind_of
@@ -44,10 +44,10 @@ class Look(ABC):
     def columns(self) -> tuple[Column, ...]:
         return (self.column(),)
 
-    def constant(self, value: Any) -> Column:
+    def constant(self, value: Any, shown: str) -> Column:
         """Return the column of a single value: a category, whose probability is nearly one."""
         warnings.warn(
-            f"column {self.name!r} is constant ({value!r}): it hardly adds to the score of a row",
+            f"column {self.name!r} is constant ({shown}): it hardly adds to the score of a row",
             UserWarning,
             stacklevel=5,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from invflow.density.table import dates
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
 from invflow.density.table.levels import categories, kind_of

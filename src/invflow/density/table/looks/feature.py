@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from invflow.density.table import dates
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
 from invflow.density.table.looks.base import Look

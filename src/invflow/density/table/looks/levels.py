@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
 from invflow.density.table.levels import categories, counted
@@ -64,7 +64,7 @@ class LevelsLook(Look):
     def column(self) -> Column:
         seen = [level for level, count in self._counts.items() if count]
         if len(seen) == 1:
-            return self.constant(seen[0])
+            return self.constant(seen[0], repr(seen[0]))
         self._check_few()
         ordered = self._ordered if self.declared is None else self.declared.name == "ordinal"
         levels = tuple(self._counts) if self._known else ascending(self._counts)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from invflow.density.table.codes import stored
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.grids import LARGEST_INTEGER, Grid, Search
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
@@ -126,7 +126,7 @@ class NumbersLook(Look):
     def column(self) -> Column:
         low, high = self._range.low, self._range.high
         if low == high:
-            return self.constant(self._level(low))
+            return self.constant(self._level(low), repr(self._level(low)))
         exact = max(abs(low), abs(high)) < LARGEST_INTEGER
         if self._off is not None:
             value, row = self._off

@@ -9,8 +9,10 @@ from invflow.density.table.samples import Floats
 
 #: An end of a grid is a bound if at least this many values lie on it,
 FEWEST_ON_BOUND = 5
-#: and at least this fraction of them. Zero, where numbers begin with it, is a bound by its nature.
+#: and at least this fraction of them. Zero is a bound by its nature, where no number is negative,
 BOUND_FRACTION = 0.02
+#: and the smallest of this many or more is at most this fraction of the largest.
+FEWEST_NEAR_ZERO, NEAR_ZERO = 20, 0.02
 
 
 class Range:
@@ -30,8 +32,10 @@ class Range:
         self.on_high += int((values == self.high).sum())
 
     def bounds(self, count: int) -> tuple[float | None, float | None]:
-        """Return the ends that are bounds."""
+        """Return the lower and the upper bound of a grid's numbers, None for none."""
         fewest = max(FEWEST_ON_BOUND, BOUND_FRACTION * count)
         enough = count >= FEWEST_WARNED
-        low = self.low if enough and (self.on_low >= fewest or self.low == 0) else None
+        low = self.low if enough and self.on_low >= fewest else None
+        if low is None and count >= FEWEST_NEAR_ZERO and 0 <= self.low <= NEAR_ZERO * self.high:
+            low = 0.0
         return low, self.high if enough and self.on_high >= fewest else None

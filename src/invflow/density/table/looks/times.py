@@ -9,7 +9,7 @@ import numpy as np
 
 from invflow.density.table import calendar, dates
 from invflow.density.table.calendar import WEEKDAYS, Part
-from invflow.density.table.columns import Column
+from invflow.density.table.column import Column
 from invflow.density.table.grids import Grid
 from invflow.density.table.kinds import Kind
 from invflow.density.table.labels import Label
@@ -50,10 +50,7 @@ class TimesLook(Look):
         low, high = self._ranges[unit].low, self._ranges[unit].high
         if low == high:
             only = dates.times(np.array([low]), unit, self.dtype)[0]
-            raise ValueError(
-                f"column {self.name!r} is constant ({only}) and does not have a density; leave it "
-                "out, or name it in conditional_on"
-            )
+            return replace(self.constant(int(low), str(only)), unit=unit)
         if grid is None:
             raise ValueError(
                 f"column {self.name!r} has times too far from 1970 for their precision; round them "
@@ -75,6 +72,8 @@ class TimesLook(Look):
 
     def columns(self) -> tuple[Column, ...]:
         whole = self.column()
+        if whole.is_categorical:
+            return (whole,)
         parts = [self._part(name, whole) for name in self._names(whole)]
         if not parts:
             return (whole,)
