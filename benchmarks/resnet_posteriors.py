@@ -1,4 +1,4 @@
-"""Posteriors of a small ResNet VAE on patches of photographs: "Which posterior" in docs/how-to/vae.md.
+"""Posteriors of a ResNet VAE on patches of photographs: "Which posterior" in docs/how-to/vae.md.
 
     python benchmarks/resnet_posteriors.py patches --photographs FILE.npz --data patches.npz
     python benchmarks/resnet_posteriors.py train --seed 0 --data patches.npz

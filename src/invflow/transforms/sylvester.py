@@ -30,10 +30,10 @@ class Sylvester(Amortised):
       two should alternate.
 
     Inverse: with $v = Q^\top z$ and $w = Q^\top x$, solve $v + R \tanh(\tilde R v + b) = w$. The
-    last row contains only $v_M$, the one before it $v_{M-1}$ and $v_M$, and so on. So, from the last
-    row upwards, each is a scalar equation, $a_i + s_i \tanh a_i = \tilde r_{ii} d_i + c_i$ with
-    $c_i = b_i + \sum_{j>i} \tilde r_{ij} v_j$ and $d_i = w_i - \sum_{j>i} r_{ij} \tanh a_j$, and
-    $v_i = d_i - r_{ii} \tanh a_i$; finally $z = x + Q (v - w)$. Its first three derivatives are
+    last row contains only $v_M$, the one before it $v_{M-1}$ and $v_M$, and so on. So, from the
+    last row upwards, each is a scalar equation, $a_i + s_i \tanh a_i = \tilde r_{ii} d_i + c_i$
+    with $c_i = b_i + \sum_{j>i} \tilde r_{ij} v_j$ and $d_i = w_i - \sum_{j>i} r_{ij} \tanh a_j$,
+    and $v_i = d_i - r_{ii} \tanh a_i$; finally $z = x + Q (v - w)$. Its first three derivatives are
     exact.
 
     Args:
