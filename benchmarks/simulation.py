@@ -15,8 +15,8 @@ those of 100,000 draws.
 processor time all seconds count, and adds a line for each observation to
 `results/simulation/posteriors.csv`; it can be stopped at any time, and leaves out what is there,
 failures too (delete their lines to try again). Reference draws are made from seeds when they are
-first needed: exact ones, or tempered (`simulators/references.py`). `table` prints means over observations
-and seeds ± standard deviations. Needs pip install "invflow[sbi,simulation]".
+first needed: exact ones, or tempered (`simulators/references.py`). `table` prints means over
+observations and seeds ± standard deviations. Needs pip install "invflow[sbi,simulation]".
 """
 
 from __future__ import annotations
