@@ -17,10 +17,10 @@ from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.run import PRIOR_SD, RATIO, Judged, Results, Run
-from invflow.simulation.simulations import one
+from invflow.simulation.simulations import Simulations, one
 from invflow.training import metrics
 
-#: The fewest simulations near the observed data that say anything.
+#: The fewest simulations near the posterior that say anything.
 ENOUGH_NEAR = 50
 
 
@@ -79,21 +79,25 @@ def train(
 
 
 def _results(estimator: NPE | NLE, posterior: Posterior, found: Data, seconds: float) -> Results:
-    judged, near = Judged.of(estimator.assess(found.test)), None
-    if isinstance(estimator, NPE):
-        count = len(found.test) // 4
-        if count >= ENOUGH_NEAR:
-            near = Judged.of(estimator.assess(estimator.nearest(found.test, found.observed, count)))
+    count = len(found.test) // 4
+    near = _near(estimator, posterior, found, count) if count >= ENOUGH_NEAR else None
     return Results(
         distance=posterior.distance,
-        judged=judged,
-        near=near,
+        judged=Judged.of(estimator.assess(found.test)),
+        near=near and Judged.of(estimator.assess(near)),
         verdict=posterior.weighted().diagnose() if isinstance(estimator, NLE) else None,
         observed=found.observed.tolist(),
         learned=len(found.train),
         dropped=found.dropped,
         seconds=seconds,
     )
+
+
+def _near(estimator: NPE | NLE, posterior: Posterior, found: Data, count: int) -> Simulations:
+    """Return the simulations near the posterior."""
+    if isinstance(estimator, NLE):
+        return estimator.nearest(found.test, posterior, count)
+    return estimator.nearest(found.test, found.observed, count)
 
 
 def _summary(posterior: Posterior, found: Data) -> pd.DataFrame:
