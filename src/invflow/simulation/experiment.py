@@ -80,11 +80,13 @@ def train(
 
 def _results(estimator: NPE | NLE, posterior: Posterior, found: Data, seconds: float) -> Results:
     count = len(found.test) // 4
-    near = _near(estimator, posterior, found, count) if count >= ENOUGH_NEAR else None
+    near = None
+    if count >= ENOUGH_NEAR:
+        near = Judged.of(estimator.assess(_near(estimator, posterior, found, count)))
     return Results(
         distance=posterior.distance,
         judged=Judged.of(estimator.assess(found.test)),
-        near=near and Judged.of(estimator.assess(near)),
+        near=near,
         verdict=posterior.weighted().diagnose() if isinstance(estimator, NLE) else None,
         observed=found.observed.tolist(),
         learned=len(found.train),

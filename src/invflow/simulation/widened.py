@@ -5,8 +5,9 @@ noise is multiplied by a scale t, the same for all flows of a mixture:
 
 $$\log q_t(u|c) = \log p(z / t) - D \log t + \log |\det dz/du|, \qquad z = f^{-1}(u; c)$$
 
-The scale is the one, of those from one to two, under which the simulations that a flow was not
-trained on are the most probable, all flows together.
+The scale is the smallest, of those from one to two, that the simulations which a flow was not
+trained on do not contradict: their log likelihood, over all flows, is within half a nat, one
+standard error, of the best. Not the best itself: a mixture is wider than its flows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from invflow.simulation.network import Conditional
 
 #: The scales that are compared.
 SCALES = [1 + k / 100 for k in range(101)]
+#: Nats below the best log likelihood that a scale may be.
+ALLOWED = 0.5
 
 
 class Widened(Base):
@@ -79,7 +82,9 @@ def widen(networks: Sequence[Conditional], value: Tensor, given: Tensor, held: T
         parts = zip(flows, noise, strict=True)
         return sum(float(Widened(each.base, scale).log_prob(z).double().sum()) for each, z in parts)
 
-    best = max(SCALES, key=total)
+    totals = [total(scale) for scale in SCALES]
+    best = max(totals)
+    scale = next(t for t, found in zip(SCALES, totals, strict=True) if found >= best - ALLOWED)
     for each in flows:
-        each.base = Widened(each.base, best)
-    return best
+        each.base = Widened(each.base, scale)
+    return scale
