@@ -15,8 +15,8 @@ those of 100,000 draws.
 processor time all seconds count, and adds a line for each observation to
 `results/simulation/posteriors.csv`; it can be stopped at any time, and leaves out what is there,
 failures too (delete their lines to try again). Reference draws are made from seeds when they are
-needed: exact ones, or tempered (`simulators/references.py`). `table` prints means over observations
-and seeds ± standard deviations. Needs pip install "invflow[sbi,simulation]".
+first needed: exact ones, or tempered (`simulators/references.py`). `table` prints means over
+observations and seeds ± standard deviations. Needs pip install "invflow[sbi,simulation]".
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def worker(name: str, number: int, tool: str, seed: int) -> None:
             start = time.process_time()
             drawn = draw(TIMED, observed)
             drawing = time.process_time() - start
-            reference = references.draws(task, observed, COMPARED, index)
+            reference = references.stored(task, index, COMPARED)
             score = c2st(drawn[:COMPARED], reference)
             measures = {"c2st": score, "training": training, "drawing": drawing}
             workers.say({"observation": index, **measures})

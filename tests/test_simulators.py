@@ -177,6 +177,18 @@ def test_the_modes_of_slcp_have_equal_mass(load: Load, tasks: dict[str, Any]) ->
         load("simulators.references").draws(task, task.observation(0), 5000, 0)
 
 
+def test_references_are_stored_whole(
+    load: Load, tasks: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    references, task = load("simulators.references"), tasks["two moons"]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    first = references.stored(task, 1, 50)
+    assert torch.equal(first, references.draws(task, task.observation(1), 50, 1))
+    monkeypatch.setattr(references, "draws", None)
+    assert torch.equal(references.stored(task, 1, 50), first)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["two moons-1-50.npy"]
+
+
 def test_the_classifier_tells_what_differs(load: Load) -> None:
     c2st = load("simulators.c2st").c2st
     one, two = torch.randn(2, 150, 2)

@@ -146,6 +146,13 @@ def test_observed_data_far_away_are_named(table: pd.DataFrame, invflow: Invflow)
         ({}, ("--prior", "c=normal:0:1"), "--prior names 'c', which is not among --parameters a,b"),
         ({}, ("--drop", "x", "--drop", "y"), "the simulations have only parameters"),
         ({}, ("--observed", "none.csv"), "none.csv"),
+        ({}, ("--parameters", "a,b,a"), "--parameters names 'a' twice"),
+        (
+            {},
+            ("--prior", "c=uniform:1:0"),
+            "--prior: a prior must be uniform:LOW:HIGH with numbers that it can have, got "
+            "'uniform:1:0'",
+        ),
         (
             {"z": np.arange(400.0)},
             (),
@@ -178,10 +185,11 @@ def test_few_simulations_and_priors_without_density(table: pd.DataFrame, invflow
     code, _, err = invflow("infer", "sims.csv", "--parameters", "a,z", "--observed", "obs.csv")
     assert code == 1
     assert "do not have the column 'z', a parameter" in err
-    table[:30].to_csv("sims.csv", index=False)
-    code, _, err = invflow(*given)
-    assert code == 1
-    assert "sims.csv has 30 simulations; a run takes 60 or more" in err
+    for few in (1, 30):
+        table[:few].to_csv("sims.csv", index=False)
+        code, _, err = invflow(*given)
+        assert code == 1
+        assert f"sims.csv has {few} simulations; a run takes 60 or more" in err
 
 
 def test_a_small_table_is_enough(table: pd.DataFrame, invflow: Invflow) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from invflow.simulation import NPE, Settings
 from invflow.simulation.config import Config
+from invflow.simulation.data import load as load_data
 from invflow.simulation.data import prior
 from invflow.simulation.experiment import train
 from invflow.simulation.run import load, name
@@ -61,6 +62,17 @@ def test_the_estimator_of_a_run_can_be_used(config: Config, tmp_path: Path) -> N
     torch.testing.assert_close(found.posterior().sample(200), draws)
     assert name(config) == "sims"
     assert (found.results.learned, found.results.dropped) == (600, 0)
+
+
+def test_simulations_of_the_same_parameters_stay_together(config: Config) -> None:
+    """Otherwise posteriors would be judged by parameters that were learned from."""
+    table = pd.read_csv(config.simulations)
+    table[["a", "b"]] = table.loc[table.index // 10 * 10, ["a", "b"]].to_numpy()
+    table.to_csv(config.simulations, index=False)
+    found = load_data(config, prior(config))
+    train, test = (set(map(tuple, each.parameters.tolist())) for each in (found.train, found.test))
+    assert (len(train), len(test)) == (60, 20)
+    assert not train & test
 
 
 def test_a_changed_file_is_noticed(config: Config, tmp_path: Path) -> None:

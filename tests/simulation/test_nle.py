@@ -72,6 +72,17 @@ def test_the_likelihood_is_judged_by_data(likelihood: NLE) -> None:
     assert poor.assess(known.gaussian(500, 31), draws=99).calibration.rejected
 
 
+def test_simulations_near_a_posterior(likelihood: NLE, linear: NPE) -> None:
+    some, x = known.gaussian(500, 32), X.reshape(-1, 3)[0]
+    near = likelihood.nearest(some, linear.posterior(x), 50)
+    exact = known.gaussian_posterior(x).log_prob(some.parameters)
+    best = some[exact.argsort(descending=True)[:50]]
+    found, expected = (set(map(tuple, each.data.tolist())) for each in (near, best))
+    assert len(found & expected) > 44
+    judged = likelihood.assess(near, draws=99)
+    assert judged.coverage[0.9] == pytest.approx(0.9, abs=4 * judged.coverage_error[0.9])
+
+
 def test_the_likelihood_is_an_emulator(likelihood: NLE) -> None:
     theta = known.gaussian_prior().sample(3, seed=5)
     drawn = likelihood.sample(theta, 4000)

@@ -238,4 +238,5 @@ def _said(error: ValidationError, known: Mapping[str, Option]) -> str:
     what = option.extra["metavar"] if option.extra["group"] is None else option.flag
     theirs = re.match("(Input|Tuple) should ", message)
     said = f" must {message[theirs.end() :]}" if theirs else f": {message}"
-    return f"{what}{said}, got {first['input']!r}"
+    got = "" if ", got " in said else f", got {first['input']!r}"
+    return f"{what}{said}{got}"

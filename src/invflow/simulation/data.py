@@ -81,23 +81,40 @@ def load(config: Config, prior: Prior) -> Data:
     """
     paths = Path(config.simulations), Path(config.observed)
     table, observed = _table(config, paths[0]), _table(config, paths[1])
+    if repeated := {name for name in config.parameters if config.parameters.count(name) > 1}:
+        raise ValueError(f"--parameters names {min(repeated)!r} twice")
+    _check_number(paths[0], len(table))
     dropped = list(columns_named("--drop", config.drop, list(table.columns)))
     whole = Simulations.from_table(table.drop(columns=dropped), config.parameters)
     kept = whole.finite() if config.invalid == "drop" else whole
-    if len(kept) < ENOUGH:
-        raise ValueError(f"{paths[0]} has {len(kept)} simulations; a run takes {ENOUGH} or more")
+    _check_number(paths[0], len(kept))
     check(kept, prior, are_vectors=True)  # before the rows are shuffled, which errors name
     # A table of whole rows, such as one simulation, has these too.
     observed = observed.drop(columns=[*dropped, *config.parameters], errors="ignore")
-    order = np.random.default_rng([config.seed, 1]).permutation(len(kept))
-    held = max(assess.ENOUGH, round(config.test_fraction * len(kept)))
+    held = _held(kept, max(assess.ENOUGH, round(config.test_fraction * len(kept))), config.seed)
     return Data(
-        train=kept[torch.from_numpy(np.sort(order[held:]))],
-        test=kept[torch.from_numpy(np.sort(order[:held]))],
+        train=kept[~held],
+        test=kept[held],
         observed=kept.observed(observed),
         dropped=len(whole) - len(kept),
         digests=(digest(paths[0]), digest(paths[1])),
     )
+
+
+def _check_number(path: Path, number: int) -> None:
+    if number < ENOUGH:
+        raise ValueError(f"{path} has {number} simulations; a run takes {ENOUGH} or more")
+
+
+def _held(simulations: Simulations, number: int, seed: int) -> Tensor:
+    """Return which simulations judge the posteriors, at least a number of them, shape (rows,).
+
+    Those with the same parameters stay together: none that judges was learned from.
+    """
+    _, kind = np.unique(simulations.parameters.numpy(), axis=0, return_inverse=True)
+    place = np.random.default_rng([seed, 1]).permutation(kind.max() + 1)[kind.reshape(-1)]
+    last = np.sort(place)[number - 1]
+    return torch.from_numpy(place <= last)
 
 
 def _table(config: Config, path: Path) -> pd.DataFrame:

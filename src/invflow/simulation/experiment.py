@@ -22,10 +22,10 @@ from invflow.simulation.nle import NLE
 from invflow.simulation.npe import NPE
 from invflow.simulation.posterior import Posterior
 from invflow.simulation.run import PRIOR_SD, RATIO, Judged, Results, Run
-from invflow.simulation.simulations import one
+from invflow.simulation.simulations import Simulations, one
 from invflow.training import metrics
 
-#: The fewest simulations near the observed data that say anything.
+#: The fewest simulations near the posterior that say anything.
 ENOUGH_NEAR = 50
 
 
@@ -84,14 +84,13 @@ def train(
 
 
 def _results(estimator: NPE | NLE, posterior: Posterior, found: Data, seconds: float) -> Results:
-    judged, near = Judged.of(estimator.assess(found.test)), None
-    if isinstance(estimator, NPE):
-        count = len(found.test) // 4
-        if count >= ENOUGH_NEAR:
-            near = Judged.of(estimator.assess(estimator.nearest(found.test, found.observed, count)))
+    count = len(found.test) // 4
+    near = None
+    if count >= ENOUGH_NEAR:
+        near = Judged.of(estimator.assess(_near(estimator, posterior, found, count)))
     return Results(
         distance=posterior.distance,
-        judged=judged,
+        judged=Judged.of(estimator.assess(found.test)),
         near=near,
         verdict=posterior.weighted().diagnose() if isinstance(estimator, NLE) else None,
         observed=found.observed.tolist(),
@@ -99,6 +98,13 @@ def _results(estimator: NPE | NLE, posterior: Posterior, found: Data, seconds: f
         dropped=found.dropped,
         seconds=seconds,
     )
+
+
+def _near(estimator: NPE | NLE, posterior: Posterior, found: Data, count: int) -> Simulations:
+    """Return the simulations near the posterior."""
+    if isinstance(estimator, NLE):
+        return estimator.nearest(found.test, posterior, count)
+    return estimator.nearest(found.test, found.observed, count)
 
 
 def _summary(posterior: Posterior, found: Data) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from invflow.simulation.prior import as_prior
 from invflow.simulation.settings import Settings
 from invflow.simulation.simulations import Simulations
 from invflow.simulation.standard import Standard, bent
+from invflow.simulation.widened import widen
 from invflow.training.batches import generator
 from invflow.training.progress import progress as bar
 
@@ -100,12 +101,13 @@ def fit(
         build(value.shape[-1], given[:2].float(), new, settings.described(), _seed(seed, k))
         for k in range(settings.members(len(simulations)))
     ]
-    held = _held(len(simulations), settings.validation_fraction, seed)
+    held = _held(len(networks), len(simulations), settings.validation_fraction, seed)
     ready()
     shown = bar("training", settings.steps) if progress else nullcontext(report or _silent)
     with shown as told:
         place = None if directory is None else Path(directory)
         train(networks, value, given, held, settings, seed, place, told)
+    widen(networks, value, given, held)
     with torch.no_grad():
         seen = x if method == "nle" else features(networks, given, embedding)
     learned = Learned(
@@ -124,12 +126,15 @@ def fit(
     return NPE(learned) if method == "npe" else NLE(learned)
 
 
-def _held(count: int, fraction: float, seed: int) -> Tensor:
-    """Return which simulations decide when to stop, shape (count,)."""
+def _held(members: int, count: int, fraction: float, seed: int) -> Tensor:
+    """Return which simulations each flow is not trained on, shape (members, count).
+
+    These are others for each flow, as far as there are enough: the mixture learns from all.
+    """
     number = min(max(1, round(fraction * count)), count - 1)
-    held = torch.zeros(count, dtype=torch.bool)
-    held[torch.randperm(count, generator=generator("cpu", seed, 2))[:number]] = True
-    return held
+    order = torch.randperm(count, generator=generator("cpu", seed, 2))
+    places = torch.arange(members * number).reshape(members, number) % count
+    return torch.zeros(members, count, dtype=torch.bool).scatter(1, order[places], True)
 
 
 def _seed(seed: int, k: int) -> int:

@@ -22,6 +22,7 @@ from invflow.simulation.network import Conditional
 from invflow.simulation.prior import Prior
 from invflow.simulation.simulations import Simulations
 from invflow.simulation.standard import Standard
+from invflow.simulation.widened import Widened
 
 #: What `config.json` says of an embedding that is a module of the user.
 MODULE = "a module"
@@ -168,6 +169,7 @@ def load(
     with _saving.fitting(directory, f"an {method.upper()}"):
         check_finite(state)
         for k, each in enumerate(networks):
+            each.flow.base = Widened(each.flow.base)
             each.load_state_dict(_part(state, f"networks.{k}."))
             each.eval().requires_grad_(False)
         parameters = Standard(**_part(state, "parameters."))

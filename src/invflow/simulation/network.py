@@ -106,7 +106,7 @@ def train(
         networks: of an ensemble.
         value: standardised values, shape (rows, features).
         given: standardised others, shape (rows, *shape).
-        held: which rows are held out, shape (rows,).
+        held: which rows each network is not trained on, shape (networks, rows), as many for each.
         settings: how to train.
         seed: of the batches.
         directory: for checkpoints, from which training resumes; None for none.
@@ -117,39 +117,60 @@ def train(
     """
     fabric = training.launch(settings.accelerator, 1, "32-true")
     value, given = value.float().to(fabric.device), given.float().to(fabric.device)
-    held = held.to(fabric.device)
-    known, others = (value[~held], given[~held]), (value[held], given[held])
-    epoch = math.ceil(len(known[0]) / settings.batch_size)
+    members = [
+        _Member(each, value, given, out)
+        for each, out in zip(networks, held.to(fabric.device), strict=True)
+    ]
+    count = int((~held[0]).sum())
+    epoch = math.ceil(count / settings.batch_size)
     steps = settings.steps or max(STEPS, EPOCHS * epoch)
 
     def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         # Dropout in an embedding draws from the global generator.
         with torch.random.fork_rng([] if rows.device.type == "cpu" else [rows.device]):
             torch.manual_seed(noise.initial_seed())
-            return -model(known[0][rows], known[1][rows]).mean()
+            return -model(rows).mean()
 
     def evaluate(model: nn.Module) -> dict[str, float]:
-        parts = zip(*(each.split(ROWS_AT_ONCE) for each in others), strict=True)
-        total = sum(float(model(*part).double().sum()) for part in parts)
-        return {"loss": -total / len(others[0])}
+        return {"loss": -float(cast(_Member, model).held_out().mean())}
 
     plan = training.Settings(
         steps=steps,
         batch_size=settings.batch_size,
-        optimizer="adam",
+        optimizer="adamw",
         learning_rate=settings.learning_rate,
         schedule="cosine",
-        weight_decay=0.0,
+        weight_decay=settings.decay(len(value)),
         averaging_decay=0.0 if _normalises(networks) else AVERAGING,
         max_gradient_norm=5.0,
         seed=seed,
         evaluate_every=min(steps, max(25, min(epoch, 500))),
         patience=settings.patience,
     )
-    models = {f"flow-{k}": cast(nn.Module, each) for k, each in enumerate(networks)}
-    training.fit(fabric, models, len(known[0]), loss, evaluate, plan, directory, report)
+    models = {f"flow-{k}": cast(nn.Module, each) for k, each in enumerate(members)}
+    training.fit(fabric, models, count, loss, evaluate, plan, directory, report)
     for each in networks:
         each.cpu().eval().requires_grad_(False)
+
+
+class _Member(nn.Module):
+    """A network and its rows: those it is trained on, and those held out."""
+
+    def __init__(self, network: Conditional, value: Tensor, given: Tensor, held: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self._known = value[~held], given[~held]
+        self._held = value[held], given[held]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the log density of some of the rows that it is trained on, (rows,)."""
+        value, given = self._known
+        return self.network(value[rows], given[rows])
+
+    def held_out(self) -> Tensor:
+        """Return the log density of the rows held out, (rows,), in double precision."""
+        parts = zip(*(each.split(ROWS_AT_ONCE) for each in self._held), strict=True)
+        return torch.cat([self.network(*part) for part in parts]).double()
 
 
 def _normalises(networks: Sequence[Conditional]) -> bool:

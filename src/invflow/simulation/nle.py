@@ -147,6 +147,8 @@ class NLE:
     def assess(self, simulations: Simulations, *, draws: int = 200) -> Assessment:
         """Return how well the likelihood holds for simulations that were not learned from.
 
+        For the neighbourhood of a posterior, take the simulations that are `nearest` to it.
+
         Args:
             simulations: of any parameters.
             draws: number of draws of the data of each.
@@ -162,6 +164,21 @@ class NLE:
         x, theta = simulations.data, simulations.parameters
         seed = self.learned.seed
         return assess(self.learned.summaries, x, theta, sample, self.log_prob, draws, seed)
+
+    def nearest(
+        self, simulations: Simulations, posterior: Posterior, count: int = 200
+    ) -> Simulations:
+        """Return the simulations whose parameters are the most probable under a posterior.
+
+        Args:
+            simulations: of which some are returned.
+            posterior: from `posterior`.
+            count: number of simulations.
+        """
+        count = _checks.positive_integer("count", count)
+        with torch.no_grad():
+            order = posterior.log_prob(simulations.parameters).argsort(descending=True)
+        return simulations[order[:count]]
 
     def _contexts(self, u: Tensor) -> Iterator[Tensor]:
         """Return the context of each network for parameters as the networks take them."""

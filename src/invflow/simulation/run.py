@@ -101,7 +101,8 @@ class Results(BaseModel):
     Attributes:
         distance: how far the observed data are from the simulations.
         judged: what other simulations say; for "nle", about the likelihood.
-        near: what those of them say that are most like the observed data; None if there are few.
+        near: what those of them say that are most like the observed data, or for "nle" whose
+            parameters are the most probable; None if there are few.
         verdict: of importance weights by the learned likelihood; None for "npe".
         observed: the observed data, a list for each observation.
         learned: number of simulations that were learned from, or stopped by.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ from invflow import _checks
 
 #: Below this number of simulations, a mixture of several flows is clearly better than one.
 FEW, SEVERAL = 5000, 3
+#: Weight decay, which is divided by the number of simulations and at most one.
+DECAY = 500
 
 
 def _setting(default: Any, description: str, **known: Any) -> Any:
@@ -32,8 +35,11 @@ class Settings:
             simulations, and 1 above.
         steps: largest number of updates; None for 3,000, or 30 epochs if that is more.
         batch_size: simulations per update.
-        learning_rate: Adam's initial learning rate; it decays to zero along a cosine.
-        validation_fraction: fraction of the simulations that decides when to stop.
+        learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
+        weight_decay: of AdamW; None for 500 divided by the number of simulations, 1 at most, and 0
+            for "gaussian".
+        validation_fraction: fraction of the simulations that each flow is not trained on: they
+            decide when to stop, and how wide the densities must be.
         patience: stop after this many evaluations without improvement (0: never).
         accelerator: "cpu", "cuda", "auto", ... as in Lightning Fabric.
 
@@ -58,8 +64,11 @@ class Settings:
     )
     batch_size: int = _setting(128, "Simulations per update.")
     learning_rate: float = _setting(2e-3, "Learning rate at the start.")
+    weight_decay: float | None = _setting(
+        None, "Weight decay of AdamW.", shown="500 divided by the number of simulations"
+    )
     validation_fraction: float = _setting(
-        0.1, "Fraction of the simulations that decides when to stop."
+        0.1, "Fraction of the simulations held out, which decides when to stop, and the width."
     )
     patience: int = _setting(10, "Stop after this many evaluations without improvement (0: never).")
     accelerator: str = _setting("cpu", "Device to train on: cpu, cuda or auto.")
@@ -72,6 +81,10 @@ class Settings:
         if self.hidden_features is not None:
             widths = _checks.widths("hidden_features", self.hidden_features)
             _checks.settle(self, hidden_features=widths)
+        if self.weight_decay is not None:
+            found = _checks.number("weight_decay", self.weight_decay)
+            if not 0 <= found < math.inf:
+                raise ValueError(f"weight_decay must be 0 or more and finite, got {found}")
         _checks.settle(
             self,
             learning_rate=_checks.positive("learning_rate", self.learning_rate),
@@ -82,6 +95,13 @@ class Settings:
     def members(self, simulations: int) -> int:
         """Return the number of flows for a number of simulations."""
         return self.ensemble or (SEVERAL if simulations < FEW else 1)
+
+    def decay(self, simulations: int) -> float:
+        """Return the weight decay for a number of simulations."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        # A Gaussian has nothing to learn by heart.
+        return 0.0 if self.flow == "gaussian" else min(1.0, DECAY / simulations)
 
     def described(self) -> dict[str, Any]:
         """Return the name and arguments of the flow, as `flows.build` takes them."""

@@ -192,7 +192,10 @@ def observed(value: Any, shape: tuple[int, ...], summaries: Sequence[str]) -> Te
             f"{tuple(found.shape)}"
         )
     if not bool(found.isfinite().all()):
-        raise ValueError("observed must be finite, got NaN or infinity")
+        finite = found.isfinite().all(0).flatten().tolist()
+        where = [name for name, each in zip(summaries, finite, strict=False) if not each]
+        what = f" as {listed(where)}" if where else ""
+        raise ValueError(f"observed must be finite, got NaN or infinity{what}")
     return found
 
 

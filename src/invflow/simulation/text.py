@@ -50,11 +50,16 @@ def prior(text: str) -> Distribution | Constraint:
     name, *given = text.strip().lower().split(":")
     if name in CONSTRAINTS and not given:
         return CONSTRAINTS[name]
+    if name not in DISTRIBUTIONS:
+        raise ValueError(f"a prior must be one of {FORMS}, got {text!r}")
+    build, needed = DISTRIBUTIONS[name]
     try:
-        build, needed = DISTRIBUTIONS[name]
         numbers: list[Any] = [torch.tensor(float(each), dtype=torch.float64) for each in given]
         if len(numbers) != len(needed) or not all(map(torch.isfinite, numbers)):
             raise ValueError
         return build(*numbers, validate_args=True)
-    except (KeyError, ValueError):
-        raise ValueError(f"a prior must be one of {FORMS}, got {text!r}") from None
+    except ValueError:
+        form = ":".join([name, *needed])
+        raise ValueError(
+            f"a prior must be {form} with numbers that it can have, got {text!r}"
+        ) from None

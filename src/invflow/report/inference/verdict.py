@@ -26,7 +26,7 @@ def verdict(found: Results) -> Verdict:
     level, said = _judged(found.judged, what, "")
     levels, points = [*levels, level], [*points, *said]
     if found.near is not None:
-        level, said = _judged(found.near, what, " that are most like the observed data")
+        level, said = _judged(found.near, what, _NEAR[what])
         levels, points = [*levels, level], [*points, *said]
     if found.verdict is not None:
         levels, points = [*levels, found.verdict.level], [*points, *found.verdict.sentences]
@@ -63,6 +63,10 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+_NEAR = {
+    "parameters": " that are most like the observed data",
+    "data": " whose parameters are the most probable",
+}
 _HEADLINES = {
     "good": "No test finds anything wrong with the posterior.",
     "usable": "The posterior can be used, with the exceptions below.",

@@ -31,9 +31,10 @@ def write(run: Run) -> None:
         page.Section("Pairs", panels=[pairs(run.draws)], explore=closer(run.draws), text=_PAIRS),
         page.Section("Marginals", panels=marginals(run.draws), text=_MARGINALS),
     ]
-    for judged, where in ((found.judged, ""), (found.near, " near the observed data")):
+    what = "parameters" if run.config.method == "npe" else "data"
+    near = " near the observed data" if run.config.method == "npe" else " near the posterior"
+    for judged, where in ((found.judged, ""), (found.near, near)):
         if judged is not None:
-            what = "parameters" if run.config.method == "npe" else "data"
             sections += _trust(judged, what, where)
     lines = training(run)
     sections += [
