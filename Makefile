@@ -3,14 +3,15 @@
 # the flows inside them, and `make slow` runs the tests that take minutes. `make oldest` and
 # `make newest` run a smoke test with the oldest and the newest versions of all dependencies that
 # pyproject.toml allows. `make dist` builds what is released, and tries it. `make docs` builds the site.
-# `make figures` lists the commands behind the tables and pictures of the documentation.
+# `make tutorials` runs its notebooks again. `make figures` lists the commands behind the tables and
+# pictures of the documentation.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := src tests benchmarks examples docs/conf.py docs/_extensions .ci hatch_build.py
 
-.PHONY: run test lint types tests slow test-adapters docs format bench figures oldest newest dist clean
+.PHONY: run test lint types tests slow test-adapters docs tutorials format bench figures oldest newest dist clean
 
 # Threads that spin while they wait slow each other down where other programs run beside them.
 tests slow oldest newest dist: export OMP_WAIT_POLICY ?= passive
@@ -43,6 +44,11 @@ docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
 	$(BIN)/sphinx-build -q -E -W --keep-going docs build/site
 	$(BIN)/pytest -q -m "not gpu" tests/test_site.py tests/test_docs.py
+
+# The notebooks of docs/tutorials, run again.
+tutorials: $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	$(BIN)/python .ci/tutorials.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff format $(CODE)

@@ -143,6 +143,7 @@ FIGURES = (
         "85 minutes",
     ),
     Figure("make run", "three posteriors on photographs", "", "a minute and a half"),
+    Figure("make tutorials", "all that the tutorials print and draw"),
     # Simulators
     Figure(
         "python benchmarks/simulation.py run",
