@@ -57,7 +57,12 @@ def test_nothing_stops_it(tmp_path: Path) -> None:
     for name, code in {**working, **BROKEN}.items():
         (tmp_path / f"{name}.py").write_text(code)
     path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
-    environment = {**os.environ, "PYTHONPATH": path, "INVFLOW_KERNELS": "oops", "HOME": str(ROOT)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "INVFLOW_KERNELS": "oops",
+        "HOME": str(tmp_path),
+    }
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "invflow", *arguments]

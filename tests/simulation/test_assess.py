@@ -42,6 +42,7 @@ def _assess(scale: float, count: int = 1000) -> Assessment:
 def test_exact_posteriors_are_calibrated() -> None:
     found = _assess(1.0)
     assert found.calibration.rejected == []
+    assert ": all 3 tests of uniform ranks pass (smallest corrected p-value" in str(found)
     assert list(found.calibration.ranks.columns) == ["theta[0]", "theta[1]", DENSITY]
     for p, fraction in found.coverage.items():
         assert fraction == pytest.approx(p, abs=4 * found.coverage_error[p])

@@ -75,6 +75,20 @@ def test_simulations_of_the_same_parameters_stay_together(config: Config) -> Non
     assert not train & test
 
 
+@pytest.mark.parametrize("different", [2, 25])
+def test_simulations_of_few_different_parameters(config: Config, different: int) -> None:
+    table = pd.read_csv(config.simulations)
+    kind = np.minimum(np.arange(len(table)), different - 1)  # nearly all have those of the last
+    table[["a", "b"]] = table.loc[kind, ["a", "b"]].to_numpy()
+    table.to_csv(config.simulations, index=False)
+    message = (
+        r"sims.csv has too few different parameters: .* leaves \d+ of 800 simulations to learn"
+    )
+    for seed in range(5):
+        with pytest.raises(ValueError, match=message):
+            load_data(config.model_copy(update={"seed": seed}), prior(config))
+
+
 def test_a_changed_file_is_noticed(config: Config, tmp_path: Path) -> None:
     found = train(config, tmp_path / "run")
     (found.directory / "summary.csv").write_text("parameter,mean\na,1\n")

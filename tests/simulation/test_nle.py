@@ -79,6 +79,8 @@ def test_simulations_near_a_posterior(likelihood: NLE, linear: NPE) -> None:
     best = some[exact.argsort(descending=True)[:50]]
     found, expected = (set(map(tuple, each.data.tolist())) for each in (near, best))
     assert len(found & expected) > 44
+    with pytest.raises(TypeError, match=r"posterior must be a Posterior, got list: call posterior"):
+        likelihood.nearest(some, x.tolist())  # pyright: ignore[reportArgumentType]
     judged = likelihood.assess(near, draws=99)
     assert judged.coverage[0.9] == pytest.approx(0.9, abs=4 * judged.coverage_error[0.9])
 

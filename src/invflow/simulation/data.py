@@ -27,6 +27,8 @@ from invflow.simulation.simulations import Simulations
 
 #: Simulations that a run needs, so that there are some to learn from, to stop and to judge by.
 ENOUGH = 60
+#: Different parameters that simulations to learn from need.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ def load(config: Config, prior: Prior) -> Data:
     # A table of whole rows, such as one simulation, has these too.
     observed = observed.drop(columns=[*dropped, *config.parameters], errors="ignore")
     held = _held(kept, max(assess.ENOUGH, round(config.test_fraction * len(kept))), config.seed)
+    left = len(torch.unique(kept.parameters[~held], dim=0))
+    if 2 * int(held.sum()) > len(kept) or left < FEWEST:
+        raise ValueError(
+            f"{paths[0]} has too few different parameters: simulations with the same ones stay "
+            f"together, which leaves {int((~held).sum())} of {len(kept)} simulations to learn "
+            f"from, with {left} different parameters; expected half of them, with {FEWEST} or more"
+        )
     return Data(
         train=kept[~held],
         test=kept[held],

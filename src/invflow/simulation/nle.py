@@ -174,7 +174,15 @@ class NLE:
             simulations: of which some are returned.
             posterior: from `posterior`.
             count: number of simulations.
+
+        Raises:
+            TypeError: if `posterior` is not one.
         """
+        if not isinstance(posterior, Posterior):
+            raise TypeError(
+                f"posterior must be a Posterior, got {type(posterior).__name__}: "
+                "call posterior(data)"
+            )
         count = _checks.positive_integer("count", count)
         with torch.no_grad():
             order = posterior.log_prob(simulations.parameters).argsort(descending=True)

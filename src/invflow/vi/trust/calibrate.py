@@ -60,9 +60,9 @@ class Calibration:
     def __str__(self) -> str:
         if not self.rejected:
             return (
-                f"calibrated, judging by {len(self.ranks)} simulations: the ranks of all "
-                f"{len(self.tests)} parameters look uniform (smallest p-value "
-                f"{min(self.p_values.values()):.2g}, corrected for {len(self.tests)} tests)"
+                f"calibrated, judging by {len(self.ranks)} simulations: all {len(self.tests)} "
+                "tests of uniform ranks pass (smallest corrected p-value "
+                f"{min(self.p_values.values()):.2g})"
             )
         found = [
             f"{each.name} (posterior {each.flaw}, p {each.adjusted:.1g})"
