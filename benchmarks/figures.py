@@ -42,11 +42,6 @@ class Figure(NamedTuple):
 FIGURES = (
     # Flows
     Figure("python benchmarks/peers.py", "speed of flows beside other libraries", PEERS),
-    Figure(
-        "python benchmarks/peers.py --quick --sizes 8/64/256 --plot docs/images/cost.png",
-        "docs/images/cost.png: both directions against D",
-        PEERS,
-    ),
     Figure("python benchmarks/overhead.py", "parts of a small training step"),
     Figure("python benchmarks/directions.py", "one layer: both directions, memory of a step"),
     Figure("python benchmarks/first_minute.py", "first and later calls in a new process"),
@@ -54,7 +49,6 @@ FIGURES = (
     Figure("python benchmarks/company.py", "training beside other programs"),
     Figure("python benchmarks/gpu.py --quick", "the kernels on CUDA", "a CUDA device"),
     Figure("python benchmarks/product.py", "the kernels' matrix product alone"),
-    Figure("python benchmarks/tradeoff.py", "IAF and MAF by conditioner"),
     Figure("python benchmarks/conditioners.py --steps 3000", "what each conditioner learns"),
     Figure("python benchmarks/groups.py cost --quick --threads 1", "what groups save"),
     Figure(
@@ -150,6 +144,12 @@ FIGURES = (
         "tasks of the SBI benchmark",
         "invflow[sbi,simulation]",
         "8 minutes of processor time",
+    ),
+    Figure(
+        'python benchmarks/coverage.py --tasks "gaussian linear" slcp "two moons"',
+        "how often regions contain the parameters",
+        "invflow[simulation]",
+        "2 minutes of processor time",
     ),
     Figure("python benchmarks/samplers.py run", "pocoMC", "invflow[zuko] pocomc", "3 minutes"),
     # Pictures of examples
