@@ -42,20 +42,23 @@ class Figure(NamedTuple):
 FIGURES = (
     # Flows
     Figure("python benchmarks/peers.py", "speed of flows beside other libraries", PEERS),
-    Figure(
-        "python benchmarks/peers.py --quick --sizes 8/64/256 --plot docs/images/cost.png",
-        "docs/images/cost.png: both directions against D",
-        PEERS,
-    ),
     Figure("python benchmarks/overhead.py", "parts of a small training step"),
     Figure("python benchmarks/directions.py", "one layer: both directions, memory of a step"),
     Figure("python benchmarks/first_minute.py", "first and later calls in a new process"),
     Figure("python benchmarks/memory.py --data FOLDER", "memory of whole jobs", PHOTOGRAPHS),
-    Figure("python benchmarks/company.py", "training beside other programs"),
+    Figure(
+        "python benchmarks/company.py",
+        "training beside other programs",
+        "",
+        "4 minutes of training",
+    ),
     Figure("python benchmarks/gpu.py --quick", "the kernels on CUDA", "a CUDA device"),
     Figure("python benchmarks/product.py", "the kernels' matrix product alone"),
-    Figure("python benchmarks/tradeoff.py", "IAF and MAF by conditioner"),
-    Figure("python benchmarks/conditioners.py --steps 3000", "what each conditioner learns"),
+    Figure(
+        "python benchmarks/conditioners.py --steps 3000",
+        "what each conditioner learns",
+        takes="4 minutes",
+    ),
     Figure("python benchmarks/groups.py cost --quick --threads 1", "what groups save"),
     Figure(
         "python benchmarks/groups.py likelihood --csv FILE",
@@ -73,10 +76,11 @@ FIGURES = (
         "python benchmarks/posteriors.py --data FOLDER --guides",
         "six posteriors beside Pyro's guides",
         DATABASE,
+        "a minute and a half of fits",
     ),
     Figure("python benchmarks/known_answers.py", "targets with known evidence", "", "10 seconds"),
     Figure("python benchmarks/large_posteriors.py", "500 and 2,000 parameters", "", "5 minutes"),
-    Figure("python benchmarks/large_posteriors.py --draws", "a million draws"),
+    Figure("python benchmarks/large_posteriors.py --draws", "a million draws", "", "11 seconds"),
     Figure(
         "python benchmarks/versus_nuts.py run --data FOLDER",
         "seconds beside NUTS and Pathfinder",
@@ -97,8 +101,16 @@ FIGURES = (
         "43 minutes",
     ),
     Figure("python benchmarks/density.py time --data protein.npz", "time of an update", UCI),
-    Figure("python benchmarks/compiling.py", "what compile=True gains"),
-    Figure("python benchmarks/large_tables.py", "a million rows: time and memory"),
+    Figure(
+        "python benchmarks/compiling.py",
+        "what compile=True gains",
+        takes="4 minutes of compiling, and the trainings",
+    ),
+    Figure(
+        "python benchmarks/large_tables.py",
+        "a million rows: time and memory",
+        takes="18 seconds of processor time",
+    ),
     Figure(
         "python benchmarks/tables.py run --data FOLDER",
         "synthetic rows, filled values, anomalies",
@@ -150,6 +162,12 @@ FIGURES = (
         "tasks of the SBI benchmark",
         "invflow[sbi,simulation]",
         "8 minutes of processor time",
+    ),
+    Figure(
+        'python benchmarks/coverage.py --tasks "gaussian linear" slcp "two moons"',
+        "how often regions contain the parameters",
+        "invflow[simulation]",
+        "2 minutes of processor time",
     ),
     Figure("python benchmarks/samplers.py run", "pocoMC", "invflow[zuko] pocomc", "3 minutes"),
     # Pictures of examples

@@ -28,6 +28,7 @@ LOOKED_AT = (
     *("index", "which", "comparison", "gallery", "faq", "glossary", "changes", "search"),
     *(
         "tutorials/index",
+        "tutorials/posterior",
         "how-to/posteriors",
         "explanation/inverse",
         "reference/flows",
