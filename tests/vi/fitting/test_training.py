@@ -137,7 +137,7 @@ def test_every_setting_has_a_help_text_and_pydantic_reads_it() -> None:
 
 
 def test_the_docs_list_every_setting() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "posteriors.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "how-to" / "posteriors.md").read_text()
     for each in dataclasses.fields(Settings):
         default = f"{each.default:g}" if isinstance(each.default, float) else str(each.default)
         cells = (f"`{each.name}`", default, each.metadata["description"])
