@@ -150,8 +150,7 @@ def test_observed_data_far_away_are_named(table: pd.DataFrame, invflow: Invflow)
         (
             {},
             ("--prior", "c=uniform:1:0"),
-            "--prior: a prior must be uniform:LOW:HIGH with numbers that it can have, got "
-            "'uniform:1:0'",
+            "--prior: a prior must be uniform:LOW:HIGH with valid numbers, got 'uniform:1:0'",
         ),
         (
             {"z": np.arange(400.0)},

@@ -133,7 +133,7 @@ def test_simulations_do_not_depend_on_the_number_of_jobs() -> None:
         (
             lambda: observed([1.0, np.nan], (2,), ("x", "y")),
             ValueError,
-            "observed must be finite, got NaN or infinity as y",
+            "observed must be finite, got NaN or infinity in y",
         ),
         (
             lambda: observed({"x": [1.0, 2.0], "y": 1.0}, (2,), ("x", "y")),

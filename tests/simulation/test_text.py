@@ -36,6 +36,6 @@ def test_other_names_are_refused(written: str) -> None:
     "written", ["normal", "normal:0", "normal:0:x", "normal:0:-1", "normal:0:inf"]
 )
 def test_other_numbers_are_refused(written: str) -> None:
-    expected = f"a prior must be normal:MEAN:SD with numbers that it can have, got '{written}'"
+    expected = f"a prior must be normal:MEAN:SD with valid numbers, got '{written}'"
     with pytest.raises(ValueError, match=re.escape(expected)):
         text.prior(written)

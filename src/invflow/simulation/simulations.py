@@ -194,7 +194,7 @@ def observed(value: Any, shape: tuple[int, ...], summaries: Sequence[str]) -> Te
     if not bool(found.isfinite().all()):
         finite = found.isfinite().all(0).flatten().tolist()
         where = [name for name, each in zip(summaries, finite, strict=False) if not each]
-        what = f" as {listed(where)}" if where else ""
+        what = f" in {listed(where)}" if where else ""
         raise ValueError(f"observed must be finite, got NaN or infinity{what}")
     return found
 

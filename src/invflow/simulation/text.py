@@ -60,6 +60,4 @@ def prior(text: str) -> Distribution | Constraint:
         return build(*numbers, validate_args=True)
     except ValueError:
         form = ":".join([name, *needed])
-        raise ValueError(
-            f"a prior must be {form} with numbers that it can have, got {text!r}"
-        ) from None
+        raise ValueError(f"a prior must be {form} with valid numbers, got {text!r}") from None
