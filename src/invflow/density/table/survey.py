@@ -97,8 +97,8 @@ def survey(
     copies = find(source, _alike(each, correlations))
     for copy in copies:
         warnings.warn(
-            f"column {copy.name!r} is a copy of {copy.of!r} ({copy}): it adds nothing to the "
-            "score of a row",
+            f"column {copy.name!r} is a copy of {copy.of!r} ({copy}): it is computed, not "
+            "learned, and rows where it differs have density zero",
             UserWarning,
             stacklevel=2,
         )
