@@ -83,6 +83,20 @@ def test_a_power_within_bounds_is_no_copy() -> None:
         assert not look({"a": np.exp(X), "c": np.exp(2 * X)}, kinds=kinds).copies
 
 
+@pytest.mark.parametrize("names", [("km", "m"), ("m", "km"), ("a", "km", "m", "z")])
+def test_copies_beside_bounds(names: tuple[str, ...]) -> None:
+    km = np.exp(X)
+    values = {"km": km, "m": 1000 * km, "a": Y, "z": km / 7}
+    with pytest.warns(UserWarning, match="is a copy of 'km'") as found:
+        columns = look({name: values[name] for name in names}, kinds={"km": (0, None)})
+    assert len(found) == len(columns.copies) == 1 + ("z" in names)
+    assert {copy.of for copy in columns.copies} == {"km"}
+    assert next(each for each in columns.features if each.name == "km").low == 0
+    both: Any = {"km": (0, None), "m": (0, None)}
+    with pytest.warns(UserWarning, match="column 'm' is a copy of 'km'"):
+        assert len(look({"km": km, "m": 1000 * km}, kinds=both).copies) == 1
+
+
 @pytest.mark.filterwarnings("ignore:column '[cd]' is a copy")
 def test_single_precision_and_copies_of_copies() -> None:
     columns = look({"a": X, "b": Y, "c": 2 * X.astype(np.float32), "d": -X})
