@@ -153,8 +153,8 @@ def log_density(frames: Iterable[pd.DataFrame], copies: Sequence[Copy]) -> Float
     for copy in +rows:
         warnings.warn(
             f"column {copy.name!r} is not {copy} in {rows[copy]} row(s), by at most "
-            f"{most[copy]:.2g}: their density is zero; if numbers were rounded, give all digits, "
-            "or leave its values empty",
+            f"{most[copy]:.2g}: their density is zero; give all digits if numbers "
+            "were rounded",
             UserWarning,
             stacklevel=2,
         )
