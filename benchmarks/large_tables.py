@@ -1,9 +1,11 @@
 """CPU time and memory of a large table: reading, survey, training, scoring, `invflow score`.
 
-The table has correlated normal columns of float32, in a Parquet file with 10 row groups. Each job
-runs in its own process, on the table and on its first 1,000 rows; "peak" is the difference of the
-two largest resident sets (`getrusage`), so that libraries do not count, in multiples of the table
-in memory ("tables"). "bare" is `log_prob` of the trained flow alone on a tensor of the same rows.
+The table has correlated normal columns of float32, in a Parquet file with 10 row groups. The
+density that scores is learned from the first 1,000 rows, but with the ensemble and the width that
+are the defaults for all rows. Each job runs in its own process, on the table and on its first 1,000
+rows; "peak" is the difference of the two largest resident sets (`getrusage`), so that libraries do
+not count, in multiples of the table in memory ("tables"). "bare" is `log_prob` of the trained flow
+alone on a tensor of the same rows.
 
     python benchmarks/large_tables.py [--rows N] [--columns D] [--flow NAME]
 """
@@ -43,12 +45,24 @@ def make(path: Path, rows: int, columns: int) -> None:
             file.write_table(pa.table(dict(zip(names, values.T, strict=True)), schema))
 
 
-def train(path: Path, flow: str, run: Path) -> None:
-    """Write a run of `invflow density`, whose density the other jobs score with."""
+def train(path: Path, flow: str, rows: int, run: Path) -> None:
+    """Write a run of `invflow density`, whose density the other jobs score with.
+
+    The table that they score has this number of rows.
+    """
     from invflow.density import experiment
     from invflow.density.config import Config
+    from invflow.density.learning.defaults import defaults
 
-    experiment.train(Config(data=str(path), flow=flow, steps=STEPS), run)
+    found = defaults(flow, rows)
+    config = Config(
+        data=str(path),
+        flow=flow,
+        steps=STEPS,
+        ensemble=found.ensemble,
+        hidden_features=found.hidden_features,
+    )
+    experiment.train(config, run)
 
 
 def job(name: str, path: Path, flow: str, run: Path) -> float:
@@ -96,7 +110,7 @@ def worker(arguments: argparse.Namespace) -> None:
     seconds = 0.0
     if name == "prepare":
         make(Path(path), FEW, arguments.columns)
-        train(Path(path), arguments.flow, Path(run))
+        train(Path(path), arguments.flow, arguments.rows, Path(run))
     elif name == "make":
         make(Path(path), arguments.rows, arguments.columns)
     else:

@@ -43,7 +43,8 @@ def test_copies_add_nothing_where_they_agree(density: FlowDensity) -> None:
         density.score_samples(TABLE), alone.score_samples(TABLE[["c", "rain"]])
     )
     np.testing.assert_array_equal(density.reference_, alone.reference_)
-    wrong = density.score_samples(TABLE.assign(f=TABLE["f"] + 1e-9))
+    with pytest.warns(UserWarning, match=r"'f' is not 32 \+ 1.8 times c in 300 row.* most 1e-09"):
+        wrong = density.score_samples(TABLE.assign(f=TABLE["f"] + 1e-9))
     assert np.isneginf(wrong).all()
 
 

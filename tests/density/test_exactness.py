@@ -228,3 +228,10 @@ def test_counts_from_zero_on() -> None:
     drawn = density.sample(2000, random_state=0)
     assert drawn.min() == 0
     assert (drawn % 1 == 0).all()
+
+
+def test_fares_are_not_drawn_negative() -> None:
+    """The smallest of these is far from zero beside the largest, but not beside their spread."""
+    fares = np.round(np.random.default_rng(1).gamma(1, 30, (400, 1)) + 7, 2)
+    density = FlowDensity("gaussian", steps=50, random_state=0).fit(fares)
+    assert density.sample(2000, random_state=0).min() >= 0

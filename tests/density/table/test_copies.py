@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,32 @@ def test_plain_numbers_are_found_as_such() -> None:
     assert (copy.slope, copy.offset) == (1.8, 32.0)
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    ("change", "slope"),
+    [
+        (np.radians, math.pi / 180),
+        (lambda a: a / 3, 1 / 3),
+        (lambda a: (2 * a).astype(np.float32), 2.0),
+        (lambda a: (a - a.mean()) / a.std(), None),
+        (lambda a: a.max() - a, -1.0),
+    ],
+    ids=["radians", "a third", "single precision", "z-scores", "from the largest"],
+)
+def test_copies_of_columns_around_zero(seed: int, change: Any, slope: float | None) -> None:
+    a = np.random.default_rng(100 + seed).normal(size=ROWS)
+    with pytest.warns(UserWarning, match="column 'c' is a copy of 'a'") as found:
+        columns = look({"a": a, "b": Y, "c": change(a)})
+    (copy,) = columns.copies
+    assert copy.slope == pytest.approx(1 / a.std() if slope is None else slope, rel=1e-8)
+    if slope is not None and slope > 0:
+        assert copy.offset == 0
+        assert "times a)" in str(found[0].message)
+        assert "+" not in str(found[0].message)
+    rows = pd.DataFrame({"a": a, "c": change(a)})
+    assert (log_density([rows[:1], rows[1:]], [copy]) == 0).all()
+
+
 @pytest.mark.parametrize("noise", [1e-12, 1e-6])
 def test_more_than_rounding_is_no_copy(noise: float) -> None:
     with pytest.warns(UserWarning, match="'a' and 'c' have the correlation 1"):
@@ -54,6 +81,20 @@ def test_a_power_within_bounds_is_no_copy() -> None:
     kinds: Any = {"a": (0, None), "c": (0, None)}
     with pytest.warns(UserWarning, match="'a' and 'c' have the correlation 1"):
         assert not look({"a": np.exp(X), "c": np.exp(2 * X)}, kinds=kinds).copies
+
+
+@pytest.mark.parametrize("names", [("km", "m"), ("m", "km"), ("a", "km", "m", "z")])
+def test_copies_beside_bounds(names: tuple[str, ...]) -> None:
+    km = np.exp(X)
+    values = {"km": km, "m": 1000 * km, "a": Y, "z": km / 7}
+    with pytest.warns(UserWarning, match="is a copy of 'km'") as found:
+        columns = look({name: values[name] for name in names}, kinds={"km": (0, None)})
+    assert len(found) == len(columns.copies) == 1 + ("z" in names)
+    assert {copy.of for copy in columns.copies} == {"km"}
+    assert next(each for each in columns.features if each.name == "km").low == 0
+    both: Any = {"km": (0, None), "m": (0, None)}
+    with pytest.warns(UserWarning, match="column 'm' is a copy of 'km'"):
+        assert len(look({"km": km, "m": 1000 * km}, kinds=both).copies) == 1
 
 
 @pytest.mark.filterwarnings("ignore:column '[cd]' is a copy")
@@ -75,9 +116,9 @@ def test_gaps_and_blocks_hide_nothing(tmp_path: Any) -> None:
     table.iloc[:20, 0] = table.iloc[10:40, 2] = np.nan
     table.to_parquet(tmp_path / "t.parquet", row_group_size=17)
     for source in (Frame(table), Parquet(tmp_path / "t.parquet")):
-        assert survey(source, missing="marginalise").copies == (
-            Copy("c", "float64", "a", 1.8, 32.0),
-        )
+        (copy,) = survey(source, missing="marginalise").copies
+        assert replace(copy, size=0.0) == Copy("c", "float64", "a", 1.8, 32.0)
+        assert copy.size == pytest.approx(2 * (32 + 1.8 * np.nanmax(table["a"])), rel=0.1)
 
 
 def test_whole_numbers_are_not_judged_by_a_few_rows() -> None:
@@ -115,7 +156,33 @@ def test_density_by_hand() -> None:
         ],
         columns=["a", "b", "c", "found"],
     )
-    np.testing.assert_allclose(log_density(rows, copies), rows["found"])
+    with pytest.warns(UserWarning, match="is not") as found:
+        np.testing.assert_allclose(log_density([rows[:3], rows[3:]], copies), rows["found"])
+    (warning,) = found
+    assert "column 'c' is not 4 times a in 2 row(s), by at most 0.1: " in str(warning.message)
+
+
+def test_rounded_numbers_are_not_scored_without_a_word() -> None:
+    copy = Copy("f", "float64", "c", 1.8, 32.0)
+    rows = pd.DataFrame({"c": X, "f": 32 + 1.8 * X})
+    assert (log_density([rows], [copy]) == 0).all()
+    with pytest.warns(UserWarning, match=r"'f' is not 32 \+ 1.8 times c in .* give all digits"):
+        assert np.isneginf(log_density([rows.round(6)], [copy])).mean() > 0.5
+
+
+def test_whole_numbers_with_gaps_declared_continuous() -> None:
+    whole: Any = pd.Series(np.arange(ROWS) ** 2).mask(np.arange(ROWS) % 9 == 0).astype("Int64")
+    rows = pd.DataFrame({"a": whole, "c": np.arange(ROWS) ** 2 / 3})
+    with pytest.warns(UserWarning, match="column 'c' is a copy of 'a'"):
+        columns = look(dict(rows), kinds={"a": "continuous"}, missing="marginalise")
+    expected = np.where(whole.isna(), math.log(3), 0)
+    np.testing.assert_allclose(log_density([rows], columns.copies), expected)
+
+
+def test_a_copy_in_single_precision_stands_for_the_original() -> None:
+    copies = [Copy("b", "float32", "a", 3.0, 0.0), Copy("c", "float64", "a", 0.7, 0.0)]
+    rows = pd.DataFrame({"a": np.nan, "b": (3 * X).astype(np.float32), "c": 0.7 * X})
+    np.testing.assert_allclose(log_density([rows], copies), -math.log(3))
 
 
 def test_columns_in_files() -> None:

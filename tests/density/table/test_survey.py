@@ -297,8 +297,16 @@ def test_zero_is_a_bound_of_numbers_that_come_near_it() -> None:
     found = column(prices)
     assert (found.kind, found.low, found.high, found.cells[0]) == ("grid", 0.0, None, 0.0)
     assert found.beyond == pytest.approx(1 / (COUNT + 1))
-    assert column(np.round(prices + 100, 2)).low is None
+    assert column(np.round(prices + 1000, 2)).low is None
     assert column(np.round(prices - prices.min() - 0.01, 2)).low is None
+    # The smallest is up to one standard deviation above zero: fares, but not kelvin.
+    shape = np.round(100 * np.exp(NUMBERS[:, 0]) / 5, 2)
+    shape -= shape.min()
+    for times, low in [(0.98, 0.0), (1.02, None)]:
+        assert column(np.round(shape + times * shape.std(), 2)).low == low
+    assert column(np.round(280 + 8 * NUMBERS[:, 0], 1)).low is None
+    assert column(prices[:20]).low == 0.0
+    assert column(prices[:19]).low is None
     # The first number of the grid from zero on, not the last one below it.
     odd = column(np.arange(COUNT) * 3.0 + 2, kinds={"a": ("grid", 3)})
     assert (odd.low, odd.origin, odd.cells[0]) == (0.0, 2.0, 0.0)

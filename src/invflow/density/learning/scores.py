@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,7 +37,5 @@ def log_density(model: TableDensity, imputer: Imputer | None, rows: Rows) -> Flo
     found = torch.cat(scores).numpy()
     if rows.columns.copies:
         frames = map(rows.frame, range(len(rows.blocks)))
-        found += np.concatenate(
-            [copies.log_density(frame, rows.columns.copies) for frame in frames]
-        )
+        found += copies.log_density(frames, rows.columns.copies)
     return found

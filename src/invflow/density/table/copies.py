@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,10 +20,10 @@ from invflow.density.table.numbers import AS_TRAINED, numbers, stored
 from invflow.density.table.samples import Floats
 from invflow.density.table.source import Source, pieces
 
-#: A copy agrees with its original up to this many units of rounding.
+#: A copy agrees with its original up to this many units of rounding of the largest value.
 ROUNDING = 8
-#: Digits of slopes and offsets, where these are enough.
-DIGITS = 9
+#: Digits of slopes and offsets, the fewest that are enough.
+DIGITS = (5, 9)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Copy:
         of: the original, a continuous column of the density.
         slope: the unit of the original, in that of the copy.
         offset: the value of the copy where the original is zero.
+        size: sum of the largest magnitudes of copy, offset and product; rounding errors, such as
+            those of subtracting a mean, are proportional to it.
     """
 
     name: Label
@@ -41,6 +45,7 @@ class Copy:
     of: Label
     slope: float
     offset: float
+    size: float = 0.0
 
     def __str__(self) -> str:
         line = f"{self.slope:.6g} times {self.of}"
@@ -66,12 +71,21 @@ class Copy:
             series: values of the copy.
             original: those of the original.
         """
-        own = numbers(series, self.name, 0, AS_TRAINED)
-        found = numbers(original, self.of, 0, AS_TRAINED)
-        product = self.slope * found
+        own, found = _rounded_numbers(series, self.name), _rounded_numbers(original, self.of)
+        return self.error(own[0], found[0], np.maximum(own[1], found[1])) > 0
+
+    def error(self, own: Floats, original: Floats, unit: Floats) -> Floats:
+        """Return how far values are from the copy's, zero up to rounding or where one is missing.
+
+        Args:
+            own: values of the copy.
+            original: those of the original.
+            unit: of rounding, relative to the size of the column.
+        """
+        product = self.slope * original
         size = np.abs(own) + np.abs(product) + abs(self.offset)
-        unit = max(float(np.finfo(stored(each.dtype)).eps) for each in (series, original))
-        return np.abs(own - product - self.offset) > ROUNDING * unit * size
+        off = np.nan_to_num(np.abs(own - product - self.offset))
+        return np.where(off > ROUNDING * unit * np.fmax(size, self.size), off, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the copy for JSON."""
@@ -87,7 +101,9 @@ class Copy:
         fields: dict[str, Any] = {**content}
         fields.update({key: decode(content[key]) for key in ("name", "of")})
         copy = cls(**fields)
-        numbers = [_checks.number(each, getattr(copy, each)) for each in ("slope", "offset")]
+        numbers = [
+            _checks.number(each, getattr(copy, each)) for each in ("slope", "offset", "size")
+        ]
         if not all(map(math.isfinite, numbers)) or not copy.slope:
             raise ValueError(f"column {copy.name!r} must have a slope other than zero, and numbers")
         if not isinstance(copy.dtype, str):
@@ -95,32 +111,60 @@ class Copy:
         return copy
 
 
-def log_density(frame: pd.DataFrame, copies: Sequence[Copy]) -> Floats:
+def log_density(frames: Iterable[pd.DataFrame], copies: Sequence[Copy]) -> Floats:
     r"""Return the log density of copies given their originals, shape (rows,).
 
     A copy has all of its probability at one value, so it is zero where the copy agrees, and minus
     infinity where it does not. Where the original x is missing, its first observed copy
     $y = a + b x$ takes its place, and $-\log |b|$ is what the density of y has beside that of x.
 
+    A warning says how many rows do not agree, and by how much.
+
     Args:
-        frame: rows of the table.
+        frames: rows of the table.
         copies: in the table.
 
     Example:
         >>> table = pd.DataFrame({"m": [0.5, 0.5, None], "cm": [50.0, 51.0, 60.0]})
-        >>> log_density(table, [Copy("cm", "float64", "m", 100.0, 0.0)]).round(3)
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     log_density([table], [Copy("cm", "float64", "m", 100.0, 0.0)]).round(3)
         array([ 0.   ,   -inf, -4.605])
     """
-    found = np.zeros(len(frame))
-    originals: dict[Label, Any] = {}
-    for copy in copies:
-        own, original = frame[copy.name], originals.get(copy.of, frame[copy.of])
-        stands = (original.isna() & own.notna()).to_numpy()
-        known = pd.Series(copy.originals(own), own.index, stored(original.dtype))
-        original = originals[copy.of] = original.mask(stands, known)
-        found[stands] -= math.log(abs(copy.slope))
-        found[copy.differs(own, original)] = -np.inf
-    return found
+    found: list[Floats] = []
+    rows, most = Counter[Copy](), defaultdict[Copy, float](float)
+    for frame in frames:
+        score = np.zeros(len(frame))
+        originals = {copy.of: _rounded_numbers(frame[copy.of], copy.of) for copy in copies}
+        for copy in copies:
+            (own, unit), (original, known_to) = (
+                _rounded_numbers(frame[copy.name], copy.name),
+                originals[copy.of],
+            )
+            stands = np.isnan(original) & ~np.isnan(own)
+            original = np.where(stands, (own - copy.offset) / copy.slope, original)
+            unit = np.where(stands, unit, np.maximum(unit, known_to))
+            originals[copy.of] = original, np.where(stands, unit, known_to)
+            error = copy.error(own, original, unit)
+            score[stands] -= math.log(abs(copy.slope))
+            score[error > 0] = -np.inf
+            rows[copy] += int((error > 0).sum())
+            most[copy] = max(most[copy], float(error.max(initial=0.0)))
+        found.append(score)
+    for copy in +rows:
+        warnings.warn(
+            f"column {copy.name!r} is not {copy} in {rows[copy]} row(s), by at most "
+            f"{most[copy]:.2g}: their density is zero; give all digits if numbers "
+            "were rounded",
+            UserWarning,
+            stacklevel=2,
+        )
+    return np.concatenate(found)
+
+
+def _rounded_numbers(series: Any, name: Label) -> tuple[Floats, Floats]:
+    """Return the numbers of a column, and the unit of rounding of each."""
+    values = numbers(series, name, 0, AS_TRAINED)
+    return values, np.full(len(values), np.finfo(stored(series.dtype)).eps)
 
 
 def find(source: Source, pairs: Sequence[tuple[Label, Label]]) -> list[Copy]:
@@ -130,8 +174,8 @@ def find(source: Source, pairs: Sequence[tuple[Label, Label]]) -> list[Copy]:
 
     Args:
         source: the table.
-        pairs: original and copy, columns of numbers whose correlation is one up to rounding; those
-            with the same copy in the order of their originals in the table.
+        pairs: original and copy, columns of numbers whose correlation is one up to rounding, in an
+            order of the columns in which originals come first.
 
     Example:
         >>> from invflow.density.table import Frame
@@ -151,7 +195,10 @@ def find(source: Source, pairs: Sequence[tuple[Label, Label]]) -> list[Copy]:
                 ends[pair] = known[[known[:, 0].argmin(), known[:, 0].argmax()]]
             dtypes[pair[1]] = str(block[pair[1]].dtype)
     candidates = {
-        pair: [Copy(pair[1], dtypes[pair[1]], pair[0], *line) for line in _lines(*own)]
+        pair: [
+            Copy(pair[1], dtypes[pair[1]], pair[0], *line, size=_size(own, *line))
+            for line in _lines(*own)
+        ]
         for pair, own in ends.items()
     }
     for block in pieces(source) if pairs else ():
@@ -166,16 +213,25 @@ def find(source: Source, pairs: Sequence[tuple[Label, Label]]) -> list[Copy]:
 
 def _lines(first: Floats, last: Floats) -> list[tuple[float, float]]:
     """Return slopes and offsets that fit two points up to rounding, the plainest first."""
+    far = first if abs(first[0]) > abs(last[0]) else last
+    ratio = float(far[1] / far[0])
     slope = float((last[1] - first[1]) / (last[0] - first[0]))
-    plain = _rounded(slope, slope)
-    offset = float(first[1] - plain * first[0])
-    return [
-        (1.0, 0.0),
-        (plain, _rounded(offset, max(abs(first[1]), abs(last[1])))),
-        (slope, float(first[1] - slope * first[0])),
-    ]
+    lines = [(1.0, 0.0), *((_rounded(ratio, ratio, digits), 0.0) for digits in DIGITS)]
+    lines.append((ratio, 0.0))
+    for digits in DIGITS:
+        plain = _rounded(slope, slope, digits)
+        offset = float(first[1] - plain * first[0])
+        lines.append((plain, _rounded(offset, max(abs(first[1]), abs(last[1])), digits)))
+    lines.append((slope, float(first[1] - slope * first[0])))
+    return [line for line in lines if line[0]]
 
 
-def _rounded(value: float, size: float) -> float:
+def _size(ends: Floats, slope: float, offset: float) -> float:
+    """Return the sum of the largest magnitudes of copy, offset and product."""
+    original, copy = np.abs(ends).max(0)
+    return float(copy + abs(slope) * original + abs(offset))
+
+
+def _rounded(value: float, size: float, digits: int) -> float:
     """Return a number without the digits that are small beside a size."""
-    return round(value, DIGITS - math.ceil(math.log10(abs(size))))
+    return round(value, digits - math.ceil(math.log10(abs(size)))) if size else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from numbers import Integral
 from typing import Any
@@ -15,10 +15,11 @@ from invflow.density.table import source as sources
 from invflow.density.table.column import Column
 from invflow.density.table.columns import Columns
 from invflow.density.table.copies import find
-from invflow.density.table.kinds import check_kinds
+from invflow.density.table.kinds import Kind, check_kinds
 from invflow.density.table.labels import Label, column_label, is_label
 from invflow.density.table.looks import Context, Feature
 from invflow.density.table.moments import Correlations
+from invflow.density.table.numbers import numbers
 from invflow.density.table.source import Source
 from invflow.density.table.standard import standardise
 
@@ -85,20 +86,27 @@ def survey(
     surveyed = {name: Feature(name, declared.get(name)) for name in features}
     context = {name: Context(name, declared.get(name)) for name in given}
     correlations = Correlations(len(features))
+    # Of bounded columns, the flow sees logarithms; copies are copies of the values.
+    bounded = [name for name in features if _is_bounded(declared.get(name))]
+    plain = Correlations(len(features)) if bounded else correlations
     first = 0
     for i, block in enumerate(sources.pieces(source)):
         values = [surveyed[name].add(block[name], first) for name in features]
         if i % max(1, count // CORRELATED_ROWS) == 0:
             correlations.add(np.column_stack(values))
+            if bounded:
+                for name in bounded:
+                    values[features.index(name)] = numbers(block[name], name, first)
+                plain.add(np.column_stack(values))
         for name in given:
             context[name].add(block[name], first)
         first += len(block)
     each = {name: surveyed[name].columns(missing) for name in features}
-    copies = find(source, _alike(each, correlations))
+    copies = find(source, _alike(each, plain, bounded))
     for copy in copies:
         warnings.warn(
-            f"column {copy.name!r} is a copy of {copy.of!r} ({copy}): it adds nothing to the "
-            "score of a row",
+            f"column {copy.name!r} is a copy of {copy.of!r} ({copy}): it is computed, not "
+            "learned, and rows where it differs have density zero",
             UserWarning,
             stacklevel=2,
         )
@@ -130,11 +138,21 @@ def _conditions(conditional_on: Any, names: Sequence[Label]) -> list[Label]:
     return list(dict.fromkeys(column_label("conditional_on", key, names) for key in conditional_on))
 
 
+def _is_bounded(kind: Kind | None) -> bool:
+    return kind is not None and (kind.low, kind.high) != (None, None)
+
+
 def _alike(
-    columns: Mapping[Label, Sequence[Column]], correlations: Correlations
+    columns: Mapping[Label, Sequence[Column]],
+    correlations: Correlations,
+    bounded: Collection[Label],
 ) -> list[tuple[Label, Label]]:
-    """Return the pairs of continuous columns whose correlation is one."""
-    names = list(columns)
+    """Return the pairs of continuous columns whose correlation is one, originals first.
+
+    Columns with bounds come before others, so that they are originals and keep their bounds.
+    """
+    names = sorted(columns, key=lambda name: name not in bounded)
+    correlations = correlations.among([list(columns).index(name) for name in names])
     enough = correlations.counts >= FEWEST_CORRELATED
     same = np.triu(enough & (np.abs(correlations.correlation) > 1 - COPY), 1)
     return [

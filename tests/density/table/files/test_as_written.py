@@ -121,6 +121,12 @@ def test_missing_values_come_back_as_they_were_written(tmp_path: Path, gap: str)
     assert again(tmp_path / "t.csv", text, na=("?", "NA", "-999")) == text
 
 
+@pytest.mark.parametrize(("decimal", "gap"), [(",", "-200,0"), (".", "-200.00"), (".", "-2e2")])
+def test_markers_with_decimals_come_back(tmp_path: Path, decimal: str, gap: str) -> None:
+    text = f"a;b\n1{decimal}5;3\n{gap};-200\n{gap};4\n2{decimal}5;6\n"
+    assert again(tmp_path / "t.csv", text, na=("-200",)) == text
+
+
 def test_written_numbers_are_exact(tmp_path: Path) -> None:
     """However few decimals the spelling has, only draws are rounded."""
     values = np.array([1 / 3, -1e-7, 12345.678901, 2.0**70])

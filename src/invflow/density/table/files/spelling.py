@@ -40,9 +40,10 @@ def spelled(
         ('$', 2, True, True)
     """
     contents = {cell: _content(cell) for cell in cells}
-    gaps = [cell for cell in cells if contents[cell] in EMPTY or contents[cell] in markers]
+    missing = {text for text in contents.values() if _is_missing(text, decimal, markers)}
+    gaps = [cell for cell in cells if contents[cell] in missing]
     gap = Counter(gaps).most_common(1)[0][0].strip() if gaps else ""
-    there = [cell for cell in cells if contents[cell] not in (*EMPTY, *markers)]
+    there = [cell for cell in cells if contents[cell] not in missing]
     quoted = bool(there) and all(cell.strip().startswith('"') for cell in there)
     texts = [contents[cell] for cell in there]
     numbers = [bare(text) for text in texts]
@@ -73,6 +74,14 @@ def spelled(
         quoted=quoted,
         gap=gap,
     )
+
+
+def _is_missing(text: str, decimal: str, markers: Collection[str]) -> bool:
+    """Whether a cell is empty or a marker, which may be a number with other decimals."""
+    if text in EMPTY or text in markers:
+        return True
+    values = {float(each) for each in markers if is_number(each)}
+    return is_number(text, decimal) and float(text.replace(decimal, ".")) in values
 
 
 def _content(cell: str) -> str:
