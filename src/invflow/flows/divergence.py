@@ -19,8 +19,8 @@ class Estimate(NamedTuple):
     """A Monte Carlo estimate.
 
     Attributes:
-        value: the estimate, shape `batch`.
-        error: its standard error, without a gradient, shape `batch`.
+        value: the estimate, of the shape to which the batch shapes of p and q broadcast.
+        error: its standard error, without a gradient, shaped like the value.
     """
 
     value: Tensor
@@ -50,7 +50,8 @@ def estimate_kl(
 
     Raises:
         TypeError: if `samples` is not an integer, or a p that takes no generator is given one.
-        ValueError: if `samples` is below 2.
+        ValueError: if `samples` is below 2, the event shapes differ, or the batch shapes do not
+            broadcast.
 
     Example:
         >>> import invflow
@@ -60,6 +61,8 @@ def estimate_kl(
         (torch.Size([]), True)
     """
     samples = _checks.positive_integer("samples", samples, minimum=2)
+    batch = _common_batch(p, q)
+    p = p if p.batch_shape == batch else p.expand(batch)
     with torch.set_grad_enabled(torch.is_grad_enabled() and p.has_rsample):
         x, log_p = _draws(p, Size([samples]), generator)
         ratios = log_p - q.log_prob(x)
@@ -85,6 +88,22 @@ def _draws(
     return x, p.log_prob(x)
 
 
+def _common_batch(p: Distribution, q: Distribution) -> Size:
+    """Return the shape to which the batch shapes of distributions of the same vectors broadcast."""
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "p and q must have the same event shape, "
+            f"got {tuple(p.event_shape)} and {tuple(q.event_shape)}"
+        )
+    try:
+        return broadcast(p.batch_shape, q.batch_shape)
+    except ValueError as error:
+        raise ValueError(
+            "the batch shapes of p and q must broadcast, "
+            f"got {tuple(p.batch_shape)} and {tuple(q.batch_shape)}"
+        ) from error
+
+
 def _divergence(p: Distribution, q: Distribution) -> Tensor:
     r"""Return the KL divergence of Gaussians $x = A z + b$ in nats.
 
@@ -97,12 +116,7 @@ def _divergence(p: Distribution, q: Distribution) -> Tensor:
     """
     if not (_is_gaussian(p) and _is_gaussian(q)):
         raise no_divergence(p, q)
-    if p.event_shape != q.event_shape:
-        raise ValueError(
-            f"p and q must have the same number of features, got {p.event_shape[0]} and "
-            f"{q.event_shape[0]}"
-        )
-    batch = broadcast(p.batch_shape, q.batch_shape)
+    batch = _common_batch(p, q)
     x, p_ladj = _axes(p.expand(batch))
     z, q_inverse_ladj = _whitened(q.expand(batch), x)
     squares = (z[1:] - z[0]).square().sum((0, -1)) + z[0].square().sum(-1)
