@@ -116,8 +116,8 @@ def from_pretrained(
         raise NotADirectoryError(f"{repo_id} is a file; expected a directory with a model")
     if isinstance(repo_id, Path) or not REPOSITORY.fullmatch(repo_id):
         raise FileNotFoundError(
-            f"there is no directory {str(repo_id)!r}, and a repository on the Hub is named "
-            "'user/name'"
+            f"there is no directory {str(repo_id)!r} here, and a repository on the Hub has a name "
+            'like "user/name"'
         )
     download = required("huggingface_hub", "hub").snapshot_download
     try:
@@ -130,7 +130,7 @@ def from_pretrained(
             allow_patterns=list(FILES),
         )
     except Exception as error:
-        error.add_note(f"invflow: and there is no directory {repo_id!r} here")
+        error.add_note(f"and there is no directory {repo_id!r} here")
         raise
     return load(Path(directory))
 
@@ -155,6 +155,6 @@ def load(directory: Path) -> Any:
     if name in MODELS:
         return LatentModel.from_pretrained(directory)
     raise ValueError(
-        f"{directory} holds the model {name!r}, which is not a flow, a FlowDensity or a VAE of "
-        f"this version, {__version__}"
+        f"{directory} holds the model {_saving.short(name)}, which is not a flow, a FlowDensity "
+        f"or a VAE of this version, {__version__}"
     )
