@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 import invflow
+from invflow.cli import streams
 from invflow.kernels import build, reason
 from invflow.kernels.cpu import library
 
@@ -40,6 +41,7 @@ def command() -> None:
     for name, line in LINES.items():
         for text in _said(line):
             print(f"{name:<10} {_without_folders(text)}", flush=True)  # noqa: T201
+    streams.check_shown()
 
 
 def _said(line: Callable[[], str | Iterator[str]]) -> list[str]:
