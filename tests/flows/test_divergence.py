@@ -67,6 +67,32 @@ def test_closed_forms_are_those_of_torch(name: str, features: int) -> None:
     assert_close(kl_divergence(p, p), torch.zeros(3).double())
 
 
+@pytest.mark.parametrize("kind", ["diagonal", "full"])
+def test_closed_forms_far_from_zero_in_single_precision(kind: str) -> None:
+    exact = perturbed(Gaussian(3, kind=kind))
+    with torch.no_grad():
+        shift = Elementwise(3, "additive").double()
+        next(shift.parameters()).fill_(1000.0)
+        scale = Elementwise(3, "affine").double()
+        next(scale.parameters()).view(3, 2)[:, 1] = -4.0
+    far = Flow(Compose([exact.transform, scale, shift])).double()
+    p, narrow = far(), Independent(Normal(torch.full((3,), 1000.0).double(), 0.05), 1)
+    wanted = kl_divergence(p, narrow).detach()
+    single = Independent(Normal(torch.full((3,), 1000.0), 0.05), 1)
+    deviation = p.stddev.detach()
+    found = far.float()()
+    assert_close(kl_divergence(found, single).double().detach(), wanted, 5e-3)
+    assert_close(found.stddev.double().detach(), deviation, 1e-6)
+
+
+def test_diagonal_gaussians_need_no_matrix() -> None:
+    features = 200_000  # whose matrix would have 160 GB
+    p = Gaussian(features, kind="diagonal")()
+    q = Independent(Normal(torch.zeros(features), 1.0), 1)
+    for first, second in ((p, q), (q, p), (p, p)):
+        assert kl_divergence(first, second).shape == ()
+
+
 def test_the_gradient_is_that_of_the_closed_form() -> None:
     flow = GAUSSIANS["full"](3)
     q = Independent(Normal(randn(3, seed=5), randn(3, seed=6).exp()), 1)
