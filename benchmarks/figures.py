@@ -11,7 +11,9 @@ them for the script.
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -210,22 +212,30 @@ def shown(figure: Figure) -> list[str]:
     return [page.relative_to(ROOT).as_posix() for page in found]
 
 
+def described(figure: Figure) -> str:
+    """Return what is printed about a figure."""
+    return "\n".join(
+        [
+            figure.command,
+            f"    makes {figure.makes}",
+            f"    needs {figure.needs or 'nothing else'}; takes: {figure.takes}",
+            f"    shown in {', '.join(shown(figure))}",
+        ]
+    )
+
+
 def main() -> None:
     """Print the list."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", metavar="WORD")
     words = parser.parse_args().words
-    for figure in FIGURES:
-        text = "\n".join(
-            [
-                figure.command,
-                f"    makes {figure.makes}",
-                f"    needs {figure.needs or 'nothing else'}; takes: {figure.takes}",
-                f"    shown in {', '.join(shown(figure))}",
-            ]
-        )
-        if all(word in text for word in words):
-            print(text)
+    found = [text for text in map(described, FIGURES) if all(word in text for word in words)]
+    if not found:
+        sys.exit(f"no command has {' and '.join(map(repr, words))}")
+    try:
+        print("\n".join(found), flush=True)
+    except BrokenPipeError:  # a reader like `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "nothing": (lambda content: content.clear(), "was not written by invflow: it lacks format"),
     "format": (
         lambda content: content.update(format=99, invflow="9.9"),
-        "has format 99, written by invflow 9.9; this is invflow .*, which reads format",
+        "has format 99, written by invflow '9.9'; this is invflow .*, which reads format",
     ),
     "tensors": (
         lambda content: content.update(tensors={}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -49,3 +50,19 @@ def test_it_is_printed() -> None:
     assert "numpyro" in done.stdout
     assert "docs/explanation/nuts.md" in done.stdout
     assert UNKNOWN not in done.stdout
+
+
+def test_a_word_that_matches_nothing() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "figures.py", "no-such", "word"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "no command has 'no-such' and 'word'\n"
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, ROOT / "benchmarks" / "figures.py"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -271,3 +271,9 @@ def test_the_test_finds_a_message_without_a_test() -> None:
     assert ("must", "be", "frobnicated") in _marks(made)["x.py:1"]
     assert not _marks(made)["x.py:1"] & _tested()
     assert _marks(made)["y.py:1"] & _tested()
+
+
+def test_sources_have_no_tabs() -> None:
+    """A tab in a docstring is a formula whose backslash was read as an escape."""
+    sources = [*SOURCE.rglob("*.py"), *(ROOT / "docs").rglob("*.md")]
+    assert [path.name for path in sources if "\t" in path.read_text(encoding="utf-8")] == []

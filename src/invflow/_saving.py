@@ -17,11 +17,14 @@ from typing import Any, cast
 from torch import Tensor
 
 from invflow import _files, _json, _tensors
+from invflow._readable import shortened
 from invflow._version import __version__
 
 FORMAT = 1
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
+#: Number of characters of a value that messages show.
+SHOWN = 40
 #: What constructors raise if a configuration is damaged or of another kind.
 UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError),
@@ -101,7 +104,8 @@ def fitting(path: Path, what: str) -> Generator[None]:
     try:
         yield
     except UNFIT as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        text = "".join(each if each.isprintable() else " " for each in str(error))
+        reason = shortened(" ".join(text.split())) or type(error).__name__
         raise ValueError(f"{path} does not fit {what}: {reason}") from error
 
 
@@ -203,13 +207,21 @@ def read_json(path: Path, keys: Sequence[str], format: int) -> dict[str, Any]:
         raise ValueError(f"{path} was not written by invflow: it lacks {lacking}")
     if content["format"] != format or isinstance(content["format"], bool):
         raise ValueError(
-            f"{path} has format {_short(content['format'])}, written by invflow "
-            f"{_short(content.get('invflow', '?'))}; this is invflow {__version__}, "
+            f"{path} has format {short(content['format'])}, written by invflow "
+            f"{short(content.get('invflow', '?'))}; this is invflow {__version__}, "
             f"which reads format {format}"
         )
     return cast(dict[str, Any], content)
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+def short(value: Any) -> str:
+    """Return a value from a file as messages show it: short, and without control characters.
+
+    Example:
+        >>> short("maf")
+        "'maf'"
+        >>> short([0] * 100)
+        '[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ...'
+    """
+    text = repr(value[: 2 * SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -17,7 +17,7 @@ from torch import Tensor
 from invflow import IAF, MAF, NAF, NSF, RealNVP, flows
 from invflow.adapters.export import exported
 from invflow.density import FlowDensity
-from invflow.flows import FlowMixture
+from invflow.flows import FlowMixture, TarFlow
 from tests.helpers import FLOWS, assert_close, context_for, flow, perturbed, randn
 
 #: Small flows, as exporting takes seconds; `slow` tests export all kinds.
@@ -28,6 +28,7 @@ SMALL: dict[str, Callable[[], Any]] = {
     "realnvp": flow(RealNVP, 3, 2, 1, (4,)),
     "gaussian": flow(flows.Gaussian, 3, 2),
 }
+TINY: dict[str, Any] = {"transforms": 1, "hidden_features": (4,)}
 #: What `SMALL` does not have.
 MORE: dict[str, Callable[[], Any]] = {
     "iaf-bounded": flow(IAF, 2, 0, 1, (4,), input_bound=3.0),
@@ -35,6 +36,7 @@ MORE: dict[str, Callable[[], Any]] = {
     "lstm": flow(IAF, 2, 1, 1, (3,), conditioner="lstm"),
     "attention": flow(MAF, 2, 0, 1, (4,), conditioner="attention", heads=2),
     "tempered": lambda: flow(MAF, 2, 1, 1, (4,))().tempered(0.7),
+    "guided": lambda: perturbed(TarFlow((1, 2, 2), 1, classes=2, **TINY)).guided(1.5),
 }
 DIRECTIONS = ("log_prob", "sample")
 #: Loads every program and runs it on several batches, without this library.
@@ -57,6 +59,7 @@ for path in Path(sys.argv[1]).glob("*.pt2"):
     for batch in (1, 5):
         given = [inputs[name][:batch] for name in sorted(inputs)]
         results[str(batch)] = module(*given).contiguous()
+        assert not results[str(batch)].requires_grad
     save_file(results, path.with_suffix(".out"))
 assert "invflow" not in sys.modules
 """
@@ -129,6 +132,26 @@ def test_every_flow_is_exported_or_says_why_not(name: str, what: str) -> None:
     program = exported(made, what)
     assert not [node for node in program.graph.nodes if "invflow" in str(node.target)]
     given = inputs(made)
+    assert_close(program.module()(*given), computed(made, what, *given), 1e-9)
+
+
+def test_the_weights_of_a_program_are_constants() -> None:
+    made, x = SMALL["gaussian"](), randn(5, 3)
+    context = context_for(made, 5)
+    assert context is not None
+    program = exported(made).module()
+    before = program(x, context)
+    assert not before.requires_grad
+    assert all(parameter.requires_grad for parameter in made.parameters())
+    perturbed(made, seed=3)
+    assert torch.equal(program(x, context), before)
+    assert not torch.equal(made(context).log_prob(x), before)
+
+
+@pytest.mark.parametrize("what", DIRECTIONS)
+def test_a_guided_flow_is_exported(what: str) -> None:
+    made = MORE["guided"]()
+    program, given = exported(made, what), inputs(made)
     assert_close(program.module()(*given), computed(made, what, *given), 1e-9)
 
 

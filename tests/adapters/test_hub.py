@@ -15,7 +15,7 @@ import torch
 import invflow
 from invflow import flows, vi
 from invflow.adapters import hub
-from invflow.adapters._shared import card
+from invflow.adapters._shared import card, kind_of
 from invflow.density import FlowDensity
 from invflow.vae import VAE
 from tests.helpers import FLOWS, context_for, perturbed, randn, unrecorded
@@ -139,9 +139,18 @@ def test_the_cards_name_what_is_known(density: FlowDensity) -> None:
     table = card(density, REPO, "Lengths of beetles.")
     assert "Lengths of beetles.\n\nA table of 60 rows:" in table
     assert "| x0 | continuous, feature |" in table
+    assert "model.sample(5)\n" in table
     assert "invflow[hub,density]" in table
     assert "| levels | 4 |" in card(vae(), REPO, None)
     assert "null" not in flow + table
+
+
+def test_the_card_loads_a_conditional_model_with_its_context() -> None:
+    assert "x = model().sample((5,))" in card(invflow.MAF(3), REPO, None)
+    assert "x = model(context).sample()" in card(invflow.MAF(3, context=2), REPO, None)
+    assert "model.sample(5)\n" in card(vae(), REPO, None)
+    conditional = VAE((1, 2, 2), levels=4, latents=2, hidden_features=(4,), given=2)
+    assert "model.sample(5, given=given)" in card(conditional, REPO, None)
 
 
 def test_names_of_columns_do_not_break_the_card() -> None:
@@ -152,6 +161,7 @@ def test_names_of_columns_do_not_break_the_card() -> None:
     text = card(density, REPO, None)
     assert "| a\\|b c | continuous, feature |" in text
     assert "| given | continuous, context |" in text
+    assert "model.sample(5, given=values)" in text
 
 
 def test_the_mixin_saves_into_a_directory(tmp_path: Path) -> None:
@@ -187,6 +197,14 @@ def test_other_things_are_not_shared(fake: FakeHub) -> None:
         ('{"format": 1, "format": 1}', "appears twice"),
         ('{"format": 1, "model": "os.system", "config": {}}', "which is not a flow, a FlowDensity"),
         ('{"format": 99, "model": "maf", "config": {}}', "format 99"),
+        (
+            '{"format": 1, "model": "' + "x" * 9999 + '", "config": {}}',
+            r"model 'x{39}\.\.\., which",
+        ),
+        (r'{"format": 1, "model": "\u001b[31m", "config": {}}', r"model '\\x1b\[31m', which"),
+        (r'{"format": "\u001b", "model": "maf", "config": {}}', r"has format '\\x1b', written"),
+        ('{"format": 1, "model": "maf", "config": {"' + "x" * 9999 + '": 1}}', "does not fit"),
+        (r'{"format": 1, "model": "maf", "config": {"\u001b": 1}}', "does not fit"),
         ('{"format": 1, "model": "maf", "config": {"features": 1000000000}}', "does not fit"),
     ],
 )
@@ -195,7 +213,8 @@ def test_a_hostile_configuration_is_one_clear_error(config: str, said: str, fake
     (fake.folder / "config.json").write_text(config)
     with pytest.raises(ValueError, match=said) as caught:
         fake.load()
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
 
 
 def test_tensors_of_other_sizes_are_refused(fake: FakeHub) -> None:
@@ -207,6 +226,49 @@ def test_tensors_of_other_sizes_are_refused(fake: FakeHub) -> None:
     unrecorded(fake.folder)
     with pytest.raises(ValueError, match="does not fit a flow 'maf'"):
         fake.load()
+
+
+def test_every_kind_writes_what_is_downloaded(density: FlowDensity, tmp_path: Path) -> None:
+    for model in (invflow.MAF(2), density, vae()):
+        kind = kind_of(model)
+        kind.write(model, tmp_path / kind.name)
+        written = sorted(path.name for path in (tmp_path / kind.name).iterdir())
+        assert written == sorted(hub.FILES)
+
+
+def test_only_these_files_are_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def download(repo_id: str, **options: Any) -> str:
+        asked.update(options, repo_id=repo_id)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    invflow.MAF(2).save_pretrained(tmp_path)
+    hub.from_pretrained(REPO, revision=COMMIT)
+    assert (asked["repo_id"], asked["revision"]) == (REPO, COMMIT)
+    assert asked["allow_patterns"] == ["config.json", "model.safetensors"]
+
+
+def test_a_mistyped_directory_is_not_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*given: Any, **options: Any) -> str:
+        raise AssertionError("the Hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    for what in (tmp_path / "none", str(tmp_path / "none"), Path("user/name"), "./x", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match=r'has a name like "user/name"'):
+            hub.from_pretrained(what)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(NotADirectoryError, match="is a file; expected a directory with a model"):
+        hub.from_pretrained(tmp_path / "config.json")
+
+
+def test_what_the_hub_does_not_have_may_be_a_mistyped_directory(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        hub.from_pretrained("runs/tabel", cache_dir=tmp_path, local_files_only=True)
+    assert caught.value.__notes__ == ["and there is no directory 'runs/tabel' here"]
 
 
 def test_a_pickle_is_not_read(fake: FakeHub, tmp_path: Path) -> None:

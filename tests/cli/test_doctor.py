@@ -26,7 +26,9 @@ REQUIRED = [
     'good_one>=1; extra == "first"',
     "Good.One>=1; extra == 'second'",
     "absent<2,>=1; extra == 'second'",
-    "absent; (sys_platform == 'darwin') and extra == 'third'",
+    "old>=2; extra == 'third'",
+    "absent; (sys_platform == 'none') and extra == 'third'",
+    "absent; (sys_platform == 'none') and extra == 'fourth'",
     "absent; extra == 'dev'",
 ]
 
@@ -86,10 +88,16 @@ def test_nothing_stops_it(tmp_path: Path) -> None:
 
 
 def test_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"good-one": "1.5", "old": "1.9.post1"}
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: REQUIRED)
-    monkeypatch.setattr(doctor, "_installed", lambda: {"good-one": ["good_one"]})
+    monkeypatch.setattr(doctor, "_installed", lambda: {name: [name] for name in there})
+    monkeypatch.setattr(doctor, "_version", there.__getitem__)
+    assert doctor.LINES["extras"]() == "first, fourth"
+    assert doctor.LINES["missing"]() == "second (absent), third (old 1.9.post1: needs >=2)"
+    # Without packaging, which comes with the extra "cli", all requirements count, in any version.
+    monkeypatch.setitem(sys.modules, "packaging.requirements", None)
     assert doctor.LINES["extras"]() == "first"
-    assert doctor.LINES["missing"]() == "second (absent), third"
+    assert doctor.LINES["missing"]() == "fourth, second (absent), third (absent)"
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: None)
     assert doctor.LINES["extras"]() == "none is complete"
 

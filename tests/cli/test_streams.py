@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from invflow import cli
+from invflow.cli import doctor
 from invflow.cli.streams import Tolerant, tolerant
 from invflow.density import experiment
 from invflow.report import page
@@ -154,6 +155,18 @@ def test_commands_whatever_their_streams(
     assert len(pd.read_csv(tmp_path / "d.csv")) == 7
     # What goes wrong is still told by the exit status.
     assert _exit_status(["sample", finished / "nothing"], stdout) == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [[], ["doctor"], ["--version"]])
+def test_commands_that_only_show_fail_where_nothing_can_be_shown(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "LINES", {"python": lambda: "3"})
+    assert _exit_status(arguments, _full) == 1
+    assert _exit_status(arguments, _ascii) == 0
+    assert _exit_status(arguments, _broken) == 0  # as `invflow | head` leaves it
 
 
 def test_a_pipe_that_is_closed_early(finished: Path) -> None:

@@ -93,7 +93,12 @@ def test_probabilities_of_a_gaussian_are_those_of_torch() -> None:
 
 
 def test_what_has_no_probabilities() -> None:
-    for made in (MAF(2), flow(MAF, 1, univariate="circular")()):
+    circles = (
+        flow(MAF, 1, univariate="circular")(),
+        flows.Wrapped(MAF(1), angles=[0]),
+        flows.Wrapped(MAF(1), angles=[0]).tempered(0.5),
+    )
+    for made in (MAF(2), *circles):
         q = made()
         with pytest.raises(NotImplementedError, match="the distribution function of a Flow"):
             q.cdf(q.sample())

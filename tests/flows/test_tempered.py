@@ -7,6 +7,7 @@ import torch
 
 from invflow import MAF, flows
 from invflow.flows import BASES, Tempered, as_base
+from invflow.transforms import Permutation
 from tests.helpers import FLOWS, assert_close, context_for, flow, generator, perturbed, randn
 
 CENTRED = ["normal", "diagonal", "full", "student-t", "multivariate-student-t", "logistic"]
@@ -53,6 +54,12 @@ def test_a_gaussian_is_scaled() -> None:
     x = cold.sample((40_000,), generator=generator(0))
     assert_close(x.mean(0), made(c).mean.detach(), 0.05)
     assert_close(x.std(0), 0.5 * made(c).stddev.detach(), 0.03)
+
+
+def test_without_parameters_the_dtype_and_the_device_remain() -> None:
+    made = flows.Flow(Permutation([1, 0]))
+    assert made.double().tempered(0.5)().sample().dtype == torch.float64
+    assert made.to("meta").tempered(0.5).like.device.type == "meta"
 
 
 def test_tempered_twice() -> None:

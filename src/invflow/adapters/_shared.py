@@ -50,6 +50,8 @@ class Kind:
         save: name of the method that writes it into a directory.
         extras: what loading it needs.
         use: a line of Python that uses a `model`.
+        use_given: such a line for a conditional model.
+        given: returns what a model is conditional on; nothing or 0 for nothing.
         facts: returns what a model is, by name.
         data: returns what a model knows of its training data, as text.
     """
@@ -59,6 +61,8 @@ class Kind:
     save: str
     extras: str
     use: str
+    use_given: str
+    given: Callable[[Any], Any]
     facts: Callable[[Any], dict[str, Any]]
     data: Callable[[Any], str] = lambda model: ""
 
@@ -103,7 +107,7 @@ def card(model: Any, repo_id: str, trained_on: str | None) -> str:
         facts=_table("model", type(model).__name__, facts),
         trained_on="\n\n".join(filter(None, (trained_on, kind.data(model)))) or "Not stated.",
         extras=kind.extras,
-        use=kind.use,
+        use=kind.use_given if kind.given(model) else kind.use,
     )
 
 
@@ -157,7 +161,9 @@ KINDS = (
         "Named",
         "save_pretrained",
         "hub",
-        "# model().sample((5,)), with a context if it has one",
+        "x = model().sample((5,))",
+        "x = model(context).sample()  # context: a tensor, (batch, context)",
+        lambda flow: flow.context,
         _flow,
     ),
     Kind(
@@ -165,7 +171,9 @@ KINDS = (
         "FlowDensity",
         "save",
         "hub,density",
-        "rows = model.sample(5)  # with given=... if it is conditional",
+        "rows = model.sample(5)",
+        "rows = model.sample(5, given=values)  # values: one row of the context's columns, or five",
+        lambda density: density.columns_.given,
         _density,
         _table_data,
     ),
@@ -174,7 +182,9 @@ KINDS = (
         "LatentModel",
         "save_pretrained",
         "hub,vae",
-        "images = model.sample(5)  # with given=... if it is conditional",
+        "images = model.sample(5)",
+        "images = model.sample(5, given=given)  # given: a tensor, (5, C), or (C,) for all images",
+        lambda model: model.given,
         _vae,
     ),
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from invflow import _checks
-from invflow._modes import evaluating
 from invflow.flows import Flow, FlowMixture
 
 #: What a program computes.
@@ -31,7 +31,8 @@ def exported(flow: Flow | FlowMixture, what: str = "log_prob") -> torch.export.E
     Returns:
         A program of x or z, (batch, features), and the context, (batch, context), if the flow has
         one, in the flow's dtype. It returns log densities in nats, (batch,), or samples, (batch,
-        features). The batch can have any size. No gradients, no checks.
+        features). The batch can have any size. Its weights are a copy, and constant: they have no
+        gradients. It checks nothing.
 
     Raises:
         NotImplementedError: if the inverse of a univariate map in this direction is a search
@@ -56,13 +57,14 @@ def exported(flow: Flow | FlowMixture, what: str = "log_prob") -> torch.export.E
         )
     if not isinstance(flow, Flow | FlowMixture):
         raise TypeError(f"flow must be an invflow Flow or FlowMixture, got {type(flow).__name__}")
-    module = _LogProb(flow) if what == "log_prob" else _Sample(flow)
+    constant = deepcopy(flow).eval().requires_grad_(False)
+    module = _LogProb(constant) if what == "log_prob" else _Sample(constant)
     like = flow.like if isinstance(flow, Flow) else flow.logits
     sizes = [flow.features, flow.context] if flow.context else [flow.features]
     # Of sizes 0 and 1 torch.export makes programs for these sizes alone.
     inputs = tuple(torch.full((3, size), 0.5).to(like) for size in sizes)
     batch = torch.export.Dim("batch")
-    with torch.no_grad(), evaluating(module):
+    with torch.no_grad():
         program = torch.export.export(module, inputs, dynamic_shapes=[{0: batch} for _ in sizes])
         return program.run_decompositions({})  # nothing in place, which converters cannot read
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,8 @@ from invflow.flows.named import FLOWS, Named
 
 #: What is downloaded: loading reads nothing else.
 FILES = (_saving.CONFIG, _saving.TENSORS)
+#: What a repository may be called: "name" or "user/name".
+REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 
 
 def push_to_hub(
@@ -93,7 +96,9 @@ def from_pretrained(
         A flow, a `FlowDensity` or a VAE, by what the repository holds; on the CPU.
 
     Raises:
+        FileNotFoundError: if there is no such directory, and it cannot be a repository's name.
         ImportError: if huggingface_hub, or what the model needs, is not installed.
+        NotADirectoryError: if it is a file.
         OSError: if a file is missing, or cannot be downloaded or read.
         ValueError: if a file is damaged, foreign or newer than this version, if the files were not
             saved together, or if they hold a model of another kind.
@@ -105,17 +110,29 @@ def from_pretrained(
         >>> from_pretrained(directory)().log_prob(torch.zeros(5, 2)).shape
         torch.Size([5])
     """
-    if not Path(repo_id).is_dir():
-        download = required("huggingface_hub", "hub").snapshot_download
-        repo_id = download(
-            str(repo_id),
+    if Path(repo_id).is_dir():
+        return load(Path(repo_id))
+    if Path(repo_id).exists():
+        raise NotADirectoryError(f"{repo_id} is a file; expected a directory with a model")
+    if isinstance(repo_id, Path) or not REPOSITORY.fullmatch(repo_id):
+        raise FileNotFoundError(
+            f"there is no directory {str(repo_id)!r} here, and a repository on the Hub has a name "
+            'like "user/name"'
+        )
+    download = required("huggingface_hub", "hub").snapshot_download
+    try:
+        directory = download(
+            repo_id,
             revision=revision,
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             allow_patterns=list(FILES),
         )
-    return load(Path(repo_id))
+    except Exception as error:
+        error.add_note(f"and there is no directory {repo_id!r} here")
+        raise
+    return load(Path(directory))
 
 
 def load(directory: Path) -> Any:
@@ -138,6 +155,6 @@ def load(directory: Path) -> Any:
     if name in MODELS:
         return LatentModel.from_pretrained(directory)
     raise ValueError(
-        f"{directory} holds the model {name!r}, which is not a flow, a FlowDensity or a VAE of "
-        f"this version, {__version__}"
+        f"{directory} holds the model {_saving.short(name)}, which is not a flow, a FlowDensity "
+        f"or a VAE of this version, {__version__}"
     )

@@ -8,7 +8,7 @@ from importlib import import_module
 import typer
 
 import invflow
-from invflow.cli import compare, doctor, overview, sample, score, train
+from invflow.cli import compare, doctor, overview, sample, score, streams, train
 from invflow.cli.jobs import JOBS
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ for name, module in (
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"invflow {invflow.__version__}")
+        streams.check_shown()
         raise typer.Exit
 
 

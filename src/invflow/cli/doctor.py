@@ -19,10 +19,12 @@ from functools import cache
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import invflow
+from invflow.cli import streams
 from invflow.kernels import build, reason
 from invflow.kernels.cpu import library
 
@@ -40,6 +42,7 @@ def command() -> None:
     for name, line in LINES.items():
         for text in _said(line):
             print(f"{name:<10} {_without_folders(text)}", flush=True)  # noqa: T201
+    streams.check_shown()
 
 
 def _said(line: Callable[[], str | Iterator[str]]) -> list[str]:
@@ -136,7 +139,7 @@ def _missing() -> str:
     """Return the extras that are not complete, with what they lack where a part is there."""
     required = _required()
     lacking = [
-        extra if len(of) == len(required[extra]) else f"{extra} ({', '.join(of)})"
+        extra if set(of) == set(required[extra]) else f"{extra} ({', '.join(of)})"
         for extra, of in _lacking().items()
         if of
     ]
@@ -170,21 +173,45 @@ def _failure(modules: Sequence[str]) -> BaseException | None:
 
 
 def _lacking() -> Mapping[str, Sequence[str]]:
-    """Return the packages that each extra lacks."""
-    return {extra: sorted(of - set(_installed())) for extra, of in _required().items()}
+    """Return what each extra lacks: names of packages, and versions that are not those needed."""
+    return {
+        extra: sorted(filter(None, map(_lack, of, of.values())))
+        for extra, of in _required().items()
+    }
 
 
-def _required() -> Mapping[str, set[str]]:
-    """Return the packages that each extra needs, from what pip knows of invflow."""
-    found: dict[str, set[str]] = {}
+def _lack(package: str, requirement: str) -> str | None:
+    """Return a package that is not there, or with the version that it should not have."""
+    if package not in _installed():
+        return package
+    parsed = _parsed(requirement)
+    if parsed is None or parsed.specifier.contains(_version(package), prereleases=True):
+        return None
+    return f"{package} {_version(package)}: needs {parsed.specifier}"
+
+
+def _required() -> Mapping[str, Mapping[str, str]]:
+    """Return the packages that each extra needs on this system, from what pip knows of invflow."""
+    found: dict[str, dict[str, str]] = {}
     for requirement in metadata.requires("invflow") or []:
         package, extra = (
             re.match(r"[\w.-]+", requirement),
             re.search(r"extra == ['\"]([\w-]+)['\"]", requirement),
         )
         if package and extra and extra[1] not in LEFT_OUT:
-            found.setdefault(extra[1], set()).add(_normal(package[0]))
+            needed = found.setdefault(extra[1], {})
+            parsed = _parsed(requirement)
+            if parsed is None or parsed.marker.evaluate({"extra": extra[1]}):
+                needed[_normal(package[0])] = requirement
     return dict(sorted(found.items()))
+
+
+def _parsed(requirement: str) -> Any:
+    """Return a requirement as packaging reads it; None where packaging cannot be imported."""
+    try:
+        return importlib.import_module("packaging.requirements").Requirement(requirement)
+    except ImportError:
+        return None
 
 
 @cache

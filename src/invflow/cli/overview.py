@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import invflow
-from invflow.cli import terminal
+from invflow.cli import streams, terminal
 
 #: What each command is for, and one that runs (of `table.csv` and the like, on a file of yours).
 JOBS = {
@@ -35,3 +35,4 @@ def show() -> None:
     terminal.say("Each run is a directory in runs/, with a report.html.")
     terminal.say("`invflow COMMAND --help` has the options of a command.")
     terminal.say("Documentation: https://invflow.github.io/invflow/")
+    streams.check_shown()

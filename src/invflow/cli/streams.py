@@ -19,6 +19,9 @@ class Tolerant(io.TextIOBase):
     Args:
         stream: the stream as it is; None where there is none.
 
+    Attributes:
+        lost: whether something that someone may have wanted to read was dropped.
+
     Example:
         >>> shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
         >>> print("0.5 ± 0.1", end="", file=Tolerant(shown))
@@ -28,6 +31,7 @@ class Tolerant(io.TextIOBase):
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self.lost = False
 
     def __getattr__(self, name: str) -> Any:
         # What else a stream has, as `reconfigure`, which the model of a user may call.
@@ -75,7 +79,15 @@ class Tolerant(io.TextIOBase):
                 os.close(nowhere)
             # A reader like `head` has seen enough, and whoever closed a stream knows it.
             if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                self.lost = True
                 sys.stderr.write(f"invflow: no more can be shown: {error}\n")
+
+
+def check_shown() -> None:
+    """Exit with status 1 if the output was lost, for commands that do nothing but show it."""
+    sys.stdout.flush()
+    if isinstance(sys.stdout, Tolerant) and sys.stdout.lost:
+        sys.exit(1)
 
 
 @contextmanager

@@ -104,12 +104,19 @@ class Guided(CachedConditioner):
 
 def _joined(stacked: Tensor) -> Tensor:
     """Return both halves of the rows side by side, as a batch of twice the size."""
-    return torch.cat(stacked.chunk(2), 1)
+    return stacked.unflatten(0, (2, -1)).movedim(0, 1).flatten(1)
 
 
 def _stacked(joined: Tensor) -> Tensor:
     """Return both halves of the batch as rows."""
-    return torch.cat(joined.chunk(2, 1))
+    return torch.cat(_halves(joined))
+
+
+def _halves(joined: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both halves of the batch."""
+    # `chunk` would compare sizes, and torch.export could then not leave the batch open.
+    given, neutral = joined.unflatten(1, (2, -1)).unbind(1)
+    return given, neutral
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +184,7 @@ class GuidedDecoder:
         return _stacked(self._decoder.hidden)
 
     def _guided(self, params: Tensor) -> Tensor:
-        given, neutral = params.chunk(2, 1)
+        given, neutral = _halves(params)
         return given + self._weight * (given - neutral)
 
     def parameters(self, group: int) -> Tensor:
@@ -233,5 +240,5 @@ def _both_bars(params: Tensor, weight: float) -> Tensor:
 
 
 def _summed(joined: Tensor) -> Tensor:
-    given, neutral = joined.chunk(2, 1)
+    given, neutral = _halves(joined)
     return given + neutral

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -62,14 +63,29 @@ def affine_map(
         return None
     features = transform.features
     # The columns of a diagonal matrix sum to its diagonal, so one point is enough.
-    diagonal = all(isinstance(part, Elementwise) for part in parts)
     directions = like.new_ones(1, features)
-    if not diagonal:
+    if not is_diagonal(transform):
         directions = torch.eye(features, dtype=like.dtype, device=like.device)
-    points = torch.cat([like.new_zeros(1, features), directions])
+    length = far(like)
+    points = torch.cat([like.new_zeros(1, features), length * directions])
     points = points.reshape(len(points), *(1 for _ in batch_shape), features)
     values, ladj = transform(points.expand(-1, *batch_shape, features), context)
-    return AffineMap(values[0], (values[1:] - values[0]).square().sum(0), ladj[0])
+    columns = (values[1:] - values[0]) / length
+    return AffineMap(values[0], columns.square().sum(0), ladj[0])
+
+
+def far(like: Tensor) -> float:
+    """Return a length at which an affine map can be measured, where its shift is negligible.
+
+    At length 1, differences of points lose precision if the shift is large. It is a power of 2, so
+    multiplying by it is exact.
+    """
+    return 2.0 ** (int(math.log2(torch.finfo(like.dtype).max)) // 4)
+
+
+def is_diagonal(transform: Transform) -> bool:
+    """Return whether a transform maps each feature by itself."""
+    return all(isinstance(part, Elementwise) for part in _parts(transform))
 
 
 def _parts(transform: Transform) -> Sequence[Transform]:

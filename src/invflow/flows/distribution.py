@@ -265,7 +265,7 @@ class FlowDistribution(Estimated):
     def cdf(self, value: Tensor) -> Tensor:
         r"""Return the probability of values up to `value`, for one feature.
 
-        $$P(X \le x) = F(f^{-1}(x; c)) \quad	ext{or}\quad 1 - F(f^{-1}(x; c))$$
+        $$P(X \le x) = F(f^{-1}(x; c)) \quad\text{or}\quad 1 - F(f^{-1}(x; c))$$
 
         for an increasing or a decreasing f, with the distribution function F of the noise.
 

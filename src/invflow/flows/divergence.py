@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from invflow import _checks
 from invflow._broadcast import broadcast
+from invflow.flows.affine import far, is_diagonal
 from invflow.flows.distribution import FlowDistribution
 from invflow.flows.estimated import Estimated
 
@@ -19,8 +20,8 @@ class Estimate(NamedTuple):
     """A Monte Carlo estimate.
 
     Attributes:
-        value: the estimate, shape `batch`.
-        error: its standard error, without a gradient, shape `batch`.
+        value: the estimate, of the shape to which the batch shapes of p and q broadcast.
+        error: its standard error, without a gradient, shaped like the value.
     """
 
     value: Tensor
@@ -50,7 +51,8 @@ def estimate_kl(
 
     Raises:
         TypeError: if `samples` is not an integer, or a p that takes no generator is given one.
-        ValueError: if `samples` is below 2.
+        ValueError: if `samples` is below 2, the event shapes differ, or the batch shapes do not
+            broadcast.
 
     Example:
         >>> import invflow
@@ -60,6 +62,8 @@ def estimate_kl(
         (torch.Size([]), True)
     """
     samples = _checks.positive_integer("samples", samples, minimum=2)
+    batch = _common_batch(p, q)
+    p = p if p.batch_shape == batch else p.expand(batch)
     with torch.set_grad_enabled(torch.is_grad_enabled() and p.has_rsample):
         x, log_p = _draws(p, Size([samples]), generator)
         ratios = log_p - q.log_prob(x)
@@ -85,6 +89,22 @@ def _draws(
     return x, p.log_prob(x)
 
 
+def _common_batch(p: Distribution, q: Distribution) -> Size:
+    """Return the shape to which the batch shapes of distributions of the same vectors broadcast."""
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "p and q must have the same event shape, "
+            f"got {tuple(p.event_shape)} and {tuple(q.event_shape)}"
+        )
+    try:
+        return broadcast(p.batch_shape, q.batch_shape)
+    except ValueError as error:
+        raise ValueError(
+            "the batch shapes of p and q must broadcast, "
+            f"got {tuple(p.batch_shape)} and {tuple(q.batch_shape)}"
+        ) from error
+
+
 def _divergence(p: Distribution, q: Distribution) -> Tensor:
     r"""Return the KL divergence of Gaussians $x = A z + b$ in nats.
 
@@ -97,16 +117,21 @@ def _divergence(p: Distribution, q: Distribution) -> Tensor:
     """
     if not (_is_gaussian(p) and _is_gaussian(q)):
         raise no_divergence(p, q)
-    if p.event_shape != q.event_shape:
-        raise ValueError(
-            f"p and q must have the same number of features, got {p.event_shape[0]} and "
-            f"{q.event_shape[0]}"
-        )
-    batch = broadcast(p.batch_shape, q.batch_shape)
-    x, p_ladj = _axes(p.expand(batch))
-    z, q_inverse_ladj = _whitened(q.expand(batch), x)
-    squares = (z[1:] - z[0]).square().sum((0, -1)) + z[0].square().sum(-1)
-    return 0.5 * (squares - p.event_shape[0]) - q_inverse_ladj[0] - p_ladj
+    batch, features = _common_batch(p, q), p.event_shape[0]
+    p, q = p.expand(batch), q.expand(batch)
+    like = p.like if isinstance(p, FlowDistribution) else p.mean
+    # The columns of a diagonal matrix sum to its diagonal, so one direction is enough.
+    directions = like.new_ones(1, features)
+    if not (_is_diagonal(p) and _is_diagonal(q)):
+        directions = torch.eye(features, dtype=like.dtype, device=like.device)
+    length = far(like)
+    noise = torch.cat([like.new_zeros(1, features), length * directions])
+    noise = noise.reshape(-1, *(1 for _ in batch), features).expand(-1, *batch, features)
+    x, p_ladj = _mapped(p, noise)
+    z, q_inverse_ladj = _whitened(q, x)
+    columns = (z[1:] - z[0]) / length
+    squares = columns.square().sum((0, -1)) + z[0].square().sum(-1)
+    return 0.5 * (squares - features) - q_inverse_ladj[0] - p_ladj[0]
 
 
 def _is_gaussian(q: Distribution) -> bool:
@@ -117,37 +142,38 @@ def _is_gaussian(q: Distribution) -> bool:
     return isinstance(q, MultivariateNormal)
 
 
-def _axes(p: Distribution) -> tuple[Tensor, Tensor]:
-    """Return b and b + A's columns, (1 + D, *batch, D), and log|det A|, shape `batch`."""
-    features = p.event_shape[0]
-    like = p.like if isinstance(p, FlowDistribution) else p.mean
-    points = torch.cat([like.new_zeros(1, features), torch.eye(features).to(like)])
-    points = points.reshape(1 + features, *(1 for _ in p.batch_shape), features)
-    points = points.expand(-1, *p.batch_shape, features)
+def _is_diagonal(q: Distribution) -> bool:
+    if isinstance(q, FlowDistribution):
+        return is_diagonal(q.transform)
+    return isinstance(q, Independent)
+
+
+def _mapped(p: Distribution, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return A z + b and log|det A| for noise, (any, *batch, D)."""
     if isinstance(p, FlowDistribution):
-        x, ladj = p.mapped(points)
-        return x, ladj[0]
-    factor = _factor(p)
-    return p.mean + (factor @ points.unsqueeze(-1)).squeeze(-1), _log_det(factor)
+        return p.mapped(z)
+    if isinstance(p, MultivariateNormal):
+        factor = p.scale_tril
+        return p.mean + (factor @ z.unsqueeze(-1)).squeeze(-1), _log_det(p).expand(z.shape[:-1])
+    return p.mean + p.stddev * z, _log_det(p).expand(z.shape[:-1])
 
 
 def _whitened(q: Distribution, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return A^-1 (x - b), and log|det A^-1|, shape `batch`."""
+    """Return A^-1 (x - b) and log|det A^-1| for vectors, (any, *batch, D)."""
     if isinstance(q, FlowDistribution):
         return q.whitened(x)
-    factor = _factor(q)
-    columns = (x - q.mean).unsqueeze(-1)
-    z = torch.linalg.solve_triangular(factor, columns, upper=False).squeeze(-1)
-    return z, -_log_det(factor).expand(x.shape[:-1])
+    if isinstance(q, MultivariateNormal):
+        columns = (x - q.mean).unsqueeze(-1)
+        z = torch.linalg.solve_triangular(q.scale_tril, columns, upper=False).squeeze(-1)
+        return z, -_log_det(q).expand(x.shape[:-1])
+    return (x - q.mean) / q.stddev, -_log_det(q).expand(x.shape[:-1])
 
 
-def _factor(q: Distribution) -> Tensor:
-    """Return the lower triangular A of one of torch's Gaussians, (*batch, D, D)."""
-    return q.scale_tril if isinstance(q, MultivariateNormal) else torch.diag_embed(q.stddev)
-
-
-def _log_det(factor: Tensor) -> Tensor:
-    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+def _log_det(q: Distribution) -> Tensor:
+    """Return log|det A| of one of torch's Gaussians, shape `batch`."""
+    if isinstance(q, MultivariateNormal):
+        return q.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return q.stddev.log().sum(-1)
 
 
 def no_divergence(p: Distribution, q: Distribution) -> NotImplementedError:

@@ -98,7 +98,9 @@ class Flow(Named):
             >>> cold = invflow.MAF(features=2).tempered(0.7)
             >>> x, log_q = cold().rsample_and_log_prob((5,))
         """
-        return Flow(self.transform, Tempered(self.base, temperature))
+        tempered = Flow(self.transform, Tempered(self.base, temperature))
+        tempered._like = self._like
+        return tempered
 
     def forward(
         self, context: Tensor | None = None, *, validate_args: bool | None = None

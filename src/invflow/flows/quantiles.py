@@ -8,16 +8,11 @@ from torch.distributions import transform_to
 
 from invflow.flows.base import Base
 from invflow.transforms import Transform
-from invflow.univariate import CircularSpline
 
 
 def is_monotone(transform: Transform) -> bool:
-    """Return whether a transform is a monotone function of one number.
-
-    A rotation of a circle is not: it wraps around.
-    """
-    maps = [getattr(part, "univariate", None) for part in transform.modules()]
-    return transform.features == 1 and not any(isinstance(map, CircularSpline) for map in maps)
+    """Return whether a transform is a monotone function of one number."""
+    return transform.features == 1 and not transform.wraps
 
 
 def cdf(

@@ -57,6 +57,13 @@ class Transform(Part, ABC):
         """The space of x, as a constraint on vectors; unbounded by default."""
         return constraints.real_vector
 
+    @property
+    def wraps(self) -> bool:
+        """Whether an entry goes around a circle: the map of one feature is then not monotone."""
+        univariate = vars(self).get("univariate")
+        inner = [part for part in self.modules() if isinstance(part, Transform)][1:]
+        return (univariate is not None and univariate.wraps) or any(part.wraps for part in inner)
+
     def forward(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map noise to data.
 

@@ -58,6 +58,10 @@ class Circles(Transform):
         self.register_buffer("centre", torch.zeros(len(self.angles)))
         self.register_buffer("concentration", torch.zeros(len(self.angles)))
 
+    @property
+    def wraps(self) -> bool:
+        return True
+
     @torch.no_grad()
     def set(self, centre: Tensor, concentration: Tensor) -> None:
         """Set the circles' centres and concentrations, (angles,) each.

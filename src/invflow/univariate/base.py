@@ -43,6 +43,11 @@ class Univariate(ABC):
         """The distribution of the noise that suits the map, as a name and arguments."""
         return {"name": "normal"}
 
+    @property
+    def wraps(self) -> bool:
+        """Whether values go around a circle, so that the map is monotone only up to whole turns."""
+        return False
+
     @abstractmethod
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Return x = u(z; params) and log|dx/dz|, both shaped like `z`."""

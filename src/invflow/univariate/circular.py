@@ -69,6 +69,10 @@ class CircularSpline(RationalQuadratic):
     def base(self) -> dict[str, Any]:
         return {"name": "uniform", "low": self.low, "high": self.high}
 
+    @property
+    def wraps(self) -> bool:
+        return True
+
     def forward(self, z: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         wide, params = rational_quadratic.widened(z, params)
         x, ladj = self._run(rational_quadratic.forward, self._wrapped(wide), params)
