@@ -12,7 +12,7 @@ from invflow import _checks
 #: Below this number of simulations, a mixture of several flows is clearly better than one.
 FEW, SEVERAL = 5000, 3
 #: Weight decay, which is divided by the number of simulations and at most one.
-DECAY = 500
+DECAY = 50
 
 
 def _setting(default: Any, description: str, **known: Any) -> Any:
@@ -36,7 +36,7 @@ class Settings:
         steps: largest number of updates; None for 3,000, or 30 epochs if that is more.
         batch_size: simulations per update.
         learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
-        weight_decay: of AdamW; None for 500 divided by the number of simulations, 1 at most, and 0
+        weight_decay: of AdamW; None for 50 divided by the number of simulations, 1 at most, and 0
             for "gaussian".
         validation_fraction: fraction of the simulations that each flow is not trained on: they
             decide when to stop, and how wide the densities must be.
@@ -65,7 +65,7 @@ class Settings:
     batch_size: int = _setting(128, "Simulations per update.")
     learning_rate: float = _setting(2e-3, "Learning rate at the start.")
     weight_decay: float | None = _setting(
-        None, "Weight decay of AdamW.", shown="500 divided by the number of simulations"
+        None, "Weight decay of AdamW.", shown="50 divided by the number of simulations"
     )
     validation_fraction: float = _setting(
         0.1, "Fraction of the simulations held out, which decides when to stop, and the width."
