@@ -52,7 +52,7 @@ class CircularSpline(RationalQuadratic):
     Example:
         >>> import torch
         >>> circle, z = CircularSpline(bins=4), torch.tensor([-3.0, 0.5, 3.0])
-        >>> params = torch.randn(3, circle.parameters)
+        >>> params = torch.linspace(-1, 1, 3 * circle.parameters).reshape(3, -1)
         >>> x, ladj = circle.forward(z, params)
         >>> torch.allclose(circle.inverse(x + 2 * torch.pi, params)[0], z, atol=1e-5)
         True
