@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import cast
 
 import torch
 from simulators.tasks import TASKS
 
 from invflow import simulation
+from invflow.flows import Tempered
 
 #: Number of simulations that judge, and of draws of the posterior of each.
 JUDGES, DRAWS = 500, 100
@@ -36,10 +38,9 @@ def measure(name: str, number: int, seed: int) -> None:
     )
     seconds = time.process_time() - start
     assert isinstance(found, simulation.NPE)
-    bases = [each.flow.base for each in found.learned.networks]
-    print_line(name, f"{float(bases[0].scale):.2f}", seconds, found.assess(others, draws=DRAWS))
-    for each in bases:
-        each.scale.fill_(1.0)
+    print_line(name, f"{found.learned.scale:.2f}", seconds, found.assess(others, draws=DRAWS))
+    for each in found.learned.networks:
+        each.flow.base = cast(Tempered, each.flow.base).base
     print_line(name, "1", seconds, found.assess(others, draws=DRAWS))
 
 

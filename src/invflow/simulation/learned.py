@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from invflow import _saving, flows
 from invflow._pretrained import check_finite
 from invflow._sized import sized_by
+from invflow.flows import Tempered
 from invflow.simulation.check import check_names
 from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
@@ -22,7 +23,6 @@ from invflow.simulation.network import Conditional
 from invflow.simulation.prior import Prior
 from invflow.simulation.simulations import Simulations
 from invflow.simulation.standard import Standard
-from invflow.simulation.widened import Widened
 
 #: What `config.json` says of an embedding that is a module of the user.
 MODULE = "a module"
@@ -102,6 +102,12 @@ class Learned:
         flow_of = torch.randint(len(parts), (1, *parts.shape[1:3], 1), generator=random)
         return parts.gather(0, flow_of.expand(1, *parts.shape[1:]))[0].double()
 
+    @property
+    def scale(self) -> float | None:
+        """By what the noise of all flows is multiplied; None if it has no centre."""
+        base = self.networks[0].flow.base
+        return base.temperature if isinstance(base, Tempered) else None
+
     def save(self, directory: Path, method: str) -> None:
         """Write `config.json` and `model.safetensors`; the prior is code, and is not saved."""
         config: dict[str, Any] = {
@@ -111,6 +117,7 @@ class Learned:
             "seed": self.seed,
             "embedding": self.embedding,
             "flow": self.flow,
+            "scale": self.scale,
             "sizes": [(each.flow.features, each.flow.context) for each in self.networks],
         }
         state = {
@@ -169,7 +176,8 @@ def load(
     with _saving.fitting(directory, f"an {method.upper()}"):
         check_finite(state)
         for k, each in enumerate(networks):
-            each.flow.base = Widened(each.flow.base)
+            if config["scale"] is not None:
+                each.flow.base = Tempered(each.flow.base, config["scale"])
             each.load_state_dict(_part(state, f"networks.{k}."))
             each.eval().requires_grad_(False)
         parameters = Standard(**_part(state, "parameters."))

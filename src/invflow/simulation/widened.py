@@ -5,6 +5,8 @@ noise is multiplied by a scale t, the same for all flows of a mixture:
 
 $$\log q_t(u|c) = \log p(z / t) - D \log t + \log |\det dz/du|, \qquad z = f^{-1}(u; c)$$
 
+for noise about zero (`Tempered`).
+
 The scale is the smallest, of those from one to two, that the simulations which a flow was not
 trained on do not contradict: their log likelihood, over all flows, is within half a nat, one
 standard error, of the best. Not the best itself: a mixture is wider than its flows.
@@ -17,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from invflow.flows.base import Base
+from invflow.flows import Tempered
 from invflow.simulation.network import Conditional
 
 #: The scales that are compared.
@@ -26,45 +28,12 @@ SCALES = [1 + k / 100 for k in range(101)]
 ALLOWED = 0.5
 
 
-class Widened(Base):
-    """Noise of another base, multiplied by a scale.
-
-    Args:
-        base: of the noise.
-        scale: positive.
-
-    Example:
-        >>> from invflow.flows import StandardNormal
-        >>> Widened(StandardNormal(1), 2.0).log_prob(torch.zeros(1))
-        tensor(-1.6121)
-    """
-
-    scale: Tensor
-
-    def __init__(self, base: Base, scale: float = 1.0) -> None:
-        super().__init__(base.features)
-        self.base = base
-        self.has_rsample = base.has_rsample
-        self.register_buffer("scale", torch.tensor(scale))
-
-    def rsample(
-        self,
-        shape: Sequence[int],
-        *,
-        dtype: torch.dtype,
-        device: torch.device,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        noise = self.base.rsample(shape, dtype=dtype, device=device, generator=generator)
-        return self.scale * noise
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        return self.base.log_prob(z / self.scale) - self.features * self.scale.log()
-
-
 @torch.no_grad()
 def widen(networks: Sequence[Conditional], value: Tensor, given: Tensor, held: Tensor) -> float:
-    """Multiply the noise of the flows of a mixture, and return the scale.
+    """Multiply the noise of the flows of a mixture about its centre, and return the scale.
+
+    Noise without a centre, such as a uniform one, has bounds or a shape that a scale would change:
+    it stays, and the scale is 1.
 
     Args:
         networks: of the mixture, trained.
@@ -73,6 +42,8 @@ def widen(networks: Sequence[Conditional], value: Tensor, given: Tensor, held: T
         held: which rows each network was not trained on, shape (networks, rows).
     """
     flows = [each.flow for each in networks]
+    if any(each.base.centre is None for each in flows):
+        return 1.0
     noise = [
         each.flow.transform.inverse(value[out].float(), each.context(given[out].float()))[0]
         for each, out in zip(networks, held, strict=True)
@@ -80,11 +51,13 @@ def widen(networks: Sequence[Conditional], value: Tensor, given: Tensor, held: T
 
     def total(scale: float) -> float:
         parts = zip(flows, noise, strict=True)
-        return sum(float(Widened(each.base, scale).log_prob(z).double().sum()) for each, z in parts)
+        return sum(
+            float(Tempered(each.base, scale).log_prob(z).double().sum()) for each, z in parts
+        )
 
     totals = [total(scale) for scale in SCALES]
     best = max(totals)
     scale = next(t for t, found in zip(SCALES, totals, strict=True) if found >= best - ALLOWED)
     for each in flows:
-        each.base = Widened(each.base, scale)
+        each.base = Tempered(each.base, scale)
     return scale
