@@ -25,10 +25,10 @@ from invflow._torch import plain
 from invflow.conditioners import ACTIVATIONS, MADE
 from invflow.kernels.cpu import chain, eager, threads
 from invflow.transforms import ActNorm, Autoregressive, Compose
-from invflow.univariate import Additive, Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, Gated, Spline, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
-MAPS = [Affine(bound=2.0), Gated(), Additive()]
+MAPS = [Affine(bound=2.0), Gated(), Additive(), Spline(bins=3, low=-2.0, high=1.5)]
 
 
 def _pair(
