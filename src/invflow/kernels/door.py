@@ -273,8 +273,11 @@ def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
     bias, weight = made.vectors()
     offset = None if context is None else made.shift(context)
     if offset is not None:
-        offset = offset.to(weight.dtype).expand(*batch, -1)
-        offset = offset.reshape(math.prod(batch), offset.shape[-1])
+        offset, units = offset.to(weight.dtype), offset.shape[-1]
+        if offset.numel() == units:  # the whole batch shares a context
+            bias, offset = torch.cat([bias[:units] + offset.flatten(), bias[units:]]), None
+        else:
+            offset = offset.expand(*batch, -1).reshape(math.prod(batch), units)
     return Link(part._buffers["order"], bias, weight, offset)
 
 
