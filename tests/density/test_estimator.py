@@ -228,6 +228,9 @@ def test_arrays_with_gaps(rows: Any) -> None:
     filled = density.impute(holes, random_state=0)
     assert isinstance(filled, np.ndarray)
     assert np.isfinite(filled).all()
+    some = np.stack([holes[0], [NAN, NAN], holes[1]])
+    assert density.score_samples(some)[1] == 0  # whatever it is
+    np.testing.assert_array_equal(density.score_samples(some)[::2], density.score_samples(holes[:2]))
     with pytest.raises(ValueError, match=r"column 'x0' has \d+ missing value\(s\) \(NaN\)"):
         small().fit(holes)
 
