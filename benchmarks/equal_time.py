@@ -116,9 +116,8 @@ def flow_of(name: str, data: Data) -> nn.Module:
             return invflow.MAF(features, transforms=transforms, hidden_features=hidden)
         case "invflow NSF":
             return invflow.NSF(features, transforms=transforms, hidden_features=hidden)
-        case "invflow TarFlow" if (
-            data.kind == "patches"
-        ):  # a row of pixels at a time, the last of 7
+        case "invflow TarFlow" if data.kind == "patches":
+            # A row of pixels at a time; the last row has seven.
             transforms, hidden = sizes["attention"]
             return invflow.MAF(
                 features, 0, transforms, hidden, conditioner="attention", group=sizes["patch"],
@@ -188,7 +187,8 @@ def worker(name: str, place: str, seconds: float, seed: int) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train what is missing, each in a process of its own, and keep the lines."""
-    done = lines.done(RESULTS, LABELS)
+    ended = [line for line in lines.read(RESULTS) if line["what"] == "test" or line["note"]]
+    done = {tuple(line[label] for label in LABELS) for line in ended}
     for place in options.data:
         for name in options.flows:
             labels = (Path(place).stem, name, str(options.seconds), str(options.seed))
@@ -197,9 +197,10 @@ def run(options: argparse.Namespace) -> None:
             arguments = ["worker", name, place, str(options.seconds), str(options.seed)]
             one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             found, last = workers.results(__file__, arguments, one_thread, 10 * options.seconds)
+            if not found or found[-1]["what"] != "test":
+                found.append({"note": f"failed: {last}"})
             named = dict(zip(LABELS, labels, strict=True))
-            ended = [{**named, **line} for line in found]
-            lines.add(RESULTS, FIELDS, ended or [{**named, "note": f"failed: {last}"}])
+            lines.add(RESULTS, FIELDS, [{**named, **line} for line in found])
 
 
 def table() -> str:
@@ -207,8 +208,8 @@ def table() -> str:
     tests = [line for line in lines.read(RESULTS) if line["what"] == "test"]
     text = ["| data | seconds | flow | updates | test |", "| --- | --- | --- | --- | --- |"]
     for line in tests:
-        value = f"{float(line['value']):.3f}"
-        cells = (line["data"], line["seconds"], line["flow"], f"{int(line['updates']):,}", value)
+        updates = f"{int(line['updates']):,}"
+        cells = (line["data"], line["seconds"], line["flow"], updates, line["value"])
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
 

@@ -1,4 +1,4 @@
-"""Tables as people have them, each read, learned and drawn from by the command line: a page of them.
+"""Tables as people have them, read, learned and drawn from by the command line: a page of them.
 
 For every text file in a folder: its command, what it says, ten rows of the table and ten drawn.
 The files behind `docs/how-to/wild.md` are well-known small data sets, taken as they were found.
