@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import settings
 
-# The same examples every time, and nothing written to disk.
-settings.register_profile("invflow", derandomize=True, database=None, deadline=None)
+# The same few examples every time, and nothing written to disk.
+settings.register_profile(
+    "invflow", derandomize=True, database=None, deadline=None, max_examples=30
+)
 settings.load_profile("invflow")
 
 # Tests are small, and pytest-xdist runs one worker per core; so are the processes that they start.

@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import transform_to
@@ -71,6 +72,12 @@ INVERSES = ["compiled", "cached", "fixed_point", "passes"]
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def fast(quick: Iterable[str], names: Iterable[str]) -> list[Any]:
+    """Return names as parameters of a test that is slow with all of them but the quick ones."""
+    quick = set(quick)
+    return [each if each in quick else pytest.param(each, marks=pytest.mark.slow) for each in names]
 
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ IMPORT = "import invflow"
 VARIABLES = invflow_command.DECIDED
 
 
+@cache
 def openmp(script: str, **settings: str) -> list[str]:
     """Return what GNU's OpenMP says of its settings when it is loaded by a script."""
     rest = {name: value for name, value in os.environ.items() if name not in VARIABLES}
