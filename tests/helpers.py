@@ -74,10 +74,10 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def fast(quick: Iterable[str], names: Iterable[str]) -> list[Any]:
-    """Return names as parameters of a test that is slow with all of them but the quick ones."""
-    quick = set(quick)
-    return [each if each in quick else pytest.param(each, marks=pytest.mark.slow) for each in names]
+def fast(quick: Sequence[object], every: Iterable[object]) -> list[Any]:
+    """Return the parameters of a test that is slow with all of them but the quick ones."""
+    slow = pytest.mark.slow
+    return [each if each in quick else pytest.param(each, marks=slow) for each in every]
 
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
