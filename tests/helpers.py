@@ -539,7 +539,12 @@ def directed(transform: Transform, direction: str) -> Callable[..., tuple[Tensor
 
 
 def gradients(
-    value: Tensor, ladj: Tensor, inputs: Iterable[Tensor], of: str = "both"
+    value: Tensor,
+    ladj: Tensor,
+    inputs: Iterable[Tensor],
+    of: str = "both",
+    *,
+    retain_graph: bool = False,
 ) -> list[Tensor]:
     """Return the gradients of a fixed random combination of the value, the ladj, or both."""
     terms = {
@@ -548,7 +553,7 @@ def gradients(
     }
     loss = terms["value"] + terms["ladj"] if of == "both" else terms[of]
     inputs = list(inputs)
-    found = torch.autograd.grad(loss, inputs, allow_unused=True)
+    found = torch.autograd.grad(loss, inputs, retain_graph=retain_graph, allow_unused=True)
     return [
         torch.zeros_like(tensor) if gradient is None else gradient
         for tensor, gradient in zip(inputs, found, strict=True)
