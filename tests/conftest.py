@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,3 +23,15 @@ def _afresh() -> None:
     torch.manual_seed(0)
     # The first use of torch's compiler switches these checks off for good.
     torch.distributions.Distribution.set_default_validate_args(True)
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave 400 of the 1,797 handwritten digits."""
+    from invflow.images.data import named
+
+    digits = named.NAMES["digits"]()
+    assert digits.labels is not None
+    labels = {"train": digits.labels()["train"][:400]}
+    few = replace(digits, train=digits.train[:400], labels=lambda: labels)
+    monkeypatch.setitem(named.NAMES, "digits", lambda: few)
