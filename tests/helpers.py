@@ -77,7 +77,12 @@ def generator(seed: int) -> torch.Generator:
 def fast(quick: Sequence[object], every: Iterable[object]) -> list[Any]:
     """Return the parameters of a test that is slow with all of them but the quick ones."""
     slow = pytest.mark.slow
-    return [each if each in quick else pytest.param(each, marks=slow) for each in every]
+    return [
+        each
+        if each in quick
+        else pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=slow)
+        for each in every
+    ]
 
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
