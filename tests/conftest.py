@@ -10,7 +10,7 @@ from hypothesis import settings
 
 # The same few examples every time, and nothing written to disk.
 settings.register_profile(
-    "invflow", derandomize=True, database=None, deadline=None, max_examples=30
+    "invflow", derandomize=True, database=None, deadline=None, max_examples=20
 )
 settings.load_profile("invflow")
 

@@ -42,6 +42,7 @@ def test_threads_of_the_command_soon_sleep() -> None:
     assert "GOMP_SPINCOUNT = '1000'" in openmp(COMMAND)
 
 
+@pytest.mark.slow
 def test_what_the_user_has_set_stays() -> None:
     assert "GOMP_SPINCOUNT = '77'" in openmp(COMMAND, GOMP_SPINCOUNT="77")
     passive = openmp(COMMAND, OMP_WAIT_POLICY="passive")

@@ -250,6 +250,7 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, whom: str) -> None:
 
 
 @needs_proc
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others_with_one_line(tmp_path: Path) -> None:
     status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[1], signal.SIGKILL))
     assert status == 1
