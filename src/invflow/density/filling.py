@@ -83,7 +83,7 @@ class Filling(Scoring):
         Example:
             >>> import numpy as np
             >>> from invflow.density import FlowDensity
-            >>> x = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
+            >>> x = np.random.default_rng(0).normal(5.0, 0.1, (200, 2))
             >>> density = FlowDensity("gaussian", missing="marginalise", steps=200, random_state=0)
             >>> density.fit(x).expected([[5.0, np.nan]], random_state=0).round(1)
             array([[5., 5.]])
