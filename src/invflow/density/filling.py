@@ -65,10 +65,11 @@ class Filling(Scoring):
     def expected(self, X: Any, *, random_state: Any = None) -> Any:
         """Return rows with missing values filled by their expectation given the observed values.
 
-        Numbers are filled by their mean, which has the smallest mean square error, and categories
-        by the most probable one. The mean need not lie on the grid of its column; it is rounded
-        only where the dtype holds nothing between, as for integers and dates. Filled rows vary
-        less than rows of the table: to analyse these, take several draws (`sample_conditional`).
+        Numbers are filled by their mean, which has the smallest mean square error, within the range
+        of the table that was learned, and categories by the most probable one. The mean need not
+        lie on the grid of its column; it is rounded only where the dtype holds nothing between, as
+        for integers and dates. Filled rows vary less than rows of the table: to analyse these, take
+        several draws (`sample_conditional`).
 
         Args:
             X: as for `fit`, with missing values.
