@@ -131,10 +131,10 @@ FIGURES = (
     # Images and VAEs
     Figure("python benchmarks/patches.py", "what sampling a TarFlow costs"),
     Figure(
-        "python benchmarks/equal_time.py run --data digits mnist.npz bsds300.npz",
+        "python benchmarks/equal_time.py run --data digits bsds300.npz --seconds 100",
         "likelihoods of images at equal time",
-        f"mnist.npz, {PHOTOGRAPHS}; zuko",
-        "75 minutes",
+        f"{PHOTOGRAPHS}; zuko",
+        "25 minutes",
     ),
     Figure("python benchmarks/vae.py", "images per second by network and posterior"),
     Figure("python benchmarks/vae_peers.py", "a VAE's step beside plain PyTorch with zuko"),
