@@ -28,7 +28,9 @@ from invflow.kernels.cpu.record import Record
 ACTIVATIONS = [
     F.relu, F.leaky_relu, F.elu, torch.tanh, torch.sigmoid, F.silu, F.softplus, F.gelu,
 ]  # fmt: skip
-ADDITIVE, AFFINE, GATED = range(3)
+ADDITIVE, AFFINE, GATED, SPLINE = range(4)
+#: Of splines.
+BINS, LOW, HIGH, SMALLEST_BIN = 5, -1.5, 2.0, 0.1
 ROW = 256
 
 
@@ -55,7 +57,7 @@ class Case(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        return 1 if self.map == ADDITIVE else 2
+        return {ADDITIVE: 1, SPLINE: 3 * BINS - 1}.get(self.map, 2)
 
     @property
     def degrees(self) -> list[list[int]]:
@@ -152,7 +154,44 @@ def _parameters(case: Case, of: Transform, z: Tensor) -> Tensor:
     return rows.unflatten(1, (case.features, -1))
 
 
+def _spline(case: Case, value: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a spline's values and log-slopes, or its inverse's, as Durkan et al. 2019 write it."""
+    widths, heights, slopes = p.split([BINS, BINS, BINS - 1], -1)
+
+    def knots(logits: Tensor) -> Tensor:
+        shares = SMALLEST_BIN / BINS + (1 - SMALLEST_BIN) * logits.softmax(-1)
+        return LOW + (HIGH - LOW) * F.pad(shares.cumsum(-1), (1, 0))
+
+    x, y = knots(widths), knots(heights)
+    d = F.pad(torch.exp(case.bound * torch.tanh(slopes / case.bound)), (1, 1), value=1.0)
+    inside = (value > LOW) & (value < HIGH)
+    point = torch.where(inside, value, (LOW + HIGH) / 2)
+    edges = y if case.inverse else x
+    k = (point[..., None] >= edges[..., 1:-1]).sum(-1, keepdim=True)
+    x0, y0, d0 = (each.gather(-1, k)[..., 0] for each in (x, y, d))
+    x1, y1, d1 = (each.gather(-1, k + 1)[..., 0] for each in (x, y, d))
+    s, more = (y1 - y0) / (x1 - x0), d0 + d1
+    if case.inverse:  # equations 6 to 8
+        rise = point - y0
+        a = (y1 - y0) * (s - d0) + rise * (more - 2 * s)
+        b = (y1 - y0) * d0 - rise * (more - 2 * s)
+        c = -s * rise
+        xi = 2 * c / (-b - (b * b - 4 * a * c).sqrt())
+        result = x0 + (x1 - x0) * xi
+    else:
+        xi = (point - x0) / (x1 - x0)
+    rest = 1 - xi
+    below = s + (more - 2 * s) * xi * rest
+    ladj = torch.log(s * s * (d1 * xi * xi + 2 * s * xi * rest + d0 * rest * rest) / below.square())
+    if not case.inverse:
+        result = y0 + (y1 - y0) * (s * xi * xi + d0 * xi * rest) / below
+    ladj = torch.where(inside, -ladj if case.inverse else ladj, 0.0)
+    return torch.where(inside, result, value), ladj
+
+
 def _forward(case: Case, z: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    if case.map == SPLINE:
+        return _spline(case, z, p)
     if case.map == ADDITIVE:
         return z + p[..., 0], torch.zeros_like(z)
     if case.map == AFFINE:
@@ -163,6 +202,8 @@ def _forward(case: Case, z: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _inverse(case: Case, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    if case.map == SPLINE:
+        return _spline(case, x, p)
     if case.map == ADDITIVE:
         return x - p[..., 0], torch.zeros_like(x)
     if case.map == AFFINE:
@@ -302,7 +343,8 @@ def record_of(case: Case, of: list[Transform], memory: Memory) -> Record:
         degrees=memory.given([*itertools.chain.from_iterable(case.degrees)], np.int64),
         blocks=memory.given(blocks, np.int64), matrices=len(blocks),
         residual=case.residual, activation=case.activation, map=case.map,
-        bound=case.bound, input_bound=case.input_bound,
+        bound=case.bound, input_bound=case.input_bound, middle=(LOW + HIGH) / 2,
+        half=(HIGH - LOW) / 2, smallest_bin=SMALLEST_BIN,
         tensors=memory.given(tensors, np.int64),
     )  # fmt: skip
 
@@ -398,7 +440,8 @@ def check(case: Case, of: list[Transform] | None = None) -> None:
     """Raise an error if the kernels do not find what PyTorch finds."""
     of = of or transforms(case)
     one, other = found(case, of), expected(case, of)
-    single = 2e-2 if case.activation < 2 else 2e-4  # rounding can turn a slope that jumps
+    jumps = case.activation < 2 or case.map == SPLINE  # slopes, which rounding can turn
+    single = 2e-2 if jumps else 2e-4
     tolerance = 1e-9 if case.dtype == "float64" else single
     pairs = [*zip(one[:3], other[:3], strict=True)]
     for mine, theirs in zip(one.gradients, other.gradients, strict=True):

@@ -29,6 +29,8 @@ ELEMENTARY(exponential_less_one)
 ELEMENTARY(hyperbolic_tangent)
 ELEMENTARY(logistic)
 ELEMENTARY(log_of_one_and)
+ELEMENTARY(logarithm)
+ELEMENTARY(square_root)
 ELEMENTARY(softplus)
 
 EXPORT void parts_activate(int64_t name, const real *before, real *values, int64_t count)
@@ -53,11 +55,23 @@ EXPORT void parts_pull_clip(
     pull_clip(cotangents, features, input_bound, count);
 }
 
+/* A map, of numbers in the order of `Map` in kernels/structure.py. */
+static Univariate univariate(
+    int64_t map, double bound, double low, double high, double smallest_bin, int64_t parameters)
+{
+    const Spline spline = {
+        (parameters + 1) / 3, (real)(low / 2 + high / 2), (real)(high / 2 - low / 2),
+        (real)smallest_bin, (real)bound,
+    };
+    return (Univariate){map, (real)bound, spline};
+}
+
 #define FORWARD(name)                                                                           \
     EXPORT void parts_##name(                                                                   \
-        int64_t map, double bound, real *row, const real *params, real *ladj)                   \
+        int64_t map, double bound, double low, double high, double smallest_bin,                \
+        int64_t parameters, real *row, const real *params, real *ladj)                          \
     {                                                                                           \
-        name((Univariate){map, (real)bound}, row, params, ladj);                                \
+        name(univariate(map, bound, low, high, smallest_bin, parameters), row, params, ladj);   \
     }
 
 FORWARD(apply)
@@ -65,10 +79,13 @@ FORWARD(solve)
 
 #define BACKWARD(name)                                                                          \
     EXPORT void parts_##name(                                                                   \
-        int64_t map, double bound, real *row, const real *z, const real *params,                \
-        real *bar_params, const real *bar_ladj)                                                 \
+        int64_t map, double bound, double low, double high, double smallest_bin,                \
+        int64_t parameters, real *row, const real *z, const real *params, real *bar_params,     \
+        const real *bar_ladj)                                                                   \
     {                                                                                           \
-        name((Univariate){map, (real)bound}, row, z, params, bar_params, bar_ladj);             \
+        name(                                                                                   \
+            univariate(map, bound, low, high, smallest_bin, parameters), row, z, params,        \
+            bar_params, bar_ladj);                                                              \
     }
 
 BACKWARD(pull_apply)

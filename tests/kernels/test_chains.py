@@ -25,10 +25,10 @@ from invflow._torch import plain
 from invflow.conditioners import ACTIVATIONS, MADE
 from invflow.kernels.cpu import chain, eager, threads
 from invflow.transforms import ActNorm, Autoregressive, Compose
-from invflow.univariate import Additive, Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, Gated, Spline, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
-MAPS = [Affine(bound=2.0), Gated(), Additive()]
+MAPS = [Affine(bound=2.0), Gated(), Additive(), Spline(bins=3, low=-2.0, high=1.5)]
 
 
 def _pair(
@@ -168,6 +168,21 @@ def test_single_precision_and_batches(inverse: bool, batch: tuple[int, ...]) -> 
         assert actual.dtype == torch.float32
         assert actual.shape == wanted.shape
         assert (actual - wanted).norm() <= 1e-4 * wanted.norm() + 1e-5
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("map", MAPS, ids=repr)
+def test_a_context_that_a_batch_shares(map: Univariate, inverse: bool) -> None:
+    kernels, _ = _pair(5, (11, 7), 2, map)
+    value, one = randn(70, 5), randn(2, seed=1)
+    found: list[list[Tensor]] = []
+    for view in (one, one.view(1, 2), one.expand(70, 2).contiguous()):
+        context = view.clone().requires_grad_()
+        result, ladj = (kernels.inverse if inverse else kernels)(value, context)
+        own, *others = gradients(result, ladj, [context, *kernels.parameters()])
+        found.append([result.detach(), ladj.detach(), own.view(-1, 2).sum(0), *others])
+    for each in found[1:]:
+        assert_close(each, found[0], 1e-10)
 
 
 @pytest.mark.parametrize("map", MAPS, ids=repr)

@@ -17,11 +17,11 @@ from invflow.conditioners import ACTIVATIONS, MADE, Activation, Conditioner
 from invflow.kernels import operators
 from invflow.kernels.cpu import library, threads
 from invflow.transforms import Autoregressive
-from invflow.univariate import Additive, Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, CircularSpline, Gated, Spline, Univariate
 from tests.helpers import assert_close, generator, gradients, perturbed, randn
 
 TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
-MAPS = [Affine(bound=2.0), Gated(), Additive()]
+MAPS = [Affine(bound=2.0), Gated(), Additive(), Spline(bins=3, low=-2.0, high=1.5)]
 
 
 def _pair(
@@ -50,9 +50,10 @@ def _found(
 def test_agrees_in_single_precision(batch: tuple[int, ...], map: Univariate) -> None:
     pair = _pair(9, (20, 20), 2, map, residual=True)
     found, expected = (_found(transform, batch, torch.float32) for transform in pair)
+    digits = 1e-4 if isinstance(map, Spline) else 1e-5
     for actual, wanted in zip([*found[:2], *found[2]], [*expected[:2], *expected[2]], strict=True):
         assert actual.dtype == torch.float32
-        assert (actual - wanted).norm() <= 1e-5 * wanted.norm() + 1e-6
+        assert (actual - wanted).norm() <= digits * wanted.norm() + 1e-6
 
 
 @pytest.mark.parametrize("map", MAPS, ids=repr)
@@ -94,14 +95,20 @@ def test_data_that_is_not_finite_stays_so_and_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "map"), [({"norm": True}, "affine"), ({}, "spline")], ids=["norm", "spline"]
+    ("options", "map"),
+    [
+        ({"norm": True}, Affine()),
+        ({}, Spline(bins=33)),
+        ({}, CircularSpline()),
+        ({"norm": True}, Spline()),
+    ],
+    ids=["norm", "bins", "circular", "spline-norm"],
 )
 def test_what_has_no_kernel_is_refused_by_name_and_served_by_auto(
-    options: dict[str, bool], map: str
+    options: dict[str, bool], map: Univariate
 ) -> None:
     def build(inverse: str) -> Autoregressive:
-        start = (0.0, 0.0) if map == "affine" else (0.0,) * 23
-        network = MADE(3, start, (8,), generator=generator(1), **options)
+        network = MADE(3, map.start, (8,), generator=generator(1), **options)
         return Autoregressive(network, map, inverse=inverse).double()
 
     with pytest.raises(

@@ -24,7 +24,7 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
     random = np.random.default_rng(seed)
     hidden = [sorted(random.integers(features, size=width).tolist()) for width in widths]
     residual = draw(st.booleans()) and bool(hidden)
-    map, inverse = draw(st.integers(0, 2)), draw(st.booleans())
+    map, inverse = draw(st.integers(0, 3)), draw(st.booleans())
     # A gate divides by what can be next to nothing, unless what is read is bounded.
     bounds = [1.0, 3.0] if map == fuzz.GATED and inverse else [math.inf, 1.0, 10.0]
     order = st.none() | st.permutations(range(features)).map(list)

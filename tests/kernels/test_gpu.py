@@ -16,7 +16,7 @@ import torch
 from invflow import kernels
 from invflow.inverses import choice
 from invflow.kernels import door
-from invflow.univariate import Affine, Univariate
+from invflow.univariate import Affine, Spline, Univariate
 from tests.helpers import assert_close, gradients, randn
 from tests.kernels.card import MAPS, SIZES, TOLERANCES, build
 
@@ -49,7 +49,7 @@ def test_launched_without_a_card(which: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("features", "sweeps"), [(16, True), (17, False)])
 def test_auto_does_not_take_them_before_they_are_measured(features: int, sweeps: bool) -> None:
     there: Any = SimpleNamespace(device=torch.device("cuda"), shape=(5, features))
-    assert not door._takes(there.device, torch.float32, "auto")
+    assert not door._takes(there.device, torch.float32, "auto", Affine())
     pair = build(features, Affine(), "auto", {})._pair()
     assert choice._in_one_sweep("auto", pair, there) is sweeps
 
@@ -60,10 +60,12 @@ def test_by_name_they_are_taken_on_a_card(
 ) -> None:
     there = torch.device("cuda")
     monkeypatch.setattr(door, "usable", lambda device: device == "cuda")
-    assert door._takes(there, dtype, "compiled")
+    assert door._takes(there, dtype, "compiled", Affine())
+    with pytest.raises(ValueError, match="or CUDA and another map than a spline, got"):
+        door._takes(there, dtype, "compiled", Spline())
     monkeypatch.setattr(door, "usable", lambda device: False)
     with pytest.raises(ImportError, match=r"needs Triton 3\.5"):
-        door._takes(there, dtype, "compiled")
+        door._takes(there, dtype, "compiled", Affine())
 
 
 def test_without_a_card_they_are_not_usable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from invflow import IAF, NSF
+from invflow import IAF, NAF
 from invflow.kernels import build, door
 from invflow.kernels.cpu import library
 from tests.helpers import assert_close, perturbed, randn
@@ -271,7 +271,7 @@ def test_flows_run_in_pytorch(missing: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("INVFLOW_KERNELS", "off")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        perturbed(NSF(3)).double()().log_prob(randn(4, 3))
+        perturbed(NAF(3)).double()().log_prob(randn(4, 3))
         assert not said  # as there are no kernels for it
         for dtype in (torch.float32, torch.float64):
             flow = perturbed(IAF(3)).to(dtype)

@@ -13,17 +13,19 @@ from torch import Tensor
 
 from invflow.conditioners import ACTIVATIONS
 from invflow.conditioners.soft_clip import soft_clip, soft_clip_slope
+from invflow.kernels import door, structure
 from invflow.kernels.cpu import chain
-from invflow.univariate import Additive, Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, Gated, Spline, Univariate
 from tests.kernels.parts import VARIANTS, Parts, missing
 
 Array = NDArray[np.floating]
 RUNS = [(variant, dtype) for variant in VARIANTS for dtype in (np.float32, np.float64)]
-#: Maps by the names that the kernels have for them, and the bound that they are given.
-MAPS: dict[str, tuple[Univariate, float]] = {
-    "additive": (Additive(), 0.0),
-    "affine": (Affine(bound=2.0), 2.0),
-    "gated": (Gated(), 0.0),
+MAPS: dict[str, Univariate] = {
+    "additive": Additive(),
+    "affine": Affine(bound=2.0),
+    "gated": Gated(),
+    "spline": Spline(bins=4, low=-1.5, high=1.0, bound=2.0),
+    "large": Spline(bins=32, low=-1.0, high=2.0, smallest_bin=0.5, bound=1.0),
 }
 
 
@@ -76,6 +78,20 @@ def test_logarithm_to_rounding(parts: Parts) -> None:
     points = np.concatenate([points[points <= 1], np.linspace(0, 1, 999, dtype=parts.dtype)])
     found, expected = parts.each("log_of_one_and", points), np.log1p(points.astype(np.longdouble))
     np.testing.assert_allclose(found.astype(np.longdouble), expected, rtol=3 * parts.eps, atol=0)
+
+
+def test_logarithms_and_square_roots_of_all_sizes(parts: Parts) -> None:
+    info, random = np.finfo(parts.dtype), np.random.default_rng(0)
+    powers = random.uniform(np.log10(info.tiny), np.log10(info.max), size=3000)
+    points = np.concatenate([10.0**powers, 1 + random.normal(size=999) * 1e-3]).astype(parts.dtype)
+    points = points[(points >= info.tiny) & (points <= info.max)]
+    for name, function in (("logarithm", np.log), ("square_root", np.sqrt)):
+        found = parts.each(name, points).astype(np.longdouble)
+        expected = function(points.astype(np.longdouble))
+        np.testing.assert_allclose(found, expected, rtol=4 * parts.eps, atol=0)
+    ends = np.array([0, math.inf, math.nan], parts.dtype)
+    np.testing.assert_array_equal(parts.each("logarithm", ends), [-math.inf, math.inf, math.nan])
+    np.testing.assert_array_equal(parts.each("square_root", ends), [0, math.inf, math.nan])
 
 
 @pytest.mark.parametrize(
@@ -150,40 +166,98 @@ def test_what_is_read_of_features(bound: float, parts: Parts) -> None:
     np.testing.assert_array_equal(read[untouched], points[untouched])
 
 
+def _numbers(univariate: Univariate) -> tuple[int | float, ...]:
+    """Return the numbers by which parts know a map."""
+    recipe = door._map(univariate)
+    assert recipe is not None
+    name, *rest = structure.map_of(recipe)
+    return chain.MAPS.index(name), *map(float, rest), univariate.parameters
+
+
+def _rows(parts: Parts, univariate: Univariate, seed: int) -> Array:
+    """Return a row for each parameter."""
+    return _random(parts, univariate.parameters, parts.columns, seed=seed)
+
+
+def _close(parts: Parts, univariate: Univariate, digits: int, found: Array, wanted: Tensor) -> None:
+    """Raise an error unless numbers agree up to some units of rounding.
+
+    Where a spline is steep or its bins are narrow, the errors of its knots grow.
+    """
+    expected, spline = wanted.numpy(), isinstance(univariate, Spline)
+    size = digits * parts.eps * (64 if spline else 1)
+    atol = size * max(1.0, float(abs(expected).max())) if spline else size
+    np.testing.assert_allclose(found, expected, rtol=size, atol=atol)
+
+
 @pytest.mark.parametrize("name", MAPS)
 def test_maps_and_their_inverses(name: str, parts: Parts) -> None:
-    (univariate, bound), code = MAPS[name], chain.MAPS.index(name)
-    params = _random(parts, 2, parts.columns, seed=1)
-    inputs = _double(params.T)[:, : len(univariate.start)]
-    for part, function in (("apply", univariate.forward), ("solve", univariate.inverse)):
-        row, ladj = _random(parts, parts.columns), _random(parts, parts.columns, seed=2)
-        expected, more = function(_double(row), inputs)
-        wanted = _double(ladj) + more
-        parts(part, code, bound, row, params, ladj)
-        rounding = {"rtol": 16 * parts.eps, "atol": 16 * parts.eps}
-        np.testing.assert_allclose(row, expected, **rounding)
-        np.testing.assert_allclose(ladj, wanted, **rounding)
+    univariate = MAPS[name]
+    for seed in range(10):
+        params = _rows(parts, univariate, seed)
+        for part, function in (("apply", univariate.forward), ("solve", univariate.inverse)):
+            row = _random(parts, parts.columns, seed=seed)
+            ladj = _random(parts, parts.columns, seed=seed + 1)
+            expected, more = function(_double(row), _double(params.T))
+            wanted = _double(ladj) + more
+            parts(part, *_numbers(univariate), row, params, ladj)
+            _close(parts, univariate, 16, row, expected)
+            _close(parts, univariate, 16, ladj, wanted)
 
 
 @pytest.mark.parametrize("name", MAPS)
 def test_pulls_of_maps_and_of_their_inverses(name: str, parts: Parts) -> None:
-    (univariate, bound), code = MAPS[name], chain.MAPS.index(name)
-    params = _random(parts, 2, parts.columns, seed=1)
-    z, bar_ladj = _random(parts, parts.columns), _random(parts, parts.columns, seed=2)
-    inputs = _double(params.T)[:, : len(univariate.start)].requires_grad_()
-    x = univariate.forward(_double(z), inputs)[0].detach()
-    for part, function, value in (
-        ("pull_apply", univariate.forward, _double(z)),
-        ("pull_solve", univariate.inverse, x),
-    ):
-        row, bar_params = _random(parts, parts.columns, seed=3), np.zeros_like(params)
-        result, ladj = function(value.requires_grad_(), inputs)
-        loss = (_double(row) * result).sum() + (_double(bar_ladj) * ladj).sum()
-        expected, by_params = torch.autograd.grad(loss, (value, inputs))
-        parts(part, code, bound, row, z, params, bar_params, bar_ladj)
-        rounding = {"rtol": 64 * parts.eps, "atol": 64 * parts.eps}
-        np.testing.assert_allclose(row, expected, **rounding)
-        np.testing.assert_allclose(bar_params[: by_params.shape[1]], by_params.T, **rounding)
+    univariate = MAPS[name]
+    for seed in range(10):
+        params = _rows(parts, univariate, seed)
+        z, bar_ladj = (_random(parts, parts.columns, seed=seed + k) for k in (0, 1))
+        inputs = _double(params.T).requires_grad_()
+        x = univariate.forward(_double(z), inputs)[0].detach()
+        for part, function, value in (
+            ("pull_apply", univariate.forward, _double(z)),
+            ("pull_solve", univariate.inverse, x),
+        ):
+            row, bar_params = _random(parts, parts.columns, seed=3), np.full_like(params, np.nan)
+            result, ladj = function(value.requires_grad_(), inputs)
+            loss = (_double(row) * result).sum() + (_double(bar_ladj) * ladj).sum()
+            expected, by_params = torch.autograd.grad(loss, (value, inputs), materialize_grads=True)
+            parts(part, *_numbers(univariate), row, z, params, bar_params, bar_ladj)
+            _close(parts, univariate, 64, row, expected)
+            _close(parts, univariate, 64, bar_params, by_params.T)
+
+
+@pytest.mark.parametrize("name", ["spline", "large"])
+def test_splines_at_their_ends_and_beyond(name: str, parts: Parts) -> None:
+    univariate = MAPS[name]
+    assert isinstance(univariate, Spline)
+    ends = univariate.low, univariate.high
+    beyond = [*ends, ends[0] - 1, ends[1] + 1, math.inf, -math.inf, math.nan, 1e30]
+    points = np.resize(np.array(beyond, parts.dtype), parts.columns)
+    params, ones = _rows(parts, univariate, 0), np.ones(parts.columns, parts.dtype)
+    params[:, 7] = math.nan  # where nothing is read of them
+    for part in ("apply", "solve"):
+        row, ladj = points.copy(), np.zeros_like(points)
+        parts(part, *_numbers(univariate), row, params, ladj)
+        np.testing.assert_array_equal(row, points)
+        np.testing.assert_array_equal(ladj, 0)
+        bars, bar_params = ones.copy(), np.full_like(params, np.nan)
+        parts(f"pull_{part}", *_numbers(univariate), bars, points, params, bar_params, ones)
+        np.testing.assert_array_equal(bars, 1)
+        np.testing.assert_array_equal(np.delete(bar_params, 7, 1), 0)
+
+
+@pytest.mark.parametrize("name", ["spline", "large"])
+def test_parameters_that_are_not_numbers_reach_their_own_values_alone(
+    name: str, parts: Parts
+) -> None:
+    univariate, row = MAPS[name], np.zeros(parts.columns, parts.dtype)
+    params, ladj = _rows(parts, univariate, 0), np.zeros_like(row)
+    params[:, 5] = math.nan
+    for part in ("apply", "solve"):
+        values = row.copy()
+        parts(part, *_numbers(univariate), values, params, ladj.copy())
+        assert np.isnan(values[5])
+        assert np.isfinite(np.delete(values, 5)).all()
 
 
 def _error(parts: Parts, count: int, sizes: Array) -> Array:

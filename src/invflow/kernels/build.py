@@ -53,8 +53,12 @@ VARIANTS = {
 }
 #: Number of bits of each precision.
 PRECISIONS = {"float": 32, "double": 64}
-#: Fuse products and sums; C's vector types have no other way to request it.
-FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"]
+#: Fuse products and sums; C's vector types have no other way to request it. Without errors in
+#: `errno`, several square roots are computed at once.
+FLAGS = [
+    *("-std=gnu11", "-O2", "-fPIC", "-fvisibility=hidden"),
+    *("-ffp-contract=fast", "-fno-math-errno"),
+]
 #: The oldest macOS that PyTorch runs on.
 MACOS = "11.0"
 

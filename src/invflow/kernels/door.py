@@ -29,7 +29,7 @@ from invflow.kernels import operators
 from invflow.kernels.cpu import library
 from invflow.kernels.dense import check_memory
 from invflow.kernels.structure import Kind, Link
-from invflow.univariate import Additive, Affine, Gated, Univariate
+from invflow.univariate import Additive, Affine, Gated, Spline, Univariate
 
 #: The devices and precisions that the kernels support.
 _DTYPES = {
@@ -42,7 +42,14 @@ _NEEDS = {
     "cuda": "Triton 3.5, which PyTorch 2.9 for CUDA brings: pip install triton",
 }
 #: The maps with kernels, and their names there.
-_MAPS: dict[type[Univariate], str] = {Additive: "additive", Affine: "affine", Gated: "gated"}
+_MAPS: dict[type[Univariate], str] = {
+    Additive: "additive",
+    Affine: "affine",
+    Gated: "gated",
+    Spline: "spline",
+}
+#: The largest number of bins of a spline with kernels: `MOST_BINS` in `c/spline.h`.
+_MOST_BINS = 32
 
 
 class Served(Protocol):
@@ -89,8 +96,9 @@ def _map(univariate: Univariate) -> str | None:
                 field.name: getattr(univariate, field.name) for field in dataclasses.fields(base)
             }
             silent = {*fields, "start", "location", "base", "config"}
-            others = univariate.parameters != base().parameters
-            if others or overridden(univariate, base, object, silent):
+            others = univariate.parameters != base(**fields).parameters
+            many = isinstance(univariate, Spline) and univariate.bins > _MOST_BINS
+            if others or many or overridden(univariate, base, object, silent):
                 return None
             return json.dumps({"name": name, **fields}, sort_keys=True)
     return None
@@ -137,7 +145,8 @@ def check(conditioner: Conditioner, univariate: Univariate) -> None:
     """
     if why := refusal(conditioner, univariate):
         raise ValueError(
-            'inverse="compiled" needs an affine, gated or additive map and a MADE without norm, '
+            'inverse="compiled" needs an affine, gated or additive map, or a spline with at most '
+            f"{_MOST_BINS} bins, and a MADE without norm, "
             f"with one of the activations {', '.join(_activations())}, got {why}"
         )
     if not any(usable(device) for device in _DTYPES):
@@ -264,26 +273,29 @@ def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
     bias, weight = made.vectors()
     offset = None if context is None else made.shift(context)
     if offset is not None:
-        offset = offset.to(weight.dtype).expand(*batch, -1)
-        offset = offset.reshape(math.prod(batch), offset.shape[-1])
+        offset, units = offset.to(weight.dtype), offset.shape[-1]
+        if offset.numel() == units:  # the whole batch shares a context
+            bias, offset = torch.cat([bias[:units] + offset.flatten(), bias[units:]]), None
+        else:
+            offset = offset.expand(*batch, -1).reshape(math.prod(batch), units)
     return Link(part._buffers["order"], bias, weight, offset)
 
 
 def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:
     """Invert one transform with operators, which can be traced."""
     made: MADE = part._modules["conditioner"]
-    if _torch.hooked(made) or not _takes(x.device, made.bias.dtype, part.inverse_method):
+    alike = cast(Kind, part.kernel)
+    takes = _takes(x.device, made.bias.dtype, part.inverse_method, alike.univariate)
+    if _torch.hooked(made) or not takes:
         return None
     offset, weights = made.pack(x.shape[:-1], context)
     rows = x.reshape(math.prod(x.shape[:-1]), part.features).to(offset.dtype)
-    z, ladj = operators.solve(
-        cast(Kind, part.kernel), part._buffers["order"], offset, weights, rows
-    )
+    z, ladj = operators.solve(alike, part._buffers["order"], offset, weights, rows)
     return z.reshape(x.shape).to(x.dtype), ladj.reshape(x.shape[:-1]).to(x.dtype)
 
 
-def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
-    """Return whether the operators support a device and a precision.
+def _takes(device: torch.device, dtype: torch.dtype, inverse: str, univariate: Univariate) -> bool:
+    """Return whether the operators support a device, a precision and a map.
 
     On an accelerator only if requested, until `benchmarks/gpu.py` has shown where they are faster.
     Not for `torch.export`, whose programs must run without this library.
@@ -293,11 +305,12 @@ def _takes(device: torch.device, dtype: torch.dtype, inverse: str) -> bool:
     named, place = inverse == "compiled", device.type
     if not named and place != "cpu":
         return False
-    served = dtype in _DTYPES.get(place, ())
+    is_spline = isinstance(univariate, Spline)
+    served = dtype in _DTYPES.get(place, ()) and (place == "cpu" or not is_spline)
     if named and not served:
         raise ValueError(
-            'inverse="compiled" needs a CPU and single or double precision, or CUDA, '
-            f"got {dtype} on {device}"
+            'inverse="compiled" needs a CPU and single or double precision, or '
+            f"CUDA{' and another map than a spline' * is_spline}, got {dtype} on {device}"
         )
     if named and not usable(place):
         raise _unusable(place)

@@ -94,8 +94,25 @@ def panel(layout: Layout, units: int) -> int:
     return max(units * layout.features // max(layout.hidden, default=units), 1)
 
 
+class Map(NamedTuple):
+    """A univariate map as numbers.
+
+    Attributes:
+        name: in the kernels.
+        bound: on an affine map's log-scale, or a spline's log-slopes; 0 for none.
+        low, high: ends of a spline's interval.
+        smallest_bin: of a spline, relative to bins of equal size.
+    """
+
+    name: str
+    bound: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    smallest_bin: float = 0.0
+
+
 @lru_cache(maxsize=256)
-def map_of(recipe: str) -> tuple[str, float]:
-    """Return the name and the bound (0 for none) of the map that a recipe describes."""
+def map_of(recipe: str) -> Map:
+    """Return the map that a recipe describes."""
     fields = json.loads(recipe)
-    return fields["name"], float(fields.get("bound", 0.0))
+    return Map(fields["name"], *(float(fields.get(name, 0.0)) for name in Map._fields[1:]))

@@ -43,8 +43,8 @@ class Autoregressive(Transform):
     - "cached": every hidden activation is computed once, as soon as it can be, so the whole inverse
       costs about one pass; its gradient is the same sweep in reverse.
     - "compiled": the same in one kernel, for a `MADE` without `norm` and an affine, gated or
-      additive map; on a CPU in single or double precision, on CUDA (with Triton) also in half
-      precision.
+      additive map or a spline; on a CPU in single or double precision, on CUDA (with Triton, and
+      without splines) also in half precision.
     - "fixed_point": parallel passes until nothing changes, at most D, usually far fewer; its
       gradient comes from the implicit function theorem.
     - "passes": D whole passes and plain autograd. This is the reference, and slow.

@@ -11,16 +11,18 @@
 #define MAGIC 12582912.0f /* 1.5 * 2^23: added to a smaller number, it leaves the nearest integer */
 #define LOW -87.3f
 #define HIGH 88.3f
+#define SMALLEST 1.17549435e-38f /* normal number */
 #define LOG2_HIGH 0.693359375f /* multiples of it are exact; with the next, it is log 2 */
 #define LOG2_LOW -2.12194440e-4f
-enum { EXPONENT = 23, BIAS = 127, TERMS = 8, ATANH_TERMS = 8 };
+enum { EXPONENT = 23, BIAS = 127, TERMS = 8, ATANH_TERMS = 8, LOG_TERMS = 6 };
 #else
 #define MAGIC 6755399441055744.0 /* 1.5 * 2^52 */
 #define LOW -708.0
 #define HIGH 709.0
+#define SMALLEST 2.2250738585072014e-308
 #define LOG2_HIGH 0.6931471803691238
 #define LOG2_LOW 1.9082149292705877e-10
-enum { EXPONENT = 52, BIAS = 1023, TERMS = 14, ATANH_TERMS = 17 };
+enum { EXPONENT = 52, BIAS = 1023, TERMS = 14, ATANH_TERMS = 17, LOG_TERMS = 11 };
 #endif
 
 static const real FACTORIALS[] = {
@@ -85,6 +87,29 @@ INLINE Vector log_of_one_and(Vector e)
     for (int k = ATANH_TERMS - 2; k >= 0; k--)
         series = series * square + (real)1 / (2 * k + 1);
     return 2 * t * series;
+}
+
+/* log x for x > 0: n log 2 + 2 artanh((m - 1) / (m + 1)), where x = 2^n m with an integer n and m
+   from sqrt(1/2) to sqrt(2); minus infinity below the smallest normal number. */
+INLINE Vector logarithm(Vector x)
+{
+    const real smallest_m = (real)0.70710678118654752;
+    natural offset, magic;
+    const real magic_ = (real)MAGIC;
+    memcpy(&offset, &smallest_m, sizeof(real));
+    memcpy(&magic, &magic_, sizeof(real));
+    const Mask whole = (Mask)((Bits)x - offset) >> EXPONENT;
+    const Vector n = (Vector)((Bits)whole + magic) - (real)MAGIC;
+    const Vector m = (Vector)((Bits)x - ((Bits)whole << EXPONENT));
+    const Vector t = (m - 1) / (m + 1), square = t * t;
+    Vector series = spread((real)1 / (2 * LOG_TERMS - 1));
+    UNROLL
+    for (int k = LOG_TERMS - 2; k > 0; k--)
+        series = series * square + (real)1 / (2 * k + 1);
+    const Vector rest = 2 * t * square * series + n * (real)LOG2_LOW;
+    Vector value = n * (real)LOG2_HIGH + (2 * t + rest);
+    value = choose(x < (real)SMALLEST, spread(-(real)__builtin_inf()), value);
+    return choose(x < (real)__builtin_inf(), value, x);
 }
 
 /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|). */

@@ -16,21 +16,22 @@
    gated: z = x + (x - m) e^-s, l = -log q;
    x' = g (1 + e^-s), m' = -g e^-s, s' = -(g (z - m) + h) (1 - q).
 
+   The spline is in spline.h.
+
    To add a map: kernels/README.md. The first parameter's row is followed by those of the others. */
 #ifndef INVFLOW_MAPS_H
 #define INVFLOW_MAPS_H
 
-#include "elementary.h"
+#include "spline.h"
 
-enum Map { ADDITIVE, AFFINE, GATED };
+enum Map { ADDITIVE, AFFINE, GATED, SPLINE };
 
-/* Which map, and the bound of an affine one's log-scale. */
+/* Which map, the bound of an affine one's log-scale, and what a spline is like. */
 typedef struct {
     int64_t name;
     real bound;
+    Spline spline;
 } Univariate;
-
-#define EACH_STRIP for (int c = 0; c < COLUMNS; c += LANES)
 
 /* Replace a row of z by x, and add its log-derivatives to `ladj`. */
 static void apply(Univariate map, real *row, const real *params, real *ladj)
@@ -53,6 +54,9 @@ static void apply(Univariate map, real *row, const real *params, real *ladj)
             store(row + c, logistic(s) * load(row + c) + logistic(-s) * load(shift + c));
             store(ladj + c, load(ladj + c) - softplus(-s));
         }
+        break;
+    case SPLINE:
+        EACH_STRIP apply_spline(&map.spline, row + c, params + c, ladj + c);
     }
 }
 
@@ -85,6 +89,10 @@ static void pull_apply(
             store(row + c, bar);
             store(bar_raw + c, (bar * (load(z + c) - load(shift + c)) + load(bar_ladj + c)) * rest);
         }
+        break;
+    case SPLINE:
+        EACH_STRIP pull_apply_spline(
+            &map.spline, row + c, z + c, params + c, bar_params + c, bar_ladj + c);
     }
 }
 
@@ -109,6 +117,9 @@ static void solve(Univariate map, real *row, const real *params, real *ladj)
             store(row + c, x + (x - load(shift + c)) * exponential(-s));
             store(ladj + c, load(ladj + c) + softplus(-s));
         }
+        break;
+    case SPLINE:
+        EACH_STRIP solve_spline(&map.spline, row + c, params + c, ladj + c);
     }
 }
 
@@ -141,6 +152,10 @@ static void pull_solve(
             store(bar_shift + c, -more);
             store(row + c, g + more);
         }
+        break;
+    case SPLINE:
+        EACH_STRIP pull_solve_spline(
+            &map.spline, row + c, z + c, params + c, bar_params + c, bar_ladj + c);
     }
 }
 

@@ -83,12 +83,19 @@ static Network network(const Record *record)
         .starts = record->starts, .tops = record->tops, .degrees = record->degrees,
         .blocks = record->blocks, .matrices = record->matrices,
         .residual = record->residual, .activation = record->activation,
-        .map = {record->map, (real)record->bound}, .input_bound = record->input_bound,
+        .input_bound = record->input_bound,
     };
     int64_t widest = 0;
     for (int64_t layer = 1; layer < last; layer++)
         widest = units(&net, layer) > widest ? units(&net, layer) : widest;
     net.outputs = units(&net, last) / features;
+    net.map = (Univariate){
+        record->map, (real)record->bound,
+        {
+            (net.outputs + 1) / 3, (real)record->middle, (real)record->half,
+            (real)record->smallest_bin, (real)record->bound,
+        },
+    };
     net.computed = net.tops[last] - features + units(&net, last);
     net.panel = widest == 0 ? features : PANEL * features / widest;
     net.panel = net.panel < 1 ? 1 : net.panel;

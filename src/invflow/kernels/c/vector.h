@@ -47,6 +47,7 @@ typedef natural Bits __attribute__((vector_size(REGISTER), aligned(sizeof(real))
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#define EACH_STRIP for (int c = 0; c < COLUMNS; c += LANES)
 
 INLINE Vector load(const real *from)
 {
@@ -72,6 +73,17 @@ INLINE Vector magnitude(Vector x)
 {
     const integer sign = (integer)((uint64_t)1 << (8 * sizeof(real) - 1));
     return (Vector)((Mask)x & ~((Mask){0} + sign));
+}
+
+INLINE Vector square_root(Vector x)
+{
+    real numbers[LANES];
+    memcpy(numbers, &x, REGISTER);
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        numbers[i] = REAL_BITS == 32 ? __builtin_sqrtf((float)numbers[i]) : (real)__builtin_sqrt(numbers[i]);
+    memcpy(&x, numbers, REGISTER);
+    return x;
 }
 
 /* The sum of a register's numbers, always in the same order. */

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # importing it takes as long as all the rest
 
 #: Activations and maps, in the order of the kernels' numbers; see `activations.h` and `maps.h`.
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softplus", "gelu")
-MAPS = ("additive", "affine", "gated")
+MAPS = ("additive", "affine", "gated", "spline")
 
 
 class _Network(NamedTuple):
@@ -55,13 +55,14 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
     blocks = [(*block, at) for block, at in zip(layout.blocks, places, strict=True)]
     degrees = list(itertools.chain.from_iterable(layout.degrees))
     held = [np.array(each, np.int64) for each in (starts, tops, degrees, blocks)]
-    name, bound = structure.map_of(univariate)
+    of = structure.map_of(univariate)
     record = Record(
         layers=len(tops), features=layout.features, starts=held[0].ctypes.data,
         tops=held[1].ctypes.data, degrees=held[2].ctypes.data, blocks=held[3].ctypes.data,
         matrices=len(blocks), residual=layout.residual,
-        activation=ACTIVATIONS.index(layout.activation), map=MAPS.index(name), bound=bound,
-        input_bound=input_bound,
+        activation=ACTIVATIONS.index(layout.activation), map=MAPS.index(of.name), bound=of.bound,
+        input_bound=input_bound, middle=of.low / 2 + of.high / 2,
+        half=of.high / 2 - of.low / 2, smallest_bin=of.smallest_bin,
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
     return _Network(widths[0], (sum(widths),), (size,), record, held)

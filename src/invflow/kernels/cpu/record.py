@@ -28,12 +28,12 @@ class Record(ctypes.Structure):
     - blocks, [matrices, 3]: for each matrix, the layer that it adds to, the layer that it reads,
       and its offset among all weights of a transform.
     - residual: whether a hidden layer adds the one before it.
-    - activation, map: their numbers; bound: on an affine map's log-scale; input_bound: on what is
-      read of features, infinite for none.
+    - activation, map: their numbers; bound: on an affine map's log-scale, or a spline's log-slopes;
+      middle, half: of a spline's interval, and half its length; smallest_bin: of a spline, relative
+      to bins of equal size; input_bound: on what is read of features, infinite for none.
     - tensors, [transforms, 4]: the addresses of the order of the features, or 0 to keep their
-    order;
-      of the biases, [units]; of the matrices, [weights]; and of a context's contribution to the
-      first layer, [batch, units], or 0.
+      order; of the biases, [units]; of the matrices, [weights]; and of a context's contribution to
+      the first layer, [batch, units], or 0.
 
     The forward pass.
 
@@ -55,8 +55,7 @@ class Record(ctypes.Structure):
       [tiles, units], and those of the features, [tiles, features, columns].
     - gradients, [transforms, units + weights]: those of the biases and of the matrices.
     - tasks, [pieces, 3]: panels of matrices: which matrix, the first unit, and whether it belongs
-    to
-      the target; after the last matrix, the biases.
+      to the target; after the last matrix, the biases.
     - shares: number of parts of the batch with their own gradients in partial,
       [shares, transforms, units + weights]; 0 if gradients are computed transform by transform.
       sums: number of pieces in which they are summed.
@@ -69,6 +68,9 @@ class Record(ctypes.Structure):
         *((name, ctypes.c_int64) for name in _NAMES),
         ("bound", ctypes.c_double),
         ("input_bound", ctypes.c_double),
+        ("middle", ctypes.c_double),
+        ("half", ctypes.c_double),
+        ("smallest_bin", ctypes.c_double),
         ("taken", ctypes.c_int64),
         ("done", ctypes.c_int64),
         ("failed", ctypes.c_int64),
