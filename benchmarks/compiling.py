@@ -52,7 +52,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "posterior": SPLINES,
 }
 #: Measured by default; the others take minutes, or cannot be compiled.
-USUAL = "maf,nsf,realnvp,vae,student,posterior"
+USUAL = "maf,nsf,realnvp,coupling-nsf,vae"
 
 
 class Density(nn.Module):

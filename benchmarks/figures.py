@@ -104,9 +104,9 @@ FIGURES = (
     ),
     Figure("python benchmarks/density.py time --data protein.npz", "time of an update", UCI),
     Figure(
-        "python benchmarks/compiling.py",
+        "python benchmarks/compiling.py --kinds realnvp,coupling-nsf",
         "what compile=True gains",
-        takes="4 minutes of compiling, and the trainings",
+        takes="2 minutes",
     ),
     Figure(
         "python benchmarks/large_tables.py",
@@ -130,6 +130,12 @@ FIGURES = (
     Figure("python benchmarks/distillation.py", "students of a MAF", "", "26 minutes"),
     # Images and VAEs
     Figure("python benchmarks/patches.py", "what sampling a TarFlow costs"),
+    Figure(
+        "python benchmarks/equal_time.py run --data digits mnist.npz bsds300.npz",
+        "likelihoods of images at equal time",
+        f"mnist.npz, {PHOTOGRAPHS}; zuko",
+        "75 minutes",
+    ),
     Figure("python benchmarks/vae.py", "images per second by network and posterior"),
     Figure("python benchmarks/vae_peers.py", "a VAE's step beside plain PyTorch with zuko"),
     Figure(

@@ -1,8 +1,8 @@
 """Groups of features: what larger groups save in time, and what they lose in likelihood.
 
 `cost` measures one transform for each conditioner and group size, in both directions and in
-training, as in directions.py, whose rules apply. A MADE is measured with affine maps, for which
-there are kernels, and with splines, which run in PyTorch. (A masked convolution takes maps of 4 x 4
+training, as in directions.py, whose rules apply. A MADE is measured with affine maps and with
+splines. (A masked convolution takes maps of 4 x 4
 pixels, and groups no larger than a pixel.) `likelihood` trains MAFs that differ in their groups and
 orders only, by the rules of density.py: on photographs and a table of scikit-learn, or on files of
 density.py. `figure` draws what both have written.

@@ -1,4 +1,4 @@
-"""Tables as they lie about, each read, learned and drawn from by the command line: a page of them.
+"""Tables as people have them, read, learned and drawn from by the command line: a page of them.
 
 For every text file in a folder: its command, what it says, ten rows of the table and ten drawn.
 The files behind `docs/how-to/wild.md` are well-known small data sets, taken as they were found.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 #: Rows shown of each table; the most characters of a line.
 SHOWN, LONGEST = 10, 160
-HEAD = """# Tables as they lie about
+HEAD = """# Nine tables as people have them
 
 What `invflow density FILE --auto --missing learn` says of well-known files, as they were found on
 the web, and ten rows of each beside ten that `invflow sample` draws. Training was cut to {steps}

@@ -74,7 +74,7 @@ def main() -> None:
         own = float(scores.gather(0, truth[None]).mean())
         print(f"| {prior} | {recognised:.1%} | {classified:.1%} | {own:.2f} |", flush=True)
         shown = F.pad(samples.reshape(vae.given, EACH, 8, 8)[:, :10], (1, 1, 1, 1))
-        axis.imshow(shown.movedim(1, 2).reshape(vae.given * 10, 100), cmap="gray_r")
+        axis.imshow(shown.movedim(1, 2).reshape(vae.given * 10, 100).numpy(), cmap="gray_r")
         axis.set_title(f"{prior}: a row for each digit", fontsize=9)
         axis.axis("off")
     figure.tight_layout()

@@ -139,7 +139,7 @@ def draw_images(axis: Axes) -> None:
     axis.set_axis_off()
     for i, (image, colour) in enumerate(zip(POINTS, COLOURS, strict=True)):
         inset = axis.inset_axes((0.1 + 0.44 * (i % 2), 0.54 - 0.44 * (i // 2), 0.36, 0.36))
-        inset.imshow(image.reshape(2, 2), cmap="gray")
+        inset.imshow(image.reshape(2, 2).numpy(), cmap="gray")
         inset.set(xticks=[], yticks=[])
         for spine in inset.spines.values():
             spine.set(color=colour, linewidth=4)
@@ -170,7 +170,7 @@ def draw_density(axis: Axes, log_density: Tensor) -> None:
 
 def _show(axis: Axes, picture: Tensor, **style: object) -> None:
     edge = float(AXIS[-1])
-    axis.imshow(picture, origin="lower", extent=(-edge, edge, -edge, edge), **style)
+    axis.imshow(picture.numpy(), origin="lower", extent=(-edge, edge, -edge, edge), **style)
     axis.set(xlim=(-3.6, 3.6), ylim=(-3.6, 3.6), aspect="equal", xticks=[], yticks=[])
 
 

@@ -65,7 +65,7 @@ def main() -> None:
         recognised = recognise.score(samples.flatten(1).numpy(), asked.numpy())
         print(f"| {weight:g} | {recognised:.1%} |", flush=True)
         shown = F.pad(samples.reshape(classes, EACH, 8, 8)[:, :10], (1, 1, 1, 1))
-        axis.imshow(shown.movedim(1, 2).reshape(classes * 10, 100), cmap="gray_r")
+        axis.imshow(shown.movedim(1, 2).reshape(classes * 10, 100).numpy(), cmap="gray_r")
         axis.set_title(f"guidance {weight:g}: a row for each digit", fontsize=9)
         axis.axis("off")
     figure.tight_layout()

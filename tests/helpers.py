@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import transform_to
@@ -71,6 +72,17 @@ INVERSES = ["compiled", "cached", "fixed_point", "passes"]
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def fast(quick: Sequence[object], every: Iterable[object]) -> list[Any]:
+    """Return the parameters of a test that is slow with all of them but the quick ones."""
+    slow = pytest.mark.slow
+    return [
+        each
+        if each in quick
+        else pytest.param(*(each if isinstance(each, tuple) else (each,)), marks=slow)
+        for each in every
+    ]
 
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -532,7 +544,12 @@ def directed(transform: Transform, direction: str) -> Callable[..., tuple[Tensor
 
 
 def gradients(
-    value: Tensor, ladj: Tensor, inputs: Iterable[Tensor], of: str = "both"
+    value: Tensor,
+    ladj: Tensor,
+    inputs: Iterable[Tensor],
+    of: str = "both",
+    *,
+    retain_graph: bool = False,
 ) -> list[Tensor]:
     """Return the gradients of a fixed random combination of the value, the ladj, or both."""
     terms = {
@@ -541,7 +558,7 @@ def gradients(
     }
     loss = terms["value"] + terms["ladj"] if of == "both" else terms[of]
     inputs = list(inputs)
-    found = torch.autograd.grad(loss, inputs, allow_unused=True)
+    found = torch.autograd.grad(loss, inputs, retain_graph=retain_graph, allow_unused=True)
     return [
         torch.zeros_like(tensor) if gradient is None else gradient
         for tensor, gradient in zip(inputs, found, strict=True)

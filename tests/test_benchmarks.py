@@ -322,6 +322,7 @@ def test_a_fit_that_diverges_ends(load, monkeypatch: pytest.MonkeyPatch) -> None
     assert [point.elbo for point in points] == [-np.inf]
 
 
+@pytest.mark.slow
 def test_trees_and_libraries_take_turns_in_processes_of_their_own(load) -> None:
     peers, directions = load("peers"), load("directions")
     effort = directions.Effort(warm_up=0.0, seconds=0.0, fewest=3, most=3, slowest=1.0)
@@ -386,6 +387,7 @@ def test_models_are_the_same_in_torch_and_in_pymc(load, name: str) -> None:
     assert float((gap - gap.mean()).abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 def test_large_posteriors_have_the_evidence_they_say(load) -> None:
     large = load("large_posteriors")
     for name, dim in (("Gaussian", 5), ("groups", 6)):

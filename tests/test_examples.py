@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -17,14 +18,21 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ["conditional", "energies", "four_points", "moons", "outbreak", "patches"]
 
 
+@pytest.mark.usefixtures("few_digits")
 @pytest.mark.parametrize("name", NAMES)
-def test_example(name: str, tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    command = [sys.executable, EXAMPLES / f"{name}.py", "--steps", "3", "--out", picture]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+def test_example(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    picture, script = tmp_path / "picture.png", str(EXAMPLES / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [script, "--steps", "3", "--out", str(picture)])
+    runpy.run_path(script, run_name="__main__")
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if line.startswith("|")]
     assert len(rows) >= 4
-    assert "nan" not in done.stdout
+    assert "nan" not in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

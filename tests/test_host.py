@@ -29,6 +29,7 @@ from tests.helpers import (
     SMALL,
     UNIVARIATES,
     directed,
+    fast,
     over,
 )
 
@@ -144,8 +145,20 @@ OTHERS = [name for name in SMALL if name not in AUTOREGRESSIVE and "8" not in na
 FEW = [name for name in FLOWS if not {*"568x"} & {*name}]
 
 
-@pytest.mark.parametrize("inverse", ["cached", "fixed_point"])
-@pytest.mark.parametrize("name", STEPS)
+#: The sweeps over all of them; the iteration is the same for all, but for their maps' inverses.
+ITERATED = [over("made-1"), *(f"made-3-context/{name}/random" for name in ("spline", "sigmoidal"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "inverse"),
+    [
+        *((name, "cached") for name in STEPS),
+        *fast(
+            [(name, "fixed_point") for name in ITERATED],
+            [(name, "fixed_point") for name in STEPS],
+        ),
+    ],
+)
 def test_inverses(name: str, inverse: str) -> None:
     assert _sent(AUTOREGRESSIVE[name](inverse), "inverse") == []
 

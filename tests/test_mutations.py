@@ -26,7 +26,7 @@ from tests.mutations.mutate import copied, mutate
 from tests.mutations.subjects import SUBJECTS
 
 #: The subjects of the test that always runs, which are the quickest, and its number of mutations.
-QUICK, FEW = ("flow", "estimator", "density run", "tables"), 16
+QUICK, FEW = ("flow", "estimator", "density run", "tables"), 8
 #: The number of mutations of the slow test, of all subjects.
 MANY = 600
 #: What of a command's work is in the current directory.

@@ -12,6 +12,8 @@ import pytest
 import typer
 
 from invflow.cli.app import app
+from invflow.simulation import nle
+from invflow.vi import Posterior, Settings, fit
 from tests.cli.conftest import Invflow
 
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # pyright: ignore
@@ -77,9 +79,15 @@ def test_help_ends_with_examples(name: str) -> None:
     assert all(line.split()[1] == name for line in found)
 
 
+def _fitted_briefly(target: Any, settings: None, **options: Any) -> Posterior:
+    return fit(target, settings=Settings(max_steps=100), **options)
+
+
+@pytest.mark.usefixtures("few_digits")
 def test_examples_run(invflow: Invflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of the commands, because some need the runs that others leave."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(nle, "fit", _fitted_briefly)
     _files(tmp_path)
     failed: dict[str, str] = {}
     for name, command in COMMANDS.items():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from invflow.simulation import nle
 from invflow.simulation import run as runs
+from invflow.vi import Posterior, Settings, fit
 from tests.cli.conftest import Invflow
 from tests.simulation import known
 
@@ -199,8 +202,12 @@ def test_a_small_table_is_enough(table: pd.DataFrame, invflow: Invflow) -> None:
 
 
 def test_a_likelihood_that_was_hardly_learned_is_not_good(
-    table: pd.DataFrame, invflow: Invflow
+    table: pd.DataFrame, invflow: Invflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def briefly(target: Any, settings: None, **options: Any) -> Posterior:
+        return fit(target, settings=Settings(max_steps=200), **options)
+
+    monkeypatch.setattr(nle, "fit", briefly)
     small = ("--flow", "gaussian", "--steps", "3", "--ensemble", "1")
     rows = table.assign(x=table["a"] + 0.02 * np.arange(400) / 400, y=table["b"])
     rows.to_csv("sims.csv", index=False)

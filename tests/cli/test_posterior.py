@@ -29,7 +29,7 @@ DATA = {"y": 20 * [1.0, 2.5, 0.5, 1.5, 3.0, 2.0, 1.0, 2.2]}
 
 
 COMMAND = (
-    *("model.py", "--data", "data.json", "--draws", "500", "--max-steps", "200"),
+    *("model.py", "--data", "data.json", "--draws", "500", "--max-steps", "100"),
     *("--accuracy", "high"),  # a normal distribution is not, and a flow is trained
 )
 
@@ -46,7 +46,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_has_everything(folder: Path) -> None:
+def test_a_run_has_everything(
+    folder: Path, invflow: Invflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = _run(folder, *COMMAND)
     assert done.returncode == 0, done.stderr
     assert "k-hat" in done.stdout
@@ -78,13 +80,14 @@ def test_a_run_has_everything(folder: Path) -> None:
     level, *_ = (run / "verdict.txt").read_text().partition(":")
     assert level in page
     # The same command again ends with the same draws; other data are another run.
-    again = _run(folder, *COMMAND)
-    assert again.returncode == 0, again.stderr
+    monkeypatch.chdir(folder)
+    code, _, error = invflow("posterior", *COMMAND)
+    assert code == 0, error
     assert pd.read_parquet(run / "draws.parquet").equals(draws)
     (folder / "data.json").write_text(json.dumps({"y": [1.0, 2.0, 3.0]}))
-    other = _run(folder, "model.py", "--data", "data.json")
-    assert other.returncode != 0
-    assert "--overwrite" in other.stderr
+    code, _, error = invflow("posterior", "model.py", "--data", "data.json")
+    assert code != 0
+    assert "--overwrite" in error
     assert pd.read_parquet(run / "draws.parquet").equals(draws)
     content = json.loads((run / "config.json").read_text())
     content["config"]["facts"]["dim"] = 0

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ IMPORT = "import invflow"
 VARIABLES = invflow_command.DECIDED
 
 
+@cache
 def openmp(script: str, **settings: str) -> list[str]:
     """Return what GNU's OpenMP says of its settings when it is loaded by a script."""
     rest = {name: value for name, value in os.environ.items() if name not in VARIABLES}
@@ -40,6 +42,7 @@ def test_threads_of_the_command_soon_sleep() -> None:
     assert "GOMP_SPINCOUNT = '1000'" in openmp(COMMAND)
 
 
+@pytest.mark.slow
 def test_what_the_user_has_set_stays() -> None:
     assert "GOMP_SPINCOUNT = '77'" in openmp(COMMAND, GOMP_SPINCOUNT="77")
     passive = openmp(COMMAND, OMP_WAIT_POLICY="passive")

@@ -22,7 +22,7 @@ ROWS = 60
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A table as it may lie about."""
+    """A table as people have them."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame(
         {

@@ -25,6 +25,7 @@ from tests.helpers import (
     SMALL,
     assert_close,
     context_for,
+    fast,
     flow,
     generator,
     randn,
@@ -354,7 +355,7 @@ def test_log_prob_under_vmap(validate_args: bool | None) -> None:
 
 # Torch's own remark while it compiles.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("kind", [IAF, MAF])
+@pytest.mark.parametrize("kind", fast([IAF], [IAF, MAF]))
 def test_compiled_density_and_samples(kind: type[Flow]) -> None:
     module = flow(kind, 3, 2, 1, (6,))()
     torch._dynamo.reset()

@@ -9,14 +9,24 @@ import torch
 
 from invflow.conditioners import CachedConditioner, ReversiblePlan
 from invflow.inverses import decode, replay, reverse
-from tests.helpers import AUTOREGRESSIVE, context_for, randn
+from tests.helpers import AUTOREGRESSIVE, context_for, fast, over, randn
 
 TESTS: Sequence[str] = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
 
+NAMES = [name for name in AUTOREGRESSIVE if "65" not in name and "panels" not in name]
+#: Each conditioner, with groups and without.
+QUICK = [
+    "made-1",
+    "made-1-context-no-hidden",
+    "made-3-context",
+    "made-8-groups-norm",
+    "lstm-8-sizes",
+]
+QUICK += ["lstm-3-two-layers-context", "attention-3-two-blocks-context", "convolution-2x2-context"]
+QUICK += ["attention-8-groups-three-blocks-context"]
 
-@pytest.mark.parametrize(
-    "name", [name for name in AUTOREGRESSIVE if "65" not in name and "panels" not in name]
-)
+
+@pytest.mark.parametrize("name", fast([over(name) for name in QUICK], NAMES))
 def test_operators_keep_torchs_rules(name: str) -> None:
     transform = AUTOREGRESSIVE[name]()
     assert isinstance(transform.conditioner, CachedConditioner)

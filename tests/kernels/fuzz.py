@@ -30,7 +30,7 @@ ACTIVATIONS = [
 ]  # fmt: skip
 ADDITIVE, AFFINE, GATED, SPLINE = range(4)
 #: Of splines.
-BINS, LOW, HIGH, SMALLEST_BIN = 5, -1.5, 2.0, 0.1
+LOW, HIGH, SMALLEST_BIN = -1.5, 2.0, 0.1
 ROW = 256
 
 
@@ -54,10 +54,11 @@ class Case(NamedTuple):
     threads: int
     shares: int  # of the batch, which have gradients of their own; 0: by transforms
     seed: int
+    bins: int = 5  # of splines
 
     @property
     def parameters(self) -> int:
-        return {ADDITIVE: 1, SPLINE: 3 * BINS - 1}.get(self.map, 2)
+        return {ADDITIVE: 1, SPLINE: 3 * self.bins - 1}.get(self.map, 2)
 
     @property
     def degrees(self) -> list[list[int]]:
@@ -156,10 +157,11 @@ def _parameters(case: Case, of: Transform, z: Tensor) -> Tensor:
 
 def _spline(case: Case, value: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     """Return a spline's values and log-slopes, or its inverse's, as Durkan et al. 2019 write it."""
-    widths, heights, slopes = p.split([BINS, BINS, BINS - 1], -1)
+    bins = case.bins
+    widths, heights, slopes = p.split([bins, bins, bins - 1], -1)
 
     def knots(logits: Tensor) -> Tensor:
-        shares = SMALLEST_BIN / BINS + (1 - SMALLEST_BIN) * logits.softmax(-1)
+        shares = SMALLEST_BIN / bins + (1 - SMALLEST_BIN) * logits.softmax(-1)
         return LOW + (HIGH - LOW) * F.pad(shares.cumsum(-1), (1, 0))
 
     x, y = knots(widths), knots(heights)
@@ -343,8 +345,8 @@ def record_of(case: Case, of: list[Transform], memory: Memory) -> Record:
         degrees=memory.given([*itertools.chain.from_iterable(case.degrees)], np.int64),
         blocks=memory.given(blocks, np.int64), matrices=len(blocks),
         residual=case.residual, activation=case.activation, map=case.map,
-        bound=case.bound, input_bound=case.input_bound, middle=(LOW + HIGH) / 2,
-        half=(HIGH - LOW) / 2, smallest_bin=SMALLEST_BIN,
+        bound=case.bound, input_bound=case.input_bound, low=LOW, high=HIGH,
+        smallest_bin=SMALLEST_BIN,
         tensors=memory.given(tensors, np.int64),
     )  # fmt: skip
 

@@ -60,8 +60,8 @@ static Univariate univariate(
     int64_t map, double bound, double low, double high, double smallest_bin, int64_t parameters)
 {
     const Spline spline = {
-        (parameters + 1) / 3, (real)(low / 2 + high / 2), (real)(high / 2 - low / 2),
-        (real)smallest_bin, (real)bound,
+        (parameters + 1) / 3, (real)low, (real)high, (real)(low / 2 + high / 2),
+        (real)(high / 2 - low / 2), (real)smallest_bin, (real)bound,
     };
     return (Univariate){map, (real)bound, spline};
 }

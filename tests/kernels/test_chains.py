@@ -185,6 +185,20 @@ def test_a_context_that_a_batch_shares(map: Univariate, inverse: bool) -> None:
         assert_close(each, found[0], 1e-10)
 
 
+def test_biases_that_a_shared_context_finds_freed_or_of_another_precision() -> None:
+    for change, message in (
+        (lambda bias: bias.untyped_storage().resize_(0), r"bias of shape \(\d+,\) needs \d+ bytes"),
+        (
+            lambda bias: setattr(bias, "data", bias.data.float()),
+            r"bias must be of shape .* torch\.float64 .* got",
+        ),
+    ):
+        kernels, _ = _pair(3, (5,), 2, count=2)
+        change(kernels.transforms[1].conditioner.bias)
+        with pytest.raises(ValueError, match=message):
+            kernels(randn(4, 3), randn(2))
+
+
 @pytest.mark.parametrize("map", MAPS, ids=repr)
 @pytest.mark.parametrize("context", [0, 2])
 def test_higher_derivatives_of_the_pass(map: Univariate, context: int) -> None:

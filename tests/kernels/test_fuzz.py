@@ -46,6 +46,7 @@ def _cases(draw: st.DrawFn) -> fuzz.Case:
         threads=draw(st.integers(1, 3)),
         shares=draw(st.integers(0, 5)),
         seed=seed,
+        bins=draw(st.sampled_from([2, 5, 32])),
     )
 
 

@@ -40,7 +40,8 @@ def test_in_tritons_interpreter() -> None:
 
 
 @triton_needed
-@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["not slow", "slow"])
 def test_launched_without_a_card(which: str, tmp_path: Path) -> None:
     """What the interpreter lets pass, the binding of the arguments and the compiler refuse."""
     _passes("launched.py", "-m", which, TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))

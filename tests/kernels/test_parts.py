@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from invflow.conditioners import ACTIVATIONS
 from invflow.conditioners.soft_clip import soft_clip, soft_clip_slope
-from invflow.kernels import door, structure
+from invflow.kernels import build, door, structure
 from invflow.kernels.cpu import chain
 from invflow.univariate import Additive, Affine, Gated, Spline, Univariate
 from tests.kernels.parts import VARIANTS, Parts, missing
@@ -25,7 +26,7 @@ MAPS: dict[str, Univariate] = {
     "affine": Affine(bound=2.0),
     "gated": Gated(),
     "spline": Spline(bins=4, low=-1.5, high=1.0, bound=2.0),
-    "large": Spline(bins=32, low=-1.0, high=2.0, smallest_bin=0.5, bound=1.0),
+    "large": Spline(bins=door._MOST_BINS, low=0.1, high=0.7, smallest_bin=0.5, bound=1.0),
 }
 
 
@@ -174,6 +175,12 @@ def _numbers(univariate: Univariate) -> tuple[int | float, ...]:
     return chain.MAPS.index(name), *map(float, rest), univariate.parameters
 
 
+def test_the_door_knows_the_most_bins() -> None:
+    found = re.search(r"MOST_BINS = (\d+)", (build.SOURCES / "spline.h").read_text())
+    assert found is not None
+    assert int(found[1]) == door._MOST_BINS
+
+
 def _rows(parts: Parts, univariate: Univariate, seed: int) -> Array:
     """Return a row for each parameter."""
     return _random(parts, univariate.parameters, parts.columns, seed=seed)
@@ -250,7 +257,9 @@ def test_splines_at_their_ends_and_beyond(name: str, parts: Parts) -> None:
 def test_parameters_that_are_not_numbers_reach_their_own_values_alone(
     name: str, parts: Parts
 ) -> None:
-    univariate, row = MAPS[name], np.zeros(parts.columns, parts.dtype)
+    univariate = MAPS[name]
+    assert isinstance(univariate, Spline)
+    row = np.full(parts.columns, univariate.middle, parts.dtype)
     params, ladj = _rows(parts, univariate, 0), np.zeros_like(row)
     params[:, 5] = math.nan
     for part in ("apply", "solve"):

@@ -14,6 +14,7 @@ from invflow.distillation.config import Config
 from invflow.report import density, posterior, student, vae
 from invflow.report.vae import posteriors
 from tests.density.runs import config, mixed, written
+from tests.helpers import fast
 from tests.report import runs
 from tests.report.browser import Browser, axe, browser, program
 from tests.report.posterior.test_write import fitted
@@ -100,7 +101,9 @@ def opened(tmp_path: Path) -> Generator[Browser]:
         yield started
 
 
-@pytest.mark.parametrize("pages", [_vae, _density, _student, _posterior])
+@pytest.mark.parametrize(
+    "pages", fast([_density, _posterior], [_vae, _density, _student, _posterior])
+)
 def test_pages(
     pages: Callable[[Path], list[Path]],
     opened: Browser,

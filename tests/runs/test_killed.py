@@ -18,6 +18,7 @@ import pytest
 from invflow.cli.app import app
 from invflow.cli.jobs import JOBS
 from tests.density.runs import mixed, written
+from tests.helpers import fast
 
 MODEL = """
 dim = 2
@@ -99,11 +100,15 @@ def _learned(run: Path) -> tuple[dict[str, str], Any]:
 
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-#: Every kind by one signal, and by all of them in succession, which takes longer.
-CASES = [
-    *((kind, SIGNALS[i % 3 :][:1]) for i, kind in enumerate(COMMANDS)),
-    *(pytest.param(kind, SIGNALS, marks=pytest.mark.slow) for kind in COMMANDS),
-]
+#: Every kind by one signal, and by all of them in succession. The fit of a posterior has a loop of
+#: its own, and all others share one: one kind with each loop is quick.
+CASES = fast(
+    [("density-run", SIGNALS[1:2]), ("posterior-run", SIGNALS[2:])],
+    [
+        *((kind, SIGNALS[i % 3 :][:1]) for i, kind in enumerate(COMMANDS)),
+        *((kind, SIGNALS) for kind in COMMANDS),
+    ],
+)
 
 
 @pytest.mark.parametrize(("kind", "signals"), CASES)

@@ -21,7 +21,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from invflow.training import Checkpoints, Settings, fit, launch, metrics
-from tests.helpers import assert_close
+from tests.helpers import assert_close, fast
 
 PROCESSES = 2
 SETTINGS = Settings(
@@ -236,7 +236,7 @@ needs_proc = pytest.mark.skipif(
 
 
 @needs_proc
-@pytest.mark.parametrize("whom", ["all", "first"])
+@pytest.mark.parametrize("whom", fast(["all"], ["all", "first"]))
 def test_an_interrupt_ends_all_processes(tmp_path: Path, whom: str) -> None:
     def interrupt(group: int, ranks: list[int]) -> None:
         if whom == "all":
@@ -250,6 +250,7 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, whom: str) -> None:
 
 
 @needs_proc
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others_with_one_line(tmp_path: Path) -> None:
     status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[1], signal.SIGKILL))
     assert status == 1
@@ -260,6 +261,7 @@ def test_a_killed_process_ends_the_others_with_one_line(tmp_path: Path) -> None:
 
 
 @needs_proc
+@pytest.mark.slow
 def test_when_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None:
     status, lines = _run(tmp_path, lambda group, ranks: os.kill(ranks[0], signal.SIGKILL))
     assert status == -signal.SIGKILL

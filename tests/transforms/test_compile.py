@@ -16,6 +16,7 @@ from tests.helpers import (
     assert_close,
     context_for,
     directed,
+    fast,
     gradients,
     over,
     perturbed,
@@ -44,6 +45,10 @@ NAMES = [
     "sigmoid-8",
     "softplus-8",
 ]
+#: One of each kind of step: a conditioner with operators of our own, a map of each feature, one of
+#: all features, and a coupling.
+QUICK = ["made-3-context/gated/random", "elementwise-8-context", "lu-3-random"]
+QUICK += ["coupling-3-context"]
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
 # Torch's own remarks while it compiles.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")
@@ -80,24 +85,25 @@ def _check(
         assert_close(gradients(*actual, inputs), gradients(*expected, inputs))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", fast(QUICK, NAMES))
 @directions
 def test_compiled_equals_eager_with_gradients(name: str, direction: str) -> None:
     _check(TRANSFORMS[name](), direction, "aot_eager", 5, 3, symbol=True)
 
 
-@directions
+@pytest.mark.parametrize("direction", fast(["inverse"], DIRECTIONS))
 def test_a_second_batch_size(direction: str) -> None:
     """Where nothing is said, the compiler finds out by itself."""
     _check(TRANSFORMS["made-3-context/gated/random"](), direction, "aot_eager", 5, 3)
 
 
+@pytest.mark.slow
 def test_inductor() -> None:
     """The direction with operators of our own; one only, because compiling C++ takes its time."""
     _check(TRANSFORMS["made-3-context/gated/random"](), "inverse", "inductor", 5)
 
 
-@pytest.mark.parametrize("name", NAMES[:5])
+@pytest.mark.parametrize("name", fast(QUICK, NAMES[:5]))
 @directions
 def test_compiled_without_gradients(name: str, direction: str) -> None:
     transform = TRANSFORMS[name]()

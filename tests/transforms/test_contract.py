@@ -40,7 +40,7 @@ def test_round_trip(name: str, direction: str, batch: tuple[int, ...]) -> None:
 
 
 @transforms
-@batches
+@pytest.mark.parametrize("batch", [(), (2, 3)], ids=str)
 def test_scores_are_gradients_of_the_density_that_is_pushed(
     name: str, batch: tuple[int, ...]
 ) -> None:

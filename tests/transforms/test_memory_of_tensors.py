@@ -288,6 +288,7 @@ import json, os, sys, traceback
 
 setup, cases = json.loads(sys.stdin.read())
 exec(setup)
+import torch._dynamo  # with what PyTorch imports late, which no fork then has to
 for kind in (IAF, MAF):
     flow = build(kind)
     flow().rsample((8,)).sum().backward()

@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from invflow.vae.build import RESNET_POSTERIORS, build
 from invflow.vae.config import Config, Format
 from invflow.vae.models.base import LatentModel
 from invflow.vae.presets import PRESETS
-from tests.helpers import assert_close, generator
+from tests.helpers import assert_close, fast, generator
 
 SMALL: dict[str, Any] = {
     "flow_transforms": 1,
@@ -97,7 +98,11 @@ def _metrics(directory: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "rate")} for row in rows]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+#: With warm-up, averages and layers; samples that share an image; a learned prior and classes.
+QUICK = ["preset", "importance", "conditional"]
+
+
+@pytest.mark.parametrize("name", fast(QUICK, CONFIGS))
 def test_an_interrupted_run_ends_with_the_same_numbers(
     name: str, images: str, tmp_path: Path
 ) -> None:
@@ -130,8 +135,13 @@ def test_an_interrupted_run_ends_with_the_same_numbers(
         assert len(result.kls) == (4 if config.network == "resnet-vae" else 1)
 
 
-@pytest.mark.parametrize("network", ["mlp", "resnet-vae"])
-@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    ("precision", "network"),
+    fast(
+        [("64-true", "mlp"), ("bf16-mixed", "resnet-vae")],
+        product(["64-true", "bf16-mixed"], ["mlp", "resnet-vae"]),
+    ),
+)
 def test_precisions(
     network: str, precision: str, images: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

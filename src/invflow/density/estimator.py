@@ -15,6 +15,7 @@ from invflow.density.learning.build import build
 from invflow.density.learning.defaults import defaults, settled
 from invflow.density.learning.scores import log_density
 from invflow.density.table import Columns, Rows, source, survey
+from invflow.flows.compiling import worth_compiling
 from invflow.training.progress import progress
 
 try:
@@ -210,6 +211,7 @@ class FlowDensity(Filling, Checking, BaseEstimator):
             chosen.ensemble,
         )
         fabric = training.launch(self.accelerator, 1, self.precision)
+        compile = compile and worth_compiling(model, fabric.device, self.precision)
         ready()
         self.curve_ = maximum_likelihood.fit(
             model, imputer, train, validation, settings, fabric, directory, report, compile

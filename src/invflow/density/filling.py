@@ -65,10 +65,11 @@ class Filling(Scoring):
     def expected(self, X: Any, *, random_state: Any = None) -> Any:
         """Return rows with missing values filled by their expectation given the observed values.
 
-        Numbers are filled by their mean, which has the smallest mean square error, and categories
-        by the most probable one. The mean need not lie on the grid of its column; it is rounded
-        only where the dtype holds nothing between, as for integers and dates. Filled rows vary
-        less than rows of the table: to analyse these, take several draws (`sample_conditional`).
+        Numbers are filled by their mean, which has the smallest mean square error, within the range
+        of the table that was learned, and categories by the most probable one. The mean need not
+        lie on the grid of its column; it is rounded only where the dtype holds nothing between, as
+        for integers and dates. Filled rows vary less than rows of the table: to analyse these, take
+        several draws (`sample_conditional`).
 
         Args:
             X: as for `fit`, with missing values.
@@ -83,7 +84,7 @@ class Filling(Scoring):
         Example:
             >>> import numpy as np
             >>> from invflow.density import FlowDensity
-            >>> x = np.random.default_rng(0).normal(5.0, 0.1, (500, 2))
+            >>> x = np.random.default_rng(0).normal(5.0, 0.1, (200, 2))
             >>> density = FlowDensity("gaussian", missing="marginalise", steps=200, random_state=0)
             >>> density.fit(x).expected([[5.0, np.nan]], random_state=0).round(1)
             array([[5., 5.]])

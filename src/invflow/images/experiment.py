@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import training
+from invflow.flows.compiling import worth_compiling
 from invflow.images import run
 from invflow.images.build import build
 from invflow.images.config import Config, Format
@@ -79,7 +80,8 @@ def train(
         return {"loss": loss, "bits": bits}
 
     trained = {NAME: _Trained(model, config, format)}
-    compiled = [flow] if config.compile else []
+    compile = config.compile and worth_compiling(flow, fabric.device, config.precision)
+    compiled = [flow] if compile else []
     seconds = training.fit(
         fabric, trained, len(levels), loss, evaluate, settings, directory, report, compiled
     )

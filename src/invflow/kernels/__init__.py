@@ -1,4 +1,4 @@
-"""Compiled code for both directions of a MADE with affine maps or splines, and their gradients.
+"""Compiled code for both directions of a MADE with splines or simpler maps, and their gradients.
 
 On a CPU (`cpu`), one call runs a chain of transforms: each thread takes tiles of the batch through
 all of them, so their activations stay in the processor's cache.

@@ -275,10 +275,25 @@ def link(part: Served, batch: torch.Size, context: Tensor | None) -> Link:
     if offset is not None:
         offset, units = offset.to(weight.dtype), offset.shape[-1]
         if offset.numel() == units:  # the whole batch shares a context
-            bias, offset = torch.cat([bias[:units] + offset.flatten(), bias[units:]]), None
+            if _is_whole(bias, made, weight.dtype):  # otherwise the kernels refuse it
+                bias = torch.cat([bias[:units] + offset.flatten(), bias[units:]])
+            offset = None
         else:
             offset = offset.expand(*batch, -1).reshape(math.prod(batch), units)
     return Link(part._buffers["order"], bias, weight, offset)
+
+
+def _is_whole(bias: Tensor, made: MADE, dtype: torch.dtype) -> bool:
+    """Return whether biases are those of a conditioner.
+
+    Raises:
+        ValueError: if their storage has been freed or cut.
+    """
+    if dense(bias):
+        check_memory("bias", bias)
+    return bias.dtype is dtype and bias.shape == (
+        sum(len(layer) for layer in made.layout.degrees[1:]),
+    )
 
 
 def _swept(part: Served, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor] | None:

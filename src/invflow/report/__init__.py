@@ -12,6 +12,7 @@ from invflow.report.page import require
 if TYPE_CHECKING:
     from invflow.report import density as density
     from invflow.report import images as images
+    from invflow.report import inference as inference
     from invflow.report import posterior as posterior
     from invflow.report import student as student
     from invflow.report import vae as vae
@@ -25,5 +26,6 @@ if not TYPE_CHECKING:  # or no misspelt name would be found
         "images": "images",
         "student": "density",
         "posterior": "vi",
+        "inference": "simulation",
     }
     __getattr__, __dir__ = _lazy.attached(__name__, _KINDS)

@@ -1,6 +1,6 @@
 """Compiling the modules that a training calls at every step, where the user asks for it.
 
-Flows with a kernel of their own gain nothing; `benchmarks/compiling.py` measures what others gain.
+`benchmarks/compiling.py` measures what modules gain.
 Modules are compiled in place and only while they are trained: afterwards they are ordinary modules.
 """
 

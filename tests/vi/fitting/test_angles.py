@@ -119,7 +119,7 @@ def test_angles_beside_other_parameters(tmp_path: Path) -> None:
     assert_close(twin.log_prob(z), posterior.log_prob(z), 1e-12)
     turned = z + torch.tensor([2 * math.pi, 0.0], dtype=torch.float64)
     assert_close(posterior.log_prob(turned), posterior.log_prob(z), 1e-8)
-    refined = posterior.refine(400, chains=4, warmup=60)
+    refined = posterior.refine(80, chains=4, warmup=20)
     assert math.isfinite(float(refined.log_density.mean()))
 
 

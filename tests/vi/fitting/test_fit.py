@@ -23,6 +23,8 @@ from tests.vi import known
 SHORT = Settings(
     batch_size=128, steps_per_round=40, evaluation_draws=1024, learning_rate_drops=1, max_steps=400
 )
+#: For what is true of any fit, however rough.
+ROUGH = dataclasses.replace(SHORT, steps_per_round=20, max_steps=60)
 
 
 def test_a_gaussian_of_condition_a_million() -> None:
@@ -102,21 +104,21 @@ def test_named_parameters() -> None:
 
 
 def test_same_seed_same_posterior() -> None:
-    first, second = (fit(known.banana(), seed=4, settings=SHORT) for _ in range(2))
+    first, second = (fit(known.banana(), seed=4, settings=ROUGH) for _ in range(2))
     assert torch.equal(first.sample(5), second.sample(5))
-    other = fit(known.banana(), seed=5, settings=SHORT)
+    other = fit(known.banana(), seed=5, settings=ROUGH)
     assert not torch.equal(first.sample(5), other.sample(5))
 
 
 def test_global_random_numbers_are_left_alone() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    fit(known.banana(), settings=SHORT).diagnose()
+    fit(known.banana(), settings=ROUGH).diagnose()
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_flow_by_name() -> None:
-    posterior = fit(known.banana(), flow="gaussian", settings=SHORT)
+    posterior = fit(known.banana(), flow="gaussian", settings=ROUGH)
     assert isinstance(posterior, Posterior)
     assert posterior.flow.described()["flow"]["name"] == "gaussian"
 
@@ -139,14 +141,14 @@ def test_wrong_flow_is_named_before_the_search(flow: Any, error: Any, message: s
 
 def test_flow_of_ones_own() -> None:
     config = {"name": "iaf", "transforms": 1, "hidden_features": (8,), "univariate": "spline"}
-    posterior = fit(known.banana(), flow=config, settings=SHORT)
+    posterior = fit(known.banana(), flow=config, settings=ROUGH)
     assert isinstance(posterior, Posterior)
     described = posterior.flow.described()
     assert described["flow"]["univariate"]["name"] == "spline"
 
 
 def test_a_killed_fit_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = fit(known.banana(), settings=SHORT)
+    whole = fit(known.banana(), settings=ROUGH)
     calls = 0
 
     def dying(z: Tensor) -> Tensor:
@@ -157,12 +159,12 @@ def test_a_killed_fit_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return known.banana().log_density(z)
 
     limit = 10**9
-    fit(Flat(dying, 2), settings=SHORT)
-    calls, limit = 0, calls - 60
+    fit(Flat(dying, 2), settings=ROUGH)
+    calls, limit = 0, calls - 30
     with pytest.raises(MemoryError):
-        fit(Flat(dying, 2), settings=SHORT, directory=tmp_path)
+        fit(Flat(dying, 2), settings=ROUGH, directory=tmp_path)
     assert list(tmp_path.glob("mode-0/*.safetensors"))
-    resumed = fit(known.banana(), settings=SHORT, directory=tmp_path)
+    resumed = fit(known.banana(), settings=ROUGH, directory=tmp_path)
     assert torch.equal(resumed.sample(5), whole.sample(5))
 
 
@@ -194,7 +196,7 @@ def test_progress_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "INTERVAL", 1e-9)
-    fit(known.banana(), settings=SHORT, progress=True)
+    fit(known.banana(), settings=ROUGH, progress=True)
     assert "bound" in capsys.readouterr().err
 
 
@@ -264,17 +266,17 @@ def test_bad_arguments() -> None:
 
 
 def test_a_directory_with_another_fit_is_refused(tmp_path: Path) -> None:
-    fit(known.banana(), settings=SHORT, directory=tmp_path)
+    fit(known.banana(), settings=ROUGH, directory=tmp_path)
     for target, settings in (
-        (Flat(lambda z: known.banana().log_density(z - 5), 2), SHORT),
-        (known.banana(), dataclasses.replace(SHORT, steps_per_round=41)),
+        (Flat(lambda z: known.banana().log_density(z - 5), 2), ROUGH),
+        (known.banana(), dataclasses.replace(ROUGH, steps_per_round=41)),
     ):
         with pytest.raises(ValueError, match="checkpoints of another fit"):
             fit(target, settings=settings, directory=tmp_path)
 
 
 def test_a_finished_fit_is_read_again_with_its_record(tmp_path: Path) -> None:
-    first, second = (fit(known.banana(), settings=SHORT, directory=tmp_path) for _ in range(2))
+    first, second = (fit(known.banana(), settings=ROUGH, directory=tmp_path) for _ in range(2))
     assert first.record is not None
     assert second.record is not None
     assert second.record.bounds == first.record.bounds

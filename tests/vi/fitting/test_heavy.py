@@ -183,7 +183,7 @@ def test_a_flow_is_trained_on_heavy_noise() -> None:
         bent = torch.stack([z[:, 0], z[:, 1] - 2 * torch.sin(z[:, 0])], -1)
         return known.heavy(2, 3.0).log_density(bent)
 
-    posterior = fit(Flat(log_density, 2), settings=Settings(max_steps=600))
+    posterior = fit(Flat(log_density, 2), settings=Settings(max_steps=400))
     assert posterior.record is not None
     assert posterior.record.steps > 0
     verdict = posterior.diagnose()

@@ -88,11 +88,11 @@ def test_ctrl_c_ends_the_search_with_what_it_has_found() -> None:
 
 
 def test_the_bulk_of_a_hierarchical_posterior() -> None:
-    """64 groups with one observation each, centred: most starts lead into the neck of the funnel.
+    """32 groups with one observation each, centred: most starts lead into the neck of the funnel.
 
     The evidence is an integral over the mean and the scale of the groups.
     """
-    noise = torch.randn((2, 64), generator=generator(0)).double()
+    noise = torch.randn((2, 32), generator=generator(0)).double()
     y = 0.3 * noise[0] + noise[1]
 
     def prior(mu: torch.Tensor, log_tau: torch.Tensor) -> torch.Tensor:
@@ -102,16 +102,16 @@ def test_the_bulk_of_a_hierarchical_posterior() -> None:
         mu, log_tau, theta = z[:, 0], z[:, 1], z[:, 2:]
         away = (theta - mu.unsqueeze(1)) / log_tau.exp().unsqueeze(1)
         each = -0.5 * (y - theta).square() - 0.5 * away.square()
-        return prior(mu, log_tau) + each.sum(1) - 64 * log_tau
+        return prior(mu, log_tau) + each.sum(1) - 32 * log_tau
 
     axes = torch.linspace(-3, 3, 400).double(), torch.linspace(-9, 3, 800).double()
     mu, log_tau = torch.meshgrid(*axes, indexing="ij")
     variance = 1 + log_tau.exp().square()
-    square = (y.square().sum() - 2 * mu * y.sum() + 64 * mu.square()) / variance
-    value = prior(mu, log_tau) - 0.5 * square - 32 * (variance / (2 * math.pi)).log()
+    square = (y.square().sum() - 2 * mu * y.sum() + 32 * mu.square()) / variance
+    value = prior(mu, log_tau) - 0.5 * square - 16 * (variance / (2 * math.pi)).log()
     cell = math.prod(float(axis[1] - axis[0]) for axis in axes)
     evidence = float(value.flatten().logsumexp(0)) + math.log(cell)
-    found = find_modes(_density(Flat(log_density, 66)), None, generator(0), lambda done, line: None)
+    found = find_modes(_density(Flat(log_density, 34)), None, generator(0), lambda done, line: None)
     # A normal distribution's bound falls short of the evidence of a curved posterior.
     assert found.normals[0].elbo > evidence - 3
     assert found.hits[0] > 1

@@ -1,8 +1,7 @@
-"""Several processes fit what one fits."""
+"""Three processes fit what one fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,12 @@ from invflow.vi.fitting import processes
 from tests.helpers import assert_close
 from tests.vi import known
 
+PROCESSES = 3
 #: 64 draws, which three processes cannot share evenly.
 SETTINGS = Settings(
     batch_size=64, steps_per_round=10, evaluation_draws=256, learning_rate_drops=1, max_steps=20
 )
-#: Seven groups of draws, which two cannot.
+#: Seven groups of draws, which they cannot either.
 GROUPS = Settings(
     batch_size=28,
     train_samples=4,
@@ -32,20 +32,16 @@ GROUPS = Settings(
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def _joined(rank: int, processes: int, directory: str, work: Callable[[int, Path], None]) -> None:
+def _joined(rank: int, directory: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{directory}/meet", rank=rank, world_size=processes
+        "gloo", init_method=f"file://{directory}/meet", rank=rank, world_size=PROCESSES
     )
     try:
-        work(rank, Path(directory))
+        _work(rank, Path(directory))
         dist.barrier()  # a process that leaves while others still talk to it may end in an abort
     finally:
         dist.destroy_process_group()
-
-
-def _run(work: Callable[[int, Path], None], processes: int, directory: Path) -> None:
-    mp.spawn(_joined, (processes, str(directory), work), nprocs=processes)
 
 
 def _fit(settings: Settings, seed: int = 3, directory: Path | None = None) -> Posterior:
@@ -55,40 +51,31 @@ def _fit(settings: Settings, seed: int = 3, directory: Path | None = None) -> Po
     )
 
 
-def _two(rank: int, directory: Path) -> None:
-    torch.save(_fit(GROUPS).sample(50), directory / f"{rank}.pt")
+def _work(rank: int, directory: Path) -> None:
+    torch.save(_fit(GROUPS).sample(50), directory / f"groups-{rank}.pt")
     with pytest.raises(
         ValueError,
-        match="batch_size must be at least train_samples times the number of processes, 64 x 2",
+        match="batch_size must be at least train_samples times the number of processes, 64 x 3",
     ):
         _fit(Settings(batch_size=64, train_samples=64))
-
-
-def _three(rank: int, directory: Path) -> None:
     kept = directory / "run"
     _fit(SETTINGS, directory=kept)
     with pytest.raises(ValueError, match="holds checkpoints of another fit"):
         _fit(SETTINGS, seed=4, directory=kept)
-    torch.save(_fit(SETTINGS, directory=kept).sample(50), directory / f"{rank}.pt")
+    torch.save(_fit(SETTINGS, directory=kept).sample(50), directory / f"kept-{rank}.pt")
     if rank == 0:
         kept.rename(directory / "run-0")
     with pytest.raises(ValueError, match="directory must be the same for all processes"):
         _fit(SETTINGS, directory=directory / f"run-{rank}")
 
 
-def test_two_processes_fit_the_posterior_of_one(tmp_path: Path) -> None:
-    _run(_two, 2, tmp_path)
-    alone = _fit(GROUPS).sample(50)
-    for rank in range(2):
-        assert_close(torch.load(tmp_path / f"{rank}.pt"), alone, 1e-8)
-
-
-def test_three_processes_share_a_directory(tmp_path: Path) -> None:
+def test_they_fit_the_posterior_of_one_and_share_a_directory(tmp_path: Path) -> None:
     """The first alone writes checkpoints, and all go on from them."""
-    _run(_three, 3, tmp_path)
-    alone = _fit(SETTINGS).sample(50)
-    for rank in range(3):
-        assert_close(torch.load(tmp_path / f"{rank}.pt"), alone, 1e-8)
+    mp.spawn(_joined, (str(tmp_path),), nprocs=PROCESSES)
+    for name, settings in {"groups": GROUPS, "kept": SETTINGS}.items():
+        alone = _fit(settings).sample(50)
+        for rank in range(PROCESSES):
+            assert_close(torch.load(tmp_path / f"{name}-{rank}.pt"), alone, 1e-8)
     assert [path.name for path in sorted((tmp_path / "run-0" / "mode-0").iterdir())] == [
         "step-00000010.safetensors",
         "step-00000020.safetensors",

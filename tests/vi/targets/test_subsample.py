@@ -75,9 +75,9 @@ def test_fits_the_posterior_of_all_rows() -> None:
         learning_rate_drops=2,
         max_steps=400,
     )
-    subsampled = fit(_target(2000, 200), settings=settings)
+    subsampled = fit(_target(600, 100), settings=settings)
     draws = subsampled.draws(2000)
-    target = _target(2000, 200)
+    target = _target(600, 100)
     whole = fit(Flat(lambda z: _whole(target, z), 2), settings=settings).sample(2000)
     for values, exact in zip(draws.values(), (whole[:, 0], whole[:, 1].exp()), strict=True):
         assert abs(float((values.mean() - exact.mean()) / exact.std())) < 0.15

@@ -165,6 +165,7 @@ def test_every_front_end_has_the_evidence_of_the_closed_form(
     assert found.log_evidence == pytest.approx(closed_form(), abs=0.005)
 
 
+@pytest.mark.slow
 def test_eight_schools_in_stan() -> None:
     flow = fit(
         Flat(lambda z: _schools(z[:, 0], z[:, 1].exp()) + z[:, 1], 2),

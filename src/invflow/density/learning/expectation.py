@@ -12,7 +12,7 @@ from invflow.density.learning import conditional
 from invflow.density.learning.imputer import Imputer
 from invflow.density.learning.model import TableDensity
 from invflow.density.table import Column, Columns
-from invflow.density.table.codes import ticks
+from invflow.density.table.codes import ends, ticks
 from invflow.density.table.labels import Label
 
 
@@ -29,9 +29,10 @@ def expected(
     $$\mathrm{E}[x_m | x_o] \approx \sum_k \bar w_k x_m^{(k)}$$
 
     for numbers, with the candidates of `conditional.candidates` and their normalised weights; not
-    resampling them spares its noise. Of categories it is the most probable one, and of dates in
-    parts the candidate nearest to the mean. Means of numbers on a grid lie between its numbers, and
-    those of a few numbers between these.
+    resampling them spares its noise. Candidates beyond the range of the table count as its ends:
+    one that is far out in a tail would decide the mean. Of categories it is the most probable one,
+    and of dates in parts the candidate nearest to the mean. Means of numbers on a grid lie between
+    its numbers, and those of a few numbers between these.
 
     Args:
         model: the density of complete rows.
@@ -91,7 +92,9 @@ def _guess(columns: list[Column], codes: Tensor, weights: Tensor) -> Tensor:
     if columns[0].is_categorical:
         mass = weights.new_zeros(len(columns[0].categories) + 1, weights.shape[1])
         return mass.scatter_add_(0, codes[..., 0].long(), weights).argmax(0)[:, None].to(codes)
-    return _mean(codes[..., 0], weights)[:, None]
+    seen = ends(columns[0])
+    values = codes[..., 0] if seen is None else codes[..., 0].clamp(*seen)
+    return _mean(values, weights)[:, None]
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -30,8 +30,9 @@ def log_density(model: TableDensity, imputer: Imputer | None, rows: Rows) -> Flo
         if imputer is None or not gaps.any():
             scores.append(model.log_prob(x, context))
             continue
-        score = x.new_empty(len(x))
+        score = x.new_zeros(len(x))  # of a row with nothing observed: an integral over all rows
         score[~gaps] = model.log_prob(x[~gaps], context[~gaps])
+        gaps &= ~x.isnan().all(-1)
         score[gaps] = conditional.log_prob(model, imputer, x[gaps], context[gaps])
         scores.append(score)
     found = torch.cat(scores).numpy()

@@ -48,6 +48,14 @@ def _placed(values: Floats, column: Column, dtype: Any = np.float64) -> Floats:
     return values if column.grid is None else column.grid.places(values, dtype)
 
 
+def ends(column: Column) -> tuple[float, float] | None:
+    """Return the codes of the smallest and the largest value seen; None if they are not known."""
+    if column.smallest is None or column.largest is None:
+        return None
+    low, high = _placed(np.array([column.smallest, column.largest]), column).tolist()
+    return low, high
+
+
 def _ticks(series: Any, column: Column, unit: str) -> Floats:
     if not dates.is_time(series) and series.notna().any():
         raise ValueError(

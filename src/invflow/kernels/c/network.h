@@ -92,7 +92,8 @@ static Network network(const Record *record)
     net.map = (Univariate){
         record->map, (real)record->bound,
         {
-            (net.outputs + 1) / 3, (real)record->middle, (real)record->half,
+            (net.outputs + 1) / 3, (real)record->low, (real)record->high,
+            (real)(record->low / 2 + record->high / 2), (real)(record->high / 2 - record->low / 2),
             (real)record->smallest_bin, (real)record->bound,
         },
     };

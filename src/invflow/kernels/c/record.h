@@ -40,7 +40,7 @@ typedef struct {
     int64_t pieces, shares;
     void *partial;
     int64_t sums;
-    double bound, input_bound, middle, half, smallest_bin;
+    double bound, input_bound, low, high, smallest_bin;
     /* Changed by all threads, atomically: the numbers of pieces of work that are taken and done,
        and whether one could not be done. */
     int64_t taken, done, failed;

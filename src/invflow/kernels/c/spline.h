@@ -10,12 +10,14 @@
    x = Y + t T / V, l = log s + log S - 2 log V. With cotangents a of x and b of l:
 
    p' = a t S / V^2 + b E, where E = 2 (r1 p - r0 q + q - p) / S - 2 (q - p) (r0 + r1 - 2) / V,
-   r0' = a t p q U / V^2 + b (q^2 / S - 2 p q / V), r1' = -a t p q T / V^2 + b (p^2 / S - 2 p q / V),
-   w' = (r0' r0 + r1' r1 - p' p - b) / w, t' = a T / V + (b - r0' r0 - r1' r1) / t, z' = p' / w.
+   r0' = a t p q U / V^2 + b (q^2 / S - 2 p q / V),
+   r1' = -a t p q T / V^2 + b (p^2 / S - 2 p q / V),
+   w' = (r0' r0 + r1' r1 - p' p - b) / w, t' = a T / V + (b - r0' r0 - r1' r1) / t,
+   z' = p' / w, X' = -p' / w, Y' = a.
 
-   Those of a knot's position are shared by all bins below it. For the inverse, with cotangents g of
-   z and h of its log-derivative: x' = (g - h E / w) / (s S / V^2), and the parameters get what the
-   spline's would with a = -x' and b = -h.
+   A position is the sum of the sizes of all bins below. For the inverse, with cotangents g of z and
+   h of its log-derivative: x' = (g - h E / w) / (s S / V^2), and the parameters get what the
+   spline's would with a = -x' and b = -h; then p' = -g w.
 
    Parameters, a row each: logits of the widths, logits of the heights, the log-slopes inside. */
 #ifndef INVFLOW_SPLINE_H
@@ -27,9 +29,10 @@ enum { MOST_BINS = 32 };
 
 typedef struct {
     int64_t bins;
-    real middle, half;  /* of the interval */
-    real smallest_bin;  /* relative to bins of equal size */
-    real bound;         /* of log-slopes */
+    real low, high;    /* ends of the interval */
+    real middle, half; /* its middle, and half its length */
+    real smallest_bin; /* relative to bins of equal size */
+    real bound;        /* of log-slopes */
 } Spline;
 
 /* What fraction of the interval each bin takes, but for the smallest size. */
@@ -98,22 +101,23 @@ INLINE Bin find(const Spline *of, const Shares *shares, const real *raw, Vector 
     return bin;
 }
 
-/* The bin of values, which are moved to an end where they lie beyond it. */
+/* The bin of values along x or along y, which are replaced by points relative to the middle, moved
+   to an end where they lie beyond it. */
 INLINE Bin bin_of(
     const Spline *of, Shares *shares, const real *params, Vector *value, int along_y)
 {
     const real *heights = params + of->bins * COLUMNS;
+    const Vector low = spread(-of->half), high = spread(of->half), centred = *value - of->middle;
     write_shares(shares->of_width, params, of->bins);
     write_shares(shares->of_height, heights, of->bins);
-    const Vector low = spread(-of->half), high = spread(of->half);
-    *value = choose(*value < low, low, choose(*value > high, high, *value));
+    *value = choose(centred < low, low, choose(centred > high, high, centred));
     return find(of, shares, heights + of->bins * COLUMNS, *value, along_y);
 }
 
 /* Where the spline is not the identity. */
 INLINE Mask within(const Spline *of, Vector value)
 {
-    return (value > -of->half) & (value < of->half);
+    return (value > of->low) & (value < of->high);
 }
 
 /* T, U, S and V of the formulas above. */
@@ -132,31 +136,44 @@ INLINE Vector log_slope(const Bin *bin, Terms at)
     return logarithm(bin->height / bin->width * at.s / (at.v * at.v));
 }
 
+/* Where z lies, and what its gradient needs. */
+typedef struct {
+    Mask inside;
+    Shares shares;
+    Bin bin;
+    Terms at;
+} Place;
+
+INLINE void find_place(const Spline *of, const real *params, Vector z, Place *place)
+{
+    place->inside = within(of, z);
+    place->bin = bin_of(of, &place->shares, params, &z, 0);
+    place->at = terms(&place->bin, (z - place->bin.x) / place->bin.width);
+}
+
 INLINE void apply_spline(const Spline *of, real *row, const real *params, real *ladj)
 {
-    const Vector z = load(row), centred = z - of->middle;
-    Shares shares;
-    Vector point = centred;
-    const Bin bin = bin_of(of, &shares, params, &point, 0);
-    const Terms at = terms(&bin, (point - bin.x) / bin.width);
-    const Vector x = bin.y + bin.height * (at.t / at.v) + of->middle;
-    const Mask inside = within(of, centred);
-    store(row, choose(inside, x, z));
-    store(ladj, load(ladj) + choose(inside, log_slope(&bin, at), spread(0)));
+    const Vector z = load(row);
+    Place place;
+    find_place(of, params, z, &place);
+    const Vector share = place.at.t / place.at.v;
+    const Vector x = place.bin.y + place.bin.height * share + of->middle;
+    store(row, choose(place.inside, x, z));
+    store(ladj, load(ladj) + choose(place.inside, log_slope(&place.bin, place.at), spread(0)));
 }
 
 INLINE void solve_spline(const Spline *of, real *row, const real *params, real *ladj)
 {
-    const Vector x = load(row), centred = x - of->middle;
+    const Vector x = load(row);
+    const Mask inside = within(of, x);
     Shares shares;
-    Vector point = centred;
+    Vector point = x;
     const Bin bin = bin_of(of, &shares, params, &point, 1);
     const Vector share = (point - bin.y) / bin.height, rest = 1 - share;
     const Vector b = bin.r0 * rest - bin.r1 * share;
     const Vector root = magnitude(b) + square_root(b * b + 4 * share * rest);
     const Vector above = choose(b >= 0, 2 * share, root), below = choose(b >= 0, root, 2 * rest);
     const Terms at = terms(&bin, above / (above + below));
-    const Mask inside = within(of, centred);
     store(row, choose(inside, bin.x + bin.width * at.p + of->middle, x));
     store(ladj, load(ladj) - choose(inside, log_slope(&bin, at), spread(0)));
 }
@@ -171,8 +188,8 @@ INLINE Vector log_slope_by_fraction(const Bin *bin, Terms at)
 
 /* Write the cotangents of logits: for those of a position in the bin, and of the bin's size. */
 INLINE void pull_shares(
-    const Spline *of, const Vector *shares, const Bin *bin, Vector position, Vector size, Mask inside,
-    real *bar)
+    const Spline *of, const Vector *shares, const Bin *bin, Vector position, Vector size,
+    Mask inside, real *bar)
 {
     const real scale = 2 * of->half * (1 - of->smallest_bin);
     position = choose(inside, position * scale, spread(0));
@@ -190,12 +207,13 @@ INLINE void pull_shares(
     }
 }
 
-/* Write the cotangents of the parameters, for those of the spline's value and log-slope; by_p: p'
-   of the formulas above. */
+/* Write the cotangents of the parameters: a, b and p' of the formulas above. */
 INLINE void pull_params(
-    const Spline *of, const Shares *shares, const Bin *bin, Terms at, Mask inside, Vector a,
-    Vector b, Vector by_p, real *bar)
+    const Spline *of, const Place *place, Vector a, Vector b, Vector by_p, real *bar)
 {
+    const Bin *bin = &place->bin;
+    const Terms at = place->at;
+    const Mask inside = place->inside;
     const Vector pq = at.p * at.q, over = 1 / at.v, flat = 2 * pq * over;
     const Vector bend = a * bin->height * pq * over * over;
     const Vector r0 = (bend * at.u + b * (at.q * at.q / at.s - flat)) * bin->r0;
@@ -204,9 +222,9 @@ INLINE void pull_params(
     const Vector height = a * at.t * over + (b - r0 - r1) / bin->height;
     const Vector slope0 = choose(inside, r0 - r0 * (bin->tanh0 * bin->tanh0), spread(0));
     const Vector slope1 = choose(inside, r1 - r1 * (bin->tanh1 * bin->tanh1), spread(0));
-    pull_shares(of, shares->of_width, bin, -by_p / bin->width, width, inside, bar);
+    pull_shares(of, place->shares.of_width, bin, -by_p / bin->width, width, inside, bar);
     bar += of->bins * COLUMNS;
-    pull_shares(of, shares->of_height, bin, a, height, inside, bar);
+    pull_shares(of, place->shares.of_height, bin, a, height, inside, bar);
     bar += of->bins * COLUMNS;
     for (int64_t j = 0; j + 1 < of->bins; j++) {
         const Mask below = bin->number == (integer)j, above = bin->number == (integer)(j + 1);
@@ -218,31 +236,27 @@ INLINE void pull_apply_spline(
     const Spline *of, real *row, const real *z, const real *params, real *bar_params,
     const real *bar_ladj)
 {
-    const Vector g = load(row), h = load(bar_ladj), centred = load(z) - of->middle;
-    Shares shares;
-    Vector point = centred;
-    const Bin bin = bin_of(of, &shares, params, &point, 0);
-    const Terms at = terms(&bin, (point - bin.x) / bin.width);
-    const Mask inside = within(of, centred);
-    const Vector by_p = g * bin.height * at.s / (at.v * at.v) + h * log_slope_by_fraction(&bin, at);
-    store(row, choose(inside, by_p / bin.width, g));
-    pull_params(of, &shares, &bin, at, inside, g, h, by_p, bar_params);
+    const Vector g = load(row), h = load(bar_ladj);
+    Place place;
+    find_place(of, params, load(z), &place);
+    const Vector by_x = place.bin.height * place.at.s / (place.at.v * place.at.v);
+    const Vector by_p = g * by_x + h * log_slope_by_fraction(&place.bin, place.at);
+    store(row, choose(place.inside, by_p / place.bin.width, g));
+    pull_params(of, &place, g, h, by_p, bar_params);
 }
 
 INLINE void pull_solve_spline(
     const Spline *of, real *row, const real *z, const real *params, real *bar_params,
     const real *bar_ladj)
 {
-    const Vector g = load(row), h = load(bar_ladj), centred = load(z) - of->middle;
-    Shares shares;
-    Vector point = centred;
-    const Bin bin = bin_of(of, &shares, params, &point, 0);
-    const Terms at = terms(&bin, (point - bin.x) / bin.width);
-    const Mask inside = within(of, centred);
-    const Vector by_x = bin.height * at.s / (at.v * at.v), by_l = log_slope_by_fraction(&bin, at);
-    const Vector bar = (g * bin.width - h * by_l) / by_x;
-    store(row, choose(inside, bar, g));
-    pull_params(of, &shares, &bin, at, inside, -bar, -h, -bar * by_x - h * by_l, bar_params);
+    const Vector g = load(row), h = load(bar_ladj);
+    Place place;
+    find_place(of, params, load(z), &place);
+    const Vector by_x = place.bin.height * place.at.s / (place.at.v * place.at.v);
+    const Vector by_l = log_slope_by_fraction(&place.bin, place.at), by_p = g * place.bin.width;
+    const Vector bar = (by_p - h * by_l) / by_x;
+    store(row, choose(place.inside, bar, g));
+    pull_params(of, &place, -bar, -h, -by_p, bar_params);
 }
 
 #endif

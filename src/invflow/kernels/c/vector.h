@@ -81,7 +81,8 @@ INLINE Vector square_root(Vector x)
     memcpy(numbers, &x, REGISTER);
     UNROLL
     for (int i = 0; i < LANES; i++)
-        numbers[i] = REAL_BITS == 32 ? __builtin_sqrtf((float)numbers[i]) : (real)__builtin_sqrt(numbers[i]);
+        numbers[i] = REAL_BITS == 32 ? (real)__builtin_sqrtf((float)numbers[i])
+                                     : (real)__builtin_sqrt(numbers[i]);
     memcpy(&x, numbers, REGISTER);
     return x;
 }

@@ -61,8 +61,8 @@ def _network(layout: Layout, univariate: str, input_bound: float) -> _Network:
         tops=held[1].ctypes.data, degrees=held[2].ctypes.data, blocks=held[3].ctypes.data,
         matrices=len(blocks), residual=layout.residual,
         activation=ACTIVATIONS.index(layout.activation), map=MAPS.index(of.name), bound=of.bound,
-        input_bound=input_bound, middle=of.low / 2 + of.high / 2,
-        half=of.high / 2 - of.low / 2, smallest_bin=of.smallest_bin,
+        input_bound=input_bound, low=of.low, high=of.high,
+        smallest_bin=of.smallest_bin,
     )  # fmt: skip
     size = sum(map(math.prod, layout.shapes))
     return _Network(widths[0], (sum(widths),), (size,), record, held)

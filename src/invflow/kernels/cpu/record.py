@@ -29,8 +29,8 @@ class Record(ctypes.Structure):
       and its offset among all weights of a transform.
     - residual: whether a hidden layer adds the one before it.
     - activation, map: their numbers; bound: on an affine map's log-scale, or a spline's log-slopes;
-      middle, half: of a spline's interval, and half its length; smallest_bin: of a spline, relative
-      to bins of equal size; input_bound: on what is read of features, infinite for none.
+      low, high: ends of a spline's interval; smallest_bin: of a spline, relative to bins of equal
+      size; input_bound: on what is read of features, infinite for none.
     - tensors, [transforms, 4]: the addresses of the order of the features, or 0 to keep their
       order; of the biases, [units]; of the matrices, [weights]; and of a context's contribution to
       the first layer, [batch, units], or 0.
@@ -68,8 +68,8 @@ class Record(ctypes.Structure):
         *((name, ctypes.c_int64) for name in _NAMES),
         ("bound", ctypes.c_double),
         ("input_bound", ctypes.c_double),
-        ("middle", ctypes.c_double),
-        ("half", ctypes.c_double),
+        ("low", ctypes.c_double),
+        ("high", ctypes.c_double),
         ("smallest_bin", ctypes.c_double),
         ("taken", ctypes.c_int64),
         ("done", ctypes.c_int64),

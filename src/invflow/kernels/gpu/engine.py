@@ -69,7 +69,7 @@ def _launch(
     if batch == 0:
         return
     tables, panel, rows = _structure(layout, x.device)
-    name, bound = structure.map_of(univariate)[:2]
+    of = structure.map_of(univariate)
     sums = x.new_empty(rows, batch, dtype=torch.promote_types(x.dtype, torch.float32))
     with torch.cuda.device_of(x):
         kernel[(math.ceil(batch / SIZES["BLOCK"]),)](
@@ -79,8 +79,8 @@ def _launch(
             DIRECT=layout.direct,
             RESIDUAL=layout.residual,
             ACTIVATION=layout.activation,
-            MAP=name,
-            BOUND=bound,
+            MAP=of.name,
+            BOUND=of.bound,
             INPUT_BOUND=input_bound,
             PRECISION=_precision(),
             **SIZES,

@@ -46,6 +46,8 @@ generated quantities {
 X = randn(5, 2, seed=1)
 Y = randn(5, seed=2)
 DATA = {"N": 5, "X": X, "y": Y}
+#: The compiler takes most of a minute for the program.
+compiled = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,6 +74,7 @@ def _joint(b: Tensor) -> Tensor:
     return prior.log_prob(b).sum(-1) + _likelihood(b).sum(-1)
 
 
+@compiled
 def test_density_and_gradient_on_any_number_of_threads(
     target: StanTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +86,7 @@ def test_density_and_gradient_on_any_number_of_threads(
         assert_close((values[1], slopes[1]), (values[0], slopes[0]), 1e-12)
 
 
+@compiled
 def test_parameters_transformed_parameters_and_generated_quantities(target: StanTarget) -> None:
     z = randn(2, 3000, 2)
     values = target.constrain(z)
@@ -96,6 +100,7 @@ def test_parameters_transformed_parameters_and_generated_quantities(target: Stan
     assert len(noise.flatten().unique()) == noise.numel()
 
 
+@compiled
 def test_log_likelihoods_by_name(target: StanTarget) -> None:
     z = randn(7, 2)
     found = target.log_likelihood(z)
@@ -103,16 +108,19 @@ def test_log_likelihoods_by_name(target: StanTarget) -> None:
     assert_close(found["log_lik"], _likelihood(z), 1e-12)
 
 
+@compiled
 def test_a_point_that_stan_rejects_has_no_density(target: StanTarget) -> None:
     z = torch.tensor([[0.0, 0.0], [200.0, 0.0], [math.nan, 0.0]], dtype=torch.float64)
     assert target.log_density(z).isfinite().tolist() == [True, False, False]
 
 
+@compiled
 def test_a_mistake_in_the_program_is_not_a_rejected_point(target: StanTarget) -> None:
     with pytest.raises(RuntimeError, match="index 6 out of range; expecting index to be between 1"):
         target.constrain(torch.tensor([[0.0, 200.0]], dtype=torch.float64))
 
 
+@compiled
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -131,6 +139,7 @@ def test_bad_data_are_called_bad_data(
         from_stan(PROGRAM, data, engine="httpstan")
 
 
+@compiled
 def test_fitted_saved_and_loaded(target: StanTarget, programs: Path, tmp_path: Path) -> None:
     posterior = fit(target, seed=0)
     covariance = torch.linalg.inv(X.T @ X / 0.25 + torch.eye(2) / 4)

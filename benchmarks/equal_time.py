@@ -1,0 +1,237 @@
+"""Likelihoods of images after the same processor time: transformer flows, MAF and NSF.
+
+Each flow is trained by maximum likelihood on one thread until its seconds of processor time are
+spent, evaluations not counted: Adam, whose rate falls from 1e-3 to zero along a cosine of the time
+spent, gradients of norm 5 at most, batches of 128. Ten evaluations on validation images choose
+the state that is tested. Only the time is equal: autoregressive flows of both libraries have the
+same layers, a TarFlow those of `SIZES`.
+
+- digits: scikit-learn's 8 x 8 images, logits of the dequantised pixels with a margin of 0.05; an
+  eighth for validation, a fifth to test.
+- mnist: the same with a margin of 1e-6, as Papamakarios et al. 2017 have it; 1,000 of the last
+  10,000 training images for validation.
+- patches: of photographs, 63 numbers, as `density.py prepare` writes them; in nats.
+
+    python benchmarks/equal_time.py run --data digits mnist.npz bsds300.npz [--seconds 300]
+        [--flows ...] [--seed 0]
+    python benchmarks/equal_time.py table
+
+`run` makes a process for each and adds lines to `results/images/equal_time.csv`, one for each
+evaluation and a last one, "test"; it leaves out what is there. `table` prints the tests: bits per
+dimension of images (less is better), nats of patches (more is better). Needs zuko for its flows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lines
+import numpy as np
+import torch
+import workers
+from torch import Tensor, nn
+
+import invflow
+from invflow.flows import TarFlow
+from invflow.images.pixels import bits_per_dim, squash
+
+RESULTS = Path(__file__).parent / "results" / "images" / "equal_time.csv"
+LABELS = ("data", "flow", "seconds", "seed")
+FIELDS = (*LABELS, "spent", "updates", "what", "value", "note")
+BATCH, EVALUATIONS, AT_ONCE = 128, 10, 500
+#: Transforms and hidden layers of MADEs, and those of transformers with the size of a patch.
+SIZES: dict[str, dict[str, Any]] = {
+    "digits": {"made": (5, (128, 128)), "attention": (4, (64, 64)), "patch": 2},
+    "mnist": {"made": (5, (512, 512)), "attention": (4, (128, 128)), "patch": 4},
+    "patches": {"made": (5, (256, 256)), "attention": (4, (64, 64)), "patch": 8},
+}
+LogProb = Callable[[Tensor], Tensor]
+
+
+class Data(NamedTuple):
+    """What is learned.
+
+    Attributes:
+        kind: "digits", "mnist" or "patches".
+        train, validation, test: levels of pixels, or numbers, shape (rows, D).
+        levels: of pixels; 0 for numbers.
+        alpha: margin of the logit.
+    """
+
+    kind: str
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    levels: int = 0
+    alpha: float = 0.0
+
+    def reals(self, rows: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return what flows learn, and the log of its volume per volume of the data."""
+        if not self.levels:
+            return rows, torch.zeros(len(rows))
+        noisy = rows.double() + torch.rand(rows.shape, generator=random, dtype=torch.float64)
+        v, ladj = squash(rows.shape[1], self.levels, self.alpha).inverse(noisy)
+        return v.float(), ladj.float()
+
+    def value(self, nats: float) -> float:
+        """Return a mean log-likelihood in its unit."""
+        return bits_per_dim(nats, self.train.shape[1]) if self.levels else nats
+
+
+def load(name: str) -> Data:
+    """Read digits, or a file of MNIST or of patches."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        images = torch.from_numpy(load_digits().data).float()
+        images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
+        test, held = len(images) // 5, len(images) // 8
+        parts = images[test + held :], images[test : test + held], images[:test]
+        return Data("digits", *parts, levels=17, alpha=0.05)
+    with np.load(name) as file:
+        if "train_images" in file:
+            train, test = (
+                torch.from_numpy(file[f"{part}_images"]).flatten(1) for part in ("train", "test")
+            )
+            return Data("mnist", train[:50_000], train[50_000:51_000], test, 256, 1e-6)
+        train, validation, test = (
+            torch.from_numpy(file[part]).float() for part in ("train", "validation", "test")
+        )
+        return Data("patches", train, validation[:10_000], test)
+
+
+def flow_of(name: str, data: Data) -> nn.Module:
+    """Return an untrained flow."""
+    features, sizes = data.train.shape[1], SIZES[data.kind]
+    transforms, hidden = sizes["made"]
+    match name:
+        case "invflow MAF":
+            return invflow.MAF(features, transforms=transforms, hidden_features=hidden)
+        case "invflow NSF":
+            return invflow.NSF(features, transforms=transforms, hidden_features=hidden)
+        case "invflow TarFlow" if data.kind == "patches":
+            # A row of pixels at a time; the last row has seven.
+            transforms, hidden = sizes["attention"]
+            return invflow.MAF(
+                features, 0, transforms, hidden, conditioner="attention", group=sizes["patch"],
+                order="reverse",
+            )  # fmt: skip
+        case "invflow TarFlow":
+            transforms, hidden = sizes["attention"]
+            side = math.isqrt(features)
+            return TarFlow((1, side, side), sizes["patch"], 0, transforms, hidden)
+    import zuko.flows
+
+    kind = {"zuko MAF": zuko.flows.MAF, "zuko NSF": zuko.flows.NSF}[name]
+    return kind(features, transforms=transforms, hidden_features=hidden)
+
+
+FLOWS = ("invflow TarFlow", "invflow MAF", "invflow NSF", "zuko MAF", "zuko NSF")
+
+
+def worker(name: str, place: str, seconds: float, seed: int) -> None:
+    """Train a flow, and print its evaluations."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    data = load(place)
+    random = torch.Generator().manual_seed(seed)
+    whole = data.train[torch.randperm(len(data.train), generator=random)[:20_000]]
+    reals = data.reals(whole, random)[0]
+    mean, scale = reals.mean(0), reals.std(0).clamp(min=1e-3)
+    volume = float(scale.log().sum())
+    flow = flow_of(name, data)
+    optimizer = torch.optim.Adam(flow.parameters(), 1e-3)
+
+    def nats(rows: Tensor, random: torch.Generator) -> Tensor:
+        v, ladj = data.reals(rows, random)
+        return flow().log_prob((v - mean) / scale) - volume + ladj
+
+    @torch.no_grad()
+    def likelihood(rows: Tensor) -> float:
+        random = torch.Generator().manual_seed(seed + 1)
+        found = [nats(part, random).double() for part in rows.split(AT_ONCE)]
+        return float(torch.cat(found).mean())
+
+    def say(what: str, value: float) -> None:
+        told = {"spent": spent, "updates": updates, "what": what, "value": data.value(value)}
+        workers.say(told)
+
+    best, state, spent, updates, looks = -math.inf, copy.deepcopy(flow.state_dict()), 0.0, 0, 0
+    start = time.process_time()
+    while spent < seconds:
+        optimizer.param_groups[0]["lr"] = 5e-4 * (1 + math.cos(math.pi * spent / seconds))
+        rows = data.train[torch.randint(len(data.train), (BATCH,), generator=random)]
+        optimizer.zero_grad()
+        (-nats(rows, random).mean()).backward()
+        nn.utils.clip_grad_norm_(flow.parameters(), 5.0)
+        optimizer.step()
+        updates += 1
+        spent = time.process_time() - start
+        if spent >= seconds * (looks + 1) / EVALUATIONS:
+            looks = int(spent / seconds * EVALUATIONS)
+            now = likelihood(data.validation)
+            say("validation", now)
+            if now > best:
+                best, state = now, copy.deepcopy(flow.state_dict())
+            start = time.process_time() - spent  # evaluations do not count
+    flow.load_state_dict(state)
+    say("test", likelihood(data.test))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is missing, each in a process of its own, and keep the lines."""
+    ended = [line for line in lines.read(RESULTS) if line["what"] == "test" or line["note"]]
+    done = {tuple(line[label] for label in LABELS) for line in ended}
+    for place in options.data:
+        for name in options.flows:
+            labels = (Path(place).stem, name, str(options.seconds), str(options.seed))
+            if labels in done:
+                continue
+            arguments = ["worker", name, place, str(options.seconds), str(options.seed)]
+            one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            found, last = workers.results(__file__, arguments, one_thread, 10 * options.seconds)
+            if not found or found[-1]["what"] != "test":
+                found.append({"note": f"failed: {last}"})
+            named = dict(zip(LABELS, labels, strict=True))
+            lines.add(RESULTS, FIELDS, [{**named, **line} for line in found])
+
+
+def table() -> str:
+    """Return a Markdown table of the tests."""
+    tests = [line for line in lines.read(RESULTS) if line["what"] == "test"]
+    text = ["| data | seconds | flow | updates | test |", "| --- | --- | --- | --- | --- |"]
+    for line in tests:
+        updates = f"{int(line['updates']):,}"
+        cells = (line["data"], line["seconds"], line["flow"], updates, line["value"])
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
+def main(arguments: list[str]) -> None:
+    """Run one of the commands."""
+    if arguments[:1] == ["worker"]:
+        name, place, seconds, seed = arguments[1:]
+        worker(name, place, float(seconds), int(seed))
+        return
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("--data", nargs="+", default=["digits"])
+    parser.add_argument("--flows", nargs="+", choices=FLOWS, default=list(FLOWS))
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    if options.command == "run":
+        run(options)
+    else:
+        print(table())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
