@@ -124,7 +124,9 @@ def table(job: str, measure: str) -> str:
     """Return a Markdown table: a row for each tool, a column for each table."""
     kept = [line for line in lines.read(file_of(job)) if not _nan(line[measure])]
     tables = [name for name in TABLES[job] if any(line["table"] == name for line in kept)]
-    tools = list(dict.fromkeys(line["tool"] for line in kept))
+    order = list(MODULES[job].TOOLS)
+    found = dict.fromkeys(line["tool"] for line in kept)
+    tools = sorted(found, key=lambda tool: order.index(tool.partition(",")[0]))
     cells = {
         (tool, name): [
             float(line[measure]) for line in kept if (line["tool"], line["table"]) == (tool, name)
