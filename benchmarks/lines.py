@@ -26,7 +26,7 @@ def add(path: Path, fields: Sequence[str], lines: Sequence[Mapping[str, Any]]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fields, restval="")
+        writer = csv.DictWriter(file, fields, restval="", lineterminator="\n")
         if new:
             writer.writeheader()
         for line in lines:

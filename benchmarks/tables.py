@@ -35,7 +35,6 @@ pip install "invflow[density]" "sdv>=2" pyod.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import sys
 import warnings
@@ -43,6 +42,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lines
 import numpy as np
 import workers
 from tabular import anomalies, imputation, synthetic
@@ -76,24 +76,22 @@ BADNESS: dict[str, Callable[[float], float]] = {
 }
 #: Not ranked: references, and other ways to use the same fit.
 UNRANKED = ("training rows", "invflow, one draw")
+LABELS = ("table", "tool", "seed")
 Line = dict[str, Any]
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure what is missing, each in a process of its own, and keep the lines."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         for job in options.jobs:
+            done = lines.done(file_of(job), LABELS)
             for table in TABLES[job]:
                 for tool in MODULES[job].TOOLS:
                     wanted = table in (options.tables or [table])
                     wanted &= tool in (options.tools or [tool])
-                    done = any(
-                        (line["table"], line["tool"], line["seed"]) == (table, tool, str(seed))
-                        for line in read(job)
-                    )
-                    if wanted and not done:
-                        add(job, measured(job, table, tool, seed, options.data, options.limit))
+                    if wanted and (table, tool, str(seed)) not in done:
+                        found = measured(job, table, tool, seed, options.data, options.limit)
+                        lines.add(file_of(job), fields(job), found)
 
 
 def measured(job: str, table: str, tool: str, seed: int, folder: Path, limit: float) -> list[Line]:
@@ -114,40 +112,24 @@ def worker(job: str, table: str, tool: str, seed: int, folder: Path) -> None:
 
 def fields(job: str) -> tuple[str, ...]:
     """Return the columns of the file of a job."""
-    return ("table", "tool", "seed", *MODULES[job].MEASURES, "seconds", "note")
+    return (*LABELS, *MODULES[job].MEASURES, "seconds", "note")
 
 
-def read(job: str) -> list[dict[str, str]]:
-    """Return the lines of a job."""
-    path = RESULTS / f"{job}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def add(job: str, lines: list[Line]) -> None:
-    """Append lines to those of a job, and print them."""
-    path = RESULTS / f"{job}.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fields(job), restval="")
-        if new:
-            writer.writeheader()
-        for line in lines:
-            rounded = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in line.items()}
-            writer.writerow(rounded)
-            print(job, *rounded.values(), flush=True)
+def file_of(job: str) -> Path:
+    """Return the file of the lines of a job."""
+    return RESULTS / f"{job}.csv"
 
 
 def table(job: str, measure: str) -> str:
     """Return a Markdown table: a row for each tool, a column for each table."""
-    lines = [line for line in read(job) if not _nan(line[measure])]
-    tables = [name for name in TABLES[job] if any(line["table"] == name for line in lines)]
-    tools = list(dict.fromkeys(line["tool"] for line in lines))
+    kept = [line for line in lines.read(file_of(job)) if not _nan(line[measure])]
+    tables = [name for name in TABLES[job] if any(line["table"] == name for line in kept)]
+    order = list(MODULES[job].TOOLS)
+    found = dict.fromkeys(line["tool"] for line in kept)
+    tools = sorted(found, key=lambda tool: order.index(tool.partition(",")[0]))
     cells = {
         (tool, name): [
-            float(line[measure]) for line in lines if (line["tool"], line["table"]) == (tool, name)
+            float(line[measure]) for line in kept if (line["tool"], line["table"]) == (tool, name)
         ]
         for tool in tools
         for name in tables
@@ -206,7 +188,7 @@ def main(arguments: list[str]) -> None:
     if options.command == "run":
         run(options)
         return
-    for job in filter(read, options.jobs):
+    for job in filter(lambda job: lines.read(file_of(job)), options.jobs):
         for measure in (*MODULES[job].MEASURES, "seconds"):
             print(f"\n{table(job, measure)}")
 
