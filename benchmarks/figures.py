@@ -172,7 +172,7 @@ FIGURES = (
         "8 minutes of processor time",
     ),
     Figure(
-        'python benchmarks/coverage.py --tasks "gaussian linear" slcp "two moons"',
+        'python benchmarks/simulation_coverage.py --tasks "gaussian linear" slcp "two moons"',
         "how often regions contain the parameters",
         "invflow[simulation]",
         "2 minutes of processor time",

@@ -5,7 +5,7 @@ simulations judge it: the fractions whose parameters lie in the highest-density 
 90 %, and the mean log density of the parameters, in nats, once as fitted and once without the
 widening of the noise (`simulation/widened.py`). `error` is the binomial standard error of 90 %.
 
-    python benchmarks/coverage.py [--tasks ...] [--number 1000] [--seed 0]
+    python benchmarks/simulation_coverage.py [--tasks ...] [--number 1000] [--seed 0]
 
 prints a line of a Markdown table for each. `seconds` are processor seconds of training on one
 thread. Needs pip install "invflow[simulation]".
