@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +56,21 @@ def test_densities_are_trained_written_and_read(load, tmp_path: Path) -> None:
     assert all(np.isfinite(result.test) for result in results)
     printed = density.table(results)
     assert all(name in printed for name in ours)
+
+
+def test_flows_are_trained_for_a_time_and_tested(
+    load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    equal_time, workers = load("equal_time"), load("workers")
+    monkeypatch.setitem(equal_time.SIZES, "digits", {"made": (1, (8,))})
+    equal_time.worker("invflow MAF", "digits", 0.3, 0)
+    found = [
+        json.loads(line.removeprefix(workers.MARK)) for line in capsys.readouterr().out.splitlines()
+    ]
+    assert [line["what"] for line in found[-2:]] == ["validation", "test"]
+    assert found[-1]["spent"] >= 0.3
+    # Worse than trained flows, better than pixels that are equally likely.
+    assert 2 < found[-1]["value"] < math.log2(17)
 
 
 def test_ways_to_sample_patches_agree_and_are_timed(

@@ -178,6 +178,12 @@ INLINE void solve_spline(const Spline *of, real *row, const real *params, real *
     store(ladj, load(ladj) - choose(inside, log_slope(&bin, at), spread(0)));
 }
 
+/* t S / V^2 of the formulas above. */
+INLINE Vector value_by_fraction(const Bin *bin, Terms at)
+{
+    return bin->height * at.s / (at.v * at.v);
+}
+
 /* E of the formulas above. */
 INLINE Vector log_slope_by_fraction(const Bin *bin, Terms at)
 {
@@ -239,7 +245,7 @@ INLINE void pull_apply_spline(
     const Vector g = load(row), h = load(bar_ladj);
     Place place;
     find_place(of, params, load(z), &place);
-    const Vector by_x = place.bin.height * place.at.s / (place.at.v * place.at.v);
+    const Vector by_x = value_by_fraction(&place.bin, place.at);
     const Vector by_p = g * by_x + h * log_slope_by_fraction(&place.bin, place.at);
     store(row, choose(place.inside, by_p / place.bin.width, g));
     pull_params(of, &place, g, h, by_p, bar_params);
@@ -252,7 +258,7 @@ INLINE void pull_solve_spline(
     const Vector g = load(row), h = load(bar_ladj);
     Place place;
     find_place(of, params, load(z), &place);
-    const Vector by_x = place.bin.height * place.at.s / (place.at.v * place.at.v);
+    const Vector by_x = value_by_fraction(&place.bin, place.at);
     const Vector by_l = log_slope_by_fraction(&place.bin, place.at), by_p = g * place.bin.width;
     const Vector bar = (by_p - h * by_l) / by_x;
     store(row, choose(place.inside, bar, g));
