@@ -15,10 +15,12 @@ same layers, a TarFlow those of `SIZES`.
     python benchmarks/equal_time.py run --data digits mnist.npz bsds300.npz [--seconds 300]
         [--flows ...] [--seed 0]
     python benchmarks/equal_time.py table
+    python benchmarks/equal_time.py figure --out FILE.png
 
 `run` makes a process for each and adds lines to `results/images/equal_time.csv`, one for each
 evaluation and a last one, "test"; it leaves out what is there. `table` prints the tests: bits per
-dimension of images (less is better), nats of patches (more is better). Needs zuko for its flows.
+dimension of images (less is better), nats of patches (more is better). `figure` draws the
+evaluations of the longest runs. Needs zuko for its flows.
 """
 
 from __future__ import annotations
@@ -214,6 +216,28 @@ def table() -> str:
     return "\n".join(text)
 
 
+def draw(found: list[dict[str, str]], out: Path) -> None:
+    """Draw the evaluations on validation images against the seconds of training."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(line["data"] for line in found))
+    figure = Figure(figsize=(4.5 * len(names), 4))
+    for name, axis in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        longest = max((line["seconds"] for line in found if line["data"] == name), key=float)
+        for flow in FLOWS:
+            labels = {"data": name, "flow": flow, "seconds": longest, "what": "validation"}
+            own = [line for line in found if labels.items() <= line.items()]
+            for seed in dict.fromkeys(line["seed"] for line in own):
+                curve = [line for line in own if line["seed"] == seed]
+                spent, values = ([float(line[key]) for line in curve] for key in ("spent", "value"))
+                axis.plot(spent, values, marker=".", label=flow, color=f"C{FLOWS.index(flow)}")
+        unit = "nats (more is better)" if "bsds" in name else "bits per dimension (less is better)"
+        axis.set(title=name, xlabel="seconds of training", ylabel=unit)
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+
+
 def main(arguments: list[str]) -> None:
     """Run one of the commands."""
     if arguments[:1] == ["worker"]:
@@ -221,16 +245,20 @@ def main(arguments: list[str]) -> None:
         worker(name, place, float(seconds), int(seed))
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("command", choices=("run", "table", "figure"))
+    parser.add_argument("--out", type=Path, default=Path("equal_time.png"))
     parser.add_argument("--data", nargs="+", default=["digits"])
     parser.add_argument("--flows", nargs="+", choices=FLOWS, default=list(FLOWS))
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    if options.command == "run":
-        run(options)
-    else:
-        print(table())
+    match options.command:
+        case "run":
+            run(options)
+        case "table":
+            print(table())
+        case _:
+            draw(lines.read(RESULTS), options.out)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_densities_are_trained_written_and_read(load, tmp_path: Path) -> None:
 
 
 def test_flows_are_trained_for_a_time_and_tested(
-    load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     equal_time, workers = load("equal_time"), load("workers")
     monkeypatch.setitem(equal_time.SIZES, "digits", {"made": (1, (8,))})
@@ -71,6 +71,9 @@ def test_flows_are_trained_for_a_time_and_tested(
     assert found[-1]["spent"] >= 0.3
     # Worse than trained flows, better than pixels that are equally likely.
     assert 2 < found[-1]["value"] < math.log2(17)
+    labels = {"data": "digits", "flow": "invflow MAF", "seconds": "0.3", "seed": "0"}
+    equal_time.draw([{**labels, **line} for line in found], tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
 def test_ways_to_sample_patches_agree_and_are_timed(
@@ -81,7 +84,8 @@ def test_ways_to_sample_patches_agree_and_are_timed(
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert "sampling" in head
     names = [line.split("|")[1].strip() for line in lines]
-    assert names == ["parallel pass", "usual", "passes", "fixed_point", "auto", "cached"]
+    ways = ["usual", "segments", "passes", "fixed_point", "auto", "cached"]
+    assert names == ["parallel pass", *ways]
     assert "nan" not in "".join(lines)
 
 
