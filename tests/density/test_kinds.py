@@ -68,18 +68,23 @@ def test_the_truth_is_found(density: FlowDensity) -> None:
 def test_a_category_given_a_number_is_by_bayes(density: FlowDensity) -> None:
     lengths = np.array([9.0, 12.0, 16.5, 22.0])
     given = pd.DataFrame({"length": lengths})
-    scores = [
-        density.score_samples(given.assign(kind=kind, swims=None).astype({"swims": "boolean"}))
-        for kind in KINDS
-    ]
-    found = np.exp(scores - np.logaddexp.reduce(scores, 0))
+    unknown = given.assign(swims=None).astype({"swims": "boolean"})
+    found = density.probabilities(unknown, "kind")
+    scores = [density.score_samples(_inserted(unknown, kind)) for kind in KINDS]
+    np.testing.assert_allclose(found.T, np.exp(scores - np.logaddexp.reduce(scores, 0)), rtol=1e-6)
     true = SHARES[:, None] * stats.norm.pdf(lengths, MEANS[:, None], 1.5)
-    np.testing.assert_allclose(found, true / true.sum(0), atol=0.08)
+    np.testing.assert_allclose(found.T, true / true.sum(0), atol=0.08)
     drawn = density.sample_conditional(
         given.assign(kind=None, swims=None).astype({"swims": "boolean"}), 400, random_state=0
     )
     eels = (drawn["kind"] == "eel").to_numpy().reshape(400, 4).mean(0)
     np.testing.assert_allclose(eels, (true / true.sum(0))[1], atol=0.1)
+
+
+def _inserted(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    rows = rows.copy()
+    rows.insert(1, "kind", kind)
+    return rows
 
 
 def test_draws_are_like_the_table(density: FlowDensity) -> None:

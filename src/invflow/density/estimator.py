@@ -23,6 +23,7 @@ try:
     from sklearn.utils.validation import check_is_fitted
 
     from invflow.density.checking import Checking
+    from invflow.density.classifying import Classifying
     from invflow.density.filling import Filling
     from invflow.density.learning import inputs, saved
     from invflow.density.scoring import seed_of
@@ -32,7 +33,7 @@ except ImportError as error:
     ) from error
 
 
-class FlowDensity(Filling, Checking, BaseEstimator):
+class FlowDensity(Filling, Classifying, Checking, BaseEstimator):
     r"""The density of a table's rows, learned by maximum likelihood.
 
     Numbers are standardised internally, and densities are in the units of the table. Text, booleans

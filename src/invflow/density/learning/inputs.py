@@ -72,6 +72,36 @@ def scored(estimator: Any, X: Any, columns: Columns) -> Rows:
     return Rows(table, columns)
 
 
+def with_values(X: Any, columns: Columns, name: Label, values: Any) -> tuple[Any, Any]:
+    """Return rows whose values of a column are the first of `values`, and their index.
+
+    The column may be missing. A `Source` is returned as it is.
+
+    Args:
+        X: an array or a table, or a `Source`.
+        columns: of the training table.
+        name: of the column.
+        values: of the column.
+    """
+    place = columns.names.index(name)
+    if known := taken(X):
+        frame = known[0].copy()
+        labels, own = unique(frame.columns), values[:1].repeat(len(frame))
+        if name in labels:
+            frame.isetitem(labels.index(name), own)
+        elif len(labels) == len(columns.names):  # matched by position
+            frame.isetitem(place, own)
+        else:
+            frame.insert(min(place, len(labels)), name, own)
+        return frame, frame.index
+    if isinstance(X, Source):
+        return X, None
+    array: Any = check_array(X, dtype="numeric", ensure_all_finite=False).copy()
+    if array.shape[1] == len(columns.names):
+        array[:, place] = values[0]
+    return array, None
+
+
 def _scored(estimator: Any, X: Any, names: Sequence[Label]) -> Source:
     known = taken(X)
     if known is None:
