@@ -112,6 +112,9 @@ def test_one_parameter_and_one_summary() -> None:
     posterior = fit(simulations, prior, settings=Settings(steps=200, ensemble=1)).posterior([1.0])
     summary = posterior.summary()
     assert list(summary.index) == ["mu"]
+    assert posterior.summary(var_names=["mu"]).shape == summary.shape
+    with pytest.raises(ValueError, match="each of var_names must be one of 'mu', got 'sigma'"):
+        posterior.summary(var_names=["sigma"])
     assert summary.loc["mu", "mean"] == pytest.approx(0.5, abs=0.1)
     assert summary.loc["mu", "sd"] == pytest.approx(0.5**0.5, abs=0.1)
     assert list(posterior.to_pandas(7)) == ["mu"]

@@ -94,6 +94,19 @@ def test_the_summary_has_means_quantiles_and_errors() -> None:
     assert table.loc["theta[0]", "97%"] == pytest.approx(1 + 1.880794 * 0.5, abs=0.05)
 
 
+def test_some_parameters_are_summarised() -> None:
+    found = posterior()
+    whole = found.summary()
+    assert found.summary(var_names=["theta"]).equals(whole.loc[["theta[0]", "theta[1]"]])
+    assert list(found.summary(var_names=("theta", "tau")).index)[-1] == "tau"
+    with pytest.raises(ValueError, match="each of var_names must be one of 'tau', 'theta', got"):
+        found.summary(var_names=["mu"])
+    with pytest.raises(
+        TypeError, match=r"var_names must be a sequence of names, such as \['tau'\]"
+    ):
+        found.summary(var_names="tau")
+
+
 def test_errors_of_the_summary_are_those_of_many_repetitions() -> None:
     tables = [posterior(seed).summary(1000).loc["theta[0]"] for seed in range(100)]
     spread = np.std([table["mean"] for table in tables])

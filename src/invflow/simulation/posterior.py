@@ -135,15 +135,22 @@ class Posterior:
         """
         return tables.frame(self.draws(n))
 
-    def summary(self, n: int = 16_000) -> DataFrame:
+    def summary(self, n: int = 16_000, *, var_names: Sequence[str] | None = None) -> DataFrame:
         """Return a table of the parameters: mean, sd, 3% and 97% quantiles, and error of the mean.
 
+        Args:
+            n: number of draws.
+            var_names: names of the parameters to summarise; None for all.
+
         Raises:
+            TypeError: if `var_names` is one string.
+            ValueError: if a name is unknown.
             ImportError: if pandas is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=2)
         weights = torch.full((n,), 1 / n, dtype=torch.float64)
-        return tables.summary(self.draws(n), tables.array(weights), frozenset())
+        kept = tables.chosen(self.draws(n), var_names)
+        return tables.summary(kept, tables.array(weights), frozenset())
 
     def weighted(self, log_likelihood: Callable[[Tensor], Tensor] | None = None) -> Weighted:
         """Return the posterior with importance weights: verdict, evidence, and exact draws.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,15 +189,20 @@ class Posterior:
             log_likelihood=resampled and log_likelihood,
         )
 
-    def summary(self, n: int = 16_000) -> DataFrame:
+    def summary(self, n: int = 16_000, *, var_names: Sequence[str] | None = None) -> DataFrame:
         """Return a table of the parameters: mean, sd, 3% and 97% quantiles, and error of the mean.
 
         Computed from `n` draws with Pareto smoothed weights, without the noise of resampling. The
         mean of an angle is its mean direction; its quantiles are counted from there and can exceed
         pi.
 
+        Args:
+            n: number of draws.
+            var_names: names of the parameters to summarise; None for all.
+
         Raises:
-            ValueError: if the log density is finite at none of the draws.
+            TypeError: if `var_names` is one string.
+            ValueError: if a name is unknown, or the log density is finite at none of the draws.
             ImportError: if pandas is not installed.
         """
         n = _checks.positive_integer("n", n, minimum=2)
@@ -204,7 +210,8 @@ class Posterior:
         weights = log_weights.exp()
         some = weights > 0
         named = self._named(draws.z[some.to(draws.z.device)])
-        return tables.summary(named, tables.array(weights[some]), self.target.angular)
+        kept = tables.chosen(named, var_names)
+        return tables.summary(kept, tables.array(weights[some]), self.target.angular)
 
     def diagnose(self, n: int = 10_000) -> Verdict:
         """Return whether to trust the posterior: what is fine, what is not, and what to do.

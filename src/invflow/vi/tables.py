@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from invflow import _checks
 from invflow._extra import required
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ def summary(named: Mapping[str, Tensor], weights: Array, angular: Collection[str
         for name, column, values in _columns(named)
     }
     return required("pandas", "vi").DataFrame.from_dict(rows, orient="index")
+
+
+def chosen(named: Mapping[str, Tensor], var_names: Sequence[str] | None) -> dict[str, Tensor]:
+    """Return the draws of some parameters, in this order; None for all.
+
+    Raises:
+        TypeError: if the names are one string.
+        ValueError: if a parameter does not exist.
+    """
+    if isinstance(var_names, str):
+        raise TypeError(f"var_names must be a sequence of names, such as [{var_names!r}]")
+    names = named if var_names is None else var_names
+    return {_checks.choice("each of var_names", name, named): named[name] for name in names}
 
 
 def frame(named: Mapping[str, Tensor]) -> DataFrame:
