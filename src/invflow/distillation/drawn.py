@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from invflow._random import seeded
 from invflow.flows import FlowDistribution, MixtureDistribution
 
 
@@ -28,15 +29,7 @@ def drawn(distribution: Distribution, shape: Sequence[int], generator: torch.Gen
         if generator.device != device:
             generator = torch.Generator(device).manual_seed(_seed(generator))
         return distribution.sample(shape, generator=generator)
-    seed = _seed(generator)
-    # fork_rng always restores the CPU's state, and that of the devices named. Seeding is not left
-    # to torch.manual_seed, which seeds all devices.
-    numbers: Any = getattr(torch, device.type, None)
-    others = [device] if hasattr(numbers, "set_rng_state") else []
-    with torch.random.fork_rng(others, device_type=device.type if others else "cuda"):
-        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
-        for other in others:
-            numbers.set_rng_state(torch.Generator(other).manual_seed(seed).get_state(), other)
+    with seeded(_seed(generator), device):
         return cast(Any, distribution).sample(shape)
 
 

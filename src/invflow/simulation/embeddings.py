@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from invflow import _checks
 from invflow._modes import evaluating
+from invflow._random import seeded
 
 #: Width of the hidden layers, and number of features of what is returned.
 WIDTH, FEATURES = 64, 16
@@ -165,8 +166,7 @@ def embedding(what: str | nn.Module | None, shape: tuple[int, ...], seed: int) -
         raise ValueError(
             f"the embedding {what!r} takes data of shape ({', '.join(axes)}), got {shape}"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return build(*shape)
 
 

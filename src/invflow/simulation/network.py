@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from invflow import flows, training
 from invflow._modes import evaluating
+from invflow._random import seeded
 from invflow.flows import Flow
 from invflow.simulation.embeddings import size
 from invflow.simulation.settings import Settings
@@ -127,8 +128,7 @@ def train(
 
     def loss(model: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
         # Dropout in an embedding draws from the global generator.
-        with torch.random.fork_rng([] if rows.device.type == "cpu" else [rows.device]):
-            torch.manual_seed(noise.initial_seed())
+        with seeded(noise.initial_seed(), rows.device):
             return -model(rows).mean()
 
     def evaluate(model: nn.Module) -> dict[str, float]:

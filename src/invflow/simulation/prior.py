@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 from torch.distributions.constraints import Constraint
 
+from invflow._random import seeded
 from invflow.vi.targets.target import Parameter, value_of
 from invflow.vi.targets.vectors import vectors
 
@@ -82,8 +83,7 @@ class Prior:
         """
         known = self._known()
         # Distributions of torch draw from the global generator.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             return self.joined({name: each.sample((n,)) for name, each in known.items()})
 
     def log_prob(self, theta: Any) -> Tensor:

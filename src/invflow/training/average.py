@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+import copy
+
+import torch
+from torch import Tensor, nn
 
 
-class Average(AveragedModel):
+class Average(nn.Module):
     r"""The exponential moving average of a model's weights over its updates.
 
     $$\bar w \gets d_t \bar w + (1 - d_t) w, \qquad d_t = \min\big(d, (1 + t) / (10 + t)\big)$$
@@ -29,13 +31,33 @@ class Average(AveragedModel):
         9.0
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model)
-        self.decay = decay
-        self.eval()
+    n_averaged: Tensor
 
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(model).eval()
+        self.decay = decay
+        first = next(model.parameters())
+        self.register_buffer("n_averaged", torch.zeros((), dtype=torch.long, device=first.device))
+        self._weights, self._others = _tensors(self.module)
+
+    @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Include the model's weights after another update."""
+        weights, others = _tensors(model)
         done = int(self.n_averaged)
-        self.multi_avg_fn = get_ema_multi_avg_fn(min(self.decay, (1 + done) / (10 + done)))
-        super().update_parameters(model)
+        # All at once: with many small tensors, one by one takes longer than the update itself.
+        if done:
+            share = 1 - min(self.decay, (1 + done) / (10 + done))
+            torch._foreach_lerp_(self._weights, weights, share)
+        else:
+            torch._foreach_copy_(self._weights, weights)
+        if others:
+            torch._foreach_copy_(self._others, others)
+        self.n_averaged += 1
+
+
+def _tensors(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the weights and the buffers of a model."""
+    weights, buffers = list(model.parameters()), list(model.buffers())
+    return [each.detach() for each in weights], [each.detach() for each in buffers]

@@ -2,6 +2,7 @@
 
 from invflow.images.pixels import bits_per_dim
 from invflow.vae.evaluation import Score, score
+from invflow.vae.fitting import fit
 from invflow.vae.likelihoods.levels import (
     LIKELIHOODS,
     Bernoulli,
@@ -41,6 +42,7 @@ __all__ = [
     "Score",
     "SharedLogistic",
     "bits_per_dim",
+    "fit",
     "posterior",
     "prior",
     "score",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-
 from invflow import _checks
+from invflow._random import seeded
 from invflow.vae.config import Config, Format
 from invflow.vae.likelihoods.choice import as_likelihood
 from invflow.vae.models.base import LatentModel
@@ -64,8 +63,7 @@ def build(config: Config, format: Format) -> dict[str, LatentModel]:
             )
     models: dict[str, LatentModel] = {}
     for name in config.posteriors:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             models[name] = one(config, format, name)
         if config.precision == "64-true":
             models[name].double()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invflow import training
 from invflow.images.data import Images
@@ -18,13 +17,12 @@ from invflow.vae import networks, run
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
 from invflow.vae.evaluation import bounds, score
-from invflow.vae.models.base import Elbo, LatentModel
+from invflow.vae.fitting import Rows, default_warmup, learn
+from invflow.vae.models.base import LatentModel
 from invflow.vae.objective import Objective
 from invflow.vae.run import Result, Run
 from invflow.vae.scores import ImageScores, Scores
 
-#: With this many validation images, one draw each is enough; with fewer, several are taken.
-ENOUGH = 2048
 #: Number of training images, chosen at random, that are scored to see whether a model overfits.
 TRAIN_IMAGES = 1000
 Report = Callable[[int, str], None]
@@ -84,42 +82,13 @@ def train(
         report(config.steps, "already finished")
         return run.load(directory, images) if fabric.is_global_zero else None
 
-    levels = images.train.flatten(1)
-    validation = images.validation.flatten(1)
-    draws = max(1, min(8, ENOUGH // len(validation)))
-
-    def loss(trained: nn.Module, rows: Tensor, step: int, noise: torch.Generator) -> Tensor:
-        # Levels are checked where they are: on an accelerator each look at them would wait for it.
-        rows = rows.cpu()
-        labels = images.labels["train"][rows] if images.classes else None
-        return trained(levels[rows], labels, step, noise)
-
-    def evaluate(trained: nn.Module) -> dict[str, float]:
-        model = cast(_Trained, trained).model
-        noise = torch.Generator(model.like.device).manual_seed(config.seed)
-        c = run.given(model, images, "validation")
-        x = torch.cat([model.observe(part, noise) for part in validation.split(model.at_once)])
-        parts = model.pieces(x, c, model.at_once)
-        elbos = [model.elbo(part, noise, c) for part, c in parts for _ in range(draws)]
-        whole = Elbo(*(torch.cat(each) for each in zip(*elbos, strict=True)))
-        # What is kept is what is best by the loss that the training ends with.
-        value = aim.amended(whole, aim.warmup + 1)
-        if aim.train_samples > 1:
-            rows = max(1, model.at_once // aim.train_samples)
-            pieces = [piece for part in parts for piece in model.pieces(*part, rows)]
-            bounds = [model.importance_bound(x, aim.train_samples, noise, c) for x, c in pieces]
-            value = -torch.cat(bounds).mean()
-        return {
-            "loss": float(value),
-            "bound": float(whole.bound.mean()),
-            "kl": float(whole.kl.mean()),
-        }
-
-    trained = {name: _Trained(model, aim) for name, model in models.items()}
-    parts = [part for model in models.values() for part in model.parts] if config.compile else []
-    seconds = training.fit(
-        fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
+    first = next(iter(models.values()))
+    train, validation = (
+        Rows(getattr(images, part), run.given(first, images, part))
+        for part in ("train", "validation")
     )
+    parts = [part for model in models.values() for part in model.parts] if config.compile else []
+    seconds = learn(models, train, validation, aim, settings, fabric, directory, report, parts)
     results, scores = scored(config, models, images, seconds)
     if fabric.is_global_zero:
         run.finish(directory, models, results, scores)
@@ -131,26 +100,9 @@ def objective(config: Config) -> Objective:
     """Return what a run trains by."""
     warmup = config.warmup
     if warmup is None:
-        # Without one, latents that do not help at once are pressed onto the prior, and stay there.
         amended = config.free_bits > 0 or config.train_samples > 1
-        warmup = 0 if amended else min(config.steps // 3, 10_000)
+        warmup = 0 if amended else default_warmup(config.steps)
     return Objective(config.beta, warmup, config.free_bits, config.train_samples)
-
-
-class _Trained(nn.Module):
-    """A model whose call is the loss of images, as data parallel training wants it."""
-
-    def __init__(self, model: LatentModel, objective: Objective) -> None:
-        super().__init__()
-        self.model = model
-        self.objective = objective
-
-    def forward(
-        self, levels: Tensor, labels: Tensor | None, step: int, noise: torch.Generator
-    ) -> Tensor:
-        x = self.model.observe(levels, noise)
-        given = None if labels is None else self.model.one_hot(labels)
-        return self.objective.loss(self.model, x, step, noise, given)
 
 
 def _start(model: LatentModel, levels: Tensor, given: Tensor | None, config: Config) -> None:
