@@ -1,9 +1,10 @@
 """Likelihoods of images after the same processor time: transformer flows, MAF and NSF.
 
 Each flow is trained by maximum likelihood on one thread until its seconds of processor time are
-spent, evaluations not counted: Adam, whose rate falls from 1e-3 to zero along a cosine of the time
+spent, evaluations not counted: Adam, whose rate falls to zero along a cosine of the time
 spent, gradients of norm 5 at most, batches of 128. Ten evaluations on validation images choose
-the state that is tested. Only the time is equal: autoregressive flows of both libraries have the
+the state that is tested; of runs with several rates the table has the one that is best on
+validation images. Only the time is equal: autoregressive flows of both libraries have the
 same layers, a TarFlow those of `SIZES`.
 
 - digits: scikit-learn's 8 x 8 images, logits of the dequantised pixels with a margin of 0.05; an
@@ -13,7 +14,7 @@ same layers, a TarFlow those of `SIZES`.
 - patches: of photographs, 63 numbers, as `density.py prepare` writes them; in nats.
 
     python benchmarks/equal_time.py run --data digits mnist.npz bsds300.npz [--seconds 300]
-        [--flows ...] [--seed 0]
+        [--flows ...] [--rate 0.001] [--seed 0]
     python benchmarks/equal_time.py table
     python benchmarks/equal_time.py figure --out FILE.png
 
@@ -45,7 +46,7 @@ from invflow.flows import TarFlow
 from invflow.images.pixels import bits_per_dim, squash
 
 RESULTS = Path(__file__).parent / "results" / "images" / "equal_time.csv"
-LABELS = ("data", "flow", "seconds", "seed")
+LABELS = ("data", "flow", "seconds", "rate", "seed")
 FIELDS = (*LABELS, "spent", "updates", "what", "value", "note")
 BATCH, EVALUATIONS, AT_ONCE = 128, 10, 500
 #: Transforms and hidden layers of MADEs, and those of transformers with the size of a patch.
@@ -138,7 +139,7 @@ def flow_of(name: str, data: Data) -> nn.Module:
 FLOWS = ("invflow TarFlow", "invflow MAF", "invflow NSF", "zuko MAF", "zuko NSF")
 
 
-def worker(name: str, place: str, seconds: float, seed: int) -> None:
+def worker(name: str, place: str, seconds: float, rate: float, seed: int) -> None:
     """Train a flow, and print its evaluations."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -149,7 +150,7 @@ def worker(name: str, place: str, seconds: float, seed: int) -> None:
     mean, scale = reals.mean(0), reals.std(0).clamp(min=1e-3)
     volume = float(scale.log().sum())
     flow = flow_of(name, data)
-    optimizer = torch.optim.Adam(flow.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(flow.parameters(), rate)
 
     def nats(rows: Tensor, random: torch.Generator) -> Tensor:
         v, ladj = data.reals(rows, random)
@@ -168,7 +169,7 @@ def worker(name: str, place: str, seconds: float, seed: int) -> None:
     best, state, spent, updates, looks = -math.inf, copy.deepcopy(flow.state_dict()), 0.0, 0, 0
     start = time.process_time()
     while spent < seconds:
-        optimizer.param_groups[0]["lr"] = 5e-4 * (1 + math.cos(math.pi * spent / seconds))
+        optimizer.param_groups[0]["lr"] = rate / 2 * (1 + math.cos(math.pi * spent / seconds))
         rows = data.train[torch.randint(len(data.train), (BATCH,), generator=random)]
         optimizer.zero_grad()
         (-nats(rows, random).mean()).backward()
@@ -193,10 +194,11 @@ def run(options: argparse.Namespace) -> None:
     done = {tuple(line[label] for label in LABELS) for line in ended}
     for place in options.data:
         for name in options.flows:
-            labels = (Path(place).stem, name, str(options.seconds), str(options.seed))
+            numbers = [str(each) for each in (options.seconds, options.rate, options.seed)]
+            labels = (Path(place).stem, name, *numbers)
             if labels in done:
                 continue
-            arguments = ["worker", name, place, str(options.seconds), str(options.seed)]
+            arguments = ["worker", name, place, *numbers]
             one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             found, last = workers.results(__file__, arguments, one_thread, 10 * options.seconds)
             if not found or found[-1]["what"] != "test":
@@ -207,13 +209,31 @@ def run(options: argparse.Namespace) -> None:
 
 def table() -> str:
     """Return a Markdown table of the tests."""
-    tests = [line for line in lines.read(RESULTS) if line["what"] == "test"]
-    text = ["| data | seconds | flow | updates | test |", "| --- | --- | --- | --- | --- |"]
-    for line in tests:
+    found = lines.read(RESULTS)
+    text = ["| data | seconds | flow | rate | updates | test |", "| --- " * 6 + "|"]
+    for line in found:
+        if line["what"] != "test" or line["rate"] != best_rate(found, line):
+            continue
         updates = f"{int(line['updates']):,}"
-        cells = (line["data"], line["seconds"], line["flow"], updates, line["value"])
+        cells = (
+            *(line[key] for key in ("data", "seconds", "flow", "rate")),
+            updates,
+            line["value"],
+        )
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
+
+
+def best_rate(found: list[dict[str, str]], like: dict[str, str]) -> str:
+    """Return the rate of the run that is best on validation images, of those like this one."""
+    same = ("data", "flow", "seconds", "seed")
+    own = [e for e in found if all(e[k] == like[k] for k in same) and e["what"] == "validation"]
+    return max(own, key=lambda line: float(line["value"]) * _sign(like["data"]))["rate"]
+
+
+def _sign(data: str) -> int:
+    """Return 1 if more is better, else -1."""
+    return 1 if "bsds" in data else -1
 
 
 def draw(found: list[dict[str, str]], out: Path) -> None:
@@ -229,9 +249,12 @@ def draw(found: list[dict[str, str]], out: Path) -> None:
             own = [line for line in found if labels.items() <= line.items()]
             for seed in dict.fromkeys(line["seed"] for line in own):
                 curve = [line for line in own if line["seed"] == seed]
+                rate = best_rate(found, curve[0])
+                curve = [line for line in curve if line["rate"] == rate]
                 spent, values = ([float(line[key]) for line in curve] for key in ("spent", "value"))
                 axis.plot(spent, values, marker=".", label=flow, color=f"C{FLOWS.index(flow)}")
-        unit = "nats (more is better)" if "bsds" in name else "bits per dimension (less is better)"
+        more = _sign(name) > 0
+        unit = "nats (more is better)" if more else "bits per dimension (less is better)"
         axis.set(title=name, xlabel="seconds of training", ylabel=unit)
         axis.legend(fontsize=8)
     figure.tight_layout()
@@ -241,8 +264,8 @@ def draw(found: list[dict[str, str]], out: Path) -> None:
 def main(arguments: list[str]) -> None:
     """Run one of the commands."""
     if arguments[:1] == ["worker"]:
-        name, place, seconds, seed = arguments[1:]
-        worker(name, place, float(seconds), int(seed))
+        name, place, seconds, rate, seed = arguments[1:]
+        worker(name, place, float(seconds), float(rate), int(seed))
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("command", choices=("run", "table", "figure"))
@@ -250,6 +273,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--data", nargs="+", default=["digits"])
     parser.add_argument("--flows", nargs="+", choices=FLOWS, default=list(FLOWS))
     parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     match options.command:

@@ -63,7 +63,7 @@ def test_flows_are_trained_for_a_time_and_tested(
 ) -> None:
     equal_time, workers = load("equal_time"), load("workers")
     monkeypatch.setitem(equal_time.SIZES, "digits", {"made": (1, (8,))})
-    equal_time.worker("invflow MAF", "digits", 0.3, 0)
+    equal_time.worker("invflow MAF", "digits", 0.3, 1e-3, 0)
     found = [
         json.loads(line.removeprefix(workers.MARK)) for line in capsys.readouterr().out.splitlines()
     ]
@@ -71,7 +71,13 @@ def test_flows_are_trained_for_a_time_and_tested(
     assert found[-1]["spent"] >= 0.3
     # Worse than trained flows, better than pixels that are equally likely.
     assert 2 < found[-1]["value"] < math.log2(17)
-    labels = {"data": "digits", "flow": "invflow MAF", "seconds": "0.3", "seed": "0"}
+    labels = {
+        "data": "digits",
+        "flow": "invflow MAF",
+        "seconds": "0.3",
+        "rate": "0.001",
+        "seed": "0",
+    }
     equal_time.draw([{**labels, **line} for line in found], tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
 

@@ -63,7 +63,7 @@ def test_it_resumes(tmp_path: Path) -> None:
     images = data.load("digits")
     whole = fit(vae(), images.train, images.validation, **SHORT).state_dict()
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     calls = 0
@@ -73,11 +73,11 @@ def test_it_resumes(tmp_path: Path) -> None:
             nonlocal calls
             calls += 1
             if calls == 6:
-                raise Stopped
+                raise StoppedError
             return super().loss(*arguments, **options)
 
     options = {**SHORT, "directory": tmp_path / "run"}
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fit(vae(), images.train, images.validation, objective=Stopping(warmup=2), **options)
     again = fit(vae(), images.train, images.validation, **options).state_dict()
     assert all(torch.equal(again[name], whole[name]) for name in whole)
