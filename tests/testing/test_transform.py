@@ -133,7 +133,7 @@ class WrongDomain(Sigmoid):
         (WrongInverse(), r"inverse\(forward\(z\)\) differs from z by 0.12 at feature 2, with tol"),
         (WrongInverse(1), r"inverse\(forward\(z\)\) differs from z by 0.12 at feature 0, with tol"),
         (OtherSign(), "ladj of inverse differs from minus ladj of forward by"),
-        (WrongLadj(), "ladj of forward differs from the log-determinant by automatic"),
+        (WrongLadj(), "ladj of forward differs from the log-determinant of the derivative"),
         (OverBatch(), "the value of forward for one batch element alone differs"),
         (Detached(), "the derivative of inverse with respect to its weights along a random"),
         (NoContext(context=2), "forward does not read entry 0 of the context"),

@@ -165,13 +165,10 @@ def _cached_inverse(subject: Call) -> None:
         z, ladj = transform.inverse(x, context)
         found[inverse] = [z, *laws.gradient(laws.combined([z, ladj]), inputs)]
     of = ["x", *([] if context is None else ["the context"]), *names]
-    claims = [
-        "differs",
-        *(f"has another gradient with respect to {each}, different" for each in of),
-    ]
-    for claim, one, other in zip(claims, found["cached"], found["passes"], strict=True):
+    whats = ["", *(f"the gradient with respect to {each} of " for each in of)]
+    for what, one, other in zip(whats, found["cached"], found["passes"], strict=True):
         laws.close(
-            f"the cached inverse {claim} from automatic differentiation of whole passes",
+            f"{what}the cached inverse differs from that of whole passes",
             one,
             other,
             "the sequential direction would be trained with wrong gradients",

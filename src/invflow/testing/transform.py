@@ -78,7 +78,7 @@ def _log_determinant(run: Call) -> None:
         value, ladj = run(rows, None if context is None else context.expand(features, -1))
         (jacobian,) = laws.gradient(value.diagonal().sum(), [rows])
         laws.close(
-            f"ladj of {run.name} differs from the log-determinant by automatic differentiation",
+            f"ladj of {run.name} differs from the log-determinant of the derivative of its value",
             ladj[0],
             torch.linalg.slogdet(jacobian)[1],
             "log densities would be wrong by as much",

@@ -164,7 +164,7 @@ def _slope(run: _Direction) -> None:
             "there"
         )
     laws.close(
-        f"ladj of {run.name} differs from the logarithm of its slope by automatic differentiation",
+        f"ladj of {run.name} differs from the logarithm of the slope of its value",
         ladj,
         slope.log(),
         "log densities would be wrong by as much",
