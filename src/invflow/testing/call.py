@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
-from typing import TypeAlias
+from itertools import chain
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -86,7 +86,7 @@ class Call:
 
     @property
     def _device(self) -> torch.device:
-        tensors: Iterator[Tensor] = (*self.part.parameters(), *self.part.buffers()).__iter__()
+        tensors = chain(self.part.parameters(), self.part.buffers())
         return next((each.device for each in tensors), torch.device("cpu"))
 
 
@@ -152,8 +152,7 @@ def contexts(call: Call) -> None:
         return
     value = call.values(2, 3)
     for batch in ((), (3,), (1, 3), (2, 1)):
-        context = call.context(*batch)
-        assert context is not None
+        context = cast(Tensor, call.context(*batch))
         whole = context.expand(2, 3, -1).contiguous()
         for what, found, expected in zip(
             call.outputs, call(value, context), call(value, whole), strict=True
@@ -181,9 +180,7 @@ def _refuses(call: Call) -> None:
 
 def _reads(call: Call) -> None:
     """Check that each entry of the context is read."""
-    value, context = call.values(9), call.context(9)
-    assert context is not None
-    context.requires_grad_()
+    value, context = call.values(9), cast(Tensor, call.context(9)).requires_grad_()
     (read,) = laws.gradient(laws.combined(call(value, context)), [context])
     missing = (read == 0).all(0).nonzero().flatten().tolist()
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ _CAUSAL = "the inverse takes one group of features after another, and cannot kno
 
 def _causality(subject: Call) -> None:
     """Check it in one batch, of which row k is for the parameters of group k."""
-    part = subject.part
+    part = cast(Conditioner, subject.part)
     sizes, rows = torch.tensor(part.groups), torch.arange(len(part.groups))
     group = rows.repeat_interleave(sizes)
     own, known = group == rows.unsqueeze(1), group < rows.unsqueeze(1)
@@ -87,9 +88,7 @@ def _reach_of_context(subject: Call) -> None:
     reached = torch.zeros(features, dtype=torch.bool)
     for seed in range(3):  # units can be inactive at one point
         z = subject.values(1, seed=seed).expand(features, -1)
-        context = subject.context(1, seed=seed)
-        assert context is not None
-        context = context.repeat(features, 1).requires_grad_()
+        context = cast(Tensor, subject.context(1, seed=seed)).repeat(features, 1).requires_grad_()
         (params,) = subject(z, context)
         (slopes,) = laws.gradient(laws.combined([params.diagonal()]), [context])
         reached |= (slopes != 0).any(1).cpu()
@@ -101,8 +100,7 @@ def _reach_of_context(subject: Call) -> None:
 
 
 def _decoder(subject: Call) -> None:
-    part = subject.part
-    assert isinstance(part, CachedConditioner)
+    part = cast(CachedConditioner, subject.part)
     found = tuple(part.plan.groups(part.features))
     if found != part.groups:
         raise AssertionError(f"plan.groups must give the groups {part.groups}, got {found}")
@@ -152,8 +150,7 @@ class _Probe(Univariate):
 
 
 def _cached_inverse(subject: Call) -> None:
-    part = subject.part
-    assert isinstance(part, Conditioner)
+    part = cast(Conditioner, subject.part)
     names = [name for name, each in part.named_parameters() if each.requires_grad and each.numel()]
     x, context = subject.values(3), subject.context(3)
     inputs = [x, *([] if context is None else [context]), *map(part.get_parameter, names)]
