@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +29,7 @@ from invflow.conditioners import (
     MaskedConvolution,
 )
 from invflow.flows import Gaussian
+from invflow.testing.perturbation import perturbed
 from invflow.transforms import (
     ActNorm,
     Autoregressive,
@@ -64,8 +65,6 @@ from invflow.univariate import (
     Univariate,
 )
 
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
 BATCHES = [(), (5,), (2, 3)]
 INVERSES = ["compiled", "cached", "fixed_point", "passes"]
 
@@ -87,29 +86,6 @@ def fast(quick: Sequence[object], every: Iterable[object]) -> list[Any]:
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, generator=generator(seed), dtype=dtype)
-
-
-@torch.no_grad()
-def perturbed(module: ModuleT, seed: int = 1, scale: float = 0.7) -> ModuleT:
-    """Return the module in float64, away from where it starts."""
-    module = module.double()
-    source = generator(seed)
-    for tensor in _weights(module):
-        fan_in = tensor.shape[-1] if tensor.ndim > 1 else 4
-        noise = torch.randn(tensor.shape, generator=source, dtype=torch.float64)
-        tensor.add_(scale / math.sqrt(max(fan_in, 1)) * noise)
-    return module
-
-
-def _weights(module: nn.Module) -> Iterable[Tensor]:
-    """Return all parameters, and those of a MADE as the matrices and biases that they hold."""
-    for part in module.modules():
-        packed = ("weight", "bias") if isinstance(part, MADE) else ()
-        for name, parameter in part.named_parameters(recurse=False):
-            if name not in packed:
-                yield parameter
-        if isinstance(part, MADE):
-            yield from (*part.weights, *part.biases)
 
 
 #: Maps of one feature, at settings from which rounding keeps the digits that the tests ask for.

@@ -18,6 +18,7 @@ FLOORS = {
     "inverses": 3,
     "transforms": 4,
     "flows": 5,
+    "testing": 5,
     "training": 5,
     "runs": 6,
     "vi": 7,

@@ -84,6 +84,7 @@ ASKED = [
     "invflow.transforms.Compose",
     "invflow.univariate.Spline",
     "invflow.conditioners.MADE",
+    "invflow.testing.check_transform",
 ]
 #: Imports what is not invflow's once, and invflow in a fork of its own for each name.
 ONE_EACH = """

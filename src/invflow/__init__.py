@@ -12,6 +12,7 @@ Packages that need an extra are imported when they are first used: `invflow.vi`,
 from typing import TYPE_CHECKING
 
 from invflow import _lazy
+from invflow import testing as testing
 from invflow._version import __version__
 from invflow.flows import (
     IAF,

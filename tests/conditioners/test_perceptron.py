@@ -58,3 +58,10 @@ def test_context_broadcasts() -> None:
     perceptron = perturbed(Perceptron(3, (0.0,), (4,), 2))
     z, context = randn(2, 5, 3), randn(5, 2, seed=7)
     assert_close(perceptron(z, context), perceptron(z, context.expand(2, 5, 2)), 1e-13)
+
+
+def test_a_context_is_neither_missed_nor_ignored() -> None:
+    with pytest.raises(ValueError, match="context must be None, because none was declared"):
+        Perceptron(3, (0.0,), (4,))(torch.zeros(5, 3), torch.zeros(5, 2))
+    with pytest.raises(ValueError, match=r"context of shape \(\*batch, 2\) is required, got None"):
+        Perceptron(3, (0.0,), (4,), context=2)(torch.zeros(5, 3))

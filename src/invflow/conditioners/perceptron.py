@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,7 @@ class Perceptron(nn.Module):
         start = _checks.numbers("start", start)
         context = _checks.positive_integer("context", context, minimum=0)
         hidden = _checks.widths("hidden_features", hidden_features)
+        self.context = context
         self.activation = _checks.choice("activation", activation, ACTIVATIONS)
         units = (features, *hidden, len(start))
         self.weights = nn.ParameterList(
@@ -80,11 +82,16 @@ class Perceptron(nn.Module):
         Args:
             z: features, shape (*batch, features).
             context: shape broadcastable to (*batch, context), or None if none was declared.
+
+        Raises:
+            TypeError: if the context is not a tensor, or has another dtype.
+            ValueError: if the context is missing, was not declared or has the wrong shape.
         """
+        _checks.context(context, self.context, z.shape[:-1], self.weights[0])
         activation = ACTIVATIONS[self.activation].function
         rows = F.linear(z, self.weights[0], self.biases[0])
-        if self.context_weight is not None and context is not None:
-            rows = rows + F.linear(context, self.context_weight)
+        if self.context_weight is not None:
+            rows = rows + F.linear(cast(Tensor, context), self.context_weight)
         for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
             rows = F.linear(activation(rows), weight, bias)
         return rows.to(z.dtype)
