@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 4096
 #: Decay of the moving average of the weights, which takes out the noise of small data sets.
 AVERAGING = 0.99
 #: The largest number of updates by default is the larger of these updates and epochs.
-STEPS, EPOCHS = 3000, 30
+STEPS, EPOCHS = 3000, 150
 
 
 class Conditional(nn.Module):

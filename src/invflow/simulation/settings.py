@@ -10,7 +10,7 @@ from typing import Any
 from invflow import _checks
 
 #: Below this number of simulations, a mixture of several flows is clearly better than one.
-FEW, SEVERAL = 5000, 3
+FEW, SEVERAL = 20_000, 3
 #: Weight decay, which is divided by the number of simulations and at most one.
 DECAY = 50
 
@@ -31,9 +31,9 @@ class Settings:
         transforms: number of transforms; None for the flow's default.
         hidden_features: widths of the hidden layers.
         flow_options: further arguments of the flow.
-        ensemble: number of flows, of which an equal mixture is the result; None for 3 below 5,000
-            simulations, and 1 above.
-        steps: largest number of updates; None for 3,000, or 30 epochs if that is more.
+        ensemble: number of flows, of which an equal mixture is the result; None for 3 below
+            20,000 simulations, and 1 above.
+        steps: largest number of updates; None for 3,000, or 150 epochs if that is more.
         batch_size: simulations per update.
         learning_rate: AdamW's initial learning rate; it decays to zero along a cosine.
         weight_decay: of AdamW; None for 50 divided by the number of simulations, 1 at most, and 0
@@ -57,10 +57,10 @@ class Settings:
     )
     flow_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     ensemble: int | None = _setting(
-        None, "Number of flows that are mixed.", shown="3 below 5,000 simulations", **_MODEL
+        None, "Number of flows that are mixed.", shown="3 below 20,000 simulations", **_MODEL
     )
     steps: int | None = _setting(
-        None, "Maximum number of updates.", shown="3,000, or 30 epochs if that is more"
+        None, "Maximum number of updates.", shown="3,000, or 150 epochs if that is more"
     )
     batch_size: int = _setting(128, "Simulations per update.")
     learning_rate: float = _setting(2e-3, "Learning rate at the start.")
