@@ -213,7 +213,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         f"density table.csv {short} --flow maf",
         "sample runs/table -n 4 --out rows.parquet",
         "score runs/table table.csv",
-        f"distill runs/table {short} --draws 200",
+        f"distill runs/table {short} --evaluation-draws 200",
         "posterior model.py --draws 100",
         "--version",
     ):
