@@ -206,14 +206,14 @@ def test_the_command_line(tmp_path: Path) -> None:
     short = "--steps 20"
     for line in (
         f"vae digits {short} --importance-samples 5",
-        "vae digits --name other --posterior iaf --seed 1 --steps 20 --importance-samples 5",
+        "vae digits --name other --posteriors iaf --seed 1 --steps 20 --importance-samples 5",
         "compare runs/digits runs/other",
         "sample runs/digits -n 4 --out pictures.png",
         "score runs/digits digits --samples 5",
         f"density table.csv {short} --flow maf",
         "sample runs/table -n 4 --out rows.parquet",
         "score runs/table table.csv",
-        f"distill runs/table {short} --draws 200",
+        f"distill runs/table {short} --evaluation-draws 200",
         "posterior model.py --draws 100",
         "--version",
     ):

@@ -26,7 +26,6 @@ COMPILED = [block for block in BLOCKS if "from_stan(program" in block.text]
 @pytest.mark.parametrize(
     "block", [block for block in BLOCKS if block not in COMPILED], ids=lambda block: block.name
 )
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 def test_a_block_runs_alone(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if block.missing:

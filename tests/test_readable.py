@@ -37,7 +37,7 @@ def test_what_cannot_be_read(
 def test_names_that_are_no_paths() -> None:
     with pytest.raises(OSError, match="cannot be read: File name too long"):
         check_readable(Path("a" * 5000))
-    with pytest.raises(ValueError, match=r"'a\\x00b' is not a path: embedded null byte"):
+    with pytest.raises(ValueError, match=r"'a\\x00b' is not a path: .*embedded null"):
         check_readable(Path("a\0b"))
 
 

@@ -70,7 +70,6 @@ def test_what_is_no_number_stays_so() -> None:
     assert soft_clip_slope(nan, 10.0).isnan().all()
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @each_bound
 def test_derivatives(bound: float) -> None:
     """The first is continuous, so that it may be compared with differences everywhere."""

@@ -10,11 +10,6 @@ from invflow.flows import IAF, Flow, FlowMixture, Preconditioned, Wrapped
 from invflow.transforms import Autoregressive
 from tests.helpers import FLOWS, INVERSES, assert_close, context_for, fast, perturbed, randn
 
-# PyTorch's own, for its rules of forward mode.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
-
 BUILDS = {
     **{name: build for name, build in FLOWS.items() if "65" not in name},
     "preconditioned": lambda: Preconditioned(FLOWS["iaf-2"]()),

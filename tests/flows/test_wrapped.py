@@ -35,6 +35,18 @@ def test_a_normal_becomes_von_mises(kappa: float) -> None:
     assert_close(noise.log_prob(z) - ladj, law.log_prob(x[:, 0]), 1e-6)
 
 
+def test_slope_at_the_centre() -> None:
+    circles = Circles(1, [0]).double()
+    circles.set(torch.tensor([2.5]), torch.tensor([2.0]))
+    x = torch.tensor([2.5], dtype=torch.float64, requires_grad=True)
+    z, ladj = circles.inverse(x)
+    (slope,) = torch.autograd.grad(z.sum(), x)
+    assert_close(slope, ladj.exp().unsqueeze(-1), 1e-12)
+    x, ladj = circles(value := z.detach().requires_grad_())
+    (slope,) = torch.autograd.grad(x.sum(), value)
+    assert_close(slope, ladj.exp().unsqueeze(-1), 1e-12)
+
+
 def test_far_out_is_at_the_cut() -> None:
     circles = Circles(1, [0]).double()
     z = torch.tensor([[-40.0], [40.0]], dtype=torch.float64)

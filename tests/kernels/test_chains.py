@@ -223,7 +223,6 @@ def test_second_derivatives_of_the_inverse_are_refused() -> None:
         first.sum().backward()
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("inverse", [False, True])
 def test_transforms_of_functions(inverse: bool) -> None:
     """Under `torch.func` and in forward mode the pass is PyTorch's, and gives the same."""

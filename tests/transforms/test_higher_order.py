@@ -63,7 +63,6 @@ def test_second_derivatives_are_refused_by_torch_func(name: str, inverse: str) -
         torch.func.jacrev(torch.func.jacrev(energy))(randn(3))
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @once
 def test_forward_mode_is_refused_with_the_way_that_has_it(name: str, inverse: str) -> None:
     transform = AUTOREGRESSIVE[name](inverse)
@@ -100,7 +99,6 @@ _EACH = [name for name in SMALL if name not in AUTOREGRESSIVE or name.startswith
 
 @pytest.mark.parametrize("name", _EACH)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_second_derivatives_are_the_differences_of_first_ones(name: str, direction: str) -> None:
     transform = SMALL[name]()
     for part in transform.modules():

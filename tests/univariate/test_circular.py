@@ -135,6 +135,19 @@ def test_first_and_second_derivatives(direction: str) -> None:
     assert torch.autograd.gradgradcheck(run, (value, params))
 
 
+@circles
+@directions
+def test_slope_at_the_cut(circle: CircularSpline, direction: str) -> None:
+    cut = torch.tensor(circle.low, dtype=torch.float64)
+    params = randn(circle.parameters, seed=1)
+    if direction == "inverse":
+        cut, _ = circle.forward(cut, params)
+    value = cut.requires_grad_()
+    result, ladj = getattr(circle, direction)(value, params)
+    (slope,) = torch.autograd.grad(result, value)
+    assert_close(slope, ladj.exp(), 1e-9)
+
+
 @pytest.mark.parametrize("size", [10.0, 1e4, 1e8])
 @dtypes
 def test_finite_whatever_the_parameters(size: float, dtype: torch.dtype) -> None:

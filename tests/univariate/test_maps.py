@@ -83,7 +83,6 @@ def test_slopes_are_the_derivatives(map: Univariate, draw: st.DataObject) -> Non
     assert_close(map.slopes(z, params), (by_z, by_params), 1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @maps
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 @given(draw=st.data())
@@ -98,7 +97,6 @@ def test_forward_mode_is_reverse_mode(map: Univariate, direction: str, draw: st.
     assert_close(torch.func.jacfwd(run)(both), expected, 1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @maps
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 def test_forward_mode_twice_is_reverse_mode_twice(map: Univariate, direction: str) -> None:

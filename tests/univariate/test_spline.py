@@ -260,7 +260,6 @@ def test_half_precision_is_widened_inside(direction: str) -> None:
     assert torch.equal(result[1], exact[1].bfloat16())
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_nothing_cancels_in_forward_mode_either() -> None:
     """In single precision, where slopes are far below the mean of their bins."""
     spline = Spline(bins=2, bound=12.0)

@@ -16,13 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from invflow._clamped import clamped
+
 
 def soft_clip(z: Tensor, bound: float) -> Tensor:
     """Return r(z); z itself for an infinite bound."""
     if bound == math.inf:
         return z
     knee = bound / 2
-    return z.clamp(-knee, knee).add(_beyond(z, knee), alpha=knee)
+    return clamped(z, -knee, knee).add(_beyond(z, knee), alpha=knee)
 
 
 def soft_clip_slope(z: Tensor, bound: float) -> Tensor:

@@ -147,6 +147,7 @@ class Kind(Generic[ConfigT]):
         taken = own.is_taken(place)
         self.check(directory, asked, overwrite=overwrite)
         if taken and not overwrite:
+            own.remove_half_written(place)
             return
         versions = {name: version(name) for name in PACKAGES}
         versions["python"] = platform.python_version()

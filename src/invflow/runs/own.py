@@ -90,6 +90,16 @@ def check_loss(directory: Path, reads: Sequence[Path]) -> None:
         )
 
 
+def remove_half_written(directory: Path) -> None:
+    """Remove what a kill has left half written of a run.
+
+    What `sample` and `score` write stays, since they may be at work.
+    """
+    for path in _files_in(directory):
+        if _is_like(path, _half_written(PARTS)):
+            (directory / path).unlink(missing_ok=True)
+
+
 def _files_in(directory: Path) -> list[PurePath]:
     """Return the files and links below a directory, relative to it."""
     return [
@@ -101,8 +111,17 @@ def _files_in(directory: Path) -> list[PurePath]:
 
 def _is_own(path: PurePath) -> bool:
     """Return whether a file, relative to the directory, is of a run, whole or half written."""
-    patterns = [PurePath(part) for part in (*PARTS, *DERIVED)]
-    patterns += [pattern.with_name(f".{pattern.name}.*") for pattern in patterns]
+    names = (*PARTS, *DERIVED)
+    return _is_like(path, [*map(PurePath, names), *_half_written(names)])
+
+
+def _half_written(names: Sequence[str]) -> list[PurePath]:
+    """Return the patterns of the temporary names of files."""
+    return [(path := PurePath(name)).with_name(f".{path.name}.*") for name in names]
+
+
+def _is_like(path: PurePath, patterns: Sequence[PurePath]) -> bool:
+    """Return whether a path matches one of the patterns, part by part."""
     return any(
         len(path.parts) == len(pattern.parts) and all(map(fnmatch, path.parts, pattern.parts))
         for pattern in patterns

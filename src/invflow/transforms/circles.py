@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from invflow import _checks
+from invflow._clamped import clamped
 from invflow.transforms.base import Transform
 
 #: Largest concentration: the density opposite the centre is e^10 times smaller than at it.
@@ -88,9 +89,8 @@ class Circles(Transform):
         turns = (self._picked(x) - self.centre.double()) / (2 * math.pi)
         angle = 2 * math.pi * (turns - torch.round(turns))
         # From the nearer end, for precision.
-        share = self._below(torch.where(angle < 0, angle, -angle), self._weights()).clamp(
-            torch.finfo(torch.float64).tiny, 0.5
-        )
+        share = self._below(torch.where(angle < 0, angle, -angle), self._weights())
+        share = clamped(share, torch.finfo(torch.float64).tiny, 0.5)
         low = torch.special.ndtri(share)
         flat = torch.where(angle < 0, low, -low)
         return self._put(x, flat), -self._ladj(flat, angle).to(x.dtype)
@@ -147,6 +147,6 @@ class Circles(Transform):
 
     def _newton(self, angle: Tensor, share: Tensor, weights: Tensor) -> Tensor:
         """Return an angle closer to the one with a fraction `share` below it."""
-        angle = angle.clamp(-math.pi, 0.0)
+        angle = clamped(angle, -math.pi, 0.0)
         slope = torch.exp(-self._log_density(angle))
         return angle - (self._below(angle, weights) - share) * slope

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invflow._clamped import clamped
 from invflow.univariate import rational_quadratic
 from invflow.univariate.rational_quadratic import Direction, Knots, RationalQuadratic
 
@@ -88,7 +89,7 @@ class CircularSpline(RationalQuadratic):
         widths, heights, slopes, _ = params.split([self.bins, self.bins, self.bins, 1], -1)
         slopes = self.knot_slopes(torch.cat([slopes, slopes[..., :1]], -1))
         knots = Knots(self.knot_positions(widths), self.knot_positions(heights), slopes)
-        result, ladj = run((value - self.middle).clamp(-self.half, self.half), knots)
+        result, ladj = run(clamped(value - self.middle, -self.half, self.half), knots)
         return result + self.middle, ladj
 
     def _phase(self, params: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ def test_weights_of_a_generalised_pareto_have_its_shape(shape: float, shift: flo
         assert evidence == pytest.approx(-math.log(1 - shape), abs=0.03)
 
 
-@pytest.mark.parametrize("count", [26, 100, 224, 226, 1001, 30_000])
+# ArviZ 1.3 fits tails of six and more, which 30 weights have.
+@pytest.mark.parametrize("count", [30, 100, 224, 226, 1001, 30_000])
 @pytest.mark.parametrize("spread", [1e-4, 0.5, 3.0])
 def test_they_are_those_of_arviz(count: int, spread: float) -> None:
     log_weights = 700 + spread * source().normal(size=count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch.distributions import Dirichlet, Gamma, LKJCholesky, Normal
 from invflow.vi import from_stan
 from tests.helpers import assert_close, randn
 
-pytest.importorskip("httpstan", reason="needs httpstan")
+httpstan = pytest.importorskip("httpstan", reason="needs httpstan")
 
 X = randn(4, 3, seed=1)
 COUNTS = torch.tensor([[1, 2, 3], [4, 5, 6]])
@@ -21,10 +22,20 @@ PSI = torch.tensor([[2.0, 0.5], [0.5, 1.0]]).double()
 LOWER = torch.tril_indices(2, 2)
 
 
+def simplex(p: Tensor) -> Tensor:
+    """Stick breaking; since Stan 2.37 the inverse of the isometric log ratio."""
+    version = Path(httpstan.__file__).with_name("include") / "stan" / "version.hpp"
+    (minor,) = re.findall(r"#define STAN_MINOR (\d+)", version.read_text())
+    if int(minor) >= 37:
+        a, b = p / torch.tensor([2.0, 6.0]).double().sqrt()
+        return torch.stack([b + a, b - a, -2 * b]).softmax(0)
+    first, second = torch.sigmoid(p - torch.tensor([2.0, 1.0]).double().log())
+    return torch.stack([first, (1 - first) * second, (1 - first) * (1 - second)])
+
+
 def constrained(z: Tensor) -> dict[str, Tensor]:
     """The maps of Stan's reference manual, for one vector."""
     scale, share, p, cut, corr, cov, m, a, c, pair = z.split([1, 1, 2, 3, 3, 3, 6, 12, 2, 3])
-    first, second = torch.sigmoid(p - torch.tensor([2.0, 1.0]).double().log())
     x, y, w = torch.tanh(corr)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
     rest = (1 - y * y).sqrt()
@@ -32,7 +43,7 @@ def constrained(z: Tensor) -> dict[str, Tensor]:
     return {
         "scale": scale[0].exp(),
         "share": -1 + 3 * torch.sigmoid(share[0]),
-        "p": torch.stack([first, (1 - first) * second, (1 - first) * (1 - second)]),
+        "p": simplex(p),
         "cut": torch.cat([cut[:1], cut[1:].exp()]).cumsum(0),
         "L": torch.stack(
             [
