@@ -143,6 +143,17 @@ FIGURES = (
         "5 minutes of training",
     ),
     Figure(
+        "python benchmarks/equal_time.py run --data mnist.npz --seconds 400 --rate RATE",
+        "likelihoods of MNIST at equal time",
+        "mnist.npz; zuko",
+        "an hour of training",
+    ),
+    Figure(
+        "python benchmarks/equal_time.py figure --out docs/images/equal_time.png",
+        "docs/images/equal_time.png",
+        takes="seconds",
+    ),
+    Figure(
         "python benchmarks/equal_time.py run --data bsds300.npz --seconds 100",
         "likelihoods of image patches at equal time",
         f"{PHOTOGRAPHS}; zuko",
@@ -178,10 +189,10 @@ FIGURES = (
     Figure("make tutorials", "all that the tutorials print and draw"),
     # Simulators
     Figure(
-        "python benchmarks/simulation.py run --numbers 1000 --tasks NAME ...",
+        "python benchmarks/simulation.py run --numbers 1000 10000 --tasks NAME ...",
         "tasks of the SBI benchmark",
         "invflow[sbi,simulation]",
-        "17 minutes of processor time",
+        "44 minutes of training and drawing",
     ),
     Figure(
         'python benchmarks/simulation_coverage.py --tasks "gaussian linear" slcp "two moons"',
