@@ -48,7 +48,7 @@ def test_pipelines_grid_search_and_clones(rows: Any) -> None:
 
 
 def test_what_needs_a_fitted_density_says_so(rows: Any, tmp_path: Path) -> None:
-    arguments = {"sample": [], "save": [tmp_path / "run"]}
+    arguments = {"sample": [], "save": [tmp_path / "run"], "probabilities": [rows, 0]}
     own = [kind for kind in FlowDensity.__mro__ if kind.__module__.startswith("invflow")]
     public = {name for kind in own for name in vars(kind) if not name.startswith("_")}
     asked = [name for name in public if name not in ("fit", "learn", "load")]
