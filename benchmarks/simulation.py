@@ -36,8 +36,10 @@ import torch
 import workers
 from simulators import references
 from simulators.c2st import c2st
-from simulators.tasks import TASKS, seeded
+from simulators.tasks import TASKS
 from simulators.tools import TOOLS
+
+from invflow._random import seeded
 
 RESULTS = Path(__file__).parent / "results" / "simulation" / "posteriors.csv"
 LABELS = ("task", "number", "tool", "seed")

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invflow._random import seeded
 from simulators import tasks
-from simulators.tasks import SLCP, GaussianLinear, GaussianLinearUniform, Task, TwoMoons, seeded
+from simulators.tasks import SLCP, GaussianLinear, GaussianLinearUniform, Task, TwoMoons
 
 #: Number of particles, moves of each at a power, and moves at the end.
 PARTICLES, MOVES, LAST = 4000, 8, 100

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +22,7 @@ from torch.distributions import (
 )
 from torch.nn.functional import softplus
 
+from invflow._random import seeded
 from simulators import ordinary
 
 
@@ -50,14 +49,6 @@ class Task(ABC):
     def observation(self, index: int) -> Tensor:
         """Return the data of one of the observations, (M,)."""
         return self.simulations(1, 1_000_000 + index)[1][0]
-
-
-@contextmanager
-def seeded(seed: int) -> Generator[None]:
-    """Draw from a seed in the block."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def _normal(mean: Tensor, deviation: Tensor) -> Distribution:

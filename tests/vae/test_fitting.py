@@ -104,7 +104,8 @@ def test_models_of_classes_and_of_real_numbers() -> None:
         ({"train": [1]}, TypeError, "train must be a torch.Tensor, got list"),
         ({"train": torch.zeros(0, 64)}, ValueError, r"train must have rows of pixels, got shape"),
         ({"validation": torch.zeros(3, 63).byte()}, ValueError, "levels must have shape"),
-        ({"given": (torch.zeros(1), torch.zeros(1))}, ValueError, "given must hold 20 rows of 0"),
+        ({"given": (torch.zeros(1), torch.zeros(1))}, ValueError, "given must be None, because"),
+        ({"objective": "elbo"}, TypeError, "objective must be an Objective, got str"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate must be positive"),
         ({"precision": "8-true"}, ValueError, "precision must be one of"),
@@ -119,5 +120,11 @@ def test_errors(change: dict[str, Any], kind: type[Exception], words: str) -> No
 
 def test_a_conditional_model_needs_what_it_is_given() -> None:
     levels = torch.zeros(20, 64).byte()
-    with pytest.raises(ValueError, match="given must hold 20 rows of 10 numbers for train, got"):
-        fit(vae(given=10), levels, levels, **SHORT)
+    model, known = vae(given=10), torch.zeros(20, 10)
+    for given, words in (
+        (None, r"given must have shape \(20, 10\) for train, got None; one_hot makes it"),
+        ((known, known[:3]), r"shape \(20, 10\) for validation, got \(3, 10\)"),
+        ((known,), "given must be a pair, for train and validation, got 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(model, levels, levels, given=given, **SHORT)

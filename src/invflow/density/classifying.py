@@ -32,8 +32,8 @@ class Classifying(Scoring):
 
         Returns:
             Shape (rows, values), rows that sum to one: a table of the library that the density was
-            trained on, with a column for each value, or an array; the values in ascending order,
-            of an ordinal column from the lowest to the highest.
+            trained on, with a column for each value, or an array. The values ascend, or have the
+            order of pandas' categories or of the levels of an ordinal column.
 
         Raises:
             ValueError: if the column does not exist or is not categorical, the density is

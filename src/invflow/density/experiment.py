@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,7 @@ from invflow.density.table import Columns, Source, arrays, bounded, standardise,
 from invflow.density.table.source import blocks
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
-
-Report = Callable[[int, str], None]
+from invflow.training.loop import Report
 
 
 def train(

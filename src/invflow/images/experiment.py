@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -22,9 +21,9 @@ from invflow.images.pixels import bits_per_dim
 from invflow.images.run import Results, Run, contexts
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
+from invflow.training.loop import Report
 
 NAME = "density"
-Report = Callable[[int, str], None]
 
 
 def train(

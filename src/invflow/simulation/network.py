@@ -17,8 +17,8 @@ from invflow.flows import Flow
 from invflow.simulation.embeddings import size
 from invflow.simulation.settings import Settings
 from invflow.training.batches import generator
+from invflow.training.loop import Report
 
-Report = Callable[[int, str], None]
 #: Rows evaluated at once.
 ROWS_AT_ONCE = 4096
 #: Decay of the moving average of the weights, which takes out the noise of small data sets.

@@ -18,7 +18,6 @@ from invflow.transforms import Transform
 
 #: What is checked.
 Checked: TypeAlias = Conditioner | Transform
-_BATCHES = ((), (5,), (2, 3), (0,), (2, 0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Call:
 
 def shapes(call: Call) -> None:
     """Check the shapes and the dtype of the results, for every kind of batch shape."""
-    for batch in _BATCHES:
+    for batch in laws.BATCHES:
         found = call(call.values(*batch), call.context(*batch))
         for what, each, shape in zip(call.outputs, found, call.shapes(batch), strict=True):
             laws.shaped(what, each, shape, torch.float64)

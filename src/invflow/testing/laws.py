@@ -16,6 +16,8 @@ TOLERANCE = 1e-9
 ROUGH = 1e-6
 #: The step of finite differences.
 STEP = 1e-6
+#: Batch shapes of every kind.
+BATCHES = ((), (5,), (2, 3), (0,), (2, 0))
 
 
 def check(
@@ -109,6 +111,35 @@ def rounding(function: Callable[[Tensor], Sequence[Tensor]], argument: Tensor) -
     signs = randn(*argument.shape, seed=41).sign().to(argument)
     moved = function(argument + 1e-12 * (1 + argument.abs()) * signs)
     return [(a - b).abs() for a, b in zip(moved, function(argument), strict=True)]
+
+
+def round_trip(run: Any, value: Tensor, other: Any, at: Callable[[tuple[int, ...]], str]) -> None:
+    """Check that the other direction undoes a direction.
+
+    Args:
+        run: the direction, with its `name`, the name of its `input`, and the way `back`.
+        value: what it takes.
+        other: the parameters of a map, or the context of a transform.
+        at: says where the largest error is, given its index.
+    """
+    there, ladj = run(value, other)
+    again, back = run.back(there, other)
+    slack = rounding(lambda there: run.back(there, other), there)
+    close(
+        f"{run.back.name}({run.name}({run.input})) differs from {run.input}",
+        again,
+        value,
+        "the two directions do not undo each other",
+        at=at,
+        slack=slack[0],
+    )
+    close(
+        f"ladj of {run.back.name} differs from minus ladj of {run.name}",
+        back,
+        -ladj,
+        "log densities of samples and of data would disagree",
+        slack=slack[1],
+    )
 
 
 def gradient(result: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -48,24 +48,8 @@ def _support(run: Call) -> None:
 
 def _round_trip(run: Call) -> None:
     for batch in ((), (2, 3), (50,)):
-        value, context = run.values(*batch), run.context(*batch)
-        there, ladj = run(value, context)
-        again, back = run.back(there, context)
-        slack = laws.rounding(lambda x, c=context: run.back(x, c), there)
-        laws.close(
-            f"{run.back.name}({run.name}({run.input})) differs from {run.input}",
-            again,
-            value,
-            "the two directions do not undo each other",
-            at=lambda place: f" at feature {place[-1]}",
-            slack=slack[0],
-        )
-        laws.close(
-            f"ladj of {run.back.name} differs from minus ladj of {run.name}",
-            back,
-            -ladj,
-            "log densities of samples and of data would disagree",
-            slack=slack[1],
+        laws.round_trip(
+            run, run.values(*batch), run.context(*batch), lambda place: f" at feature {place[-1]}"
         )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from invflow.testing import laws
 from invflow.univariate import Univariate
 
-_BATCHES = ((), (5,), (2, 3), (0,), (2, 0))
 #: Number of points at which a map is checked.
 _POINTS = 100
 
@@ -94,7 +93,7 @@ def _start(run: _Direction) -> None:
 
 def _shapes(run: _Direction) -> None:
     for dtype in (torch.float64, torch.float32):
-        for batch in _BATCHES:
+        for batch in laws.BATCHES:
             value, params = (each.to(dtype) for each in run.points(*batch))
             for name, found in zip(("the value", "ladj"), run(value, params), strict=True):
                 laws.shaped(f"{name} of {run.name}", found, batch, dtype)
@@ -129,26 +128,7 @@ def _arguments(run: _Direction) -> None:
 
 def _round_trip(run: _Direction) -> None:
     value, params = run.points(_POINTS)
-    there, ladj = run(value, params)
-    again, back = run.back(there, params)
-    trip = f"{run.back.name}({run.name}({run.input}))"
-    slack = laws.rounding(lambda there: run.back(there, params), there)
-    laws.close(
-        f"{trip} differs from {run.input}",
-        again,
-        value,
-        "the two directions do not undo each other",
-        at=run.at(value),
-        slack=slack[0],
-    )
-    laws.close(
-        f"ladj of {run.back.name} differs from minus ladj of {run.name}",
-        back,
-        -ladj,
-        "log densities of samples and of data would disagree",
-        at=run.at(value),
-        slack=slack[1],
-    )
+    laws.round_trip(run, value, params, run.at(value))
 
 
 def _slope(run: _Direction) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from invflow import training
 from invflow.images.data import Images
 from invflow.runs.directory import is_finished
 from invflow.training import metrics
+from invflow.training.loop import Report
 from invflow.vae import networks, run
 from invflow.vae.build import build
 from invflow.vae.config import Config, Format
@@ -25,7 +26,6 @@ from invflow.vae.scores import ImageScores, Scores
 
 #: Number of training images, chosen at random, that are scored to see whether a model overfits.
 TRAIN_IMAGES = 1000
-Report = Callable[[int, str], None]
 
 
 def train(

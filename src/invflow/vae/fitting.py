@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks, training
+from invflow.training.loop import Report
 from invflow.training.progress import progress as bar
 from invflow.vae.models.base import Elbo, LatentModel
 from invflow.vae.objective import Objective
@@ -18,7 +19,6 @@ from invflow.vae.objective import Objective
 #: With this many validation rows, one draw each is enough; with fewer, several are taken.
 ENOUGH = 2048
 Model = TypeVar("Model", bound=LatentModel)
-Report = Callable[[int, str], None]
 
 
 class Rows(NamedTuple):
@@ -38,7 +38,7 @@ def fit(
     train: Tensor,
     validation: Tensor,
     *,
-    given: tuple[Tensor, Tensor] | None = None,
+    given: tuple[Tensor, Tensor] | tuple[None, None] | None = None,
     objective: Objective | None = None,
     steps: int = 6000,
     batch_size: int = 128,
@@ -101,10 +101,18 @@ def fit(
     if not isinstance(model, LatentModel):
         raise TypeError(f"model must be a VAE or a ResNetVAE, got {type(model).__name__}")
     steps = _checks.positive_integer("steps", steps)
-    parts = [
-        _rows(model, name, levels, None if given is None else given[index])
-        for index, (name, levels) in enumerate((("train", train), ("validation", validation)))
-    ]
+    if given is None:
+        given = None, None
+    elif not model.given:
+        raise ValueError("given must be None, because the model is not conditional")
+    elif len(given) != 2:
+        raise ValueError(f"given must be a pair, for train and validation, got {len(given)}")
+    if objective is not None and not isinstance(objective, Objective):
+        raise TypeError(f"objective must be an Objective, got {type(objective).__name__}")
+    parts = (
+        _rows(model, "train", train, given[0]),
+        _rows(model, "validation", validation, given[1]),
+    )
     settings = training.Settings(
         steps=steps,
         batch_size=_checks.positive_integer("batch_size", batch_size),
@@ -121,11 +129,12 @@ def fit(
     aim = Objective(warmup=default_warmup(steps)) if objective is None else objective
     fabric = training.launch(accelerator, 1, precision)
     place = None if directory is None else Path(directory)
-    shown = (
-        bar("training", steps) if _checks.boolean("progress", progress) else nullcontext(_silent)
-    )
-    with shown as report:
-        learn({"model": model}, parts[0], parts[1], aim, settings, fabric, place, report)
+    run = partial(learn, {"model": model}, *parts, aim, settings, fabric, place)
+    if _checks.boolean("progress", progress):
+        with bar("training", steps) as report:
+            run(report)
+    else:
+        run()
     return model
 
 
@@ -145,7 +154,7 @@ def learn(
     settings: training.Settings,
     fabric: Any,
     directory: Path | None,
-    report: Report,
+    report: Report = lambda step, line: None,
     parts: Sequence[nn.Module] = (),
 ) -> dict[str, float]:
     """Train models side by side, leave each in its best state, and return seconds by model.
@@ -222,15 +231,12 @@ def _rows(model: LatentModel, name: str, levels: Any, given: Any) -> Rows:
     noise = torch.Generator(model.like.device).manual_seed(0)
     for part in levels.split(model.at_once):
         model.observe(part, noise)
-    if given is None and not model.given:
+    if not model.given:
         return Rows(levels)
-    if given is None or given.shape != (len(levels), model.given):
+    shape = tuple(given.shape) if isinstance(given, Tensor) else given
+    if shape != (len(levels), model.given):
         raise ValueError(
-            f"given must hold {len(levels)} rows of {model.given} numbers for {name}, got "
-            f"{None if given is None else tuple(given.shape)}"
+            f"given must have shape ({len(levels)}, {model.given}) for {name}, got {shape}; "
+            "one_hot makes it from labels"
         )
     return Rows(levels, given)
-
-
-def _silent(step: int, line: str) -> None:
-    """Report nothing."""

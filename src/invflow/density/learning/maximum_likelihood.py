@@ -16,9 +16,9 @@ from invflow.density.learning.model import TableDensity
 from invflow.density.table import Rows
 from invflow.training import metrics
 from invflow.training.batches import generator
+from invflow.training.loop import Report
 
 NAME = "density"
-Report = Callable[[int, str], None]
 #: Validation rows evaluated at once.
 EVALUATED_AT_ONCE = 4096
 
