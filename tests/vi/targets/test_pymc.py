@@ -225,6 +225,58 @@ def test_what_cannot_be_vectorised_goes_row_by_row(
     assert values["constant"].tolist() == [[0.0, 1.0]] * 4
 
 
+@pytest.mark.parametrize(
+    ("select", "weights"),
+    [
+        (lambda a: a[a > 0], lambda z: z > 0),
+        (lambda a: a[(a > 1).nonzero()], lambda z: z > 1),
+        (
+            lambda a: a[: (a[0] > 0).astype(int) + 1],
+            lambda z: torch.stack([z[:, 0] == z[:, 0], z[:, 0] > 0], -1),
+        ),
+    ],
+    ids=["mask", "nonzero", "slice"],
+)
+def test_indices_that_depend_on_variables_go_row_by_row(
+    select: Callable[[Any], Any], weights: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """Each draw selects entries of its own."""
+
+    def build() -> None:
+        a = pymc.Normal("a", 0.0, 1.0, shape=5)
+        pymc.Potential("selected", -3.0 * select(a).sum())
+
+    with pytest.warns(UserWarning, match=r"\(indices that depend .* pytensor.tensor.switch\)"):
+        target = from_pymc(_model(build))
+    z = randn(7, 5).requires_grad_()
+    chosen = weights(z)
+    selected = (z[:, : chosen.shape[1]] * chosen).sum(-1)
+    values = target.log_density(z), Normal(0.0, 1.0).log_prob(z).sum(-1) - 3.0 * selected
+    assert_close(*values, 1e-12)
+    assert_close(*(torch.autograd.grad(value.sum(), z)[0] for value in values), 1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_masks_of_the_data_are_vectorised() -> None:
+    def build() -> None:
+        keep = pymc.Data("keep", np.array([True, False, True]))
+        pymc.Potential("kept", -pymc.Normal("a", 0.0, 1.0, shape=3)[keep].sum())
+
+    target, z = from_pymc(_model(build)), randn(4, 3)
+    expected = Normal(0.0, 1.0).log_prob(z).sum(-1) - z[:, 0] - z[:, 2]
+    assert_close(target.log_density(z), expected, 1e-12)
+
+
+def test_quantities_whose_shape_depends_on_variables_are_named() -> None:
+    def build() -> None:
+        a = pymc.Normal("a", 0.0, 1.0, shape=5)
+        pymc.Deterministic("above", a[a > 0])
+
+    target = from_pymc(_model(build))
+    with pytest.raises(ValueError, match=r"one shape each, got above with shapes \(\d,\) and"):
+        target.constrain(randn(20, 5))
+
+
 def test_a_constant_is_not_taken_for_draws() -> None:
     """Of the length of the batch at which the model is tried."""
 

@@ -222,8 +222,16 @@ def _target(what: Callable[[Tensor], Tensor] | Target, dim: int | None) -> Targe
                 f"dim must be {what.dim}, the size of the target, or be left out, got {dim}"
             )
         return what
+    if not callable(what):
+        raise TypeError(
+            f"log_density must be a function or a target, got {type(what).__name__}; models become "
+            "targets by vi.from_pymc, vi.from_pyro or vi.from_stan"
+        )
     if dim is None:
-        raise TypeError("dim is required with a function: the size of the vectors it takes")
+        raise TypeError(
+            "dim is required with a function of vectors: their size; if the function is a Pyro "
+            "model, pass vi.from_pyro(model)"
+        )
     return Flat(what, dim)
 
 

@@ -117,15 +117,24 @@ class _Together:
 class _OneByOne:
     """A compiled function of a vector, called with each row."""
 
-    def __init__(self, function: Any) -> None:
-        self._function = function
+    def __init__(self, function: Any, names: Sequence[str | None]) -> None:
+        self._function, self._names = function, names
         sizes = _sizes(function)
         self._largest = max(sizes)
         self._per_row = OVERHEAD * len(sizes) + PER_NUMBER * sum(sizes)
 
     def __call__(self, rows: Array) -> Sequence[Array]:
         with _threads(self._largest):
-            return [np.stack(column) for column in zip(*map(self._function, rows), strict=True)]
+            columns = list(zip(*map(self._function, rows), strict=True))
+        for name, column in zip(self._names, columns, strict=False):
+            shapes = sorted({np.shape(value) for value in column})
+            if len(shapes) > 1:
+                raise ValueError(
+                    f"model must have variables of one shape each, got {name or 'one'} with shapes "
+                    f"{shapes[0]} and {shapes[-1]}: use pytensor.tensor.switch instead of "
+                    "indices that depend on the variables, or leave it out"
+                )
+        return [np.stack(column) for column in columns]
 
     def seconds(self, rows: int) -> float:
         """Return about how long a number of rows takes in NumPy."""
@@ -178,10 +187,10 @@ def over_rows(
         with _silent("pytensor.graph.rewriting.basic"):
             return _together(outputs, vector, start, mode, gradient=gradient)
     except Exception as error:
-        alone = _OneByOne(_function(outputs, vector, mode, gradient))
+        names = [output.name for output in outputs]
+        alone = _OneByOne(_function(outputs, vector, mode, gradient), names)
         if gradient:
-            constant = "an output that does not depend on the variables"
-            why = constant if isinstance(error, _NoRowsError) else type(error).__name__
+            why = str(error) if isinstance(error, _NoRowsError) else type(error).__name__
             warnings.warn(
                 f"PyTensor cannot vectorise the density of the model ({why}): draws are evaluated "
                 "one by one, which is slow",
@@ -191,7 +200,7 @@ def over_rows(
 
 
 class _NoRowsError(Exception):
-    """An output does not depend on the variables, and has no rows."""
+    """Outputs for several vectors are not rows of one array."""
 
 
 def _together(
@@ -201,15 +210,33 @@ def _together(
     vectorize_graph: Any = import_module("pytensor.graph.replace").vectorize_graph
     rows = import_module("pytensor.tensor").dmatrix("z")
     vectorised = vectorize_graph(list(outputs), replace={vector: rows})
-    function = _Together(_function(vectorised, rows, mode, gradient))
+    compiled = _function(vectorised, rows, mode, gradient)
+    if any(map(_ragged, compiled.maker.fgraph.apply_nodes)):
+        raise _NoRowsError("indices that depend on the variables; use pytensor.tensor.switch")
+    function = _Together(compiled)
     found = function(np.tile(start, (3, 1)))
     shapes = [np.shape(column) for column in found[: len(outputs)]]
     if not all(
         len(shape) == output.ndim + 1 and shape[0] == 3
         for shape, output in zip(shapes, outputs, strict=True)
     ):
-        raise _NoRowsError
+        raise _NoRowsError("an output that does not depend on the variables")
     return function
+
+
+def _ragged(node: Any) -> bool:
+    """Return whether an operation may take a different number of entries from each row."""
+    inner = getattr(node.op, "core_op", None)
+    match type(inner).__name__:
+        case "Nonzero" | "ARange":
+            return True
+        case "AdvancedSubtensor":
+            return any(getattr(given.type, "dtype", "") == "bool" for given in node.inputs)
+        case "Subtensor":
+            cuts = [cut for cut in getattr(inner, "idx_list", ()) if isinstance(cut, slice)]
+            return any(cut != slice(None) for cut in cuts)
+        case _:
+            return False
 
 
 def _function(values: Sequence[Any], argument: Any, mode: Any, gradient: bool) -> Any:
