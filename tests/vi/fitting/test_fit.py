@@ -247,7 +247,9 @@ def test_starting_points_may_be_lists_or_arrays() -> None:
 
 def test_bad_arguments() -> None:
     target = known.banana()
-    with pytest.raises(TypeError, match="a target, got str; models become targets by vi.from_pymc"):
+    with pytest.raises(
+        TypeError, match=r"a target, got str; models become targets by vi.from_pymc"
+    ):
         fit("model.stan")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"dim is required with a function.* vi.from_pyro"):
         fit(target.log_density)
