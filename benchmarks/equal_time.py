@@ -5,7 +5,8 @@ spent, evaluations not counted: Adam, whose rate falls to zero along a cosine of
 spent, gradients of norm 5 at most, batches of 128. Ten evaluations on validation images choose
 the state that is tested; of runs with several rates the table has the one that is best on
 validation images. Only the time is equal: autoregressive flows of both libraries have the
-same layers, a TarFlow those of `SIZES`.
+same layers, a TarFlow those of `SIZES`. invflow's MAF and NSF have `input_bound=10.0`, because
+what they learn is standardised.
 
 - digits: scikit-learn's 8 x 8 images, logits of the dequantised pixels with a margin of 0.05; an
   eighth for validation, a fifth to test.
@@ -14,24 +15,24 @@ same layers, a TarFlow those of `SIZES`.
 - patches: of photographs, 63 numbers, as `density.py prepare` writes them; in nats.
 
     python benchmarks/equal_time.py run --data digits mnist.npz bsds300.npz [--seconds 300]
-        [--flows ...] [--rate 0.001] [--seed 0]
+        [--flows ...] [--rates 0.001 0.0003] [--seed 0]
     python benchmarks/equal_time.py table
     python benchmarks/equal_time.py figure --out FILE.png
 
 `run` makes a process for each and adds lines to `results/images/equal_time.csv`, one for each
 evaluation and a last one, "test"; it leaves out what is there. `table` prints the tests: bits per
 dimension of images (less is better), nats of patches (more is better). `figure` draws the
-evaluations of the longest runs. Needs zuko for its flows.
+evaluations of the longest runs with the rate of the table. Needs zuko for its flows.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +48,8 @@ from invflow.images.pixels import bits_per_dim, squash
 
 RESULTS = Path(__file__).parent / "results" / "images" / "equal_time.csv"
 LABELS = ("data", "flow", "seconds", "rate", "seed")
-FIELDS = (*LABELS, "spent", "updates", "what", "value", "note")
+FIELDS = (*LABELS, "spent", "updates", "what", "value", "unit", "note")
+BITS, NATS = "bits per dimension", "nats"
 BATCH, EVALUATIONS, AT_ONCE = 128, 10, 500
 #: Transforms and hidden layers of MADEs, and those of transformers with the size of a patch.
 SIZES: dict[str, dict[str, Any]] = {
@@ -55,7 +57,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "mnist": {"made": (5, (512, 512)), "attention": (4, (128, 128)), "patch": 4},
     "patches": {"made": (5, (256, 256)), "attention": (4, (64, 64)), "patch": 8},
 }
-LogProb = Callable[[Tensor], Tensor]
+Line = dict[str, str]
 
 
 class Data(NamedTuple):
@@ -87,6 +89,11 @@ class Data(NamedTuple):
         """Return a mean log-likelihood in its unit."""
         return bits_per_dim(nats, self.train.shape[1]) if self.levels else nats
 
+    @property
+    def unit(self) -> str:
+        """The unit of a likelihood."""
+        return BITS if self.levels else NATS
+
 
 def load(name: str) -> Data:
     """Read digits, or a file of MNIST or of patches."""
@@ -116,9 +123,9 @@ def flow_of(name: str, data: Data) -> nn.Module:
     transforms, hidden = sizes["made"]
     match name:
         case "invflow MAF":
-            return invflow.MAF(features, transforms=transforms, hidden_features=hidden)
+            return invflow.MAF(features, 0, transforms, hidden, input_bound=10.0)
         case "invflow NSF":
-            return invflow.NSF(features, transforms=transforms, hidden_features=hidden)
+            return invflow.NSF(features, 0, transforms, hidden, input_bound=10.0)
         case "invflow TarFlow" if data.kind == "patches":
             # A row of pixels at a time; the last row has seven.
             transforms, hidden = sizes["attention"]
@@ -163,8 +170,8 @@ def worker(name: str, place: str, seconds: float, rate: float, seed: int) -> Non
         return float(torch.cat(found).mean())
 
     def say(what: str, value: float) -> None:
-        told = {"spent": spent, "updates": updates, "what": what, "value": data.value(value)}
-        workers.say(told)
+        found = {"what": what, "value": data.value(value), "unit": data.unit}
+        workers.say({"spent": spent, "updates": updates, **found})
 
     best, state, spent, updates, looks = -math.inf, copy.deepcopy(flow.state_dict()), 0.0, 0, 0
     start = time.process_time()
@@ -191,71 +198,76 @@ def worker(name: str, place: str, seconds: float, rate: float, seed: int) -> Non
 def run(options: argparse.Namespace) -> None:
     """Train what is missing, each in a process of its own, and keep the lines."""
     ended = [line for line in lines.read(RESULTS) if line["what"] == "test" or line["note"]]
-    done = {tuple(line[label] for label in LABELS) for line in ended}
-    for place in options.data:
-        for name in options.flows:
-            numbers = [str(each) for each in (options.seconds, options.rate, options.seed)]
-            labels = (Path(place).stem, name, *numbers)
-            if labels in done:
-                continue
-            arguments = ["worker", name, place, *numbers]
-            one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            found, last = workers.results(__file__, arguments, one_thread, 10 * options.seconds)
-            if not found or found[-1]["what"] != "test":
-                found.append({"note": f"failed: {last}"})
-            named = dict(zip(LABELS, labels, strict=True))
-            lines.add(RESULTS, FIELDS, [{**named, **line} for line in found])
+    done = {labels_of(line) for line in ended}
+    for place, name, rate in itertools.product(options.data, options.flows, options.rates):
+        numbers = [str(each) for each in (options.seconds, rate, options.seed)]
+        labels = (Path(place).stem, name, *numbers)
+        if labels in done:
+            continue
+        arguments = ["worker", name, place, *numbers]
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        found, last = workers.results(__file__, arguments, one_thread, 10 * options.seconds)
+        if not found or found[-1]["what"] != "test":
+            found.append({"note": f"failed: {last}"})
+        named = dict(zip(LABELS, labels, strict=True))
+        lines.add(RESULTS, FIELDS, [{**named, **line} for line in found])
+
+
+def labels_of(line: Line) -> tuple[str, ...]:
+    """Return what tells the runs apart."""
+    return tuple(line[label] for label in LABELS)
+
+
+def tested(found: list[Line]) -> dict[tuple[str, ...], Line]:
+    """Return the tests of runs by their labels: of several rates, of the best on validation rows.
+
+    Runs that failed, or have a value that is not finite, are left out.
+    """
+    chosen: dict[tuple[str, ...], Line] = {}
+    best: dict[tuple[str, ...], float] = {}
+    for test in (line for line in found if line["what"] == "test"):
+        own = [line for line in found if labels_of(line) == labels_of(test)]
+        values = [float(line["value"]) for line in own if line["what"] == "validation"]
+        if not values or not all(map(math.isfinite, [*values, float(test["value"])])):
+            continue
+        score = max(values) if test["unit"] == NATS else -min(values)
+        setting = tuple(test[label] for label in LABELS if label != "rate")
+        if score > best.get(setting, -math.inf):
+            best[setting], chosen[setting] = score, test
+    return {labels_of(test): test for test in chosen.values()}
 
 
 def table() -> str:
     """Return a Markdown table of the tests."""
-    found = lines.read(RESULTS)
-    text = ["| data | seconds | flow | rate | updates | test |", "| --- " * 6 + "|"]
-    for line in found:
-        if line["what"] != "test" or line["rate"] != best_rate(found, line):
-            continue
-        updates = f"{int(line['updates']):,}"
-        cells = (
-            *(line[key] for key in ("data", "seconds", "flow", "rate")),
-            updates,
-            line["value"],
-        )
-        text.append(f"| {' | '.join(cells)} |")
+    shown = ("data", "seconds", "flow", "rate", "updates", "value", "unit")
+    text = [f"| {' | '.join(shown)} |", "| --- " * len(shown) + "|"]
+    for test in tested(lines.read(RESULTS)).values():
+        cells = {**test, "updates": f"{int(test['updates']):,}"}
+        text.append(f"| {' | '.join(cells[name] for name in shown)} |")
     return "\n".join(text)
 
 
-def best_rate(found: list[dict[str, str]], like: dict[str, str]) -> str:
-    """Return the rate of the run that is best on validation images, of those like this one."""
-    same = ("data", "flow", "seconds", "seed")
-    own = [e for e in found if all(e[k] == like[k] for k in same) and e["what"] == "validation"]
-    return max(own, key=lambda line: float(line["value"]) * _sign(like["data"]))["rate"]
-
-
-def _sign(data: str) -> int:
-    """Return 1 if more is better, else -1."""
-    return 1 if "bsds" in data else -1
-
-
-def draw(found: list[dict[str, str]], out: Path) -> None:
-    """Draw the evaluations on validation images against the seconds of training."""
+def draw(found: list[Line], out: Path) -> None:
+    """Draw the evaluations on validation rows against the seconds of training."""
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(line["data"] for line in found))
+    tests = tested(found)
+    names = list(dict.fromkeys(line["data"] for line in tests.values()))
     figure = Figure(figsize=(4.5 * len(names), 4))
     for name, axis in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        longest = max((line["seconds"] for line in found if line["data"] == name), key=float)
-        for flow in FLOWS:
-            labels = {"data": name, "flow": flow, "seconds": longest, "what": "validation"}
-            own = [line for line in found if labels.items() <= line.items()]
-            for seed in dict.fromkeys(line["seed"] for line in own):
-                curve = [line for line in own if line["seed"] == seed]
-                rate = best_rate(found, curve[0])
-                curve = [line for line in curve if line["rate"] == rate]
-                spent, values = ([float(line[key]) for line in curve] for key in ("spent", "value"))
-                axis.plot(spent, values, marker=".", label=flow, color=f"C{FLOWS.index(flow)}")
-        more = _sign(name) > 0
-        unit = "nats (more is better)" if more else "bits per dimension (less is better)"
-        axis.set(title=name, xlabel="seconds of training", ylabel=unit)
+        of_data = [line for line in tests.values() if line["data"] == name]
+        longest = max((line["seconds"] for line in of_data), key=float)
+        for test in sorted(of_data, key=lambda line: FLOWS.index(line["flow"])):
+            if test["seconds"] != longest:
+                continue
+            own = [line for line in found if labels_of(line) == labels_of(test)]
+            curve = [line for line in own if line["what"] == "validation"]
+            spent, values = ([float(line[key]) for line in curve] for key in ("spent", "value"))
+            label = f"{test['flow']}, rate {float(test['rate']):g}"
+            axis.plot(spent, values, marker=".", label=label, color=f"C{FLOWS.index(test['flow'])}")
+        unit = of_data[0]["unit"]
+        better = "more" if unit == NATS else "less"
+        axis.set(title=name, xlabel="seconds of training", ylabel=f"{unit} ({better} is better)")
         axis.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
@@ -273,7 +285,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--data", nargs="+", default=["digits"])
     parser.add_argument("--flows", nargs="+", choices=FLOWS, default=list(FLOWS))
     parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rates", nargs="+", type=float, default=[1e-3, 3e-4])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     match options.command:

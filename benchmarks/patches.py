@@ -175,6 +175,23 @@ def random_flow(options: argparse.Namespace) -> TarFlow:
     return flow
 
 
+def learned_flow(directory: str) -> TarFlow:
+    """Return the flow of a run.
+
+    Raises:
+        FileNotFoundError: if there is no such run.
+        ValueError: if it is unfinished or of another kind, or has another flow or labels.
+    """
+    flow = load(directory).model.flow
+    if not isinstance(flow, TarFlow) or flow.context:
+        labels = " with labels" if flow.context else ""
+        raise ValueError(
+            f"{directory} must hold a TarFlow without labels, got a {type(flow).__name__}{labels}; "
+            "make one by: invflow density IMAGES --flow tarflow"
+        )
+    return flow
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -189,7 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", metavar="DIRECTORY", help="of invflow density, without labels")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    flow = cast(TarFlow, load(options.run).model.flow) if options.run else random_flow(options)
+    try:
+        flow = learned_flow(options.run) if options.run else random_flow(options)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     length = flow.shape[2] // cast(int, flow.config["patch"])
     print("| way | sampling, s | a training step through samples, s |")
     print("| --- | --- | --- |")

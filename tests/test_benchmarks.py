@@ -10,14 +10,16 @@ import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from invflow import MAF
 from invflow.density import FlowDensity
+from invflow.flows import TarFlow
 from invflow.images import data
 from invflow.vi import fit, from_pymc
 from invflow.vi.targets.target import Flat
@@ -82,6 +84,29 @@ def test_flows_are_trained_for_a_time_and_tested(
     assert (tmp_path / "figure.png").stat().st_size > 1000
 
 
+def test_a_rate_is_chosen_on_validation_rows_among_finished_runs(load) -> None:
+    tested = load("equal_time").tested
+
+    def run(rate: str, values: list[str], test: str, unit: str) -> list[dict[str, str]]:
+        labels = {"data": "d", "flow": "f", "seconds": "9", "rate": rate, "seed": "0"}
+        whats = [*((value, "validation") for value in values), (test, "test")]
+        lines = [{**labels, "what": what, "value": v, "unit": unit} for v, what in whats if v]
+        return [*lines, *([] if test else [{**labels, "what": "", "value": "", "unit": ""}])]
+
+    def rates(*runs: list[dict[str, str]]) -> list[str]:
+        return [line["rate"] for line in tested([line for run in runs for line in run]).values()]
+
+    good = run("0.1", ["3", "2", "4"], "2.1", "bits per dimension")
+    better = run("0.2", ["1.9"], "2.2", "bits per dimension")
+    nats = run("0.3", ["1", "3"], "2", "nats"), run("0.4", ["2", "2"], "4", "nats")
+    assert rates(good, better) == rates(better, good) == ["0.2"]
+    assert rates(*nats) == ["0.3"]
+    unfinished = run("0.5", ["0.1"], "", "bits per dimension")
+    diverged = run("0.6", ["nan", "0.1"], "nan", "bits per dimension")
+    for bad in (unfinished, diverged):
+        assert rates(bad, good) == rates(good, bad) == ["0.1"]
+
+
 def test_ways_to_sample_patches_agree_and_are_timed(
     load, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +118,26 @@ def test_ways_to_sample_patches_agree_and_are_timed(
     ways = ["usual", "segments", "passes", "fixed_point", "auto", "cached"]
     assert names == ["parallel pass", *ways]
     assert "nan" not in "".join(lines)
+
+
+def test_only_a_run_of_a_tarflow_without_labels_is_sampled(
+    load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    patches = load("patches")
+
+    def said() -> str:
+        with pytest.raises(SystemExit):
+            patches.main(["--run", str(tmp_path / "run")])
+        return capsys.readouterr().err
+
+    assert "run does not exist" in said()
+    for flow, got in (
+        (MAF(4), "got a MAF; make one"),
+        (TarFlow((1, 2, 2), 1, classes=2), "got a TarFlow with labels"),
+    ):
+        found = SimpleNamespace(model=SimpleNamespace(flow=flow))
+        monkeypatch.setattr(patches, "load", lambda directory, found=found: found)
+        assert got in said()
 
 
 def test_groups_are_measured_trained_and_drawn(load, tmp_path: Path) -> None:
