@@ -76,10 +76,9 @@ class Layout:
     @cached_property
     def degrees(self) -> list[list[int]]:
         """The degrees of the units of every layer, each list sorted."""
-        each, count = self._hidden_degrees, len(self._hidden_degrees)
         return [
             list(range(1, self.features + 1)),
-            *([each[k * count // width] for k in range(width)] for width in self.hidden),
+            *map(self._spread, self.hidden),
             [
                 start
                 for start, size in zip(self.starts, self.groups, strict=True)
@@ -96,6 +95,11 @@ class Layout:
     def starts(self) -> list[int]:
         """The number of features before each group."""
         return [0, *accumulate(self.groups[:-1])]
+
+    def _spread(self, width: int) -> list[int]:
+        """Return the degrees of a hidden layer."""
+        each, count = self._hidden_degrees, len(self._hidden_degrees)
+        return [each[k * count // width] for k in range(width)]
 
     @property
     def _hidden_degrees(self) -> list[int]:

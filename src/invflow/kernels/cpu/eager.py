@@ -12,6 +12,7 @@ from torch.autograd import Function
 from invflow._torch import dense, plain
 from invflow.kernels import operators, reference
 from invflow.kernels.cpu.chain import Chain, Kept
+from invflow.kernels.cpu.given import at_context
 from invflow.kernels.structure import Kind, Link
 
 
@@ -30,7 +31,7 @@ def run(kind: Kind, links: Sequence[Link], value: Tensor, inverse: bool) -> tupl
     """
     if torch.is_grad_enabled():
         return cast(Any, _Map).apply(kind, inverse, links, value, *_tensors(links))[:2]
-    return _chain(kind, inverse, links).map(value)
+    return _mapped(kind, inverse, links, value)
 
 
 def push(
@@ -63,6 +64,14 @@ def _chain(kind: Kind, inverse: bool, links: Sequence[Link]) -> Chain:
     return Chain(kind.plan.layout, kind.recipes[1], kind.input_bound, inverse, links)
 
 
+def _mapped(
+    kind: Kind, inverse: bool, links: Sequence[Link], value: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Map a batch without gradients."""
+    layout, links = at_context(kind.plan.layout, links, len(value))
+    return Chain(layout, kind.recipes[1], kind.input_bound, inverse, links).map(value)
+
+
 class _Map(Function):
     @staticmethod
     def forward(
@@ -74,10 +83,9 @@ class _Map(Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the values, the log-determinants, and what was kept."""
-        chain = _chain(kind, inverse, links)
         if not any(ctx.needs_input_grad):
-            return *chain.map(value), None
-        result, ladj, kept = chain.keep(value)
+            return *_mapped(kind, inverse, links, value), None
+        result, ladj, kept = _chain(kind, inverse, links).keep(value)
         ctx.kind, ctx.inverse = kind, inverse
         ctx.orders = orders = [link.order for link in links]
         ctx.versions = _versions(orders)
