@@ -16,7 +16,7 @@ from tests.helpers import randn
 
 
 class Scale(Transform):
-    """x = e^s z + C c, which is right; the others break one law each."""
+    """x = e^s z + C c, which is right; the others lack one property each."""
 
     def __init__(self, features: int = 3, context: int = 0) -> None:
         super().__init__(features, context)

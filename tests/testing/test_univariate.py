@@ -1,4 +1,4 @@
-"""The registered maps pass; maps that break one law are refused with a message that names it."""
+"""The registered maps pass; maps that lack a property are refused, and it is named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_librarys_own_maps_pass(map: Univariate) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Scaled(Univariate):
-    """x = m + e^s z, which is right; the others break one law each."""
+    """x = m + e^s z, which is right; the others lack one property each."""
 
     @property
     def start(self) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
 """Checks for univariate maps, conditioners and transforms of your own.
 
-A flow is right if its parts keep some laws: the inverse undoes the map, the log-determinant is that
-of the derivative, the parameters of a feature do not depend on later features. Each function here
-takes a part, checks these laws one after another, in double precision and away from where the part
-starts, and raises an `AssertionError` that says which law is broken, by how much, and what follows.
+A flow is right if its parts have some properties: the inverse undoes the map, the log-determinant
+is that of the derivative, the parameters of a feature do not depend on later features. Each
+function takes a part, checks these in double precision and away from where the part starts, and
+raises an `AssertionError` that says which property fails, by how much, and what follows.
 
 The checks use copies and random numbers of their own: neither the part nor any global state is
 changed.

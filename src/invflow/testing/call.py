@@ -1,4 +1,4 @@
-"""The laws that conditioners and transforms share."""
+"""The properties that conditioners and transforms share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import transform_to
 
 from invflow.conditioners import Conditioner
-from invflow.testing import laws
+from invflow.testing import properties
 from invflow.testing.perturbation import perturbed
 from invflow.transforms import Transform
 
@@ -69,7 +69,7 @@ class Call:
     def values(self, *batch: int, seed: int = 0) -> Tensor:
         """Return values that the call takes: random ones in the support; on a circle, in range."""
         part = self.part
-        values = laws.randn(*batch, part.features, seed=seed).to(self._device)
+        values = properties.randn(*batch, part.features, seed=seed).to(self._device)
         if isinstance(part, Conditioner):
             return values
         values = transform_to(part.domain if self.name == "forward" else part.codomain)(values)
@@ -81,7 +81,7 @@ class Call:
     def context(self, *batch: int, seed: int = 7) -> Tensor | None:
         """Return a context of the declared size; None if there is none."""
         size = self.part.context
-        return laws.randn(*batch, size, seed=seed).to(self._device) if size else None
+        return properties.randn(*batch, size, seed=seed).to(self._device) if size else None
 
     @property
     def _device(self) -> torch.device:
@@ -91,10 +91,10 @@ class Call:
 
 def shapes(call: Call) -> None:
     """Check the shapes and the dtype of the results, for every kind of batch shape."""
-    for batch in laws.BATCHES:
+    for batch in properties.BATCHES:
         found = call(call.values(*batch), call.context(*batch))
         for what, each, shape in zip(call.outputs, found, call.shapes(batch), strict=True):
-            laws.shaped(what, each, shape, torch.float64)
+            properties.shaped(what, each, shape, torch.float64)
 
 
 def single_precision(call: Call) -> None:
@@ -103,7 +103,7 @@ def single_precision(call: Call) -> None:
     single = Call(copy.deepcopy(call.part).float(), call.name)
     found = single(value.float(), None if context is None else context.float())
     for what, each, shape in zip(call.outputs, found, call.shapes((5,)), strict=True):
-        laws.shaped(what, each, shape, torch.float32)
+        properties.shaped(what, each, shape, torch.float32)
 
 
 def batch_elements(call: Call) -> None:
@@ -112,7 +112,7 @@ def batch_elements(call: Call) -> None:
     whole = call(value, context)
     alone = call(value[1, 2], None if context is None else context[1, 2])
     for what, found, expected in zip(call.outputs, alone, whole, strict=True):
-        laws.close(
+        properties.close(
             f"{what} for one batch element alone differs from that in a batch",
             found,
             expected[1, 2],
@@ -126,7 +126,7 @@ def repeated_calls(call: Call) -> None:
     given = [value] if context is None else [value, context]
     before, state = [each.clone() for each in given], copy.deepcopy(call.part.state_dict())
     first, second = call(value, context), call(value, context)
-    laws.unchanged(call.name, before, given)
+    properties.unchanged(call.name, before, given)
     for what, one, other in zip(call.outputs, first, second, strict=True):
         if not torch.equal(one, other):
             raise AssertionError(
@@ -156,7 +156,7 @@ def contexts(call: Call) -> None:
         for what, found, expected in zip(
             call.outputs, call(value, context), call(value, whole), strict=True
         ):
-            laws.close(
+            properties.close(
                 f"{what} with a context of batch shape {batch} differs from that with copies",
                 found,
                 expected,
@@ -166,7 +166,7 @@ def contexts(call: Call) -> None:
 
 
 def _refuses(call: Call) -> None:
-    value, context = call.values(5), laws.randn(5, 2, seed=7)
+    value, context = call.values(5), properties.randn(5, 2, seed=7)
     try:
         call(value, context.to(value))
     except Exception:
@@ -180,7 +180,7 @@ def _refuses(call: Call) -> None:
 def _reads(call: Call) -> None:
     """Check that each entry of the context is read."""
     value, context = call.values(9), cast(Tensor, call.context(9)).requires_grad_()
-    (read,) = laws.gradient(laws.combined(call(value, context)), [context])
+    (read,) = properties.gradient(properties.combined(call(value, context)), [context])
     missing = (read == 0).all(0).nonzero().flatten().tolist()
     if missing:
         raise AssertionError(
@@ -198,7 +198,9 @@ def gradients(call: Call) -> None:
         inputs["the context"] = [context.requires_grad_()]
     for of, tensors in inputs.items():
         if tensors:
-            laws.derivative(call.name, of, lambda: laws.combined(call(value, context)), tensors)
+            properties.derivative(
+                call.name, of, lambda: properties.combined(call(value, context)), tensors
+            )
 
 
 def saving(call: Call) -> None:
@@ -214,7 +216,7 @@ def saving(call: Call) -> None:
         )
     again = Call(part, call.name)(value, context)
     for what, found, expected in zip(call.outputs, again, call(value, context), strict=True):
-        laws.close(
+        properties.close(
             f"{what} after saving and loading differs",
             found,
             expected,

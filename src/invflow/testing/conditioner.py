@@ -1,4 +1,4 @@
-"""The laws of conditioners."""
+"""The properties of conditioners."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from invflow.conditioners import CachedConditioner, Conditioner
 from invflow.inverses import cached
-from invflow.testing import call, laws
+from invflow.testing import call, properties
 from invflow.testing.call import Call
 from invflow.transforms import Autoregressive
 from invflow.univariate import Univariate
 
 
 def check_conditioner(conditioner: Conditioner) -> None:
-    """Check that a conditioner keeps the laws that flows rely on.
+    """Check that a conditioner has the properties that flows rely on.
 
     They are: shapes and dtypes; batch elements do not affect each other; calls change nothing; the
     parameters of a group depend neither on its own features nor on later ones; a declared context
@@ -31,7 +31,7 @@ def check_conditioner(conditioner: Conditioner) -> None:
         conditioner: of any size; a copy of it is perturbed and checked.
 
     Raises:
-        AssertionError: if a law is broken; the message says which, and by how much.
+        AssertionError: if a property fails; the message says which, and by how much.
         TypeError: if `conditioner` is not a `Conditioner`.
 
     Example:
@@ -41,11 +41,11 @@ def check_conditioner(conditioner: Conditioner) -> None:
     if not isinstance(conditioner, Conditioner):
         raise TypeError(f"conditioner must be a Conditioner, got {type(conditioner).__name__}")
     kind, subject = type(conditioner), Call.of(conditioner)
-    laws.check(kind, (call.shapes, call.single_precision, call.repeated_calls), [subject])
-    laws.check(kind, (call.batch_elements, _causality, call.contexts), [subject])
-    laws.check(kind, (_reach_of_context, call.gradients, call.saving), [subject])
+    properties.check(kind, (call.shapes, call.single_precision, call.repeated_calls), [subject])
+    properties.check(kind, (call.batch_elements, _causality, call.contexts), [subject])
+    properties.check(kind, (_reach_of_context, call.gradients, call.saving), [subject])
     if isinstance(conditioner, CachedConditioner) and not cached.refusal(conditioner):
-        laws.check(kind, (_decoder, _cached_inverse), [subject])
+        properties.check(kind, (_decoder, _cached_inverse), [subject])
 
 
 #: What a conditioner that is not causal breaks.
@@ -62,7 +62,7 @@ def _causality(subject: Call) -> None:
         z = subject.values(1, seed=seed).repeat(len(rows), 1).requires_grad_()
         own, known, context = own.to(z.device), known.to(z.device), subject.context(1, seed=seed)
         (params,) = subject(z, context)
-        (slopes,) = laws.gradient(laws.combined([params[own]]), [z])
+        (slopes,) = properties.gradient(properties.combined([params[own]]), [z])
         leaks = ((slopes != 0) & ~known).nonzero()
         if len(leaks):
             row, feature = (int(each) for each in leaks[0])
@@ -71,7 +71,7 @@ def _causality(subject: Call) -> None:
                 f"with derivative {slopes[row, feature]:.2g} instead of exactly 0: {_CAUSAL}"
             )
         moved = torch.where(known, z.detach(), subject.values(1, seed=seed + 5))
-        laws.close(
+        properties.close(
             "the parameters of a feature change with features that are not before its group,",
             subject(moved, context)[0][own],
             params[own],
@@ -90,7 +90,7 @@ def _reach_of_context(subject: Call) -> None:
         z = subject.values(1, seed=seed).expand(features, -1)
         context = cast(Tensor, subject.context(1, seed=seed)).repeat(features, 1).requires_grad_()
         (params,) = subject(z, context)
-        (slopes,) = laws.gradient(laws.combined([params.diagonal()]), [context])
+        (slopes,) = properties.gradient(properties.combined([params.diagonal()]), [context])
         reached |= (slopes != 0).any(1).cpu()
     if not reached.all():
         raise AssertionError(
@@ -112,11 +112,11 @@ def _decoder(subject: Call) -> None:
         for group, values in enumerate(z.flatten(0, 1).t().split(list(part.groups))):
             last = first + len(values) * part.outputs
             params = decoder.parameters(group).clone()
-            laws.shaped(
+            properties.shaped(
                 "what the decoder gives", params, (last - first, values.shape[1]), values.dtype
             )
             decoder.append(group, values)
-            laws.close(
+            properties.close(
                 f"the decoder's parameters of group {group} differ from those of forward",
                 params,
                 expected[first:last],
@@ -160,11 +160,11 @@ def _cached_inverse(subject: Call) -> None:
         for each in inputs:
             each.requires_grad_()
         z, ladj = transform.inverse(x, context)
-        found[inverse] = [z, *laws.gradient(laws.combined([z, ladj]), inputs)]
+        found[inverse] = [z, *properties.gradient(properties.combined([z, ladj]), inputs)]
     of = ["x", *([] if context is None else ["the context"]), *names]
     whats = ["", *(f"the gradient with respect to {each} of " for each in of)]
     for what, one, other in zip(whats, found["cached"], found["passes"], strict=True):
-        laws.close(
+        properties.close(
             f"{what}the cached inverse differs from that of whole passes",
             one,
             other,

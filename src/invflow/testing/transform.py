@@ -1,16 +1,16 @@
-"""The laws of transforms."""
+"""The properties of transforms."""
 
 from __future__ import annotations
 
 import torch
 
-from invflow.testing import call, laws
+from invflow.testing import call, properties
 from invflow.testing.call import Call
 from invflow.transforms import Transform
 
 
 def check_transform(transform: Transform) -> None:
-    """Check that a transform keeps the laws that flows rely on, in both directions.
+    """Check that a transform has the properties that flows rely on, in both directions.
 
     They are: shapes and dtypes; batch elements do not affect each other; calls in evaluation mode
     change nothing; values lie in `domain` and `codomain`; the directions undo each other; ladj is
@@ -21,7 +21,7 @@ def check_transform(transform: Transform) -> None:
         transform: of any size; a copy of it is perturbed and checked, in evaluation mode.
 
     Raises:
-        AssertionError: if a law is broken; the message says which, and by how much.
+        AssertionError: if a property fails; the message says which, and by how much.
         TypeError: if `transform` is not a `Transform`.
 
     Example:
@@ -32,9 +32,11 @@ def check_transform(transform: Transform) -> None:
         raise TypeError(f"transform must be a Transform, got {type(transform).__name__}")
     directions = [Call.of(transform, name) for name in ("forward", "inverse")]
     kind = type(transform)
-    laws.check(kind, (call.shapes, call.single_precision, call.repeated_calls), directions)
-    laws.check(kind, (call.batch_elements, _support, _round_trip), directions)
-    laws.check(kind, (_log_determinant, call.contexts, call.gradients, call.saving), directions)
+    properties.check(kind, (call.shapes, call.single_precision, call.repeated_calls), directions)
+    properties.check(kind, (call.batch_elements, _support, _round_trip), directions)
+    properties.check(
+        kind, (_log_determinant, call.contexts, call.gradients, call.saving), directions
+    )
 
 
 def _support(run: Call) -> None:
@@ -48,7 +50,7 @@ def _support(run: Call) -> None:
 
 def _round_trip(run: Call) -> None:
     for batch in ((), (2, 3), (50,)):
-        laws.round_trip(
+        properties.round_trip(
             run, run.values(*batch), run.context(*batch), lambda place: f" at feature {place[-1]}"
         )
 
@@ -60,8 +62,8 @@ def _log_determinant(run: Call) -> None:
         rows = run.values(1, seed=seed).repeat(features, 1).requires_grad_()
         context = run.context(1, seed=seed)
         value, ladj = run(rows, None if context is None else context.expand(features, -1))
-        (jacobian,) = laws.gradient(value.diagonal().sum(), [rows])
-        laws.close(
+        (jacobian,) = properties.gradient(value.diagonal().sum(), [rows])
+        properties.close(
             f"ladj of {run.name} differs from the log-determinant of the derivative of its value",
             ladj[0],
             torch.linalg.slogdet(jacobian)[1],

@@ -1,4 +1,4 @@
-"""The laws of univariate maps."""
+"""The properties of univariate maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invflow.testing import laws
+from invflow.testing import properties
 from invflow.univariate import Univariate
 
 #: Number of points at which a map is checked.
@@ -36,8 +36,8 @@ class _Direction(NamedTuple):
     def points(self, *batch: int) -> tuple[Tensor, Tensor]:
         """Return values and parameters away from the start; on a circle, in its range."""
         start = torch.tensor(self.map.start, dtype=torch.float64)
-        z = 2 * laws.randn(*batch, seed=1)
-        params = start + laws.randn(*batch, len(start), seed=2)
+        z = 2 * properties.randn(*batch, seed=1)
+        params = start + properties.randn(*batch, len(start), seed=2)
         x = self.map.forward(z, params)[0]
         if self.name == "inverse":
             return x.detach(), params
@@ -48,7 +48,7 @@ class _Direction(NamedTuple):
 
 
 def check_univariate(map: Univariate) -> None:
-    """Check that a univariate map keeps the laws that flows rely on.
+    """Check that a univariate map has the properties that flows rely on.
 
     They are: finite results at `start`; shapes and dtypes; each element is mapped alone; both
     directions undo each other; the value increases, and ladj is the logarithm of its slope; both
@@ -59,7 +59,7 @@ def check_univariate(map: Univariate) -> None:
         map: an object, not a name.
 
     Raises:
-        AssertionError: if a law is broken; the message says which, and by how much.
+        AssertionError: if a property fails; the message says which, and by how much.
         TypeError: if `map` is not a `Univariate`.
 
     Example:
@@ -69,9 +69,9 @@ def check_univariate(map: Univariate) -> None:
     if not isinstance(map, Univariate):
         raise TypeError(f"map must be a Univariate, got {type(map).__name__}")
     directions = [_Direction(map, name) for name in ("forward", "inverse")]
-    laws.check(type(map), (_start, _shapes, _arguments, _elements), directions)
-    laws.check(type(map), (_round_trip, _slope, _gradients), directions)
-    laws.check(type(map), (_slopes, _solver, _config), directions[:1])
+    properties.check(type(map), (_start, _shapes, _arguments, _elements), directions)
+    properties.check(type(map), (_round_trip, _slope, _gradients), directions)
+    properties.check(type(map), (_slopes, _solver, _config), directions[:1])
 
 
 def _start(run: _Direction) -> None:
@@ -85,18 +85,18 @@ def _start(run: _Direction) -> None:
             f"parameters must be the length of start, {len(start)}, got {run.map.parameters}"
         )
     params = torch.tensor(start, dtype=torch.float64).expand(_POINTS, -1)
-    z = 2 * laws.randn(_POINTS, seed=1)
+    z = 2 * properties.randn(_POINTS, seed=1)
     value = z if run.name == "forward" else run.map.forward(z, params)[0]
     for found in run(value, params):
-        laws.shaped(f"{run.name} at start", found, value.shape, value.dtype)
+        properties.shaped(f"{run.name} at start", found, value.shape, value.dtype)
 
 
 def _shapes(run: _Direction) -> None:
     for dtype in (torch.float64, torch.float32):
-        for batch in laws.BATCHES:
+        for batch in properties.BATCHES:
             value, params = (each.to(dtype) for each in run.points(*batch))
             for name, found in zip(("the value", "ladj"), run(value, params), strict=True):
-                laws.shaped(f"{name} of {run.name}", found, batch, dtype)
+                properties.shaped(f"{name} of {run.name}", found, batch, dtype)
 
 
 def _elements(run: _Direction) -> None:
@@ -105,13 +105,13 @@ def _elements(run: _Direction) -> None:
     shared = run(value, params[0])  # as from transforms without a context
     spread = run(value, params[0].expand(5, 3, -1))
     for i, name in enumerate(("the value", "ladj")):
-        laws.close(
+        properties.close(
             f"{name} of {run.name} for one element alone differs from that in a batch",
             alone[i],
             whole[i][1, 2],
             "elements of a batch must not affect each other",
         )
-        laws.close(
+        properties.close(
             f"{name} of {run.name} with parameters shared by a batch differs from that with copies",
             shared[i].expand(5, 3),
             spread[i],
@@ -123,19 +123,19 @@ def _arguments(run: _Direction) -> None:
     given = run.points(5)
     before = [each.clone() for each in given]
     run(*given)
-    laws.unchanged(run.name, before, given)
+    properties.unchanged(run.name, before, given)
 
 
 def _round_trip(run: _Direction) -> None:
     value, params = run.points(_POINTS)
-    laws.round_trip(run, value, params, run.at(value))
+    properties.round_trip(run, value, params, run.at(value))
 
 
 def _slope(run: _Direction) -> None:
     value, params = run.points(_POINTS)
     value.requires_grad_()
     result, ladj = run(value, params)
-    (slope,) = laws.gradient(result.sum(), [value])
+    (slope,) = properties.gradient(result.sum(), [value])
     if not bool((slope > 0).all()):
         worst = int(slope.argmin())
         raise AssertionError(
@@ -143,7 +143,7 @@ def _slope(run: _Direction) -> None:
             f"{run.at(value)((worst,))}: a map that is flat or decreases somewhere has no inverse "
             "there"
         )
-    laws.close(
+    properties.close(
         f"ladj of {run.name} differs from the logarithm of the slope of its value",
         ladj,
         slope.log(),
@@ -155,7 +155,9 @@ def _slope(run: _Direction) -> None:
 def _gradients(run: _Direction) -> None:
     value, params = (each.requires_grad_() for each in run.points(10))
     for name, given in ((run.input, value), ("params", params)):
-        laws.derivative(run.name, name, lambda: laws.combined(run(value, params)), [given])
+        properties.derivative(
+            run.name, name, lambda: properties.combined(run(value, params)), [given]
+        )
 
 
 def _slopes(run: _Direction) -> None:
@@ -164,8 +166,8 @@ def _slopes(run: _Direction) -> None:
     for name, found, wanted in zip(
         ("z", "params"), run.map.slopes(z, params), expected, strict=True
     ):
-        laws.shaped(f"the slope by {name}", found, wanted.shape, wanted.dtype)
-        laws.close(
+        properties.shaped(f"the slope by {name}", found, wanted.shape, wanted.dtype)
+        properties.close(
             f"slopes differs from the derivative of forward by {name}",
             found,
             wanted,
@@ -178,8 +180,8 @@ def _solver(run: _Direction) -> None:
     x, params = run.back.points(_POINTS)
     before = x.clone(), params.clone()
     expected, found = run.map.inverse(x, params)[0], run.map.solver(x)(x, params)
-    laws.unchanged("solver", before, (x, params))
-    laws.close(
+    properties.unchanged("solver", before, (x, params))
+    properties.close(
         "solver differs from inverse",
         found,
         expected,

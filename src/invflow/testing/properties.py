@@ -1,4 +1,4 @@
-"""What all checks share: how laws are checked, and how results are compared."""
+"""What all checks share: how properties are checked, and how results are compared."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ BATCHES = ((), (5,), (2, 3), (0,), (2, 0))
 
 
 def check(
-    kind: type, laws: Iterable[Callable[[SubjectT], None]], subjects: Sequence[SubjectT]
+    kind: type, properties: Iterable[Callable[[SubjectT], None]], subjects: Sequence[SubjectT]
 ) -> None:
-    """Check each law on each subject.
+    """Check each property on each subject.
 
     Raises:
-        AssertionError: if a law is broken, or the checked code raises an error.
+        AssertionError: if a property fails, or the checked code raises an error.
     """
     with torch.enable_grad():
-        for law in laws:
+        for one in properties:
             for subject in subjects:
-                _check(kind.__name__, law, subject)
+                _check(kind.__name__, one, subject)
 
 
-def _check(name: str, law: Callable[[SubjectT], None], subject: SubjectT) -> None:
+def _check(name: str, checks: Callable[[SubjectT], None], subject: SubjectT) -> None:
     try:
-        law(subject)
+        checks(subject)
     except AssertionError as error:
         raise AssertionError(f"{name}: {error}") from error.__cause__
     except Exception as error:
-        what = law.__name__.replace("_", " ").strip()
+        what = checks.__name__.replace("_", " ").strip()
         raise AssertionError(
             f"{name} raises {type(error).__name__} in the check of {what}: {error}"
         ) from error
