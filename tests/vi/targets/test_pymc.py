@@ -246,7 +246,7 @@ def test_indices_that_depend_on_variables_go_row_by_row(
         a = pymc.Normal("a", 0.0, 1.0, shape=5)
         pymc.Potential("selected", -3.0 * select(a).sum())
 
-    with pytest.warns(UserWarning, match=r"\(indices that depend .* pytensor.tensor.switch\)"):
+    with pytest.warns(UserWarning, match="indices that depend on the variables; use pytensor"):
         target = from_pymc(_model(build))
     z = randn(7, 5).requires_grad_()
     chosen = weights(z)
@@ -254,6 +254,15 @@ def test_indices_that_depend_on_variables_go_row_by_row(
     values = target.log_density(z), Normal(0.0, 1.0).log_prob(z).sum(-1) - 3.0 * selected
     assert_close(*values, 1e-12)
     assert_close(*(torch.autograd.grad(value.sum(), z)[0] for value in values), 1e-12)
+
+
+def test_a_density_that_is_constant_goes_row_by_row() -> None:
+    def build() -> None:
+        pymc.CustomDist("x", logp=lambda value: pymc.math.constant(2.0))
+
+    with pytest.warns(UserWarning, match="an output that does not depend on the variables"):
+        target = from_pymc(_model(build))
+    assert target.log_density(randn(3, 1)).tolist() == [2.0] * 3
 
 
 @pytest.mark.filterwarnings("error")
@@ -273,7 +282,9 @@ def test_quantities_whose_shape_depends_on_variables_are_named() -> None:
         pymc.Deterministic("above", a[a > 0])
 
     target = from_pymc(_model(build))
-    with pytest.raises(ValueError, match=r"one shape each, got above with shapes \(\d,\) and"):
+    with pytest.raises(
+        ValueError, match=r"variables with fixed shapes, got above with shapes \(\d,\) and"
+    ):
         target.constrain(randn(20, 5))
 
 

@@ -130,7 +130,7 @@ class _OneByOne:
             shapes = sorted({np.shape(value) for value in column})
             if len(shapes) > 1:
                 raise ValueError(
-                    f"model must have variables of one shape each, got {name or 'one'} with shapes "
+                    f"model must have variables with fixed shapes, got {name or 'one'} with shapes "
                     f"{shapes[0]} and {shapes[-1]}: use pytensor.tensor.switch instead of "
                     "indices that depend on the variables, or leave it out"
                 )
