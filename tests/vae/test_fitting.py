@@ -128,3 +128,5 @@ def test_a_conditional_model_needs_what_it_is_given() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             fit(model, levels, levels, given=given, **SHORT)
+    with pytest.raises(TypeError, match="given must be a pair of tensors, got Tensor"):
+        fit(model, levels, levels, given=known, **SHORT)

@@ -105,6 +105,8 @@ def fit(
         given = None, None
     elif not model.given:
         raise ValueError("given must be None, because the model is not conditional")
+    elif not isinstance(given, Sequence):
+        raise TypeError(f"given must be a pair of tensors, got {type(given).__name__}")
     elif len(given) != 2:
         raise ValueError(f"given must be a pair, for train and validation, got {len(given)}")
     if objective is not None and not isinstance(objective, Objective):
