@@ -7,7 +7,7 @@ import secrets
 import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def replacing_all(paths: Sequence[Path]) -> Generator[list[Path]]:
     """
     places = [_place(path) for path in paths]
     token = secrets.token_hex(4)
-    temporaries = [each.with_name(f".{each.name}.{token}{each.suffix}") for each in places]
+    temporaries = [each.with_name(temporary_name(each, token)) for each in places]
     try:
         like = [
             _created(temporary, place) for temporary, place in zip(temporaries, places, strict=True)
@@ -59,6 +59,11 @@ def replacing_all(paths: Sequence[Path]) -> Generator[list[Path]]:
     finally:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: PurePath, token: str) -> str:
+    """Return the name under which a file is written, beside its place."""
+    return f".{path.name}.{token}{path.suffix}"
 
 
 def _place(path: Path) -> Path:

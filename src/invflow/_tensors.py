@@ -7,6 +7,7 @@ the shape and the place of each tensor. The numbers follow, without gaps.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from io import BufferedReader
@@ -114,6 +115,16 @@ def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict
                 raise ValueError(f"{path} is not a valid safetensors file: {name!r} is not boolean")
     check_together(path, sha256, hashed.hexdigest())
     return tensors, found.strings
+
+
+def digest_of(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
+    """Return the sha256 of tensors and strings by name, in hexadecimal."""
+    hashed = hashlib.sha256(json.dumps(dict(strings), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        hashed.update(as_bytes(tensor))
+    return hashed.hexdigest()
 
 
 def digest(path: Path) -> str:

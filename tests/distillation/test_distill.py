@@ -150,6 +150,15 @@ def test_an_interrupted_run_comes_to_the_same_numbers(conditional: bool, tmp_pat
     assert _equal(whole, again)
     assert not _equal(whole, distill(teacher, SMALL, **options, seed=1))
     assert _equal(whole, distill(teacher, SMALL, **options))
+    others = (
+        {"objective": Objective(forward=1.0)},
+        {"seed": 1},
+        {"student": {**SMALL, "order": "same"}},
+    )
+    for other in others:
+        changed: dict[str, Any] = {"student": SMALL, **options, **other}
+        with pytest.raises(ValueError, match="checkpoints of another training, with other data"):
+            distill(teacher, directory=tmp_path / "parts", **changed)
 
 
 def test_nothing_outside_is_touched() -> None:

@@ -25,7 +25,7 @@ Begin = Callable[[Path, int, bool], None]
 #: What a kill leaves half written in a run.
 HALF_WRITTEN = (
     ".metrics.csv.abcd1234.csv",
-    "checkpoints/.step-00000002.safetensors.4x_a.safetensors",
+    "checkpoints/.step-00000002.safetensors.4f0a12bc.safetensors",
 )
 FORMAT = Format(shape=(1, 2, 2), levels=2, likelihood="bernoulli", digest="")
 
@@ -95,6 +95,16 @@ def test_the_same_run_goes_on(kind: str, run: Path) -> None:
     before = _contents(run)
     KINDS[kind](run, 0, False)
     assert _contents(run) == _without_half_written(before)
+
+
+def test_what_others_left_hidden_stays(kind: str, run: Path) -> None:
+    """An editor's files have names like temporary ones, without the random part."""
+    other = run / ".config.json.swp"
+    other.write_text("mine")
+    KINDS[kind](run, 0, False)
+    assert other.read_text() == "mine"
+    with pytest.raises(FileExistsError, match=r"not part of the run, \.config\.json\.swp"):
+        KINDS[kind](run, 0, True)
 
 
 def test_another_run_is_refused_unless_it_is_overwritten(kind: str, run: Path) -> None:

@@ -379,6 +379,8 @@ def test_a_fit_resumes(tmp_path: Path) -> None:
     )
     assert 0 < resumed[0] < 60
     assert torch.equal(whole.posterior(EDGE).sample(5), again.posterior(EDGE).sample(5))
+    with pytest.raises(ValueError, match="checkpoints of another training, with other data"):
+        fit(known.boxed(60, 1), given[1], settings=settings, directory=tmp_path)
 
 
 def test_no_warning_for_ordinary_data(box: NPE) -> None:

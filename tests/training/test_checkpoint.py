@@ -215,3 +215,11 @@ def test_metrics_come_back(tmp_path: Path) -> None:
     assert second == {"step": 10, "model": "a", "split": "validation"}
     (tmp_path / metrics.FILE).unlink()
     assert metrics.read(tmp_path) == []
+
+
+def test_those_of_another_training_are_refused(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, of="one").save(3, {"model": _model(3.0)}, {})
+    with pytest.raises(ValueError, match="checkpoints of another training, with other data"):
+        Checkpoints(tmp_path, of="another").load({"model": _model(0.0)})
+    for of in ("one", ""):
+        assert Checkpoints(tmp_path, of=of).load({"model": _model(0.0)}) == (3, {})

@@ -82,6 +82,16 @@ def test_it_resumes(tmp_path: Path) -> None:
     again = fit(vae(), images.train, images.validation, **options).state_dict()
     assert all(torch.equal(again[name], whole[name]) for name in whole)
     assert (tmp_path / "run" / "metrics.csv").exists()
+    # Not those of another training, although its checkpoints would fit.
+    other = images.train.flip(0)
+    for train, changed in (
+        (other, {}),
+        (images.train, {"objective": Objective(beta=0.5, warmup=2)}),
+        (images.train, {"steps": 8}),
+        (images.train, {"seed": 1}),
+    ):
+        with pytest.raises(ValueError, match="checkpoints of another training, with other data"):
+            fit(vae(), train, images.validation, **{**options, **changed})
 
 
 def test_models_of_classes_and_of_real_numbers() -> None:

@@ -27,7 +27,7 @@ class Classifying(Scoring):
         $$P(k | x) = \frac{p(x, k)}{\sum_j p(x, j)}$$
 
         Args:
-            X: as for `fit`; the column itself may be missing, and its values are not used.
+            X: as for `fit`; the values of the column are not used. A table in memory may lack it.
             column: its label, or its position as in `conditional_on`.
 
         Returns:

@@ -136,11 +136,15 @@ def distill(
     trained = _Trained(flow)
     with torch.no_grad(), evaluating(flow):
         _try_out(teacher, flow, generator(device, seed, 0, 3))
-        _check_start(evaluate(trained)["loss"])
+        start = evaluate(trained)["loss"]
+    _check_start(start)
     fabric = training.launch(device.type, precision=PRECISIONS[dtype])
     kept = None if directory is None else Path(directory)
     models = {"student": trained}
-    training.fit(fabric, models, batch_size, loss, evaluate, settings, kept, report)
+    # The loss of the untrained student tells teachers, students and objectives apart. That of a
+    # given flow need not be the same when a script is run again.
+    of = "" if isinstance(student, Flow) else f"{start:.4g}"
+    training.fit(fabric, models, batch_size, loss, evaluate, settings, kept, report, of=of)
     return flow
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
-from invflow import _saving
+from invflow import _files, _saving
 
 #: The files that runs are made of.
 PARTS = (
@@ -32,6 +32,8 @@ PARTS = (
 )
 #: What `sample` and `score` write into them.
 DERIVED = ("samples.npz", "samples.csv", "scores.csv")
+#: A pattern of the random part of a temporary name.
+TOKEN = "[0-9a-f]" * 8
 #: What file managers leave in a directory that is looked at.
 LEFT_BY_VIEWERS = (".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -116,8 +118,8 @@ def _is_own(path: PurePath) -> bool:
 
 
 def _half_written(names: Sequence[str]) -> list[PurePath]:
-    """Return the patterns of the temporary names of files."""
-    return [(path := PurePath(name)).with_name(f".{path.name}.*") for name in names]
+    """Return the patterns of the temporary names of files; see `_files.replacing`."""
+    return [path.with_name(_files.temporary_name(path, TOKEN)) for path in map(PurePath, names)]
 
 
 def _is_like(path: PurePath, patterns: Sequence[PurePath]) -> bool:

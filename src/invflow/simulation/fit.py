@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invflow import _checks
+from invflow._tensors import digest_of
 from invflow.simulation.check import check
 from invflow.simulation.distance import Reference
 from invflow.simulation.embeddings import embedding as as_embedding
@@ -106,7 +107,9 @@ def fit(
     shown = bar("training", settings.steps) if progress else nullcontext(report or _silent)
     with shown as told:
         place = None if directory is None else Path(directory)
-        train(networks, value, given, held, settings, seed, place, told)
+        rows = {"parameters": simulations.parameters, "data": simulations.data}
+        of = "" if place is None else digest_of(rows, {"method": method})
+        train(networks, value, given, held, settings, seed, place, told, of)
     widen(networks, value, given, held)
     with torch.no_grad():
         seen = x if method == "nle" else features(networks, given, embedding)

@@ -100,6 +100,7 @@ def train(
     seed: int,
     directory: Path | None,
     report: Report,
+    of: str,
 ) -> None:
     """Train networks in place, and freeze them at the weights that are best on held-out rows.
 
@@ -112,9 +113,11 @@ def train(
         seed: of the batches.
         directory: for checkpoints, from which training resumes; None for none.
         report: called after every step.
+        of: as for `training.fit`.
 
     Raises:
         FloatingPointError: if the training diverges.
+        ValueError: if the directory holds checkpoints of another training.
     """
     fabric = training.launch(settings.accelerator, 1, "32-true")
     value, given = value.float().to(fabric.device), given.float().to(fabric.device)
@@ -148,7 +151,7 @@ def train(
         patience=settings.patience,
     )
     models = {f"flow-{k}": cast(nn.Module, each) for k, each in enumerate(members)}
-    training.fit(fabric, models, count, loss, evaluate, plan, directory, report)
+    training.fit(fabric, models, count, loss, evaluate, plan, directory, report, of=of)
     for each in networks:
         each.cpu().eval().requires_grad_(False)
 

@@ -43,21 +43,20 @@ class Average(nn.Module):
         self.decay = decay
         first = next(model.parameters())
         self.register_buffer("n_averaged", torch.zeros((), dtype=torch.long, device=first.device))
-        self._weights, self._others = _tensors(self.module)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Include the model's weights after another update."""
-        weights, others = _tensors(model)
+        (own, own_others), (weights, others) = _tensors(self.module), _tensors(model)
         done = int(self.n_averaged)
         # All at once: with many small tensors, one by one takes longer than the update itself.
         if done:
             share = 1 - min(self.decay, (1 + done) / (10 + done))
-            _LISTS._foreach_lerp_(self._weights, weights, share)
+            _LISTS._foreach_lerp_(own, weights, share)
         else:
-            _LISTS._foreach_copy_(self._weights, weights)
+            _LISTS._foreach_copy_(own, weights)
         if others:
-            _LISTS._foreach_copy_(self._others, others)
+            _LISTS._foreach_copy_(own_others, others)
         self.n_averaged += 1
 
 

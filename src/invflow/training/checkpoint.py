@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,11 +32,13 @@ class Checkpoints:
     Args:
         directory: where they are.
         keep: number of the newest to keep.
+        of: what tells this training from others; "" not to ask.
     """
 
-    def __init__(self, directory: Path, keep: int = 2) -> None:
+    def __init__(self, directory: Path, keep: int = 2, of: str = "") -> None:
         self.directory = directory
         self.keep = keep
+        self.of = of
 
     def save(self, step: int, states: Mapping[str, Stateful], extra: Mapping[str, Any]) -> None:
         """Write the states of modules and optimizers after `step` steps.
@@ -53,8 +54,8 @@ class Checkpoints:
         content = {name: state.state_dict() for name, state in states.items()}
         tensors: dict[str, Tensor] = {}
         structure = _extract({"states": content, "extra": dict(extra)}, "", tensors)
-        strings = {"step": str(step), "structure": json.dumps(structure)}
-        strings["sha256"] = _digest(tensors, strings)
+        strings = {"step": str(step), "structure": json.dumps(structure), "of": self.of}
+        strings["sha256"] = _tensors.digest_of(tensors, strings)
         _tensors.write(self._path(step), tensors, strings)
         for old in self._files()[: -self.keep]:
             old.unlink()
@@ -67,7 +68,7 @@ class Checkpoints:
 
         Raises:
             OSError: if the newest file cannot be read, or does not fit into memory.
-            ValueError: if it is damaged, or does not fit the states.
+            ValueError: if it is damaged, belongs to another training, or does not fit the states.
         """
         files = self._files()
         if not files:
@@ -75,9 +76,14 @@ class Checkpoints:
         path = files[-1]
         tensors, strings = _tensors.read(path)
         recorded = strings.pop("sha256", None)  # none in files of earlier versions
-        if recorded not in (None, _digest(tensors, strings)):
+        if recorded not in (None, _tensors.digest_of(tensors, strings)):
             raise ValueError(
                 f"{path} is damaged; remove it to resume from the checkpoint before it"
+            )
+        if self.of and strings.get("of", self.of) != self.of:
+            raise ValueError(
+                f"{self.directory} holds checkpoints of another training, with other data or "
+                "settings; choose another directory, or remove this one"
             )
         with _saving.fitting(path, "this run"):
             content = _insert(json.loads(strings["structure"]), tensors)
@@ -93,16 +99,6 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("step-*.safetensors"))
-
-
-def _digest(tensors: Mapping[str, Tensor], strings: Mapping[str, str]) -> str:
-    """Return the sha256 of tensors, and of the strings beside them."""
-    hashed = hashlib.sha256(json.dumps(strings, sort_keys=True).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        hashed.update(_tensors.as_bytes(tensor))
-    return hashed.hexdigest()
 
 
 def _extract(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

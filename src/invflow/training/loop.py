@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -32,6 +33,7 @@ def fit(
     directory: Path | None,
     report: Report,
     parts: Sequence[nn.Module] = (),
+    of: str = "",
 ) -> dict[str, float]:
     """Train models side by side, and leave each in its best evaluated state.
 
@@ -53,6 +55,8 @@ def fit(
             write nothing.
         report: called after every step.
         parts: of the models, to compile while they are trained.
+        of: what tells this training from others with the same settings, such as a digest of data;
+            a checkpoint of another is refused.
 
     Returns:
         Seconds of training by model.
@@ -78,7 +82,8 @@ def fit(
     states: dict[str, Stateful] = {}
     for learner in learners.values():
         states |= learner.states
-    checkpoints = None if directory is None else Checkpoints(directory / "checkpoints")
+    same = json.dumps([settings.identity, blocks, of])
+    checkpoints = None if directory is None else Checkpoints(directory / "checkpoints", of=same)
     done, progress = (checkpoints and checkpoints.load(states)) or (0, {})
     for name, learner in learners.items():
         learner.progress |= progress.get(name, {})

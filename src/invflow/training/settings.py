@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import torch
@@ -98,6 +98,17 @@ class Settings:
         """
         names = [field.name for field in fields(cls)]
         return cls(**{k: getattr(config, k) for k in names if hasattr(config, k)} | others)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that a training that is resumed must share with the one that it resumes.
+
+        With a constant rate these are all but the number of steps, which may be raised.
+        """
+        same = asdict(self)
+        if self.schedule == "constant":
+            del same["steps"]
+        return same
 
     def build_optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         """Return an optimizer of a model's parameters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from invflow import _checks, training
+from invflow import _checks, _tensors, training
 from invflow.training.loop import Report
 from invflow.training.progress import progress as bar
 from invflow.vae.models.base import Elbo, LatentModel
@@ -131,7 +132,8 @@ def fit(
     aim = Objective(warmup=default_warmup(steps)) if objective is None else objective
     fabric = training.launch(accelerator, 1, precision)
     place = None if directory is None else Path(directory)
-    run = partial(learn, {"model": model}, *parts, aim, settings, fabric, place)
+    of = "" if place is None else _digest(parts, aim)
+    run = partial(learn, {"model": model}, *parts, aim, settings, fabric, place, of=of)
     if _checks.boolean("progress", progress):
         with bar("training", steps) as report:
             run(report)
@@ -158,6 +160,7 @@ def learn(
     directory: Path | None,
     report: Report = lambda step, line: None,
     parts: Sequence[nn.Module] = (),
+    of: str = "",
 ) -> dict[str, float]:
     """Train models side by side, leave each in its best state, and return seconds by model.
 
@@ -171,6 +174,7 @@ def learn(
         directory: of the run; None to write nothing.
         report: called after every step.
         parts: of the models, to compile while they are trained.
+        of: as for `training.fit`.
     """
     levels, held = train.levels.flatten(1), validation.levels.flatten(1)
     draws = max(1, min(8, ENOUGH // len(held)))
@@ -204,8 +208,17 @@ def learn(
 
     trained = {name: _Trained(model, aim) for name, model in models.items()}
     return training.fit(
-        fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts
+        fabric, trained, len(levels), loss, evaluate, settings, directory, report, parts, of
     )
+
+
+def _digest(parts: Sequence[Rows], aim: Objective) -> str:
+    """Return a digest of what is learned, and by what."""
+    tensors = {
+        f"{k} {name}": v for k, part in enumerate(parts) for name, v in part._asdict().items()
+    }
+    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    return _tensors.digest_of(kept, {name: str(value) for name, value in asdict(aim).items()})
 
 
 class _Trained(nn.Module):

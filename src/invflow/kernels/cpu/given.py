@@ -55,7 +55,9 @@ def _fit(layout: Layout, links: Sequence[Link]) -> bool:
     bias, weight = (sum(map(len, layout.degrees[1:])),), (sum(map(math.prod, layout.shapes)),)
     dtype = links[0].bias.dtype
     return all(
-        link.bias.shape == bias and link.weight.shape == weight and link.weight.dtype is dtype
+        link.bias.shape == bias
+        and link.weight.shape == weight
+        and link.bias.dtype is link.weight.dtype is dtype
         for link in links
     )
 
