@@ -189,10 +189,16 @@ FIGURES = (
     Figure("make tutorials", "all that the tutorials print and draw"),
     # Simulators
     Figure(
-        "python benchmarks/simulation.py run --numbers 1000 10000 --tasks NAME ...",
+        "python benchmarks/simulation.py run --numbers 1000",
         "tasks of the SBI benchmark",
         "invflow[sbi,simulation]",
-        "44 minutes of training and drawing",
+        "27 minutes of training and drawing",
+    ),
+    Figure(
+        "python benchmarks/simulation.py run --numbers 10000 --tools NAME ...",
+        "tasks of the SBI benchmark, with more simulations",
+        "invflow[sbi,simulation]",
+        "52 minutes of training and drawing",
     ),
     Figure(
         'python benchmarks/simulation_coverage.py --tasks "gaussian linear" slcp "two moons"',
