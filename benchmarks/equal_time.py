@@ -218,8 +218,8 @@ def labels_of(line: Line) -> tuple[str, ...]:
     return tuple(line[label] for label in LABELS)
 
 
-def tested(found: list[Line]) -> dict[tuple[str, ...], Line]:
-    """Return the tests of runs by their labels: of several rates, of the best on validation rows.
+def tested(found: list[Line]) -> list[Line]:
+    """Return the tests of runs: of several rates, that of the best on validation rows.
 
     Runs that failed, or have a value that is not finite, are left out.
     """
@@ -234,14 +234,14 @@ def tested(found: list[Line]) -> dict[tuple[str, ...], Line]:
         setting = tuple(test[label] for label in LABELS if label != "rate")
         if score > best.get(setting, -math.inf):
             best[setting], chosen[setting] = score, test
-    return {labels_of(test): test for test in chosen.values()}
+    return list(chosen.values())
 
 
 def table() -> str:
     """Return a Markdown table of the tests."""
     shown = ("data", "seconds", "flow", "rate", "updates", "value", "unit")
     text = [f"| {' | '.join(shown)} |", "| --- " * len(shown) + "|"]
-    for test in tested(lines.read(RESULTS)).values():
+    for test in tested(lines.read(RESULTS)):
         cells = {**test, "updates": f"{int(test['updates']):,}"}
         text.append(f"| {' | '.join(cells[name] for name in shown)} |")
     return "\n".join(text)
@@ -252,10 +252,10 @@ def draw(found: list[Line], out: Path) -> None:
     from matplotlib.figure import Figure
 
     tests = tested(found)
-    names = list(dict.fromkeys(line["data"] for line in tests.values()))
+    names = list(dict.fromkeys(line["data"] for line in tests))
     figure = Figure(figsize=(4.5 * len(names), 4))
     for name, axis in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        of_data = [line for line in tests.values() if line["data"] == name]
+        of_data = [line for line in tests if line["data"] == name]
         longest = max((line["seconds"] for line in of_data), key=float)
         for test in sorted(of_data, key=lambda line: FLOWS.index(line["flow"])):
             if test["seconds"] != longest:

@@ -94,7 +94,7 @@ def test_a_rate_is_chosen_on_validation_rows_among_finished_runs(load) -> None:
         return [*lines, *([] if test else [{**labels, "what": "", "value": "", "unit": ""}])]
 
     def rates(*runs: list[dict[str, str]]) -> list[str]:
-        return [line["rate"] for line in tested([line for run in runs for line in run]).values()]
+        return [line["rate"] for line in tested([line for run in runs for line in run])]
 
     good = run("0.1", ["3", "2", "4"], "2.1", "bits per dimension")
     better = run("0.2", ["1.9"], "2.2", "bits per dimension")

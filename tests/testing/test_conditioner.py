@@ -1,4 +1,4 @@
-"""The library's conditioners pass; those that lack one property are refused, which is named."""
+"""The library's conditioners pass; those that lack a property are refused, and it is named."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ def distill(
         TypeError: if an argument has the wrong type, or the teacher does not return a tensor.
         ValueError: if an argument is out of range; if the teacher does not have the samples that
             the objective needs; if its log density is random, mixes the vectors of a batch, or is
-            not finite at the start; if the student does not fit the teacher.
+            not finite at the start; if the student does not fit the teacher; if the directory
+            holds checkpoints of another training.
         FloatingPointError: if the training diverges.
 
     References:

@@ -69,7 +69,8 @@ def fit(
         ImportError: if Lightning Fabric is not installed.
         TypeError: if an argument has the wrong type.
         ValueError: if an argument is out of range, there are too few simulations, some have NaN or
-            infinity, parameters lie outside the prior, or summaries are constant or equal.
+            infinity, parameters lie outside the prior, summaries are constant or equal, or the
+            directory holds checkpoints of another training.
         FloatingPointError: if the training diverges.
 
     Example:
@@ -107,8 +108,9 @@ def fit(
     shown = bar("training", settings.steps) if progress else nullcontext(report or _silent)
     with shown as told:
         place = None if directory is None else Path(directory)
-        rows = {"parameters": simulations.parameters, "data": simulations.data}
-        of = "" if place is None else digest_of(rows, {"method": method})
+        rows = {"parameters": z, "data": simulations.data}
+        how = {"method": method, "flow": str(settings.described())}
+        of = "" if place is None else digest_of(rows, how)
         train(networks, value, given, held, settings, seed, place, told, of)
     widen(networks, value, given, held)
     with torch.no_grad():

@@ -251,7 +251,10 @@ def test_bad_arguments() -> None:
         TypeError, match=r"a target, got str; models become targets by vi.from_pymc"
     ):
         fit("model.stan")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"dim is required with a function.* vi.from_pyro"):
+    with pytest.raises(
+        TypeError,
+        match=r"dim, the size of the vectors, is required .* vi\.from_pyro\(model\) instead",
+    ):
         fit(target.log_density)
     with pytest.raises(
         ValueError, match="dim must be 2, the size of the target, or be left out, got 3"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -265,13 +266,15 @@ def test_a_density_that_is_constant_goes_row_by_row() -> None:
     assert target.log_density(randn(3, 1)).tolist() == [2.0] * 3
 
 
-@pytest.mark.filterwarnings("error")
 def test_masks_of_the_data_are_vectorised() -> None:
     def build() -> None:
         keep = pymc.Data("keep", np.array([True, False, True]))
         pymc.Potential("kept", -pymc.Normal("a", 0.0, 1.0, shape=3)[keep].sum())
 
-    target, z = from_pymc(_model(build)), randn(4, 3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "PyTensor cannot vectorise")
+        target = from_pymc(_model(build))
+    z = randn(4, 3)
     expected = Normal(0.0, 1.0).log_prob(z).sum(-1) - z[:, 0] - z[:, 2]
     assert_close(target.log_density(z), expected, 1e-12)
 

@@ -229,8 +229,8 @@ def _target(what: Callable[[Tensor], Tensor] | Target, dim: int | None) -> Targe
         )
     if dim is None:
         raise TypeError(
-            "dim is required with a function of vectors: their size; if the function is a Pyro "
-            "model, pass vi.from_pyro(model)"
+            "dim, the size of the vectors, is required with a function; if it is a Pyro model, "
+            "pass vi.from_pyro(model) instead"
         )
     return Flat(what, dim)
 
