@@ -7,11 +7,10 @@ autoregression, and an IAF is distilled from it, by KL(student || teacher) alone
   fraction of the importance weights; also for the initial student, which has the teacher's mean and
   covariance;
 - the p-value of an energy test with 2,000 draws of each, and its effect: the energy distance
-divided
-  by its largest possible value;
+  divided by its largest possible value;
 - seconds per draw of the teacher divided by those of the student, alternating in batches of 256:
-for
-  the teacher with the cached inverse, and with one network pass per feature, as in other libraries.
+  for the teacher with the cached inverse, and with one network pass per feature, as in other
+  libraries.
 
     python benchmarks/distillation.py [--quick] [--features 8,64,784] [--threads N]
 """

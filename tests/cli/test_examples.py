@@ -36,6 +36,7 @@ SHORT = {
 REFUSED = {
     "invflow compare runs/digits runs/table": "runs must be of one kind to be compared, got ",
     "invflow score runs/model table.csv": "is a run of `invflow posterior`, which score does not",
+    "invflow classify runs/digits digits kind": "`invflow vae`, which classify does not apply to",
     "invflow sample runs/model": "sampling a posterior runs the code of its model: name its file",
     "invflow sample runs/model --model other.py": "is not the file that runs/model was fitted with",
     "invflow density table.csv --name .a.old": "must not be that of a run being overwritten",
@@ -60,8 +61,8 @@ def _files(folder: Path) -> None:
     """Write the files that examples name."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(200, 3)).round(3)
-    lines = [",".join(map(str, row)) for row in rows]
-    (folder / "table.csv").write_text("\n".join(["a,b,c", *lines]) + "\n")
+    lines = [",".join(map(str, row)) + (",x" if row[0] > 0 else ",y") for row in rows]
+    (folder / "table.csv").write_text("\n".join(["a,b,c,kind", *lines]) + "\n")
     theta = np.stack([random.uniform(size=300), random.normal(size=300)], 1)
     simulated = np.hstack([theta, theta + 0.1 * random.normal(size=theta.shape)]).round(4)
     lines = [",".join(map(str, row)) for row in simulated]

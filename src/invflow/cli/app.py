@@ -8,7 +8,7 @@ from importlib import import_module
 import typer
 
 import invflow
-from invflow.cli import compare, doctor, overview, sample, score, streams, train
+from invflow.cli import classify, compare, doctor, overview, sample, score, streams, train
 from invflow.cli.jobs import JOBS
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for name in dict.fromkeys(job.command for job in JOBS.values()):
 for name, module in (
     ("sample", sample),
     ("score", score),
+    ("classify", classify),
     ("compare", compare),
     ("doctor", doctor),
 ):

@@ -1,8 +1,8 @@
 """`invflow distill`; its runs are sampled and scored as those of `invflow density`."""
 
-from invflow.cli.density import sample, score
+from invflow.cli.density import classify, sample, score
 
-__all__ = ["EXAMPLES", "HELP", "sample", "score"]
+__all__ = ["EXAMPLES", "HELP", "classify", "sample", "score"]
 
 HELP = """Teach a learned density to a flow that is fast to sample, and report how close it comes.
 

@@ -22,7 +22,8 @@ class Job(NamedTuple):
         package: its modules `config`, `run` and `experiment` have the settings, the run on disk
             (`load`, `name`), and how it is trained (`train`).
         page: the package with its report: `write`, `brief` and `compare`.
-        actions: the module with the help of the command, examples, `sample` and `score`.
+        actions: the module with the help of the command, examples, and what
+            else applies to the run: `sample`, `score`, `classify`.
         reads: what it reads, where several kinds share a command: the first of them takes what no
             `takes` of the other packages' modules `run` claims.
     """

@@ -18,6 +18,7 @@ JOBS = {
 USES = {
     "sample runs/digits": "draw from what was learned",
     "score runs/table table.csv": "log densities of images or rows",
+    "classify runs/table new.csv kind": "probabilities of each value",
     "compare runs/digits runs/both": "results of runs side by side",
     "doctor": "versions, kernels and extras",
 }
