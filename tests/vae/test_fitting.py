@@ -138,5 +138,11 @@ def test_a_conditional_model_needs_what_it_is_given() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             fit(model, levels, levels, given=given, **SHORT)
+    unknown = known.clone()
+    unknown[3, 4], unknown[5] = torch.inf, torch.nan
+    with pytest.raises(
+        ValueError, match="given must be finite, got NaN or infinity in 2 rows for v"
+    ):
+        fit(model, levels, levels, given=(known, unknown), **SHORT)
     with pytest.raises(TypeError, match="given must be a pair of tensors, got Tensor"):
         fit(model, levels, levels, given=known, **SHORT)

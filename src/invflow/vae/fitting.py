@@ -254,4 +254,6 @@ def _rows(model: LatentModel, name: str, levels: Any, given: Any) -> Rows:
             f"given must have shape ({len(levels)}, {model.given}) for {name}, got {shape}; "
             "one_hot makes it from labels"
         )
+    if bad := int((~given.isfinite()).any(1).sum()):
+        raise ValueError(f"given must be finite, got NaN or infinity in {bad} rows for {name}")
     return Rows(levels, given)
