@@ -44,7 +44,7 @@ PLAIN = {
     "text": "str",
     "level": "category",
     "day": "datetime64[s]",
-    "time": "timedelta64[us]",
+    "time": "object",
     "moment": "datetime64[ms, UTC]",
     "price": "float64",
     "span": "timedelta64[s]",

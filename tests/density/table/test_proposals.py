@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
-from invflow.density.table import Frame, Parquet
+from invflow.density.table import Frame, Parquet, read
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.proposals import propose
 
@@ -35,6 +38,22 @@ def said(frame: pd.DataFrame, **options: object) -> list[str]:
 
 def test_a_plain_table_has_none() -> None:
     assert not said(plain())
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], {"u": 1.0}, b"ab"])
+def test_what_has_no_density(value: object, tmp_path: Path) -> None:
+    table = pa.table({"x": RANDOM.normal(size=ROWS), "new": [value] * ROWS})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    found = propose(read(tmp_path / "a.parquet"))
+    assert [str(each) for each in found] == [
+        "--drop new: values that are not numbers, text, dates or times"
+    ]
+    assert found[0].needed
+
+
+def test_times_of_the_day_need_no_decision() -> None:
+    times = [datetime.time(hour) for hour in (7, 12, 23)] * (ROWS // 3)
+    assert not said(plain().assign(times=times))
 
 
 @pytest.mark.parametrize("signs", [["*", "**", "-"], ["+", "-", "+"], ["?", "*", "."]])

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invflow.density.table import Columns, Frame, Parquet, arrays, codes, survey
+from invflow.density.table import Columns, Frame, Parquet, arrays, codes, dates, survey
 from invflow.density.table.column import Column
 from invflow.density.table.kinds import check_kinds
+from invflow.density.table.looks.feature import Feature
 
 COUNT = 200
 NUMBERS: Any = np.random.default_rng(0).normal(5, 2, (COUNT, 3))
@@ -49,7 +50,7 @@ def column(values: Any, **options: Any) -> Column:
         (3 * np.arange(40), "grid", "int64"),
         (pd.to_datetime(["2020-01-01", "2021-01-01"]), "date", "datetime64[us]"),
         (pd.to_timedelta([1, 2], "s").astype("timedelta64[s]"), "date", "timedelta64[s]"),
-        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "date", "object"),
+        ([datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)], "date", "date"),
         (np.array([1.5, 2, 4], dtype=np.float32), "continuous", "float32"),
         (np.array([1, 2, 255], dtype=np.uint8), "integer", "uint8"),
         (pd.Series([1, 2.5, 4], dtype=object), "continuous", "object"),
@@ -98,12 +99,37 @@ def test_gaps_of_every_type(dtype: Any) -> None:
         ([1 + 1j, 2], "column 'a' is complex. Complex data not supported"),
         ([1e9, 1e9 + 1e-6, 1e9 + 2e-6], "column 'a' hardly varies, from 1000000000.0 to"),
         ([1e200, 2e200, 3e200], r"column 'a' has values up to 3e\+200; use a larger unit"),
+        ([1e-300, -3e-300, 2e-300], "column 'a' has values of at most 3e-300; use a smaller unit"),
+        # The same float, or beyond any integer of NumPy.
+        ([2**60, 2**60 + 1, 2**60 + 3], r"'a' has whole numbers beyond 2\*\*52, as ids have"),
+        (pd.Series([10**30, 10**29 + 1, 7], dtype=object), r"whole numbers beyond 2\*\*52"),
+        (pd.Series([[1.5], [2.5]], dtype=object), r"are not numbers, such as \[1.5\]"),
     ],
 )
 def test_columns_without_a_density(values: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         column(values)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [[1], {"u": 1}])
+def test_categories_that_cannot_be_compared(value: Any) -> None:
+    values = pd.Series([value, value], dtype=object)
+    with pytest.raises(ValueError, match=r"column 'a' has values that cannot be compared: make"):
+        column(values, kinds={"a": "categorical"})
+
+
+@pytest.mark.parametrize(
+    "values", [[1.5, 2.5, 7.125], ["u", "v", "u"], [datetime.date(2024, 1, i) for i in (1, 9)]]
+)
+def test_gaps_before_the_first_value_count(values: Any) -> None:
+    """A block of objects that are all missing does not tell what the column holds."""
+    feature = Feature("a", None)
+    feature.add(pd.Series([None] * 5, dtype=object), 0)
+    feature.add(pd.Series(values * 9, dtype=object), 5)
+    with pytest.raises(ValueError, match=r"column 'a' has 5 missing value\(s\)"):
+        feature.columns("refuse")
+    assert feature.columns("learn")[0].gap_of == "a"
 
 
 @pytest.mark.parametrize("value", ["x", True, 2.5, 7, -3])
@@ -127,7 +153,7 @@ def test_constant_dates_are_categories_of_one_level(value: Any) -> None:
     series = pd.Series([value, None, value])
     with pytest.warns(UserWarning, match=rf"column 'a' is constant \(.*{str(value)[-5:]}.*\)"):
         found = column(series, missing="marginalise")
-    assert (found.kind, found.counts, found.dtype) == ("categorical", (2,), str(series.dtype))
+    assert (found.kind, found.counts, found.dtype) == ("categorical", (2,), dates.dtype_of(series))
     assert Column.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     with pytest.raises(ValueError, match="column 'a' must have ticks as categories of dates"):
         Column.from_dict({**found.to_dict(), "categories": ["today"]})

@@ -24,9 +24,8 @@ NULLABLE = {
 def frame(table: Any) -> pd.DataFrame:
     """Return an Arrow table as a frame, with a named index as columns.
 
-    Decimals become floats, days dates at midnight, and times of the day spans since midnight. What
-    pandas wrote comes back as it was. Numbers without gaps are not copied, and cannot be written
-    to: a large table is in memory once.
+    Decimals become floats, and days dates at midnight. What pandas wrote comes back as it was.
+    Numbers without gaps are not copied, and cannot be written to: a large table is in memory once.
 
     Example:
         >>> frame(pa.table({"a": [1, None], "b": [True, False]})).dtypes.astype(str).tolist()
@@ -58,10 +57,8 @@ def _simple(column: Any) -> Any:
         return column.cast(pa.float64())
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
-    if pa.types.is_time(kind):
-        # From times to spans, through their number of units.
-        count = column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
-        return count.cast(pa.int64()).cast(pa.duration(kind.unit))
+    if kind == pa.time64("ns"):
+        return column.cast(pa.time64("us"), safe=False)  # Python's times are no finer
     return column
 
 
@@ -93,9 +90,6 @@ def table(rows: pd.DataFrame, schema: Any) -> Any:
 
 def _cast(column: Any, kind: Any) -> Any:
     try:
-        if pa.types.is_time(kind):
-            count = column.cast(pa.duration(kind.unit)).cast(pa.int64())
-            return count.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64()).cast(kind)
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return column

@@ -11,7 +11,7 @@ import numpy as np
 
 from invflow import _checks
 from invflow.density.table.calendar import PARTS, Part
-from invflow.density.table.dates import TICKS
+from invflow.density.table.dates import OBJECTS, TICKS
 from invflow.density.table.grids import Grid
 from invflow.density.table.labels import Label, decode, encode
 from invflow.density.table.samples import Floats
@@ -177,6 +177,14 @@ def _check(column: Column) -> None:
     distinct = len(set(column.categories)) == len(column.categories)
     if not scalars or not distinct or column.is_categorical != bool(column.categories):
         raise ValueError(f"column {column.name!r} must have distinct categories, or none")
+    if column.dtype in OBJECTS and column.is_categorical and not dated and column.part is None:
+        try:
+            list(map(OBJECTS[column.dtype].fromisoformat, column.categories))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"column {column.name!r} must have ISO 8601 texts as categories of the dtype "
+                f"{column.dtype!r}"
+            ) from error
     counts = [_checks.positive_integer("counts", count, minimum=0) for count in column.counts]
     if counts and len(counts) != len(column.categories):
         raise ValueError(f"column {column.name!r} must have a count of each category")

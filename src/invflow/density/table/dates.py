@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from invflow.density.table import grids
+from invflow.density.table.objects import held
 from invflow.density.table.samples import Floats
 
 #: Ticks per second, the coarsest that holds all values: float64 has digits for these.
 TICKS = {"s": 1, "us": 1_000_000}
+#: What stands for the dtype of objects that are times of the day, and some midnight.
+TIME, MIDNIGHT = "time", pd.Timestamp(0)
+#: Objects that are dates or times, by what stands for their dtype.
+OBJECTS = {"date": datetime.date, TIME: datetime.time}
 #: The natural steps in seconds, which few values are enough to see.
 NATURAL = (86_400, 3_600, 60, 1)
 
@@ -42,30 +49,53 @@ class Search:
 
 def is_time(series: Any) -> bool:
     """Whether a column holds dates, times or durations."""
-    if series.dtype.kind in "mM":
-        return True
-    return series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) == "date"
+    return series.dtype.kind in "mM" or held(series) in OBJECTS
+
+
+def dtype_of(series: Any) -> str:
+    """Return the dtype of a column as text, for dates and times that are objects what they are.
+
+    Example:
+        >>> dtype_of(pd.Series([datetime.time(12), None])), dtype_of(pd.Series([1]))
+        ('time', 'int64')
+    """
+    return kind if (kind := held(series)) in OBJECTS else str(series.dtype)
 
 
 def ticks(series: Any, unit: str) -> Floats:
-    """Return times as ticks since 1970 on the clock of their zone, NaN where missing.
+    """Return times as ticks since 1970 on the clock of their zone, or since midnight.
 
     Args:
         series: the values.
         unit: of `TICKS`; what is finer is cut off.
 
+    Returns:
+        NaN where missing.
+
     Example:
-        >>> import datetime
         >>> ticks(pd.Series([datetime.date(1970, 1, 2), None]), "s")
         array([86400.,    nan])
     """
-    if series.dtype == object:
+    if held(series) == TIME:
+        series = spans(series)
+    elif series.dtype == object:
         series = pd.to_datetime(series)
     if getattr(series.dtype, "tz", None) is not None:
         series = series.dt.tz_localize(None)
     plain = series.to_numpy()
     whole = plain.astype(f"{plain.dtype.kind}8[{unit}]").astype(np.int64)
     return np.where(np.isnat(plain), np.nan, whole.astype(np.float64))
+
+
+def spans(series: Any) -> Any:
+    """Return times of the day as spans since midnight.
+
+    Example:
+        >>> spans(pd.Series([datetime.time(1, 30)])).dt.total_seconds().tolist()
+        [5400.0]
+    """
+    count = pa.array(series, pa.time64("us"), from_pandas=True).cast(pa.int64())
+    return pd.Series(count.cast(pa.duration("us")).to_pandas()).set_axis(series.index)
 
 
 def times(ticks: Floats, unit: str, dtype: str) -> Any:
@@ -77,13 +107,15 @@ def times(ticks: Floats, unit: str, dtype: str) -> Any:
         ['1970-01-02 00:00:00', 'NaT']
         Length: 2, dtype: datetime64[ns]
     """
-    kind = "m" if dtype.startswith("timedelta") else "M"
+    kind = "m" if dtype == TIME or dtype.startswith("timedelta") else "M"
     missing = np.isnan(ticks)
     whole = np.where(missing, 0, ticks).astype(np.int64).astype(f"{kind}8[{unit}]")
     whole[missing] = np.array("NaT", whole.dtype)
     found: Any = pd.Series(whole)
-    if dtype == "object":
-        return np.array([None if pd.isna(t) else t.date() for t in found], dtype=object)
+    if dtype in OBJECTS:
+        stamps = MIDNIGHT + found if dtype == TIME else found
+        objects = stamps.dt.time if dtype == TIME else stamps.dt.date
+        return objects.where(~missing, None).to_numpy(dtype=object)
     kept: Any = pd.api.types.pandas_dtype(dtype)
     zone = getattr(kept, "tz", None)
     if zone is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invflow.density.table.dates import OBJECTS, dtype_of
 from invflow.density.table.samples import Floats
 
 
@@ -33,7 +34,7 @@ def kind_of(series: Any) -> str:
     dtype = series.dtype
     categorical = isinstance(dtype, pd.CategoricalDtype)
     of_intervals = categorical and isinstance(dtype.categories, pd.IntervalIndex)
-    return str(dtype.categories.dtype if of_intervals else dtype)
+    return str(dtype.categories.dtype) if of_intervals else dtype_of(series)
 
 
 def counted(series: Any) -> dict[Any, int]:
@@ -95,6 +96,8 @@ def values(codes: Floats, levels: Sequence[Any], dtype: str, ordered: bool) -> A
         return pd.Categorical.from_codes(places, pd.Index(list(levels)), ordered=ordered)
     if dtype.startswith("interval"):
         return pd.Categorical.from_codes(places, intervals(levels, dtype), ordered=ordered)
+    if dtype in OBJECTS:
+        levels = [OBJECTS[dtype].fromisoformat(level) for level in levels]
     known = np.empty(len(levels) + 1, dtype=object)
     known[:-1] = levels
     drawn = pd.Series(known[places], dtype=object)

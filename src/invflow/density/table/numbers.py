@@ -45,6 +45,16 @@ def numbers(series: Any, name: Label, first: int = 0, remedy: str = REMEDY) -> F
     return values
 
 
+def holds_integers(series: Any) -> bool:
+    """Whether the values of a column are integers by their type.
+
+    Example:
+        >>> holds_integers(pd.Series([10**30, None], dtype=object))
+        True
+    """
+    return pd.api.types.infer_dtype(series, skipna=True) == "integer"
+
+
 def _parsed(series: Any, name: Label, remedy: str) -> Any:
     """Return the numbers of a column of objects."""
     if isinstance(series.dtype, pd.CategoricalDtype):
@@ -54,7 +64,8 @@ def _parsed(series: Any, name: Label, remedy: str) -> Any:
     if series.dtype != object:
         raise not_numbers(name, next(iter(_text(series.dropna())), None), remedy)
     for value in series:
-        if not (pd.isna(value) or isinstance(value, int | float | Decimal | np.number)):
+        missing = pd.api.types.is_scalar(value) and pd.isna(value)
+        if not (missing or isinstance(value, int | float | Decimal | np.number)):
             raise not_numbers(name, value, remedy)
     return pd.to_numeric(series)
 

@@ -16,6 +16,7 @@ from invflow.density.table.files import markers, numerals, times
 from invflow.density.table.grids import LARGEST_INTEGER
 from invflow.density.table.labels import Label
 from invflow.density.table.looks import MOST_LEVELS, hardly_repeat
+from invflow.density.table.objects import KNOWN, held, is_text
 from invflow.density.table.source import Source
 
 #: The fewest rows in which something is looked for that many tables have by chance.
@@ -26,6 +27,8 @@ JUDGED_ROWS = 2**20
 MOSTLY = 0.8
 #: What ids and free text are.
 HARDLY_REPEATS = "text whose values hardly repeat"
+#: What lists, structures and bytes are.
+NESTED = "values that are not numbers, text, dates or times"
 #: Numbers that have no density.
 INFINITE = ("inf", "-inf")
 #: The most columns that are named for one reason.
@@ -146,7 +149,7 @@ def _markers(
         for text in texts:
             by_marker[text][name] = _count(series, text)
         blocking.update(text for text in texts if text in INFINITE)
-        if texts and pd.api.types.is_string_dtype(series.dtype):
+        if texts and is_text(series):
             numbers = numerals.parsed(cleaned[name], decimal, thousands)
             if numbers is not None:
                 cleaned[name] = numbers
@@ -168,7 +171,7 @@ def _count(series: Any, text: str) -> int:
 
 def _marks(series: Any, decimal: str) -> Iterator[str]:
     """Give the markers in a column: usual words, and numbers far outside that repeat."""
-    if pd.api.types.is_string_dtype(series.dtype):
+    if is_text(series):
         counts = series.value_counts()
         words = [text for text in counts.index if markers.is_marker(text)]
         rest = counts.drop(words)
@@ -202,10 +205,12 @@ def _useless(series: Any) -> tuple[str, bool] | None:
     there = series.dropna()
     if not len(there):
         return "no values", True
+    if held(series) not in ("", *KNOWN):
+        return NESTED, True
     different = there.nunique()
     if different == 1:
         return "the same value in all rows", False
-    if pd.api.types.is_string_dtype(series.dtype):
+    if is_text(series):
         if different > MOST_LEVELS or hardly_repeat(different, len(there)):
             return HARDLY_REPEATS, True
     elif pd.api.types.is_integer_dtype(series.dtype):
@@ -238,7 +243,7 @@ def _copies(columns: Mapping[Label, Any]) -> dict[Label, Label]:
 
 def _unclear(name: Label, series: Any) -> Proposal | None:
     """Return a problem that only the user can solve."""
-    if not pd.api.types.is_string_dtype(series.dtype):
+    if not is_text(series):
         return None
     forms = times.formats(series)
     if len(forms) < 2:

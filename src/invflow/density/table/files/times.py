@@ -18,6 +18,8 @@ from typing import Any
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
 
+from invflow.density.table.dates import MIDNIGHT, TIME, dtype_of, is_time, spans
+
 #: Formats of times of the day.
 TIMES = ("%H:%M:%S", "%H:%M", "%H.%M.%S", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
 #: Dates of digits with years of two or four digits, and what may follow.
@@ -136,31 +138,28 @@ def finest(series: Any, form: str) -> str:
 
 
 def parsed(series: Any, form: str) -> Any:
-    """Return the dates in a column of text, or times since midnight.
+    """Return the dates in a column of text, or the times of the day.
 
     Raises:
         ValueError: if a value has another format.
 
     Example:
-        >>> parsed(pd.Series(["18.30.00"]), "%H.%M.%S").dt.total_seconds().tolist()
-        [66600.0]
+        >>> parsed(pd.Series(["18.30.00"]), "%H.%M.%S").tolist()
+        [datetime.time(18, 30)]
     """
     form = plain(form)
     found = pd.to_datetime(series, format=form)
-    return found if "%d" in form or "%Y" in form or "%y" in form else found - found.dt.normalize()
+    return found if "%d" in form or "%Y" in form or "%y" in form else found.dt.time
 
 
 def written(series: Any, form: str) -> Any:
-    """Return dates, or times since midnight, as text.
+    """Return dates or times of the day as text; other columns as they are.
 
     Example:
         >>> written(pd.Series(pd.to_datetime(["2004-03-01 08:05"])), "%-d %B, %-I:%M %P").tolist()
         ['1 March, 8:05 am']
     """
-    types = pd.api.types
-    if not (
-        types.is_timedelta64_dtype(series.dtype) or types.is_datetime64_any_dtype(series.dtype)
-    ):
+    if not is_time(series):
         return series
     places, values = pd.factorize(series)
     dates = _stamps(pd.Series(values))
@@ -170,8 +169,8 @@ def written(series: Any, form: str) -> Any:
 
 
 def _stamps(series: Any) -> Any:
-    """Return dates, for times since midnight those of some day."""
-    return pd.Timestamp(0) + series if series.dtype.kind == "m" else series
+    """Return dates, for times of the day those of some day."""
+    return MIDNIGHT + spans(series) if dtype_of(series) == TIME else series
 
 
 def _pieces(form: str) -> list[str]:

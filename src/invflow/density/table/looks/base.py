@@ -26,12 +26,10 @@ class Look(ABC):
 
     def __init__(self, name: Label, declared: Kind | None) -> None:
         self.name, self.declared = name, declared
-        self.dtype, self.count, self.missing = "", 0, 0
+        self.dtype, self.count = "", 0
 
     def see(self, series: Any, first: int) -> Floats:
-        there = int(series.notna().sum())
-        self.count += there
-        self.missing += len(series) - there
+        self.count += int(series.notna().sum())
         self.dtype = self.dtype or kind_of(series)
         return self._add(series, first)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from invflow.density.table import dates
 from invflow.density.table.column import Column
@@ -15,6 +14,7 @@ from invflow.density.table.looks.base import Look
 from invflow.density.table.looks.levels import LevelsLook, are_levels
 from invflow.density.table.looks.numbers import NumbersLook
 from invflow.density.table.looks.times import TimesLook
+from invflow.density.table.objects import held
 from invflow.density.table.samples import Floats
 
 
@@ -29,9 +29,11 @@ class Feature:
     def __init__(self, name: Label, declared: Kind | None) -> None:
         self.name, self.declared = name, declared
         self._look: Look | None = None
+        self._missing = 0
 
     def add(self, series: Any, first: int) -> Floats:
         """Add a block, and return its numbers as the flow will see them, NaN for others."""
+        self._missing += int(series.isna().sum())
         if self._look is None:
             if series.dtype == object and series.isna().all():
                 return np.full(len(series), np.nan)  # nothing to tell its kind by
@@ -47,12 +49,12 @@ class Feature:
         look = self._look
         if look is None or not look.count:
             raise ValueError(f"column {self.name!r} has only missing values; leave it out")
-        if look.missing and missing == "refuse":
+        if self._missing and missing == "refuse":
             raise ValueError(
-                f"column {self.name!r} has {look.missing} missing value(s) (NaN); fill them in, "
+                f"column {self.name!r} has {self._missing} missing value(s) (NaN); fill them in, "
                 "leave the column out, or set missing to marginalise or learn"
             )
-        tells = (_told(self.name),) if look.missing and missing == "learn" else ()
+        tells = (_told(self.name),) if self._missing and missing == "learn" else ()
         return *tells, *look.columns()
 
 
@@ -71,6 +73,5 @@ def _kind(series: Any, declared: Kind | None) -> type[Look]:
     if dates.is_time(series):
         return TimesLook
     if series.dtype == object:
-        found = pd.api.types.infer_dtype(series, skipna=True)
-        return LevelsLook if found in ("string", "boolean") else NumbersLook
+        return LevelsLook if held(series) in ("string", "boolean") else NumbersLook
     return LevelsLook if are_levels(series) else NumbersLook

@@ -48,7 +48,14 @@ class LevelsLook(Look):
                 self._check_scalars(dtype.categories)
             else:
                 self._ordered = True  # as intervals are
-        for level, count in counted(series).items():
+        try:
+            found = counted(series)
+        except TypeError as error:  # as of lists
+            raise ValueError(
+                f"column {self.name!r} has values that cannot be compared: make them text, such "
+                "as with .astype(str), or leave it out"
+            ) from error
+        for level, count in found.items():
             self._counts[level] = self._counts.get(level, 0) + count
         return np.full(len(series), np.nan)
 

@@ -18,7 +18,7 @@ from invflow.density.table.looks.base import FEWEST_WARNED, Look
 from invflow.density.table.looks.levels import FEW_LEVELS
 from invflow.density.table.looks.range import Range
 from invflow.density.table.moments import Moments
-from invflow.density.table.numbers import numbers
+from invflow.density.table.numbers import holds_integers, numbers
 from invflow.density.table.samples import Floats
 from invflow.density.table.standard import unbounded, varies
 
@@ -31,7 +31,7 @@ COMMON_FRACTION = 0.2
 FEW_DISTINCT, REPEATS = 50, 10
 #: A column on a grid is nearly constant if one value makes up more than this fraction of it.
 CONSTANT_FRACTION = 0.99
-#: The squares of larger numbers overflow when summed.
+#: The squares of larger numbers overflow when summed, and those of its inverse vanish.
 LARGEST = 1e150
 
 
@@ -44,6 +44,7 @@ class NumbersLook(Look):
         self._off: tuple[float, int] | None = None
         self._range = Range()
         self._search = Search()
+        self._is_whole = True
         self._bounds = (None, None) if declared is None else (declared.low, declared.high)
         self._grid = Grid(1.0) if declared is not None and declared.name == "integer" else None
         self._moments = Moments(1)
@@ -57,6 +58,7 @@ class NumbersLook(Look):
     def _add(self, series: Any, first: int) -> Floats:
         values = numbers(series, self.name, first)
         there = values[~np.isnan(values)]
+        self._is_whole = self._is_whole and holds_integers(series)
         if len(there):
             self._add_numbers(there, series.dtype)
             self._find_off(values, series.dtype, first)
@@ -125,9 +127,10 @@ class NumbersLook(Look):
 
     def column(self) -> Column:
         low, high = self._range.low, self._range.high
-        if low == high:
-            return self.constant(self._level(low), repr(self._level(low)))
         exact = max(abs(low), abs(high)) < LARGEST_INTEGER
+        # Beyond that, different whole numbers may be the same float.
+        if low == high and (exact or not self._is_whole):
+            return self.constant(self._level(low), repr(self._level(low)))
         if self._off is not None:
             value, row = self._off
             raise ValueError(
@@ -138,6 +141,11 @@ class NumbersLook(Look):
             raise ValueError(
                 f"column {self.name!r} is declared {self._said} but has values beyond 2**52; "
                 "declare it continuous in kinds"
+            )
+        if self.declared is None and not exact and self._is_whole:
+            raise ValueError(
+                f"column {self.name!r} has whole numbers beyond 2**52, as ids have; leave it out, "
+                "or declare it continuous in kinds"
             )
         grid = self._search.grid() if self.declared is None else self._grid
         if grid is None and self.declared is None and self._has_few_levels:
@@ -151,7 +159,7 @@ class NumbersLook(Look):
                 counts=tuple(counts.values()),
             )
         if grid is None:
-            return self._continuous(exact)
+            return self._continuous()
         self._warn_if_nearly_constant()
         bounds, beyond = self._bounds, 0.0
         if bounds == (None, None):
@@ -179,17 +187,17 @@ class NumbersLook(Look):
         grid = self._grid
         return "integer" if grid is None or grid.is_whole else f"a grid of step {grid.step:g}"
 
-    def _continuous(self, exact: bool) -> Column:
+    def _continuous(self) -> Column:
         low, high = self._range.low, self._range.high
+        if max(abs(low), abs(high)) < 1 / LARGEST:
+            raise ValueError(
+                f"column {self.name!r} has values of at most {max(abs(low), abs(high)):g}; use a "
+                "smaller unit"
+            )
         if not varies(self._moments):
             raise ValueError(
                 f"column {self.name!r} hardly varies, from {low} to {high}; subtract a "
                 "constant to keep its precision, or leave it out"
-            )
-        if self.declared is None and not exact and pd.api.types.is_integer_dtype(self.dtype):
-            raise ValueError(
-                f"column {self.name!r} has whole numbers beyond 2**52, as ids have; leave it out, "
-                "or declare it continuous in kinds"
             )
         self._warn_if_discrete()
         return Column(

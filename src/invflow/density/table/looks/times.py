@@ -56,13 +56,13 @@ class TimesLook(Look):
                 f"column {self.name!r} has times too far from 1970 for their precision; round them "
                 "to seconds, or leave it out"
             )
-        bounds = self._ranges[unit].bounds(self.count) if self._lasts else (None, None)
+        bounds, beyond = self._bounds(grid, unit)
         return Column(
             self.name,
             "date",
             self.dtype,
             *bounds,
-            beyond=0.0 if bounds == (None, None) else 1 / (self.count + 1),
+            beyond=beyond,
             smallest=low,
             largest=high,
             step=grid.step,
@@ -85,9 +85,22 @@ class TimesLook(Look):
             return []
         grid, unit = cast(Grid, whole.grid), cast(str, whole.unit)
         ends = self._ranges[unit].low, self._ranges[unit].high
-        if not self._lasts:
+        if not self._within_a_day and not self._lasts:
             return calendar.parts(grid, unit, ends, self._seen)
         return calendar.hours(grid, unit) if calendar.are_times_of_day(grid, unit, ends) else []
+
+    def _bounds(self, grid: Grid, unit: str) -> tuple[tuple[float | None, float | None], float]:
+        """Return the bounds of the numbers, and the probability of what lies beyond them."""
+        if self._within_a_day:
+            first = grid.origin % grid.step
+            steps = (calendar.DAY * dates.TICKS[unit] - 1 - first) // grid.step
+            return (first, first + steps * grid.step), 0.0
+        bounds = self._ranges[unit].bounds(self.count) if self._lasts else (None, None)
+        return bounds, 0.0 if bounds == (None, None) else 1 / (self.count + 1)
+
+    @property
+    def _within_a_day(self) -> bool:
+        return self.dtype == dates.TIME
 
     @property
     def _lasts(self) -> bool:
