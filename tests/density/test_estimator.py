@@ -238,6 +238,26 @@ def test_arrays_with_gaps(rows: Any) -> None:
         small().fit(holes)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_masked_values_are_missing(rows: Any, dtype: Any) -> None:
+    mask = np.random.default_rng(0).random(rows.shape) < 0.2
+    masked = np.ma.masked_array((10 * rows).astype(dtype), mask)
+    holes = np.where(mask, NAN, masked.data)
+    density = small(missing="marginalise").fit(masked)
+    np.testing.assert_array_equal(density.score_samples(masked), density.score_samples(holes))
+    with pytest.raises(ValueError, match=rf"column 'x0' has {mask[:, 0].sum()} missing value"):
+        small().fit(masked)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4"])
+def test_arrays_of_the_other_byte_order(rows: Any, dtype: str) -> None:
+    values = (10 * rows).astype(dtype)
+    native = values.astype(values.dtype.newbyteorder("="))
+    density = small().fit(values)
+    expected = small().fit(native).score_samples(native)
+    np.testing.assert_array_equal(density.score_samples(values), expected)
+
+
 def test_rough_draws_are_warned_of(filling: FlowDensity, holes: pd.DataFrame) -> None:
     far = holes.assign(x=1e6 + 1e5).head(3).assign(rate=NAN)
     with pytest.warns(UserWarning, match=r"for \d row\(s\) the effective number .* below 10"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import UTC, date, time
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +111,9 @@ def test_a_constant_time_of_the_day() -> None:
     with pytest.warns(UserWarning, match=r"column 't' is constant \(12:00:00\)"):
         columns = survey(Frame(pd.DataFrame({"t": [time(12)] * 3, "x": [1.5, 2.5, 7.0]})))
     assert columns.features[0].kind == "categorical"
+
+
+def test_times_with_zones_are_refused() -> None:
+    times = [time(hour, tzinfo=UTC) for hour in (9, 12, 15)] * 20
+    with pytest.raises(ValueError, match=r"must not have a time zone, got 09:00:00\+00:00"):
+        small().fit(pd.DataFrame({"t": times}))

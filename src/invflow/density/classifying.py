@@ -14,7 +14,7 @@ from invflow.density.learning.scores import log_density_of
 from invflow.density.scoring import ROWS_AT_ONCE, Scoring
 from invflow.density.table import codes
 from invflow.density.table.column import Column
-from invflow.density.table.containers import Container
+from invflow.density.table.containers import LABELLED, Container
 from invflow.density.table.labels import column_label
 
 
@@ -71,7 +71,7 @@ class Classifying(Scoring):
                 f"{feature.of!r}: a value there is outside the bounds of its column"
             )
         table = pd.DataFrame(log_p.softmax(-1).numpy(), index=index, columns=values)
-        if self.container_.kind not in ("numpy", "pandas"):
+        if self.container_.kind not in LABELLED:
             table.columns = table.columns.map(str)
         return Container(self.container_.kind).give(table)
 

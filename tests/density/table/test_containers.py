@@ -160,3 +160,88 @@ def test_parquet_of_pandas(tmp_path: Any) -> None:
     assert found["n"].dtype == frame["n"].dtype
     assert found["price"].tolist() == [1.5, 2.25]
     assert found["day"].dt.day.tolist() == [29, 1]
+
+
+def test_a_frame_with_the_types_of_arrow(tmp_path: Any) -> None:
+    """Such as `pandas.read_parquet(..., dtype_backend="pyarrow")` returns."""
+    frame = TABLE.to_pandas(types_mapper=pd.ArrowDtype).rename(columns={"small": 7})
+    taken_, container = taken(frame) or (None, None)
+    assert taken_ is not None
+    assert container is not None
+    assert taken_.dtypes.astype(str).tolist() == list(PLAIN.values())
+    again = Container.from_dict(json.loads(json.dumps(container.to_dict())))
+    pd.testing.assert_frame_equal(again.give(taken_), frame)
+    # What the types cannot hold stays as it is.
+    found = again.give(pd.DataFrame({7: [0.5, 300.0], "new": ["u", "v"]}))
+    assert found.dtypes.astype(str).tolist() == ["float64", "str"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.decimal128(12, 2),
+        pa.date32(),
+        pa.time32("s"),
+        pa.timestamp("ms", "Europe/Berlin"),
+        pa.duration("s"),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.int8(),
+        pa.bool_(),
+    ],
+)
+def test_densities_of_frames_with_the_types_of_arrow(kind: Any, tmp_path: Any) -> None:
+    source = np.random.default_rng(0)
+    count = pa.array(source.poisson(4, 200).astype(np.int32))
+    match str(kind).partition("[")[0].partition("(")[0].partition("<")[0]:
+        case "decimal128" | "int8" | "date32" | "time32":
+            column = count.cast(kind)
+        case "bool":
+            column = pa.array(np.asarray(count) > 3)
+        case "dictionary":
+            column = count.cast(pa.string()).dictionary_encode()
+        case _:
+            column = count.cast(pa.int64()).cast(kind)
+    frame = pa.table({"a": column, "x": source.normal(size=200)}).to_pandas(
+        types_mapper=pd.ArrowDtype
+    )
+    frame.loc[3, "a"] = None
+    density = small(steps=3, missing="marginalise").fit(frame)
+    density.save(tmp_path)
+    for each in (density, FlowDensity.load(tmp_path)):
+        drawn = each.sample(20, random_state=0)
+        assert drawn.dtypes.tolist() == frame.dtypes.tolist()
+        assert np.isfinite(each.score_samples(drawn)).all()
+    filled = density.sample_conditional(frame, random_state=0)
+    assert filled.dtypes.tolist() == frame.dtypes.tolist()
+    assert filled.drop(3).equals(frame.drop(3))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (np.array([1.5, 2.5, 4.0], ">f8"), "float64"),
+        (np.array([1, 2, 4], ">i4"), "int32"),
+        ([datetime.datetime(2024, 1, 2, 3), None, datetime.datetime(2024, 1, 5)], "datetime64[us]"),
+        # Dates, some of which have a time.
+        ([datetime.date(2024, 1, 2), datetime.datetime(2024, 1, 5, 7), None], "datetime64[us]"),
+        ([datetime.timedelta(hours=3), None, datetime.timedelta(0)], "timedelta64[us]"),
+        ([datetime.date(2024, 1, 2), None, datetime.date(2024, 1, 5)], "object"),
+        ([2**60 + 1, None, 7], "object"),
+    ],
+)
+def test_columns_that_become_plain(values: Any, dtype: str) -> None:
+    own = None if isinstance(values, np.ndarray) else object
+    given = pd.Series(values, [4, 5, 6], dtype=own)
+    frame = pd.DataFrame({"a": given})
+    before = frame.copy()
+    known = taken(frame)
+    assert known is not None
+    assert str(known[0]["a"].dtype) == dtype
+    assert known[0].index.tolist() == [4, 5, 6]
+    missing = pd.isna(known[0]["a"])
+    assert missing.tolist() == [pd.isna(value) for value in values]
+    expected = [pd.Timestamp(value) if dtype[0] == "d" else value for value in values]
+    assert [each for each in known[0]["a"] if not pd.isna(each)] == [
+        each for each in expected if not pd.isna(each)
+    ]
+    pd.testing.assert_frame_equal(frame, before)

@@ -86,6 +86,10 @@ def test_gaps_of_every_type(dtype: Any) -> None:
         ([1.5, INF, 2.0], "column 'a' has inf in row 1; values must be finite"),
         ([1.5, 2.0, -INF], "column 'a' has -inf in row 2"),
         ([f"id {i}" for i in range(30)], "'a' has 30 different values, such as 'id 0', in 30 rows"),
+        (
+            pd.period_range("2020-01", periods=30, freq="M"),
+            r"make it dates, such as with .dt.to_ti",
+        ),
         ([2**53 + 1, 2**54 + 1, 2**60 + 1], r"'a' has whole numbers beyond 2\*\*52, as ids have"),
         (
             pd.Series([1.5, "x"], dtype=object),

@@ -141,8 +141,10 @@ def _record(estimator: Any, frame: Any, *, reset: bool) -> None:
 
 
 def _array(estimator: Any, X: Any, **options: Any) -> Any:
+    masked = isinstance(X, np.ma.MaskedArray)
+    values: Any = np.ma.filled(X.astype(np.float64), np.nan) if masked else X
     # The survey reports more precisely which values are not finite.
-    return validate_data(estimator, X, dtype="numeric", ensure_all_finite=False, **options)
+    return validate_data(estimator, values, dtype="numeric", ensure_all_finite=False, **options)
 
 
 def contexts(estimator: Any, given: Any, count: int, columns: Columns) -> pd.DataFrame:

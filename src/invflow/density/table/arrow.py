@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+
+from invflow.density.table.objects import held
 
 #: Types of columns with gaps that plain pandas does not have, or would make floats.
 NULLABLE = {
@@ -36,13 +40,74 @@ def frame(table: Any) -> pd.DataFrame:
     )
     if table.schema.pandas_metadata:
         described = simple.replace_schema_metadata(table.schema.metadata)
-        found = described.to_pandas(split_blocks=True)
+        found = plain(described.to_pandas(split_blocks=True))
         named = [name for name in found.index.names if name is not None]
         return found.reset_index(named) if named else found
     # By number, as names may occur twice.
     found = {i: series(column) for i, column in enumerate(simple.columns)}
     labels = pd.Index(table.column_names, dtype="str")
     return pd.DataFrame(found, index=range(len(table)), copy=False).set_axis(labels, axis=1)
+
+
+def plain(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose columns have plain types, none of Arrow's and no foreign byte order.
+
+    Example:
+        >>> rows = pd.DataFrame({"a": pd.array([1, None], dtype="int64[pyarrow]"), "b": [0.5, 1.5]})
+        >>> plain(rows).dtypes.astype(str).tolist()
+        ['Int64', 'float64']
+    """
+    found = rows.copy(deep=False)
+    for i, dtype in enumerate(rows.dtypes):
+        column = rows.iloc[:, i]
+        if isinstance(dtype, pd.ArrowDtype):
+            simple = series(pa.chunked_array([pa.array(column)]))
+        elif isinstance(dtype, np.dtype) and not dtype.isnative:
+            simple = column.astype(dtype.newbyteorder("="))
+        elif column.dtype == object:
+            simple = _inferred(column)
+        else:
+            continue
+        found.isetitem(i, simple.array)
+    return found
+
+
+def _inferred(column: Any) -> Any:
+    """Return a column of objects as dates or durations of pandas, if these are what it holds."""
+    kind = held(column)
+    if kind == "date" and any(isinstance(value, datetime) for value in column):
+        return pd.to_datetime(column)  # some of them have times
+    is_pandas = kind in ("datetime", "datetime64", "timedelta", "timedelta64")
+    return column.infer_objects() if is_pandas else column
+
+
+def types(rows: pd.DataFrame) -> Any:
+    """Return the schema of the columns that have Arrow's types, by the text of their labels."""
+    fields = [
+        (str(name), dtype.pyarrow_dtype)
+        for name, dtype in zip(rows.columns, rows.dtypes, strict=True)
+        if isinstance(dtype, pd.ArrowDtype)
+    ]
+    return pa.schema(fields)
+
+
+def typed(rows: pd.DataFrame, schema: Any) -> pd.DataFrame:
+    """Return a frame whose columns have Arrow's types, where they can have them.
+
+    Args:
+        rows: with plain types.
+        schema: of `types`.
+    """
+    found = rows.copy(deep=False)
+    for i, name in enumerate(rows.columns):
+        place = schema.get_field_index(str(name))
+        if place < 0:
+            continue
+        kind = schema.field(place).type
+        column = _cast(pa.array(rows.iloc[:, i], from_pandas=True), kind)
+        if column.type == kind:
+            found.isetitem(i, pd.arrays.ArrowExtensionArray(column))
+    return found
 
 
 def series(column: Any) -> Any:
@@ -58,7 +123,7 @@ def _simple(column: Any) -> Any:
     if pa.types.is_date(kind):
         return column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
     if kind == pa.time64("ns"):
-        return column.cast(pa.time64("us"), safe=False)  # Python's times are no finer
+        return column.cast(pa.time64("us"), safe=False)  # the resolution of Python's times
     return column
 
 

@@ -17,10 +17,11 @@ class Container:
     """The library and the types of a table, in which results are returned.
 
     Attributes:
-        kind: "numpy" for an array; otherwise the library of a table, such as "pandas", "polars",
-            "pyarrow" or "duckdb".
-        schema: Arrow's types of its columns; None for arrays and frames of pandas, unless these
-            come from a Parquet file.
+        kind: "numpy" for an array; "pandas arrow" for a frame of pandas with columns of Arrow's
+            types; otherwise the library of a table, such as "pandas", "polars", "pyarrow" or
+            "duckdb".
+        schema: Arrow's types of its columns; None for arrays and plain frames of pandas, unless
+            these come from a Parquet file.
     """
 
     kind: str
@@ -36,6 +37,8 @@ class Container:
             return frame.to_numpy()
         if self.kind == "pandas":
             return frame
+        if self.kind == TYPED:
+            return frame if self.schema is None else arrow.typed(frame, self.schema)
         import narwhals as nw
 
         table = arrow.table(frame.reset_index(drop=True), self.schema)
@@ -67,6 +70,10 @@ class Container:
             raise ValueError(f"not the types of a table: {error}") from error
 
 
+#: Frames of pandas with columns of Arrow's types.
+TYPED = "pandas arrow"
+#: Kinds whose labels of columns need not be text.
+LABELLED = ("numpy", "pandas", TYPED)
 #: Backends of tables that are computed lazily.
 LAZY = {"duckdb": "duckdb", "polars lazy": "polars"}
 
@@ -80,7 +87,8 @@ def taken(X: Any) -> tuple[pd.DataFrame, Container] | None:
         ('Int64', 'pyarrow', [DataType(int64)])
     """
     if isinstance(X, pd.DataFrame):
-        return X, Container("pandas")
+        schema = arrow.types(X)
+        return arrow.plain(X), Container(TYPED, schema) if len(schema) else Container("pandas")
     import narwhals as nw
 
     known = nw.from_native(X, pass_through=True)

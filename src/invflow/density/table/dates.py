@@ -90,10 +90,16 @@ def ticks(series: Any, unit: str) -> Floats:
 def spans(series: Any) -> Any:
     """Return times of the day as spans since midnight.
 
+    Raises:
+        ValueError: if one has a time zone.
+
     Example:
         >>> spans(pd.Series([datetime.time(1, 30)])).dt.total_seconds().tolist()
         [5400.0]
     """
+    for value in series:
+        if getattr(value, "tzinfo", None) is not None:
+            raise ValueError(f"times of the day must not have a time zone, got {value}; remove it")
     count = pa.array(series, pa.time64("us"), from_pandas=True).cast(pa.int64())
     return pd.Series(count.cast(pa.duration("us")).to_pandas()).set_axis(series.index)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from invflow.density.table import arrow
 from invflow.density.table.dialect import Dialect
 from invflow.density.table.labels import Label, axis, unique
 
@@ -63,7 +64,7 @@ class Frame:
         self.blocks = (len(frame),)
         self.schema = schema
         self.dialect = dialect
-        self._frame = frame.set_axis(axis(self.names), axis=1)
+        self._frame = arrow.plain(frame).set_axis(axis(self.names), axis=1)
 
     def block(self, number: int) -> pd.DataFrame:
         return self._frame

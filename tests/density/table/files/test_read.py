@@ -208,6 +208,17 @@ def test_matrices(tmp_path: Path) -> None:
         np.testing.assert_array_equal(whole(source).to_numpy(), matrix)
 
 
+def test_record_arrays(tmp_path: Path) -> None:
+    records = np.array([(1, 0.5), (2, 1.5)], [("n", ">i4"), ("x", "f4")])
+    np.save(tmp_path / "t.npy", records)
+    frame = whole(read(tmp_path / "t.npy"))
+    assert frame.dtypes.astype(str).to_dict() == {"n": "int32", "x": "float32"}
+    assert frame["n"].tolist() == [1, 2]
+    np.save(tmp_path / "t.npy", np.zeros(2, [("n", "i4"), ("x", "f4", 3)]))
+    with pytest.raises(ValueError, match=r"in each field, .* got 'x' of shape \(2, 3\)"):
+        read(tmp_path / "t.npy")
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

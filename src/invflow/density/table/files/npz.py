@@ -19,6 +19,8 @@ def read(path: Path) -> pd.DataFrame:
         ValueError: if it is damaged, has Python objects, or is not a table.
     """
     content = _arrays.read(path)
+    if not isinstance(content, dict) and content.dtype.names:
+        return _records(path, content)
     if not isinstance(content, dict):
         return _matrix(path, content, None, "the array")
     check_columns(path, len(content))
@@ -35,6 +37,18 @@ def read(path: Path) -> pd.DataFrame:
             f"got {', '.join(f'{n} {a.shape}' for n, a in content.items()) or 'none'}"
         )
     return _matrix(path, content[name], content.get("columns"), name)
+
+
+def _records(path: Path, array: Any) -> pd.DataFrame:
+    names = array.dtype.names
+    check_columns(path, len(names))
+    for name in names:
+        if array[name].ndim != 1:
+            raise ValueError(
+                f"the records must have one value in each field, shape (rows,), got {name!r} of "
+                f"shape {array[name].shape}"
+            )
+    return pd.DataFrame({name: array[name] for name in names})
 
 
 def _matrix(path: Path, array: Any, names: Any, what: str) -> pd.DataFrame:

@@ -26,8 +26,9 @@ def read(path: str | Path, dialect: Dialect | None = None, na: Sequence[str] = (
 
     The dialect of a CSV file is detected, where it is not given. An `.npz` file has one
     two-dimensional array, or one named `data`, optionally with the names of its columns in
-    `columns`; or a one-dimensional array for each column. Column labels that are not strings, as in
-    some Parquet files, are converted to strings.
+    `columns`; or a one-dimensional array for each column. An `.npy` file has a two-dimensional
+    array, or records. Column labels that are not strings, as in some Parquet files, are converted
+    to strings.
 
     No code from the file is run, and a file that claims or expands to far more than its size is
     refused before memory is used.

@@ -91,6 +91,8 @@ class LevelsLook(Look):
             if numerals.notna().mean() > 0.5 and numerals.isna().any():
                 raise not_numbers(self.name, list(self._counts)[int(numerals.isna().argmax())])
             declare = "" if number > MOST_LEVELS else ", or declare it categorical in kinds"
+            if self.dtype.startswith("period"):
+                declare = ", or make it dates, such as with .dt.to_timestamp()"
             raise ValueError(
                 f"column {self.name!r} has {number} different values, such as "
                 f"{next(iter(self._counts))!r}, in {self.count} rows, as ids and free text have: "
