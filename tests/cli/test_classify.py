@@ -97,7 +97,7 @@ def test_only_some_of_many_values_are_shown(invflow: Invflow, tmp_path: Path) ->
         (("EMPTY", "colour"), "has no rows"),
         (("nowhere.csv", "colour"), "nowhere.csv does not exist"),
         (("TABLE", "colour", "--out", "a.npz"), "--out must end in"),
-        (("TABLE", "colour", "--out", "TABLE"), "--out must not overwrite the table to score"),
+        (("TABLE", "colour", "--out", "TABLE"), "--out must not overwrite the table itself"),
     ],
 )
 def test_what_does_not_suit_is_one_line(

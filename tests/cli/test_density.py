@@ -197,8 +197,8 @@ def test_whole_numbers_beside_gaps_stay_so(invflow: Invflow, plain: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("score", "RUN", "FILE", "--out", "FILE"), "the table to score"),
-        (("score", "RUN", "FILE", "--out", "SAME"), "the table to score"),
+        (("score", "RUN", "FILE", "--out", "FILE"), "the table itself"),
+        (("score", "RUN", "FILE", "--out", "SAME"), "the table itself"),
         (("score", "RUN", "FILE", "--out", "TABLE"), "the table of the run"),
         (("sample", "RUN", "--given", "FILE", "--out", "FILE"), "--given"),
         (("sample", "RUN", "--fill", "FILE", "--out", "SAME"), "--fill"),

@@ -153,7 +153,7 @@ def _beside_path(run: Path, data: str, out: Path) -> Path:
     from invflow.density.table.files.write import WRITABLE
     from invflow.distillation import run as students
 
-    kept = {"the table to score": data, "the table of the run": students.table(run)}
+    kept = {"the table itself": data, "the table of the run": students.table(run)}
     return output(out, WRITABLE, kept)
 
 

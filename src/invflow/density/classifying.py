@@ -83,8 +83,8 @@ class Classifying(Scoring):
         places = [i for i, each in enumerate(self.columns_.features) if _is(each, name)]
         if len(places) != 1:
             raise ValueError(
-                f"column must be categorical, got {name!r}; pass kinds={{{name!r}: "
-                '"categorical"} when the density is trained, or take `expected`'
+                f"column must be categorical, got {name!r}; declare it categorical in kinds when "
+                "the density is trained"
             )
         return places[0]
 
