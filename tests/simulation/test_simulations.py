@@ -50,6 +50,8 @@ def test_observed_data_in_any_form() -> None:
     shape, names = (2,), ("x", "y")
     for value in ([1, 2], np.array([1.0, 2.0]), {"y": 2.0, "x": 1.0}, [[1.0, 2.0]]):
         assert observed(value, shape, names).tolist() == [[1, 2]]
+    for number in (1.5, np.float64(1.5), torch.tensor(1.5)):
+        assert observed(number, (1,), ("x",)).tolist() == [[1.5]]
     frame = pd.DataFrame({"y": [2.0, 4.0], "x": [1.0, 3.0]})
     assert observed(frame, shape, names).tolist() == [[1, 2], [3, 4]]
 
@@ -134,6 +136,16 @@ def test_simulations_do_not_depend_on_the_number_of_jobs() -> None:
             lambda: observed([1.0, np.nan], (2,), ("x", "y")),
             ValueError,
             "observed must be finite, got NaN or infinity in y",
+        ),
+        (
+            lambda: observed(np.ma.masked_array([1, 2], [False, True]), (2,), ("x", "y")),
+            ValueError,
+            "observed must be finite, got NaN or infinity in y",
+        ),
+        (
+            lambda: observed(1.0, (2,), ("x", "y")),
+            ValueError,
+            r"observed must have shape \(2,\)",
         ),
         (
             lambda: observed({"x": [1.0, 2.0], "y": 1.0}, (2,), ("x", "y")),

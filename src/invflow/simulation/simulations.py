@@ -162,8 +162,8 @@ def observed(value: Any, shape: tuple[int, ...], summaries: Sequence[str]) -> Te
     """Return observed data, shape (observations, *shape), float64.
 
     Args:
-        value: one observation, (*shape), or several: a tensor, an array or lists; a mapping from
-            the names of summaries to numbers; or a data frame with these columns.
+        value: one observation, (*shape), or several: a number, a tensor, an array or lists; a
+            mapping from the names of summaries to numbers; or a data frame with these columns.
         shape: of the data of one simulation.
         summaries: their names, if they are vectors.
 
@@ -184,6 +184,8 @@ def observed(value: Any, shape: tuple[int, ...], summaries: Sequence[str]) -> Te
             raise ValueError(f"observed must have columns of one length, got {sorted(lengths)}")
         value = torch.stack([columns[name] for name in summaries], -1)
     found = tensor("observed", value).double()
+    if found.ndim == 0:  # simulators may return numbers, too
+        found = found[None]
     if tuple(found.shape) == shape:
         found = found[None]
     if tuple(found.shape[1:]) != shape or not len(found):

@@ -12,6 +12,8 @@ from torch import Tensor
 def tensor(name: str, value: Any) -> Tensor:
     """Return real numbers as a tensor: tensors as they are, others in their own precision.
 
+    Masked values are NaN.
+
     Args:
         name: of the argument, for errors.
         value: a tensor, an array or nested lists.
@@ -36,6 +38,8 @@ def tensor(name: str, value: Any) -> Tensor:
             f"{name} must be a tensor, an array or nested lists of real numbers, "
             f"got {type(value).__name__} of dtype {array.dtype}"
         )
+    if isinstance(value, np.ma.MaskedArray):
+        array = np.where(np.ma.getmaskarray(value), np.nan, array)
     native = array.dtype.newbyteorder("=")
     return torch.from_numpy(array.astype(np.float64 if native == np.longdouble else native))
 
