@@ -6,17 +6,27 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions import (
+    AffineTransform,
     Bernoulli,
     Beta,
+    Categorical,
     Dirichlet,
+    Distribution,
+    Exponential,
+    ExpTransform,
     Gamma,
+    MixtureSameFamily,
     MultivariateNormal,
     Normal,
+    SigmoidTransform,
+    TransformedDistribution,
     Uniform,
+    VonMises,
     constraints,
 )
 
-from invflow.simulation import Prior
+from invflow import vi
+from invflow.simulation import Prior, Settings, Simulations, fit
 from invflow.simulation.prior import EDGE
 from invflow.simulation.target import Unnormalised
 from invflow.vi import Parameter
@@ -130,3 +140,83 @@ def test_what_is_not_a_prior_is_refused() -> None:
         Prior({"a": Bernoulli(0.5)})
     with pytest.raises(ValueError, match="theta must have shape"):
         PRIOR.log_prob([1.0])
+
+
+def _mixture(components: Distribution) -> MixtureSameFamily:
+    return MixtureSameFamily(Categorical(torch.ones(2)), components)
+
+
+#: Distributions of a number, and the ends of their supports.
+ENDS = {
+    "later": (TransformedDistribution(Exponential(1.0), AffineTransform(1.0, 1.0)), 1.0, math.inf),
+    "before": (
+        TransformedDistribution(Gamma(2.0, 1.0), AffineTransform(3.0, -2.0)),
+        -math.inf,
+        3.0,
+    ),
+    "logit": (
+        TransformedDistribution(Normal(0.0, 1.0), [SigmoidTransform(), AffineTransform(1.0, 2.0)]),
+        1.0,
+        3.0,
+    ),
+    "angle": (VonMises(3.0, 2.0), -math.pi, math.pi),
+    "turned": (
+        TransformedDistribution(VonMises(0.0, 2.0), AffineTransform(0.0, 0.5)),
+        -math.pi / 2,
+        math.pi / 2,
+    ),
+    "mixture": (_mixture(Normal(torch.tensor([-2.0, 2.0]), 0.5)), -math.inf, math.inf),
+    "positive": (_mixture(Gamma(torch.tensor([1.0, 9.0]), 1.0)), 0.0, math.inf),
+    "lognormal": (
+        _mixture(TransformedDistribution(Normal(torch.zeros(2), 0.5), ExpTransform())),
+        0.0,
+        math.inf,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_posteriors_end_where_the_prior_does(name: str) -> None:
+    """torch says that transformed variables, and angles, may be any real numbers."""
+    distribution, low, high = ENDS[name]
+    prior = Prior({"a": distribution})
+    just_outside = [end + sign * 1e-3 for end, sign in ((low, -1), (high, 1)) if math.isfinite(end)]
+    for end in just_outside:
+        assert not prior.contains([end])
+        assert prior.log_prob([end]) == -math.inf
+    theta = prior.sample(300)
+    assert prior.contains(theta).all()
+    torch.testing.assert_close(prior.constrain(prior.unconstrain(theta))[0], theta)
+    simulations = Simulations(theta, theta.float(), names=prior.names)
+    posterior = fit(simulations, prior, settings=Settings(steps=5)).posterior(theta[:1])
+    drawn = posterior.sample(500)
+    assert low <= drawn.min() <= drawn.max() <= high
+    ends = [max(low, float(drawn.min()) - 400), min(high, float(drawn.max()) + 400)]
+    grid = torch.linspace(ends[0], ends[1], 400_001, dtype=torch.float64)[1:-1]
+    total = torch.trapezoid(posterior.log_prob(grid[:, None]).exp(), grid)
+    assert float(total) == pytest.approx(1, abs=0.01)
+
+
+def test_angles_that_are_parameters_end_at_half_a_turn() -> None:
+    prior = Prior({"a": Parameter(vi.angle, (2,))})
+    assert prior.contains([3.1, -3.1])
+    assert not prior.contains([3.1, 3.2])
+    assert prior.constrain(torch.tensor([50.0, -50.0]))[0].abs().max() <= math.pi
+
+
+@pytest.mark.parametrize(
+    "components",
+    [
+        Uniform(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0])),
+        TransformedDistribution(Gamma(torch.ones(2), 1.0), AffineTransform(torch.zeros(2), 1.0)),
+    ],
+)
+def test_mixtures_with_different_supports_are_refused(components: Distribution) -> None:
+    with pytest.raises(ValueError, match=r"prior\['a'\] cannot be used: its components may have"):
+        Prior({"a": _mixture(components)})
+
+
+def test_spheres_are_refused() -> None:
+    pyro = pytest.importorskip("pyro")
+    with pytest.raises(ValueError, match="values lie on a sphere; take angles instead"):
+        Prior({"a": pyro.distributions.ProjectedNormal(torch.zeros(3))})

@@ -13,6 +13,8 @@ from torch.distributions import Distribution, Independent, constraints
 from torch.distributions.constraints import Constraint
 
 from invflow._random import seeded
+from invflow.vi.targets.distributions import support
+from invflow.vi.targets.supports import Image, is_angle
 from invflow.vi.targets.target import Parameter, value_of
 from invflow.vi.targets.vectors import vectors
 
@@ -40,7 +42,8 @@ class Prior:
 
     Raises:
         TypeError: if a value is neither.
-        ValueError: if there is no parameter, or one is discrete.
+        ValueError: if there is no parameter, or one is discrete, or a mixture whose components may
+            have different supports.
 
     Example:
         >>> from torch.distributions import Dirichlet, Uniform
@@ -62,7 +65,9 @@ class Prior:
         if not distributions:
             raise ValueError("prior must have at least one parameter, got none")
         self._distributions = {name: _whole(name, what) for name, what in distributions.items()}
-        self.parameters = {name: _parameter(what) for name, what in self._distributions.items()}
+        self.parameters = {
+            name: _parameter(name, what) for name, what in self._distributions.items()
+        }
         self.names = tuple(
             f"{name}{_index(place)}"
             for name, each in self.parameters.items()
@@ -210,16 +215,33 @@ def _whole(name: str, what: Any) -> Distribution | Parameter:
     )
 
 
-def _parameter(what: Distribution | Parameter) -> Parameter:
-    if isinstance(what, Parameter):
-        return what
-    return Parameter(cast(Constraint, what.support), tuple(what.event_shape))
+def _parameter(name: str, what: Distribution | Parameter) -> Parameter:
+    try:
+        if isinstance(what, Parameter):
+            return Parameter(_cut(what.constraint), what.shape)
+        return Parameter(_cut(support(what)), tuple(what.event_shape))
+    except NotImplementedError as error:
+        raise ValueError(f"prior[{name!r}] cannot be used: {error}") from error
+
+
+def _cut(constraint: Constraint) -> Constraint:
+    """Return a constraint with angles as numbers between -pi and pi, whose densities end there."""
+    if isinstance(constraint, constraints.independent):
+        inner = _cut(constraint.base_constraint)
+        return constraints.independent(inner, constraint.reinterpreted_batch_ndims)
+    if isinstance(constraint, Image):
+        return Image(_cut(constraint.base), constraint.transforms)
+    if type(constraint).__name__ == "_Sphere":
+        raise NotImplementedError("its values lie on a sphere; take angles instead")
+    return constraints.interval(-math.pi, math.pi) if is_angle(constraint) else constraint
 
 
 def _bounded(constraint: Constraint) -> bool:
     """Whether all values lie between finite bounds."""
-    while isinstance(constraint, constraints.independent):
-        constraint = constraint.base_constraint
+    if isinstance(constraint, constraints.independent):
+        return _bounded(constraint.base_constraint)
+    if isinstance(constraint, Image):
+        return _bounded(constraint.base)
     both = ("lower_bound", "upper_bound")
     return constraint is constraints.simplex or all(hasattr(constraint, each) for each in both)
 

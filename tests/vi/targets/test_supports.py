@@ -6,9 +6,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Normal, VonMises, constraints
+from torch.distributions import (
+    Categorical,
+    ExpTransform,
+    Independent,
+    LogNormal,
+    MixtureSameFamily,
+    Normal,
+    StickBreakingTransform,
+    TransformedDistribution,
+    Uniform,
+    VonMises,
+    constraints,
+)
 
 from invflow.vi import Named, Parameter, angle
+from invflow.vi.targets.distributions import support
 from invflow.vi.targets.matrices import (
     CholeskyFactor,
     PositiveDefinite,
@@ -97,3 +110,29 @@ def test_named_matrices() -> None:
     assert target.dim == 6
     z = randn(4, 6)
     assert_close(target.unconstrain(target.constrain(z)), z, 1e-9)
+
+
+def test_a_parameter_with_the_support_of_a_mixture() -> None:
+    components = LogNormal(torch.tensor([0.0, 1.0]), 0.5)
+    mixture = MixtureSameFamily(Categorical(torch.ones(2)), components)
+    target = Named(lambda a: mixture.log_prob(a), {"a": mixture.support})
+    z = torch.tensor([[-1.0], [0.5]])
+    assert_close(target.constrain(z)["a"], z[:, 0].exp())
+    different = Uniform(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 3.0]))
+    mixture = MixtureSameFamily(Categorical(torch.ones(2)), different)
+    with pytest.raises(ValueError, match=r"constraint must have a bijection .* may have different"):
+        Parameter(mixture.support)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3)])
+def test_the_image_of_a_support(batch: tuple[int, ...]) -> None:
+    base = Normal(torch.zeros(2), 1.0)
+    fn = TransformedDistribution(base, [StickBreakingTransform()])
+    found = support(fn)
+    assert found.event_dim == 1
+    value = torch.softmax(randn(*batch, 3), -1)
+    assert found.check(value).shape == batch
+    assert found.check(value).all()
+    assert not found.check(value + 0.1).any()
+    wide = support(Independent(TransformedDistribution(base, ExpTransform()), 1))
+    assert wide.check(randn(*batch, 2).exp()).shape == batch

@@ -16,13 +16,11 @@ import torch
 from pyro.distributions.torch_distribution import ExpandedDistribution, MaskedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
-from torch.distributions import Independent, MixtureSameFamily, TransformedDistribution, VonMises
-from torch.distributions import constraints as torch_constraints
-from torch.distributions.constraints import Constraint
-from torch.distributions.transforms import ComposeTransform, IndependentTransform
+from torch.distributions import Independent
 
 from invflow._log_density import BadTarget
 from invflow.vi.targets import supports
+from invflow.vi.targets.distributions import support
 
 #: Suffix of the name that Pyro gives to the entries of a site that are missing by `obs_mask`.
 UNOBSERVED = "_unobserved"
@@ -222,27 +220,17 @@ def bijection(fn: Any) -> Any:
     Raises:
         NotImplementedError: if there is none.
     """
-    if isinstance(fn, Independent):
-        return IndependentTransform(bijection(fn.base_dist), fn.reinterpreted_batch_ndims)
-    if isinstance(fn, ExpandedDistribution | MaskedDistribution):
-        return bijection(fn.base_dist)
-    if _transformed(fn):
-        return ComposeTransform([bijection(fn.base_dist), *fn.transforms])
-    return supports.bijection(_support(fn))
+    return supports.bijection(support(fn))
 
 
 def circular(fn: Any, shape: Size) -> Tensor:
     """Return which unconstrained numbers of a value, of this shape, are angles."""
-    if isinstance(fn, _WRAPPERS) or _transformed(fn):
-        return circular(fn.base_dist, shape)
-    return supports.circular(_support(fn), shape)
+    return supports.circular(support(fn), shape)
 
 
 def is_angle(fn: Any) -> bool:
     """Whether every entry of a distribution's values is an angle."""
-    while isinstance(fn, _WRAPPERS):
-        fn = fn.base_dist
-    return not _transformed(fn) and supports.is_angle(_support(fn))
+    return supports.is_angle(support(fn))
 
 
 def point(fn: Any) -> Tensor | None:
@@ -254,51 +242,6 @@ def point(fn: Any) -> Tensor | None:
 
 
 _WRAPPERS = (Independent, ExpandedDistribution, MaskedDistribution)
-
-
-def _support(fn: Any) -> Constraint:
-    """Return the support of a distribution: the circle where torch and Pyro say the real line.
-
-    Raises:
-        NotImplementedError: if it is a mixture whose components may have different supports.
-    """
-    if isinstance(fn, VonMises):
-        return supports.angle
-    if isinstance(fn, dist.SineBivariateVonMises | dist.SineSkewed):
-        return torch_constraints.independent(supports.angle, 1)
-    if isinstance(fn, Independent):
-        return torch_constraints.independent(_support(fn.base_dist), fn.reinterpreted_batch_ndims)
-    if isinstance(fn, ExpandedDistribution | MaskedDistribution):
-        return _support(fn.base_dist)
-    if isinstance(fn, MixtureSameFamily):
-        return _common(_support(fn.component_distribution))
-    if isinstance(fn, dist.MaskedMixture):
-        first, second = (_common(_support(each)) for each in (fn.component0, fn.component1))
-        if type(first) is not type(second) or vars(first) != vars(second):
-            raise NotImplementedError(f"its components' supports differ, {first} and {second}")
-        return first
-    return fn.support
-
-
-def _common(constraint: Constraint) -> Constraint:
-    """Return the constraint of a mixture's components if it is the same for all of them."""
-    inner = constraint
-    while isinstance(inner, torch_constraints.independent):
-        inner = inner.base_constraint
-    if any(isinstance(bound, Tensor) for bound in vars(inner).values()):
-        raise NotImplementedError("its components may have different supports")
-    return constraint
-
-
-def _transformed(fn: Any) -> bool:
-    """Whether a distribution is made of a base and bijections.
-
-    What torch calls its support is the codomain of the last bijection, which the base need not
-    fill: 1 + an exponential variable has values above 1, not all real numbers.
-    """
-    if type(fn) not in (TransformedDistribution, dist.TransformedDistribution):
-        return False
-    return all(transform.bijective for transform in fn.transforms)
 
 
 class _Multinomial(dist.Multinomial):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Size, Tensor
@@ -39,9 +40,80 @@ class Angle(Constraint):
     def check(self, value: Tensor) -> Tensor:
         return (value > -math.pi) & (value <= math.pi)
 
+    def __repr__(self) -> str:
+        return "Angle()"
+
 
 #: The constraint of a parameter that is an angle.
 angle = Angle()
+
+
+class Image(Constraint):
+    """The values of a constraint, mapped by bijections.
+
+    Args:
+        base: the constraint.
+        transforms: bijections, the first of which takes its values.
+
+    Example:
+        >>> Image(constraints.positive, [AffineTransform(1.0, 2.0)]).check(torch.tensor([0.5, 1.5]))
+        tensor([False,  True])
+    """
+
+    def __init__(self, base: Constraint, transforms: Sequence[Transform]) -> None:
+        self.base, self.transforms = base, tuple(transforms)
+        super().__init__()
+
+    def __repr__(self) -> str:
+        return f"Image({self.base}, {list(self.transforms)})"
+
+    @property
+    def is_discrete(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.base.is_discrete
+
+    @property
+    def event_dim(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        whole = ComposeTransform(list(self.transforms))
+        return whole.codomain.event_dim + max(0, self.base.event_dim - whole.domain.event_dim)
+
+    def check(self, value: Tensor) -> Tensor:
+        batch = value.ndim - self.event_dim
+        inside = value.new_ones(value.shape[:batch], dtype=torch.bool)
+        for transform in reversed(self.transforms):
+            # The inverse may be defined outside: that of the sigmoid clamps its argument.
+            inside = inside & _all(transform.codomain.check(value), batch)
+            value = cast(Tensor, transform.inv(value))
+        return inside & _all(self.base.check(value), batch)
+
+
+def _all(found: Tensor, ndim: int) -> Tensor:
+    """Return whether all entries are true, over all but the first dimensions."""
+    while found.ndim > ndim:
+        found = found.all(-1)
+    return found
+
+
+def common(constraint: Constraint) -> Constraint:
+    """Return the constraint of the components of a mixture if it is the same for all of them.
+
+    Raises:
+        NotImplementedError: if it may not be.
+    """
+    if _may_differ(constraint):
+        raise NotImplementedError("its components may have different supports")
+    return constraint
+
+
+def _may_differ(what: Any) -> bool:
+    """Whether a constraint, or a transform, has tensors: perhaps a number for each component."""
+    if isinstance(what, constraints.independent):
+        return _may_differ(what.base_constraint)
+    if isinstance(what, Image):
+        return any(map(_may_differ, (what.base, *what.transforms)))
+    if isinstance(what, ComposeTransform):
+        return any(map(_may_differ, what.parts))
+    return any(isinstance(each, Tensor) for each in vars(what).values())
+
 
 #: Bijections that torch and Pyro do not have, by the name of the constraint's class, so that Pyro
 #: need not be installed.
@@ -77,6 +149,10 @@ def bijection(constraint: Constraint) -> Transform:
     if isinstance(constraint, constraints.independent):
         inner = bijection(constraint.base_constraint)
         return IndependentTransform(inner, constraint.reinterpreted_batch_ndims)
+    if isinstance(constraint, constraints.MixtureSameFamilyConstraint):
+        return bijection(common(constraint.base_constraint))
+    if isinstance(constraint, Image):
+        return ComposeTransform([bijection(constraint.base), *constraint.transforms])
     return biject_to(constraint)
 
 
@@ -108,6 +184,8 @@ def circular(constraint: Constraint, shape: Size) -> Tensor:
     """Return which unconstrained numbers of a value, of this shape, are angles."""
     if isinstance(constraint, constraints.independent):
         return circular(constraint.base_constraint, shape)
+    if isinstance(constraint, Image):
+        return circular(constraint.base, shape)
     which = torch.zeros(shape, dtype=torch.bool)
     if is_angle(constraint):
         which[...] = True

@@ -138,7 +138,7 @@ class Parameter:
 
     Raises:
         TypeError: if the constraint is not a constraint, or the shape not a tuple of integers.
-        ValueError: if the constraint is discrete, or a size is below 1.
+        ValueError: if the constraint is discrete, or has no bijection, or a size is below 1.
 
     Example:
         >>> Parameter(constraints.simplex, (3,)).size
@@ -158,6 +158,13 @@ class Parameter:
             raise ValueError(f"constraint must be continuous, got {self.constraint}")
         for size in self.shape:
             _checks.positive_integer("shape", size)
+        try:
+            supports.bijection(self.constraint)
+        except NotImplementedError as error:
+            raise ValueError(
+                "constraint must have a bijection from unconstrained numbers, got "
+                f"{self.constraint}: {error}"
+            ) from error
 
     @property
     def bijection(self) -> Any:
