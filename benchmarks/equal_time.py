@@ -22,7 +22,7 @@ what they learn is standardised.
 `run` makes a process for each and adds lines to `results/images/equal_time.csv`, one for each
 evaluation and a last one, "test"; it leaves out what is there. `table` prints the tests: bits per
 dimension of images (less is better), nats of patches (more is better). `figure` draws the
-evaluations of the longest runs with the rate of the table. Needs zuko for its flows.
+evaluations of the runs in the table. Needs zuko for its flows.
 """
 
 from __future__ import annotations
@@ -252,22 +252,24 @@ def draw(found: list[Line], out: Path) -> None:
     from matplotlib.figure import Figure
 
     tests = tested(found)
-    names = list(dict.fromkeys(line["data"] for line in tests))
-    figure = Figure(figsize=(4.5 * len(names), 4))
-    for name, axis in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        of_data = [line for line in tests if line["data"] == name]
-        longest = max((line["seconds"] for line in of_data), key=float)
-        for test in sorted(of_data, key=lambda line: FLOWS.index(line["flow"])):
-            if test["seconds"] != longest:
-                continue
+    panels = sorted({(line["data"], int(line["seconds"])) for line in tests})
+    figure = Figure(figsize=(4.5 * len(panels), 4))
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for (name, seconds), axis in zip(panels, axes, strict=True):
+        here = [line for line in tests if (line["data"], int(line["seconds"])) == (name, seconds)]
+        for test in sorted(here, key=lambda line: FLOWS.index(line["flow"])):
             own = [line for line in found if labels_of(line) == labels_of(test)]
             curve = [line for line in own if line["what"] == "validation"]
             spent, values = ([float(line[key]) for line in curve] for key in ("spent", "value"))
             label = f"{test['flow']}, rate {float(test['rate']):g}"
             axis.plot(spent, values, marker=".", label=label, color=f"C{FLOWS.index(test['flow'])}")
-        unit = of_data[0]["unit"]
+        unit = here[0]["unit"]
         better = "more" if unit == NATS else "less"
-        axis.set(title=name, xlabel="seconds of training", ylabel=f"{unit} ({better} is better)")
+        axis.set(
+            title=f"{name}, {seconds} s",
+            xlabel="seconds of training",
+            ylabel=f"{unit} ({better} is better)",
+        )
         axis.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
