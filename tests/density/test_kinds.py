@@ -105,7 +105,7 @@ def test_draws_are_like_the_table(density: FlowDensity) -> None:
 
 def test_never_seen_is_improbable_and_not_impossible(density: FlowDensity) -> None:
     table = fish(50, 4).assign(kind="shark")
-    scores = density.score_samples(table)
+    scores = np.concatenate([density.score_samples(table[i : i + 10]) for i in range(0, 50, 10)])
     assert np.isfinite(scores).all()
     assert (scores < density.score_samples(fish(50, 4))).all()
     # Good's estimate for as many values, of which each was seen often: 1 / (n + 2), halved.
@@ -402,3 +402,47 @@ def test_the_expectation_of_a_date_is_near_the_middle_of_its_draws() -> None:
     draws = density.sample_conditional(gap, 500, random_state=0)["when"]
     assert abs(filled - draws.mean()) < pd.Timedelta(days=7)
     assert filled == filled.round("h")
+
+
+MOMENTS = {
+    "dates": pd.Series(pd.date_range("2024-01-01", periods=60, freq="h")),
+    "dates with a time zone": pd.Series(
+        pd.date_range("2024-01-01", periods=60, freq="h", tz="Europe/Berlin")
+    ),
+    "times of the day": pd.Series([datetime.time(i % 24) for i in range(60)]),
+    "durations": pd.Series(pd.to_timedelta(np.arange(60), "h")),
+}
+
+
+@pytest.mark.parametrize("learned", MOMENTS)
+def test_other_times_than_in_training_are_refused(learned: str) -> None:
+    density = small(missing="marginalise").fit(pd.DataFrame({"t": MOMENTS[learned]}))
+    for name, given in MOMENTS.items():
+        table = pd.DataFrame({"t": given})
+        if name == learned:
+            assert np.isfinite(density.score_samples(table)).all()
+            continue
+        message = f"column 't' has {name}, but had {learned} in training: give {learned}"
+        with pytest.raises(ValueError, match=message):
+            density.score_samples(table)
+    gaps = pd.DataFrame({"t": pd.Series([None, None], dtype=object)})
+    assert density.score_samples(gaps).tolist() == [0, 0]
+
+
+def test_time_zones_are_converted() -> None:
+    table = pd.DataFrame({"t": MOMENTS["dates with a time zone"]})
+    density = small().fit(table)
+    other = pd.DataFrame({"t": table["t"].dt.tz_convert("America/New_York")})
+    np.testing.assert_array_equal(density.score_samples(other), density.score_samples(table))
+
+
+@pytest.mark.parametrize("values", [["x", "y"], [1.5, 2.5], [True, False]])
+def test_a_column_of_values_never_seen_is_warned_of(values: list[Any]) -> None:
+    table = pd.DataFrame({"c": ["a", "b"] * 30})
+    density = small().fit(table)
+    other = pd.DataFrame({"c": values * 10})
+    message = r"column 'c': none of its 20 values, such as .*, where they were 'a', 'b'"
+    with pytest.warns(UserWarning, match=message):
+        assert np.isfinite(density.score_samples(other)).all()
+    density.score_samples(other[:19])
+    density.score_samples(pd.concat([other, table[:1]]))

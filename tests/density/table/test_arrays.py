@@ -105,9 +105,6 @@ DTYPES = {
     "b": np.array([True, False, True]),
     "B": pd.array([True, False, True], dtype="boolean"),
     "whole": np.array([1.0, -4.0, 7.0]),
-    "double[pyarrow]": pd.array([0.5, 1.25, 7.0], dtype="double[pyarrow]"),
-    "int64[pyarrow]": pd.array([1, -4, 7], dtype="int64[pyarrow]"),
-    "bool[pyarrow]": pd.array([True, False, True], dtype="bool[pyarrow]"),
     "sparse": pd.arrays.SparseArray([0.5, 1.25, 7.0]),
     "cat": pd.Categorical(["u", "v", "u"]),
 }

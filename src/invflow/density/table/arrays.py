@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from invflow.density.table.labels import Label, axis
 from invflow.density.table.levels import intervals
 from invflow.density.table.samples import Floats
 
+#: The fewest values of which one at least is expected to have occurred in training.
+MANY = 20
 #: A context more standard deviations from the mean than this is an error.
 MOST_DEVIATIONS = 1e6
 
@@ -33,6 +36,9 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
         ValueError: if a column is missing, or its values are not of the kind seen in training.
     """
     each = [codes.codes(_series(frame, column.of), column, first) for column in columns.features]
+    for column, own in zip(columns.features, each, strict=True):
+        if column.is_categorical and column.part is None and column.gap_of is None:
+            _warn_if_never_seen(column, _series(frame, column.of), own)
     copies = [copy.originals(_series(frame, copy.name)) for copy in columns.copies]
     if not columns.missing:
         names = [column.of for column in columns.features] + [copy.name for copy in columns.copies]
@@ -42,6 +48,19 @@ def features(frame: pd.DataFrame, columns: Columns, first: int = 0) -> Floats:
         each[place] = np.where(np.isnan(each[place]), own, each[place])
     # The columns are read one after the other, and written so.
     return np.stack(each).T
+
+
+def _warn_if_never_seen(column: Column, series: Any, codes: Floats) -> None:
+    """Warn if a column may be another: none of many values occurred in training."""
+    there = ~np.isnan(codes)
+    if there.sum() >= MANY and (codes[there] == len(column.categories)).all():
+        warnings.warn(
+            f"column {column.of!r}: none of its {there.sum()} values, such as "
+            f"{levels.categories(series[there][:1])[0]!r}, occurred in training, where they were "
+            f"{', '.join(map(repr, column.categories[:3]))}",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _refuse_gaps(name: Label, values: Floats, first: int) -> None:

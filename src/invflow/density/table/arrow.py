@@ -64,21 +64,24 @@ def plain(rows: pd.DataFrame) -> pd.DataFrame:
             simple = series(pa.chunked_array([pa.array(column)]))
         elif isinstance(dtype, np.dtype) and not dtype.isnative:
             simple = column.astype(dtype.newbyteorder("="))
-        elif column.dtype == object:
-            simple = _inferred(column)
+        elif _is_datetime(column):
+            simple = pd.to_datetime(column)
+        elif held(column) in ("timedelta", "timedelta64"):
+            simple = pd.to_timedelta(column)
         else:
             continue
         found.isetitem(i, simple.array)
     return found
 
 
-def _inferred(column: Any) -> Any:
-    """Return a column of objects as dates or durations of pandas, if these are what it holds."""
+def _is_datetime(column: Any) -> bool:
+    """Whether a column of objects holds dates some of which have a time."""
     kind = held(column)
-    if kind == "date" and any(isinstance(value, datetime) for value in column):
-        return pd.to_datetime(column)  # some of them have times
-    is_pandas = kind in ("datetime", "datetime64", "timedelta", "timedelta64")
-    return column.infer_objects() if is_pandas else column
+    if kind == "date":
+        return any(isinstance(value, datetime) for value in column)
+    return (
+        kind in ("datetime", "datetime64") and len({each.tzinfo for each in column.dropna()}) == 1
+    )
 
 
 def types(rows: pd.DataFrame) -> Any:

@@ -62,7 +62,19 @@ def _ticks(series: Any, column: Column, unit: str) -> Floats:
             f"column {column.of!r} has values that are not dates, such as "
             f"{levels.categories(series.dropna()[:1])[0]!r}: give dates, as in training"
         )
-    return dates.ticks(series, unit)
+    return dates.ticks(_alike(series, column) if series.notna().any() else series, unit)
+
+
+def _alike(series: Any, column: Column) -> Any:
+    """Return dates in the time zone of the column."""
+    own = dates.dtype_of(series)
+    what, asked = dates.described(own), dates.described(column.dtype)
+    if what != asked:
+        raise ValueError(
+            f"column {column.of!r} has {what}, but had {asked} in training: give {asked}"
+        )
+    zone = dates.zone_of(column.dtype)
+    return series if zone is None else series.dt.tz_convert(zone)
 
 
 def _part(ticks: Floats, column: Column, part: Part) -> Floats:

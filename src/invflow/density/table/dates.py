@@ -62,6 +62,25 @@ def dtype_of(series: Any) -> str:
     return kind if (kind := held(series)) in OBJECTS else str(series.dtype)
 
 
+def described(dtype: str) -> str:
+    """Return what a column of some dtype holds, in words.
+
+    Example:
+        >>> described("timedelta64[s]"), described("datetime64[us, UTC]")
+        ('durations', 'dates with a time zone')
+    """
+    if dtype == TIME:
+        return "times of the day"
+    if dtype.startswith("timedelta"):
+        return "durations"
+    return "dates" if zone_of(dtype) is None else "dates with a time zone"
+
+
+def zone_of(dtype: str) -> Any:
+    """Return the time zone of a dtype; None if it does not have one."""
+    return None if dtype in OBJECTS else getattr(pd.api.types.pandas_dtype(dtype), "tz", None)
+
+
 def ticks(series: Any, unit: str) -> Floats:
     """Return times as ticks since 1970 on the clock of their zone, or since midnight.
 
@@ -123,7 +142,7 @@ def times(ticks: Floats, unit: str, dtype: str) -> Any:
         objects = stamps.dt.time if dtype == TIME else stamps.dt.date
         return objects.where(~missing, None).to_numpy(dtype=object)
     kept: Any = pd.api.types.pandas_dtype(dtype)
-    zone = getattr(kept, "tz", None)
+    zone = zone_of(dtype)
     if zone is not None:
         found = found.dt.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
     return found.astype(kept).array
