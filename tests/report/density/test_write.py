@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from invflow.density import experiment
 from invflow.density.run import Run
@@ -125,6 +127,21 @@ def test_page_of_categories_alone_and_of_dates(tmp_path: Path) -> None:
     assert 1999.9 < shown.rows.min() < 2000.1
     assert "1999-12-31" in _text(found)
     assert found.density.sample(3, random_state=0)["day"].dtype == "datetime64[ms]"
+
+
+@pytest.mark.parametrize("kind", ["time64[us]", "duration[us]"])
+def test_times_of_the_day_are_shown_as_hours_and_durations_as_seconds(
+    kind: str, tmp_path: Path
+) -> None:
+    # Steps of seven seconds have no parts.
+    ticks = 7_000_000 * np.random.default_rng(0).integers(0, 12_000, 120)
+    column = pa.array(ticks).cast(pa.time64("us") if kind[0] == "t" else pa.duration("us"))
+    parquet.write_table(pa.table({"t": column}), tmp_path / "t.parquet")
+    found = experiment.train(config(tmp_path / "t.parquet", steps=20), tmp_path / "run")
+    shown = module.points(found)
+    most = ticks.max() / 1e6 / (3600 if kind[0] == "t" else 1)
+    assert shown.rows.max() == pytest.approx(most)
+    assert shown.draws.max() <= 24 or kind[0] == "d"
 
 
 def test_of_many_columns_a_few_are_shown(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from invflow.density.learning import draws
 from invflow.density.run import Run
 from invflow.density.table import Column, Rows
 from invflow.density.table.calendar import DAY
-from invflow.density.table.dates import TICKS
+from invflow.density.table.dates import TICKS, TIME
 from invflow.density.table.labels import Label
 from invflow.density.table.samples import Floats
 from invflow.report import figures
@@ -46,7 +46,8 @@ class Points:
 
     Attributes:
         names: of the columns of numbers.
-        rows: of the table, (n, columns), NaN where missing; dates as years.
+        rows: of the table, (n, columns), NaN where missing; dates as years, times of the day as
+            hours and durations as seconds.
         draws: of the density, (n, columns).
         held_out: whether all rows are test rows.
         levels: of the categorical columns.
@@ -96,13 +97,19 @@ def points(run: Run) -> Points:
 
 
 def _units(codes: Floats, column: Column) -> Floats:
-    """Return the numbers of codes; dates, days and weeks as years."""
+    """Return the numbers of codes; dates, days and weeks as years, times of the day as hours.
+
+    Durations are seconds.
+    """
     found = column.numbers(codes)
     if column.part is not None and column.part.name in DAYS:
         return 1970 + found * DAYS[column.part.name] * DAY / YEAR
-    if column.unit is None or column.dtype.startswith("timedelta"):
+    if column.unit is None:
         return found
-    return 1970 + found / TICKS[column.unit] / YEAR
+    seconds = found / TICKS[column.unit]
+    if column.dtype.startswith("timedelta"):
+        return seconds
+    return seconds / 3600 if column.dtype == TIME else 1970 + seconds / YEAR
 
 
 def _levels(column: Column, rows: Floats, draws: Floats) -> Levels:
