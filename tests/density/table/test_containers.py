@@ -225,19 +225,23 @@ def test_densities_of_frames_with_the_types_of_arrow(kind: Any, tmp_path: Any) -
         # Dates, some of which have a time.
         ([datetime.date(2024, 1, 2), datetime.datetime(2024, 1, 5, 7), None], "datetime64[us]"),
         ([datetime.timedelta(hours=3), None, datetime.timedelta(0)], "timedelta64[us]"),
+        (
+            [np.datetime64("2024-01-02T03", "us"), None, pd.Timestamp("2024-01-05")],
+            "datetime64[us]",
+        ),
         ([datetime.date(2024, 1, 2), None, datetime.date(2024, 1, 5)], "object"),
         ([2**60 + 1, None, 7], "object"),
     ],
 )
 def test_columns_that_become_plain(values: Any, dtype: str) -> None:
     own = None if isinstance(values, np.ndarray) else object
-    given = pd.Series(values, [4, 5, 6], dtype=own)
+    given = pd.Series(values, range(4, 4 + len(values)), dtype=own)
     frame = pd.DataFrame({"a": given})
     before = frame.copy()
     known = taken(frame)
     assert known is not None
     assert str(known[0]["a"].dtype) == dtype
-    assert known[0].index.tolist() == [4, 5, 6]
+    assert known[0].index.equals(given.index)
     missing = pd.isna(known[0]["a"])
     assert missing.tolist() == [pd.isna(value) for value in values]
     expected = [pd.Timestamp(value) if dtype[0] == "d" else value for value in values]

@@ -75,13 +75,12 @@ def plain(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_datetime(column: Any) -> bool:
-    """Whether a column of objects holds dates some of which have a time."""
-    kind = held(column)
+    """Whether a column of objects holds dates with a time, all in one zone."""
+    kind, there = held(column), column.dropna()
     if kind == "date":
-        return any(isinstance(value, datetime) for value in column)
-    return (
-        kind in ("datetime", "datetime64") and len({each.tzinfo for each in column.dropna()}) == 1
-    )
+        return any(isinstance(value, datetime) for value in there)
+    zones = {getattr(value, "tzinfo", None) for value in there}
+    return kind in ("datetime", "datetime64") and len(zones) == 1
 
 
 def types(rows: pd.DataFrame) -> Any:
