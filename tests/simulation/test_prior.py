@@ -15,6 +15,7 @@ from torch.distributions import (
     Exponential,
     ExpTransform,
     Gamma,
+    LKJCholesky,
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
@@ -220,3 +221,15 @@ def test_spheres_are_refused() -> None:
     pyro = pytest.importorskip("pyro")
     with pytest.raises(ValueError, match="values lie on a sphere; take angles instead"):
         Prior({"a": pyro.distributions.ProjectedNormal(torch.zeros(3))})
+
+
+def test_draws_in_single_precision_lie_inside() -> None:
+    prior = Prior({"a": LKJCholesky(3, 2.0), "b": Uniform(0.1, 0.7)})
+    theta = prior.sample(50)
+    assert prior.contains(theta).all()
+    expected = LKJCholesky(3, 2.0).log_prob(prior.split(theta)["a"].float()) - math.log(0.6)
+    torch.testing.assert_close(prior.log_prob(theta).float(), expected.float())
+    theta[:, -1] = 0.1
+    assert prior.contains(theta).all()
+    theta[:, -1] = 0.0999
+    assert prior.log_prob(theta).isneginf().all()

@@ -100,20 +100,24 @@ class Prior:
         Raises:
             ValueError: if the shape is wrong, or a parameter has only a constraint.
         """
-        known, theta = self._known(), self._rounded(self.vectors(theta))
+        known, theta = self._known(), self.vectors(theta)
         inside = self.contains(theta)
         # Torch refuses points outside; one that is inside stands in for them.
         stand_in = self.constrain(theta.new_zeros(self.dim))[0]
         values = self.split(torch.where(inside.unsqueeze(-1), theta, stand_in))
-        total = torch.stack([each.log_prob(values[name]) for name, each in known.items()]).sum(0)
+        each = [what.log_prob(self._accepted(name, values[name])) for name, what in known.items()]
+        total = torch.stack(each).sum(0)
         return torch.where(inside, total, -torch.inf)
 
     def contains(self, theta: Any) -> Tensor:
         """Return which vectors, (*batch, numbers), lie in the support, shape `batch`."""
-        theta = self._rounded(self.vectors(theta))
+        theta = self.vectors(theta)
         inside = theta.isfinite().all(-1)
         for name, value in self.split(theta).items():
-            found = self.parameters[name].constraint.check(value)
+            check = self.parameters[name].constraint.check
+            # A distribution that is made of Python's numbers has float32: 0.1 is below its bound
+            # of 0.1, and its Cholesky factors have rows of unit length in that precision.
+            found = check(value) | check(value.float())
             inside = inside & found.reshape(*inside.shape, -1).all(-1)
         return inside
 
@@ -172,19 +176,9 @@ class Prior:
         """
         return vectors("theta", theta, len(self.names), torch.empty(0, dtype=torch.float64))
 
-    def _rounded(self, theta: Tensor) -> Tensor:
-        """Return vectors, those outside in float32: 0.1 is below a bound of 0.1 in that precision.
-
-        It is the precision of a distribution that is made of Python's numbers.
-        """
-        parts: list[Tensor] = []
-        for name, value in self.split(theta).items():
-            each = self.parameters[name]
-            inside = each.constraint.check(value)
-            inside = inside.reshape(inside.shape + (1,) * (value.ndim - inside.ndim))
-            value = torch.where(inside, value, value.float().double())
-            parts.append(value.reshape(*theta.shape[:-1], -1))
-        return torch.cat(parts, -1)
+    def _accepted(self, name: str, value: Tensor) -> Tensor:
+        """Return values that lie inside, in the precision in which they do."""
+        return value if bool(self.parameters[name].constraint.check(value).all()) else value.float()
 
     def _known(self) -> dict[str, Distribution]:
         for name, each in self._distributions.items():
