@@ -63,7 +63,7 @@ def dtype_of(series: Any) -> str:
 
 
 def described(dtype: str) -> str:
-    """Return what a column of some dtype holds, in words.
+    """Return the words for what a dtype means: dates, times of the day or durations.
 
     Example:
         >>> described("timedelta64[s]"), described("datetime64[us, UTC]")
