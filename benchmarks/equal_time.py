@@ -253,9 +253,10 @@ def draw(found: list[Line], out: Path) -> None:
 
     tests = tested(found)
     panels = sorted({(line["data"], int(line["seconds"])) for line in tests})
-    figure = Figure(figsize=(4.5 * len(panels), 4))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for (name, seconds), axis in zip(panels, axes, strict=True):
+    rows = math.ceil(len(panels) / 2)
+    figure = Figure(figsize=(10, 4 * rows))
+    for place, (name, seconds) in enumerate(panels, 1):
+        axis = figure.add_subplot(rows, 2, place)
         here = [line for line in tests if (line["data"], int(line["seconds"])) == (name, seconds)]
         for test in sorted(here, key=lambda line: FLOWS.index(line["flow"])):
             own = [line for line in found if labels_of(line) == labels_of(test)]
