@@ -252,12 +252,12 @@ def draw(found: list[Line], out: Path) -> None:
     from matplotlib.figure import Figure
 
     tests = tested(found)
-    panels = sorted({(line["data"], int(line["seconds"])) for line in tests})
+    panels = sorted({(line["data"], float(line["seconds"])) for line in tests})
     rows = math.ceil(len(panels) / 2)
     figure = Figure(figsize=(10, 4 * rows))
     for place, (name, seconds) in enumerate(panels, 1):
         axis = figure.add_subplot(rows, 2, place)
-        here = [line for line in tests if (line["data"], int(line["seconds"])) == (name, seconds)]
+        here = [line for line in tests if (line["data"], float(line["seconds"])) == (name, seconds)]
         for test in sorted(here, key=lambda line: FLOWS.index(line["flow"])):
             own = [line for line in found if labels_of(line) == labels_of(test)]
             curve = [line for line in own if line["what"] == "validation"]
@@ -267,7 +267,7 @@ def draw(found: list[Line], out: Path) -> None:
         unit = here[0]["unit"]
         better = "more" if unit == NATS else "less"
         axis.set(
-            title=f"{name}, {seconds} s",
+            title=f"{name}, {seconds:g} s",
             xlabel="seconds of training",
             ylabel=f"{unit} ({better} is better)",
         )
